@@ -1,0 +1,1 @@
+//! Iris: a private AI gateway that joins your tailnet.

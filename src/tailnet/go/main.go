@@ -1,0 +1,5 @@
+package main
+
+import "C"
+import _ "tailscale.com/tsnet"
+func main() {}
