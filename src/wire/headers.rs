@@ -1,0 +1,172 @@
+//! Which headers cross the gateway, and in which direction.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1), with those that the
+/// old proxies left behind.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Request headers in which clients carry a credential. They are meant for the gateway,
+/// which needs none, so they never travel on unless a provider is set to pass them through.
+pub const CREDENTIALS: [&str; 5] =
+    ["authorization", "x-api-key", "x-goog-api-key", "api-key", "cf-aig-authorization"];
+
+/// Request headers that the gateway answers for itself, or that name an identity that
+/// only the tailnet may name.
+const NOT_FORWARDED: [&str; 10] = [
+    "host",
+    "content-length",
+    "accept-encoding",
+    "expect",
+    "cookie",
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "origin",
+    "referer",
+];
+
+/// Prefixes of headers that claim an identity or a path: dropped whole. The names are
+/// compared with `_` read as `-`, because some servers do the same.
+const CLAIMED_PREFIXES: [&str; 6] =
+    ["tailscale-", "x-tailscale-", "x-forwarded-", "x-webauth-", "proxy-", "sec-"];
+
+/// Removes what belongs to the connection that the message came over, including the
+/// headers that its `Connection` header names.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The request headers that go on to a provider; credentials only where `passthrough`.
+#[must_use]
+pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
+    let mut out = headers.clone();
+    strip_hop_by_hop(&mut out);
+    let dropped: Vec<HeaderName> = out
+        .keys()
+        .filter(|name| {
+            let folded = name.as_str().replace('_', "-");
+            NOT_FORWARDED.contains(&folded.as_str())
+                || CLAIMED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+                || (!passthrough && CREDENTIALS.contains(&folded.as_str()))
+        })
+        .cloned()
+        .collect();
+    for name in dropped {
+        out.remove(name);
+    }
+    out
+}
+
+/// Prepares a provider's response headers for the caller: what belongs to the upstream
+/// connection, what sets state in a browser and what could reveal a credential is removed.
+pub fn returned(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in [
+        "set-cookie",
+        "www-authenticate",
+        "alt-svc",
+        "strict-transport-security",
+        "location",
+        "refresh",
+    ] {
+        headers.remove(name);
+    }
+    let credentials: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            CREDENTIALS.contains(&name.as_str())
+                || name.as_str().starts_with("access-control-")
+                || name.as_str().starts_with("tailscale-")
+        })
+        .cloned()
+        .collect();
+    for name in credentials {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            );
+        }
+        map
+    }
+
+    #[test]
+    fn identity_and_credentials_stay_here() {
+        let given = map(&[
+            ("tailscale-user-login", "root"),
+            ("tailscale_user_login", "root"),
+            ("x-forwarded-for", "100.64.0.9"),
+            ("x-webauth-user", "root"),
+            ("authorization", "Bearer mine"),
+            ("x-api-key", "mine"),
+            ("cookie", "a=b"),
+            ("connection", "x-secret-hop, close"),
+            ("x-secret-hop", "1"),
+            ("openai-organization", "acme"),
+            ("x-session-id", "s1"),
+            ("user-agent", "curl/8"),
+        ]);
+        let out = forwarded(&given, false);
+        let names: Vec<&str> = out.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+        for name in ["openai-organization", "x-session-id", "user-agent"] {
+            assert!(out.contains_key(name), "{name} should travel on");
+        }
+    }
+
+    #[test]
+    fn passthrough_keeps_the_callers_credential_only() {
+        let given = map(&[("authorization", "Bearer mine"), ("cookie", "a=b")]);
+        let out = forwarded(&given, true);
+        assert_eq!(out.get("authorization").unwrap(), "Bearer mine");
+        assert!(!out.contains_key("cookie"));
+    }
+
+    #[test]
+    fn responses_set_no_state_and_reveal_no_key() {
+        let mut given = map(&[
+            ("set-cookie", "a=b"),
+            ("location", "http://elsewhere/?key=k"),
+            ("authorization", "Bearer k"),
+            ("transfer-encoding", "chunked"),
+            ("content-type", "application/json"),
+            ("x-request-id", "r"),
+        ]);
+        returned(&mut given);
+        let names: Vec<&str> = given.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["content-type", "x-request-id"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! HTTP toolkit that knows nothing of models: bodies, header rules, server-sent events,
+//! the strict JSON scan and the shape of a refusal.
+
+pub mod body;
+pub mod headers;
+pub mod json;
+pub mod rejection;
+pub mod sse;
+
+pub use body::Body;
+pub use rejection::{Code, Rejection};

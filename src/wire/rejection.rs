@@ -1,0 +1,41 @@
+//! A refusal of ours, before it takes the form of a caller's API.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// A stable name for a kind of refusal: for logs, records and scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(pub &'static str);
+
+/// Why a request goes no further.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// Status that the caller sees.
+    pub status: StatusCode,
+    /// Stable name.
+    pub code: Code,
+    /// Sentence for the caller; never holds a secret or another caller's data.
+    pub message: Cow<'static, str>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+}
+
+impl Rejection {
+    /// A refusal without a time to retry.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, code: Code(code), message: message.into(), retry_after: None }
+    }
+
+    /// The same refusal, with a `Retry-After`.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+}
