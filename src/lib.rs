@@ -1,1 +1,2 @@
 //! Iris: a private AI gateway that joins your tailnet.
+pub mod ledger;
