@@ -5,6 +5,7 @@
 //! through their own read-only connections ([`query`]) and see a record once it is durable.
 
 mod query;
+mod row;
 mod store;
 mod writer;
 

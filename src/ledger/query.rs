@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::types::{Type, Value};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::store::Store;
-use super::{Entry, EntryId, Error, Outcome, Tokens};
+use super::{Entry, EntryId, Error, row};
 
 /// Rows in one page at most.
 const LIMIT: usize = 1000;
@@ -88,7 +88,7 @@ impl Readers {
         let (filter, mut values) = filter(&query, query.before.as_deref());
         values.push(limit(&query));
         let sql = format!("SELECT * FROM entries {filter} ORDER BY id DESC LIMIT ?");
-        self.read(sql, values, read_entry).await
+        self.read(sql, values, row::read).await
     }
 
     pub async fn sessions(&self, query: Query) -> Result<Vec<Session>, Error> {
@@ -194,126 +194,28 @@ fn limit(query: &Query) -> Value {
     Value::Integer(query.limit.min(LIMIT) as i64)
 }
 
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        id: EntryId(row.get("id")?),
-        session: row.get("session")?,
-        started_at: row.get("started_at")?,
-        login: row.get("login")?,
-        node_id: row.get("node_id")?,
-        node_name: row.get("node_name")?,
-        tags: list(row, "tags")?,
-        api: row.get("api")?,
-        model_requested: row.get("model_requested")?,
-        model: row.get("model")?,
-        provider: row.get("provider")?,
-        method: row.get("method")?,
-        path: row.get("path")?,
-        status: row.get("status")?,
-        outcome: outcome(row)?,
-        stream: row.get("stream")?,
-        tokens: Tokens {
-            input: count(row, "input_tokens")?,
-            output: count(row, "output_tokens")?,
-            cache_read: count(row, "cache_read")?,
-            cache_write: count(row, "cache_write")?,
-            reasoning: count(row, "reasoning")?,
-            estimated: row.get("tokens_estimated")?,
-        },
-        finish_reason: row.get("finish_reason")?,
-        tool_calls: row.get("tool_calls")?,
-        first_byte_ms: row.get("first_byte_ms")?,
-        first_token_ms: row.get("first_token_ms")?,
-        duration_ms: row.get("duration_ms")?,
-        overhead_ms: row.get("overhead_ms")?,
-        request_bytes: count(row, "request_bytes")?.unwrap_or(0),
-        response_bytes: count(row, "response_bytes")?.unwrap_or(0),
-        user_agent: row.get("user_agent")?,
-        reasons: list(row, "reasons")?,
-        error: row.get("error")?,
-    })
-}
-
-fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
+fn read_session(session: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
-        id: row.get("session")?,
-        login: row.get("login")?,
-        node_name: row.get("node_name")?,
-        model: row.get("model")?,
-        provider: row.get("provider")?,
-        requests: count(row, "requests")?.unwrap_or(0),
-        input_tokens: count(row, "input_tokens")?.unwrap_or(0),
-        output_tokens: count(row, "output_tokens")?.unwrap_or(0),
-        started_at: row.get("started_at")?,
-        last_at: row.get("last_at")?,
-        last_request: EntryId(row.get("last_request")?),
-    })
-}
-
-fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<u64>> {
-    Ok(row
-        .get::<_, Option<i64>>(column)?
-        .map(|count| count.max(0) as u64))
-}
-
-fn list(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<String>> {
-    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| {
-        let index = row.as_ref().column_index(column).unwrap_or_default();
-        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
-    })
-}
-
-fn outcome(row: &Row<'_>) -> rusqlite::Result<Outcome> {
-    let text: String = row.get("outcome")?;
-    Outcome::parse(&text).ok_or_else(|| {
-        let index = row.as_ref().column_index("outcome").unwrap_or_default();
-        let error = format!("unknown outcome {text:?}");
-        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
+        id: session.get("session")?,
+        login: session.get("login")?,
+        node_name: session.get("node_name")?,
+        model: session.get("model")?,
+        provider: session.get("provider")?,
+        requests: row::count(session, "requests")?.unwrap_or(0),
+        input_tokens: row::count(session, "input_tokens")?.unwrap_or(0),
+        output_tokens: row::count(session, "output_tokens")?.unwrap_or(0),
+        started_at: session.get("started_at")?,
+        last_at: session.get("last_at")?,
+        last_request: EntryId(session.get("last_request")?),
     })
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::ledger::Ledger;
+    use crate::ledger::row::tests::entry;
     use std::path::Path;
-
-    pub fn entry(started_at: i64, login: &str, session: &str) -> Entry {
-        Entry {
-            id: EntryId::new(started_at),
-            session: session.into(),
-            started_at,
-            login: login.into(),
-            node_id: "n1".into(),
-            node_name: "laptop".into(),
-            tags: vec!["tag:dev".into()],
-            api: "openai_chat".into(),
-            model_requested: "fast".into(),
-            model: format!("model-{started_at}"),
-            provider: "main".into(),
-            method: "POST".into(),
-            path: "/v1/chat/completions".into(),
-            status: 200,
-            outcome: Outcome::ClientClosed,
-            stream: true,
-            tokens: Tokens {
-                input: Some(7),
-                output: Some(3),
-                ..Tokens::default()
-            },
-            finish_reason: Some("stop".into()),
-            tool_calls: 2,
-            first_byte_ms: Some(1.5),
-            first_token_ms: None,
-            duration_ms: 12.25,
-            overhead_ms: Some(0.125),
-            request_bytes: 100,
-            response_bytes: 200,
-            user_agent: "client/1".into(),
-            reasons: vec!["route: \"fast\" is main".into(), "budget: 3 left".into()],
-            error: None,
-        }
-    }
 
     async fn ledger(entries: &[Entry]) -> Ledger {
         let ledger = Ledger::open("sqlite::memory:", Path::new(".")).unwrap();

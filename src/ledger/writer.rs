@@ -10,29 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Entry, Error};
+use super::{Entry, Error, row};
 
 /// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
 const GROUP: usize = 512;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
-
-/// Only an id already written is skipped. `INSERT OR IGNORE` would also drop, in silence, a
-/// record that breaks another constraint.
-const INSERT: &str = "INSERT INTO entries (
-    id, session, started_at, login, node_id, node_name, tags, api, model_requested, model,
-    provider, method, path, status, outcome, stream, input_tokens, output_tokens, cache_read,
-    cache_write, reasoning, tokens_estimated, finish_reason, tool_calls, first_byte_ms,
-    first_token_ms, duration_ms, overhead_ms, request_bytes, response_bytes, user_agent, reasons,
-    error
-) VALUES (
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33
-) ON CONFLICT (id) DO NOTHING";
 
 pub(super) enum Message {
     /// The permit is the record's room in the queue, given back once it is durable.
@@ -128,9 +115,9 @@ impl Writer {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut insert = transaction.prepare_cached(INSERT)?;
+            let mut insert = transaction.prepare_cached(row::INSERT)?;
             for (entry, _) in &self.group {
-                let written = insert_entry(&mut insert, entry)?;
+                let written = row::insert(&mut insert, entry)?;
                 if written == 0 && self.failures == 0 {
                     tracing::error!(id = %entry.id, "ledger: a second record with this id skipped");
                 }
@@ -171,64 +158,10 @@ impl Writer {
     }
 }
 
-fn insert_entry(insert: &mut rusqlite::Statement<'_>, entry: &Entry) -> rusqlite::Result<usize> {
-    insert.execute(params![
-        entry.id.as_str(),
-        entry.session,
-        entry.started_at,
-        entry.login,
-        entry.node_id,
-        entry.node_name,
-        json(&entry.tags)?,
-        entry.api,
-        entry.model_requested,
-        entry.model,
-        entry.provider,
-        entry.method,
-        entry.path,
-        entry.status,
-        entry.outcome.as_str(),
-        entry.stream,
-        entry.tokens.input.map(integer),
-        entry.tokens.output.map(integer),
-        entry.tokens.cache_read.map(integer),
-        entry.tokens.cache_write.map(integer),
-        entry.tokens.reasoning.map(integer),
-        entry.tokens.estimated,
-        entry.finish_reason,
-        entry.tool_calls,
-        finite(entry.first_byte_ms),
-        finite(entry.first_token_ms),
-        finite(Some(entry.duration_ms)).unwrap_or(0.0),
-        finite(entry.overhead_ms),
-        integer(entry.request_bytes),
-        integer(entry.response_bytes),
-        entry.user_agent,
-        json(&entry.reasons)?,
-        entry.error,
-    ])
-}
-
-fn json(list: &[String]) -> rusqlite::Result<String> {
-    serde_json::to_string(list)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// SQLite's integers are signed. A provider may claim any count; one beyond them must not stop
-/// the queue behind it.
-fn integer(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// SQLite stores NaN as NULL, which a NOT NULL column would refuse for ever.
-fn finite(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::query::tests::entry;
+    use crate::ledger::row::tests::entry;
     use crate::ledger::{EntryId, Ledger, Query};
     use std::collections::HashSet;
     use std::time::Instant;
