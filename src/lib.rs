@@ -1,5 +1,33 @@
 //! Iris: a private AI gateway that joins your tailnet.
+//!
+//! A request goes forward, once. The modules stand in the order in which it meets them, and
+//! a module imports only from those above it (`tests/architecture.rs` holds them to it):
+//!
+//! ```text
+//! tailnet ─▶ listen ─▶ identity ─▶ server ─┬─▶ gateway: api ▸ access ▸ route ▸ upstream ▸ relay ▸ ledger
+//!             (host, origin)   Caller      └─▶ admin
+//! ```
 
 pub mod clock;
+pub mod secret;
 pub mod wire;
+
+pub mod tailnet;
+pub mod config;
+pub mod listen;
+pub mod identity;
+
 pub mod api;
+pub mod access;
+pub mod route;
+pub mod upstream;
+pub mod ledger;
+pub mod relay;
+
+pub mod rules;
+pub mod gateway;
+
+pub mod admin;
+pub mod demo;
+pub mod server;
+pub mod cli;

@@ -1,0 +1,60 @@
+//! One capability object of a grant, decoded. Both sources of grants, the configuration and
+//! the tailnet policy, write the same objects.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ModelPattern;
+
+/// What a caller may do besides using models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Own data only.
+    User,
+    /// Everyone's data, and the configuration.
+    Admin,
+}
+
+/// One capability object. Fields whose behaviour comes later are left to the configuration
+/// check, which lists them.
+#[derive(Clone, Debug)]
+pub struct Capability {
+    /// A role, if the object gives one.
+    pub role: Option<Role>,
+    /// Models that the object covers. Its siblings apply to these only.
+    pub models: Option<ModelPattern>,
+    /// Headers put in front of the provider's own.
+    pub add_headers: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(default)]
+    models: Option<String>,
+    #[serde(default)]
+    add_headers: Vec<String>,
+}
+
+impl Capability {
+    /// Decodes an object.
+    ///
+    /// # Errors
+    /// The decoder's words when a field has the wrong type; the object then grants nothing.
+    pub fn decode(raw: &RawValue) -> Result<Self, serde_json::Error> {
+        let object: Object = serde_json::from_str(raw.get())?;
+        let add_headers = object
+            .add_headers
+            .iter()
+            .filter_map(|entry| entry.split_once(':'))
+            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+            .collect();
+        Ok(Self {
+            role: object.role,
+            models: object.models.as_deref().map(ModelPattern::new),
+            add_headers,
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! Grants: what a caller may do. Allow-only, deny by default; the configuration's grants and
+//! the tailnet policy's capabilities add up.
+
+mod capability;
+mod pattern;
+mod permit;
+
+pub use capability::{Capability, Role};
+pub use pattern::ModelPattern;
+pub use permit::{Access, NoRole, Permit};

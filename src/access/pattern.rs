@@ -1,0 +1,150 @@
+//! Patterns over `provider/model` names: `*` stays within a segment, `**` spans any number.
+
+use std::fmt;
+
+/// A compiled pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPattern {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    /// `**`: zero or more segments.
+    Any,
+    /// The pieces between the stars of one segment.
+    Pieces(Vec<String>),
+}
+
+impl ModelPattern {
+    /// Compiles a pattern; every string is one.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let segments = text
+            .split('/')
+            .map(|segment| match segment {
+                "**" => Segment::Any,
+                other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
+            })
+            .collect();
+        Self { text: text.to_owned(), segments }
+    }
+
+    /// Whether `provider/model` is covered.
+    #[must_use]
+    pub fn matches(&self, provider: &str, model: &str) -> bool {
+        let name: Vec<&str> = std::iter::once(provider).chain(model.split('/')).collect();
+        // Which prefixes of the name the pattern so far can have consumed: linear in
+        // pattern × name, where backtracking would be exponential.
+        let mut reached = vec![false; name.len() + 1];
+        reached[0] = true;
+        for segment in &self.segments {
+            let mut next = vec![false; name.len() + 1];
+            match segment {
+                Segment::Any => {
+                    let mut seen = false;
+                    for at in 0..=name.len() {
+                        seen |= reached[at];
+                        next[at] = seen;
+                    }
+                }
+                Segment::Pieces(pieces) => {
+                    for at in 0..name.len() {
+                        next[at + 1] = reached[at] && covers(pieces, name[at]);
+                    }
+                }
+            }
+            reached = next;
+        }
+        reached[name.len()]
+    }
+}
+
+/// Whether the text is the pieces in order with anything between them.
+fn covers(pieces: &[String], text: &str) -> bool {
+    let [first, middle @ .., last] = pieces else {
+        return pieces.first().is_some_and(|only| only == text);
+    };
+    let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
+    for piece in middle {
+        let Some(at) = rest.find(piece.as_str()) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last.as_str())
+}
+
+impl fmt::Display for ModelPattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rule itself, by recursion: what the compiled pattern has to agree with.
+    fn reference(pattern: &[&str], name: &[&str]) -> bool {
+        match pattern {
+            [] => name.is_empty(),
+            ["**", rest @ ..] => (0..=name.len()).any(|taken| reference(rest, &name[taken..])),
+            [segment, rest @ ..] => {
+                name.first().is_some_and(|first| star(segment.as_bytes(), first.as_bytes()))
+                    && reference(rest, &name[1..])
+            }
+        }
+    }
+
+    fn star(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            [b'*', rest @ ..] => (0..=text.len()).any(|taken| star(rest, &text[taken..])),
+            [byte, rest @ ..] => text.first() == Some(byte) && star(rest, &text[1..]),
+        }
+    }
+
+    #[test]
+    fn the_documented_examples() {
+        for (pattern, provider, model, expected) in [
+            ("**", "any", "thing/at/all", true),
+            ("anthropic/**", "anthropic", "claude", true),
+            ("anthropic/**", "anthropic-eu", "claude", false),
+            ("openai/gpt-5", "openai", "gpt-5", true),
+            ("openai/gpt-5", "openai", "gpt-5-mini", false),
+            ("*/claude-sonnet*", "vertex", "claude-sonnet-4-5@1", true),
+            ("aperture-*/**", "aperture-eu", "m", true),
+            ("openrouter/*", "openrouter", "qwen/qwen3", false),
+            ("openrouter/**", "openrouter", "qwen/qwen3", true),
+            ("", "p", "m", false),
+        ] {
+            assert_eq!(ModelPattern::new(pattern).matches(provider, model), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_rule_on_every_small_case() {
+        let patterns = ["a", "*", "**", "a*", "*a", "a*a", "*a*", "", "b*b"];
+        let texts = ["a", "aa", "ab", "b", "aba", "bb", ""];
+        for first in patterns {
+            for second in patterns {
+                for third in [None, Some("**"), Some("*"), Some("a")] {
+                    let mut parts = vec![first, second];
+                    parts.extend(third);
+                    let pattern = ModelPattern::new(&parts.join("/"));
+                    for provider in texts {
+                        for model in ["a", "aa/b", "ab", "b/b/a", "", "a/"] {
+                            let mut name = vec![provider];
+                            name.extend(model.split('/'));
+                            assert_eq!(
+                                pattern.matches(provider, model),
+                                reference(&parts, &name),
+                                "{pattern} on {provider}/{model}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! From grants to a [`Permit`]: the proof that a caller has a role, and the models it covers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Capability, ModelPattern, Role};
+use crate::config;
+use crate::identity::{Caller, Principal};
+
+/// The caller has no role: nothing at all is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("access denied: no role granted")]
+pub struct NoRole;
+
+struct Granted {
+    /// Where the grant stands, for explanations.
+    source: Arc<str>,
+    capabilities: Vec<Capability>,
+}
+
+/// All grants of a configuration, ready to be asked.
+pub struct Access {
+    grants: Vec<Granted>,
+    /// From a `src` entry to the grants that name it.
+    by_source: HashMap<String, Vec<usize>>,
+    /// From a member to the configuration's groups that list it.
+    groups_of: HashMap<String, Vec<String>>,
+    /// Capability names that count.
+    names: Vec<String>,
+}
+
+/// What a caller may do. Only [`Access::permit`] makes one.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    role: Role,
+    role_source: Arc<str>,
+    models: Vec<(ModelPattern, Arc<str>)>,
+    headers: Vec<(Option<ModelPattern>, String, String)>,
+}
+
+impl Access {
+    /// Compiles the grants of a configuration.
+    #[must_use]
+    pub fn compile(file: &config::File) -> Self {
+        let names = file.tailnet.capabilities.clone();
+        let mut grants = Vec::with_capacity(file.grants.len());
+        let mut by_source: HashMap<String, Vec<usize>> = HashMap::new();
+        for (nth, grant) in file.grants.iter().enumerate() {
+            let source: Arc<str> = format!("grants[{nth}], line {}", grant.at.line).into();
+            let mut capabilities = Vec::new();
+            for raw in names.iter().filter_map(|name| grant.app.get(name)).flatten() {
+                match Capability::decode(raw) {
+                    Ok(capability) => capabilities.push(capability),
+                    Err(error) => tracing::warn!(%source, %error, "a capability grants nothing"),
+                }
+            }
+            grants.push(Granted { source, capabilities });
+            for entry in &grant.src {
+                by_source.entry(entry.clone()).or_default().push(nth);
+            }
+        }
+        let mut groups_of: HashMap<String, Vec<String>> = HashMap::new();
+        for (group, members) in &file.groups {
+            for member in members {
+                groups_of.entry(member.clone()).or_default().push(group.clone());
+            }
+        }
+        Self { grants, by_source, groups_of, names }
+    }
+
+    /// What the caller may do.
+    ///
+    /// # Errors
+    /// [`NoRole`] when no grant gives a role, whatever models it may name.
+    pub fn permit(&self, caller: &Caller) -> Result<Permit, NoRole> {
+        let mut role: Option<(Role, Arc<str>)> = None;
+        let mut models = Vec::new();
+        let mut headers = Vec::new();
+        let mut add = |capability: Capability, source: &Arc<str>| {
+            if let Some(granted) = capability.role
+                && role.as_ref().is_none_or(|(held, _)| granted > *held)
+            {
+                role = Some((granted, Arc::clone(source)));
+            }
+            for (name, value) in capability.add_headers {
+                headers.push((capability.models.clone(), name, value));
+            }
+            if let Some(pattern) = capability.models {
+                models.push((pattern, Arc::clone(source)));
+            }
+        };
+        for nth in self.matching(caller) {
+            let grant = &self.grants[nth];
+            for capability in &grant.capabilities {
+                add(capability.clone(), &grant.source);
+            }
+        }
+        for name in &self.names {
+            let source: Arc<str> = format!("the tailnet policy's {name}").into();
+            for raw in caller.capabilities().get(name).into_iter().flatten() {
+                match Capability::decode(raw) {
+                    Ok(capability) => add(capability, &source),
+                    Err(error) => tracing::warn!(
+                        caller = caller.name(),
+                        %error,
+                        "a capability of the tailnet policy grants nothing"
+                    ),
+                }
+            }
+        }
+        let (role, role_source) = role.ok_or(NoRole)?;
+        Ok(Permit { role, role_source, models, headers })
+    }
+
+    /// Grants whose `src` names the caller, in the order of the file.
+    fn matching(&self, caller: &Caller) -> BTreeSet<usize> {
+        let mut names: Vec<&str> = vec![caller.name()];
+        names.extend(caller.tags().iter().map(String::as_str));
+        // Somebody from outside the tailnet is only who is named.
+        if !matches!(caller.principal(), Principal::External { .. }) {
+            names.push("*");
+        }
+        names.extend(caller.groups().iter().map(String::as_str));
+        let own: Vec<&str> = std::iter::once(caller.name())
+            .chain(caller.tags().iter().map(String::as_str))
+            .collect();
+        for name in own {
+            names.extend(self.groups_of.get(name).into_iter().flatten().map(String::as_str));
+        }
+        names.iter().filter_map(|name| self.by_source.get(*name)).flatten().copied().collect()
+    }
+}
+
+impl Permit {
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Which grant gave the role.
+    #[must_use]
+    pub fn role_source(&self) -> &str {
+        &self.role_source
+    }
+
+    /// The pattern that covers `provider/model` and the grant that it stands in.
+    #[must_use]
+    pub fn covers(&self, provider: &str, model: &str) -> Option<(&ModelPattern, &str)> {
+        self.models
+            .iter()
+            .find(|(pattern, _)| pattern.matches(provider, model))
+            .map(|(pattern, source)| (pattern, &**source))
+    }
+
+    /// Headers that grants put on requests for `provider/model`, in the order of the grants.
+    pub fn headers(&self, provider: &str, model: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.headers
+            .iter()
+            .filter(move |(pattern, _, _)| {
+                pattern.as_ref().is_none_or(|pattern| pattern.matches(provider, model))
+            })
+            .map(|(_, name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(text: &str) -> Access {
+        Access::compile(&config::parse(text, &|_| None).unwrap().file)
+    }
+
+    fn grant(src: &str, objects: &str) -> String {
+        format!(r#"{{"src":[{src}],"app":{{"tailscale.com/cap/aperture":[{objects}]}}}}"#)
+    }
+
+    #[test]
+    fn nothing_is_open_without_a_role() {
+        let access = access(&format!(
+            r#"{{"grants":[{},{}]}}"#,
+            grant(r#""a@x.org""#, r#"{"models":"**"}"#),
+            grant(r#""b@x.org""#, r#"{"role":"user"}"#)
+        ));
+        assert_eq!(access.permit(&Caller::hypothetical("a@x.org", None)).unwrap_err(), NoRole);
+        assert_eq!(access.permit(&Caller::hypothetical("c@x.org", None)).unwrap_err(), NoRole);
+        let b = access.permit(&Caller::hypothetical("b@x.org", None)).unwrap();
+        assert_eq!(b.role(), Role::User);
+        assert!(b.covers("p", "m").is_none());
+    }
+
+    #[test]
+    fn grants_add_up_and_admin_wins() {
+        let access = access(&format!(
+            r#"{{"groups":{{"group:eng":["a@x.org","tag:ci"]}},"grants":[{},{},{},{}]}}"#,
+            grant(r#""*""#, r#"{"role":"user"}"#),
+            grant(r#""a@x.org""#, r#"{"role":"admin"}"#),
+            grant(r#""group:eng""#, r#"{"models":"p/**","add_headers":["X-Team: eng"]}"#),
+            grant(r#""tag:b""#, r#"{"models":"q/m"}"#)
+        ));
+        let a = access.permit(&Caller::hypothetical("a@x.org", None)).unwrap();
+        assert_eq!((a.role(), a.role_source()), (Role::Admin, "grants[1], line 1"));
+        assert_eq!(a.covers("p", "m").unwrap().0.to_string(), "p/**");
+        assert_eq!(a.headers("p", "m").collect::<Vec<_>>(), [("X-Team", "eng")]);
+        assert_eq!(a.headers("q", "m").count(), 0);
+        let ci = access.permit(&Caller::hypothetical("tag:ci,tag:b", None)).unwrap();
+        assert_eq!(ci.role(), Role::User);
+        assert!(ci.covers("p", "m").is_some() && ci.covers("q", "m").is_some());
+        let other = access.permit(&Caller::hypothetical("z@x.org", None)).unwrap();
+        assert!(other.covers("p", "m").is_none());
+    }
+
+    #[test]
+    fn the_policy_counts_like_the_file_and_outsiders_are_not_everyone() {
+        use crate::identity::tests_support::whois;
+        let access = access(&format!(
+            r#"{{"tailnet":{{"capabilities":["x.org/cap/ai"]}},"grants":[{}]}}"#,
+            r#"{"src":["*"],"app":{"x.org/cap/ai":[{"role":"user"}]}}"#
+        ));
+        let mut who = whois(Some("alice"), &[]);
+        let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
+        who.capabilities.insert("x.org/cap/ai".into(), vec![raw(r#"{"models":"p/**"}"#)]);
+        who.capabilities.insert("y.org/cap/ai".into(), vec![raw(r#"{"models":"**"}"#)]);
+        let permit = access.permit(&Caller::from_whois(who.clone()).unwrap()).unwrap();
+        assert!(permit.covers("p", "m").unwrap().1.contains("tailnet policy"));
+        assert!(permit.covers("q", "m").is_none(), "another capability's name counts");
+        who.shared_in = true;
+        assert!(access.permit(&Caller::from_whois(who).unwrap()).is_err());
+    }
+}

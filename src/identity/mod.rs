@@ -1,0 +1,10 @@
+//! Who is calling: a tailnet address becomes a [`Caller`], or is refused.
+
+mod caller;
+mod resolve;
+
+pub use caller::{Caller, Principal};
+pub use resolve::{Refused, Resolver};
+
+#[cfg(test)]
+pub(crate) use caller::tests as tests_support;

@@ -1,0 +1,196 @@
+//! A provider as requests see it: parsed once, when the configuration is compiled.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue, Uri, uri::Authority, uri::Scheme};
+
+use crate::api::ApiKind;
+use crate::config::{self, AuthMode, Authorization, Network};
+use crate::secret::Secret;
+
+/// One provider.
+#[derive(Clone)]
+pub struct Provider {
+    /// Key in the configuration, and first segment of full model names.
+    pub id: String,
+    /// Name for people; empty if none was given.
+    pub name: String,
+    /// Free text for listings.
+    pub description: String,
+    /// Models that it serves, as it names them.
+    pub models: Vec<String>,
+    /// Formats that it speaks.
+    pub speaks: Vec<ApiKind>,
+    /// Higher wins.
+    pub preference: i64,
+    /// Kept, but not used.
+    pub disabled: bool,
+    /// Kind of upstream, for listings.
+    pub upstream: String,
+    /// Where the credential goes.
+    pub authorization: Authorization,
+    /// Whose credential goes.
+    pub auth_mode: AuthMode,
+    /// The credential; may be empty.
+    pub apikey: Secret,
+    /// Headers for every request to it.
+    pub add_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Which network it is reached over.
+    pub network: Network,
+    base: Base,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Base {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a trailing slash; empty for the root.
+    path: String,
+    /// The path ends in a version segment such as `/v1`.
+    versioned: bool,
+}
+
+impl Provider {
+    /// Parses a provider.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with its `baseurl`.
+    pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
+        let flags = &config.compatibility;
+        let speaks = [
+            ("openai_chat", flags.openai_chat),
+            ("openai_responses", flags.openai_responses),
+            ("anthropic_messages", flags.anthropic_messages),
+            ("gemini_generate_content", flags.gemini_generate_content),
+            ("bedrock_model_invoke", flags.bedrock_model_invoke),
+            ("bedrock_converse", flags.bedrock_converse),
+            ("google_generate_content", flags.google_generate_content),
+            ("google_raw_predict", flags.google_raw_predict),
+        ]
+        .into_iter()
+        .filter(|(_, spoken)| *spoken)
+        .map(|(name, _)| ApiKind(name))
+        .collect();
+        Ok(Self {
+            id: id.to_owned(),
+            name: config.name.clone(),
+            description: config.description.clone(),
+            models: config.models.clone(),
+            speaks,
+            preference: config.preference,
+            disabled: config.disabled,
+            upstream: config.upstream.clone(),
+            authorization: config.authorization,
+            auth_mode: config.auth_mode,
+            apikey: config.apikey.clone(),
+            add_headers: config.add_headers.iter().filter_map(header).collect(),
+            network: config.network,
+            base: Base::parse(&config.baseurl)?,
+        })
+    }
+
+    /// The URL for a path of an API, whose first segment is its version. A base that ends in
+    /// a version segment of its own swallows that of the path: both `http://host` and
+    /// `http://host/v1` then mean the same server.
+    ///
+    /// # Errors
+    /// When path and base make no valid URL together.
+    pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+        let below = match path.strip_prefix("/v1/") {
+            Some(rest) if self.base.versioned => format!("/{rest}"),
+            _ => path.to_owned(),
+        };
+        let mut target = format!("{}{below}", self.base.path);
+        if let Some(query) = query {
+            target.push('?');
+            target.push_str(query);
+        }
+        Uri::builder()
+            .scheme(self.base.scheme.clone())
+            .authority(self.base.authority.clone())
+            .path_and_query(target)
+            .build()
+    }
+
+    /// What listings show as the kind of upstream: as configured, else the provider's id.
+    #[must_use]
+    pub fn upstream_kind(&self) -> &str {
+        if self.upstream.is_empty() { &self.id } else { &self.upstream }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Provider").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Base {
+    fn parse(baseurl: &str) -> Result<Self, String> {
+        let uri: Uri = baseurl.parse().map_err(|error| format!("is no URL: {error}"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned())
+        else {
+            return Err("must be an absolute URL, as in http://100.64.0.1:8080".to_owned());
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(format!("has the scheme {scheme}; http and https are possible"));
+        }
+        if authority.as_str().contains('@') {
+            return Err("holds a user name; put the credential in `apikey`".to_owned());
+        }
+        if uri.query().is_some() {
+            return Err("has a query, which a base can't have".to_owned());
+        }
+        let path = uri.path().trim_end_matches('/').to_owned();
+        let versioned = path.rsplit('/').next().is_some_and(is_version);
+        Ok(Self { scheme, authority, path, versioned })
+    }
+}
+
+/// `v1`, `v4`, `v1beta`.
+fn is_version(segment: &str) -> bool {
+    let Some(rest) = segment.strip_prefix('v') else { return false };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    digits > 0 && rest[digits..].bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let mut value = HeaderValue::from_str(value).ok()?;
+    // Configured headers often hold a credential.
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(base: &str, path: &str) -> String {
+        let config = config::Provider { baseurl: base.to_owned(), ..config::Provider::default() };
+        Provider::new("p", &config).unwrap().url(path, None).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_base_with_a_version_swallows_that_of_the_request() {
+        let chat = "/v1/chat/completions";
+        for (base, expected) in [
+            ("http://100.64.0.1:8080", "http://100.64.0.1:8080/v1/chat/completions"),
+            ("http://100.64.0.1:8080/", "http://100.64.0.1:8080/v1/chat/completions"),
+            ("http://100.64.0.1:8080/v1", "http://100.64.0.1:8080/v1/chat/completions"),
+            ("http://100.64.0.1:8080/v1/", "http://100.64.0.1:8080/v1/chat/completions"),
+            ("https://api.example.net/paas/v4", "https://api.example.net/paas/v4/chat/completions"),
+            ("https://example.net/openai", "https://example.net/openai/v1/chat/completions"),
+            ("http://[fd7a:115c:a1e0::1]:80", "http://[fd7a:115c:a1e0::1]:80/v1/chat/completions"),
+        ] {
+            assert_eq!(url(base, chat), expected, "{base}");
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_none_is_refused() {
+        for base in ["", "localhost:80", "/v1", "ftp://x/", "http://u:p@x/", "http://x/?a=b"] {
+            assert!(Base::parse(base).is_err(), "{base}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Towards the provider: connection, credential, headers, and the wait for its first byte.
+
+mod auth;
+mod connect;
+mod send;
+
+pub use connect::{Connector, Timeouts};
+pub use send::{Failure, Upstream};

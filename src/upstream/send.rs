@@ -1,0 +1,182 @@
+//! One request to one provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::auth;
+use super::connect::{ConnectError, Connector, Timeouts};
+use crate::access::Permit;
+use crate::api::Outbound;
+use crate::config::{AuthMode, Network};
+use crate::route::Route;
+use crate::tailnet::Node;
+use crate::wire::{Rejection, headers};
+
+/// Idle connections kept for each provider.
+const IDLE_PER_HOST: usize = 64;
+/// How long an idle connection is kept: below the 60 s after which most servers close.
+const IDLE_TIME: Duration = Duration::from_secs(50);
+
+type Pool = Client<Connector, Full<Bytes>>;
+
+/// Pooled connections to all providers. Lives as long as the process.
+pub struct Upstream {
+    auto: Pool,
+    tailnet: Pool,
+    host: Pool,
+    timeouts: Timeouts,
+}
+
+/// Why no response came. Its text names the provider and holds no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection, or it broke before the head of a response.
+    #[error("provider {provider:?} cannot be reached: {why}")]
+    Unreachable {
+        /// Its id.
+        provider: String,
+        /// The cause.
+        why: String,
+    },
+    /// The provider took too long.
+    #[error("provider {provider:?} gave no answer within {within:?}")]
+    TimedOut {
+        /// Its id.
+        provider: String,
+        /// The bound that was passed.
+        within: Duration,
+    },
+    /// The configuration makes no valid request.
+    #[error("provider {provider:?} cannot be asked: {why}")]
+    Misconfigured {
+        /// Its id.
+        provider: String,
+        /// The cause.
+        why: String,
+    },
+}
+
+impl Failure {
+    /// The refusal that the caller gets.
+    #[must_use]
+    pub fn rejection(&self) -> Rejection {
+        let (status, code) = match self {
+            Self::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "provider_unreachable"),
+            Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
+            Self::Misconfigured { .. } => (StatusCode::BAD_GATEWAY, "provider_misconfigured"),
+        };
+        Rejection::new(status, code, self.to_string())
+    }
+}
+
+impl Upstream {
+    /// Pools that dial through `node` where the address is the tailnet's.
+    #[must_use]
+    pub fn new(node: Option<&Node>, timeouts: Timeouts) -> Self {
+        let roots =
+            rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut tls = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let tls = Arc::new(tls);
+        let pool = |network| {
+            let connector =
+                Connector::new(node.cloned(), network, Arc::clone(&tls), timeouts.connect);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIME)
+                .pool_max_idle_per_host(IDLE_PER_HOST)
+                .build(connector)
+        };
+        Self {
+            auto: pool(Network::Auto),
+            tailnet: pool(Network::Tailnet),
+            host: pool(Network::Host),
+            timeouts,
+        }
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Sends a request and waits for the head of the response. Dropping the future, or the
+    /// response's body, cancels the request at the provider.
+    ///
+    /// # Errors
+    /// [`Failure`] when no response came. A response of any status is one.
+    pub async fn send(
+        &self,
+        route: &Route,
+        permit: &Permit,
+        from: &HeaderMap,
+        query: Option<&str>,
+        outbound: Outbound,
+    ) -> Result<Response<Incoming>, Failure> {
+        let provider = &route.provider;
+        let misconfigured = |why: String| Failure::Misconfigured {
+            provider: provider.id.clone(),
+            why,
+        };
+        let uri = provider
+            .url(outbound.path, query)
+            .map_err(|error| misconfigured(error.to_string()))?;
+        let mut request = Request::new(Full::new(outbound.body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        let mut out =
+            headers::forwarded(from, provider.auth_mode == AuthMode::Passthrough);
+        // Iris meters what passes: it asks for plain bytes.
+        out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        auth::authorize(&mut out, provider).map_err(|error| misconfigured(error.to_string()))?;
+        for (name, value) in &provider.add_headers {
+            out.insert(name, value.clone());
+        }
+        for (name, value) in permit.headers(&provider.id, &route.model) {
+            if let (Ok(name), Ok(value)) =
+                (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+            {
+                out.insert(name, value);
+            }
+        }
+        *request.headers_mut() = out;
+        let pool = match provider.network {
+            Network::Auto => &self.auto,
+            Network::Tailnet => &self.tailnet,
+            Network::Host => &self.host,
+        };
+        let within = self.timeouts.first_byte;
+        let response = pool.request(request);
+        let response = if within.is_zero() {
+            response.await
+        } else {
+            tokio::time::timeout(within, response)
+                .await
+                .map_err(|_| Failure::TimedOut { provider: provider.id.clone(), within })?
+        };
+        response.map_err(|error| failure(&provider.id, &error))
+    }
+}
+
+/// The innermost cause says what happened; the layers above it only that something did.
+fn failure(provider: &str, error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+        if let Some(ConnectError::TimedOut(within)) = cause.downcast_ref() {
+            return Failure::TimedOut { provider: provider.to_owned(), within: *within };
+        }
+    }
+    Failure::Unreachable { provider: provider.to_owned(), why: cause.to_string() }
+}
