@@ -11,7 +11,7 @@ use crate::access::Permit;
 use crate::api::{Api, Call};
 use crate::clock;
 use crate::identity::{Caller, Resolver};
-use crate::ledger::{Entry, EntryId, Ledger, Outcome, Tokens};
+use crate::ledger::{Entry, EntryId, Ledger, Outcome, Slot, Tokens};
 use crate::relay::{Form, Recording, RelayBody, Watch};
 use crate::route::{NoRoute, Route};
 use crate::rules::Rules;
@@ -38,6 +38,8 @@ pub struct Verified {
     pub caller: Arc<Caller>,
     /// Asks again; `None` for loopback, which cannot change.
     pub resolver: Option<(Arc<Resolver>, std::net::IpAddr)>,
+    /// The network map's epoch for which `caller` was true.
+    pub epoch: u64,
     /// Tells that the tailnet has changed.
     pub changes: Option<watch::Receiver<crate::tailnet::Status>>,
 }
@@ -72,10 +74,7 @@ impl Gateway {
             Rejection::new(StatusCode::FORBIDDEN, "no_role", none.to_string())
         })?;
         // Room for the record first: what can't be recorded isn't done.
-        let slot = self.ledger.admit().map_err(|full| {
-            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", full.to_string())
-                .retry_after(std::time::Duration::from_secs(5))
-        })?;
+        let slot = self.room_for_record()?;
         let (head, incoming) = request.into_parts();
         let mut recording = Recording::new(slot, entry(api, &who.caller, &head, &permit));
         let outcome = async {
@@ -124,6 +123,17 @@ impl Gateway {
         Ok(self.answer(response, api, &call, recording, watch))
     }
 
+    fn room_for_record(&self) -> Result<Slot, Rejection> {
+        let unavailable = |why: String| {
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
+                .retry_after(std::time::Duration::from_secs(5))
+        };
+        if !self.ledger.healthy() {
+            return Err(unavailable("requests cannot be recorded at the moment".to_owned()));
+        }
+        self.ledger.admit().map_err(|full| unavailable(full.to_string()))
+    }
+
     fn answer(
         &self,
         response: Response<hyper::body::Incoming>,
@@ -157,7 +167,7 @@ impl Gateway {
         Box::pin(async move {
             let mut changes = who.changes;
             let mut seen = generation;
-            let mut epoch = who.resolver.as_ref().map_or(0, |(resolver, _)| resolver.epoch());
+            let mut epoch = who.epoch;
             let mut caller = who.caller;
             loop {
                 let current = rules.borrow_and_update().clone();
@@ -182,16 +192,21 @@ impl Gateway {
                         return revoked("access to this model was withdrawn");
                     }
                 }
-                match &mut changes {
-                    Some(changes) => tokio::select! {
-                        _ = rules.changed() => {}
-                        _ = changes.changed() => {}
-                    },
-                    None => {
-                        if rules.changed().await.is_err() {
-                            std::future::pending::<()>().await;
-                        }
+                // A closed channel tells of nothing any more: the process is stopping.
+                let tailnet_changed = async {
+                    match &mut changes {
+                        Some(changes) if changes.changed().await.is_ok() => {}
+                        _ => std::future::pending().await,
                     }
+                };
+                let rules_changed = async {
+                    if rules.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = rules_changed => {}
+                    () = tailnet_changed => {}
                 }
             }
         })
@@ -217,7 +232,7 @@ fn entry(
     let given = text("x-session-id");
     let named = !given.is_empty() && given.len() <= MAX_SESSION;
     Entry {
-        session: if named { given } else { id.as_ref().to_owned() },
+        session: if named { given } else { id.as_str().to_owned() },
         id,
         started_at: now,
         login: caller.name().to_owned(),

@@ -49,7 +49,7 @@ impl Recording {
         entry.tool_calls = reading.tool_calls;
         entry.error = error;
         tracing::info!(
-            id = entry.id.as_ref(),
+            id = entry.id.as_str(),
             login = entry.login,
             node = entry.node_name,
             model = entry.model_requested,

@@ -1,0 +1,193 @@
+//! What a request must be before anyone looks at its path. A browser on a tailnet device
+//! brings that device's identity with it, whatever page it shows: the exact `Host` is the
+//! only defence against DNS rebinding over plain HTTP, and a foreign `Origin` that against
+//! a page that spends its visitor's budget.
+
+use std::net::IpAddr;
+
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+
+use crate::wire::Rejection;
+
+/// The names under which this gateway may be called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Lower-case names.
+    pub names: Vec<String>,
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Port that a `Host` without one means, and the only one that it may name.
+    pub port: u16,
+}
+
+impl Gate {
+    /// Checks a request's authority, origin and method.
+    ///
+    /// # Errors
+    /// 400 for a request without exactly one host, 421 for another's host, 403 for another
+    /// site's page, 405 for methods that no route has.
+    pub fn check<B>(&self, request: &Request<B>, secure: bool) -> Result<(), Rejection> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Rejection::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this method is not offered",
+            ));
+        }
+        let headers = request.headers();
+        unambiguous_framing(headers)?;
+        let authority = authority(request)?;
+        if !self.is_own(&authority, secure) {
+            return Err(Rejection::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "wrong_host",
+                format!("this gateway is not {authority}; add the name to `listen.names` if it is"),
+            ));
+        }
+        let foreign = || {
+            Rejection::new(
+                StatusCode::FORBIDDEN,
+                "cross_origin",
+                "requests from other sites' pages are refused",
+            )
+        };
+        // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
+        for site in headers.get_all("sec-fetch-site") {
+            if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+                return Err(foreign());
+            }
+        }
+        for origin in headers.get_all(header::ORIGIN) {
+            let scheme = if secure { "https://" } else { "http://" };
+            let own = origin
+                .to_str()
+                .ok()
+                .and_then(|origin| origin.strip_prefix(scheme))
+                .and_then(|rest| rest.parse::<Authority>().ok())
+                .is_some_and(|origin| self.is_own(&origin, secure));
+            if !own {
+                return Err(foreign());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_own(&self, authority: &Authority, secure: bool) -> bool {
+        let default = if secure { 443 } else { 80 };
+        if authority.as_str().contains('@') || authority.as_str().ends_with(':') {
+            return false;
+        }
+        let port = match authority.port() {
+            None => default,
+            Some(port) => port.as_u16(),
+        };
+        if port != self.port {
+            return false;
+        }
+        let host = authority.host();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return self.addresses.contains(&address);
+        }
+        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+}
+
+/// The one authority that a request names (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
+fn authority<B>(request: &Request<B>) -> Result<Authority, Rejection> {
+    let bad = |why: &'static str| Rejection::new(StatusCode::BAD_REQUEST, "bad_host", why);
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(
+            host.to_str()
+                .ok()
+                .and_then(|host| host.parse::<Authority>().ok())
+                .ok_or_else(|| bad("the Host header is no host"))?,
+        ),
+        (Some(_), Some(_)) => return Err(bad("there is more than one Host header")),
+        (None, _) => None,
+    };
+    match (host, request.uri().authority()) {
+        (Some(host), Some(target)) if &host != target => {
+            Err(bad("the request's target and its Host header differ"))
+        }
+        (Some(host), _) => Ok(host),
+        (None, Some(target)) if request.version() == Version::HTTP_2 => Ok(target.clone()),
+        (None, _) => Err(bad("the request has no Host header")),
+    }
+}
+
+/// hyper lets framings through that other servers read differently.
+fn unambiguous_framing(headers: &HeaderMap) -> Result<(), Rejection> {
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let codings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
+    let disguised = headers.keys().any(|name| {
+        matches!(name.as_str(), "content_length" | "transfer_encoding")
+    });
+    if lengths > 1 || codings > 1 || (lengths > 0 && codings > 0) || disguised {
+        return Err(Rejection::new(
+            StatusCode::BAD_REQUEST,
+            "bad_framing",
+            "the length of the request's body is ambiguous",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(headers: &[(&str, &str)]) -> Result<(), u16> {
+        let gate = Gate {
+            names: vec!["ai".into(), "ai.tail.test".into()],
+            addresses: vec!["100.64.0.7".parse().unwrap(), "fd7a:115c:a1e0::7".parse().unwrap()],
+            port: 80,
+        };
+        let mut request = Request::builder().uri("/v1/models");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        gate.check(&request.body(()).unwrap(), false).map_err(|error| error.status.as_u16())
+    }
+
+    #[test]
+    fn own_names_and_addresses_only() {
+        for host in ["ai", "AI", "ai:80", "ai.tail.test", "100.64.0.7", "[fd7a:115c:a1e0::7]"] {
+            assert_eq!(check(&[("host", host)]), Ok(()), "{host}");
+        }
+        for host in ["attacker.example", "ai.", "ai:81", "100.64.0.8", "ai.attacker.example"] {
+            assert_eq!(check(&[("host", host)]), Err(421), "{host}");
+        }
+        for host in ["", "ai/..", "ai?x", "a b"] {
+            assert_eq!(check(&[("host", host)]), Err(400), "{host}");
+        }
+        assert_eq!(check(&[("host", "u@ai")]), Err(421));
+        assert_eq!(check(&[]), Err(400));
+        assert_eq!(check(&[("host", "ai"), ("host", "ai")]), Err(400));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused() {
+        let ai = ("host", "ai");
+        assert_eq!(check(&[ai, ("origin", "http://ai")]), Ok(()));
+        for origin in ["null", "http://evil.example", "https://ai", "http://ai:8080", ""] {
+            assert_eq!(check(&[ai, ("origin", origin)]), Err(403), "{origin}");
+        }
+        assert_eq!(check(&[ai, ("sec-fetch-site", "none")]), Ok(()));
+        for site in ["same-site", "cross-site"] {
+            assert_eq!(check(&[ai, ("sec-fetch-site", site)]), Err(403), "{site}");
+        }
+    }
+
+    #[test]
+    fn framing_that_can_be_read_in_two_ways_is_refused() {
+        let ai = ("host", "ai");
+        let long = ("content-length", "5");
+        assert_eq!(check(&[ai, long]), Ok(()));
+        assert_eq!(check(&[ai, long, long]), Err(400));
+        assert_eq!(check(&[ai, long, ("transfer-encoding", "chunked")]), Err(400));
+        assert_eq!(check(&[ai, ("content_length", "5")]), Err(400));
+    }
+}

@@ -1,0 +1,85 @@
+//! The doors: loopback sockets and the tailnet node's ports, behind one type, and the checks
+//! that every request passes before it is routed.
+
+mod gate;
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::tailnet;
+
+pub use gate::Gate;
+
+/// Where connections come from.
+pub enum Listener {
+    /// A port of the tailnet node.
+    Tailnet(tailnet::Listener),
+    /// A port of this machine's loopback interface.
+    Loopback(TcpListener),
+}
+
+/// A connection with the addresses at both its ends.
+pub struct Accepted {
+    /// The bytes.
+    pub stream: Stream,
+    /// Who connected.
+    pub source: SocketAddr,
+    /// To which of our addresses.
+    pub destination: SocketAddr,
+}
+
+/// An accepted connection.
+pub enum Stream {
+    /// Through the tailnet node.
+    Tailnet(tailnet::Stream),
+    /// Over loopback.
+    Loopback(TcpStream),
+}
+
+impl Listener {
+    /// Listens on a loopback address; any other is refused, because without a tailnet there
+    /// is nobody to say who calls.
+    ///
+    /// # Errors
+    /// When the address is not a loopback one or is in use.
+    pub async fn loopback(address: SocketAddr) -> io::Result<Self> {
+        if !address.ip().is_loopback() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{address} is no loopback address"),
+            ));
+        }
+        Ok(Self::Loopback(TcpListener::bind(address).await?))
+    }
+
+    /// The loopback address in use, where there is one.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tailnet(_) => None,
+            Self::Loopback(listener) => listener.local_addr().ok(),
+        }
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Whatever accepting gives; the listener stays usable.
+    pub async fn accept(&mut self) -> io::Result<Accepted> {
+        match self {
+            Self::Tailnet(listener) => {
+                let tailnet::Accepted { stream, source, destination } = listener.accept().await?;
+                Ok(Accepted { stream: Stream::Tailnet(stream), source, destination })
+            }
+            Self::Loopback(listener) => {
+                let (stream, source) = listener.accept().await?;
+                // An event must not wait for the acknowledgement of the one before it.
+                stream.set_nodelay(true)?;
+                let destination = stream.local_addr()?;
+                Ok(Accepted { stream: Stream::Loopback(stream), source, destination })
+            }
+        }
+    }
+}
