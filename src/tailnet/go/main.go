@@ -1,5 +1,0 @@
-package main
-
-import "C"
-import _ "tailscale.com/tsnet"
-func main() {}

@@ -1,0 +1,204 @@
+//! A node on a tailnet: accept and make connections there, and ask who is at
+//! the other end.
+//!
+//! There are two kinds behind one [`Node`]. [`Node::embedded`] joins as a node
+//! of its own, with Tailscale's Go implementation linked into this process;
+//! [`Node::host`] uses the `tailscaled` that already runs on this machine.
+//!
+//! # The boundary to Go
+//!
+//! Go is called with integers and JSON and answers with integers, JSON and
+//! file descriptors (`go/abi.go`). An accepted connection arrives as one
+//! message with its descriptor and both its addresses, and is an ordinary
+//! local socket from then on; Go copies between it and the tailnet. Nothing
+//! is called back. All calls may block and run on tokio's blocking threads.
+//!
+//! # Signals and processes
+//!
+//! As a C archive, the Go runtime installs handlers only for the signals it
+//! needs itself (faults such as `SIGSEGV`, and `SIGURG` for preemption), with
+//! `SA_ONSTACK`, and passes faults outside of Go on to the handler that was
+//! there before. The Go code never uses `os/signal`, so `SIGINT`, `SIGTERM`,
+//! `SIGHUP` and the like belong to tokio alone. After a fork without exec
+//! neither runtime works: start no such child.
+
+mod ffi;
+mod host;
+mod node;
+mod stream;
+mod whois;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use stream::{Accepted, Listener, Stream};
+pub use whois::{User, WhoIs, is_tailnet_address};
+
+/// How an embedded node joins. There is no `Debug`: it would print the key.
+#[derive(Clone, Default)]
+pub struct Options {
+    pub hostname: String,
+    /// Where the node keeps its keys; made with mode 0700 if it isn't there.
+    pub state_dir: PathBuf,
+    /// An auth key or an OAuth client secret (`tskey-client-…`, which needs
+    /// `tags`); without one, the status carries an address to sign in at.
+    pub auth_key: Option<String>,
+    pub control_url: Option<String>,
+    pub ephemeral: bool,
+    pub tags: Vec<String>,
+    /// A soft limit for the memory of the Go runtime, in bytes.
+    pub memory_limit: Option<u64>,
+}
+
+/// A node on a tailnet. Clones are the same node.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+enum Inner {
+    Embedded(node::Embedded),
+    Host(host::Host),
+}
+
+impl Node {
+    /// Starts a node of its own; [`Node::watch`] tells when it is running.
+    pub async fn embedded(options: Options) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Inner::Embedded(node::Embedded::open(options).await?))))
+    }
+
+    /// Uses this machine's `tailscaled`, over its LocalAPI socket.
+    pub async fn host(socket: Option<PathBuf>) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Inner::Host(host::Host::open(socket).await?))))
+    }
+
+    /// The status now and at each change.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        match &*self.0 {
+            Inner::Embedded(node) => node.watch(),
+            Inner::Host(host) => host.watch(),
+        }
+    }
+
+    /// The status as last reported.
+    pub fn status(&self) -> Status {
+        self.watch().borrow().clone()
+    }
+
+    /// Listens on the node's own addresses, IPv4 and IPv6.
+    pub async fn listen(&self, port: u16) -> Result<Listener, Error> {
+        match &*self.0 {
+            Inner::Embedded(node) => node.listen(port).await,
+            Inner::Host(host) => host.listen(port).await,
+        }
+    }
+
+    /// Connects to a tailnet address, a MagicDNS name, or anything else that
+    /// the machine can reach.
+    pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, Error> {
+        match &*self.0 {
+            Inner::Embedded(node) => node.dial(host, port).await,
+            Inner::Host(_) => Ok(tokio::net::TcpStream::connect((host, port)).await?.into()),
+        }
+    }
+
+    /// Who has this address; `None` if no node of the tailnet does.
+    pub async fn whois(&self, source: IpAddr) -> Result<Option<WhoIs>, Error> {
+        let source = source.to_canonical();
+        // Others can't be nodes, and looking for them is slow.
+        if !is_tailnet_address(source) {
+            return Ok(None);
+        }
+        match &*self.0 {
+            Inner::Embedded(node) => node.whois(source).await,
+            Inner::Host(host) => host.whois(source).await,
+        }
+    }
+
+    /// A certificate for one of [`Status::cert_domains`]; ordered if there is
+    /// no valid one yet, which takes up to two minutes.
+    pub async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
+        // It becomes a part of a path.
+        if !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
+            return Err(Error::Node(format!("{domain:?} is not a domain name")));
+        }
+        match &*self.0 {
+            Inner::Embedded(node) => node.certificate(domain).await,
+            Inner::Host(host) => host.certificate(domain).await,
+        }
+    }
+
+    /// Leaves the tailnet, and is removed from it if ephemeral. In host mode
+    /// only the watching ends.
+    pub async fn close(&self) -> Result<(), Error> {
+        match &*self.0 {
+            Inner::Embedded(node) => node.close().await,
+            Inner::Host(host) => {
+                host.close();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a node knows about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub state: State,
+    /// Where to sign in, while that is needed.
+    pub auth_url: Option<String>,
+    /// The full MagicDNS name, with no dot at the end.
+    pub dns_name: Option<String>,
+    pub addresses: Vec<IpAddr>,
+    pub cert_domains: Vec<String>,
+    pub tailnet: Option<String>,
+    /// RFC 3339.
+    pub key_expiry: Option<String>,
+    /// Grows with each change of who may do what; an answer of
+    /// [`Node::whois`] holds for one epoch.
+    pub epoch: u64,
+}
+
+/// The states of Tailscale's backend, by its own names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum State {
+    NeedsLogin,
+    NeedsMachineAuth,
+    Starting,
+    Running,
+    Stopped,
+    #[default]
+    #[serde(other)]
+    NoState,
+}
+
+/// A TLS certificate and its private key, both PEM.
+#[derive(Clone)]
+pub struct Certificate {
+    pub chain: String,
+    pub key: String,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this build has no embedded tailnet node (it was built without the feature `tailnet`)")]
+    NotBuilt,
+    #[error("tailnet: {0}")]
+    Node(String),
+    #[error("tailscaled at {path}: {reason}")]
+    LocalApi { path: String, reason: String },
+    #[error("tailnet: {0}")]
+    Io(#[from] io::Error),
+    #[error("tailnet: an answer that can't be read: {0}")]
+    Json(#[from] serde_json::Error),
+}
