@@ -1,0 +1,208 @@
+//! The document as types.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+use super::hujson::Position;
+use super::later::{Connector, Database, Hook, Mcp, Quota, S3};
+use super::provider::Provider;
+use crate::secret::Secret;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    /// How this gateway is on a tailnet.
+    pub tailnet: Tailnet,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Groups of our own: from `group:name` to logins and tags.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Providers in the order of the document.
+    pub providers: IndexMap<String, Provider>,
+    /// Grants, those of `temp_grants` last.
+    pub grants: Vec<Grant>,
+    /// Other names for models.
+    pub model_aliases: Aliases,
+    /// Bounds in bytes.
+    pub limits: Limits,
+    /// Bounds in time.
+    pub timeouts: Timeouts,
+    /// Where records are kept, and for how long.
+    pub database: Database,
+    /// Budgets by bucket name. Not yet acting.
+    pub quotas: IndexMap<String, Quota>,
+    /// Webhooks by name. Not yet acting.
+    pub hooks: IndexMap<String, Hook>,
+    /// The S3 exporter. Not yet acting.
+    pub s3: Option<S3>,
+    /// Whether price tables are inferred from a provider's formats. Not yet acting.
+    pub auto_cost_basis: bool,
+    /// Legacy MCP servers. Not yet acting.
+    pub mcp: Option<Mcp>,
+    /// Connectors by id. Not yet acting.
+    pub connectors: IndexMap<String, Connector>,
+    /// Feature flags of Aperture. Not yet acting.
+    pub flags: BTreeMap<String, bool>,
+}
+
+/// How the gateway is on a tailnet.
+#[derive(Clone, Debug)]
+pub struct Tailnet {
+    /// As its own node, as this machine's, or not at all.
+    pub mode: Mode,
+    /// Name of the node.
+    pub hostname: String,
+    /// Auth key or OAuth client secret; empty for signing in by hand.
+    pub auth_key: Secret,
+    /// Control server; empty for Tailscale's own.
+    pub control_url: String,
+    /// Whether the node is removed when it stops.
+    pub ephemeral: bool,
+    /// Tags to ask for.
+    pub tags: Vec<String>,
+    /// Tailscale Service that it answers for. Not yet acting.
+    pub service: String,
+    /// Capability names that count as grants.
+    pub capabilities: Vec<String>,
+    /// Socket of `tailscaled` in host mode; empty for the usual place.
+    pub socket: Option<PathBuf>,
+}
+
+/// The capability name that Aperture's policies use.
+pub const CAPABILITY: &str = "tailscale.com/cap/aperture";
+
+impl Default for Tailnet {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Embedded,
+            hostname: "ai".to_owned(),
+            auth_key: Secret::default(),
+            control_url: String::new(),
+            ephemeral: false,
+            tags: Vec::new(),
+            service: String::new(),
+            capabilities: vec![CAPABILITY.to_owned()],
+            socket: None,
+        }
+    }
+}
+
+/// Ways to be on a tailnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// As a node of its own.
+    Embedded,
+    /// Through this machine's `tailscaled`.
+    Host,
+    /// Not at all: loopback only.
+    Off,
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Port for plain HTTP on the tailnet; `None` to leave it out.
+    pub http: Option<u16>,
+    /// Port for HTTPS on the tailnet; `None` to leave it out.
+    pub https: Option<u16>,
+    /// Address for local callers, such as `127.0.0.1:8080`.
+    pub loopback: Option<std::net::SocketAddr>,
+    /// More names that requests may be for, besides the node's own.
+    pub names: Vec<String>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { http: Some(80), https: Some(443), loopback: None, names: Vec::new() }
+    }
+}
+
+/// A grant: to whom, and what.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Logins, tags, groups, `*` and `(loopback)`.
+    pub src: Vec<String>,
+    /// Capability objects by capability name, as JSON.
+    pub app: BTreeMap<String, Vec<Box<RawValue>>>,
+    /// Where it stands.
+    pub at: Position,
+}
+
+/// Other names for models.
+#[derive(Clone, Debug, Default)]
+pub struct Aliases {
+    /// Alias by name.
+    pub models: IndexMap<String, Alias>,
+}
+
+/// One alias.
+#[derive(Clone, Debug)]
+pub struct Alias {
+    /// Models that it may stand for, as `provider/model`.
+    pub dst: Vec<String>,
+    /// How one is picked.
+    pub strategy: Strategy,
+}
+
+/// How an alias picks among its destinations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// The first that exists.
+    #[default]
+    First,
+}
+
+/// Bounds in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest request body.
+    pub request_body: usize,
+    /// Longest request head.
+    pub request_head: usize,
+    /// Connections open at once.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request_body: 64 << 20, request_head: 64 << 10, connections: 16_384 }
+    }
+}
+
+/// Bounds in time; zero is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection to a provider.
+    pub connect: Duration,
+    /// For a request's head.
+    pub head: Duration,
+    /// Between two pieces of a request's body.
+    pub body: Duration,
+    /// From a request to the first byte of its answer.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// For a whole answer.
+    pub total: Duration,
+    /// For running requests when the process stops.
+    pub shutdown: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            first_byte: Duration::from_secs(600),
+            idle: Duration::from_secs(300),
+            total: Duration::from_secs(3_600),
+            shutdown: Duration::from_secs(30),
+        }
+    }
+}

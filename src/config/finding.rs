@@ -1,0 +1,103 @@
+//! What a check has to say about a configuration.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::hujson::Position;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The configuration is not used.
+    Error,
+    /// It is used; saving it through the API would be refused.
+    Warning,
+    /// Nothing is wrong.
+    Note,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where in the text; line 0 for the document as a whole.
+    #[serde(flatten)]
+    pub at: Position,
+    /// The keys that lead there, as in `providers.private.models[0]`; may be empty.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a hint.
+    pub fn new(
+        severity: Severity,
+        at: Position,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { severity, at, path: path.into(), message: message.into(), hint: None }
+    }
+
+    /// The same finding, with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// As a compiler prints it, without the file's name.
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.line > 0 {
+            write!(out, "{}:{}: ", self.at.line, self.at.column)?;
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        write!(out, "{severity}: {}", self.message)?;
+        if !self.path.is_empty() {
+            write!(out, " [{}]", self.path)?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(out, "\n  help: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects findings while a document is read.
+#[derive(Default)]
+pub(super) struct Findings(RefCell<Vec<Finding>>);
+
+impl Findings {
+    pub(super) fn add(&self, finding: Finding) {
+        self.0.borrow_mut().push(finding);
+    }
+
+    pub(super) fn warn(&self, at: Position, path: &str, message: impl Into<String>) {
+        self.add(Finding::new(Severity::Warning, at, path, message));
+    }
+
+    pub(super) fn error(&self, at: Position, path: &str, message: impl Into<String>) {
+        self.add(Finding::new(Severity::Error, at, path, message));
+    }
+
+    /// All, in the order of the text.
+    pub(super) fn sorted(self) -> Vec<Finding> {
+        let mut all = self.0.into_inner();
+        all.sort_by_key(|finding| finding.at);
+        all
+    }
+}

@@ -1,0 +1,187 @@
+//! The sections `grants` and `temp_grants`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::file::{CAPABILITY, Grant};
+use super::hujson::{Node, Value};
+use super::provider::{header, name_only};
+use super::table::{Item, Table};
+
+/// Fields of a capability object; those that act already come first.
+const FIELDS: [&str; 18] = [
+    "role",
+    "models",
+    "add_headers",
+    "quotas",
+    "send_hooks",
+    "enable_chat_ui",
+    "read_metrics",
+    "read_pricing",
+    "mcp_tools",
+    "mcp_resources",
+    "mcp_templates",
+    "connectors",
+    "skills",
+    "filterable_headers",
+    "direct_paths",
+    "set_cors",
+    "cors_paths",
+    "Access-Control-Allow-Origin",
+];
+const ACTING: usize = 3;
+
+/// Reads `grants`. `names` are the capability names whose objects are ours to check.
+pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
+    let Some(items) = item.items() else { return Vec::new() };
+    items.filter_map(|item| grant(&item.table()?, names)).collect()
+}
+
+fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
+    if table.has("dst") {
+        table.findings.error(
+            table.position("dst"),
+            &table.path,
+            "a grant of this file has no dst: it is always about this gateway",
+        );
+    }
+    table.get("dst");
+    let src = table.get("src");
+    if src.is_none() {
+        table.findings.warn(table.at, &table.path, "this grant has no src and matches nobody");
+    }
+    let mut app = BTreeMap::new();
+    let capabilities = table.table("app")?;
+    for (name, item) in capabilities.named() {
+        let Some(objects) = item.items() else { continue };
+        let ours = names.iter().any(|known| known == name);
+        let objects = objects
+            .filter_map(|object| {
+                if ours {
+                    check(&object);
+                }
+                raw(&object.node.value.to_json())
+            })
+            .collect();
+        app.insert(name.to_owned(), objects);
+        if !ours && name.ends_with("/cap/aperture") {
+            let message = format!("the capability {name:?} is not among tailnet.capabilities");
+            item.findings.warn(item.node.at, &item.path, message);
+        }
+    }
+    let src = src.and_then(|item| item.strings()).unwrap_or_default();
+    if table.has("src") && table.has("app") {
+        for key in ["ip", "srcPosture"] {
+            if table.has(key) {
+                table.findings.warn(
+                    table.position(key),
+                    &table.path,
+                    format!("{key:?} has a meaning only in the tailnet policy"),
+                );
+            }
+        }
+    }
+    table.get("ip");
+    table.get("srcPosture");
+    Some(Grant { src, app, at: table.at })
+}
+
+/// Aperture decodes capability objects strictly.
+fn check(object: &Item<'_>) {
+    let Value::Object(members) = &object.node.value else {
+        let kind = object.node.value.kind();
+        let message = format!("cannot unmarshal {kind} into {} of type object", object.path);
+        object.findings.warn(object.node.at, &object.path, message);
+        return;
+    };
+    for member in members {
+        let known = FIELDS.iter().position(|field| *field == member.key);
+        let cors = member.key.starts_with("Access-Control-Allow-");
+        if known.is_none() && !cors {
+            let message = format!("json: unknown field {:?}", member.key);
+            object.findings.warn(member.at, &object.path, message);
+        } else if known.is_none_or(|nth| nth >= ACTING) {
+            let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
+            let note = super::Severity::Note;
+            object.findings.add(super::Finding::new(note, member.at, &object.path, message));
+        }
+        match member.key.as_str() {
+            "role" => role(&member.node, object),
+            "models" if !matches!(member.node.value, Value::String(_)) => {
+                let kind = member.node.value.kind();
+                let message = format!("cannot unmarshal {kind} into models of type string");
+                object.findings.warn(member.node.at, &object.path, message);
+            }
+            "add_headers" => add_headers(&member.node, object),
+            _ => {}
+        }
+    }
+}
+
+fn role(node: &Node, object: &Item<'_>) {
+    if !matches!(&node.value, Value::String(role) if role == "user" || role == "admin") {
+        let message = "role is \"user\" or \"admin\"; this object grants nothing";
+        object.findings.warn(node.at, &object.path, message);
+    }
+}
+
+fn add_headers(node: &Node, object: &Item<'_>) {
+    let Value::Array(entries) = &node.value else { return };
+    for entry in entries {
+        if let Value::String(text) = &entry.value
+            && header(text).is_none()
+        {
+            let message = format!(
+                "add_headers entry \"{}\" must be in \"Header-Name: value\" format",
+                name_only(text)
+            );
+            object.findings.warn(entry.at, &object.path, message);
+        }
+    }
+}
+
+fn raw(value: &serde_json::Value) -> Option<Box<RawValue>> {
+    serde_json::value::to_raw_value(value).ok()
+}
+
+/// Reads `temp_grants`, whose typed objects mean the same as today's capability objects.
+pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
+    let Some(items) = item.items() else { return Vec::new() };
+    items
+        .filter_map(|item| {
+            let table = item.table()?;
+            let src = table.strings("src").unwrap_or_default();
+            let mut objects = Vec::new();
+            for entry in table.get("grants").and_then(|item| item.items()).into_iter().flatten() {
+                let Some(entry) = entry.table() else { continue };
+                if let Some(role) = entry.string("role") {
+                    objects.extend(raw(&json!({ "role": role })));
+                }
+                let providers = entry.get("providers").and_then(|item| item.items());
+                for pair in providers.into_iter().flatten() {
+                    let Some(pair) = pair.table() else { continue };
+                    let provider = pair.string("provider").unwrap_or_default();
+                    // In the old form a star means any name, slashes included.
+                    let model = match pair.string("model").unwrap_or_default().as_str() {
+                        "*" => "**".to_owned(),
+                        other => other.to_owned(),
+                    };
+                    objects.extend(raw(&json!({ "models": format!("{provider}/{model}") })));
+                    pair.finish();
+                }
+                if let Some(hook) = entry.get("hook") {
+                    let message = "hooks of temp_grants are accepted and not yet acting";
+                    let note = super::Severity::Note;
+                    let at = hook.node.at;
+                    hook.findings.add(super::Finding::new(note, at, &hook.path, message));
+                }
+                entry.finish();
+            }
+            let at = table.at;
+            table.finish();
+            Some(Grant { src, app: BTreeMap::from([(CAPABILITY.to_owned(), objects)]), at })
+        })
+        .collect()
+}

@@ -1,0 +1,366 @@
+//! Sections that are read and checked in full, and whose behaviour comes later.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::finding::Severity;
+use super::provider::Authorization;
+use super::table::{self, Item, Table};
+use crate::secret::Secret;
+
+/// Where records are kept, and for how long.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `sqlite:PATH`; a relative path begins in the state directory.
+    pub url: Secret,
+    /// How long captures are kept. Not yet acting: nothing is captured.
+    pub retention: Option<Retention>,
+    /// Keep raw bytes. Not yet acting.
+    pub save_raws: bool,
+    /// Keep opaque blobs of providers. Not yet acting.
+    pub keep_encrypted_blobs: bool,
+    /// Headers by which records can be filtered, and whether their values are redacted. Not
+    /// yet acting.
+    pub filterable: Vec<(String, bool)>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("sqlite:iris.db".to_owned()),
+            retention: None,
+            save_raws: false,
+            keep_encrypted_blobs: false,
+            filterable: Vec::new(),
+        }
+    }
+}
+
+/// How long captures are kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// `None` for the default.
+    pub duration: Option<Duration>,
+    /// Purge only what was exported.
+    pub require_export: bool,
+    /// What is purged.
+    pub purge: Vec<String>,
+}
+
+/// A budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Nanodollars.
+    pub capacity: i64,
+    /// Nanodollars in `per`.
+    pub rate: i64,
+    /// The time in which `rate` is refilled.
+    pub per: Duration,
+}
+
+/// A webhook.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Where to post.
+    pub url: String,
+    /// Credential; may be empty.
+    pub apikey: Secret,
+    /// Header that carries it.
+    pub authorization: Authorization,
+    /// Zero is none.
+    pub timeout: Duration,
+    /// Kept, but not used.
+    pub disabled: bool,
+    /// Whether a failure of the hook stops the request.
+    pub fail_closed: bool,
+    /// Higher runs first.
+    pub preference: i64,
+}
+
+/// The S3 exporter.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    /// Empty for AWS.
+    pub endpoint: String,
+    /// Bucket.
+    pub bucket_name: String,
+    /// Region.
+    pub region: String,
+    /// In front of object names.
+    pub prefix: String,
+    /// Key id.
+    pub access_key_id: Secret,
+    /// Key.
+    pub access_secret: Secret,
+    /// Between two exports.
+    pub every: Duration,
+    /// Records an export.
+    pub limit: u32,
+}
+
+/// Legacy MCP servers.
+#[derive(Clone, Debug)]
+pub struct Mcp {
+    /// Whether servers may register themselves.
+    pub accept_registrations: bool,
+    /// URL by id.
+    pub servers: IndexMap<String, String>,
+}
+
+/// A connector.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// `mcp` or `http`.
+    pub protocol: String,
+    /// Where it is.
+    pub url: String,
+    /// Registry name.
+    pub provider: String,
+    /// For listings.
+    pub category: String,
+    /// For listings.
+    pub description: String,
+    /// For grants by label.
+    pub labels: Vec<String>,
+    /// Kind of credential; empty for none.
+    pub auth: String,
+}
+
+/// Notes that a section does nothing yet.
+pub(super) fn not_yet(item: &Item<'_>, what: &str) {
+    let message = format!("{what:?} is accepted and not yet acting");
+    let finding = super::Finding::new(Severity::Note, item.node.at, &item.path, message);
+    item.findings.add(finding);
+}
+
+pub(super) fn database(table: &Table<'_>) -> Database {
+    let mut read = Database::default();
+    if let Some(url) = table.string("url") {
+        read.url = Secret::new(url);
+    }
+    for key in ["retention", "save_raws", "keep_encrypted_blobs", "headers"] {
+        if let Some(item) = table.get(key) {
+            not_yet(&item, &format!("database.{key}"));
+        }
+    }
+    read.save_raws = table.boolean("save_raws").unwrap_or_default();
+    read.keep_encrypted_blobs = table.boolean("keep_encrypted_blobs").unwrap_or_default();
+    if let Some(retention) = table.table("retention") {
+        let duration = retention.string("duration").filter(|text| !text.is_empty());
+        read.retention = Some(Retention {
+            duration: duration.and_then(|text| {
+                let read = table::duration(&text);
+                if read.is_none() {
+                    let message = format!("{text:?} is no duration; write \"30d\" or \"720h\"");
+                    retention.findings.error(retention.position("duration"), &retention.path, message);
+                }
+                read
+            }),
+            require_export: retention.boolean("require_export").unwrap_or_default(),
+            purge: retention.strings("purge").unwrap_or_else(|| vec!["captures".to_owned()]),
+        });
+        retention.finish();
+    }
+    if let Some(headers) = table.table("headers") {
+        for entry in headers.get("filterable").and_then(|item| item.items()).into_iter().flatten() {
+            let Some(entry) = entry.table() else { continue };
+            let name = entry.string("name").unwrap_or_default();
+            read.filterable.push((name, entry.boolean("redact_values").unwrap_or_default()));
+            entry.finish();
+        }
+        headers.finish();
+    }
+    read
+}
+
+pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
+    not_yet(item, "quotas");
+    let Some(all) = item.table() else { return IndexMap::new() };
+    let mut read = IndexMap::new();
+    for (name, item) in all.named() {
+        let Some(table) = item.table() else { continue };
+        if let Some((_, template)) = name.split_once(':')
+            && template.contains('<')
+            && !matches!(template, "<user>" | "<node>")
+        {
+            let message = format!(
+                "quota \"{name}\": quota name \"{name}\" has unsupported template \"{template}\" after colon"
+            );
+            item.findings.warn(item.node.at, &item.path, message);
+        }
+        let invalid = |details: String| {
+            item.findings.error(item.node.at, &item.path, format!("quota {name}: {details}"));
+        };
+        let capacity = table.string("capacity").unwrap_or_default();
+        let rate = table.string("rate").unwrap_or_default();
+        match table.string("on_exceed").as_deref() {
+            None | Some("" | "reject") => {}
+            Some(other) => invalid(format!("on_exceed is \"reject\", not {other:?}")),
+        }
+        table.finish();
+        let Some(capacity) = dollars(&capacity) else {
+            invalid(format!("capacity {capacity:?} is not of the form \"$5.00\""));
+            continue;
+        };
+        let parsed = rate.split_once('/').and_then(|(amount, unit)| {
+            let seconds = match unit {
+                "min" => 60,
+                "hour" => 3_600,
+                "day" => 86_400,
+                "week" => 7 * 86_400,
+                "month" => 30 * 86_400,
+                _ => return None,
+            };
+            Some((dollars(amount)?, Duration::from_secs(seconds)))
+        });
+        let Some((rate, per)) = parsed else {
+            invalid(format!(
+                "rate {rate:?} is not of the form \"$5.00/day\" (min, hour, day, week, month)"
+            ));
+            continue;
+        };
+        read.insert(name.to_owned(), Quota { capacity, rate, per });
+    }
+    read
+}
+
+/// `$5.00` in nanodollars.
+fn dollars(text: &str) -> Option<i64> {
+    let (whole, part) = text.strip_prefix('$')?.split_once('.').unwrap_or((&text[1..], ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || part.len() > 9 || !digits(whole) || !digits(part) {
+        return None;
+    }
+    let nano: i64 = format!("{part:0<9}").parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nano)
+}
+
+pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
+    not_yet(item, "hooks");
+    let Some(all) = item.table() else { return IndexMap::new() };
+    all.named()
+        .filter_map(|(name, item)| {
+            let table = item.table()?;
+            let url = table.string("url").unwrap_or_default();
+            if url.is_empty() {
+                let message = format!("hook {name} has no url configured");
+                item.findings.warn(item.node.at, &item.path, message);
+            } else if !url.starts_with("http://") && !url.starts_with("https://") {
+                let message = format!(
+                    "hook {name} has invalid URL scheme (must be http:// or https://): {url}"
+                );
+                item.findings.warn(table.position("url"), &item.path, message);
+            }
+            let text = table.string("authorization").unwrap_or_default();
+            let authorization = Authorization::parse(&text).unwrap_or_else(|| {
+                let message = format!("hook {name} has invalid authorization type: {text}");
+                item.findings.warn(table.position("authorization"), &item.path, message);
+                Authorization::Bearer
+            });
+            let policies = [("fail_open", false), ("fail_closed", true)];
+            let hook = Hook {
+                url,
+                apikey: Secret::new(table.string("apikey").unwrap_or_default()),
+                authorization,
+                timeout: table.duration("timeout").unwrap_or(Duration::from_secs(5)),
+                disabled: table.boolean("disabled").unwrap_or_default(),
+                fail_closed: table.choice("fail_policy", &policies).unwrap_or_default(),
+                preference: table.integer("preference").unwrap_or_default(),
+            };
+            table.finish();
+            Some((name.to_owned(), hook))
+        })
+        .collect()
+}
+
+pub(super) fn exporters(item: &Item<'_>) -> Option<S3> {
+    not_yet(item, "exporters");
+    let all = item.table()?;
+    let table = all.table("s3")?;
+    all.finish();
+    let prefix = table.string("prefix").unwrap_or_default();
+    if prefix.ends_with('/') {
+        let message = "exporters.s3.prefix must not end with a slash";
+        table.findings.warn(table.position("prefix"), &table.path, message);
+    }
+    let secret = |key| Secret::new(table.string(key).unwrap_or_default());
+    let positive = |key, default: u32| {
+        table.integer(key).and_then(|value| u32::try_from(value).ok()).unwrap_or(default)
+    };
+    let s3 = S3 {
+        endpoint: table.string("endpoint").unwrap_or_default(),
+        bucket_name: table.string("bucket_name").unwrap_or_default(),
+        region: table.string("region").unwrap_or_else(|| "us-east-1".to_owned()),
+        prefix,
+        access_key_id: secret("access_key_id"),
+        access_secret: secret("access_secret"),
+        every: Duration::from_secs(positive("every", 3_600).into()),
+        limit: positive("limit", 1_000).min(10_000),
+    };
+    table.finish();
+    Some(s3)
+}
+
+pub(super) fn mcp(item: &Item<'_>) -> Option<Mcp> {
+    not_yet(item, "mcp");
+    let table = item.table()?;
+    let mut servers = IndexMap::new();
+    if let Some(all) = table.table("servers") {
+        for (id, item) in all.named() {
+            let Some(server) = item.table() else { continue };
+            servers.insert(id.to_owned(), server.string("url").unwrap_or_default());
+            server.finish();
+        }
+    }
+    let accept_registrations = table.boolean("accept_registrations").unwrap_or_default();
+    table.finish();
+    Some(Mcp { accept_registrations, servers })
+}
+
+pub(super) fn connectors(item: &Item<'_>) -> IndexMap<String, Connector> {
+    not_yet(item, "connectors");
+    let Some(all) = item.table().and_then(|table| table.table("servers")) else {
+        return IndexMap::new();
+    };
+    all.named()
+        .filter_map(|(id, item)| {
+            let table = item.table()?;
+            let auth = table.table("auth").and_then(|auth| auth.string("type"));
+            let connector = Connector {
+                protocol: table.string("protocol").unwrap_or_default(),
+                url: table.string("url").unwrap_or_default(),
+                provider: table.string("provider").unwrap_or_else(|| "Custom".to_owned()),
+                category: table.string("category").unwrap_or_default(),
+                description: table.string("description").unwrap_or_default(),
+                labels: table.strings("labels").unwrap_or_default(),
+                auth: auth.unwrap_or_default(),
+            };
+            if connector.url.is_empty() {
+                let message = format!("connector {id} has no url configured");
+                item.findings.warn(item.node.at, &item.path, message);
+            }
+            if !matches!(connector.protocol.as_str(), "mcp" | "http") {
+                let message = format!("connector {id}: protocol is \"mcp\" or \"http\"");
+                item.findings.warn(item.node.at, &item.path, message);
+            }
+            table.finish();
+            Some((id.to_owned(), connector))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_whole_nanodollars() {
+        assert_eq!(dollars("$5.00"), Some(5_000_000_000));
+        assert_eq!(dollars("$0.000000001"), Some(1));
+        assert_eq!(dollars("$7"), Some(7_000_000_000));
+        for text in ["5", "$", "$.5", "$-1", "$1.0000000001", "$99999999999", "$1,5"] {
+            assert_eq!(dollars(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! From a path to a checked configuration, and the watch for its changes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use super::finding::{Finding, Findings, Severity};
+use super::hujson::Position;
+use super::table::Item;
+use super::{File, expand, hujson, read};
+
+/// A configuration larger than this is not read: it is another file by mistake.
+const MAX_BYTES: u64 = 8 << 20;
+/// Editors write a file in several steps; the last one counts.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub file: File,
+    /// Warnings and notes, in the order of the text.
+    pub findings: Vec<Finding>,
+}
+
+/// Parses a document. `lookup` resolves what stands in `${…}`.
+///
+/// # Errors
+/// All findings, when an error is among them.
+pub fn parse(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Vec<Finding>> {
+    let mut root = hujson::parse(text)
+        .map_err(|error| vec![Finding::new(Severity::Error, error.at, "", error.message)])?;
+    let findings = Findings::default();
+    let unresolved = expand::expand(&mut root, lookup);
+    if let Some((at, _)) = unresolved.first() {
+        let names: Vec<&str> = unresolved.iter().map(|(_, name)| name.as_str()).collect();
+        let message = format!("unsubstituted macros: [{}]", names.join(" "));
+        let hint = "set the environment variable, or write ${file:/path} to read a file";
+        findings.add(Finding::new(Severity::Error, *at, "", message).hint(hint));
+    }
+    let item = Item { node: &root, path: String::new(), findings: &findings };
+    let file = read::file(&item);
+    let findings = findings.sorted();
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(findings);
+    }
+    Ok(Loaded { file, findings })
+}
+
+/// Reads and parses a file, with macros from the environment and from files.
+///
+/// # Errors
+/// As [`parse`]; a file that can't be read is a finding too.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Finding>> {
+    let text = text(path).map_err(|error| {
+        let message = format!("{} cannot be read: {error}", path.display());
+        vec![Finding::new(Severity::Error, Position::default(), "", message)]
+    })?;
+    parse(&text, &|name| resolve(name, path.parent()))
+}
+
+fn text(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > MAX_BYTES {
+        return Err(std::io::Error::other("it is larger than 8 MiB"));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// An environment variable, or the contents of a file without the newline at its end. A
+/// relative path begins where the configuration lies.
+fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
+    let Some(path) = name.strip_prefix("file:") else { return std::env::var(name).ok() };
+    let path = dir.unwrap_or_else(|| Path::new(".")).join(path);
+    let text = text(&path).ok()?;
+    Some(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r').to_owned())
+}
+
+/// Where the configuration is: as given, `$IRIS_CONFIG`, `./iris.hujson`, or
+/// `iris.hujson` in the state directory; `None` if there is none.
+#[must_use]
+pub fn find(given: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
+    if let Some(path) = given {
+        return Some(path.to_owned());
+    }
+    if let Some(path) = std::env::var_os("IRIS_CONFIG").filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    [Some(Path::new("iris.hujson").to_owned()), state_dir.map(|dir| dir.join("iris.hujson"))]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
+}
+
+/// Tells of changes to a file, also when it is replaced by another one.
+pub struct Watch {
+    changes: mpsc::Receiver<()>,
+    // Watching ends when this is dropped.
+    _watcher: notify::RecommendedWatcher,
+}
+
+/// Watches a file by its folder, since editors replace files instead of writing them.
+///
+/// # Errors
+/// When the folder cannot be watched.
+pub fn watch(path: &Path) -> Result<Watch, notify::Error> {
+    let path = std::path::absolute(path).map_err(notify::Error::io)?;
+    let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    let (sender, changes) = mpsc::channel(1);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        // A mounted secret or ConfigMap changes by a link beside the file.
+        let ours = event.paths.iter().any(|changed| {
+            *changed == path || changed.file_name().is_some_and(|name| name == "..data")
+        });
+        if ours && !event.kind.is_access() {
+            // A full queue already tells of a change.
+            let _ = sender.try_send(());
+        }
+    })?;
+    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    Ok(Watch { changes, _watcher: watcher })
+}
+
+impl Watch {
+    /// Waits for a change, and until the file has come to rest.
+    pub async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while tokio::time::timeout(SETTLE, self.changes.recv()).await.is_ok_and(|more| more.is_some())
+        {
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The configuration: one HuJSON document, read into types, with findings that say where and
+//! what to do. Sections have Aperture's names and meaning; ours stand beside them.
+
+mod expand;
+mod file;
+mod finding;
+mod grant;
+mod hujson;
+mod later;
+mod load;
+mod provider;
+mod read;
+mod table;
+
+pub use file::{
+    Alias, Aliases, CAPABILITY, File, Grant, Limits, Listen, Mode, Strategy, Tailnet, Timeouts,
+};
+pub use finding::{Finding, Severity};
+pub use hujson::Position;
+pub use later::{Connector, Database, Hook, Mcp, Quota, Retention, S3};
+pub use load::{Loaded, Watch, find, load, parse, watch};
+pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
+
+#[cfg(test)]
+mod tests;

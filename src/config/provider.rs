@@ -1,0 +1,295 @@
+//! The section `providers`.
+
+use super::hujson::Position;
+use super::table::{Item, Table};
+use crate::secret::Secret;
+
+/// One provider, as configured.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Where it stands.
+    pub at: Position,
+    /// URL in front of every path.
+    pub baseurl: String,
+    /// Models as the provider names them.
+    pub models: Vec<String>,
+    /// Credential; may be empty.
+    pub apikey: Secret,
+    /// Header that carries it.
+    pub authorization: Authorization,
+    /// Whose credential goes upstream.
+    pub auth_mode: AuthMode,
+    /// Name for people.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Formats that it speaks.
+    pub compatibility: Compatibility,
+    /// Higher wins among several for one model.
+    pub preference: i64,
+    /// Kept, but not used.
+    pub disabled: bool,
+    /// Name and value of headers for every request.
+    pub add_headers: Vec<(String, String)>,
+    /// Kind of upstream, for listings.
+    pub upstream: String,
+    /// Which network it is reached over.
+    pub network: Network,
+    /// Price table. Not yet acting.
+    pub cost_basis: String,
+    /// Names under which models are priced. Not yet acting.
+    pub model_cost_map: Vec<CostName>,
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self {
+            at: Position::default(),
+            baseurl: String::new(),
+            models: Vec::new(),
+            apikey: Secret::default(),
+            authorization: Authorization::Bearer,
+            auth_mode: AuthMode::Override,
+            name: String::new(),
+            description: String::new(),
+            compatibility: Compatibility { openai_chat: true, ..Compatibility::default() },
+            preference: 0,
+            disabled: false,
+            add_headers: Vec::new(),
+            upstream: String::new(),
+            network: Network::Auto,
+            cost_basis: String::new(),
+            model_cost_map: Vec::new(),
+        }
+    }
+}
+
+/// The header that carries a credential.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// `Authorization: Bearer …`.
+    #[default]
+    Bearer,
+    /// `x-api-key: …`.
+    XApiKey,
+    /// `x-goog-api-key: …`.
+    XGoogApiKey,
+    /// `Authorization: Splunk …`.
+    Hec,
+    /// `cf-aig-authorization: Bearer …`.
+    CfAigAuthorization,
+}
+
+impl Authorization {
+    /// The words of the configuration.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "" | "bearer" => Self::Bearer,
+            "x-api-key" => Self::XApiKey,
+            "x-goog-api-key" => Self::XGoogApiKey,
+            "hec" => Self::Hec,
+            "cf-aig-authorization" => Self::CfAigAuthorization,
+            _ => return None,
+        })
+    }
+}
+
+/// Whose credential goes upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthMode {
+    /// The configured one.
+    #[default]
+    Override,
+    /// The caller's, else the configured one.
+    Passthrough,
+    /// None.
+    None,
+}
+
+/// Which network a provider is reached over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// The tailnet for its addresses and names, else the host's.
+    #[default]
+    Auto,
+    /// The tailnet.
+    Tailnet,
+    /// The host's.
+    Host,
+}
+
+/// Formats that a provider speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the document")]
+pub struct Compatibility {
+    /// OpenAI chat completions.
+    pub openai_chat: bool,
+    /// OpenAI responses.
+    pub openai_responses: bool,
+    /// Anthropic messages.
+    pub anthropic_messages: bool,
+    /// Gemini's developer API.
+    pub gemini_generate_content: bool,
+    /// Bedrock `InvokeModel`.
+    pub bedrock_model_invoke: bool,
+    /// Bedrock `Converse`.
+    pub bedrock_converse: bool,
+    /// Vertex, Google's models.
+    pub google_generate_content: bool,
+    /// Vertex, Anthropic's models.
+    pub google_raw_predict: bool,
+    /// Short model paths of the Gemini CLI for Vertex. Not yet acting.
+    pub experimental_gemini_cli_vertex_compat: bool,
+}
+
+/// A name under which models are priced.
+#[derive(Clone, Debug)]
+pub struct CostName {
+    /// Glob on a model's name.
+    pub pattern: String,
+    /// The name to look up.
+    pub priced_as: String,
+    /// Factor for the price, as written.
+    pub adjustment: f64,
+}
+
+pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
+    let table = item.table()?;
+    let findings = table.findings;
+    if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
+        let message = format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
+        findings.error(table.at, &table.path, message);
+    }
+    let mut authorization = Authorization::Bearer;
+    if let Some(text) = table.string("authorization") {
+        authorization = Authorization::parse(&text).unwrap_or_else(|| {
+            let message = format!("provider {id} has invalid authorization type: {text}");
+            findings.warn(table.position("authorization"), &table.path, message);
+            Authorization::Bearer
+        });
+    }
+    let modes = [
+        ("", AuthMode::Override),
+        ("override", AuthMode::Override),
+        ("passthrough", AuthMode::Passthrough),
+        ("none", AuthMode::None),
+    ];
+    let networks =
+        [("auto", Network::Auto), ("tailnet", Network::Tailnet), ("host", Network::Host)];
+    let mut network = table.choice("network", &networks).unwrap_or_default();
+    // An early spelling of the same wish.
+    if table.boolean("tailnet") == Some(true) {
+        network = Network::Tailnet;
+    }
+    let provider = Provider {
+        at: table.at,
+        baseurl: table.string("baseurl").unwrap_or_default(),
+        models: table.strings("models").unwrap_or_default(),
+        apikey: Secret::new(table.string("apikey").unwrap_or_default()),
+        authorization,
+        auth_mode: table.choice("auth_mode", &modes).unwrap_or_default(),
+        name: table.string("name").unwrap_or_default(),
+        description: table.string("description").unwrap_or_default(),
+        compatibility: compatibility(&table),
+        preference: table.integer("preference").unwrap_or_default(),
+        disabled: table.boolean("disabled").unwrap_or_default(),
+        add_headers: table.get("add_headers").map(|item| headers(&item, id)).unwrap_or_default(),
+        upstream: table.string("upstream").unwrap_or_default(),
+        network,
+        cost_basis: table.string("cost_basis").unwrap_or_default(),
+        model_cost_map: table.get("model_cost_map").map(|item| cost_map(&item)).unwrap_or_default(),
+    };
+    check(id, &provider, &table);
+    table.finish();
+    Some(provider)
+}
+
+fn check(id: &str, provider: &Provider, table: &Table<'_>) {
+    let findings = table.findings;
+    if provider.baseurl.is_empty() {
+        let message = format!("provider {id} has no baseurl configured");
+        findings.warn(table.at, &table.path, message);
+    }
+    if provider.models.is_empty() && !provider.disabled {
+        let message = format!("provider {id} lists no models; nothing is routed to it");
+        findings.warn(table.position("models"), &table.path, message);
+    }
+    if provider.apikey.expose().starts_with("keyfile::") {
+        let message = format!("provider {id}: service-account keys (keyfile::) are not yet acting");
+        findings.warn(table.position("apikey"), &table.path, message);
+    }
+}
+
+/// An object that turns something on and does not mention `openai_chat` clears it.
+fn compatibility(table: &Table<'_>) -> Compatibility {
+    let Some(flags) = table.table("compatibility") else {
+        return Compatibility { openai_chat: true, ..Compatibility::default() };
+    };
+    let on = |key| flags.boolean(key).unwrap_or_default();
+    let mut read = Compatibility {
+        openai_chat: on("openai_chat"),
+        openai_responses: on("openai_responses"),
+        anthropic_messages: on("anthropic_messages"),
+        gemini_generate_content: on("gemini_generate_content"),
+        bedrock_model_invoke: on("bedrock_model_invoke"),
+        bedrock_converse: on("bedrock_converse"),
+        google_generate_content: on("google_generate_content"),
+        google_raw_predict: on("google_raw_predict"),
+        experimental_gemini_cli_vertex_compat: on("experimental_gemini_cli_vertex_compat"),
+    };
+    if read == Compatibility::default() && !flags.has("openai_chat") {
+        read.openai_chat = true;
+    }
+    flags.finish();
+    read
+}
+
+fn headers(item: &Item<'_>, id: &str) -> Vec<(String, String)> {
+    let Some(items) = item.items() else { return Vec::new() };
+    items
+        .filter_map(|entry| {
+            let text = entry.string()?;
+            let header = header(text);
+            if header.is_none() {
+                let message = format!(
+                    "provider {id}: add_headers entry \"{}\" must be in \"Header-Name: value\" format",
+                    name_only(text)
+                );
+                entry.findings.warn(entry.node.at, &entry.path, message);
+            }
+            header
+        })
+        .collect()
+}
+
+/// A header from its text, if it is one.
+pub(super) fn header(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once(':')?;
+    let (name, value) = (name.trim(), value.trim());
+    let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && http::HeaderValue::from_str(value).is_ok();
+    valid.then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// What of a malformed header may be shown: its value can be a credential.
+pub(super) fn name_only(text: &str) -> String {
+    let name: String = text.split([':', '=', ' ']).next().unwrap_or_default().chars().take(40).collect();
+    if name.len() < text.len() { format!("{name}…") } else { name }
+}
+
+fn cost_map(item: &Item<'_>) -> Vec<CostName> {
+    let Some(items) = item.items() else { return Vec::new() };
+    items
+        .filter_map(|entry| {
+            let table = entry.table()?;
+            let adjustment = table.get("adjustment").map(|item| item.node.value.to_json());
+            let read = CostName {
+                pattern: table.string("match").unwrap_or_default(),
+                priced_as: table.string("as").unwrap_or_default(),
+                adjustment: adjustment.and_then(|value| value.as_f64()).unwrap_or(1.0),
+            };
+            table.finish();
+            Some(read)
+        })
+        .collect()
+}

@@ -1,0 +1,238 @@
+//! From the tree to [`File`], section by section.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::file::{Alias, Aliases, File, Limits, Listen, Mode, Strategy, Tailnet, Timeouts};
+use super::table::{Item, Table};
+use super::{grant, later, provider};
+use crate::secret::Secret;
+
+pub(super) fn file(root: &Item<'_>) -> File {
+    let Some(table) = root.table() else { return File::default() };
+    let tailnet = table.table("tailnet").map(tailnet).unwrap_or_default();
+    let mut read = File { auto_cost_basis: true, ..File::default() };
+    if let Some(item) = table.get("providers")
+        && let Some(providers) = item.table()
+    {
+        for (id, item) in providers.named() {
+            read.providers.extend(provider::read(id, &item).map(|read| (id.to_owned(), read)));
+        }
+    }
+    if let Some(item) = table.get("grants") {
+        read.grants = grant::read(&item, &tailnet.capabilities);
+    }
+    if let Some(item) = table.get("temp_grants") {
+        read.grants.extend(grant::read_legacy(&item));
+    }
+    read.listen = table.table("listen").map(listen).unwrap_or_default();
+    read.groups = table.get("groups").map(|item| groups(&item)).unwrap_or_default();
+    read.model_aliases = table.table("model_aliases").map(aliases).unwrap_or_default();
+    read.limits = table.table("limits").map(limits).unwrap_or_default();
+    read.timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
+    if let Some(database) = table.table("database") {
+        read.database = later::database(&database);
+        database.finish();
+    }
+    read.quotas = table.get("quotas").map(|item| later::quotas(&item)).unwrap_or_default();
+    read.hooks = table.get("hooks").map(|item| later::hooks(&item)).unwrap_or_default();
+    read.s3 = table.get("exporters").and_then(|item| later::exporters(&item));
+    read.mcp = table.get("mcp").and_then(|item| later::mcp(&item));
+    read.connectors = table.get("connectors").map(|item| later::connectors(&item)).unwrap_or_default();
+    if let Some(item) = table.get("auto_cost_basis") {
+        later::not_yet(&item, "auto_cost_basis");
+        read.auto_cost_basis = item.boolean().unwrap_or(true);
+    }
+    if let Some(item) = table.get("flags") {
+        later::not_yet(&item, "flags");
+        read.flags = flags(&item);
+    }
+    if let Some(item) = table.get("chat_models") {
+        later::not_yet(&item, "chat_models");
+    }
+    read.tailnet = tailnet;
+    whole(&table, &read);
+    table.finish();
+    read
+}
+
+/// What only the whole document can tell.
+fn whole(table: &Table<'_>, file: &File) {
+    let warn = |message: &str| table.findings.warn(table.at, "", message);
+    let servers = file.mcp.as_ref().is_some_and(|mcp| !mcp.servers.is_empty());
+    if file.providers.is_empty() && !servers && file.connectors.is_empty() {
+        warn("no providers or mcp servers defined; users will not be able to access any models");
+    }
+    // The tailnet policy can grant as well; whoever named a capability of their own knows it.
+    let by_policy = file.tailnet.capabilities != Tailnet::default().capabilities;
+    if file.grants.is_empty() && !file.providers.is_empty() && !by_policy {
+        warn("providers are configured but no grants or temp_grants defined; all access will be denied");
+    }
+    let is_admin = |raw: &Box<serde_json::value::RawValue>| {
+        serde_json::from_str::<serde_json::Value>(raw.get())
+            .is_ok_and(|object| object["role"] == "admin")
+    };
+    let some_admin = file.grants.iter().any(|grant| {
+        let ours = grant.app.iter().filter(|(name, _)| file.tailnet.capabilities.contains(name));
+        ours.flat_map(|(_, objects)| objects).any(is_admin)
+    });
+    if !some_admin && !by_policy {
+        warn("no grant in grants or temp_grants assigns role:admin; nobody will be able to manage this instance");
+    }
+}
+
+fn tailnet(table: Table<'_>) -> Tailnet {
+    let modes = [("embedded", Mode::Embedded), ("host", Mode::Host), ("off", Mode::Off)];
+    let default = Tailnet::default();
+    let read = Tailnet {
+        mode: table.choice("mode", &modes).unwrap_or(default.mode),
+        hostname: table.string("hostname").unwrap_or(default.hostname),
+        auth_key: Secret::new(table.string("auth_key").unwrap_or_default()),
+        control_url: table.string("control_url").unwrap_or_default(),
+        ephemeral: table.boolean("ephemeral").unwrap_or_default(),
+        tags: table.strings("tags").unwrap_or_default(),
+        service: table.string("service").unwrap_or_default(),
+        capabilities: table.strings("capabilities").unwrap_or(default.capabilities),
+        socket: table.string("socket").filter(|path| !path.is_empty()).map(Into::into),
+    };
+    let error = |key: &str, message: String| {
+        table.findings.error(table.position(key), &table.path, message);
+    };
+    let label = |text: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !text.is_empty() && text.len() <= 63 && text.bytes().all(inner)
+    };
+    if !label(&read.hostname) {
+        error("hostname", format!("{:?} is no host name: letters, digits and '-'", read.hostname));
+    }
+    if let Some(tag) = read.tags.iter().find(|tag| !tag.starts_with("tag:")) {
+        error("tags", format!("{tag:?} is no tag: tags begin with \"tag:\""));
+    }
+    if read.auth_key.expose().starts_with("tskey-client-") && read.tags.is_empty() {
+        error("auth_key", "an OAuth client secret needs `tags` for the node".to_owned());
+    }
+    if !read.service.is_empty()
+        && let Some(item) = table.get("service")
+    {
+        later::not_yet(&item, "tailnet.service");
+    }
+    table.finish();
+    read
+}
+
+fn listen(table: Table<'_>) -> Listen {
+    let default = Listen::default();
+    let port = |key: &'static str, default: Option<u16>| {
+        let Some(text) = table.string(key) else { return default };
+        if text.is_empty() {
+            return None;
+        }
+        let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
+        if port.is_none_or(|port: u16| port == 0) {
+            let message = format!("{text:?} is no port; write it as in \":80\", or \"\" for none");
+            table.findings.error(table.position(key), &table.path, message);
+        }
+        port
+    };
+    let read = Listen {
+        http: port("http", default.http),
+        https: port("https", default.https),
+        loopback: table.string("loopback").filter(|text| !text.is_empty()).and_then(|text| {
+            let address: Option<SocketAddr> = text.parse().ok();
+            if address.is_none_or(|address| !address.ip().is_loopback()) {
+                let message =
+                    format!("{text:?} is no loopback address; write it as in \"127.0.0.1:8080\"");
+                table.findings.error(table.position("loopback"), &table.path, message);
+            }
+            address
+        }),
+        names: table.strings("names").unwrap_or_default(),
+    };
+    table.finish();
+    read
+}
+
+fn groups(item: &Item<'_>) -> BTreeMap<String, Vec<String>> {
+    let Some(table) = item.table() else { return BTreeMap::new() };
+    table
+        .named()
+        .filter_map(|(name, item)| {
+            if !name.starts_with("group:") {
+                let message = format!("{name:?} is no group: its name begins with \"group:\"");
+                item.findings.error(item.node.at, &item.path, message);
+            }
+            Some((name.to_owned(), item.strings()?))
+        })
+        .collect()
+}
+
+fn aliases(table: Table<'_>) -> Aliases {
+    let strategies = [("", Strategy::First), ("first", Strategy::First)];
+    let strategy = table.choice("strategy", &strategies).unwrap_or_default();
+    let mut read = Aliases::default();
+    if let Some(models) = table.table("models") {
+        for (name, item) in models.named() {
+            let Some(alias) = item.table() else { continue };
+            let dst = alias.strings("dst").unwrap_or_default();
+            if dst.is_empty() {
+                let message = format!("the alias {name:?} has no dst and stands for nothing");
+                item.findings.warn(item.node.at, &item.path, message);
+            }
+            let strategy = alias.choice("strategy", &strategies).unwrap_or(strategy);
+            alias.finish();
+            read.models.insert(name.to_owned(), Alias { dst, strategy });
+        }
+    }
+    table.finish();
+    read
+}
+
+fn limits(table: Table<'_>) -> Limits {
+    let default = Limits::default();
+    let count = |key, default| {
+        let Some(item) = table.get(key) else { return default };
+        match item.integer().map(usize::try_from) {
+            Some(Ok(value)) if value > 0 => value,
+            _ => {
+                let message = "this must be a number above 0".to_owned();
+                item.findings.error(item.node.at, &item.path, message);
+                default
+            }
+        }
+    };
+    let read = Limits {
+        request_body: count("request_body", default.request_body),
+        request_head: count("request_head", default.request_head).max(8 << 10),
+        connections: count("connections", default.connections),
+    };
+    table.finish();
+    read
+}
+
+fn timeouts(table: Table<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let read = Timeouts {
+        connect: table.duration("connect").unwrap_or(default.connect),
+        head: table.duration("head").unwrap_or(default.head),
+        body: table.duration("body").unwrap_or(default.body),
+        first_byte: table.duration("first_byte").unwrap_or(default.first_byte),
+        idle: table.duration("idle").unwrap_or(default.idle),
+        total: table.duration("total").unwrap_or(default.total),
+        shutdown: table.duration("shutdown").unwrap_or(default.shutdown),
+    };
+    table.finish();
+    read
+}
+
+fn flags(item: &Item<'_>) -> BTreeMap<String, bool> {
+    let Some(table) = item.table() else { return BTreeMap::new() };
+    table
+        .named()
+        .filter_map(|(name, item)| {
+            let flag = item.table()?;
+            let value = flag.boolean("value")?;
+            flag.finish();
+            Some((name.to_owned(), value))
+        })
+        .collect()
+}

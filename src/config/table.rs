@@ -1,0 +1,241 @@
+//! Reads typed values out of a tree. What has the wrong type is a finding and counts as
+//! absent; keys that nobody asked for are findings too.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::finding::Findings;
+use super::hujson::{Member, Node, Position, Value};
+
+/// An object of the document, being read.
+pub(super) struct Table<'a> {
+    members: &'a [Member],
+    known: RefCell<Vec<&'a str>>,
+    pub at: Position,
+    pub path: String,
+    pub findings: &'a Findings,
+}
+
+/// A value with the keys that lead to it.
+pub(super) struct Item<'a> {
+    pub node: &'a Node,
+    pub path: String,
+    pub findings: &'a Findings,
+}
+
+impl<'a> Item<'a> {
+    /// Says that the value is not what it should be, as Aperture does.
+    fn mismatch<T>(&self, wanted: &str) -> Option<T> {
+        let kind = self.node.value.kind();
+        let message = format!("cannot unmarshal {kind} into {} of type {wanted}", self.path);
+        self.findings.warn(self.node.at, &self.path, message);
+        None
+    }
+
+    pub(super) fn string(&self) -> Option<&'a str> {
+        match &self.node.value {
+            Value::String(text) => Some(text),
+            _ => self.mismatch("string"),
+        }
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(value) => Some(*value),
+            _ => self.mismatch("bool"),
+        }
+    }
+
+    pub(super) fn integer(&self) -> Option<i64> {
+        match &self.node.value {
+            Value::Number(number) if number.is_i64() => number.as_i64(),
+            _ => self.mismatch("int"),
+        }
+    }
+
+    pub(super) fn items(&self) -> Option<impl Iterator<Item = Item<'a>> + use<'a>> {
+        let Value::Array(items) = &self.node.value else { return self.mismatch("array") };
+        let (path, findings) = (self.path.clone(), self.findings);
+        Some(items.iter().enumerate().map(move |(nth, node)| Item {
+            node,
+            path: format!("{path}[{nth}]"),
+            findings,
+        }))
+    }
+
+    pub(super) fn strings(&self) -> Option<Vec<String>> {
+        Some(self.items()?.filter_map(|item| item.string().map(str::to_owned)).collect())
+    }
+
+    pub(super) fn table(&self) -> Option<Table<'a>> {
+        let Value::Object(members) = &self.node.value else { return self.mismatch("object") };
+        for (nth, member) in members.iter().enumerate() {
+            if members[..nth].iter().any(|earlier| earlier.key == member.key) {
+                let message = format!("duplicate config key \"{}\"", member.key);
+                self.findings.warn(member.at, &join(&self.path, &member.key), message);
+            }
+        }
+        Some(Table {
+            members,
+            known: RefCell::default(),
+            at: self.node.at,
+            path: self.path.clone(),
+            findings: self.findings,
+        })
+    }
+}
+
+impl<'a> Table<'a> {
+    /// The value of a key; of duplicates the last one. `null` is as good as absent.
+    pub(super) fn get(&self, key: &'static str) -> Option<Item<'a>> {
+        self.known.borrow_mut().push(key);
+        let member = self.members.iter().rev().find(|member| member.key == key)?;
+        (member.node.value != Value::Null).then(|| self.item(member))
+    }
+
+    fn item(&self, member: &'a Member) -> Item<'a> {
+        Item {
+            node: &member.node,
+            path: join(&self.path, &member.key),
+            findings: self.findings,
+        }
+    }
+
+    /// Where a key's value stands, or the object if it is absent.
+    pub(super) fn position(&self, key: &str) -> Position {
+        self.members
+            .iter()
+            .rev()
+            .find(|member| member.key == key)
+            .map_or(self.at, |member| member.node.at)
+    }
+
+    pub(super) fn string(&self, key: &'static str) -> Option<String> {
+        self.get(key)?.string().map(str::to_owned)
+    }
+
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.get(key)?.boolean()
+    }
+
+    pub(super) fn integer(&self, key: &'static str) -> Option<i64> {
+        self.get(key)?.integer()
+    }
+
+    pub(super) fn strings(&self, key: &'static str) -> Option<Vec<String>> {
+        self.get(key)?.strings()
+    }
+
+    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
+        self.get(key)?.table()
+    }
+
+    /// A duration such as `1h30m`; what can't be read is an error, because there is no safe
+    /// value to put in its place.
+    pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
+        let item = self.get(key)?;
+        let text = item.string()?;
+        let read = duration(text);
+        if read.is_none() {
+            let message = format!("{text:?} is no duration; write it as in \"90s\" or \"1h30m\"");
+            self.findings.error(item.node.at, &item.path, message);
+        }
+        read
+    }
+
+    /// A choice among words; an unknown one is an error.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, among: &[(&str, T)]) -> Option<T> {
+        let item = self.get(key)?;
+        let text = item.string()?;
+        let found = among.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let message = format!("{text:?} is not one of {}", words.join(", "));
+            self.findings.error(item.node.at, &item.path, message);
+        }
+        found
+    }
+
+    /// All members, for objects whose keys are names. Of duplicates the last one.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
+        let members = self.members;
+        self.members
+            .iter()
+            .enumerate()
+            .filter(move |(nth, member)| {
+                !members[nth + 1..].iter().any(|later| later.key == member.key)
+            })
+            .map(|(_, member)| (member.key.as_str(), self.item(member)))
+    }
+
+    /// Whether a key is there at all.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.members.iter().any(|member| member.key == key)
+    }
+
+    /// Ends the reading: what was never asked for is unknown.
+    pub(super) fn finish(self) {
+        let known = self.known.borrow();
+        for member in self.members {
+            if !known.contains(&member.key.as_str()) {
+                let message = format!("unknown config key \"{}\"", member.key);
+                let path = join(&self.path, &member.key);
+                let mut finding =
+                    super::Finding::new(super::Severity::Warning, member.at, path, message);
+                let meant = known.iter().find(|key| key.eq_ignore_ascii_case(&member.key));
+                if let Some(meant) = meant {
+                    finding = finding.hint(format!("keys are told apart by case: {meant:?}"));
+                }
+                self.findings.add(finding);
+            }
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// Reads a duration in Go's notation, and days besides: `0`, `90s`, `1h30m`, `100ms`, `30d`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let number_end = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
+        let (number, tail) = rest.split_at(number_end);
+        let unit_end =
+            tail.find(|char: char| char.is_ascii_digit() || char == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(part)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5_400)));
+        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1_500)));
+        assert_eq!(duration("30d"), Some(Duration::from_secs(30 * 86_400)));
+        assert_eq!(duration("0"), Some(Duration::ZERO));
+        for text in ["", "5", "s", "-5s", "5x", "1..5s", "99999999999999999999h"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

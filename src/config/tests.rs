@@ -1,0 +1,125 @@
+//! The document as an operator writes it, and what the check says of it.
+
+use super::*;
+
+fn findings(text: &str) -> Vec<String> {
+    let all = match parse(text, &|_| None) {
+        Ok(loaded) => loaded.findings,
+        Err(findings) => findings,
+    };
+    all.iter().map(ToString::to_string).collect()
+}
+
+fn says(text: &str, wanted: &str) {
+    let all = findings(text);
+    assert!(all.iter().any(|finding| finding.contains(wanted)), "{wanted:?} is not in {all:#?}");
+}
+
+#[test]
+fn the_seven_lines_of_the_guide() {
+    let text = r#"{
+  "providers": {
+    "private": {
+      "baseurl": "http://100.64.0.1:8080/v1",
+      "models": ["qwen3-coder-30b", "llama-3.1-70b"]
+    }
+  }
+}"#;
+    let loaded = parse(text, &|_| None).unwrap();
+    let provider = &loaded.file.providers["private"];
+    assert_eq!(provider.models, ["qwen3-coder-30b", "llama-3.1-70b"]);
+    assert!(provider.compatibility.openai_chat);
+    assert_eq!(provider.authorization, Authorization::Bearer);
+    says(text, "providers are configured but no grants or temp_grants defined");
+    says(text, "assigns role:admin");
+}
+
+#[test]
+fn the_catalogue_of_messages() {
+    let provider = |fields: &str| {
+        format!(r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],{fields}}}}}}}"#)
+    };
+    says("{}", "no providers or mcp servers defined");
+    says(r#"{"providers":{"p":{"models":["m"]}}}"#, "provider p has no baseurl configured");
+    says(&provider(r#""authorization":"basic""#), "provider p has invalid authorization type: basic");
+    says(r#"{"a":"${X}","b":["${Y}"]}"#, "error: unsubstituted macros: [X Y]");
+    says(r#"{"quotas":{"d":{"capacity":"5","rate":"$1/day"}}}"#, "error: quota d: capacity");
+    says(r#"{"quotas":{"d":{"capacity":"$5","rate":"$1/year"}}}"#, "quota d: rate");
+    says(r#"{"quotas":{"d:<x>":{"capacity":"$5","rate":"$1/day"}}}"#, "unsupported template \"<x>\"");
+    says(r#"{"grants":[],"grants":[]}"#, "1:14: warning: duplicate config key \"grants\"");
+    says(r#"{"Grants":[]}"#, "unknown config key \"Grants\"");
+    says(r#"{"Grants":[]}"#, "told apart by case: \"grants\"");
+    says(&provider(r#""preference":"1""#), "cannot unmarshal string into providers.p.preference");
+    says(
+        &provider(r#""add_headers":["X-A value"]"#),
+        "provider p: add_headers entry \"X-A…\" must be in \"Header-Name: value\" format",
+    );
+    says(r#"{"hooks":{"h":{}}}"#, "hook h has no url configured");
+    says(r#"{"hooks":{"h":{"url":"ftp://x"}}}"#, "hook h has invalid URL scheme");
+    says(r#"{"hooks":{"h":{"url":"http://x","authorization":"z"}}}"#, "invalid authorization type: z");
+    says(r#"{"exporters":{"s3":{"prefix":"a/"}}}"#, "exporters.s3.prefix must not end with a slash");
+    let grant = |fields: &str| format!(r#"{{"grants":[{{"src":["*"],{fields}}}]}}"#);
+    says(&grant(r#""dst":["tag:ai"],"app":{}"#), "error: a grant of this file has no dst");
+    let object = |object: &str| grant(&format!(r#""app":{{"tailscale.com/cap/aperture":[{object}]}}"#));
+    says(&object(r#"{"modles":"**"}"#), "json: unknown field \"modles\"");
+    says(&object(r#"{"role":"root"}"#), "role is \"user\" or \"admin\"");
+    says(&object(r#"{"quotas":[]}"#), "note: \"quotas\" in a grant is accepted and not yet acting");
+}
+
+#[test]
+fn findings_stand_where_the_mistake_does() {
+    let text = "{\n  // a comment\n  \"providers\": {\n    \"p\": { \"baseurl\": 5 },\n  },\n}";
+    let loaded = parse(text, &|_| None).unwrap();
+    let wrong = loaded.findings.iter().find(|one| one.message.contains("unmarshal")).unwrap();
+    assert_eq!((wrong.at.line, wrong.at.column), (4, 23));
+    assert_eq!(wrong.path, "providers.p.baseurl");
+}
+
+#[test]
+fn mistakes_in_our_own_sections_are_errors() {
+    for text in [
+        r#"{"tailnet":{"mode":"on"}}"#,
+        r#"{"tailnet":{"hostname":"a b"}}"#,
+        r#"{"tailnet":{"auth_key":"tskey-client-x"}}"#,
+        r#"{"listen":{"loopback":"0.0.0.0:80"}}"#,
+        r#"{"listen":{"http":"80"}}"#,
+        r#"{"groups":{"eng":[]}}"#,
+        r#"{"limits":{"request_body":0}}"#,
+        r#"{"timeouts":{"idle":"soon"}}"#,
+        r#"{"providers":{"a/b":{}}}"#,
+    ] {
+        assert!(parse(text, &|_| None).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn compatibility_that_names_another_format_clears_chat() {
+    let flags = |flags: &str| {
+        let text = format!(
+            r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],"compatibility":{flags}}}}}}}"#
+        );
+        parse(&text, &|_| None).unwrap().file.providers["p"].compatibility
+    };
+    assert!(flags("{}").openai_chat);
+    assert!(!flags(r#"{"anthropic_messages":true}"#).openai_chat);
+    assert!(flags(r#"{"anthropic_messages":true,"openai_chat":true}"#).openai_chat);
+    assert!(!flags(r#"{"openai_chat":false}"#).openai_chat);
+}
+
+#[test]
+fn legacy_grants_mean_the_same() {
+    let text = r#"{"temp_grants":[{"src":["*"],"grants":[
+        {"role":"admin"},{"providers":[{"provider":"*","model":"*"}]}]}]}"#;
+    let file = parse(text, &|_| None).unwrap().file;
+    let objects: Vec<_> = file.grants[0].app[CAPABILITY].iter().map(|raw| raw.get()).collect();
+    assert_eq!(objects, [r#"{"role":"admin"}"#, r#"{"models":"*/**"}"#]);
+}
+
+#[test]
+fn secrets_come_from_elsewhere_and_are_never_shown() {
+    let lookup = |name: &str| (name == "KEY").then(|| "sk-very-secret".to_owned());
+    let text = r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikey":"${KEY}"}}}"#;
+    let loaded = parse(text, &lookup).unwrap();
+    assert_eq!(loaded.file.providers["p"].apikey.expose(), "sk-very-secret");
+    assert!(!format!("{loaded:?}").contains("very-secret"));
+}

@@ -1,0 +1,221 @@
+//! Answers of the LocalAPI's `whois`, read into what a caller needs of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Error;
+
+/// The node behind an address, and whose it is.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the node")]
+pub struct WhoIs {
+    /// The node's id, which no other node ever gets.
+    pub stable_id: String,
+    /// First label of its name.
+    pub node_name: String,
+    /// Full MagicDNS name, with no dot at the end.
+    pub node_fqdn: String,
+    /// Its tags; a tagged node belongs to nobody.
+    pub tags: Vec<String>,
+    /// Its tailnet addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Whose it is.
+    pub user: Option<User>,
+    /// Capabilities that the policy grants it towards this node, as JSON.
+    pub capabilities: BTreeMap<String, Vec<Box<RawValue>>>,
+    /// Its key has expired.
+    pub expired: bool,
+    /// An admin has approved it, where that is needed.
+    pub authorized: bool,
+    /// Tailnet lock has not signed it.
+    pub unsigned: bool,
+    /// It may not connect to us.
+    pub jailed: bool,
+    /// It is a plain WireGuard peer.
+    pub wireguard_only: bool,
+    /// Somebody outside the tailnet shares it.
+    pub shared_in: bool,
+    /// RFC 3339; `None` if it never expires.
+    pub key_expiry: Option<String>,
+    /// Groups of the user that the tailnet shows us.
+    pub groups: Vec<String>,
+}
+
+/// A person.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Number at the control server.
+    pub id: i64,
+    /// Name that grants use.
+    pub login: String,
+    /// Name for people.
+    pub display_name: String,
+    /// Where their picture is.
+    pub picture: Option<String>,
+}
+
+/// Whether an address can be a node's: 100.64.0.0/10, without the part for ChromeOS's
+/// containers, or `fd7a:115c:a1e0::/48`.
+#[must_use]
+pub fn is_tailnet(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            a == 100 && b & 0xc0 == 64 && !(b == 115 && (c == 92 || c == 93))
+        }
+        IpAddr::V6(v6) => v6.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0],
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Reply {
+    node: Option<Node>,
+    user_profile: Option<Profile>,
+    #[serde(default)]
+    cap_map: Option<BTreeMap<String, Option<Vec<Box<RawValue>>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_excessive_bools, reason = "as the LocalAPI sends it")]
+struct Node {
+    #[serde(rename = "StableID", default)]
+    stable_id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    computed_name: String,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    #[serde(default)]
+    addresses: Option<Vec<String>>,
+    #[serde(default)]
+    expired: bool,
+    #[serde(default)]
+    machine_authorized: bool,
+    #[serde(rename = "UnsignedPeerAPIOnly", default)]
+    unsigned: bool,
+    #[serde(default)]
+    is_jailed: bool,
+    #[serde(rename = "IsWireGuardOnly", default)]
+    wireguard_only: bool,
+    #[serde(default)]
+    sharer: i64,
+    #[serde(default)]
+    hostinfo: Option<Hostinfo>,
+    #[serde(default)]
+    key_expiry: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Hostinfo {
+    #[serde(default)]
+    sharee_node: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Profile {
+    #[serde(rename = "ID", default)]
+    id: i64,
+    #[serde(default)]
+    login_name: String,
+    #[serde(default)]
+    display_name: String,
+    #[serde(rename = "ProfilePicURL", default)]
+    picture: String,
+    #[serde(default)]
+    groups: Option<Vec<String>>,
+}
+
+impl WhoIs {
+    /// Reads the LocalAPI's JSON.
+    pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
+        let reply: Reply = serde_json::from_slice(json)?;
+        let node = reply.node.ok_or_else(|| Error::Node("whois named no node".to_owned()))?;
+        let fqdn = node.name.trim_end_matches('.').to_owned();
+        let first = fqdn.split('.').next().unwrap_or_default();
+        let node_name = if first.is_empty() { node.computed_name } else { first.to_owned() };
+        let tags = node.tags.unwrap_or_default();
+        let groups = reply.user_profile.as_ref().and_then(|profile| profile.groups.clone());
+        // A tagged node still comes with a profile, whose login means nobody.
+        let user = reply
+            .user_profile
+            .filter(|profile| {
+                tags.is_empty()
+                    && !profile.login_name.is_empty()
+                    && profile.login_name != "tagged-devices"
+            })
+            .map(|profile| User {
+                id: profile.id,
+                login: profile.login_name,
+                display_name: profile.display_name,
+                picture: Some(profile.picture).filter(|url| !url.is_empty()),
+            });
+        let capabilities = reply.cap_map.unwrap_or_default();
+        Ok(Self {
+            stable_id: node.stable_id,
+            node_name,
+            node_fqdn: fqdn,
+            tags,
+            addresses: node
+                .addresses
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|prefix| prefix.split('/').next()?.parse().ok())
+                .collect(),
+            user,
+            capabilities: capabilities
+                .into_iter()
+                .map(|(name, objects)| (name, objects.unwrap_or_default()))
+                .collect(),
+            expired: node.expired,
+            authorized: node.machine_authorized,
+            unsigned: node.unsigned,
+            jailed: node.is_jailed,
+            wireguard_only: node.wireguard_only,
+            shared_in: node.sharer != 0 || node.hostinfo.is_some_and(|info| info.sharee_node),
+            // Go writes a time that was never set as the year 1.
+            key_expiry: node.key_expiry.filter(|time| !time.starts_with("0001-")),
+            groups: groups.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_tailnets_ranges_are_asked_about() {
+        for inside in ["100.64.0.1", "100.127.255.255", "fd7a:115c:a1e0::1", "::ffff:100.64.0.1"] {
+            assert!(is_tailnet(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["100.63.0.1", "100.128.0.1", "127.0.0.1", "100.115.92.5", "fd7b::1"] {
+            assert!(!is_tailnet(outside.parse().unwrap()), "{outside}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_local_api() {
+        let json = br#"{"Node":{"StableID":"n1","Name":"laptop.tail.test.","MachineAuthorized":true,
+            "Addresses":["100.64.0.2/32","fd7a:115c:a1e0::2/128"],"KeyExpiry":"0001-01-01T00:00:00Z"},
+            "UserProfile":{"ID":7,"LoginName":"alice@example.com","Groups":["group:eng"]},
+            "CapMap":{"x.org/cap/ai":[{"role":"user"}],"y":null}}"#;
+        let who = WhoIs::parse(json).unwrap();
+        assert_eq!((who.node_name.as_str(), who.addresses.len()), ("laptop", 2));
+        assert_eq!(who.user.unwrap().login, "alice@example.com");
+        assert_eq!(who.capabilities["x.org/cap/ai"][0].get(), r#"{"role":"user"}"#);
+        assert_eq!((who.groups, who.key_expiry), (vec!["group:eng".to_owned()], None));
+        let tagged = br#"{"Node":{"StableID":"n2","Name":"ci.","Tags":["tag:ci"]},
+            "UserProfile":{"LoginName":"tagged-devices"}}"#;
+        let who = WhoIs::parse(tagged).unwrap();
+        assert!(who.user.is_none() && !who.authorized && who.tags == ["tag:ci"]);
+        assert!(WhoIs::parse(b"{}").is_err());
+    }
+}
