@@ -29,5 +29,6 @@ pub mod gateway;
 
 pub mod admin;
 pub mod demo;
+pub mod discover;
 pub mod server;
 pub mod cli;

@@ -1,8 +1,8 @@
 //! What a configuration compiles to: immutable, replaced whole on reload. A request takes
 //! one at its start and keeps it to its end.
 
-use crate::access::Access;
-use crate::config::{self, Finding};
+use crate::access::{Access, Capability, ModelPattern};
+use crate::config::{self, Finding, Severity};
 use crate::route::RouteTable;
 
 /// Compiled rules.
@@ -17,27 +17,110 @@ pub struct Rules {
     pub body_idle: std::time::Duration,
     /// The configuration itself, for those who show it.
     pub file: config::File,
-    /// What its check found.
+    /// What its check found: warnings and notes.
     pub findings: Vec<Finding>,
     /// Grows with each reload of a process.
     pub generation: u64,
 }
 
 impl Rules {
-    /// Compiles a configuration.
-    ///
-    /// # Errors
-    /// A sentence for each thing that is wrong.
-    pub fn compile(loaded: config::Loaded, generation: u64) -> Result<Self, Vec<String>> {
-        let file = loaded.file;
-        Ok(Self {
+    /// Compiles a configuration. What makes no sense across its sections joins the findings.
+    #[must_use]
+    pub fn compile(loaded: config::Loaded, generation: u64) -> Self {
+        let config::Loaded { file, mut findings } = loaded;
+        let (routes, unusable) = RouteTable::compile(&file);
+        for (id, problem) in unusable {
+            let provider = &file.providers[&id];
+            // A missing one has its finding already.
+            if !provider.baseurl.is_empty() {
+                let path = format!("providers.{id}.baseurl");
+                let message = format!("baseurl of provider {id} {problem}; nothing is routed to it");
+                findings.push(Finding::new(Severity::Warning, provider.at, path, message));
+            }
+        }
+        dangling_patterns(&file, &mut findings);
+        dangling_aliases(&file, &mut findings);
+        findings.sort_by_key(|finding| finding.at);
+        Self {
             access: Access::compile(&file),
-            routes: RouteTable::compile(&file)?,
+            routes,
             request_body: file.limits.request_body,
             body_idle: file.timeouts.body,
             file,
-            findings: loaded.findings,
+            findings,
             generation,
-        })
+        }
+    }
+}
+
+/// Grants for providers that nobody declared.
+fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
+    for (nth, grant) in file.grants.iter().enumerate() {
+        let ours = grant.app.iter().filter(|(name, _)| file.tailnet.capabilities.contains(name));
+        for pattern in ours
+            .flat_map(|(_, objects)| objects)
+            .filter_map(|raw| Capability::decode(raw).ok()?.models)
+        {
+            let text = pattern.to_string();
+            let name = text.split('/').next().unwrap_or_default();
+            let of_provider = ModelPattern::new(&format!("{name}/**"));
+            if name != "**" && !file.providers.keys().any(|id| of_provider.matches(id, "any")) {
+                let message = format!(
+                    "models pattern \"{text}\" references provider \"{name}\" which does not match any declared provider"
+                );
+                let path = format!("grants[{nth}]");
+                findings.push(Finding::new(Severity::Warning, grant.at, path, message));
+            }
+        }
+    }
+}
+
+/// Aliases for models that no provider lists.
+fn dangling_aliases(file: &config::File, findings: &mut Vec<Finding>) {
+    for (name, alias) in &file.model_aliases.models {
+        for destination in &alias.dst {
+            let known = destination.split_once('/').is_some_and(|(id, model)| {
+                file.providers
+                    .get(id)
+                    .is_some_and(|provider| provider.models.iter().any(|listed| listed == model))
+            });
+            if !known {
+                let message = format!(
+                    "the alias {name:?} stands for {destination:?}, which no provider lists"
+                );
+                let path = format!("model_aliases.models.{name}");
+                let at = config::Position::default();
+                findings.push(Finding::new(Severity::Warning, at, path, message));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        let rules = Rules::compile(config::parse(text, &|_| None).unwrap(), 1);
+        rules.findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn references_that_lead_nowhere_are_found() {
+        let grant = |models: &str| {
+            format!(
+                r#"{{"providers":{{"lab-1":{{"baseurl":"http://p","models":["m"]}}}},"grants":[{{"src":["*"],
+                "app":{{"tailscale.com/cap/aperture":[{{"role":"admin"}},{{"models":"{models}"}}]}}}}]}}"#
+            )
+        };
+        for fine in ["**", "*/m", "lab-*/**", "lab-1/m"] {
+            assert!(messages(&grant(fine)).is_empty(), "{fine}");
+        }
+        let found = messages(&grant("labs/**"));
+        assert!(found[0].contains("references provider \"labs\""), "{found:?}");
+        let found = messages(r#"{"model_aliases":{"models":{"a":{"dst":["p/m"]}}}}"#);
+        assert!(found.iter().any(|one| one.contains("no provider lists")), "{found:?}");
+        let found = messages(r#"{"providers":{"p":{"baseurl":"localhost:1","models":["m"]}}}"#);
+        assert!(found.iter().any(|one| one.contains("baseurl of provider p")), "{found:?}");
     }
 }

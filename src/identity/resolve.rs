@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::Caller;
-use crate::tailnet::Node;
+use crate::tailnet::{Node, Status};
 
 /// Addresses remembered at once; a tailnet that is larger is asked for more often.
 const MAX_CACHED: usize = 100_000;
@@ -47,6 +47,7 @@ struct Cache {
 /// Resolves addresses, each at most once in an epoch.
 pub struct Resolver {
     node: Node,
+    status: watch::Receiver<Status>,
     cache: Mutex<Cache>,
 }
 
@@ -54,13 +55,13 @@ impl Resolver {
     /// A resolver that asks `node`.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self { node, cache: Mutex::default() }
+        Self { status: node.watch(), node, cache: Mutex::default() }
     }
 
     /// The epoch of the network map: an answer is as good as new while it stands still.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.node.status().epoch
+        self.status.borrow().epoch
     }
 
     /// Who calls from `source`.
@@ -83,7 +84,7 @@ impl Resolver {
     }
 
     async fn ask(&self, source: IpAddr) -> Result<Result<Arc<Caller>, Refused>, Refused> {
-        if self.node.status().addresses.contains(&source) {
+        if self.status.borrow().addresses.contains(&source) {
             return Ok(Err(Refused::Oneself));
         }
         match self.node.whois(source).await {

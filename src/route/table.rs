@@ -54,21 +54,17 @@ pub enum NoRoute {
 }
 
 impl RouteTable {
-    /// Compiles providers and aliases.
-    ///
-    /// # Errors
-    /// A sentence for each provider that cannot be used.
-    pub fn compile(file: &config::File) -> Result<Self, Vec<String>> {
+    /// Compiles providers and aliases. A provider that cannot be used is left out; its id
+    /// comes back with a sentence that says why.
+    #[must_use]
+    pub fn compile(file: &config::File) -> (Self, Vec<(String, String)>) {
         let mut providers = Vec::new();
-        let mut problems = Vec::new();
+        let mut unusable = Vec::new();
         for (id, config) in &file.providers {
             match Provider::new(id, config) {
                 Ok(provider) => providers.push(Arc::new(provider)),
-                Err(problem) => problems.push(format!("providers.{id}.baseurl {problem}")),
+                Err(problem) => unusable.push((id.clone(), problem)),
             }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
         }
         let mut by_model: HashMap<String, Vec<Arc<Provider>>> = HashMap::new();
         for provider in providers.iter().filter(|provider| !provider.disabled) {
@@ -89,7 +85,7 @@ impl RouteTable {
             .iter()
             .map(|(name, alias)| (name.clone(), alias.dst.clone()))
             .collect();
-        Ok(Self { providers, by_model, aliases })
+        (Self { providers, by_model, aliases }, unusable)
     }
 
     /// All providers, the disabled ones too.
@@ -216,7 +212,7 @@ mod tests {
         let file = config::parse(&text, &|_| None).unwrap().file;
         let permit = Access::compile(&file).permit(&Caller::hypothetical("u", None)).unwrap();
         RouteTable::compile(&file)
-            .unwrap()
+            .0
             .select(&permit, CHAT, model)
             .map(|route| (route.provider.id.clone(), route.model))
     }

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use stream::{Accepted, Listener, Stream};
-pub use whois::{User, WhoIs, is_tailnet_address};
+pub use whois::{User, WhoIs, is_tailnet};
 
 /// How an embedded node joins. There is no `Debug`: it would print the key.
 #[derive(Clone, Default)]
@@ -109,7 +109,7 @@ impl Node {
     pub async fn whois(&self, source: IpAddr) -> Result<Option<WhoIs>, Error> {
         let source = source.to_canonical();
         // Others can't be nodes, and looking for them is slow.
-        if !is_tailnet_address(source) {
+        if !is_tailnet(source) {
             return Ok(None);
         }
         match &*self.0 {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -66,7 +66,17 @@ pub struct Connector {
     node: Option<Node>,
     network: Network,
     tls: TlsConnector,
-    timeout: Duration,
+    timeouts: Arc<RwLock<Timeouts>>,
+}
+
+/// TLS towards servers that the public authorities vouch for, h2 preferred.
+#[must_use]
+pub fn tls() -> rustls::ClientConfig {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut tls =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls
 }
 
 impl Connector {
@@ -76,9 +86,9 @@ impl Connector {
         node: Option<Node>,
         network: Network,
         tls: Arc<rustls::ClientConfig>,
-        timeout: Duration,
+        timeouts: Arc<RwLock<Timeouts>>,
     ) -> Self {
-        Self { node, network, tls: tls.into(), timeout }
+        Self { node, network, tls: tls.into(), timeouts }
     }
 
     async fn open(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
@@ -146,7 +156,8 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.clone();
         Box::pin(async move {
-            let limit = connector.timeout;
+            let limit =
+                connector.timeouts.read().unwrap_or_else(PoisonError::into_inner).connect;
             if limit.is_zero() {
                 return connector.open(uri).await;
             }

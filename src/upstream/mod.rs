@@ -4,5 +4,5 @@ mod auth;
 mod connect;
 mod send;
 
-pub use connect::{Connector, Timeouts};
+pub use connect::{Connector, Timeouts, tls};
 pub use send::{Failure, Upstream};

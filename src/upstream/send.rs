@@ -1,6 +1,6 @@
 //! One request to one provider.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub struct Upstream {
     auto: Pool,
     tailnet: Pool,
     host: Pool,
-    timeouts: Timeouts,
+    timeouts: Arc<RwLock<Timeouts>>,
 }
 
 /// Why no response came. Its text names the provider and holds no secret.
@@ -80,16 +80,11 @@ impl Upstream {
     /// Pools that dial through `node` where the address is the tailnet's.
     #[must_use]
     pub fn new(node: Option<&Node>, timeouts: Timeouts) -> Self {
-        let roots =
-            rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let mut tls = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let tls = Arc::new(tls);
+        let tls = Arc::new(super::connect::tls());
+        let timeouts = Arc::new(RwLock::new(timeouts));
         let pool = |network| {
             let connector =
-                Connector::new(node.cloned(), network, Arc::clone(&tls), timeouts.connect);
+                Connector::new(node.cloned(), network, Arc::clone(&tls), Arc::clone(&timeouts));
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
@@ -108,7 +103,12 @@ impl Upstream {
     /// The bounds in force.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
-        self.timeouts
+        *self.timeouts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other bounds in force, for what begins from now on.
+    pub fn set_timeouts(&self, timeouts: Timeouts) {
+        *self.timeouts.write().unwrap_or_else(PoisonError::into_inner) = timeouts;
     }
 
     /// Sends a request and waits for the head of the response. Dropping the future, or the
@@ -156,7 +156,7 @@ impl Upstream {
             Network::Tailnet => &self.tailnet,
             Network::Host => &self.host,
         };
-        let within = self.timeouts.first_byte;
+        let within = self.timeouts().first_byte;
         let response = pool.request(request);
         let response = if within.is_zero() {
             response.await

@@ -1,0 +1,196 @@
+//! One accepted connection: TLS, HTTP, and for each request the gate, the caller, and the
+//! choice between a model and everything else.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::Engines;
+use super::first_bytes::FirstBytes;
+use crate::admin::{self, View};
+use crate::api::{self, Api};
+use crate::gateway::Verified;
+use crate::identity::{Caller, Refused};
+use crate::listen::{Accepted, Gate, Stream};
+use crate::wire::{Body, Rejection};
+
+/// Requests that one h2 connection may have open.
+const H2_STREAMS: u32 = 256;
+
+/// Where a connection came in.
+pub(super) struct Door {
+    /// Names that may be called through it.
+    pub gate: watch::Receiver<Arc<Gate>>,
+    /// Set for HTTPS.
+    pub tls: Option<TlsAcceptor>,
+    /// Callers are tailnet devices; else this machine.
+    pub tailnet: bool,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(engines: Arc<Engines>, door: Arc<Door>, accepted: Accepted) {
+    let Accepted { stream, source, destination: _ } = accepted;
+    let limit = engines.gateway.rules.borrow().file.timeouts.head;
+    match stream {
+        Stream::Tailnet(stream) => secured(engines, door, stream, source, limit).await,
+        Stream::Loopback(stream) => secured(engines, door, stream, source, limit).await,
+    }
+}
+
+async fn secured<S>(
+    engines: Arc<Engines>,
+    door: Arc<Door>,
+    stream: S,
+    source: SocketAddr,
+    limit: Duration,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = FirstBytes::new(stream, limit);
+    let Some(tls) = &door.tls else {
+        return http(engines, Arc::clone(&door), stream, source, limit).await;
+    };
+    match tokio::time::timeout(limit.max(Duration::from_secs(1)), tls.accept(stream)).await {
+        Ok(Ok(stream)) => http(engines, Arc::clone(&door), stream, source, limit).await,
+        Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
+        Err(_) => tracing::debug!(%source, "TLS took too long"),
+    }
+}
+
+async fn http<S>(
+    engines: Arc<Engines>,
+    door: Arc<Door>,
+    stream: S,
+    source: SocketAddr,
+    limit: Duration,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head = engines.gateway.rules.borrow().file.limits.request_head;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut h1 = builder.http1();
+    h1.timer(TokioTimer::new()).half_close(false).max_buf_size(head);
+    if limit.is_zero() {
+        h1.header_read_timeout(None);
+    } else {
+        h1.header_read_timeout(limit);
+    }
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30));
+    let peer = Arc::new(Peer { address: source.ip(), device: OnceLock::new() });
+    let stop = engines.stop.clone();
+    let service = service_fn(move |request| {
+        let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
+        async move { Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%source, %error, "a connection ended with an error");
+    }
+}
+
+/// The other end of a connection.
+struct Peer {
+    address: IpAddr,
+    /// The device that opened it: an address can pass to another one.
+    device: OnceLock<Arc<str>>,
+}
+
+async fn answer(
+    engines: &Engines,
+    door: &Door,
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let api = api::ALL
+        .iter()
+        .copied()
+        .find(|api| api.recognises(request.method(), request.uri().path()));
+    match admitted(engines, door, peer, &request).await {
+        Ok(who) => dispatch(engines, api, who, request).await,
+        Err(rejection) => {
+            tracing::info!(
+                source = %peer.address,
+                path = request.uri().path(),
+                status = rejection.status.as_u16(),
+                code = rejection.code.0,
+                "refused: {}",
+                rejection.message
+            );
+            api.map_or_else(|| api::plain(&rejection), |api| api.refuse(&rejection))
+        }
+    }
+}
+
+async fn admitted(
+    engines: &Engines,
+    door: &Door,
+    peer: &Peer,
+    request: &Request<Incoming>,
+) -> Result<Verified, Rejection> {
+    let gate = door.gate.borrow().clone();
+    gate.check(request, door.tls.is_some())?;
+    let (true, Some(resolver)) = (door.tailnet, &engines.resolver) else {
+        let caller = Arc::new(Caller::loopback());
+        return Ok(Verified { caller, resolver: None, epoch: 0, changes: None });
+    };
+    // Before the question: what changes after it must be asked for again.
+    let epoch = resolver.epoch();
+    let caller = resolver.caller(peer.address).await.and_then(|caller| {
+        let device = peer.device.get_or_init(|| caller.node_id().into());
+        if **device == *caller.node_id() { Ok(caller) } else { Err(Refused::Changed) }
+    });
+    let caller = caller.map_err(|refused| match refused {
+        Refused::Unavailable(_) => Rejection::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "identity_unavailable",
+            refused.to_string(),
+        )
+        .retry_after(Duration::from_secs(1)),
+        _ => Rejection::new(StatusCode::FORBIDDEN, "no_identity", refused.to_string()),
+    })?;
+    Ok(Verified {
+        caller,
+        resolver: Some((Arc::clone(resolver), peer.address)),
+        epoch,
+        changes: engines.node.as_ref().map(crate::tailnet::Node::watch),
+    })
+}
+
+async fn dispatch(
+    engines: &Engines,
+    api: Option<&'static dyn Api>,
+    who: Verified,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    if let Some(api) = api {
+        return engines.gateway.handle(api, who, request).await;
+    }
+    let view = View {
+        rules: engines.gateway.rules.borrow().clone(),
+        ledger: &engines.gateway.ledger,
+        node: engines.node.as_ref().map(crate::tailnet::Node::status),
+    };
+    admin::handle(view, &who.caller, &request).await
+}

@@ -1,0 +1,196 @@
+//! The doors: which ports are listened on, under which names, and the accept loops.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::certificate;
+use super::connection::{self, Door};
+use super::{Engines, in_use};
+use crate::config::{self, Mode};
+use crate::listen::{Gate, Listener};
+use crate::rules::Rules;
+use crate::tailnet::{Node, State, Status};
+
+/// After a failed accept, for instance for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Before a port of the node is tried again.
+const LISTEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// Opens the loopback door, if there is one, and sees to those on the tailnet. Answers with
+/// the loopback address.
+pub(super) async fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<SocketAddr>> {
+    let rules = engines.gateway.rules.borrow().clone();
+    let wanted = match (rules.file.listen.loopback, rules.file.tailnet.mode) {
+        (None, Mode::Off) => Some(super::LOOPBACK.parse()?),
+        (wanted, _) => wanted,
+    };
+    let mut local = None;
+    if let Some(address) = wanted {
+        let listener = Listener::loopback(address)
+            .await
+            .map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
+        let address = listener.local().unwrap_or(address);
+        let gate = gates(engines, address.port(), None);
+        spawn_accepting(engines, listener, Door { gate, tls: None, tailnet: false });
+        tracing::info!("serving local callers at http://{address}");
+        local = Some(address);
+    }
+    if let Some(node) = engines.node.clone() {
+        let stop = engines.stop.clone();
+        let engines = Arc::clone(engines);
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            tailnet(&engines, &node, &rules.file.listen).await;
+        }));
+    }
+    Ok(local)
+}
+
+/// Waits for the node to be on its tailnet, tells where to sign in until then, and listens.
+async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
+    let mut status = node.watch();
+    let mut told = None;
+    loop {
+        let now = status.borrow_and_update().clone();
+        if let Some(url) = &now.auth_url
+            && told.as_ref() != Some(url)
+            && now.state != State::Running
+        {
+            tracing::warn!("to join the tailnet, sign in at {url}");
+            told = Some(url.clone());
+        }
+        if now.state == State::NeedsMachineAuth {
+            tracing::warn!("an admin of the tailnet has to approve this node");
+        }
+        if now.state == State::Running && !now.addresses.is_empty() {
+            break;
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+    let now = status.borrow().clone();
+    if let Some(port) = listen.http {
+        listen_on(engines, node, port, None).await;
+    }
+    if let Some(port) = listen.https
+        && let Some(domain) = now.cert_domains.first()
+    {
+        let tls = certificate::acceptor(engines, node.clone(), domain.clone());
+        listen_on(engines, node, port, Some(tls)).await;
+    }
+    // A key that expires later needs the address to sign in at once more.
+    while status.changed().await.is_ok() {
+        let now = status.borrow_and_update().clone();
+        if now.state == State::NeedsLogin && now.auth_url.is_some() && now.auth_url != told {
+            told.clone_from(&now.auth_url);
+            tracing::error!(
+                "the node is signed out; sign in again at {}",
+                now.auth_url.unwrap_or_default()
+            );
+        }
+    }
+}
+
+async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<TlsAcceptor>) {
+    let listener = loop {
+        match node.listen(port).await {
+            Ok(listener) => break Listener::Tailnet(listener),
+            Err(error) => tracing::error!(%error, port, "this port of the node is not served"),
+        }
+        tokio::time::sleep(LISTEN_PAUSE).await;
+    };
+    let gate = gates(engines, port, Some(node));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let name = node.status().dns_name.unwrap_or_default();
+    spawn_accepting(engines, listener, Door { gate, tls, tailnet: true });
+    tracing::info!(port, "serving the tailnet at {scheme}://{name}");
+}
+
+/// The names that may be called through a door: kept up to date with node and rules.
+fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<Arc<Gate>> {
+    let mut rules = engines.gateway.rules.clone();
+    let mut status = node.map(Node::watch);
+    let current = move |rules: &Rules, status: Option<&Status>| {
+        let names = &rules.file.listen.names;
+        Arc::new(match status {
+            Some(status) => on_tailnet(status, names, port),
+            None => on_loopback(names, port),
+        })
+    };
+    let now = current(&rules.borrow(), status.as_ref().map(|status| status.borrow().clone()).as_ref());
+    let (sender, receiver) = watch::channel(now);
+    let keep = async move {
+        loop {
+            let tailnet_changed = async {
+                match &mut status {
+                    Some(status) if status.changed().await.is_ok() => {}
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = rules.changed() => if changed.is_err() { return },
+                () = tailnet_changed => {}
+            }
+            let node = status.as_ref().map(|status| status.borrow().clone());
+            let gate = current(&rules.borrow(), node.as_ref());
+            sender.send_if_modified(|before| {
+                let differs = *before != gate;
+                *before = gate;
+                differs
+            });
+        }
+    };
+    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
+    receiver
+}
+
+fn on_tailnet(status: &Status, more: &[String], port: u16) -> Gate {
+    let mut names = Vec::new();
+    if let Some(name) = &status.dns_name {
+        names.extend(name.split('.').next().map(str::to_owned));
+        names.push(name.clone());
+    }
+    names.extend(more.iter().cloned());
+    Gate { names, addresses: status.addresses.clone(), port }
+}
+
+fn on_loopback(more: &[String], port: u16) -> Gate {
+    let mut names = vec!["localhost".to_owned()];
+    names.extend(more.iter().cloned());
+    let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    Gate { names, addresses, port }
+}
+
+fn spawn_accepting(engines: &Arc<Engines>, mut listener: Listener, door: Door) {
+    let engines = Arc::clone(engines);
+    let door = Arc::new(door);
+    let stop = engines.stop.clone();
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
+        loop {
+            // Room first: connections beyond it wait in the kernel's queue.
+            let Ok(room) = Arc::clone(&engines.room).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok(accepted) => {
+                    let serve = connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
+                    engines.tracker.spawn(async move {
+                        serve.await;
+                        drop(room);
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    tracing::error!("the node has closed a port");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }));
+}

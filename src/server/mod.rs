@@ -1,0 +1,174 @@
+//! Composition and life-cycle: the engines, the doors, reloads, and the end.
+
+mod certificate;
+mod connection;
+mod doors;
+mod first_bytes;
+mod reload;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Finding, Mode};
+use crate::discover;
+use crate::gateway::Gateway;
+use crate::identity::Resolver;
+use crate::ledger::Ledger;
+use crate::rules::Rules;
+use crate::tailnet::{self, Node};
+use crate::upstream::{Timeouts, Upstream};
+
+/// Where local callers find a gateway unless the configuration says otherwise.
+pub const LOOPBACK: &str = "127.0.0.1:8088";
+/// Soft limit for the Go runtime of the embedded node: after a bulk transfer it would keep
+/// what it once needed.
+const GO_MEMORY: u64 = 256 << 20;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration; without one, model servers on this machine are offered to local
+    /// callers.
+    pub config: Option<PathBuf>,
+    /// Where node keys and records are kept; made with mode 0700.
+    pub state_dir: PathBuf,
+}
+
+/// What lives as long as the process.
+struct Engines {
+    gateway: Gateway,
+    node: Option<Node>,
+    resolver: Option<Arc<Resolver>>,
+    /// One permit for each open connection.
+    room: Arc<Semaphore>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A gateway that runs.
+pub struct Running {
+    engines: Arc<Engines>,
+    loopback: Option<SocketAddr>,
+}
+
+/// Starts a gateway. It answers on loopback, where configured, when this returns, and on the
+/// tailnet once the node is signed in.
+///
+/// # Errors
+/// When the configuration has errors, the ledger cannot be opened, the node cannot start, or
+/// a port is taken.
+pub async fn start(options: &Options) -> anyhow::Result<Running> {
+    state_dir(&options.state_dir)?;
+    let loaded = match &options.config {
+        Some(path) => config::load(path).map_err(|findings| refused(path, &findings))?,
+        None => reload::discovered(&discover::servers(&discover::USUAL).await)?,
+    };
+    let rules = Arc::new(Rules::compile(loaded, 1));
+    reload::tell(options.config.as_deref(), &rules.findings);
+    let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
+    let node = node(&rules.file.tailnet, &options.state_dir).await?;
+    let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
+    let connections = rules.file.limits.connections;
+    let (sender, receiver) = watch::channel(rules);
+    let engines = Arc::new(Engines {
+        gateway: Gateway { rules: receiver, upstream, ledger },
+        resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
+        node,
+        room: Arc::new(Semaphore::new(connections)),
+        tracker: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    });
+    let loopback = doors::open(&engines).await?;
+    reload::spawn(&engines, options.config.clone(), sender)?;
+    Ok(Running { engines, loopback })
+}
+
+impl Running {
+    /// Where local callers are served.
+    #[must_use]
+    pub fn loopback(&self) -> Option<SocketAddr> {
+        self.loopback
+    }
+
+    /// The node on the tailnet.
+    #[must_use]
+    pub fn node(&self) -> Option<&Node> {
+        self.engines.node.as_ref()
+    }
+
+    /// Stops: no new connections, a bounded time for running requests, every record written,
+    /// the node off its tailnet.
+    ///
+    /// # Errors
+    /// When records could not be made durable.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let engines = self.engines;
+        let patience = engines.gateway.rules.borrow().file.timeouts.shutdown;
+        engines.stop.cancel();
+        engines.tracker.close();
+        if tokio::time::timeout(patience, engines.tracker.wait()).await.is_err() {
+            tracing::warn!(?patience, "requests were still running and are cut off");
+        }
+        let written = engines.gateway.ledger.close().await;
+        if let Some(node) = &engines.node
+            && let Err(error) = node.close().await
+        {
+            tracing::warn!(%error, "the node did not leave its tailnet");
+        }
+        Ok(written?)
+    }
+}
+
+fn state_dir(dir: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("the state directory {} cannot be made", dir.display()))
+}
+
+fn refused(path: &Path, findings: &[Finding]) -> anyhow::Error {
+    let lines: Vec<String> =
+        findings.iter().map(|finding| format!("{}:{finding}", path.display())).collect();
+    anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
+}
+
+async fn node(config: &config::Tailnet, state_dir: &Path) -> anyhow::Result<Option<Node>> {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let node = match config.mode {
+        Mode::Off => return Ok(None),
+        Mode::Host => Node::host(config.socket.clone()).await?,
+        Mode::Embedded => {
+            Node::embedded(tailnet::Options {
+                hostname: config.hostname.clone(),
+                state_dir: state_dir.join("tailnet"),
+                auth_key: some(config.auth_key.expose()),
+                control_url: some(&config.control_url),
+                ephemeral: config.ephemeral,
+                tags: config.tags.clone(),
+                memory_limit: Some(GO_MEMORY),
+            })
+            .await?
+        }
+    };
+    Ok(Some(node))
+}
+
+fn timeouts(file: &config::File) -> Timeouts {
+    Timeouts {
+        connect: file.timeouts.connect,
+        first_byte: file.timeouts.first_byte,
+        idle: file.timeouts.idle,
+        total: file.timeouts.total,
+    }
+}
+
+/// An address in use, said so that a person knows what to change.
+fn in_use(error: io::Error, what: &str) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("{what} cannot be listened on"))
+}
