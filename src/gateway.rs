@@ -194,9 +194,12 @@ impl Gateway {
                 }
                 // A closed channel tells of nothing any more: the process is stopping.
                 let tailnet_changed = async {
-                    match &mut changes {
-                        Some(changes) if changes.changed().await.is_ok() => {}
-                        _ => std::future::pending().await,
+                    let heard = match &mut changes {
+                        Some(changes) => changes.changed().await.is_ok(),
+                        None => false,
+                    };
+                    if !heard {
+                        std::future::pending::<()>().await;
                     }
                 };
                 let rules_changed = async {

@@ -290,7 +290,7 @@ mod tests {
         let tree = parse(text).unwrap();
         assert_eq!(tree.value.to_json().to_string(), r#"{"a":[1,2500.0],"b":"//é\""}"#);
         let Value::Object(members) = tree.value else { panic!() };
-        assert_eq!(members[1].at, Position { line: 2, column: 28 });
+        assert_eq!(members[1].at, Position { line: 2, column: 29 });
     }
 
     #[test]

@@ -127,9 +127,12 @@ fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<A
     let keep = async move {
         loop {
             let tailnet_changed = async {
-                match &mut status {
-                    Some(status) if status.changed().await.is_ok() => {}
-                    _ => std::future::pending().await,
+                let heard = match &mut status {
+                    Some(status) => status.changed().await.is_ok(),
+                    None => false,
+                };
+                if !heard {
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {

@@ -6,6 +6,8 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use tokio::io::unix::AsyncFd;
+
 use super::Error;
 
 #[cfg(feature = "tailnet")]
@@ -111,6 +113,13 @@ pub(super) fn socket(what: Call, handle: i64, request: &[u8]) -> Result<OwnedFd,
     // SAFETY: these three calls answer with a descriptor that now belongs to
     // the caller and is known nowhere else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts a socket under tokio's watch.
+pub(super) fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, and stays the same file until it is dropped with the
+    // `AsyncFd` that now owns it.
+    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 
 /// Receives one message and the descriptor it carries. Zero bytes are the end.

@@ -115,7 +115,7 @@ enum Source {
 impl Listener {
     /// Reads what `go/accept.go` announces.
     pub(super) fn announced(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self(Source::Announced(AsyncFd::new(socket)?)))
+        Ok(Self(Source::Announced(ffi::register(socket)?)))
     }
 
     pub(super) fn bound(listeners: Vec<TcpListener>) -> Self {

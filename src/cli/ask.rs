@@ -1,0 +1,208 @@
+//! `iris models` and `iris status`: they ask a running gateway.
+
+use std::process::ExitCode;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::Args;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use super::{print, table};
+use crate::config::Network;
+use crate::server;
+use crate::upstream::{Connector, Timeouts, tls};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A running gateway.
+#[derive(Args)]
+struct Gateway {
+    /// Its URL, such as http://ai [default: http://127.0.0.1:8088].
+    #[arg(long, value_name = "URL", env = "IRIS_URL")]
+    url: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// List the models that a running gateway offers you.
+#[derive(Args)]
+pub(super) struct Models {
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+/// Show the state of a running gateway: yours, or everyone's for an admin.
+#[derive(Args)]
+pub(super) struct Status {
+    /// List sessions.
+    #[arg(long)]
+    sessions: bool,
+    /// List requests, the newest first.
+    #[arg(long, conflicts_with = "sessions")]
+    requests: bool,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+impl Models {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let list = self.gateway.get("/v1/models")?;
+        let mut rows = vec![headings(&["MODEL", "PROVIDER", "ENDPOINTS"])];
+        for row in each(&list, "data") {
+            let endpoints: Vec<&str> =
+                each(row, "supported_endpoints").iter().filter_map(Value::as_str).collect();
+            rows.push(vec![text(row, "id"), text(row, "owned_by"), endpoints.join(" ")]);
+        }
+        self.gateway.show(&list, || table(&rows));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Status {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        if self.sessions {
+            self.list(
+                "/api/sessions",
+                "sessions",
+                &[
+                    ("SESSION", "id"),
+                    ("LOGIN", "login"),
+                    ("MODEL", "model"),
+                    ("REQUESTS", "requests"),
+                    ("INPUT", "input_tokens"),
+                    ("OUTPUT", "output_tokens"),
+                    ("LAST", "last_at"),
+                ],
+            )
+        } else if self.requests {
+            self.list(
+                "/api/requests",
+                "requests",
+                &[
+                    ("ID", "id"),
+                    ("LOGIN", "login"),
+                    ("NODE", "node_name"),
+                    ("MODEL", "model"),
+                    ("PROVIDER", "provider"),
+                    ("STATUS", "status"),
+                    ("OUTCOME", "outcome"),
+                    ("INPUT", "tokens.input"),
+                    ("OUTPUT", "tokens.output"),
+                ],
+            )
+        } else {
+            let status = self.gateway.get("/api/status")?;
+            let whoami = self.gateway.get("/api/whoami")?;
+            self.gateway.show(&status, || summary(&status, &whoami));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+
+    fn list(&self, path: &str, key: &str, columns: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
+        let list = self.gateway.get(path)?;
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let mut rows = vec![headings(&names)];
+        for row in each(&list, key) {
+            rows.push(columns.iter().map(|(_, field)| text(row, field)).collect());
+        }
+        self.gateway.show(&list, || table(&rows));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn summary(status: &Value, whoami: &Value) -> String {
+    let mut rows = vec![
+        vec!["version".to_owned(), text(status, "version")],
+        vec!["you are".to_owned(), format!("{} ({})", text(whoami, "login"), text(whoami, "role"))],
+        vec!["records".to_owned(), match status["ledger_healthy"].as_bool() {
+            Some(true) => "are written".to_owned(),
+            _ => "CANNOT BE WRITTEN".to_owned(),
+        }],
+    ];
+    let node = &status["node"];
+    if node.is_object() {
+        rows.push(vec!["node".to_owned(), text(node, "state")]);
+        rows.push(vec!["name".to_owned(), text(node, "dns_name")]);
+        let addresses: Vec<&str> =
+            each(node, "addresses").iter().filter_map(Value::as_str).collect();
+        rows.push(vec!["addresses".to_owned(), addresses.join(" ")]);
+        if let Some(url) = node["auth_url"].as_str() {
+            rows.push(vec!["sign in at".to_owned(), url.to_owned()]);
+        }
+    }
+    for finding in each(status, "findings") {
+        let at = format!("{} in line {}", text(finding, "severity"), text(finding, "line"));
+        rows.push(vec![at, text(finding, "message")]);
+    }
+    table(&rows)
+}
+
+fn headings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn each<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A field for people; `a.b` goes down. What a provider, a model or a user agent wrote must
+/// not steer the terminal.
+fn text(value: &Value, key: &str) -> String {
+    let shown = match key.split('.').fold(value, |value, key| &value[key]) {
+        Value::Number(ms) if key.ends_with("_at") => ms
+            .as_i64()
+            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+            .map_or_else(|| ms.to_string(), |time| time.to_string()),
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    shown.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+}
+
+impl Gateway {
+    fn show(&self, value: &Value, human: impl FnOnce() -> String) {
+        if self.json { print(&format!("{value:#}\n")) } else { print(&human()) }
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let base = self.url.clone().unwrap_or_else(|| format!("http://{}", server::LOOPBACK));
+        let base = base.trim_end_matches('/').trim_end_matches("/v1");
+        let uri: Uri = format!("{base}{path}").parse().with_context(|| format!("{base} is no URL"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (status, body) = runtime
+            .block_on(tokio::time::timeout(PATIENCE, fetch(uri)))
+            .with_context(|| format!("{base} gave no answer within {PATIENCE:?}"))?
+            .with_context(|| format!("no gateway answers at {base}; name one with --url"))?;
+        let value: Value = serde_json::from_slice(&body)
+            .with_context(|| format!("{base} is no Iris gateway (HTTP {status})"))?;
+        if !status.is_success() {
+            let reason = [&value["error"]["message"], &value["error"]]
+                .into_iter()
+                .find_map(Value::as_str)
+                .unwrap_or("no reason given");
+            anyhow::bail!("{base} answered {status}: {reason}");
+        }
+        Ok(value)
+    }
+}
+
+async fn fetch(uri: Uri) -> anyhow::Result<(http::StatusCode, Bytes)> {
+    let bounds =
+        Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE, total: PATIENCE };
+    let bounds = Arc::new(RwLock::new(bounds));
+    let connector = Connector::new(None, Network::Host, Arc::new(tls()), bounds);
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let response = client.request(Request::get(uri).body(Empty::new())?).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    Ok((status, body.map_err(|error| anyhow::anyhow!(error))?.to_bytes()))
+}

@@ -1,0 +1,116 @@
+//! `iris explain`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Places, print};
+use crate::api;
+use crate::config;
+use crate::identity::Caller;
+use crate::route::NoRoute;
+use crate::rules::Rules;
+
+/// Tell why somebody gets a model from a provider, or why not. Asks the configuration alone:
+/// what the tailnet policy grants besides is known only to a running gateway.
+#[derive(Args)]
+pub(super) struct Explain {
+    /// The model, as a caller would name it.
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// A login, a tag or several joined by commas, or (loopback).
+    #[arg(long = "as", value_name = "LOGIN|TAG")]
+    caller: String,
+    /// The node that the request would come from.
+    #[arg(long, value_name = "NODE")]
+    from: Option<String>,
+    /// The API format of the request.
+    #[arg(long, value_name = "FORMAT", default_value = "openai_chat")]
+    api: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// The answer, and what led to it.
+struct Verdict {
+    allowed: bool,
+    answer: String,
+    reasons: Vec<String>,
+}
+
+impl Explain {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let Some(path) = self.places.config() else {
+            anyhow::bail!("there is no configuration to explain; name one with --config FILE");
+        };
+        let loaded = config::load(&path).map_err(|findings| {
+            let lines: Vec<String> =
+                findings.iter().map(|one| format!("{}:{one}", path.display())).collect();
+            anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
+        })?;
+        let verdict = self.verdict(&Rules::compile(loaded, 0))?;
+        if self.json {
+            let report = json!({
+                "caller": self.caller,
+                "model": self.model,
+                "allowed": verdict.allowed,
+                "answer": verdict.answer,
+                "reasons": verdict.reasons,
+            });
+            print(&format!("{report:#}\n"));
+        } else {
+            let mut out = format!("{}\n", verdict.answer);
+            for reason in &verdict.reasons {
+                out.push_str(&format!("  - {reason}\n"));
+            }
+            print(&out);
+        }
+        Ok(if verdict.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn verdict(&self, rules: &Rules) -> anyhow::Result<Verdict> {
+        let Some(api) = api::ALL.iter().find(|api| api.kind().0 == self.api) else {
+            let known: Vec<_> = api::ALL.iter().map(|api| api.kind().0).collect();
+            anyhow::bail!("{:?} is no format; known are {}", self.api, known.join(", "));
+        };
+        let caller = Caller::hypothetical(&self.caller, self.from.as_deref());
+        let mut reasons = vec![format!("the caller is {} on node {}", caller.name(), caller.node_name())];
+        let refused = |answer: String, reasons| Verdict { allowed: false, answer, reasons };
+        let permit = match rules.access.permit(&caller) {
+            Ok(permit) => permit,
+            Err(none) => {
+                reasons.push("no grant of the configuration gives this caller a role".to_owned());
+                return Ok(refused(format!("no: 403 {none}"), reasons));
+            }
+        };
+        reasons.push(format!("role {:?} by {}", permit.role(), permit.role_source()));
+        let none = match rules.routes.select(&permit, api.kind(), &self.model) {
+            Ok(route) => {
+                reasons.extend(route.reasons);
+                let answer = format!(
+                    "yes: {} goes to provider {} as {:?}",
+                    self.model, route.provider.id, route.model
+                );
+                return Ok(Verdict { allowed: true, answer, reasons });
+            }
+            Err(none) => none,
+        };
+        reasons.push(match &none {
+            NoRoute::Unknown => format!("no enabled provider lists {:?}", self.model),
+            NoRoute::NotGranted { candidates } => {
+                format!("no grant of this caller covers any of {}", candidates.join(", "))
+            }
+            NoRoute::OtherApi { through } => format!(
+                "the provider speaks {}, not {}: set its `compatibility`, or use another endpoint",
+                through.join(", "),
+                self.api
+            ),
+        });
+        let answer = format!("no: 404 no route found for model {:?}", self.model);
+        Ok(refused(answer, reasons))
+    }
+}

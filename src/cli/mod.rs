@@ -1,0 +1,111 @@
+//! The command line. Exit codes: 0 for success, 1 for a failure or a refused configuration,
+//! 2 for a wrong use of the command line.
+
+mod ask;
+mod check;
+mod explain;
+mod log;
+mod serve;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A private AI gateway that joins your tailnet.
+#[derive(Parser)]
+#[command(name = "iris", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Serve),
+    /// Try everything on this machine alone, with a built-in demo provider.
+    Demo(serve::Demo),
+    /// Validate a configuration.
+    Check(check::Check),
+    /// Tell why somebody gets a model from a provider, or why not.
+    Explain(explain::Explain),
+    /// List the models that a running gateway offers you.
+    Models(ask::Models),
+    /// Show the state of a running gateway.
+    Status(ask::Status),
+}
+
+/// Where the configuration and the state are.
+#[derive(Args, Clone)]
+struct Places {
+    /// The configuration [default: ./iris.hujson, then iris.hujson in the state directory].
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where node keys and records are kept.
+    #[arg(long, value_name = "DIR", env = "IRIS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Places {
+    fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(default_state_dir)
+    }
+
+    fn config(&self) -> Option<PathBuf> {
+        crate::config::find(self.config.as_deref(), Some(&self.state_dir()))
+    }
+}
+
+/// systemd's choice, else where a user's state belongs, else beside the program's start.
+fn default_state_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(dir) = set("STATE_DIRECTORY") {
+        return dir.into();
+    }
+    if let Some(dir) = set("XDG_STATE_HOME") {
+        return PathBuf::from(dir).join("iris");
+    }
+    set("HOME").map_or_else(|| "iris-state".into(), |home| PathBuf::from(home).join(".local/state/iris"))
+}
+
+/// Parses the arguments, runs the command, and says how it went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Models(models) => models.run(),
+        Command::Status(status) => status.run(),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes to standard output. A reader that has gone away, as after `| head`, ends the
+/// command without a complaint.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A table with as much room for each column as its widest cell takes.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|nth| rows.iter().filter_map(|row| row.get(nth)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
