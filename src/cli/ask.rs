@@ -179,7 +179,7 @@ impl Gateway {
         let uri: Uri = format!("{base}{path}").parse().with_context(|| format!("{base} is no URL"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (status, body) = runtime
-            .block_on(tokio::time::timeout(PATIENCE, fetch(uri)))
+            .block_on(async { tokio::time::timeout(PATIENCE, fetch(uri)).await })
             .with_context(|| format!("{base} gave no answer within {PATIENCE:?}"))?
             .with_context(|| format!("no gateway answers at {base}; name one with --url"))?;
         let value: Value = serde_json::from_slice(&body)

@@ -225,6 +225,10 @@ impl Body for RelayBody {
                     // Trailers would need a promise in the head that was not made.
                     let Ok(data) = frame.into_data() else { continue };
                     let out = this.pass(data);
+                    // With a declared length nobody asks for more than the last byte.
+                    if !this.is_stream() && this.upstream.is_end_stream() {
+                        this.end(Outcome::Complete, None);
+                    }
                     if !out.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(out))));
                     }
@@ -278,7 +282,6 @@ impl Body for RelayBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Only poll_frame ends the record, so it must be asked to the end.
         self.ended && self.last_words.is_none()
     }
 
