@@ -1,0 +1,65 @@
+//! The gateway on a real tailnet, against real inference.
+
+mod http;
+mod parts;
+mod scenarios;
+mod world;
+
+use std::time::Instant;
+
+use parts::Parts;
+use world::World;
+
+fn main() -> std::process::ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    match runtime.block_on(run()) {
+        Ok(failed) if failed.is_empty() => std::process::ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("failed: {}", failed.join(", "));
+            std::process::ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("the tailnet could not be set up: {error:?}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs all scenarios, one after the other, on one tailnet. A word on the command line
+/// selects those whose names contain it.
+async fn run() -> anyhow::Result<Vec<&'static str>> {
+    let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let parts = Parts::prepare()?;
+    let started = Instant::now();
+    let world = World::start(&parts).await?;
+    eprintln!("a tailnet of six nodes stands after {:.1?}", started.elapsed());
+    let (mut passed, mut failed) = (0, Vec::new());
+    macro_rules! scenarios {
+        ($($name:ident)*) => {$(
+            if only.as_ref().is_none_or(|word| stringify!($name).contains(word.as_str())) {
+                let began = Instant::now();
+                match scenarios::$name(&parts, &world).await {
+                    Ok(()) => {
+                        passed += 1;
+                        println!("test {} ... ok ({:.1?})", stringify!($name), began.elapsed());
+                    }
+                    Err(error) => {
+                        failed.push(stringify!($name));
+                        println!("test {} ... FAILED\n{error:?}", stringify!($name));
+                        println!("the gateway's log:\n{}", world.gateway.process.log());
+                    }
+                }
+            }
+        )*};
+    }
+    scenarios! {
+        a_colleague_gets_an_answer
+        streams_are_metered_like_the_server_counts
+        others_are_refused_as_documented
+        headers_sent_by_hand_change_nothing
+        requests_that_can_be_read_in_two_ways_are_refused
+        a_caller_who_leaves_stops_the_generation
+    }
+    println!("{passed} passed, {} failed", failed.len());
+    Ok(failed)
+}

@@ -1,0 +1,344 @@
+//! A whole tailnet on this machine: a Headscale control server, an inference server on the
+//! loopback of a node that offers it at its tailnet address, the gateway under test, and
+//! nodes of those who call it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use iris::tailnet::{Node, Options, State};
+use serde_json::json;
+
+use crate::http::Connection;
+use crate::parts::{Parts, Process, free_port, until};
+
+/// Headscale keeps names below tailscale.com for itself.
+pub const CAPABILITY: &str = "example.com/cap/ai";
+
+pub struct Headscale {
+    program: PathBuf,
+    config: PathBuf,
+    policy: PathBuf,
+    process: Process,
+    pub url: String,
+}
+
+impl Headscale {
+    pub async fn start(parts: &Parts, dir: &Path) -> anyhow::Result<Self> {
+        let dir = dir.join("headscale");
+        std::fs::create_dir_all(&dir)?;
+        let (http, metrics, grpc, stun) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let policy = dir.join("policy.json");
+        let config = dir.join("config.yaml");
+        let path = |name: &str| dir.join(name).display().to_string();
+        // JSON is YAML too.
+        let settings = json!({
+            "server_url": format!("http://127.0.0.1:{http}"),
+            "listen_addr": format!("127.0.0.1:{http}"),
+            "metrics_listen_addr": format!("127.0.0.1:{metrics}"),
+            "grpc_listen_addr": format!("127.0.0.1:{grpc}"),
+            "noise": { "private_key_path": path("noise.key") },
+            "prefixes": { "v4": "100.64.0.0/10", "v6": "fd7a:115c:a1e0::/48" },
+            "derp": {
+                "server": {
+                    "enabled": true,
+                    "region_id": 999,
+                    "region_code": "local",
+                    "region_name": "local",
+                    "stun_listen_addr": format!("127.0.0.1:{stun}"),
+                    "private_key_path": path("derp.key"),
+                    "automatically_add_embedded_derp_region": true,
+                    "ipv4": "127.0.0.1",
+                    "verify_clients": false,
+                },
+                "urls": [],
+                "paths": [],
+                "auto_update_enabled": false,
+            },
+            "disable_check_updates": true,
+            "database": { "type": "sqlite", "sqlite": { "path": path("db.sqlite") } },
+            "log": { "level": "warn" },
+            "policy": { "mode": "file", "path": policy },
+            "dns": {
+                "magic_dns": true,
+                "base_domain": "tail.test",
+                "override_local_dns": false,
+                "nameservers": { "global": [] },
+            },
+            "unix_socket": path("headscale.sock"),
+            "unix_socket_permission": "0770",
+        });
+        std::fs::write(&config, settings.to_string())?;
+        std::fs::write(&policy, policy_text(true))?;
+        let program = parts.servers.join("headscale");
+        let process = Process::start(
+            Command::new(&program).arg("-c").arg(&config).arg("serve"),
+            &dir.join("log"),
+        )?;
+        let headscale =
+            Self { program, config, policy, process, url: format!("http://127.0.0.1:{http}") };
+        for user in ["alice", "bob"] {
+            until("headscale", 60, || async { headscale.ask(&["users", "create", user]) }).await?;
+        }
+        Ok(headscale)
+    }
+
+    fn ask(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.program)
+            .arg("-c")
+            .arg(&self.config)
+            .args(arguments)
+            .args(["-o", "json"])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            output.status.success(),
+            "headscale {arguments:?}: {text}{}{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.process.log()
+        );
+        Ok(text)
+    }
+
+    /// A key for a device of a user: 1 is alice, 2 is bob.
+    pub fn user_key(&self, user: &str) -> anyhow::Result<String> {
+        self.key(&["preauthkeys", "create", "--user", user])
+    }
+
+    pub fn tag_key(&self, tag: &str) -> anyhow::Result<String> {
+        self.key(&["preauthkeys", "create", "--tags", tag])
+    }
+
+    fn key(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let answer: serde_json::Value = serde_json::from_str(&self.ask(arguments)?)?;
+        Ok(answer["key"].as_str().with_context(|| format!("no key in {answer}"))?.to_owned())
+    }
+
+    /// Puts a policy in force in which alice's group may use the gateway, or may not.
+    pub fn grant(&self, granted: bool) -> anyhow::Result<()> {
+        std::fs::write(&self.policy, policy_text(granted))?;
+        self.process.signal("HUP")
+    }
+}
+
+fn policy_text(granted: bool) -> String {
+    let mut grants = vec![json!({ "src": ["*"], "dst": ["*"], "ip": ["*"] })];
+    if granted {
+        let objects = json!([{ "role": "user" }, { "models": "private/**" }]);
+        grants.push(json!({ "src": ["group:eng"], "dst": ["tag:ai"], "app": { CAPABILITY: objects } }));
+    }
+    json!({
+        "groups": { "group:eng": ["alice@"] },
+        "tagOwners": { "tag:ai": ["bob@"], "tag:gpu": ["bob@"], "tag:ci": ["bob@"] },
+        "grants": grants,
+    })
+    .to_string()
+}
+
+/// A node of our own making on the tailnet.
+pub async fn node(url: &str, dir: &Path, name: &str, key: String) -> anyhow::Result<Node> {
+    let node = Node::embedded(Options {
+        hostname: name.to_owned(),
+        state_dir: dir.join(name),
+        auth_key: Some(key),
+        control_url: Some(url.to_owned()),
+        ephemeral: true,
+        ..Options::default()
+    })
+    .await?;
+    let mut status = node.watch();
+    tokio::time::timeout(
+        Duration::from_secs(60),
+        status.wait_for(|status| status.state == State::Running && !status.addresses.is_empty()),
+    )
+    .await
+    .with_context(|| format!("{name} does not join the tailnet"))??;
+    Ok(node)
+}
+
+/// An inference server with the tiny model, on loopback.
+pub struct Llama {
+    process: Process,
+    pub port: u16,
+}
+
+impl Llama {
+    pub async fn start(parts: &Parts, dir: &Path) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let process = Process::start(
+            Command::new(&parts.llama_server)
+                .arg("-m")
+                .arg(&parts.model)
+                .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--alias", "tiny"])
+                .args(["-c", "16384", "-np", "2", "-t", "1", "--jinja", "--slots"]),
+            &dir.join("llama.log"),
+        )?;
+        let llama = Self { process, port };
+        until("llama-server", 30, || async {
+            let health = llama.connection().await?.get("/health").await?;
+            ensure!(health.status.is_success(), "{}", llama.process.log());
+            Ok(())
+        })
+        .await?;
+        Ok(llama)
+    }
+
+    pub async fn connection(&self) -> anyhow::Result<Connection> {
+        Connection::local(&format!("127.0.0.1:{}", self.port)).await
+    }
+}
+
+/// Offers a loopback port at a node's tailnet address, as `tailscale serve` would.
+pub async fn offer(node: &Node, port: u16) -> anyhow::Result<String> {
+    let mut listener = node.listen(8080).await?;
+    tokio::spawn(async move {
+        while let Ok(mut accepted) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+                tokio::io::copy_bidirectional(&mut accepted.stream, &mut server).await
+            });
+        }
+    });
+    let address = node.status().addresses.iter().find(|address| address.is_ipv4()).copied();
+    Ok(format!("http://{}:8080/v1", address.context("the node has no IPv4 address")?))
+}
+
+/// The gateway under test: the program, as its users start it.
+pub struct Gateway {
+    pub process: Process,
+    pub config: PathBuf,
+    pub local: String,
+}
+
+impl Gateway {
+    pub async fn start(dir: &Path, config: &str, local: String, key: &str) -> anyhow::Result<Self> {
+        let path = dir.join("iris.hujson");
+        std::fs::write(&path, config)?;
+        let process = Process::start(
+            Command::new(env!("CARGO_BIN_EXE_iris"))
+                .args(["serve", "--config"])
+                .arg(&path)
+                .arg("--state-dir")
+                .arg(dir.join("state"))
+                .env("TS_AUTHKEY", key)
+                .env("IRIS_LOG", "info"),
+            &dir.join("iris.log"),
+        )?;
+        let mut gateway = Self { process, config: path, local };
+        until("the gateway", 60, || {
+            let ended = gateway.process.ended();
+            let local = gateway.local.clone();
+            async move {
+                ensure!(!ended, "it has ended");
+                ensure!(Connection::local(&local).await?.get("/readyz").await?.status == 200);
+                Ok(())
+            }
+        })
+        .await
+        .with_context(|| gateway.process.log())?;
+        Ok(gateway)
+    }
+
+    /// The newest records, as the admin on this machine sees them.
+    pub async fn records(&self, query: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+        let path = format!("/api/requests?{query}");
+        let mut answer = Connection::local(&self.local).await?.get(&path).await?.json()?;
+        match answer["requests"].take() {
+            serde_json::Value::Array(rows) => Ok(rows),
+            other => anyhow::bail!("{other} is no list"),
+        }
+    }
+}
+
+/// Everything together.
+pub struct World {
+    pub headscale: Headscale,
+    pub llama: Llama,
+    pub gateway: Gateway,
+    pub alice: Node,
+    pub bob: Node,
+    pub ci: Node,
+    pub provider: String,
+    _gpu: Node,
+    pub dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn start(parts: &Parts) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let (headscale, llama) = tokio::try_join!(
+            Headscale::start(parts, dir.path()),
+            Llama::start(parts, dir.path())
+        )?;
+        let (alice_key, bob_key) = (headscale.user_key("1")?, headscale.user_key("2")?);
+        let (gpu_key, ci_key) = (headscale.tag_key("tag:gpu")?, headscale.tag_key("tag:ci")?);
+        let join = |name: &'static str, key| node(&headscale.url, dir.path(), name, key);
+        let (gpu, alice, bob, ci) = tokio::try_join!(
+            join("gpu", gpu_key),
+            join("alice-laptop", alice_key),
+            join("bob-laptop", bob_key),
+            join("ci-runner", ci_key),
+        )?;
+        let provider = offer(&gpu, llama.port).await?;
+        let local = format!("127.0.0.1:{}", free_port()?);
+        let config = config(&headscale.url, &provider, &local, false);
+        let key = headscale.tag_key("tag:ai")?;
+        let gateway = Gateway::start(dir.path(), &config, local, &key).await?;
+        let world =
+            Self { headscale, llama, gateway, alice, bob, ci, provider, _gpu: gpu, dir };
+        // The first contact of two fresh nodes takes a while.
+        for node in [&world.alice, &world.bob, &world.ci] {
+            until("http://ai", 60, || async {
+                Ok(Connection::from(node, "ai").await?.get("/healthz").await?)
+            })
+            .await
+            .with_context(|| world.gateway.process.log())?;
+        }
+        Ok(world)
+    }
+
+    /// Rewrites the configuration, with or without a grant for the tagged device.
+    pub fn configure(&self, ci: bool) -> anyhow::Result<()> {
+        let text = config(&self.headscale.url, &self.provider, &self.gateway.local, ci);
+        let new = self.gateway.config.with_extension("new");
+        std::fs::write(&new, text)?;
+        Ok(std::fs::rename(new, &self.gateway.config)?)
+    }
+}
+
+/// Bob has a role and no models; alice has what the tailnet policy gives her; the tagged
+/// device has nothing unless `ci` is set.
+fn config(control: &str, provider: &str, local: &str, ci: bool) -> String {
+    let ci = if ci {
+        format!(
+            r#"{{ "src": ["tag:ci"], "app": {{ "{CAPABILITY}": [{{ "role": "user" }}, {{ "models": "private/tiny" }}] }} }},"#
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        r#"// A gateway for a team.
+{{
+  "tailnet": {{
+    "hostname": "ai",
+    "auth_key": "${{TS_AUTHKEY}}",
+    "control_url": "{control}",
+    "capabilities": ["{CAPABILITY}"],
+  }},
+  "listen": {{ "https": "", "loopback": "{local}" }},
+  "providers": {{
+    "private": {{
+      "baseurl": "{provider}",
+      "models": ["tiny"],
+    }},
+  }},
+  "grants": [
+    {{ "src": ["(loopback)"], "app": {{ "{CAPABILITY}": [{{ "role": "admin" }}] }} }},
+    {{ "src": ["bob"], "app": {{ "{CAPABILITY}": [{{ "role": "user" }}] }} }},
+    {ci}
+  ],
+}}
+"#
+    )
+}
