@@ -28,6 +28,11 @@ fn main() -> std::process::ExitCode {
 /// Runs all scenarios, one after the other, on one tailnet. A word on the command line
 /// selects those whose names contain it.
 async fn run() -> anyhow::Result<Vec<&'static str>> {
+    // `IRIS_LOG=iris::tailnet=trace` shows what the nodes say.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
     let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
     let parts = Parts::prepare()?;
     let started = Instant::now();

@@ -153,7 +153,7 @@ pub async fn node(url: &str, dir: &Path, name: &str, key: String) -> anyhow::Res
         status.wait_for(|status| status.state == State::Running && !status.addresses.is_empty()),
     )
     .await
-    .with_context(|| format!("{name} does not join the tailnet"))??;
+    .with_context(|| format!("{name} does not join the tailnet: {:?}", node.status()))??;
     Ok(node)
 }
 

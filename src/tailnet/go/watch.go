@@ -89,7 +89,7 @@ func (n *node) report(ctx context.Context, to net.Conn, changes <-chan bool) {
 		epoch      uint64 = 1
 		last       status
 		lastFilter = n.packetFilter()
-		loginSince time.Time
+		loginSince = time.Now()
 	)
 	ticker := time.NewTicker(filterInterval)
 	defer ticker.Stop()
