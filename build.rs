@@ -47,17 +47,33 @@ fn build(archive: &Path, target: &str) {
     let system = match target {
         "linux" => "linux",
         "macos" => "darwin",
-        other => fail(&format!("the embedded tailnet node is not built for {other}")),
+        other => fail(&format!(
+            "the embedded tailnet node is not built for {other}"
+        )),
     };
     let processor = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         Ok("x86_64") => "amd64",
         Ok("aarch64") => "arm64",
-        other => fail(&format!("the embedded tailnet node is not built for {other:?}")),
+        other => fail(&format!(
+            "the embedded tailnet node is not built for {other:?}"
+        )),
     };
     let mut go = Command::new("go");
     go.current_dir(SOURCES)
-        .envs([("CGO_ENABLED", "1"), ("GOOS", system), ("GOARCH", processor)])
-        .args(["build", "-trimpath", "-buildmode=c-archive", "-ldflags", "-s -w", "-tags", TAGS]);
+        .envs([
+            ("CGO_ENABLED", "1"),
+            ("GOOS", system),
+            ("GOARCH", processor),
+        ])
+        .args([
+            "build",
+            "-trimpath",
+            "-buildmode=c-archive",
+            "-ldflags",
+            "-s -w",
+            "-tags",
+            TAGS,
+        ]);
     // On the command line this would win over a vendored folder in GOFLAGS.
     if !env::var("GOFLAGS").is_ok_and(|flags| flags.contains("-mod=")) {
         go.arg(if Path::new(SOURCES).join("vendor").is_dir() {
@@ -75,15 +91,24 @@ fn build(archive: &Path, target: &str) {
 fn check_version() {
     let wanted = format!("Go {}.{} or newer", MINIMUM.0, MINIMUM.1);
     // Run where the module is, so that a toolchain named there is counted.
-    let Ok(output) = Command::new("go").current_dir(SOURCES).args(["env", "GOVERSION"]).output()
+    let Ok(output) = Command::new("go")
+        .current_dir(SOURCES)
+        .args(["env", "GOVERSION"])
+        .output()
     else {
-        fail(&format!("the embedded tailnet node needs {wanted}, and `go` was not found"));
+        fail(&format!(
+            "the embedded tailnet node needs {wanted}, and `go` was not found"
+        ));
     };
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let mut parts = text.trim_start_matches("go").split(['.', '-', 'r', 'b', ' ']);
+    let mut parts = text
+        .trim_start_matches("go")
+        .split(['.', '-', 'r', 'b', ' ']);
     let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
     if !matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) >= MINIMUM) {
-        fail(&format!("the embedded tailnet node needs {wanted}, and `go` is {text:?}"));
+        fail(&format!(
+            "the embedded tailnet node needs {wanted}, and `go` is {text:?}"
+        ));
     }
 }
 

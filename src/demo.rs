@@ -44,7 +44,10 @@ impl Provider {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener)));
-        Ok(Self { address, _stop: stop.drop_guard() })
+        Ok(Self {
+            address,
+            _stop: stop.drop_guard(),
+        })
     }
 
     /// Where it listens.
@@ -141,11 +144,18 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         Ok(chat) => chat,
         Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let said = chat.messages.last().map(|message| words(&message.content)).unwrap_or_default();
-    let text = format!(
-        "This is Iris's built-in demo provider, not a language model. You said: {said}"
-    );
-    let prompt: usize = chat.messages.iter().map(|message| count(&words(&message.content))).sum();
+    let said = chat
+        .messages
+        .last()
+        .map(|message| words(&message.content))
+        .unwrap_or_default();
+    let text =
+        format!("This is Iris's built-in demo provider, not a language model. You said: {said}");
+    let prompt: usize = chat
+        .messages
+        .iter()
+        .map(|message| count(&words(&message.content)))
+        .sum();
     let usage = json!({
         "prompt_tokens": prompt,
         "completion_tokens": count(&text),
@@ -157,7 +167,11 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         "model": chat.model,
     });
     if chat.stream {
-        return streamed(&head, &text, chat.stream_options.include_usage.then_some(usage));
+        return streamed(
+            &head,
+            &text,
+            chat.stream_options.include_usage.then_some(usage),
+        );
     }
     let mut whole = head;
     whole["object"] = "chat.completion".into();
@@ -174,9 +188,11 @@ fn chat(bytes: &[u8]) -> Response<Body> {
 fn words(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => {
-            parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join(" ")
-        }
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
         _ => String::new(),
     }
 }
@@ -196,10 +212,11 @@ fn streamed(head: &Value, text: &str, usage: Option<Value>) -> Response<Body> {
         }
         Bytes::from(format!("data: {chunk}\n\n"))
     };
-    let delta = |delta: Value, reason: Option<&str>| {
-        json!([{ "index": 0, "delta": delta, "finish_reason": reason }])
-    };
-    let mut events = vec![event(delta(json!({ "role": "assistant", "content": "" }), None), None)];
+    let delta = |delta: Value, reason: Option<&str>| json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
+    let mut events = vec![event(
+        delta(json!({ "role": "assistant", "content": "" }), None),
+        None,
+    )];
     for word in text.split_inclusive(' ') {
         events.push(event(delta(json!({ "content": word }), None), None));
     }
@@ -220,7 +237,10 @@ fn streamed(head: &Value, text: &str, usage: Option<Value>) -> Response<Body> {
 }
 
 fn failure(status: StatusCode, message: &str) -> Response<Body> {
-    json_answer(status, &json!({ "error": { "message": message, "type": "demo_error" } }))
+    json_answer(
+        status,
+        &json!({ "error": { "message": message, "type": "demo_error" } }),
+    )
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {

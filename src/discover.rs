@@ -12,8 +12,12 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 /// Provider id and port of each kind of server.
-pub const USUAL: [(&str, u16); 4] =
-    [("llamacpp", 8080), ("vllm", 8000), ("ollama", 11434), ("lmstudio", 1234)];
+pub const USUAL: [(&str, u16); 4] = [
+    ("llamacpp", 8080),
+    ("vllm", 8000),
+    ("ollama", 11434),
+    ("lmstudio", 1234),
+];
 
 /// A server that listens answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,9 +38,17 @@ pub struct Server {
 pub async fn servers(usual: &[(&'static str, u16)]) -> Vec<Server> {
     let asked = usual.iter().map(|(id, port)| async move {
         let models = tokio::time::timeout(PATIENCE, models(*port)).await.ok()??;
-        (!models.is_empty()).then_some(Server { id, port: *port, models })
+        (!models.is_empty()).then_some(Server {
+            id,
+            port: *port,
+            models,
+        })
     });
-    futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+    futures_util::future::join_all(asked)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A configuration that offers the servers to local callers at `loopback`.
@@ -46,7 +58,10 @@ pub fn configuration(servers: &[Server], loopback: SocketAddr) -> String {
         .iter()
         .map(|server| {
             let baseurl = format!("http://127.0.0.1:{}", server.port);
-            (server.id.to_owned(), json!({ "baseurl": baseurl, "models": server.models }))
+            (
+                server.id.to_owned(),
+                json!({ "baseurl": baseurl, "models": server.models }),
+            )
         })
         .collect();
     let objects = json!([{ "role": "admin" }, { "models": "**" }]);
@@ -72,8 +87,9 @@ struct Row {
 async fn models(port: u16) -> Option<Vec<String>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stream = TcpStream::connect(address).await.ok()?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .ok()?;
     let driver = tokio::spawn(connection);
     let request = Request::get("/v1/models")
         .header(header::HOST, address.to_string())
@@ -81,7 +97,11 @@ async fn models(port: u16) -> Option<Vec<String>> {
         .ok()?;
     let response = sender.send_request(request).await.ok()?;
     let listed = response.status().is_success();
-    let body = Limited::new(response.into_body(), MAX_LIST).collect().await.ok()?.to_bytes();
+    let body = Limited::new(response.into_body(), MAX_LIST)
+        .collect()
+        .await
+        .ok()?
+        .to_bytes();
     driver.abort();
     let list: List = listed.then(|| serde_json::from_slice(&body).ok())??;
     Some(list.data.into_iter().map(|row| row.id).collect())
@@ -99,7 +119,10 @@ mod tests {
         drop(unused);
         let found = servers(&[("here", demo.address().port()), ("gone", silent)]).await;
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].id, found[0].models.as_slice()), ("here", &["demo".to_owned()][..]));
+        assert_eq!(
+            (found[0].id, found[0].models.as_slice()),
+            ("here", &["demo".to_owned()][..])
+        );
         let text = configuration(&found, "127.0.0.1:8088".parse().unwrap());
         let loaded = crate::config::parse(&text, &|_| None).unwrap();
         assert!(loaded.findings.is_empty(), "{:?}", loaded.findings);

@@ -56,7 +56,9 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        self.relay(api, who, request).await.unwrap_or_else(|rejection| api.refuse(&rejection))
+        self.relay(api, who, request)
+            .await
+            .unwrap_or_else(|rejection| api.refuse(&rejection))
     }
 
     async fn relay<B>(
@@ -70,9 +72,10 @@ impl Gateway {
         B::Error: std::fmt::Display,
     {
         let rules = self.rules.borrow().clone();
-        let permit = rules.access.permit(&who.caller).map_err(|none| {
-            Rejection::new(StatusCode::FORBIDDEN, "no_role", none.to_string())
-        })?;
+        let permit = rules
+            .access
+            .permit(&who.caller)
+            .map_err(|none| Rejection::new(StatusCode::FORBIDDEN, "no_role", none.to_string()))?;
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;
         let (head, incoming) = request.into_parts();
@@ -94,7 +97,11 @@ impl Gateway {
                 entry.reasons.extend(route.reasons.iter().cloned());
             });
             let outbound = api.prepare(&call, &route.model);
-            let query = head.uri.query().map(without_keys).filter(|query| !query.is_empty());
+            let query = head
+                .uri
+                .query()
+                .map(without_keys)
+                .filter(|query| !query.is_empty());
             let before = recording.elapsed_ms();
             let sent = self
                 .upstream
@@ -129,9 +136,13 @@ impl Gateway {
                 .retry_after(std::time::Duration::from_secs(5))
         };
         if !self.ledger.healthy() {
-            return Err(unavailable("requests cannot be recorded at the moment".to_owned()));
+            return Err(unavailable(
+                "requests cannot be recorded at the moment".to_owned(),
+            ));
         }
-        self.ledger.admit().map_err(|full| unavailable(full.to_string()))
+        self.ledger
+            .admit()
+            .map_err(|full| unavailable(full.to_string()))
     }
 
     fn answer(
@@ -155,8 +166,7 @@ impl Gateway {
         if form.is_stream {
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        let relayed =
-            RelayBody::new(upstream, api, api.meter(call), recording, revoked, form);
+        let relayed = RelayBody::new(upstream, api, api.meter(call), recording, revoked, form);
         Response::from_parts(head, relayed.boxed_unsync())
     }
 
@@ -221,16 +231,15 @@ fn revoked(why: &'static str) -> Rejection {
 }
 
 /// The record as far as the request's head tells.
-fn entry(
-    api: &dyn Api,
-    caller: &Caller,
-    head: &http::request::Parts,
-    permit: &Permit,
-) -> Entry {
+fn entry(api: &dyn Api, caller: &Caller, head: &http::request::Parts, permit: &Permit) -> Entry {
     let now = clock::unix_ms();
     let id = EntryId::new(now);
     let text = |name: &str| {
-        head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        head.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
     };
     let given = text("x-session-id");
     let named = !given.is_empty() && given.len() <= MAX_SESSION;
@@ -288,7 +297,11 @@ fn refuse(recording: &mut Recording, rejection: &Rejection) {
         StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
         _ => Outcome::Refused,
     };
-    recording.end(outcome, crate::api::Reading::default(), Some(rejection.message.to_string()));
+    recording.end(
+        outcome,
+        crate::api::Reading::default(),
+        Some(rejection.message.to_string()),
+    );
 }
 
 fn no_route(
@@ -308,9 +321,10 @@ fn no_route(
             );
             (message.clone(), message)
         }
-        NoRoute::Unknown => {
-            (format!("no provider serves {:?}", call.model), not_found(call, caller))
-        }
+        NoRoute::Unknown => (
+            format!("no provider serves {:?}", call.model),
+            not_found(call, caller),
+        ),
         NoRoute::NotGranted { candidates } => (
             format!("no grant covers any of {}", candidates.join(", ")),
             not_found(call, caller),
@@ -321,7 +335,11 @@ fn no_route(
 }
 
 fn not_found(call: &Call, caller: &Caller) -> String {
-    format!("no route found for model \"{}\" for user \"{}\"", call.model, caller.name())
+    format!(
+        "no route found for model \"{}\" for user \"{}\"",
+        call.model,
+        caller.name()
+    )
 }
 
 /// A body that is not declared as JSON could have been sent by a web page without asking.

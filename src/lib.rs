@@ -12,23 +12,23 @@ pub mod clock;
 pub mod secret;
 pub mod wire;
 
-pub mod tailnet;
 pub mod config;
-pub mod listen;
 pub mod identity;
+pub mod listen;
+pub mod tailnet;
 
-pub mod api;
 pub mod access;
-pub mod route;
-pub mod upstream;
+pub mod api;
 pub mod ledger;
 pub mod relay;
+pub mod route;
+pub mod upstream;
 
-pub mod rules;
 pub mod gateway;
+pub mod rules;
 
 pub mod admin;
+pub mod cli;
 pub mod demo;
 pub mod discover;
 pub mod server;
-pub mod cli;

@@ -34,7 +34,8 @@ impl Rules {
             // A missing one has its finding already.
             if !provider.baseurl.is_empty() {
                 let path = format!("providers.{id}.baseurl");
-                let message = format!("baseurl of provider {id} {problem}; nothing is routed to it");
+                let message =
+                    format!("baseurl of provider {id} {problem}; nothing is routed to it");
                 findings.push(Finding::new(Severity::Warning, provider.at, path, message));
             }
         }
@@ -56,7 +57,10 @@ impl Rules {
 /// Grants for providers that nobody declared.
 fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
     for (nth, grant) in file.grants.iter().enumerate() {
-        let ours = grant.app.iter().filter(|(name, _)| file.tailnet.capabilities.contains(name));
+        let ours = grant
+            .app
+            .iter()
+            .filter(|(name, _)| file.tailnet.capabilities.contains(name));
         for pattern in ours
             .flat_map(|(_, objects)| objects)
             .filter_map(|raw| Capability::decode(raw).ok()?.models)
@@ -64,7 +68,12 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
             let text = pattern.to_string();
             let name = text.split('/').next().unwrap_or_default();
             let of_provider = ModelPattern::new(&format!("{name}/**"));
-            if name != "**" && !file.providers.keys().any(|id| of_provider.matches(id, "any")) {
+            if name != "**"
+                && !file
+                    .providers
+                    .keys()
+                    .any(|id| of_provider.matches(id, "any"))
+            {
                 let message = format!(
                     "models pattern \"{text}\" references provider \"{name}\" which does not match any declared provider"
                 );
@@ -117,10 +126,21 @@ mod tests {
             assert!(messages(&grant(fine)).is_empty(), "{fine}");
         }
         let found = messages(&grant("labs/**"));
-        assert!(found[0].contains("references provider \"labs\""), "{found:?}");
+        assert!(
+            found[0].contains("references provider \"labs\""),
+            "{found:?}"
+        );
         let found = messages(r#"{"model_aliases":{"models":{"a":{"dst":["p/m"]}}}}"#);
-        assert!(found.iter().any(|one| one.contains("no provider lists")), "{found:?}");
+        assert!(
+            found.iter().any(|one| one.contains("no provider lists")),
+            "{found:?}"
+        );
         let found = messages(r#"{"providers":{"p":{"baseurl":"localhost:1","models":["m"]}}}"#);
-        assert!(found.iter().any(|one| one.contains("baseurl of provider p")), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|one| one.contains("baseurl of provider p")),
+            "{found:?}"
+        );
     }
 }

@@ -62,7 +62,12 @@ mod tests {
     fn no_way_of_printing_shows_it() {
         let secret = Secret::new("sk-1234".to_owned());
         let json = serde_json::to_string(&secret).unwrap();
-        for shown in [format!("{secret:?}"), format!("{secret:#?}"), secret.to_string(), json] {
+        for shown in [
+            format!("{secret:?}"),
+            format!("{secret:#?}"),
+            secret.to_string(),
+            json,
+        ] {
             assert!(!shown.contains("1234"), "{shown}");
         }
         assert_eq!(secret.expose(), "sk-1234");

@@ -28,7 +28,10 @@ impl ModelPattern {
                 other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
             })
             .collect();
-        Self { text: text.to_owned(), segments }
+        Self {
+            text: text.to_owned(),
+            segments,
+        }
     }
 
     /// Whether `provider/model` is covered.
@@ -66,9 +69,13 @@ fn covers(pieces: &[String], text: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return pieces.first().is_some_and(|only| only == text);
     };
-    let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
+    let Some(mut rest) = text.strip_prefix(first.as_str()) else {
+        return false;
+    };
     for piece in middle {
-        let Some(at) = rest.find(piece.as_str()) else { return false };
+        let Some(at) = rest.find(piece.as_str()) else {
+            return false;
+        };
         rest = &rest[at + piece.len()..];
     }
     rest.ends_with(last.as_str())
@@ -90,7 +97,8 @@ mod tests {
             [] => name.is_empty(),
             ["**", rest @ ..] => (0..=name.len()).any(|taken| reference(rest, &name[taken..])),
             [segment, rest @ ..] => {
-                name.first().is_some_and(|first| star(segment.as_bytes(), first.as_bytes()))
+                name.first()
+                    .is_some_and(|first| star(segment.as_bytes(), first.as_bytes()))
                     && reference(rest, &name[1..])
             }
         }
@@ -118,7 +126,11 @@ mod tests {
             ("openrouter/**", "openrouter", "qwen/qwen3", true),
             ("", "p", "m", false),
         ] {
-            assert_eq!(ModelPattern::new(pattern).matches(provider, model), expected, "{pattern}");
+            assert_eq!(
+                ModelPattern::new(pattern).matches(provider, model),
+                expected,
+                "{pattern}"
+            );
         }
     }
 

@@ -48,13 +48,20 @@ impl Access {
         for (nth, grant) in file.grants.iter().enumerate() {
             let source: Arc<str> = format!("grants[{nth}], line {}", grant.at.line).into();
             let mut capabilities = Vec::new();
-            for raw in names.iter().filter_map(|name| grant.app.get(name)).flatten() {
+            for raw in names
+                .iter()
+                .filter_map(|name| grant.app.get(name))
+                .flatten()
+            {
                 match Capability::decode(raw) {
                     Ok(capability) => capabilities.push(capability),
                     Err(error) => tracing::warn!(%source, %error, "a capability grants nothing"),
                 }
             }
-            grants.push(Granted { source, capabilities });
+            grants.push(Granted {
+                source,
+                capabilities,
+            });
             for entry in &grant.src {
                 by_source.entry(entry.clone()).or_default().push(nth);
             }
@@ -62,10 +69,18 @@ impl Access {
         let mut groups_of: HashMap<String, Vec<String>> = HashMap::new();
         for (group, members) in &file.groups {
             for member in members {
-                groups_of.entry(member.clone()).or_default().push(group.clone());
+                groups_of
+                    .entry(member.clone())
+                    .or_default()
+                    .push(group.clone());
             }
         }
-        Self { grants, by_source, groups_of, names }
+        Self {
+            grants,
+            by_source,
+            groups_of,
+            names,
+        }
     }
 
     /// What the caller may do.
@@ -109,7 +124,12 @@ impl Access {
             }
         }
         let (role, role_source) = role.ok_or(NoRole)?;
-        Ok(Permit { role, role_source, models, headers })
+        Ok(Permit {
+            role,
+            role_source,
+            models,
+            headers,
+        })
     }
 
     /// Grants whose `src` names the caller, in the order of the file.
@@ -125,9 +145,20 @@ impl Access {
             .chain(caller.tags().iter().map(String::as_str))
             .collect();
         for name in own {
-            names.extend(self.groups_of.get(name).into_iter().flatten().map(String::as_str));
+            names.extend(
+                self.groups_of
+                    .get(name)
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str),
+            );
         }
-        names.iter().filter_map(|name| self.by_source.get(*name)).flatten().copied().collect()
+        names
+            .iter()
+            .filter_map(|name| self.by_source.get(*name))
+            .flatten()
+            .copied()
+            .collect()
     }
 }
 
@@ -158,7 +189,9 @@ impl Permit {
         self.headers
             .iter()
             .filter(move |(pattern, _, _)| {
-                pattern.as_ref().is_none_or(|pattern| pattern.matches(provider, model))
+                pattern
+                    .as_ref()
+                    .is_none_or(|pattern| pattern.matches(provider, model))
             })
             .map(|(_, name, value)| (name.as_str(), value.as_str()))
     }
@@ -183,9 +216,21 @@ mod tests {
             grant(r#""a@x.org""#, r#"{"models":"**"}"#),
             grant(r#""b@x.org""#, r#"{"role":"user"}"#)
         ));
-        assert_eq!(access.permit(&Caller::hypothetical("a@x.org", None)).unwrap_err(), NoRole);
-        assert_eq!(access.permit(&Caller::hypothetical("c@x.org", None)).unwrap_err(), NoRole);
-        let b = access.permit(&Caller::hypothetical("b@x.org", None)).unwrap();
+        assert_eq!(
+            access
+                .permit(&Caller::hypothetical("a@x.org", None))
+                .unwrap_err(),
+            NoRole
+        );
+        assert_eq!(
+            access
+                .permit(&Caller::hypothetical("c@x.org", None))
+                .unwrap_err(),
+            NoRole
+        );
+        let b = access
+            .permit(&Caller::hypothetical("b@x.org", None))
+            .unwrap();
         assert_eq!(b.role(), Role::User);
         assert!(b.covers("p", "m").is_none());
     }
@@ -196,18 +241,30 @@ mod tests {
             r#"{{"groups":{{"group:eng":["a@x.org","tag:ci"]}},"grants":[{},{},{},{}]}}"#,
             grant(r#""*""#, r#"{"role":"user"}"#),
             grant(r#""a@x.org""#, r#"{"role":"admin"}"#),
-            grant(r#""group:eng""#, r#"{"models":"p/**","add_headers":["X-Team: eng"]}"#),
+            grant(
+                r#""group:eng""#,
+                r#"{"models":"p/**","add_headers":["X-Team: eng"]}"#
+            ),
             grant(r#""tag:b""#, r#"{"models":"q/m"}"#)
         ));
-        let a = access.permit(&Caller::hypothetical("a@x.org", None)).unwrap();
-        assert_eq!((a.role(), a.role_source()), (Role::Admin, "grants[1], line 1"));
+        let a = access
+            .permit(&Caller::hypothetical("a@x.org", None))
+            .unwrap();
+        assert_eq!(
+            (a.role(), a.role_source()),
+            (Role::Admin, "grants[1], line 1")
+        );
         assert_eq!(a.covers("p", "m").unwrap().0.to_string(), "p/**");
         assert_eq!(a.headers("p", "m").collect::<Vec<_>>(), [("X-Team", "eng")]);
         assert_eq!(a.headers("q", "m").count(), 0);
-        let ci = access.permit(&Caller::hypothetical("tag:ci,tag:b", None)).unwrap();
+        let ci = access
+            .permit(&Caller::hypothetical("tag:ci,tag:b", None))
+            .unwrap();
         assert_eq!(ci.role(), Role::User);
         assert!(ci.covers("p", "m").is_some() && ci.covers("q", "m").is_some());
-        let other = access.permit(&Caller::hypothetical("z@x.org", None)).unwrap();
+        let other = access
+            .permit(&Caller::hypothetical("z@x.org", None))
+            .unwrap();
         assert!(other.covers("p", "m").is_none());
     }
 
@@ -220,11 +277,24 @@ mod tests {
         ));
         let mut who = whois(Some("alice"), &[]);
         let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
-        who.capabilities.insert("x.org/cap/ai".into(), vec![raw(r#"{"models":"p/**"}"#)]);
-        who.capabilities.insert("y.org/cap/ai".into(), vec![raw(r#"{"models":"**"}"#)]);
-        let permit = access.permit(&Caller::from_whois(who.clone()).unwrap()).unwrap();
-        assert!(permit.covers("p", "m").unwrap().1.contains("tailnet policy"));
-        assert!(permit.covers("q", "m").is_none(), "another capability's name counts");
+        who.capabilities
+            .insert("x.org/cap/ai".into(), vec![raw(r#"{"models":"p/**"}"#)]);
+        who.capabilities
+            .insert("y.org/cap/ai".into(), vec![raw(r#"{"models":"**"}"#)]);
+        let permit = access
+            .permit(&Caller::from_whois(who.clone()).unwrap())
+            .unwrap();
+        assert!(
+            permit
+                .covers("p", "m")
+                .unwrap()
+                .1
+                .contains("tailnet policy")
+        );
+        assert!(
+            permit.covers("q", "m").is_none(),
+            "another capability's name counts"
+        );
         who.shared_in = true;
         assert!(access.permit(&Caller::from_whois(who).unwrap()).is_err());
     }

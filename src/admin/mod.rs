@@ -69,9 +69,8 @@ async fn route<B>(
 }
 
 fn ready(view: &View<'_>) -> Result<Response<Body>, Rejection> {
-    let unready = |why: &'static str| {
-        Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)
-    };
+    let unready =
+        |why: &'static str| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
     if !view.ledger.healthy() {
         return Err(unready("requests cannot be recorded at the moment"));
     }
@@ -105,7 +104,11 @@ fn status(view: &View<'_>, permit: &Permit) -> Value {
 
 fn not_found(method: &Method, path: &str) -> Rejection {
     let shown: String = path.chars().take(200).collect();
-    Rejection::new(StatusCode::NOT_FOUND, "no_such_route", format!("no route for {method} {shown}"))
+    Rejection::new(
+        StatusCode::NOT_FOUND,
+        "no_such_route",
+        format!("no route for {method} {shown}"),
+    )
 }
 
 fn text(text: &'static str) -> Response<Body> {

@@ -19,7 +19,11 @@ pub async fn sessions(
     permit: &Permit,
     query: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let rows = view.ledger.sessions(scoped(caller, permit, query)?).await.map_err(unavailable)?;
+    let rows = view
+        .ledger
+        .sessions(scoped(caller, permit, query)?)
+        .await
+        .map_err(unavailable)?;
     Ok(super::json(&json!({ "sessions": rows })))
 }
 
@@ -30,13 +34,20 @@ pub async fn requests(
     permit: &Permit,
     query: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let rows = view.ledger.requests(scoped(caller, permit, query)?).await.map_err(unavailable)?;
+    let rows = view
+        .ledger
+        .requests(scoped(caller, permit, query)?)
+        .await
+        .map_err(unavailable)?;
     Ok(super::json(&json!({ "requests": rows })))
 }
 
 /// The only place that decides whose records a caller sees.
 fn scoped(caller: &Caller, permit: &Permit, query: &str) -> Result<Query, Rejection> {
-    let mut wanted = Query { limit: DEFAULT_LIMIT, ..Query::default() };
+    let mut wanted = Query {
+        limit: DEFAULT_LIMIT,
+        ..Query::default()
+    };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decoded(value)?;
@@ -73,8 +84,12 @@ fn decoded(value: &str) -> Result<String, Rejection> {
         out.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let high = bytes.next().and_then(|digit| char::from(digit).to_digit(16));
-                let low = bytes.next().and_then(|digit| char::from(digit).to_digit(16));
+                let high = bytes
+                    .next()
+                    .and_then(|digit| char::from(digit).to_digit(16));
+                let low = bytes
+                    .next()
+                    .and_then(|digit| char::from(digit).to_digit(16));
                 match (high, low) {
                     (Some(high), Some(low)) => u8::try_from(high * 16 + low).unwrap_or(b'?'),
                     _ => return Err(bad("a parameter has a broken % escape")),

@@ -1,8 +1,8 @@
 //! The API formats that callers speak. Each lives in a folder of its own and implements
 //! [`Api`]; [`ALL`] lists them. Nothing outside a format's folder knows its fields.
 
-mod refusal;
 pub mod openai_chat;
+mod refusal;
 pub mod tokens;
 
 use bytes::Bytes;

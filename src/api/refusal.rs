@@ -9,7 +9,10 @@ pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(body::full(json));
     *response.status_mut() = rejection.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert("x-iris-error", HeaderValue::from_static(rejection.code.0));
     if let Some(after) = rejection.retry_after {
         // Rounded up: a client that waits the whole second must find the door open.

@@ -57,9 +57,15 @@ impl Models {
         let list = self.gateway.get("/v1/models")?;
         let mut rows = vec![headings(&["MODEL", "PROVIDER", "ENDPOINTS"])];
         for row in each(&list, "data") {
-            let endpoints: Vec<&str> =
-                each(row, "supported_endpoints").iter().filter_map(Value::as_str).collect();
-            rows.push(vec![text(row, "id"), text(row, "owned_by"), endpoints.join(" ")]);
+            let endpoints: Vec<&str> = each(row, "supported_endpoints")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            rows.push(vec![
+                text(row, "id"),
+                text(row, "owned_by"),
+                endpoints.join(" "),
+            ]);
         }
         self.gateway.show(&list, || table(&rows));
         Ok(ExitCode::SUCCESS)
@@ -121,25 +127,37 @@ impl Status {
 fn summary(status: &Value, whoami: &Value) -> String {
     let mut rows = vec![
         vec!["version".to_owned(), text(status, "version")],
-        vec!["you are".to_owned(), format!("{} ({})", text(whoami, "login"), text(whoami, "role"))],
-        vec!["records".to_owned(), match status["ledger_healthy"].as_bool() {
-            Some(true) => "are written".to_owned(),
-            _ => "CANNOT BE WRITTEN".to_owned(),
-        }],
+        vec![
+            "you are".to_owned(),
+            format!("{} ({})", text(whoami, "login"), text(whoami, "role")),
+        ],
+        vec![
+            "records".to_owned(),
+            match status["ledger_healthy"].as_bool() {
+                Some(true) => "are written".to_owned(),
+                _ => "CANNOT BE WRITTEN".to_owned(),
+            },
+        ],
     ];
     let node = &status["node"];
     if node.is_object() {
         rows.push(vec!["node".to_owned(), text(node, "state")]);
         rows.push(vec!["name".to_owned(), text(node, "dns_name")]);
-        let addresses: Vec<&str> =
-            each(node, "addresses").iter().filter_map(Value::as_str).collect();
+        let addresses: Vec<&str> = each(node, "addresses")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         rows.push(vec!["addresses".to_owned(), addresses.join(" ")]);
         if let Some(url) = node["auth_url"].as_str() {
             rows.push(vec!["sign in at".to_owned(), url.to_owned()]);
         }
     }
     for finding in each(status, "findings") {
-        let at = format!("{} in line {}", text(finding, "severity"), text(finding, "line"));
+        let at = format!(
+            "{} in line {}",
+            text(finding, "severity"),
+            text(finding, "line")
+        );
         rows.push(vec![at, text(finding, "message")]);
     }
     table(&rows)
@@ -165,19 +183,33 @@ fn text(value: &Value, key: &str) -> String {
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
-    shown.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+    shown
+        .chars()
+        .map(|char| if char.is_control() { '?' } else { char })
+        .collect()
 }
 
 impl Gateway {
     fn show(&self, value: &Value, human: impl FnOnce() -> String) {
-        if self.json { print(&format!("{value:#}\n")) } else { print(&human()) }
+        if self.json {
+            print(&format!("{value:#}\n"))
+        } else {
+            print(&human())
+        }
     }
 
     fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let base = self.url.clone().unwrap_or_else(|| format!("http://{}", server::LOOPBACK));
+        let base = self
+            .url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", server::LOOPBACK));
         let base = base.trim_end_matches('/').trim_end_matches("/v1");
-        let uri: Uri = format!("{base}{path}").parse().with_context(|| format!("{base} is no URL"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let uri: Uri = format!("{base}{path}")
+            .parse()
+            .with_context(|| format!("{base} is no URL"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (status, body) = runtime
             .block_on(async { tokio::time::timeout(PATIENCE, fetch(uri)).await })
             .with_context(|| format!("{base} gave no answer within {PATIENCE:?}"))?
@@ -196,13 +228,24 @@ impl Gateway {
 }
 
 async fn fetch(uri: Uri) -> anyhow::Result<(http::StatusCode, Bytes)> {
-    let bounds =
-        Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE, total: PATIENCE };
+    let bounds = Timeouts {
+        connect: PATIENCE,
+        first_byte: PATIENCE,
+        idle: PATIENCE,
+        total: PATIENCE,
+    };
     let bounds = Arc::new(RwLock::new(bounds));
     let connector = Connector::new(None, Network::Host, Arc::new(tls()), bounds);
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let response = client.request(Request::get(uri).body(Empty::new())?).await?;
+    let response = client
+        .request(Request::get(uri).body(Empty::new())?)
+        .await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    Ok((status, body.map_err(|error| anyhow::anyhow!(error))?.to_bytes()))
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await;
+    Ok((
+        status,
+        body.map_err(|error| anyhow::anyhow!(error))?.to_bytes(),
+    ))
 }

@@ -37,16 +37,30 @@ impl Check {
             Ok(loaded) => Rules::compile(loaded, 0).findings,
             Err(findings) => findings,
         };
-        let count = |severity| findings.iter().filter(|one| one.severity == severity).count();
+        let count = |severity| {
+            findings
+                .iter()
+                .filter(|one| one.severity == severity)
+                .count()
+        };
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let valid = errors == 0 && !(self.strict && warnings > 0);
         if self.json {
             let report = json!({ "file": path, "valid": valid, "findings": findings });
             print(&format!("{report:#}\n"));
         } else {
-            print(&human(&path.display().to_string(), &findings, errors, warnings));
+            print(&human(
+                &path.display().to_string(),
+                &findings,
+                errors,
+                warnings,
+            ));
         }
-        Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if valid {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 

@@ -48,8 +48,10 @@ impl Explain {
             anyhow::bail!("there is no configuration to explain; name one with --config FILE");
         };
         let loaded = config::load(&path).map_err(|findings| {
-            let lines: Vec<String> =
-                findings.iter().map(|one| format!("{}:{one}", path.display())).collect();
+            let lines: Vec<String> = findings
+                .iter()
+                .map(|one| format!("{}:{one}", path.display()))
+                .collect();
             anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
         })?;
         let verdict = self.verdict(&Rules::compile(loaded, 0))?;
@@ -69,17 +71,33 @@ impl Explain {
             }
             print(&out);
         }
-        Ok(if verdict.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if verdict.allowed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     fn verdict(&self, rules: &Rules) -> anyhow::Result<Verdict> {
         let Some(api) = api::ALL.iter().find(|api| api.kind().0 == self.api) else {
             let known: Vec<_> = api::ALL.iter().map(|api| api.kind().0).collect();
-            anyhow::bail!("{:?} is no format; known are {}", self.api, known.join(", "));
+            anyhow::bail!(
+                "{:?} is no format; known are {}",
+                self.api,
+                known.join(", ")
+            );
         };
         let caller = Caller::hypothetical(&self.caller, self.from.as_deref());
-        let mut reasons = vec![format!("the caller is {} on node {}", caller.name(), caller.node_name())];
-        let refused = |answer: String, reasons| Verdict { allowed: false, answer, reasons };
+        let mut reasons = vec![format!(
+            "the caller is {} on node {}",
+            caller.name(),
+            caller.node_name()
+        )];
+        let refused = |answer: String, reasons| Verdict {
+            allowed: false,
+            answer,
+            reasons,
+        };
         let permit = match rules.access.permit(&caller) {
             Ok(permit) => permit,
             Err(none) => {
@@ -87,7 +105,11 @@ impl Explain {
                 return Ok(refused(format!("no: 403 {none}"), reasons));
             }
         };
-        reasons.push(format!("role {:?} by {}", permit.role(), permit.role_source()));
+        reasons.push(format!(
+            "role {:?} by {}",
+            permit.role(),
+            permit.role_source()
+        ));
         let none = match rules.routes.select(&permit, api.kind(), &self.model) {
             Ok(route) => {
                 reasons.extend(route.reasons);
@@ -95,14 +117,21 @@ impl Explain {
                     "yes: {} goes to provider {} as {:?}",
                     self.model, route.provider.id, route.model
                 );
-                return Ok(Verdict { allowed: true, answer, reasons });
+                return Ok(Verdict {
+                    allowed: true,
+                    answer,
+                    reasons,
+                });
             }
             Err(none) => none,
         };
         reasons.push(match &none {
             NoRoute::Unknown => format!("no enabled provider lists {:?}", self.model),
             NoRoute::NotGranted { candidates } => {
-                format!("no grant of this caller covers any of {}", candidates.join(", "))
+                format!(
+                    "no grant of this caller covers any of {}",
+                    candidates.join(", ")
+                )
             }
             NoRoute::OtherApi { through } => format!(
                 "the provider speaks {}, not {}: set its `compatibility`, or use another endpoint",

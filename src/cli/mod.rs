@@ -67,7 +67,10 @@ fn default_state_dir() -> PathBuf {
     if let Some(dir) = set("XDG_STATE_HOME") {
         return PathBuf::from(dir).join("iris");
     }
-    set("HOME").map_or_else(|| "iris-state".into(), |home| PathBuf::from(home).join(".local/state/iris"))
+    set("HOME").map_or_else(
+        || "iris-state".into(),
+        |home| PathBuf::from(home).join(".local/state/iris"),
+    )
 }
 
 /// Parses the arguments, runs the command, and says how it went.
@@ -98,12 +101,21 @@ fn print(text: &str) {
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|nth| rows.iter().filter_map(|row| row.get(nth)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|nth| {
+            rows.iter()
+                .filter_map(|row| row.get(nth))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut out = String::new();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }

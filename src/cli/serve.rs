@@ -38,7 +38,10 @@ impl Serve {
                 "no configuration: serving local callers only, with the model servers found on this machine"
             ),
         }
-        let options = Options { config, state_dir: self.places.state_dir() };
+        let options = Options {
+            config,
+            state_dir: self.places.state_dir(),
+        };
         runtime()?.block_on(async {
             let running = server::start(&options).await?;
             stopped().await?;
@@ -57,8 +60,10 @@ impl Demo {
             let provider = demo::Provider::start().await?;
             let config = dir.path().join("iris.hujson");
             std::fs::write(&config, demo::configuration(provider.address(), listen))?;
-            let options =
-                Options { config: Some(config.clone()), state_dir: dir.path().to_owned() };
+            let options = Options {
+                config: Some(config.clone()),
+                state_dir: dir.path().to_owned(),
+            };
             let running = server::start(&options).await?;
             print(&welcome(running.loopback().unwrap_or(listen), &config));
             stopped().await?;
@@ -91,7 +96,10 @@ Ctrl-C ends the demo and removes its data.
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no async runtime")
 }
 
 /// Waits for SIGINT or SIGTERM. A second one ends the process at once, for those who do not
@@ -128,7 +136,8 @@ impl TemporaryDir {
     fn new() -> anyhow::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
         let name = format!("iris-demo-{:016x}", u64::from_ne_bytes(random));
         let path = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;

@@ -19,11 +19,17 @@ fn walk(
 ) {
     match &mut node.value {
         Value::String(text) if text.contains("${") => {
-            *text = replace(text, lookup, |name| unresolved.push((node.at, name.to_owned())));
+            *text = replace(text, lookup, |name| {
+                unresolved.push((node.at, name.to_owned()))
+            });
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, lookup, unresolved)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| walk(item, lookup, unresolved)),
         Value::Object(members) => {
-            members.iter_mut().for_each(|member| walk(&mut member.node, lookup, unresolved));
+            members
+                .iter_mut()
+                .for_each(|member| walk(&mut member.node, lookup, unresolved));
         }
         _ => {}
     }
@@ -67,7 +73,9 @@ mod tests {
     fn macros_are_replaced_once_and_missing_ones_named() {
         let lookup = |name: &str| (name == "A").then(|| "${B}".to_owned());
         let mut missing = Vec::new();
-        let out = replace("x${A}y$${A}${C}${D", &lookup, |name| missing.push(name.to_owned()));
+        let out = replace("x${A}y$${A}${C}${D", &lookup, |name| {
+            missing.push(name.to_owned())
+        });
         assert_eq!(out, "x${B}y${A}");
         assert_eq!(missing, ["C", "D"]);
     }

@@ -118,7 +118,12 @@ pub struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { http: Some(80), https: Some(443), loopback: None, names: Vec::new() }
+        Self {
+            http: Some(80),
+            https: Some(443),
+            loopback: None,
+            names: Vec::new(),
+        }
     }
 }
 
@@ -170,7 +175,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_body: 64 << 20, request_head: 64 << 10, connections: 16_384 }
+        Self {
+            request_body: 64 << 20,
+            request_head: 64 << 10,
+            connections: 16_384,
+        }
     }
 }
 
@@ -196,8 +205,9 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(10),
-            head: Duration::from_secs(10),
+            // The first contact of two tailnet nodes can take ten seconds.
+            connect: Duration::from_secs(20),
+            head: Duration::from_secs(60),
             body: Duration::from_secs(30),
             first_byte: Duration::from_secs(600),
             idle: Duration::from_secs(300),

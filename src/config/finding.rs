@@ -44,7 +44,13 @@ impl Finding {
         path: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { severity, at, path: path.into(), message: message.into(), hint: None }
+        Self {
+            severity,
+            at,
+            path: path.into(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same finding, with what to do about it.

@@ -35,8 +35,12 @@ const ACTING: usize = 3;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
-    let Some(items) = item.items() else { return Vec::new() };
-    items.filter_map(|item| grant(&item.table()?, names)).collect()
+    let Some(items) = item.items() else {
+        return Vec::new();
+    };
+    items
+        .filter_map(|item| grant(&item.table()?, names))
+        .collect()
 }
 
 fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
@@ -50,12 +54,18 @@ fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
     table.get("dst");
     let src = table.get("src");
     if src.is_none() {
-        table.findings.warn(table.at, &table.path, "this grant has no src and matches nobody");
+        table.findings.warn(
+            table.at,
+            &table.path,
+            "this grant has no src and matches nobody",
+        );
     }
     let mut app = BTreeMap::new();
     let capabilities = table.table("app")?;
     for (name, item) in capabilities.named() {
-        let Some(objects) = item.items() else { continue };
+        let Some(objects) = item.items() else {
+            continue;
+        };
         let ours = names.iter().any(|known| known == name);
         let objects = objects
             .filter_map(|object| {
@@ -85,14 +95,21 @@ fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
     }
     table.get("ip");
     table.get("srcPosture");
-    Some(Grant { src, app, at: table.at })
+    Some(Grant {
+        src,
+        app,
+        at: table.at,
+    })
 }
 
 /// Aperture decodes capability objects strictly.
 fn check(object: &Item<'_>) {
     let Value::Object(members) = &object.node.value else {
         let kind = object.node.value.kind();
-        let message = format!("cannot unmarshal {kind} into {} of type object", object.path);
+        let message = format!(
+            "cannot unmarshal {kind} into {} of type object",
+            object.path
+        );
         object.findings.warn(object.node.at, &object.path, message);
         return;
     };
@@ -105,7 +122,9 @@ fn check(object: &Item<'_>) {
         } else if known.is_none_or(|nth| nth >= ACTING) {
             let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
             let note = super::Severity::Note;
-            object.findings.add(super::Finding::new(note, member.at, &object.path, message));
+            object
+                .findings
+                .add(super::Finding::new(note, member.at, &object.path, message));
         }
         match member.key.as_str() {
             "role" => role(&member.node, object),
@@ -128,7 +147,9 @@ fn role(node: &Node, object: &Item<'_>) {
 }
 
 fn add_headers(node: &Node, object: &Item<'_>) {
-    let Value::Array(entries) = &node.value else { return };
+    let Value::Array(entries) = &node.value else {
+        return;
+    };
     for entry in entries {
         if let Value::String(text) = &entry.value
             && header(text).is_none()
@@ -148,13 +169,20 @@ fn raw(value: &serde_json::Value) -> Option<Box<RawValue>> {
 
 /// Reads `temp_grants`, whose typed objects mean the same as today's capability objects.
 pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
-    let Some(items) = item.items() else { return Vec::new() };
+    let Some(items) = item.items() else {
+        return Vec::new();
+    };
     items
         .filter_map(|item| {
             let table = item.table()?;
             let src = table.strings("src").unwrap_or_default();
             let mut objects = Vec::new();
-            for entry in table.get("grants").and_then(|item| item.items()).into_iter().flatten() {
+            for entry in table
+                .get("grants")
+                .and_then(|item| item.items())
+                .into_iter()
+                .flatten()
+            {
                 let Some(entry) = entry.table() else { continue };
                 if let Some(role) = entry.string("role") {
                     objects.extend(raw(&json!({ "role": role })));
@@ -175,13 +203,18 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
                     let message = "hooks of temp_grants are accepted and not yet acting";
                     let note = super::Severity::Note;
                     let at = hook.node.at;
-                    hook.findings.add(super::Finding::new(note, at, &hook.path, message));
+                    hook.findings
+                        .add(super::Finding::new(note, at, &hook.path, message));
                 }
                 entry.finish();
             }
             let at = table.at;
             table.finish();
-            Some(Grant { src, app: BTreeMap::from([(CAPABILITY.to_owned(), objects)]), at })
+            Some(Grant {
+                src,
+                app: BTreeMap::from([(CAPABILITY.to_owned(), objects)]),
+                at,
+            })
         })
         .collect()
 }

@@ -50,13 +50,21 @@ pub(super) struct SyntaxError {
 /// Parses a document, which is one value.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parser = Parser { text, offset: 0, line: 1, line_start: 0, depth: 0 };
+    let mut parser = Parser {
+        text,
+        offset: 0,
+        line: 1,
+        line_start: 0,
+        depth: 0,
+    };
     parser.blanks()?;
     let node = parser.value()?;
     parser.blanks()?;
     match parser.peek() {
         None => Ok(node),
-        Some(other) => parser.fail(format!("unexpected {other:?} after the end of the document")),
+        Some(other) => parser.fail(format!(
+            "unexpected {other:?} after the end of the document"
+        )),
     }
 }
 
@@ -100,11 +108,17 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn at(&self) -> Position {
         let column = self.text[self.line_start..self.offset].chars().count() + 1;
-        Position { line: self.line, column }
+        Position {
+            line: self.line,
+            column,
+        }
     }
 
     fn fail<T>(&self, message: impl Into<String>) -> Result<T, SyntaxError> {
-        Err(SyntaxError { at: self.at(), message: message.into() })
+        Err(SyntaxError {
+            at: self.at(),
+            message: message.into(),
+        })
     }
 
     fn rest(&self) -> &str {
@@ -154,9 +168,14 @@ impl Parser<'_> {
             Some('"') => Value::String(self.string()?),
             Some('-' | '0'..='9') => self.number()?,
             Some(other) => {
-                let words =
-                    [("null", Value::Null), ("true", Value::Bool(true)), ("false", Value::Bool(false))];
-                let found = words.into_iter().find(|(word, _)| self.rest().starts_with(word));
+                let words = [
+                    ("null", Value::Null),
+                    ("true", Value::Bool(true)),
+                    ("false", Value::Bool(false)),
+                ];
+                let found = words
+                    .into_iter()
+                    .find(|(word, _)| self.rest().starts_with(word));
                 let Some((word, value)) = found else {
                     return self.fail(format!("unexpected {other:?} where a value should stand"));
                 };
@@ -192,7 +211,9 @@ impl Parser<'_> {
                 }
                 Some('"') => {}
                 Some(other) => {
-                    return self.fail(format!("unexpected {other:?} where a key or '}}' should stand"));
+                    return self.fail(format!(
+                        "unexpected {other:?} where a key or '}}' should stand"
+                    ));
                 }
                 None => return self.fail("the document ends inside an object"),
             }
@@ -245,7 +266,9 @@ impl Parser<'_> {
             escaped = *char == '\\' && !escaped;
             ends
         });
-        let Some((end, '"')) = end else { return self.fail("this string is never closed") };
+        let Some((end, '"')) = end else {
+            return self.fail("this string is never closed");
+        };
         match serde_json::from_str(&self.rest()[..=end]) {
             Ok(text) => {
                 self.skip(end + 1);
@@ -272,7 +295,10 @@ impl Parser<'_> {
 /// The decoder's message without its own position, which counts from the string's start.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+    text.split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -288,19 +314,35 @@ mod tests {
     fn comments_and_trailing_commas_are_no_part_of_the_value() {
         let text = "// é\n{ /* a */ \"a\": [1, 2.5e3,], \"b\": \"//\\u00e9\\\"\", /**/ }\n";
         let tree = parse(text).unwrap();
-        assert_eq!(tree.value.to_json().to_string(), r#"{"a":[1,2500.0],"b":"//é\""}"#);
-        let Value::Object(members) = tree.value else { panic!() };
-        assert_eq!(members[1].at, Position { line: 2, column: 29 });
+        assert_eq!(
+            tree.value.to_json().to_string(),
+            r#"{"a":[1,2500.0],"b":"//é\""}"#
+        );
+        let Value::Object(members) = tree.value else {
+            panic!()
+        };
+        assert_eq!(
+            members[1].at,
+            Position {
+                line: 2,
+                column: 29
+            }
+        );
     }
 
     #[test]
     fn errors_say_where() {
         assert_eq!(error("{\n  \"a\": }").0, 2);
         assert_eq!(error("{\n  \"a\": }").1, 8);
-        assert_eq!(error("{\"a\" 1}"), (1, 6, "a ':' is missing after the key \"a\"".into()));
+        assert_eq!(
+            error("{\"a\" 1}"),
+            (1, 6, "a ':' is missing after the key \"a\"".into())
+        );
         assert_eq!(error("[1 2]").1, 4);
         assert_eq!(error("{} x").1, 4);
-        for text in ["", "{", "[", "\"a", "/*", "{\"a\":", "01", "nul", "[,]", "\"\\x\"", "\"a\n\""] {
+        for text in [
+            "", "{", "[", "\"a", "/*", "{\"a\":", "01", "nul", "[,]", "\"\\x\"", "\"a\n\"",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(error(&"[".repeat(100_000)).2.contains("nesting"));
@@ -314,7 +356,10 @@ mod tests {
             let _ = parse(&text[..end]);
             for with in ['"', '\\', '{', ']', ',', '/', '\n', 'é', '0'] {
                 let mut changed = text.to_owned();
-                changed.replace_range(end..end + text[end..].chars().next().unwrap().len_utf8(), with.encode_utf8(&mut [0; 4]));
+                changed.replace_range(
+                    end..end + text[end..].chars().next().unwrap().len_utf8(),
+                    with.encode_utf8(&mut [0; 4]),
+                );
                 let _ = parse(&changed);
             }
         }

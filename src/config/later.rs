@@ -153,20 +153,32 @@ pub(super) fn database(table: &Table<'_>) -> Database {
                 let read = table::duration(&text);
                 if read.is_none() {
                     let message = format!("{text:?} is no duration; write \"30d\" or \"720h\"");
-                    retention.findings.error(retention.position("duration"), &retention.path, message);
+                    retention.findings.error(
+                        retention.position("duration"),
+                        &retention.path,
+                        message,
+                    );
                 }
                 read
             }),
             require_export: retention.boolean("require_export").unwrap_or_default(),
-            purge: retention.strings("purge").unwrap_or_else(|| vec!["captures".to_owned()]),
+            purge: retention
+                .strings("purge")
+                .unwrap_or_else(|| vec!["captures".to_owned()]),
         });
         retention.finish();
     }
     if let Some(headers) = table.table("headers") {
-        for entry in headers.get("filterable").and_then(|item| item.items()).into_iter().flatten() {
+        for entry in headers
+            .get("filterable")
+            .and_then(|item| item.items())
+            .into_iter()
+            .flatten()
+        {
             let Some(entry) = entry.table() else { continue };
             let name = entry.string("name").unwrap_or_default();
-            read.filterable.push((name, entry.boolean("redact_values").unwrap_or_default()));
+            read.filterable
+                .push((name, entry.boolean("redact_values").unwrap_or_default()));
             entry.finish();
         }
         headers.finish();
@@ -176,7 +188,9 @@ pub(super) fn database(table: &Table<'_>) -> Database {
 
 pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
     not_yet(item, "quotas");
-    let Some(all) = item.table() else { return IndexMap::new() };
+    let Some(all) = item.table() else {
+        return IndexMap::new();
+    };
     let mut read = IndexMap::new();
     for (name, item) in all.named() {
         let Some(table) = item.table() else { continue };
@@ -190,7 +204,8 @@ pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
             item.findings.warn(item.node.at, &item.path, message);
         }
         let invalid = |details: String| {
-            item.findings.error(item.node.at, &item.path, format!("quota {name}: {details}"));
+            item.findings
+                .error(item.node.at, &item.path, format!("quota {name}: {details}"));
         };
         let capacity = table.string("capacity").unwrap_or_default();
         let rate = table.string("rate").unwrap_or_default();
@@ -200,7 +215,9 @@ pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
         }
         table.finish();
         let Some(capacity) = dollars(&capacity) else {
-            invalid(format!("capacity {capacity:?} is not of the form \"$5.00\""));
+            invalid(format!(
+                "capacity {capacity:?} is not of the form \"$5.00\""
+            ));
             continue;
         };
         let parsed = rate.split_once('/').and_then(|(amount, unit)| {
@@ -220,25 +237,41 @@ pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
             ));
             continue;
         };
-        read.insert(name.to_owned(), Quota { capacity, rate, per });
+        read.insert(
+            name.to_owned(),
+            Quota {
+                capacity,
+                rate,
+                per,
+            },
+        );
     }
     read
 }
 
 /// `$5.00` in nanodollars.
 fn dollars(text: &str) -> Option<i64> {
-    let (whole, part) = text.strip_prefix('$')?.split_once('.').unwrap_or((&text[1..], ""));
+    let (whole, part) = text
+        .strip_prefix('$')?
+        .split_once('.')
+        .unwrap_or((&text[1..], ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || part.len() > 9 || !digits(whole) || !digits(part) {
         return None;
     }
     let nano: i64 = format!("{part:0<9}").parse().ok()?;
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nano)
+    whole
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(nano)
 }
 
 pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
     not_yet(item, "hooks");
-    let Some(all) = item.table() else { return IndexMap::new() };
+    let Some(all) = item.table() else {
+        return IndexMap::new();
+    };
     all.named()
         .filter_map(|(name, item)| {
             let table = item.table()?;
@@ -250,12 +283,14 @@ pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
                 let message = format!(
                     "hook {name} has invalid URL scheme (must be http:// or https://): {url}"
                 );
-                item.findings.warn(table.position("url"), &item.path, message);
+                item.findings
+                    .warn(table.position("url"), &item.path, message);
             }
             let text = table.string("authorization").unwrap_or_default();
             let authorization = Authorization::parse(&text).unwrap_or_else(|| {
                 let message = format!("hook {name} has invalid authorization type: {text}");
-                item.findings.warn(table.position("authorization"), &item.path, message);
+                item.findings
+                    .warn(table.position("authorization"), &item.path, message);
                 Authorization::Bearer
             });
             let policies = [("fail_open", false), ("fail_closed", true)];
@@ -282,16 +317,23 @@ pub(super) fn exporters(item: &Item<'_>) -> Option<S3> {
     let prefix = table.string("prefix").unwrap_or_default();
     if prefix.ends_with('/') {
         let message = "exporters.s3.prefix must not end with a slash";
-        table.findings.warn(table.position("prefix"), &table.path, message);
+        table
+            .findings
+            .warn(table.position("prefix"), &table.path, message);
     }
     let secret = |key| Secret::new(table.string(key).unwrap_or_default());
     let positive = |key, default: u32| {
-        table.integer(key).and_then(|value| u32::try_from(value).ok()).unwrap_or(default)
+        table
+            .integer(key)
+            .and_then(|value| u32::try_from(value).ok())
+            .unwrap_or(default)
     };
     let s3 = S3 {
         endpoint: table.string("endpoint").unwrap_or_default(),
         bucket_name: table.string("bucket_name").unwrap_or_default(),
-        region: table.string("region").unwrap_or_else(|| "us-east-1".to_owned()),
+        region: table
+            .string("region")
+            .unwrap_or_else(|| "us-east-1".to_owned()),
         prefix,
         access_key_id: secret("access_key_id"),
         access_secret: secret("access_secret"),
@@ -315,7 +357,10 @@ pub(super) fn mcp(item: &Item<'_>) -> Option<Mcp> {
     }
     let accept_registrations = table.boolean("accept_registrations").unwrap_or_default();
     table.finish();
-    Some(Mcp { accept_registrations, servers })
+    Some(Mcp {
+        accept_registrations,
+        servers,
+    })
 }
 
 pub(super) fn connectors(item: &Item<'_>) -> IndexMap<String, Connector> {
@@ -330,7 +375,9 @@ pub(super) fn connectors(item: &Item<'_>) -> IndexMap<String, Connector> {
             let connector = Connector {
                 protocol: table.string("protocol").unwrap_or_default(),
                 url: table.string("url").unwrap_or_default(),
-                provider: table.string("provider").unwrap_or_else(|| "Custom".to_owned()),
+                provider: table
+                    .string("provider")
+                    .unwrap_or_else(|| "Custom".to_owned()),
                 category: table.string("category").unwrap_or_default(),
                 description: table.string("description").unwrap_or_default(),
                 labels: table.strings("labels").unwrap_or_default(),
@@ -359,7 +406,15 @@ mod tests {
         assert_eq!(dollars("$5.00"), Some(5_000_000_000));
         assert_eq!(dollars("$0.000000001"), Some(1));
         assert_eq!(dollars("$7"), Some(7_000_000_000));
-        for text in ["5", "$", "$.5", "$-1", "$1.0000000001", "$99999999999", "$1,5"] {
+        for text in [
+            "5",
+            "$",
+            "$.5",
+            "$-1",
+            "$1.0000000001",
+            "$99999999999",
+            "$1,5",
+        ] {
             assert_eq!(dollars(text), None, "{text}");
         }
     }

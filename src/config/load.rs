@@ -29,10 +29,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// All findings, when an error is among them.
-pub fn parse(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, Vec<Finding>> {
+pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Finding>> {
     let mut root = hujson::parse(text)
         .map_err(|error| vec![Finding::new(Severity::Error, error.at, "", error.message)])?;
     let findings = Findings::default();
@@ -43,10 +40,17 @@ pub fn parse(
         let hint = "set the environment variable, or write ${file:/path} to read a file";
         findings.add(Finding::new(Severity::Error, *at, "", message).hint(hint));
     }
-    let item = Item { node: &root, path: String::new(), findings: &findings };
+    let item = Item {
+        node: &root,
+        path: String::new(),
+        findings: &findings,
+    };
     let file = read::file(&item);
     let findings = findings.sorted();
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+    {
         return Err(findings);
     }
     Ok(Loaded { file, findings })
@@ -59,7 +63,12 @@ pub fn parse(
 pub fn load(path: &Path) -> Result<Loaded, Vec<Finding>> {
     let text = text(path).map_err(|error| {
         let message = format!("{} cannot be read: {error}", path.display());
-        vec![Finding::new(Severity::Error, Position::default(), "", message)]
+        vec![Finding::new(
+            Severity::Error,
+            Position::default(),
+            "",
+            message,
+        )]
     })?;
     parse(&text, &|name| resolve(name, path.parent()))
 }
@@ -74,10 +83,17 @@ fn text(path: &Path) -> std::io::Result<String> {
 /// An environment variable, or the contents of a file without the newline at its end. A
 /// relative path begins where the configuration lies.
 fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
-    let Some(path) = name.strip_prefix("file:") else { return std::env::var(name).ok() };
+    let Some(path) = name.strip_prefix("file:") else {
+        return std::env::var(name).ok();
+    };
     let path = dir.unwrap_or_else(|| Path::new(".")).join(path);
     let text = text(&path).ok()?;
-    Some(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r').to_owned())
+    Some(
+        text.strip_suffix('\n')
+            .unwrap_or(&text)
+            .trim_end_matches('\r')
+            .to_owned(),
+    )
 }
 
 /// Where the configuration is: as given, `$IRIS_CONFIG`, `./iris.hujson`, or
@@ -90,10 +106,13 @@ pub fn find(given: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("IRIS_CONFIG").filter(|path| !path.is_empty()) {
         return Some(path.into());
     }
-    [Some(Path::new("iris.hujson").to_owned()), state_dir.map(|dir| dir.join("iris.hujson"))]
-        .into_iter()
-        .flatten()
-        .find(|path| path.is_file())
+    [
+        Some(Path::new("iris.hujson").to_owned()),
+        state_dir.map(|dir| dir.join("iris.hujson")),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|path| path.is_file())
 }
 
 /// Tells of changes to a file, also when it is replaced by another one.
@@ -109,7 +128,9 @@ pub struct Watch {
 /// When the folder cannot be watched.
 pub fn watch(path: &Path) -> Result<Watch, notify::Error> {
     let path = std::path::absolute(path).map_err(notify::Error::io)?;
-    let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    let folder = path
+        .parent()
+        .map_or_else(|| PathBuf::from("/"), Path::to_owned);
     let (sender, changes) = mpsc::channel(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
@@ -123,7 +144,10 @@ pub fn watch(path: &Path) -> Result<Watch, notify::Error> {
         }
     })?;
     watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-    Ok(Watch { changes, _watcher: watcher })
+    Ok(Watch {
+        changes,
+        _watcher: watcher,
+    })
 }
 
 impl Watch {
@@ -132,8 +156,9 @@ impl Watch {
         if self.changes.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
-        while tokio::time::timeout(SETTLE, self.changes.recv()).await.is_ok_and(|more| more.is_some())
-        {
-        }
+        while tokio::time::timeout(SETTLE, self.changes.recv())
+            .await
+            .is_ok_and(|more| more.is_some())
+        {}
     }
 }

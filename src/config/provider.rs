@@ -52,7 +52,10 @@ impl Default for Provider {
             auth_mode: AuthMode::Override,
             name: String::new(),
             description: String::new(),
-            compatibility: Compatibility { openai_chat: true, ..Compatibility::default() },
+            compatibility: Compatibility {
+                openai_chat: true,
+                ..Compatibility::default()
+            },
             preference: 0,
             disabled: false,
             add_headers: Vec::new(),
@@ -120,7 +123,10 @@ pub enum Network {
 
 /// Formats that a provider speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent flags of the document")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of the document"
+)]
 pub struct Compatibility {
     /// OpenAI chat completions.
     pub openai_chat: bool,
@@ -157,7 +163,8 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
     let table = item.table()?;
     let findings = table.findings;
     if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
-        let message = format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
+        let message =
+            format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
         findings.error(table.at, &table.path, message);
     }
     let mut authorization = Authorization::Bearer;
@@ -174,8 +181,11 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
         ("passthrough", AuthMode::Passthrough),
         ("none", AuthMode::None),
     ];
-    let networks =
-        [("auto", Network::Auto), ("tailnet", Network::Tailnet), ("host", Network::Host)];
+    let networks = [
+        ("auto", Network::Auto),
+        ("tailnet", Network::Tailnet),
+        ("host", Network::Host),
+    ];
     let mut network = table.choice("network", &networks).unwrap_or_default();
     // An early spelling of the same wish.
     if table.boolean("tailnet") == Some(true) {
@@ -193,11 +203,17 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
         compatibility: compatibility(&table),
         preference: table.integer("preference").unwrap_or_default(),
         disabled: table.boolean("disabled").unwrap_or_default(),
-        add_headers: table.get("add_headers").map(|item| headers(&item, id)).unwrap_or_default(),
+        add_headers: table
+            .get("add_headers")
+            .map(|item| headers(&item, id))
+            .unwrap_or_default(),
         upstream: table.string("upstream").unwrap_or_default(),
         network,
         cost_basis: table.string("cost_basis").unwrap_or_default(),
-        model_cost_map: table.get("model_cost_map").map(|item| cost_map(&item)).unwrap_or_default(),
+        model_cost_map: table
+            .get("model_cost_map")
+            .map(|item| cost_map(&item))
+            .unwrap_or_default(),
     };
     check(id, &provider, &table);
     table.finish();
@@ -223,7 +239,10 @@ fn check(id: &str, provider: &Provider, table: &Table<'_>) {
 /// An object that turns something on and does not mention `openai_chat` clears it.
 fn compatibility(table: &Table<'_>) -> Compatibility {
     let Some(flags) = table.table("compatibility") else {
-        return Compatibility { openai_chat: true, ..Compatibility::default() };
+        return Compatibility {
+            openai_chat: true,
+            ..Compatibility::default()
+        };
     };
     let on = |key| flags.boolean(key).unwrap_or_default();
     let mut read = Compatibility {
@@ -245,7 +264,9 @@ fn compatibility(table: &Table<'_>) -> Compatibility {
 }
 
 fn headers(item: &Item<'_>, id: &str) -> Vec<(String, String)> {
-    let Some(items) = item.items() else { return Vec::new() };
+    let Some(items) = item.items() else {
+        return Vec::new();
+    };
     items
         .filter_map(|entry| {
             let text = entry.string()?;
@@ -273,16 +294,30 @@ pub(super) fn header(text: &str) -> Option<(String, String)> {
 
 /// What of a malformed header may be shown: its value can be a credential.
 pub(super) fn name_only(text: &str) -> String {
-    let name: String = text.split([':', '=', ' ']).next().unwrap_or_default().chars().take(40).collect();
-    if name.len() < text.len() { format!("{name}…") } else { name }
+    let name: String = text
+        .split([':', '=', ' '])
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(40)
+        .collect();
+    if name.len() < text.len() {
+        format!("{name}…")
+    } else {
+        name
+    }
 }
 
 fn cost_map(item: &Item<'_>) -> Vec<CostName> {
-    let Some(items) = item.items() else { return Vec::new() };
+    let Some(items) = item.items() else {
+        return Vec::new();
+    };
     items
         .filter_map(|entry| {
             let table = entry.table()?;
-            let adjustment = table.get("adjustment").map(|item| item.node.value.to_json());
+            let adjustment = table
+                .get("adjustment")
+                .map(|item| item.node.value.to_json());
             let read = CostName {
                 pattern: table.string("match").unwrap_or_default(),
                 priced_as: table.string("as").unwrap_or_default(),

@@ -9,14 +9,20 @@ use super::{grant, later, provider};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
-    let Some(table) = root.table() else { return File::default() };
+    let Some(table) = root.table() else {
+        return File::default();
+    };
     let tailnet = table.table("tailnet").map(tailnet).unwrap_or_default();
-    let mut read = File { auto_cost_basis: true, ..File::default() };
+    let mut read = File {
+        auto_cost_basis: true,
+        ..File::default()
+    };
     if let Some(item) = table.get("providers")
         && let Some(providers) = item.table()
     {
         for (id, item) in providers.named() {
-            read.providers.extend(provider::read(id, &item).map(|read| (id.to_owned(), read)));
+            read.providers
+                .extend(provider::read(id, &item).map(|read| (id.to_owned(), read)));
         }
     }
     if let Some(item) = table.get("grants") {
@@ -26,19 +32,36 @@ pub(super) fn file(root: &Item<'_>) -> File {
         read.grants.extend(grant::read_legacy(&item));
     }
     read.listen = table.table("listen").map(listen).unwrap_or_default();
-    read.groups = table.get("groups").map(|item| groups(&item)).unwrap_or_default();
-    read.model_aliases = table.table("model_aliases").map(aliases).unwrap_or_default();
+    read.groups = table
+        .get("groups")
+        .map(|item| groups(&item))
+        .unwrap_or_default();
+    read.model_aliases = table
+        .table("model_aliases")
+        .map(aliases)
+        .unwrap_or_default();
     read.limits = table.table("limits").map(limits).unwrap_or_default();
     read.timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
     if let Some(database) = table.table("database") {
         read.database = later::database(&database);
         database.finish();
     }
-    read.quotas = table.get("quotas").map(|item| later::quotas(&item)).unwrap_or_default();
-    read.hooks = table.get("hooks").map(|item| later::hooks(&item)).unwrap_or_default();
-    read.s3 = table.get("exporters").and_then(|item| later::exporters(&item));
+    read.quotas = table
+        .get("quotas")
+        .map(|item| later::quotas(&item))
+        .unwrap_or_default();
+    read.hooks = table
+        .get("hooks")
+        .map(|item| later::hooks(&item))
+        .unwrap_or_default();
+    read.s3 = table
+        .get("exporters")
+        .and_then(|item| later::exporters(&item));
     read.mcp = table.get("mcp").and_then(|item| later::mcp(&item));
-    read.connectors = table.get("connectors").map(|item| later::connectors(&item)).unwrap_or_default();
+    read.connectors = table
+        .get("connectors")
+        .map(|item| later::connectors(&item))
+        .unwrap_or_default();
     if let Some(item) = table.get("auto_cost_basis") {
         later::not_yet(&item, "auto_cost_basis");
         read.auto_cost_basis = item.boolean().unwrap_or(true);
@@ -66,23 +89,34 @@ fn whole(table: &Table<'_>, file: &File) {
     // The tailnet policy can grant as well; whoever named a capability of their own knows it.
     let by_policy = file.tailnet.capabilities != Tailnet::default().capabilities;
     if file.grants.is_empty() && !file.providers.is_empty() && !by_policy {
-        warn("providers are configured but no grants or temp_grants defined; all access will be denied");
+        warn(
+            "providers are configured but no grants or temp_grants defined; all access will be denied",
+        );
     }
     let is_admin = |raw: &Box<serde_json::value::RawValue>| {
         serde_json::from_str::<serde_json::Value>(raw.get())
             .is_ok_and(|object| object["role"] == "admin")
     };
     let some_admin = file.grants.iter().any(|grant| {
-        let ours = grant.app.iter().filter(|(name, _)| file.tailnet.capabilities.contains(name));
+        let ours = grant
+            .app
+            .iter()
+            .filter(|(name, _)| file.tailnet.capabilities.contains(name));
         ours.flat_map(|(_, objects)| objects).any(is_admin)
     });
     if !some_admin && !by_policy {
-        warn("no grant in grants or temp_grants assigns role:admin; nobody will be able to manage this instance");
+        warn(
+            "no grant in grants or temp_grants assigns role:admin; nobody will be able to manage this instance",
+        );
     }
 }
 
 fn tailnet(table: Table<'_>) -> Tailnet {
-    let modes = [("embedded", Mode::Embedded), ("host", Mode::Host), ("off", Mode::Off)];
+    let modes = [
+        ("embedded", Mode::Embedded),
+        ("host", Mode::Host),
+        ("off", Mode::Off),
+    ];
     let default = Tailnet::default();
     let read = Tailnet {
         mode: table.choice("mode", &modes).unwrap_or(default.mode),
@@ -92,24 +126,43 @@ fn tailnet(table: Table<'_>) -> Tailnet {
         ephemeral: table.boolean("ephemeral").unwrap_or_default(),
         tags: table.strings("tags").unwrap_or_default(),
         service: table.string("service").unwrap_or_default(),
-        capabilities: table.strings("capabilities").unwrap_or(default.capabilities),
-        socket: table.string("socket").filter(|path| !path.is_empty()).map(Into::into),
+        capabilities: table
+            .strings("capabilities")
+            .unwrap_or(default.capabilities),
+        socket: table
+            .string("socket")
+            .filter(|path| !path.is_empty())
+            .map(Into::into),
     };
     let error = |key: &str, message: String| {
-        table.findings.error(table.position(key), &table.path, message);
+        table
+            .findings
+            .error(table.position(key), &table.path, message);
     };
     let label = |text: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !text.is_empty() && text.len() <= 63 && text.bytes().all(inner)
     };
     if !label(&read.hostname) {
-        error("hostname", format!("{:?} is no host name: letters, digits and '-'", read.hostname));
+        error(
+            "hostname",
+            format!(
+                "{:?} is no host name: letters, digits and '-'",
+                read.hostname
+            ),
+        );
     }
     if let Some(tag) = read.tags.iter().find(|tag| !tag.starts_with("tag:")) {
-        error("tags", format!("{tag:?} is no tag: tags begin with \"tag:\""));
+        error(
+            "tags",
+            format!("{tag:?} is no tag: tags begin with \"tag:\""),
+        );
     }
     if read.auth_key.expose().starts_with("tskey-client-") && read.tags.is_empty() {
-        error("auth_key", "an OAuth client secret needs `tags` for the node".to_owned());
+        error(
+            "auth_key",
+            "an OAuth client secret needs `tags` for the node".to_owned(),
+        );
     }
     if !read.service.is_empty()
         && let Some(item) = table.get("service")
@@ -123,29 +176,39 @@ fn tailnet(table: Table<'_>) -> Tailnet {
 fn listen(table: Table<'_>) -> Listen {
     let default = Listen::default();
     let port = |key: &'static str, default: Option<u16>| {
-        let Some(text) = table.string(key) else { return default };
+        let Some(text) = table.string(key) else {
+            return default;
+        };
         if text.is_empty() {
             return None;
         }
         let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
         if port.is_none_or(|port: u16| port == 0) {
             let message = format!("{text:?} is no port; write it as in \":80\", or \"\" for none");
-            table.findings.error(table.position(key), &table.path, message);
+            table
+                .findings
+                .error(table.position(key), &table.path, message);
         }
         port
     };
     let read = Listen {
         http: port("http", default.http),
         https: port("https", default.https),
-        loopback: table.string("loopback").filter(|text| !text.is_empty()).and_then(|text| {
-            let address: Option<SocketAddr> = text.parse().ok();
-            if address.is_none_or(|address| !address.ip().is_loopback()) {
-                let message =
-                    format!("{text:?} is no loopback address; write it as in \"127.0.0.1:8080\"");
-                table.findings.error(table.position("loopback"), &table.path, message);
-            }
-            address
-        }),
+        loopback: table
+            .string("loopback")
+            .filter(|text| !text.is_empty())
+            .and_then(|text| {
+                let address: Option<SocketAddr> = text.parse().ok();
+                if address.is_none_or(|address| !address.ip().is_loopback()) {
+                    let message = format!(
+                        "{text:?} is no loopback address; write it as in \"127.0.0.1:8080\""
+                    );
+                    table
+                        .findings
+                        .error(table.position("loopback"), &table.path, message);
+                }
+                address
+            }),
         names: table.strings("names").unwrap_or_default(),
     };
     table.finish();
@@ -153,7 +216,9 @@ fn listen(table: Table<'_>) -> Listen {
 }
 
 fn groups(item: &Item<'_>) -> BTreeMap<String, Vec<String>> {
-    let Some(table) = item.table() else { return BTreeMap::new() };
+    let Some(table) = item.table() else {
+        return BTreeMap::new();
+    };
     table
         .named()
         .filter_map(|(name, item)| {
@@ -190,7 +255,9 @@ fn aliases(table: Table<'_>) -> Aliases {
 fn limits(table: Table<'_>) -> Limits {
     let default = Limits::default();
     let count = |key, default| {
-        let Some(item) = table.get(key) else { return default };
+        let Some(item) = table.get(key) else {
+            return default;
+        };
         match item.integer().map(usize::try_from) {
             Some(Ok(value)) if value > 0 => value,
             _ => {
@@ -225,7 +292,9 @@ fn timeouts(table: Table<'_>) -> Timeouts {
 }
 
 fn flags(item: &Item<'_>) -> BTreeMap<String, bool> {
-    let Some(table) = item.table() else { return BTreeMap::new() };
+    let Some(table) = item.table() else {
+        return BTreeMap::new();
+    };
     table
         .named()
         .filter_map(|(name, item)| {

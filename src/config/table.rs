@@ -27,7 +27,10 @@ impl<'a> Item<'a> {
     /// Says that the value is not what it should be, as Aperture does.
     fn mismatch<T>(&self, wanted: &str) -> Option<T> {
         let kind = self.node.value.kind();
-        let message = format!("cannot unmarshal {kind} into {} of type {wanted}", self.path);
+        let message = format!(
+            "cannot unmarshal {kind} into {} of type {wanted}",
+            self.path
+        );
         self.findings.warn(self.node.at, &self.path, message);
         None
     }
@@ -54,7 +57,9 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn items(&self) -> Option<impl Iterator<Item = Item<'a>> + use<'a>> {
-        let Value::Array(items) = &self.node.value else { return self.mismatch("array") };
+        let Value::Array(items) = &self.node.value else {
+            return self.mismatch("array");
+        };
         let (path, findings) = (self.path.clone(), self.findings);
         Some(items.iter().enumerate().map(move |(nth, node)| Item {
             node,
@@ -64,15 +69,25 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn strings(&self) -> Option<Vec<String>> {
-        Some(self.items()?.filter_map(|item| item.string().map(str::to_owned)).collect())
+        Some(
+            self.items()?
+                .filter_map(|item| item.string().map(str::to_owned))
+                .collect(),
+        )
     }
 
     pub(super) fn table(&self) -> Option<Table<'a>> {
-        let Value::Object(members) = &self.node.value else { return self.mismatch("object") };
+        let Value::Object(members) = &self.node.value else {
+            return self.mismatch("object");
+        };
         for (nth, member) in members.iter().enumerate() {
-            if members[..nth].iter().any(|earlier| earlier.key == member.key) {
+            if members[..nth]
+                .iter()
+                .any(|earlier| earlier.key == member.key)
+            {
                 let message = format!("duplicate config key \"{}\"", member.key);
-                self.findings.warn(member.at, &join(&self.path, &member.key), message);
+                self.findings
+                    .warn(member.at, &join(&self.path, &member.key), message);
             }
         }
         Some(Table {
@@ -147,7 +162,10 @@ impl<'a> Table<'a> {
     pub(super) fn choice<T: Copy>(&self, key: &'static str, among: &[(&str, T)]) -> Option<T> {
         let item = self.get(key)?;
         let text = item.string()?;
-        let found = among.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = among
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
             let message = format!("{text:?} is not one of {}", words.join(", "));
@@ -163,7 +181,9 @@ impl<'a> Table<'a> {
             .iter()
             .enumerate()
             .filter(move |(nth, member)| {
-                !members[nth + 1..].iter().any(|later| later.key == member.key)
+                !members[nth + 1..]
+                    .iter()
+                    .any(|later| later.key == member.key)
             })
             .map(|(_, member)| (member.key.as_str(), self.item(member)))
     }
@@ -182,7 +202,9 @@ impl<'a> Table<'a> {
                 let path = join(&self.path, &member.key);
                 let mut finding =
                     super::Finding::new(super::Severity::Warning, member.at, path, message);
-                let meant = known.iter().find(|key| key.eq_ignore_ascii_case(&member.key));
+                let meant = known
+                    .iter()
+                    .find(|key| key.eq_ignore_ascii_case(&member.key));
                 if let Some(meant) = meant {
                     finding = finding.hint(format!("keys are told apart by case: {meant:?}"));
                 }
@@ -193,7 +215,11 @@ impl<'a> Table<'a> {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 /// Reads a duration in Go's notation, and days besides: `0`, `90s`, `1h30m`, `100ms`, `30d`.
@@ -206,8 +232,9 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let number_end = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
         let (number, tail) = rest.split_at(number_end);
-        let unit_end =
-            tail.find(|char: char| char.is_ascii_digit() || char == '.').unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|char: char| char.is_ascii_digit() || char == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let seconds = match unit {
             "ms" => 0.001,

@@ -12,7 +12,10 @@ fn findings(text: &str) -> Vec<String> {
 
 fn says(text: &str, wanted: &str) {
     let all = findings(text);
-    assert!(all.iter().any(|finding| finding.contains(wanted)), "{wanted:?} is not in {all:#?}");
+    assert!(
+        all.iter().any(|finding| finding.contains(wanted)),
+        "{wanted:?} is not in {all:#?}"
+    );
 }
 
 #[test]
@@ -30,7 +33,10 @@ fn the_seven_lines_of_the_guide() {
     assert_eq!(provider.models, ["qwen3-coder-30b", "llama-3.1-70b"]);
     assert!(provider.compatibility.openai_chat);
     assert_eq!(provider.authorization, Authorization::Bearer);
-    says(text, "providers are configured but no grants or temp_grants defined");
+    says(
+        text,
+        "providers are configured but no grants or temp_grants defined",
+    );
     says(text, "assigns role:admin");
 }
 
@@ -40,37 +46,90 @@ fn the_catalogue_of_messages() {
         format!(r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],{fields}}}}}}}"#)
     };
     says("{}", "no providers or mcp servers defined");
-    says(r#"{"providers":{"p":{"models":["m"]}}}"#, "provider p has no baseurl configured");
-    says(&provider(r#""authorization":"basic""#), "provider p has invalid authorization type: basic");
-    says(r#"{"a":"${X}","b":["${Y}"]}"#, "error: unsubstituted macros: [X Y]");
-    says(r#"{"quotas":{"d":{"capacity":"5","rate":"$1/day"}}}"#, "error: quota d: capacity");
-    says(r#"{"quotas":{"d":{"capacity":"$5","rate":"$1/year"}}}"#, "quota d: rate");
-    says(r#"{"quotas":{"d:<x>":{"capacity":"$5","rate":"$1/day"}}}"#, "unsupported template \"<x>\"");
-    says(r#"{"grants":[],"grants":[]}"#, "1:14: warning: duplicate config key \"grants\"");
+    says(
+        r#"{"providers":{"p":{"models":["m"]}}}"#,
+        "provider p has no baseurl configured",
+    );
+    says(
+        &provider(r#""authorization":"basic""#),
+        "provider p has invalid authorization type: basic",
+    );
+    says(
+        r#"{"a":"${X}","b":["${Y}"]}"#,
+        "error: unsubstituted macros: [X Y]",
+    );
+    says(
+        r#"{"quotas":{"d":{"capacity":"5","rate":"$1/day"}}}"#,
+        "error: quota d: capacity",
+    );
+    says(
+        r#"{"quotas":{"d":{"capacity":"$5","rate":"$1/year"}}}"#,
+        "quota d: rate",
+    );
+    says(
+        r#"{"quotas":{"d:<x>":{"capacity":"$5","rate":"$1/day"}}}"#,
+        "unsupported template \"<x>\"",
+    );
+    says(
+        r#"{"grants":[],"grants":[]}"#,
+        "1:14: warning: duplicate config key \"grants\"",
+    );
     says(r#"{"Grants":[]}"#, "unknown config key \"Grants\"");
     says(r#"{"Grants":[]}"#, "told apart by case: \"grants\"");
-    says(&provider(r#""preference":"1""#), "cannot unmarshal string into providers.p.preference");
+    says(
+        &provider(r#""preference":"1""#),
+        "cannot unmarshal string into providers.p.preference",
+    );
     says(
         &provider(r#""add_headers":["X-A value"]"#),
         "provider p: add_headers entry \"X-A…\" must be in \"Header-Name: value\" format",
     );
     says(r#"{"hooks":{"h":{}}}"#, "hook h has no url configured");
-    says(r#"{"hooks":{"h":{"url":"ftp://x"}}}"#, "hook h has invalid URL scheme");
-    says(r#"{"hooks":{"h":{"url":"http://x","authorization":"z"}}}"#, "invalid authorization type: z");
-    says(r#"{"exporters":{"s3":{"prefix":"a/"}}}"#, "exporters.s3.prefix must not end with a slash");
+    says(
+        r#"{"hooks":{"h":{"url":"ftp://x"}}}"#,
+        "hook h has invalid URL scheme",
+    );
+    says(
+        r#"{"hooks":{"h":{"url":"http://x","authorization":"z"}}}"#,
+        "invalid authorization type: z",
+    );
+    says(
+        r#"{"exporters":{"s3":{"prefix":"a/"}}}"#,
+        "exporters.s3.prefix must not end with a slash",
+    );
     let grant = |fields: &str| format!(r#"{{"grants":[{{"src":["*"],{fields}}}]}}"#);
-    says(&grant(r#""dst":["tag:ai"],"app":{}"#), "error: a grant of this file has no dst");
-    let object = |object: &str| grant(&format!(r#""app":{{"tailscale.com/cap/aperture":[{object}]}}"#));
-    says(&object(r#"{"modles":"**"}"#), "json: unknown field \"modles\"");
-    says(&object(r#"{"role":"root"}"#), "role is \"user\" or \"admin\"");
-    says(&object(r#"{"quotas":[]}"#), "note: \"quotas\" in a grant is accepted and not yet acting");
+    says(
+        &grant(r#""dst":["tag:ai"],"app":{}"#),
+        "error: a grant of this file has no dst",
+    );
+    let object = |object: &str| {
+        grant(&format!(
+            r#""app":{{"tailscale.com/cap/aperture":[{object}]}}"#
+        ))
+    };
+    says(
+        &object(r#"{"modles":"**"}"#),
+        "json: unknown field \"modles\"",
+    );
+    says(
+        &object(r#"{"role":"root"}"#),
+        "role is \"user\" or \"admin\"",
+    );
+    says(
+        &object(r#"{"quotas":[]}"#),
+        "note: \"quotas\" in a grant is accepted and not yet acting",
+    );
 }
 
 #[test]
 fn findings_stand_where_the_mistake_does() {
     let text = "{\n  // a comment\n  \"providers\": {\n    \"p\": { \"baseurl\": 5 },\n  },\n}";
     let loaded = parse(text, &|_| None).unwrap();
-    let wrong = loaded.findings.iter().find(|one| one.message.contains("unmarshal")).unwrap();
+    let wrong = loaded
+        .findings
+        .iter()
+        .find(|one| one.message.contains("unmarshal"))
+        .unwrap();
     assert_eq!((wrong.at.line, wrong.at.column), (4, 23));
     assert_eq!(wrong.path, "providers.p.baseurl");
 }
@@ -111,7 +170,10 @@ fn legacy_grants_mean_the_same() {
     let text = r#"{"temp_grants":[{"src":["*"],"grants":[
         {"role":"admin"},{"providers":[{"provider":"*","model":"*"}]}]}]}"#;
     let file = parse(text, &|_| None).unwrap().file;
-    let objects: Vec<_> = file.grants[0].app[CAPABILITY].iter().map(|raw| raw.get()).collect();
+    let objects: Vec<_> = file.grants[0].app[CAPABILITY]
+        .iter()
+        .map(|raw| raw.get())
+        .collect();
     assert_eq!(objects, [r#"{"role":"admin"}"#, r#"{"models":"*/**"}"#]);
 }
 

@@ -122,7 +122,9 @@ impl Caller {
                 tags.sort();
                 Principal::Tagged { tags }
             } else {
-                Principal::User { login: name.to_owned() }
+                Principal::User {
+                    login: name.to_owned(),
+                }
             };
             caller.name = match &caller.principal {
                 Principal::Tagged { tags } => tags.join(",").into(),
@@ -222,8 +224,14 @@ pub(crate) mod tests {
         assert_eq!(alice.name(), "alice@example.com");
         let tagged = Caller::from_whois(whois(Some("tagged-devices"), &["tag:z", "tag:a"]));
         assert_eq!(tagged.unwrap().name(), "tag:a,tag:z");
-        assert_eq!(Caller::from_whois(whois(None, &[])).unwrap_err(), Refused::Nobody);
-        let shared = WhoIs { shared_in: true, ..whois(Some("eve@elsewhere.org"), &[]) };
+        assert_eq!(
+            Caller::from_whois(whois(None, &[])).unwrap_err(),
+            Refused::Nobody
+        );
+        let shared = WhoIs {
+            shared_in: true,
+            ..whois(Some("eve@elsewhere.org"), &[])
+        };
         assert!(matches!(
             Caller::from_whois(shared).unwrap().principal(),
             Principal::External { .. }
@@ -234,13 +242,31 @@ pub(crate) mod tests {
     fn nodes_that_may_not_act_are_refused_although_whois_knows_them() {
         let base = || whois(Some("alice@example.com"), &[]);
         for refused in [
-            WhoIs { expired: true, ..base() },
-            WhoIs { authorized: false, ..base() },
-            WhoIs { unsigned: true, ..base() },
-            WhoIs { jailed: true, ..base() },
-            WhoIs { wireguard_only: true, ..base() },
+            WhoIs {
+                expired: true,
+                ..base()
+            },
+            WhoIs {
+                authorized: false,
+                ..base()
+            },
+            WhoIs {
+                unsigned: true,
+                ..base()
+            },
+            WhoIs {
+                jailed: true,
+                ..base()
+            },
+            WhoIs {
+                wireguard_only: true,
+                ..base()
+            },
         ] {
-            assert!(matches!(Caller::from_whois(refused), Err(Refused::Unusable(_))));
+            assert!(matches!(
+                Caller::from_whois(refused),
+                Err(Refused::Unusable(_))
+            ));
         }
     }
 }

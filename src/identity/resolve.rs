@@ -55,7 +55,11 @@ impl Resolver {
     /// A resolver that asks `node`.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self { status: node.watch(), node, cache: Mutex::default() }
+        Self {
+            status: node.watch(),
+            node,
+            cache: Mutex::default(),
+        }
     }
 
     /// The epoch of the network map: an answer is as good as new while it stands still.
@@ -70,7 +74,10 @@ impl Resolver {
     /// [`Refused`]; only [`Refused::Unavailable`] may be different a moment later.
     pub async fn caller(&self, source: IpAddr) -> Result<Arc<Caller>, Refused> {
         let answer = self.answer(source.to_canonical());
-        answer.get_or_try_init(|| self.ask(source.to_canonical())).await?.clone()
+        answer
+            .get_or_try_init(|| self.ask(source.to_canonical()))
+            .await?
+            .clone()
     }
 
     fn answer(&self, source: IpAddr) -> Answer {

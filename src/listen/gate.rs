@@ -90,7 +90,9 @@ impl Gate {
         if let Ok(address) = bare.parse::<IpAddr>() {
             return self.addresses.contains(&address);
         }
-        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+        self.names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(host))
     }
 }
 
@@ -122,9 +124,9 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Rejection> {
 fn unambiguous_framing(headers: &HeaderMap) -> Result<(), Rejection> {
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     let codings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
-    let disguised = headers.keys().any(|name| {
-        matches!(name.as_str(), "content_length" | "transfer_encoding")
-    });
+    let disguised = headers
+        .keys()
+        .any(|name| matches!(name.as_str(), "content_length" | "transfer_encoding"));
     if lengths > 1 || codings > 1 || (lengths > 0 && codings > 0) || disguised {
         return Err(Rejection::new(
             StatusCode::BAD_REQUEST,
@@ -142,22 +144,39 @@ mod tests {
     fn check(headers: &[(&str, &str)]) -> Result<(), u16> {
         let gate = Gate {
             names: vec!["ai".into(), "ai.tail.test".into()],
-            addresses: vec!["100.64.0.7".parse().unwrap(), "fd7a:115c:a1e0::7".parse().unwrap()],
+            addresses: vec![
+                "100.64.0.7".parse().unwrap(),
+                "fd7a:115c:a1e0::7".parse().unwrap(),
+            ],
             port: 80,
         };
         let mut request = Request::builder().uri("/v1/models");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        gate.check(&request.body(()).unwrap(), false).map_err(|error| error.status.as_u16())
+        gate.check(&request.body(()).unwrap(), false)
+            .map_err(|error| error.status.as_u16())
     }
 
     #[test]
     fn own_names_and_addresses_only() {
-        for host in ["ai", "AI", "ai:80", "ai.tail.test", "100.64.0.7", "[fd7a:115c:a1e0::7]"] {
+        for host in [
+            "ai",
+            "AI",
+            "ai:80",
+            "ai.tail.test",
+            "100.64.0.7",
+            "[fd7a:115c:a1e0::7]",
+        ] {
             assert_eq!(check(&[("host", host)]), Ok(()), "{host}");
         }
-        for host in ["attacker.example", "ai.", "ai:81", "100.64.0.8", "ai.attacker.example"] {
+        for host in [
+            "attacker.example",
+            "ai.",
+            "ai:81",
+            "100.64.0.8",
+            "ai.attacker.example",
+        ] {
             assert_eq!(check(&[("host", host)]), Err(421), "{host}");
         }
         for host in ["", "ai/..", "ai?x", "a b"] {
@@ -172,7 +191,13 @@ mod tests {
     fn pages_of_other_sites_are_refused() {
         let ai = ("host", "ai");
         assert_eq!(check(&[ai, ("origin", "http://ai")]), Ok(()));
-        for origin in ["null", "http://evil.example", "https://ai", "http://ai:8080", ""] {
+        for origin in [
+            "null",
+            "http://evil.example",
+            "https://ai",
+            "http://ai:8080",
+            "",
+        ] {
             assert_eq!(check(&[ai, ("origin", origin)]), Err(403), "{origin}");
         }
         assert_eq!(check(&[ai, ("sec-fetch-site", "none")]), Ok(()));
@@ -187,7 +212,10 @@ mod tests {
         let long = ("content-length", "5");
         assert_eq!(check(&[ai, long]), Ok(()));
         assert_eq!(check(&[ai, long, long]), Err(400));
-        assert_eq!(check(&[ai, long, ("transfer-encoding", "chunked")]), Err(400));
+        assert_eq!(
+            check(&[ai, long, ("transfer-encoding", "chunked")]),
+            Err(400)
+        );
         assert_eq!(check(&[ai, ("content_length", "5")]), Err(400));
     }
 }

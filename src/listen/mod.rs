@@ -70,15 +70,27 @@ impl Listener {
     pub async fn accept(&mut self) -> io::Result<Accepted> {
         match self {
             Self::Tailnet(listener) => {
-                let tailnet::Accepted { stream, source, destination } = listener.accept().await?;
-                Ok(Accepted { stream: Stream::Tailnet(stream), source, destination })
+                let tailnet::Accepted {
+                    stream,
+                    source,
+                    destination,
+                } = listener.accept().await?;
+                Ok(Accepted {
+                    stream: Stream::Tailnet(stream),
+                    source,
+                    destination,
+                })
             }
             Self::Loopback(listener) => {
                 let (stream, source) = listener.accept().await?;
                 // An event must not wait for the acknowledgement of the one before it.
                 stream.set_nodelay(true)?;
                 let destination = stream.local_addr()?;
-                Ok(Accepted { stream: Stream::Loopback(stream), source, destination })
+                Ok(Accepted {
+                    stream: Stream::Loopback(stream),
+                    source,
+                    destination,
+                })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,6 +22,10 @@ const MAX_METERED: usize = 16 * 1024 * 1024;
 /// An event that may have to be hidden is held back up to here; a longer one is no usage.
 const MAX_HELD: usize = 256 * 1024;
 
+/// The connection breaks this long after the event that says why: hyper throws away what it
+/// has not yet written when a body fails.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// Tells a running answer that its caller may no longer have it: resolves to the reason.
 pub type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
 
@@ -31,7 +35,10 @@ enum Shape {
     Events(sse::Decoder),
     /// Events of which one may have to be kept from the caller: `held` is the part of the
     /// stream since the last complete event.
-    Filtered { decoder: sse::Decoder, held: BytesMut },
+    Filtered {
+        decoder: sse::Decoder,
+        held: BytesMut,
+    },
     /// Metered at its end.
     Whole { parts: Vec<Bytes>, length: usize },
     /// A provider's error: relayed, not metered.
@@ -49,8 +56,8 @@ pub struct RelayBody {
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
     total_at: Option<Pin<Box<Sleep>>>,
-    /// Bytes of our own still to be given: the event that tells of a failure.
-    last_words: Option<Bytes>,
+    /// Set once the event that tells of a failure is given: when the connection breaks.
+    breaks_at: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -66,11 +73,21 @@ impl RelayBody {
     ) -> Self {
         let shape = match form {
             Form { is_error: true, .. } => Shape::Unmetered,
-            Form { is_stream: true, hides: true, .. } => {
-                Shape::Filtered { decoder: sse::Decoder::default(), held: BytesMut::new() }
-            }
-            Form { is_stream: true, .. } => Shape::Events(sse::Decoder::default()),
-            Form { .. } => Shape::Whole { parts: Vec::new(), length: 0 },
+            Form {
+                is_stream: true,
+                hides: true,
+                ..
+            } => Shape::Filtered {
+                decoder: sse::Decoder::default(),
+                held: BytesMut::new(),
+            },
+            Form {
+                is_stream: true, ..
+            } => Shape::Events(sse::Decoder::default()),
+            Form { .. } => Shape::Whole {
+                parts: Vec::new(),
+                length: 0,
+            },
         };
         let now = Instant::now();
         Self {
@@ -83,7 +100,7 @@ impl RelayBody {
             idle: form.idle,
             idle_at: Box::pin(sleep_until(now + form.idle)),
             total_at: (!form.total.is_zero()).then(|| Box::pin(sleep_until(now + form.total))),
-            last_words: None,
+            breaks_at: None,
             ended: false,
         }
     }
@@ -146,10 +163,14 @@ impl RelayBody {
 
     /// Ends a stream that went wrong: its caller is told in the format's own way, and then
     /// the connection breaks, so that nobody takes the answer for whole.
-    fn fail(&mut self, outcome: Outcome, rejection: &Rejection) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(
+        &mut self,
+        outcome: Outcome,
+        rejection: &Rejection,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.end(outcome, Some(rejection.message.to_string()));
         if self.is_stream() {
-            self.last_words = Some(Bytes::new());
+            self.breaks_at = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
             return Poll::Ready(Some(Ok(Frame::data(self.api.stream_error(rejection)))));
         }
         Poll::Ready(Some(Err(rejection.message.to_string().into())))
@@ -182,7 +203,10 @@ fn filter(
     let mut rest = piece;
     while !rest.is_empty() {
         // An event ends with a line's end: fed up to each, the decoder says if one did.
-        let upto = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+        let upto = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(rest.len(), |at| at + 1);
         let (line, after) = rest.split_at(upto);
         rest = after;
         let mut pass = None;
@@ -207,8 +231,10 @@ impl Body for RelayBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if this.last_words.take().is_some() {
-            return Poll::Ready(Some(Err("the provider's stream failed".into())));
+        if let Some(at) = &mut this.breaks_at {
+            ready!(at.as_mut().poll(cx));
+            this.breaks_at = None;
+            return Poll::Ready(Some(Err("the stream was broken off".into())));
         }
         if this.ended {
             return Poll::Ready(None);
@@ -223,7 +249,9 @@ impl Body for RelayBody {
                         this.idle_at.as_mut().reset(Instant::now() + this.idle);
                     }
                     // Trailers would need a promise in the head that was not made.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
                     let out = this.pass(data);
                     // With a declared length nobody asks for more than the last byte.
                     if !this.is_stream() && this.upstream.is_end_stream() {
@@ -265,7 +293,10 @@ impl Body for RelayBody {
             }
         }
         let idle = !this.idle.is_zero() && this.idle_at.as_mut().poll(cx).is_ready();
-        let total = this.total_at.as_mut().is_some_and(|at| at.as_mut().poll(cx).is_ready());
+        let total = this
+            .total_at
+            .as_mut()
+            .is_some_and(|at| at.as_mut().poll(cx).is_ready());
         if idle || total {
             let rejection = Rejection::new(
                 http::StatusCode::GATEWAY_TIMEOUT,
@@ -282,7 +313,7 @@ impl Body for RelayBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.last_words.is_none()
+        self.ended && self.breaks_at.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

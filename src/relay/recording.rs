@@ -16,7 +16,10 @@ impl Recording {
     /// Starts a record; `slot` is the room that the ledger has reserved for it.
     #[must_use]
     pub fn new(slot: Slot, entry: Entry) -> Self {
-        Self { started: Instant::now(), open: Some((slot, Box::new(entry))) }
+        Self {
+            started: Instant::now(),
+            open: Some((slot, Box::new(entry))),
+        }
     }
 
     /// Changes the entry, as more becomes known.
@@ -34,7 +37,9 @@ impl Recording {
 
     /// Ends the record.
     pub fn end(&mut self, outcome: Outcome, reading: Reading, error: Option<String>) {
-        let Some((slot, mut entry)) = self.open.take() else { return };
+        let Some((slot, mut entry)) = self.open.take() else {
+            return;
+        };
         entry.outcome = outcome;
         entry.duration_ms = self.elapsed_ms();
         entry.tokens = Tokens {

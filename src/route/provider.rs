@@ -115,25 +115,35 @@ impl Provider {
     /// What listings show as the kind of upstream: as configured, else the provider's id.
     #[must_use]
     pub fn upstream_kind(&self) -> &str {
-        if self.upstream.is_empty() { &self.id } else { &self.upstream }
+        if self.upstream.is_empty() {
+            &self.id
+        } else {
+            &self.upstream
+        }
     }
 }
 
 impl fmt::Debug for Provider {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Provider").field("id", &self.id).finish_non_exhaustive()
+        out.debug_struct("Provider")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Base {
     fn parse(baseurl: &str) -> Result<Self, String> {
-        let uri: Uri = baseurl.parse().map_err(|error| format!("is no URL: {error}"))?;
+        let uri: Uri = baseurl
+            .parse()
+            .map_err(|error| format!("is no URL: {error}"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned())
         else {
             return Err("must be an absolute URL, as in http://100.64.0.1:8080".to_owned());
         };
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(format!("has the scheme {scheme}; http and https are possible"));
+            return Err(format!(
+                "has the scheme {scheme}; http and https are possible"
+            ));
         }
         if authority.as_str().contains('@') {
             return Err("holds a user name; put the credential in `apikey`".to_owned());
@@ -143,15 +153,25 @@ impl Base {
         }
         let path = uri.path().trim_end_matches('/').to_owned();
         let versioned = path.rsplit('/').next().is_some_and(is_version);
-        Ok(Self { scheme, authority, path, versioned })
+        Ok(Self {
+            scheme,
+            authority,
+            path,
+            versioned,
+        })
     }
 }
 
 /// `v1`, `v4`, `v1beta`.
 fn is_version(segment: &str) -> bool {
-    let Some(rest) = segment.strip_prefix('v') else { return false };
+    let Some(rest) = segment.strip_prefix('v') else {
+        return false;
+    };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    digits > 0 && rest[digits..].bytes().all(|byte| byte.is_ascii_alphanumeric())
+    digits > 0
+        && rest[digits..]
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
@@ -167,21 +187,49 @@ mod tests {
     use super::*;
 
     fn url(base: &str, path: &str) -> String {
-        let config = config::Provider { baseurl: base.to_owned(), ..config::Provider::default() };
-        Provider::new("p", &config).unwrap().url(path, None).unwrap().to_string()
+        let config = config::Provider {
+            baseurl: base.to_owned(),
+            ..config::Provider::default()
+        };
+        Provider::new("p", &config)
+            .unwrap()
+            .url(path, None)
+            .unwrap()
+            .to_string()
     }
 
     #[test]
     fn a_base_with_a_version_swallows_that_of_the_request() {
         let chat = "/v1/chat/completions";
         for (base, expected) in [
-            ("http://100.64.0.1:8080", "http://100.64.0.1:8080/v1/chat/completions"),
-            ("http://100.64.0.1:8080/", "http://100.64.0.1:8080/v1/chat/completions"),
-            ("http://100.64.0.1:8080/v1", "http://100.64.0.1:8080/v1/chat/completions"),
-            ("http://100.64.0.1:8080/v1/", "http://100.64.0.1:8080/v1/chat/completions"),
-            ("https://api.example.net/paas/v4", "https://api.example.net/paas/v4/chat/completions"),
-            ("https://example.net/openai", "https://example.net/openai/v1/chat/completions"),
-            ("http://[fd7a:115c:a1e0::1]:80", "http://[fd7a:115c:a1e0::1]:80/v1/chat/completions"),
+            (
+                "http://100.64.0.1:8080",
+                "http://100.64.0.1:8080/v1/chat/completions",
+            ),
+            (
+                "http://100.64.0.1:8080/",
+                "http://100.64.0.1:8080/v1/chat/completions",
+            ),
+            (
+                "http://100.64.0.1:8080/v1",
+                "http://100.64.0.1:8080/v1/chat/completions",
+            ),
+            (
+                "http://100.64.0.1:8080/v1/",
+                "http://100.64.0.1:8080/v1/chat/completions",
+            ),
+            (
+                "https://api.example.net/paas/v4",
+                "https://api.example.net/paas/v4/chat/completions",
+            ),
+            (
+                "https://example.net/openai",
+                "https://example.net/openai/v1/chat/completions",
+            ),
+            (
+                "http://[fd7a:115c:a1e0::1]:80",
+                "http://[fd7a:115c:a1e0::1]:80/v1/chat/completions",
+            ),
         ] {
             assert_eq!(url(base, chat), expected, "{base}");
         }
@@ -189,7 +237,14 @@ mod tests {
 
     #[test]
     fn a_base_that_is_none_is_refused() {
-        for base in ["", "localhost:80", "/v1", "ftp://x/", "http://u:p@x/", "http://x/?a=b"] {
+        for base in [
+            "",
+            "localhost:80",
+            "/v1",
+            "ftp://x/",
+            "http://u:p@x/",
+            "http://x/?a=b",
+        ] {
             assert!(Base::parse(base).is_err(), "{base}");
         }
     }

@@ -85,7 +85,14 @@ impl RouteTable {
             .iter()
             .map(|(name, alias)| (name.clone(), alias.dst.clone()))
             .collect();
-        (Self { providers, by_model, aliases }, unusable)
+        (
+            Self {
+                providers,
+                by_model,
+                aliases,
+            },
+            unusable,
+        )
     }
 
     /// All providers, the disabled ones too.
@@ -100,7 +107,10 @@ impl RouteTable {
             .iter()
             .filter(|provider| !provider.disabled)
             .flat_map(|provider| {
-                provider.models.iter().map(move |model| Found { provider, model })
+                provider
+                    .models
+                    .iter()
+                    .map(move |model| Found { provider, model })
             })
             .filter(|found| permit.covers(&found.provider.id, found.model).is_some())
     }
@@ -110,18 +120,14 @@ impl RouteTable {
     ///
     /// # Errors
     /// [`NoRoute`], told apart for the record and the explanation.
-    pub fn select(
-        &self,
-        permit: &Permit,
-        api: ApiKind,
-        requested: &str,
-    ) -> Result<Route, NoRoute> {
+    pub fn select(&self, permit: &Permit, api: ApiKind, requested: &str) -> Result<Route, NoRoute> {
         let mut reasons = Vec::new();
         let mut wanted = requested;
         // An alias picks its first destination that exists; it is no chain of retries.
         if let Some(destinations) = self.aliases.get(requested)
-            && let Some(destination) =
-                destinations.iter().find(|name| !self.candidates(name).is_empty())
+            && let Some(destination) = destinations
+                .iter()
+                .find(|name| !self.candidates(name).is_empty())
         {
             reasons.push(format!("alias {requested:?} stands for {destination:?}"));
             wanted = destination;
@@ -133,7 +139,9 @@ impl RouteTable {
         let granted: Vec<_> = candidates
             .iter()
             .filter_map(|found| {
-                permit.covers(&found.provider.id, found.model).map(|by| (found, by))
+                permit
+                    .covers(&found.provider.id, found.model)
+                    .map(|by| (found, by))
             })
             .collect();
         if granted.is_empty() {
@@ -143,8 +151,9 @@ impl RouteTable {
                 .collect();
             return Err(NoRoute::NotGranted { candidates });
         }
-        let Some((found, (pattern, source))) =
-            granted.iter().find(|(found, _)| found.provider.speaks.contains(&api))
+        let Some((found, (pattern, source))) = granted
+            .iter()
+            .find(|(found, _)| found.provider.speaks.contains(&api))
         else {
             let mut through: Vec<&'static str> = granted
                 .iter()
@@ -155,9 +164,15 @@ impl RouteTable {
             return Err(NoRoute::OtherApi { through });
         };
         let others = candidates.len() - 1;
-        reasons.push(format!("models pattern {:?} of {source}", pattern.to_string()));
+        reasons.push(format!(
+            "models pattern {:?} of {source}",
+            pattern.to_string()
+        ));
         reasons.push(match others {
-            0 => format!("provider {} is the only one with {:?}", found.provider.id, found.model),
+            0 => format!(
+                "provider {} is the only one with {:?}",
+                found.provider.id, found.model
+            ),
             _ => format!(
                 "provider {} (preference {}) before {others} other(s) with {:?}",
                 found.provider.id, found.provider.preference, found.model
@@ -168,16 +183,25 @@ impl RouteTable {
             .find(|provider| provider.id == found.provider.id)
             .cloned()
             .ok_or(NoRoute::Unknown)?;
-        Ok(Route { provider, model: found.model.to_owned(), reasons })
+        Ok(Route {
+            provider,
+            model: found.model.to_owned(),
+            reasons,
+        })
     }
 
     /// Enabled providers of a name, the best first: the bare name wins over
     /// `provider/model`, because a model's own name may begin with a provider's id.
     fn candidates<'a>(&'a self, name: &'a str) -> Vec<Found<'a>> {
         if let Some((model, serving)) = self.by_model.get_key_value(name) {
-            return serving.iter().map(|provider| Found { provider, model }).collect();
+            return serving
+                .iter()
+                .map(|provider| Found { provider, model })
+                .collect();
         }
-        let Some((id, model)) = name.split_once('/') else { return Vec::new() };
+        let Some((id, model)) = name.split_once('/') else {
+            return Vec::new();
+        };
         self.by_model
             .get(model)
             .into_iter()
@@ -210,7 +234,9 @@ mod tests {
                 {{"role":"user"}},{grants}]}}}}]}}"#
         );
         let file = config::parse(&text, &|_| None).unwrap().file;
-        let permit = Access::compile(&file).permit(&Caller::hypothetical("u", None)).unwrap();
+        let permit = Access::compile(&file)
+            .permit(&Caller::hypothetical("u", None))
+            .unwrap();
         RouteTable::compile(&file)
             .0
             .select(&permit, CHAT, model)
@@ -224,7 +250,10 @@ mod tests {
     #[test]
     fn preference_then_id_among_what_is_granted() {
         assert_eq!(select(r#"{"models":"**"}"#, "m"), to("best", "m"));
-        assert_eq!(select(r#"{"models":"a/*"},{"models":"b/*"}"#, "m"), to("a", "m"));
+        assert_eq!(
+            select(r#"{"models":"a/*"},{"models":"b/*"}"#, "m"),
+            to("a", "m")
+        );
         assert_eq!(select(r#"{"models":"b/*"}"#, "m"), to("b", "m"));
     }
 
@@ -243,11 +272,15 @@ mod tests {
         assert_eq!(select(r#"{"models":"**"}"#, "dark"), Err(NoRoute::Unknown));
         assert_eq!(
             select(r#"{"models":"a/*"}"#, "only-b"),
-            Err(NoRoute::NotGranted { candidates: vec!["b/only-b".to_owned()] })
+            Err(NoRoute::NotGranted {
+                candidates: vec!["b/only-b".to_owned()]
+            })
         );
         assert_eq!(
             select(r#"{"models":"**"}"#, "c"),
-            Err(NoRoute::OtherApi { through: vec!["anthropic_messages"] })
+            Err(NoRoute::OtherApi {
+                through: vec!["anthropic_messages"]
+            })
         );
     }
 }

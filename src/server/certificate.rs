@@ -22,7 +22,10 @@ struct Current(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -52,7 +55,9 @@ pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcce
         }
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
-    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(current);
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(current);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

@@ -39,7 +39,11 @@ pub(super) struct Door {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(engines: Arc<Engines>, door: Arc<Door>, accepted: Accepted) {
-    let Accepted { stream, source, destination: _ } = accepted;
+    let Accepted {
+        stream,
+        source,
+        destination: _,
+    } = accepted;
     let limit = engines.gateway.rules.borrow().file.timeouts.head;
     match stream {
         Stream::Tailnet(stream) => secured(engines, door, stream, source, limit).await,
@@ -79,7 +83,9 @@ async fn http<S>(
     let head = engines.gateway.rules.borrow().file.limits.request_head;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     let mut h1 = builder.http1();
-    h1.timer(TokioTimer::new()).half_close(false).max_buf_size(head);
+    h1.timer(TokioTimer::new())
+        .half_close(false)
+        .max_buf_size(head);
     if limit.is_zero() {
         h1.header_read_timeout(None);
     } else {
@@ -91,7 +97,10 @@ async fn http<S>(
         .max_concurrent_streams(H2_STREAMS)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30));
-    let peer = Arc::new(Peer { address: source.ip(), device: OnceLock::new() });
+    let peer = Arc::new(Peer {
+        address: source.ip(),
+        device: OnceLock::new(),
+    });
     let stop = engines.stop.clone();
     let service = service_fn(move |request| {
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
@@ -153,13 +162,22 @@ async fn admitted(
     gate.check(request, door.tls.is_some())?;
     let (true, Some(resolver)) = (door.tailnet, &engines.resolver) else {
         let caller = Arc::new(Caller::loopback());
-        return Ok(Verified { caller, resolver: None, epoch: 0, changes: None });
+        return Ok(Verified {
+            caller,
+            resolver: None,
+            epoch: 0,
+            changes: None,
+        });
     };
     // Before the question: what changes after it must be asked for again.
     let epoch = resolver.epoch();
     let caller = resolver.caller(peer.address).await.and_then(|caller| {
         let device = peer.device.get_or_init(|| caller.node_id().into());
-        if **device == *caller.node_id() { Ok(caller) } else { Err(Refused::Changed) }
+        if **device == *caller.node_id() {
+            Ok(caller)
+        } else {
+            Err(Refused::Changed)
+        }
     });
     let caller = caller.map_err(|refused| match refused {
         Refused::Unavailable(_) => Rejection::new(

@@ -36,7 +36,15 @@ pub(super) async fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<Socket
             .map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
         let address = listener.local().unwrap_or(address);
         let gate = gates(engines, address.port(), None);
-        spawn_accepting(engines, listener, Door { gate, tls: None, tailnet: false });
+        spawn_accepting(
+            engines,
+            listener,
+            Door {
+                gate,
+                tls: None,
+                tailnet: false,
+            },
+        );
         tracing::info!("serving local callers at http://{address}");
         local = Some(address);
     }
@@ -107,7 +115,15 @@ async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<T
     let gate = gates(engines, port, Some(node));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let name = node.status().dns_name.unwrap_or_default();
-    spawn_accepting(engines, listener, Door { gate, tls, tailnet: true });
+    spawn_accepting(
+        engines,
+        listener,
+        Door {
+            gate,
+            tls,
+            tailnet: true,
+        },
+    );
     tracing::info!(port, "serving the tailnet at {scheme}://{name}");
 }
 
@@ -122,7 +138,13 @@ fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<A
             None => on_loopback(names, port),
         })
     };
-    let now = current(&rules.borrow(), status.as_ref().map(|status| status.borrow().clone()).as_ref());
+    let now = current(
+        &rules.borrow(),
+        status
+            .as_ref()
+            .map(|status| status.borrow().clone())
+            .as_ref(),
+    );
     let (sender, receiver) = watch::channel(now);
     let keep = async move {
         loop {
@@ -159,14 +181,25 @@ fn on_tailnet(status: &Status, more: &[String], port: u16) -> Gate {
         names.push(name.clone());
     }
     names.extend(more.iter().cloned());
-    Gate { names, addresses: status.addresses.clone(), port }
+    Gate {
+        names,
+        addresses: status.addresses.clone(),
+        port,
+    }
 }
 
 fn on_loopback(more: &[String], port: u16) -> Gate {
     let mut names = vec!["localhost".to_owned()];
     names.extend(more.iter().cloned());
-    let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    Gate { names, addresses, port }
+    let addresses = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    Gate {
+        names,
+        addresses,
+        port,
+    }
 }
 
 fn spawn_accepting(engines: &Arc<Engines>, mut listener: Listener, door: Door) {
@@ -176,10 +209,13 @@ fn spawn_accepting(engines: &Arc<Engines>, mut listener: Listener, door: Door) {
     tokio::spawn(stop.run_until_cancelled_owned(async move {
         loop {
             // Room first: connections beyond it wait in the kernel's queue.
-            let Ok(room) = Arc::clone(&engines.room).acquire_owned().await else { return };
+            let Ok(room) = Arc::clone(&engines.room).acquire_owned().await else {
+                return;
+            };
             match listener.accept().await {
                 Ok(accepted) => {
-                    let serve = connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
+                    let serve =
+                        connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
                     engines.tracker.spawn(async move {
                         serve.await;
                         drop(room);

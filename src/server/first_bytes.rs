@@ -35,7 +35,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        let Some((seen, sleep)) = &mut self.waiting else { return read };
+        let Some((seen, sleep)) = &mut self.waiting else {
+            return read;
+        };
         if read.is_ready() {
             *seen += buf.filled().len() - before;
             if *seen >= ENOUGH {

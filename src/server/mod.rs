@@ -79,7 +79,11 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let connections = rules.file.limits.connections;
     let (sender, receiver) = watch::channel(rules);
     let engines = Arc::new(Engines {
-        gateway: Gateway { rules: receiver, upstream, ledger },
+        gateway: Gateway {
+            rules: receiver,
+            upstream,
+            ledger,
+        },
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         room: Arc::new(Semaphore::new(connections)),
@@ -114,7 +118,10 @@ impl Running {
         let patience = engines.gateway.rules.borrow().file.timeouts.shutdown;
         engines.stop.cancel();
         engines.tracker.close();
-        if tokio::time::timeout(patience, engines.tracker.wait()).await.is_err() {
+        if tokio::time::timeout(patience, engines.tracker.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
         let written = engines.gateway.ledger.close().await;
@@ -128,13 +135,18 @@ impl Running {
 }
 
 fn state_dir(dir: &Path) -> anyhow::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
     made.with_context(|| format!("the state directory {} cannot be made", dir.display()))
 }
 
 fn refused(path: &Path, findings: &[Finding]) -> anyhow::Error {
-    let lines: Vec<String> =
-        findings.iter().map(|finding| format!("{}:{finding}", path.display())).collect();
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|finding| format!("{}:{finding}", path.display()))
+        .collect();
     anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
 }
 

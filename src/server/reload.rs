@@ -75,12 +75,24 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     tell(Some(path), &rules.findings);
     let (old, new) = (&before.file, &rules.file);
     let fixed = [
-        ("tailnet", format!("{:?}", old.tailnet) == format!("{:?}", new.tailnet)),
-        ("tailnet.auth_key", old.tailnet.auth_key == new.tailnet.auth_key),
-        ("listen", (old.listen.http, old.listen.https, old.listen.loopback)
-            == (new.listen.http, new.listen.https, new.listen.loopback)),
+        (
+            "tailnet",
+            format!("{:?}", old.tailnet) == format!("{:?}", new.tailnet),
+        ),
+        (
+            "tailnet.auth_key",
+            old.tailnet.auth_key == new.tailnet.auth_key,
+        ),
+        (
+            "listen",
+            (old.listen.http, old.listen.https, old.listen.loopback)
+                == (new.listen.http, new.listen.https, new.listen.loopback),
+        ),
         ("database.url", old.database.url == new.database.url),
-        ("limits.connections", old.limits.connections == new.limits.connections),
+        (
+            "limits.connections",
+            old.limits.connections == new.limits.connections,
+        ),
         ("timeouts.head", old.timeouts.head == new.timeouts.head),
     ];
     for (what, same) in fixed {
@@ -131,7 +143,9 @@ pub(super) fn discovered(servers: &[discover::Server]) -> anyhow::Result<Loaded>
 
 /// Puts findings into the log.
 pub(super) fn tell(path: Option<&Path>, findings: &[Finding]) {
-    let path = path.map(|path| format!("{}:", path.display())).unwrap_or_default();
+    let path = path
+        .map(|path| format!("{}:", path.display()))
+        .unwrap_or_default();
     for finding in findings {
         match finding.severity {
             Severity::Error => tracing::error!("{path}{finding}"),

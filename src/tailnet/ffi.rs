@@ -76,7 +76,13 @@ fn call(what: Call, handle: i64, request: &[u8]) -> Result<(i64, Vec<u8>), Error
     // SAFETY: the request is valid for its length during the call and Go keeps
     // nothing of it; the two results are valid for writing.
     let value = unsafe {
-        function(handle, request.as_ptr(), request.len(), &raw mut reply, &raw mut reply_len)
+        function(
+            handle,
+            request.as_ptr(),
+            request.len(),
+            &raw mut reply,
+            &raw mut reply_len,
+        )
     };
     let bytes = if reply.is_null() {
         Vec::new()
@@ -101,13 +107,19 @@ pub(super) fn open(request: &[u8]) -> Result<i64, Error> {
 
 /// A call that answers with bytes.
 pub(super) fn ask(what: Call, handle: i64, request: &[u8]) -> Result<Vec<u8>, Error> {
-    debug_assert!(matches!(what, Call::WhoIs | Call::Certificate | Call::Close), "{what:?}");
+    debug_assert!(
+        matches!(what, Call::WhoIs | Call::Certificate | Call::Close),
+        "{what:?}"
+    );
     call(what, handle, request).map(|(_, reply)| reply)
 }
 
 /// A call that answers with a socket.
 pub(super) fn socket(what: Call, handle: i64, request: &[u8]) -> Result<OwnedFd, Error> {
-    assert!(matches!(what, Call::Watch | Call::Listen | Call::Dial), "{what:?} gives no socket");
+    assert!(
+        matches!(what, Call::Watch | Call::Listen | Call::Dial),
+        "{what:?} gives no socket"
+    );
     let (value, _) = call(what, handle, request)?;
     let fd = RawFd::try_from(value).map_err(|_| Error::Node(format!("{value}: no descriptor")))?;
     // SAFETY: these three calls answer with a descriptor that now belongs to
@@ -139,7 +151,10 @@ pub(super) fn receive(
     const FLAGS: libc::c_int = 0;
 
     let mut control = Control { bytes: [0; 64] };
-    let mut part = libc::iovec { iov_base: message.as_mut_ptr().cast(), iov_len: message.len() };
+    let mut part = libc::iovec {
+        iov_base: message.as_mut_ptr().cast(),
+        iov_len: message.len(),
+    };
     // SAFETY: all zeros is a valid msghdr, with everything absent.
     let mut header: libc::msghdr = unsafe { zeroed() };
     header.msg_iov = &raw mut part;
@@ -172,7 +187,9 @@ pub(super) fn receive(
     }
     if header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
         // A descriptor is cut off when this process has too many open.
-        return Err(io::Error::other("a connection was lost: out of file descriptors"));
+        return Err(io::Error::other(
+            "a connection was lost: out of file descriptors",
+        ));
     }
     Ok((count, received))
 }
@@ -180,8 +197,10 @@ pub(super) fn receive(
 #[cfg(test)]
 pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut control = [0_u64; 8];
-    let mut part =
-        libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+    let mut part = libc::iovec {
+        iov_base: message.as_ptr().cast_mut().cast(),
+        iov_len: message.len(),
+    };
     // SAFETY: as in `receive`; the control buffer is aligned and large enough
     // for one descriptor, and sendmsg only reads.
     let sent = unsafe {
@@ -194,8 +213,14 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -
         (*item).cmsg_level = libc::SOL_SOCKET;
         (*item).cmsg_type = libc::SCM_RIGHTS;
         (*item).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-        libc::CMSG_DATA(item).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
+        libc::CMSG_DATA(item)
+            .cast::<RawFd>()
+            .write_unaligned(fd.as_raw_fd());
         libc::sendmsg(socket.as_raw_fd(), &raw const header, 0)
     };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -80,7 +80,9 @@ struct Tailnet {
 
 impl Host {
     pub(super) async fn open(socket: Option<PathBuf>) -> Result<Self, Error> {
-        let api = Api { socket: socket.unwrap_or_else(|| SOCKET.into()).into() };
+        let api = Api {
+            socket: socket.unwrap_or_else(|| SOCKET.into()).into(),
+        };
         // Asked once here, so that a wrong path is told at the start.
         let first = api.status(1).await?;
         let (sender, status) = watch::channel(first);
@@ -93,7 +95,12 @@ impl Host {
                 () = stopped.cancelled() => {}
             }
         });
-        Ok(Self { api, status, _guard: stop.clone().drop_guard(), stop })
+        Ok(Self {
+            api,
+            status,
+            _guard: stop.clone().drop_guard(),
+            stop,
+        })
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Status> {
@@ -104,7 +111,9 @@ impl Host {
     pub(super) async fn listen(&self, port: u16) -> Result<Listener, Error> {
         let addresses = self.status.borrow().addresses.clone();
         if addresses.is_empty() {
-            return Err(Error::Node("tailscaled has no tailnet address yet".to_owned()));
+            return Err(Error::Node(
+                "tailscaled has no tailnet address yet".to_owned(),
+            ));
         }
         let mut listeners = Vec::new();
         for address in addresses {
@@ -136,7 +145,10 @@ impl Host {
         let at = text
             .find("-----BEGIN CERTIFICATE")
             .ok_or_else(|| Error::Node("tailscaled sent no certificate".to_owned()))?;
-        Ok(Certificate { chain: text[at..].to_owned(), key: text[..at].to_owned() })
+        Ok(Certificate {
+            chain: text[at..].to_owned(),
+            key: text[..at].to_owned(),
+        })
     }
 
     pub(super) fn close(&self) {
@@ -146,17 +158,26 @@ impl Host {
 
 impl Api {
     fn error(&self, reason: impl std::fmt::Display) -> Error {
-        Error::LocalApi { path: self.socket.display().to_string(), reason: reason.to_string() }
+        Error::LocalApi {
+            path: self.socket.display().to_string(),
+            reason: reason.to_string(),
+        }
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
-        let text: String = String::from_utf8_lossy(body).trim().chars().take(200).collect();
+        let text: String = String::from_utf8_lossy(body)
+            .trim()
+            .chars()
+            .take(200)
+            .collect();
         self.error(format!("{status}: {text}"))
     }
 
     async fn open(&self, path: &str) -> Result<http::Response<Incoming>, Error> {
         let socket = UnixStream::connect(&*self.socket).await.map_err(|error| {
-            self.error(format!("{error}; is tailscaled running, and may this user use it?"))
+            self.error(format!(
+                "{error}; is tailscaled running, and may this user use it?"
+            ))
         })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
             .await
@@ -166,14 +187,19 @@ impl Api {
             .header("host", LOCAL_API_HOST)
             .body(Empty::<Bytes>::new())
             .map_err(|error| self.error(error))?;
-        sender.send_request(request).await.map_err(|error| self.error(error))
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.error(error))
     }
 
     async fn get(&self, path: &str, within: Duration) -> Result<(StatusCode, Bytes), Error> {
         let asked = async {
             let response = self.open(path).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            let body = Limited::new(response.into_body(), MAX_ANSWER)
+                .collect()
+                .await;
             Ok((status, body.map_err(|error| self.error(error))?.to_bytes()))
         };
         tokio::time::timeout(within, asked)
@@ -188,15 +214,18 @@ impl Api {
         }
         let report: Report = serde_json::from_slice(&body)?;
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        let (dns_name, key_expiry) =
-            report.own.map_or((None, None), |own| (some(own.dns_name), own.key_expiry));
+        let (dns_name, key_expiry) = report
+            .own
+            .map_or((None, None), |own| (some(own.dns_name), own.key_expiry));
         Ok(Status {
             state: report.backend_state,
             auth_url: some(report.auth_url),
             dns_name: dns_name.map(|name| name.trim_end_matches('.').to_owned()),
             addresses: report.addresses.unwrap_or_default(),
             cert_domains: report.cert_domains.unwrap_or_default(),
-            tailnet: report.current_tailnet.and_then(|tailnet| some(tailnet.name)),
+            tailnet: report
+                .current_tailnet
+                .and_then(|tailnet| some(tailnet.name)),
             key_expiry,
             epoch,
         })
@@ -204,7 +233,10 @@ impl Api {
 
     /// A fingerprint of the packet filter; `None` where this user may not see it.
     async fn filter(&self) -> Option<u64> {
-        let (status, body) = self.get("debug-packet-filter-rules", ASK_TIMEOUT).await.ok()?;
+        let (status, body) = self
+            .get("debug-packet-filter-rules", ASK_TIMEOUT)
+            .await
+            .ok()?;
         (status == StatusCode::OK).then(|| {
             let mut hasher = DefaultHasher::new();
             body.hash(&mut hasher);
@@ -256,7 +288,9 @@ async fn follow_bus(api: &Api, changes: mpsc::Sender<()>) {
         if let Ok(mut response) = api.open(&format!("watch-ipn-bus?mask={BUS_MASK}")).await {
             let mut line = Vec::new();
             while let Some(Ok(frame)) = response.frame().await {
-                let Ok(data) = frame.into_data() else { continue };
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
                 for byte in data {
                     if byte != b'\n' {
                         line.push(byte);
@@ -309,7 +343,9 @@ fn changes_identity(line: &[u8]) -> bool {
         #[serde(default)]
         cap: i64,
     }
-    let Ok(notify) = serde_json::from_slice::<Notify<'_>>(line) else { return true };
+    let Ok(notify) = serde_json::from_slice::<Notify<'_>>(line) else {
+        return true;
+    };
     [
         notify.state,
         notify.self_change,
@@ -334,8 +370,14 @@ mod tests {
     fn peers_that_only_move_change_nothing() {
         for (line, expected) in [
             (r#"{"Version":"1"}"#, false),
-            (r#"{"PeerChangedPatch":[{"NodeID":1,"Online":true}]}"#, false),
-            (r#"{"PeerChangedPatch":[{"NodeID":1,"KeyExpiry":"2026-01-01T00:00:00Z"}]}"#, true),
+            (
+                r#"{"PeerChangedPatch":[{"NodeID":1,"Online":true}]}"#,
+                false,
+            ),
+            (
+                r#"{"PeerChangedPatch":[{"NodeID":1,"KeyExpiry":"2026-01-01T00:00:00Z"}]}"#,
+                true,
+            ),
             (r#"{"State":6}"#, true),
             (r#"{"PeersChanged":[{}]}"#, true),
             ("not JSON", true),

@@ -67,7 +67,9 @@ enum Inner {
 impl Node {
     /// Starts a node of its own; [`Node::watch`] tells when it is running.
     pub async fn embedded(options: Options) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Inner::Embedded(node::Embedded::open(options).await?))))
+        Ok(Self(Arc::new(Inner::Embedded(
+            node::Embedded::open(options).await?,
+        ))))
     }
 
     /// Uses this machine's `tailscaled`, over its LocalAPI socket.
@@ -122,7 +124,10 @@ impl Node {
     /// no valid one yet, which takes up to two minutes.
     pub async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
         // It becomes a part of a path.
-        if !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
+        if !domain
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        {
             return Err(Error::Node(format!("{domain:?} is not a domain name")));
         }
         match &*self.0 {
@@ -185,7 +190,9 @@ pub struct Certificate {
 
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Certificate").field("chain", &self.chain).finish_non_exhaustive()
+        f.debug_struct("Certificate")
+            .field("chain", &self.chain)
+            .finish_non_exhaustive()
     }
 }
 

@@ -67,7 +67,10 @@ impl Embedded {
     pub(super) async fn open(options: Options) -> Result<Self, Error> {
         let state_dir = std::path::absolute(&options.state_dir)?;
         let state_dir = state_dir.to_str().ok_or_else(|| {
-            Error::Node(format!("the state directory {} is not UTF-8", state_dir.display()))
+            Error::Node(format!(
+                "the state directory {} is not UTF-8",
+                state_dir.display()
+            ))
         })?;
         let request = serde_json::to_vec(&OpenRequest {
             hostname: &options.hostname,
@@ -82,7 +85,10 @@ impl Embedded {
             verbose: tracing::enabled!(target: "iris::tailnet", tracing::Level::TRACE),
         })?;
         let number = blocking(move || ffi::open(&request)).await?;
-        let handle = Arc::new(Handle { number, closed: AtomicBool::new(false) });
+        let handle = Arc::new(Handle {
+            number,
+            closed: AtomicBool::new(false),
+        });
         let lines = unix_stream(handle.socket(Call::Watch, &()).await?)?;
         let (sender, status) = watch::channel(Status::default());
         tokio::spawn(follow(lines, sender));
@@ -94,22 +100,38 @@ impl Embedded {
     }
 
     pub(super) async fn listen(&self, port: u16) -> Result<Listener, Error> {
-        let socket = self.handle.socket(Call::Listen, &ListenRequest { port }).await?;
+        let socket = self
+            .handle
+            .socket(Call::Listen, &ListenRequest { port })
+            .await?;
         Ok(Listener::announced(socket)?)
     }
 
     pub(super) async fn dial(&self, host: &str, port: u16) -> Result<Stream, Error> {
-        let socket = self.handle.socket(Call::Dial, &DialRequest { host, port }).await?;
+        let socket = self
+            .handle
+            .socket(Call::Dial, &DialRequest { host, port })
+            .await?;
         Ok(unix_stream(socket)?.into())
     }
 
     pub(super) async fn whois(&self, source: IpAddr) -> Result<Option<WhoIs>, Error> {
-        let reply = self.handle.ask(Call::WhoIs, &WhoIsRequest { ip: source }).await?;
-        if reply.is_empty() { Ok(None) } else { WhoIs::parse(&reply).map(Some) }
+        let reply = self
+            .handle
+            .ask(Call::WhoIs, &WhoIsRequest { ip: source })
+            .await?;
+        if reply.is_empty() {
+            Ok(None)
+        } else {
+            WhoIs::parse(&reply).map(Some)
+        }
     }
 
     pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
-        let reply = self.handle.ask(Call::Certificate, &CertificateRequest { domain }).await?;
+        let reply = self
+            .handle
+            .ask(Call::Certificate, &CertificateRequest { domain })
+            .await?;
         let CertificateReply { chain, key } = serde_json::from_slice(&reply)?;
         Ok(Certificate { chain, key })
     }

@@ -109,7 +109,10 @@ pub struct Listener(Source);
 #[derive(Debug)]
 enum Source {
     Announced(AsyncFd<OwnedFd>),
-    Bound { listeners: Vec<TcpListener>, first: usize },
+    Bound {
+        listeners: Vec<TcpListener>,
+        first: usize,
+    },
 }
 
 impl Listener {
@@ -119,7 +122,10 @@ impl Listener {
     }
 
     pub(super) fn bound(listeners: Vec<TcpListener>) -> Self {
-        Self(Source::Bound { listeners, first: 0 })
+        Self(Source::Bound {
+            listeners,
+            first: 0,
+        })
     }
 
     /// The next connection. This may be cancelled without losing one. After
@@ -177,14 +183,21 @@ fn announced(message: &[u8], socket: Option<OwnedFd>) -> io::Result<Accepted> {
     let socket = socket.ok_or_else(|| io::Error::other("an announcement with no connection"))?;
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;
-    Ok(Accepted { stream: UnixStream::from_std(stream)?.into(), source, destination })
+    Ok(Accepted {
+        stream: UnixStream::from_std(stream)?.into(),
+        source,
+        destination,
+    })
 }
 
 fn address(bytes: &[u8]) -> Option<SocketAddr> {
     let bytes: &[u8; ANNOUNCEMENT / 2] = bytes.try_into().ok()?;
     let (ip, port) = bytes.split_first_chunk::<16>()?;
     let port = u16::from_be_bytes(port.try_into().ok()?);
-    Some(canonical(SocketAddr::new(IpAddr::V6(Ipv6Addr::from(*ip)), port)))
+    Some(canonical(SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::from(*ip)),
+        port,
+    )))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -223,14 +236,26 @@ mod tests {
         for port in 1..=20_u16 {
             let (ours, theirs) = StdStream::pair().unwrap();
             let source = SocketAddr::new([100, 64, 0, 7].into(), port);
-            ffi::send(go.as_fd(), &announcement(source, destination), theirs.as_fd()).unwrap();
+            ffi::send(
+                go.as_fd(),
+                &announcement(source, destination),
+                theirs.as_fd(),
+            )
+            .unwrap();
             ours.set_nonblocking(true).unwrap();
             peers.push((source, UnixStream::from_std(ours).unwrap()));
         }
         for (source, mut peer) in peers {
             let mut accepted = listener.accept().await.unwrap();
-            assert_eq!((accepted.source, accepted.destination), (source, destination));
-            accepted.stream.write_all(&source.port().to_be_bytes()).await.unwrap();
+            assert_eq!(
+                (accepted.source, accepted.destination),
+                (source, destination)
+            );
+            accepted
+                .stream
+                .write_all(&source.port().to_be_bytes())
+                .await
+                .unwrap();
             accepted.stream.shutdown().await.unwrap();
             let mut text = Vec::new();
             peer.read_to_end(&mut text).await.unwrap();
@@ -247,6 +272,9 @@ mod tests {
         rust.set_nonblocking(true).unwrap();
         let mut listener = Listener::announced(rust.into()).unwrap();
         std::io::Write::write_all(&mut &go, &[1; ANNOUNCEMENT]).unwrap();
-        assert_eq!(listener.accept().await.unwrap_err().kind(), io::ErrorKind::Other);
+        assert_eq!(
+            listener.accept().await.unwrap_err().kind(),
+            io::ErrorKind::Other
+        );
     }
 }

@@ -10,7 +10,10 @@ use super::Error;
 
 /// The node behind an address, and whose it is.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent flags of the node")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags of the node"
+)]
 pub struct WhoIs {
     /// The node's id, which no other node ever gets.
     pub stable_id: String,
@@ -137,12 +140,21 @@ impl WhoIs {
     /// Reads the LocalAPI's JSON.
     pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
         let reply: Reply = serde_json::from_slice(json)?;
-        let node = reply.node.ok_or_else(|| Error::Node("whois named no node".to_owned()))?;
+        let node = reply
+            .node
+            .ok_or_else(|| Error::Node("whois named no node".to_owned()))?;
         let fqdn = node.name.trim_end_matches('.').to_owned();
         let first = fqdn.split('.').next().unwrap_or_default();
-        let node_name = if first.is_empty() { node.computed_name } else { first.to_owned() };
+        let node_name = if first.is_empty() {
+            node.computed_name
+        } else {
+            first.to_owned()
+        };
         let tags = node.tags.unwrap_or_default();
-        let groups = reply.user_profile.as_ref().and_then(|profile| profile.groups.clone());
+        let groups = reply
+            .user_profile
+            .as_ref()
+            .and_then(|profile| profile.groups.clone());
         // A tagged node still comes with a profile, whose login means nobody.
         let user = reply
             .user_profile
@@ -193,10 +205,21 @@ mod tests {
 
     #[test]
     fn only_the_tailnets_ranges_are_asked_about() {
-        for inside in ["100.64.0.1", "100.127.255.255", "fd7a:115c:a1e0::1", "::ffff:100.64.0.1"] {
+        for inside in [
+            "100.64.0.1",
+            "100.127.255.255",
+            "fd7a:115c:a1e0::1",
+            "::ffff:100.64.0.1",
+        ] {
             assert!(is_tailnet(inside.parse().unwrap()), "{inside}");
         }
-        for outside in ["100.63.0.1", "100.128.0.1", "127.0.0.1", "100.115.92.5", "fd7b::1"] {
+        for outside in [
+            "100.63.0.1",
+            "100.128.0.1",
+            "127.0.0.1",
+            "100.115.92.5",
+            "fd7b::1",
+        ] {
             assert!(!is_tailnet(outside.parse().unwrap()), "{outside}");
         }
     }
@@ -210,8 +233,14 @@ mod tests {
         let who = WhoIs::parse(json).unwrap();
         assert_eq!((who.node_name.as_str(), who.addresses.len()), ("laptop", 2));
         assert_eq!(who.user.unwrap().login, "alice@example.com");
-        assert_eq!(who.capabilities["x.org/cap/ai"][0].get(), r#"{"role":"user"}"#);
-        assert_eq!((who.groups, who.key_expiry), (vec!["group:eng".to_owned()], None));
+        assert_eq!(
+            who.capabilities["x.org/cap/ai"][0].get(),
+            r#"{"role":"user"}"#
+        );
+        assert_eq!(
+            (who.groups, who.key_expiry),
+            (vec!["group:eng".to_owned()], None)
+        );
         let tagged = br#"{"Node":{"StableID":"n2","Name":"ci.","Tags":["tag:ci"]},
             "UserProfile":{"LoginName":"tagged-devices"}}"#;
         let who = WhoIs::parse(tagged).unwrap();

@@ -27,9 +27,10 @@ pub fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), Inv
         Authorization::XApiKey => (HeaderName::from_static("x-api-key"), key.to_owned()),
         Authorization::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
         Authorization::Hec => (header::AUTHORIZATION, format!("Splunk {key}")),
-        Authorization::CfAigAuthorization => {
-            (HeaderName::from_static("cf-aig-authorization"), format!("Bearer {key}"))
-        }
+        Authorization::CfAigAuthorization => (
+            HeaderName::from_static("cf-aig-authorization"),
+            format!("Bearer {key}"),
+        ),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| InvalidKey)?;
     value.set_sensitive(true);
@@ -74,7 +75,11 @@ mod tests {
             ("cf-aig-authorization", "cf-aig-authorization", "Bearer k"),
         ] {
             let config = format!(r#""apikey":"k","authorization":"{kind}""#);
-            assert_eq!(sent(&config, &[]), [(name.to_owned(), value.to_owned())], "{kind}");
+            assert_eq!(
+                sent(&config, &[]),
+                [(name.to_owned(), value.to_owned())],
+                "{kind}"
+            );
         }
         assert!(sent(r#""authorization":"bearer""#, &[]).is_empty());
     }

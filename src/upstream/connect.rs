@@ -72,9 +72,12 @@ pub struct Connector {
 /// TLS towards servers that the public authorities vouch for, h2 preferred.
 #[must_use]
 pub fn tls() -> rustls::ClientConfig {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let mut tls =
-        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let mut tls = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     tls
 }
@@ -88,11 +91,18 @@ impl Connector {
         tls: Arc<rustls::ClientConfig>,
         timeouts: Arc<RwLock<Timeouts>>,
     ) -> Self {
-        Self { node, network, tls: tls.into(), timeouts }
+        Self {
+            node,
+            network,
+            tls: tls.into(),
+            timeouts,
+        }
     }
 
     async fn open(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
-        let host = uri.host().ok_or(ConnectError::Impossible("the URL has no host"))?;
+        let host = uri
+            .host()
+            .ok_or(ConnectError::Impossible("the URL has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -105,13 +115,19 @@ impl Connector {
             }
         };
         if !secure {
-            return Ok(Upstreamed { io: TokioIo::new(io), http2: false });
+            return Ok(Upstreamed {
+                io: TokioIo::new(io),
+                http2: false,
+            });
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
         let tls = self.tls.connect(name, io).await?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Upstreamed { io: TokioIo::new(Box::new(tls)), http2 })
+        Ok(Upstreamed {
+            io: TokioIo::new(Box::new(tls)),
+            http2,
+        })
     }
 
     /// The node, if `host` is to be reached over the tailnet: its addresses, its MagicDNS
@@ -119,9 +135,9 @@ impl Connector {
     fn over_tailnet(&self, host: &str) -> Result<Option<&Node>, ConnectError> {
         let Some(node) = &self.node else {
             return match self.network {
-                Network::Tailnet => {
-                    Err(ConnectError::Impossible("this gateway has joined no tailnet"))
-                }
+                Network::Tailnet => Err(ConnectError::Impossible(
+                    "this gateway has joined no tailnet",
+                )),
                 _ => Ok(None),
             };
         };
@@ -156,8 +172,11 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.clone();
         Box::pin(async move {
-            let limit =
-                connector.timeouts.read().unwrap_or_else(PoisonError::into_inner).connect;
+            let limit = connector
+                .timeouts
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .connect;
             if limit.is_zero() {
                 return connector.open(uri).await;
             }
@@ -171,7 +190,11 @@ impl tower_service::Service<Uri> for Connector {
 impl Connection for Upstreamed {
     fn connected(&self) -> Connected {
         let connected = Connected::new();
-        if self.http2 { connected.negotiated_h2() } else { connected }
+        if self.http2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
     }
 }
 

@@ -83,8 +83,12 @@ impl Upstream {
         let tls = Arc::new(super::connect::tls());
         let timeouts = Arc::new(RwLock::new(timeouts));
         let pool = |network| {
-            let connector =
-                Connector::new(node.cloned(), network, Arc::clone(&tls), Arc::clone(&timeouts));
+            let connector = Connector::new(
+                node.cloned(),
+                network,
+                Arc::clone(&tls),
+                Arc::clone(&timeouts),
+            );
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
@@ -108,7 +112,10 @@ impl Upstream {
 
     /// Puts other bounds in force, for what begins from now on.
     pub fn set_timeouts(&self, timeouts: Timeouts) {
-        *self.timeouts.write().unwrap_or_else(PoisonError::into_inner) = timeouts;
+        *self
+            .timeouts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = timeouts;
     }
 
     /// Sends a request and waits for the head of the response. Dropping the future, or the
@@ -135,18 +142,21 @@ impl Upstream {
         let mut request = Request::new(Full::new(outbound.body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
-        let mut out =
-            headers::forwarded(from, provider.auth_mode == AuthMode::Passthrough);
+        let mut out = headers::forwarded(from, provider.auth_mode == AuthMode::Passthrough);
         // Iris meters what passes: it asks for plain bytes.
-        out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        out.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
         auth::authorize(&mut out, provider).map_err(|error| misconfigured(error.to_string()))?;
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());
         }
         for (name, value) in permit.headers(&provider.id, &route.model) {
-            if let (Ok(name), Ok(value)) =
-                (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
-            {
+            if let (Ok(name), Ok(value)) = (
+                header::HeaderName::from_bytes(name.as_bytes()),
+                HeaderValue::from_str(value),
+            ) {
                 out.insert(name, value);
             }
         }
@@ -163,7 +173,10 @@ impl Upstream {
         } else {
             tokio::time::timeout(within, response)
                 .await
-                .map_err(|_| Failure::TimedOut { provider: provider.id.clone(), within })?
+                .map_err(|_| Failure::TimedOut {
+                    provider: provider.id.clone(),
+                    within,
+                })?
         };
         response.map_err(|error| failure(&provider.id, &error))
     }
@@ -175,8 +188,14 @@ fn failure(provider: &str, error: &hyper_util::client::legacy::Error) -> Failure
     while let Some(inner) = cause.source() {
         cause = inner;
         if let Some(ConnectError::TimedOut(within)) = cause.downcast_ref() {
-            return Failure::TimedOut { provider: provider.to_owned(), within: *within };
+            return Failure::TimedOut {
+                provider: provider.to_owned(),
+                within: *within,
+            };
         }
     }
-    Failure::Unreachable { provider: provider.to_owned(), why: cause.to_string() }
+    Failure::Unreachable {
+        provider: provider.to_owned(),
+        why: cause.to_string(),
+    }
 }

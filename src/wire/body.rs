@@ -64,11 +64,15 @@ where
         let frame = if idle.is_zero() {
             next.await
         } else {
-            tokio::time::timeout(idle, next).await.map_err(|_| ReadError::Stalled)?
+            tokio::time::timeout(idle, next)
+                .await
+                .map_err(|_| ReadError::Stalled)?
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if held + data.len() > limit {
             return Err(ReadError::TooLarge { limit });

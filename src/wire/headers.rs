@@ -18,8 +18,13 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Request headers in which clients carry a credential. They are meant for the gateway,
 /// which needs none, so they never travel on unless a provider is set to pass them through.
-pub const CREDENTIALS: [&str; 5] =
-    ["authorization", "x-api-key", "x-goog-api-key", "api-key", "cf-aig-authorization"];
+pub const CREDENTIALS: [&str; 5] = [
+    "authorization",
+    "x-api-key",
+    "x-goog-api-key",
+    "api-key",
+    "cf-aig-authorization",
+];
 
 /// Request headers that the gateway answers for itself, or that name an identity that
 /// only the tailnet may name.
@@ -38,8 +43,14 @@ const NOT_FORWARDED: [&str; 10] = [
 
 /// Prefixes of headers that claim an identity or a path: dropped whole. The names are
 /// compared with `_` read as `-`, because some servers do the same.
-const CLAIMED_PREFIXES: [&str; 6] =
-    ["tailscale-", "x-tailscale-", "x-forwarded-", "x-webauth-", "proxy-", "sec-"];
+const CLAIMED_PREFIXES: [&str; 6] = [
+    "tailscale-",
+    "x-tailscale-",
+    "x-forwarded-",
+    "x-webauth-",
+    "proxy-",
+    "sec-",
+];
 
 /// Removes what belongs to the connection that the message came over, including the
 /// headers that its `Connection` header names.
@@ -69,7 +80,9 @@ pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
         .filter(|name| {
             let folded = name.as_str().replace('_', "-");
             NOT_FORWARDED.contains(&folded.as_str())
-                || CLAIMED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+                || CLAIMED_PREFIXES
+                    .iter()
+                    .any(|prefix| folded.starts_with(prefix))
                 || (!passthrough && CREDENTIALS.contains(&folded.as_str()))
         })
         .cloned()

@@ -59,7 +59,10 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
     let fields = scanner.inspected_object(keys)?;
     scanner.space();
     if scanner.at != bytes.len() {
-        return Err(fail(scanner.at, "there is more after the end of the JSON object"));
+        return Err(fail(
+            scanner.at,
+            "there is more after the end of the JSON object",
+        ));
     }
     Ok(fields)
 }
@@ -69,14 +72,19 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
 pub fn string(literal: &[u8]) -> Option<Cow<'_, str>> {
     let inner = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if inner.contains(&b'\\') {
-        serde_json::from_slice::<String>(literal).ok().map(Cow::Owned)
+        serde_json::from_slice::<String>(literal)
+            .ok()
+            .map(Cow::Owned)
     } else {
         std::str::from_utf8(inner).ok().map(Cow::Borrowed)
     }
 }
 
 fn fail(at: usize, what: impl Into<Cow<'static, str>>) -> ScanError {
-    ScanError { at, what: what.into() }
+    ScanError {
+        at,
+        what: what.into(),
+    }
 }
 
 /// Folds as the most lenient decoder does: ASCII case, `ſ` as `s`, the Kelvin sign as `k`.
@@ -124,8 +132,11 @@ impl Scanner<'_> {
     /// An object whose keys are looked at: none may be given twice or be a variant of `keys`.
     fn inspected_object(&mut self, keys: &[&str]) -> Result<Fields, ScanError> {
         self.take(b'{', "`{`")?;
-        let mut fields =
-            Fields { found: vec![None; keys.len()], open: self.at, is_empty: false };
+        let mut fields = Fields {
+            found: vec![None; keys.len()],
+            open: self.at,
+            is_empty: false,
+        };
         let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
         self.space();
         if self.peek() == Some(b'}') {
@@ -156,7 +167,10 @@ impl Scanner<'_> {
                 ));
             }
             if seen.len() == MAX_KEYS {
-                return Err(fail(key_at, format!("an object has more than {MAX_KEYS} keys")));
+                return Err(fail(
+                    key_at,
+                    format!("an object has more than {MAX_KEYS} keys"),
+                ));
             }
             if let Some(key) = seen.replace(key) {
                 return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
@@ -176,7 +190,10 @@ impl Scanner<'_> {
     /// Any value; iterative in nothing but its bounded depth.
     fn value(&mut self, depth: usize) -> Result<(), ScanError> {
         if depth > MAX_DEPTH {
-            return Err(fail(self.at, format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(fail(
+                self.at,
+                format!("nested deeper than {MAX_DEPTH} levels"),
+            ));
         }
         match self.peek() {
             Some(b'"') => self.string(),
@@ -254,7 +271,11 @@ impl Scanner<'_> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == from { Err(self.expected("a digit")) } else { Ok(()) }
+        if self.at == from {
+            Err(self.expected("a digit"))
+        } else {
+            Ok(())
+        }
     }
 
     fn string(&mut self) -> Result<(), ScanError> {
@@ -368,10 +389,13 @@ mod tests {
                 if let Ok(fields) = scan(&changed, &["model"]) {
                     let tree: serde_json::Value = serde_json::from_slice(&changed)
                         .unwrap_or_else(|e| panic!("serde refuses {changed:?}: {e}"));
-                    let ours = fields.get(0).and_then(|r| {
-                        string(&changed[r]).map(Cow::into_owned)
-                    });
-                    let theirs = tree.get("model").and_then(|m| m.as_str()).map(str::to_owned);
+                    let ours = fields
+                        .get(0)
+                        .and_then(|r| string(&changed[r]).map(Cow::into_owned));
+                    let theirs = tree
+                        .get("model")
+                        .and_then(|m| m.as_str())
+                        .map(str::to_owned);
                     assert_eq!(ours, theirs);
                 }
             }

@@ -29,7 +29,12 @@ impl Rejection {
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code: Code(code), message: message.into(), retry_after: None }
+        Self {
+            status,
+            code: Code(code),
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// The same refusal, with a `Retry-After`.

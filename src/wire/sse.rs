@@ -102,7 +102,10 @@ impl Decoder {
         if std::mem::take(&mut self.skipping) {
             self.skipped += 1;
         } else if self.has_data {
-            each(Event { name: &self.name, data: &self.data });
+            each(Event {
+                name: &self.name,
+                data: &self.data,
+            });
         }
         self.has_data = false;
         self.data.clear();

@@ -50,11 +50,17 @@ impl Connection {
     {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, host: host.to_owned() })
+        Ok(Self {
+            sender,
+            host: host.to_owned(),
+        })
     }
 
     /// Sends a request and returns its answer as it begins.
-    pub async fn open(&mut self, mut request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {
+    pub async fn open(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<Response<Incoming>> {
         if !request.headers().contains_key("host") {
             request.headers_mut().insert("host", self.host.parse()?);
         }
@@ -65,7 +71,10 @@ impl Connection {
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Reply> {
         let response = self.open(request).await?;
         let status = response.status();
-        Ok(Reply { status, body: response.into_body().collect().await?.to_bytes() })
+        Ok(Reply {
+            status,
+            body: response.into_body().collect().await?.to_bytes(),
+        })
     }
 
     pub async fn get(&mut self, path: &str) -> anyhow::Result<Reply> {
@@ -86,6 +95,10 @@ pub fn post(path: &str, body: impl Into<Bytes>) -> anyhow::Result<Request<Full<B
 
 /// The JSON of each event of a stream but the last, `[DONE]`.
 pub fn events(stream: &str) -> anyhow::Result<Vec<Value>> {
-    let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
-    data.filter(|data| *data != "[DONE]").map(|data| Ok(serde_json::from_str(data)?)).collect()
+    let data = stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "));
+    data.filter(|data| *data != "[DONE]")
+        .map(|data| Ok(serde_json::from_str(data)?))
+        .collect()
 }

@@ -19,7 +19,7 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("the tailnet could not be set up: {error:?}");
+            eprintln!("the tailnet could not be set up: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
@@ -33,11 +33,16 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
         .with_writer(std::io::stderr)
         .init();
-    let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let only = std::env::args()
+        .nth(1)
+        .filter(|word| !word.starts_with('-'));
     let parts = Parts::prepare()?;
     let started = Instant::now();
     let world = World::start(&parts).await?;
-    eprintln!("a tailnet of six nodes stands after {:.1?}", started.elapsed());
+    eprintln!(
+        "a tailnet of six nodes stands after {:.1?}",
+        started.elapsed()
+    );
     let (mut passed, mut failed) = (0, Vec::new());
     macro_rules! scenarios {
         ($($name:ident)*) => {$(
@@ -50,7 +55,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
                     }
                     Err(error) => {
                         failed.push(stringify!($name));
-                        println!("test {} ... FAILED\n{error:?}", stringify!($name));
+                        println!("test {} ... FAILED\n{error:#}", stringify!($name));
                         println!("the gateway's log:\n{}", world.gateway.process.log());
                     }
                 }
@@ -64,6 +69,10 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         headers_sent_by_hand_change_nothing
         requests_that_can_be_read_in_two_ways_are_refused
         a_caller_who_leaves_stops_the_generation
+        a_withdrawn_grant_takes_effect_within_a_second
+        a_new_configuration_takes_effect_under_load
+        the_openai_sdk_works_through_tailscaled
+        the_gateway_stops_and_comes_back_as_the_same_node
     }
     println!("{passed} passed, {} failed", failed.len());
     Ok(failed)

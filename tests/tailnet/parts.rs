@@ -20,12 +20,20 @@ impl Parts {
     pub fn prepare() -> anyhow::Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/prepare.sh");
         let output = Command::new(script).stderr(Stdio::inherit()).output()?;
-        ensure!(output.status.success(), "tests/servers/prepare.sh failed; its message is above");
+        ensure!(
+            output.status.success(),
+            "tests/servers/prepare.sh failed; its message is above"
+        );
         let text = String::from_utf8(output.stdout)?;
-        let found: HashMap<&str, &str> =
-            text.lines().filter_map(|line| line.split_once('=')).collect();
+        let found: HashMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
         let part = |name: &str| {
-            found.get(name).map(PathBuf::from).with_context(|| format!("{name} was not prepared"))
+            found
+                .get(name)
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} was not prepared"))
         };
         Ok(Self {
             servers: part("servers")?,
@@ -52,7 +60,10 @@ impl Process {
             .stderr(file)
             .spawn()
             .with_context(|| format!("{:?} does not start", command.get_program()))?;
-        Ok(Self { child, log: log.to_owned() })
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
     }
 
     pub fn id(&self) -> u32 {
@@ -99,7 +110,9 @@ impl Drop for Process {
 
 /// A loopback port that is free at the moment.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
 }
 
 /// Asks again and again until there is an answer; errors are shown once the time is over.

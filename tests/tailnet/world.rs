@@ -76,10 +76,18 @@ impl Headscale {
             Command::new(&program).arg("-c").arg(&config).arg("serve"),
             &dir.join("log"),
         )?;
-        let headscale =
-            Self { program, config, policy, process, url: format!("http://127.0.0.1:{http}") };
+        let headscale = Self {
+            program,
+            config,
+            policy,
+            process,
+            url: format!("http://127.0.0.1:{http}"),
+        };
         for user in ["alice", "bob"] {
-            until("headscale", 60, || async { headscale.ask(&["users", "create", user]) }).await?;
+            until("headscale", 60, || async {
+                headscale.ask(&["users", "create", user])
+            })
+            .await?;
         }
         Ok(headscale)
     }
@@ -112,7 +120,10 @@ impl Headscale {
 
     fn key(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let answer: serde_json::Value = serde_json::from_str(&self.ask(arguments)?)?;
-        Ok(answer["key"].as_str().with_context(|| format!("no key in {answer}"))?.to_owned())
+        Ok(answer["key"]
+            .as_str()
+            .with_context(|| format!("no key in {answer}"))?
+            .to_owned())
     }
 
     /// Puts a policy in force in which alice's group may use the gateway, or may not.
@@ -126,7 +137,9 @@ fn policy_text(granted: bool) -> String {
     let mut grants = vec![json!({ "src": ["*"], "dst": ["*"], "ip": ["*"] })];
     if granted {
         let objects = json!([{ "role": "user" }, { "models": "private/**" }]);
-        grants.push(json!({ "src": ["group:eng"], "dst": ["tag:ai"], "app": { CAPABILITY: objects } }));
+        grants.push(
+            json!({ "src": ["group:eng"], "dst": ["tag:ai"], "app": { CAPABILITY: objects } }),
+        );
     }
     json!({
         "groups": { "group:eng": ["alice@"] },
@@ -170,7 +183,14 @@ impl Llama {
             Command::new(&parts.llama_server)
                 .arg("-m")
                 .arg(&parts.model)
-                .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--alias", "tiny"])
+                .args([
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    &port.to_string(),
+                    "--alias",
+                    "tiny",
+                ])
                 .args(["-c", "16384", "-np", "2", "-t", "1", "--jinja", "--slots"]),
             &dir.join("llama.log"),
         )?;
@@ -200,8 +220,16 @@ pub async fn offer(node: &Node, port: u16) -> anyhow::Result<String> {
             });
         }
     });
-    let address = node.status().addresses.iter().find(|address| address.is_ipv4()).copied();
-    Ok(format!("http://{}:8080/v1", address.context("the node has no IPv4 address")?))
+    let address = node
+        .status()
+        .addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .copied();
+    Ok(format!(
+        "http://{}:8080/v1",
+        address.context("the node has no IPv4 address")?
+    ))
 }
 
 /// The gateway under test: the program, as its users start it.
@@ -225,13 +253,24 @@ impl Gateway {
                 .env("IRIS_LOG", "info"),
             &dir.join("iris.log"),
         )?;
-        let mut gateway = Self { process, config: path, local };
+        let mut gateway = Self {
+            process,
+            config: path,
+            local,
+        };
         until("the gateway", 60, || {
             let ended = gateway.process.ended();
             let local = gateway.local.clone();
             async move {
                 ensure!(!ended, "it has ended");
-                ensure!(Connection::local(&local).await?.get("/readyz").await?.status == 200);
+                ensure!(
+                    Connection::local(&local)
+                        .await?
+                        .get("/readyz")
+                        .await?
+                        .status
+                        == 200
+                );
                 Ok(())
             }
         })
@@ -243,7 +282,11 @@ impl Gateway {
     /// The newest records, as the admin on this machine sees them.
     pub async fn records(&self, query: &str) -> anyhow::Result<Vec<serde_json::Value>> {
         let path = format!("/api/requests?{query}");
-        let mut answer = Connection::local(&self.local).await?.get(&path).await?.json()?;
+        let mut answer = Connection::local(&self.local)
+            .await?
+            .get(&path)
+            .await?
+            .json()?;
         match answer["requests"].take() {
             serde_json::Value::Array(rows) => Ok(rows),
             other => anyhow::bail!("{other} is no list"),
@@ -285,16 +328,25 @@ impl World {
         let config = config(&headscale.url, &provider, &local, false);
         let key = headscale.tag_key("tag:ai")?;
         let gateway = Gateway::start(dir.path(), &config, local, &key).await?;
-        let world =
-            Self { headscale, llama, gateway, alice, bob, ci, provider, _gpu: gpu, dir };
+        let world = Self {
+            headscale,
+            llama,
+            gateway,
+            alice,
+            bob,
+            ci,
+            provider,
+            _gpu: gpu,
+            dir,
+        };
         // The first contact of two fresh nodes takes a while.
-        for node in [&world.alice, &world.bob, &world.ci] {
-            until("http://ai", 60, || async {
+        let meet = |node| {
+            until("http://ai", 60, move || async move {
                 Ok(Connection::from(node, "ai").await?.get("/healthz").await?)
             })
-            .await
+        };
+        tokio::try_join!(meet(&world.alice), meet(&world.bob), meet(&world.ci))
             .with_context(|| world.gateway.process.log())?;
-        }
         Ok(world)
     }
 

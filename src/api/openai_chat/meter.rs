@@ -116,7 +116,9 @@ impl ChatMeter {
         if choice.finish_reason.is_some() {
             self.finish_reason = choice.finish_reason;
         }
-        let Some(message) = choice.delta.or(choice.message) else { return false };
+        let Some(message) = choice.delta.or(choice.message) else {
+            return false;
+        };
         let mut says = message.content || message.reasoning_content || message.refusal;
         if let Some(calls) = message.tool_calls {
             says |= !calls.is_empty();
@@ -136,10 +138,11 @@ impl Meter for ChatMeter {
             self.done = true;
             return Pass::Through;
         }
-        let Ok(chunk) = serde_json::from_slice::<Chunk>(event.data) else { return Pass::Through };
+        let Ok(chunk) = serde_json::from_slice::<Chunk>(event.data) else {
+            return Pass::Through;
+        };
         let mut says = false;
-        let only_usage =
-            chunk.usage.is_some() && chunk.choices.as_ref().is_none_or(Vec::is_empty);
+        let only_usage = chunk.usage.is_some() && chunk.choices.as_ref().is_none_or(Vec::is_empty);
         for choice in chunk.choices.into_iter().flatten() {
             says |= self.choice(choice);
         }
@@ -147,11 +150,17 @@ impl Meter for ChatMeter {
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
         }
-        if only_usage && self.hide_usage { Pass::Hidden } else { Pass::Through }
+        if only_usage && self.hide_usage {
+            Pass::Hidden
+        } else {
+            Pass::Through
+        }
     }
 
     fn body(&mut self, body: &[u8]) {
-        let Ok(whole) = serde_json::from_slice::<Chunk>(body) else { return };
+        let Ok(whole) = serde_json::from_slice::<Chunk>(body) else {
+            return;
+        };
         for choice in whole.choices.into_iter().flatten() {
             let says = self.choice(choice);
             self.output_chunks += u64::from(says);
@@ -175,7 +184,9 @@ impl Meter for ChatMeter {
                 output: usage.completion_tokens,
                 cache_read: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
                 cache_write: None,
-                reasoning: usage.completion_tokens_details.and_then(|d| d.reasoning_tokens),
+                reasoning: usage
+                    .completion_tokens_details
+                    .and_then(|d| d.reasoning_tokens),
                 estimated: false,
             },
             None if self.output_chunks > 0 => Tokens {
@@ -202,7 +213,12 @@ mod tests {
         let mut meter = ChatMeter::new(hide, 400);
         let passed = events
             .iter()
-            .map(|data| meter.event(&sse::Event { name: b"", data: data.as_bytes() }))
+            .map(|data| {
+                meter.event(&sse::Event {
+                    name: b"",
+                    data: data.as_bytes(),
+                })
+            })
             .collect();
         (passed, meter.finish())
     }
@@ -218,9 +234,15 @@ mod tests {
             "[DONE]",
         ];
         let (passed, reading) = run(true, &events);
-        assert_eq!(passed.iter().filter(|pass| **pass == Pass::Hidden).count(), 1);
+        assert_eq!(
+            passed.iter().filter(|pass| **pass == Pass::Hidden).count(),
+            1
+        );
         assert_eq!(passed[3], Pass::Hidden);
-        assert_eq!((reading.tokens.input, reading.tokens.output), (Some(7), Some(3)));
+        assert_eq!(
+            (reading.tokens.input, reading.tokens.output),
+            (Some(7), Some(3))
+        );
         assert_eq!(reading.tokens.cache_read, Some(2));
         assert!(!reading.tokens.estimated);
         assert_eq!(reading.finish_reason.as_deref(), Some("stop"));
@@ -237,7 +259,10 @@ mod tests {
                 r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"name":"f"}}]}}]}"#,
             ],
         );
-        assert_eq!((reading.tokens.input, reading.tokens.output), (Some(100), Some(2)));
+        assert_eq!(
+            (reading.tokens.input, reading.tokens.output),
+            (Some(100), Some(2))
+        );
         assert!(reading.tokens.estimated);
         assert_eq!(reading.tool_calls, 2);
     }
@@ -247,7 +272,10 @@ mod tests {
         let mut meter = ChatMeter::new(false, 400);
         meter.body(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
         assert_eq!(meter.finish().tokens.output, Some(0));
-        for junk in [r#"{"usage":{"prompt_tokens":-1}}"#, r#"{"usage":{"prompt_tokens":1e99}}"#] {
+        for junk in [
+            r#"{"usage":{"prompt_tokens":-1}}"#,
+            r#"{"usage":{"prompt_tokens":1e99}}"#,
+        ] {
             let mut meter = ChatMeter::new(false, 400);
             meter.body(junk.as_bytes());
             assert_eq!(meter.finish().tokens, Tokens::default());

@@ -50,26 +50,46 @@ impl Api for OpenAiChat {
             Some(b"true") => true,
             Some(_) => return Err(bad_request("`stream` must be true or false")),
         };
-        let mut splice = Splice { model: model_at, ..Splice::default() };
+        let mut splice = Splice {
+            model: model_at,
+            ..Splice::default()
+        };
         if stream {
             ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
         }
-        Ok(Call { kind: KIND, model, stream, session: None, body, splice })
+        Ok(Call {
+            kind: KIND,
+            model,
+            stream,
+            session: None,
+            body,
+            splice,
+        })
     }
 
     fn prepare(&self, call: &Call, model: &str) -> Outbound {
-        let mut edits: Vec<(Range<usize>, String)> =
-            call.splice.edits.iter().map(|(at, text)| (at.clone(), (*text).to_owned())).collect();
+        let mut edits: Vec<(Range<usize>, String)> = call
+            .splice
+            .edits
+            .iter()
+            .map(|(at, text)| (at.clone(), (*text).to_owned()))
+            .collect();
         if call.model != model {
             let name = serde_json::Value::from(model).to_string();
             edits.push((call.splice.model.clone(), name));
         }
         edits.sort_by_key(|(at, _)| at.start);
-        Outbound { path: ENDPOINT, body: spliced(&call.body, &edits) }
+        Outbound {
+            path: ENDPOINT,
+            body: spliced(&call.body, &edits),
+        }
     }
 
     fn meter(&self, call: &Call) -> Box<dyn Meter> {
-        Box::new(meter::ChatMeter::new(call.splice.hide_usage, call.body.len()))
+        Box::new(meter::ChatMeter::new(
+            call.splice.hide_usage,
+            call.body.len(),
+        ))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {
@@ -90,7 +110,9 @@ fn ask_for_usage(
     splice: &mut Splice,
 ) -> Result<(), Rejection> {
     let Some(options) = options else {
-        splice.edits.push((open..open, "\"stream_options\":{\"include_usage\":true},"));
+        splice
+            .edits
+            .push((open..open, "\"stream_options\":{\"include_usage\":true},"));
         splice.hide_usage = true;
         return Ok(());
     };
@@ -101,15 +123,21 @@ fn ask_for_usage(
     }
     let inner = json::scan(&body[options.clone()], &["include_usage"])
         .map_err(|error| bad_request(format!("`stream_options` is not acceptable: {error}")))?;
-    match inner.get(0).map(|range| range.start + options.start..range.end + options.start) {
+    match inner
+        .get(0)
+        .map(|range| range.start + options.start..range.end + options.start)
+    {
         Some(value) if &body[value.clone()] == b"true" => {}
         Some(value) => {
             splice.edits.push((value, "true"));
             splice.hide_usage = true;
         }
         None => {
-            let text =
-                if inner.is_empty { "\"include_usage\":true" } else { "\"include_usage\":true," };
+            let text = if inner.is_empty {
+                "\"include_usage\":true"
+            } else {
+                "\"include_usage\":true,"
+            };
             let at = options.start + inner.open;
             splice.edits.push((at..at, text));
             splice.hide_usage = true;
@@ -185,7 +213,10 @@ mod tests {
     #[test]
     fn only_the_models_name_changes() {
         let body = r#"{"x": 1.50, "model" : "p/m\u002f1","n":null}"#;
-        assert_eq!(outbound(body, "m/1"), r#"{"x": 1.50, "model" : "m/1","n":null}"#);
+        assert_eq!(
+            outbound(body, "m/1"),
+            r#"{"x": 1.50, "model" : "m/1","n":null}"#
+        );
     }
 
     #[test]
@@ -207,7 +238,10 @@ mod tests {
             assert_eq!(sent["stream_options"]["include_usage"], true, "{body}");
             assert_eq!(sent["model"], "other/model");
         }
-        let kept = outbound(r#"{"model":"m","stream_options":{"x":[1]},"stream":true}"#, "m");
+        let kept = outbound(
+            r#"{"model":"m","stream_options":{"x":[1]},"stream":true}"#,
+            "m",
+        );
         assert!(kept.contains(r#""x":[1]"#), "{kept}");
     }
 
