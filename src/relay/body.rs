@@ -239,7 +239,10 @@ impl Body for RelayBody {
         if this.ended {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(rejection) = this.revoked.as_mut().poll(cx) {
+        // An answer that is no stream was made whole while the grant still held.
+        if this.is_stream()
+            && let Poll::Ready(rejection) = this.revoked.as_mut().poll(cx)
+        {
             return this.fail(Outcome::Refused, &rejection);
         }
         loop {
