@@ -112,6 +112,7 @@ fn check_version() {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "cargo shows it to whoever builds")]
 fn fail(reason: &str) -> ! {
     eprintln!("error: {reason}");
     eprintln!("help: install Go (https://go.dev/dl) and a C compiler, or build without the");

@@ -170,7 +170,7 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         return streamed(
             &head,
             &text,
-            chat.stream_options.include_usage.then_some(usage),
+            chat.stream_options.include_usage.then_some(&usage),
         );
     }
     let mut whole = head;
@@ -202,7 +202,7 @@ fn count(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-fn streamed(head: &Value, text: &str, usage: Option<Value>) -> Response<Body> {
+fn streamed(head: &Value, text: &str, usage: Option<&Value>) -> Response<Body> {
     let event = |choices: Value, usage: Option<&Value>| {
         let mut chunk = head.clone();
         chunk["object"] = "chat.completion.chunk".into();
@@ -221,7 +221,7 @@ fn streamed(head: &Value, text: &str, usage: Option<Value>) -> Response<Body> {
         events.push(event(delta(json!({ "content": word }), None), None));
     }
     events.push(event(delta(json!({}), Some("stop")), None));
-    if let Some(usage) = &usage {
+    if let Some(usage) = usage {
         events.push(event(json!([]), Some(usage)));
     }
     events.push(Bytes::from_static(b"data: [DONE]\n\n"));

@@ -84,7 +84,7 @@ impl Gateway {
             require_json(&head.headers)?;
             let bytes = body::read(incoming, rules.request_body, rules.body_idle)
                 .await
-                .map_err(unreadable)?;
+                .map_err(|error| unreadable(&error))?;
             let call = api.read(bytes)?;
             recording.note(|entry| describe(entry, &call));
             let route = rules
@@ -366,7 +366,7 @@ fn require_json(headers: &http::HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn unreadable(error: body::ReadError) -> Rejection {
+fn unreadable(error: &body::ReadError) -> Rejection {
     let (status, code) = match error {
         body::ReadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         body::ReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "body_stalled"),

@@ -9,7 +9,7 @@ use crate::route::Provider;
 use crate::rules::Rules;
 
 /// `GET /v1/models`: one row for each provider of a model.
-pub fn models(rules: &Rules, permit: &Permit) -> Value {
+pub(super) fn models(rules: &Rules, permit: &Permit) -> Value {
     let rows: Vec<Value> = rules
         .routes
         .models(permit)
@@ -35,7 +35,7 @@ pub fn models(rules: &Rules, permit: &Permit) -> Value {
 
 /// `GET /api/providers`: those with a model that the caller may use, the disabled ones
 /// included.
-pub fn providers(rules: &Rules, permit: &Permit) -> Value {
+pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {
     let rows: Vec<Value> = rules
         .routes
         .providers()

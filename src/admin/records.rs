@@ -13,7 +13,7 @@ use crate::wire::{Body, Rejection};
 const DEFAULT_LIMIT: usize = 100;
 
 /// `GET /api/sessions`.
-pub async fn sessions(
+pub(super) async fn sessions(
     view: &View<'_>,
     caller: &Caller,
     permit: &Permit,
@@ -23,12 +23,12 @@ pub async fn sessions(
         .ledger
         .sessions(scoped(caller, permit, query)?)
         .await
-        .map_err(unavailable)?;
+        .map_err(|error| unavailable(&error))?;
     Ok(super::json(&json!({ "sessions": rows })))
 }
 
 /// `GET /api/requests`.
-pub async fn requests(
+pub(super) async fn requests(
     view: &View<'_>,
     caller: &Caller,
     permit: &Permit,
@@ -38,7 +38,7 @@ pub async fn requests(
         .ledger
         .requests(scoped(caller, permit, query)?)
         .await
-        .map_err(unavailable)?;
+        .map_err(|error| unavailable(&error))?;
     Ok(super::json(&json!({ "requests": rows })))
 }
 
@@ -105,7 +105,7 @@ fn bad(why: &'static str) -> Rejection {
     Rejection::new(StatusCode::BAD_REQUEST, "bad_query", why)
 }
 
-fn unavailable(error: crate::ledger::Error) -> Rejection {
+fn unavailable(error: &crate::ledger::Error) -> Rejection {
     tracing::error!(%error, "the ledger cannot be read");
     Rejection::new(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -24,7 +24,7 @@ const MAX_ANSWER: usize = 64 << 20;
 /// A running gateway.
 #[derive(Args)]
 struct Gateway {
-    /// Its URL, such as http://ai [default: http://127.0.0.1:8088].
+    /// Its URL, such as <http://ai> [default: <http://127.0.0.1:8088>].
     #[arg(long, value_name = "URL", env = "IRIS_URL")]
     url: Option<String>,
     /// Print JSON.
@@ -192,9 +192,9 @@ fn text(value: &Value, key: &str) -> String {
 impl Gateway {
     fn show(&self, value: &Value, human: impl FnOnce() -> String) {
         if self.json {
-            print(&format!("{value:#}\n"))
+            print(&format!("{value:#}\n"));
         } else {
-            print(&human())
+            print(&human());
         }
     }
 

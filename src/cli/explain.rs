@@ -67,7 +67,9 @@ impl Explain {
         } else {
             let mut out = format!("{}\n", verdict.answer);
             for reason in &verdict.reasons {
-                out.push_str(&format!("  - {reason}\n"));
+                out.push_str("  - ");
+                out.push_str(reason);
+                out.push('\n');
             }
             print(&out);
         }

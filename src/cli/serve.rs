@@ -32,11 +32,12 @@ impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         log::start();
         let config = self.places.config();
-        match &config {
-            Some(path) => tracing::info!("configuration: {}", path.display()),
-            None => tracing::info!(
+        if let Some(path) = &config {
+            tracing::info!("configuration: {}", path.display());
+        } else {
+            tracing::info!(
                 "no configuration: serving local callers only, with the model servers found on this machine"
-            ),
+            );
         }
         let options = Options {
             config,

@@ -20,16 +20,18 @@ fn walk(
     match &mut node.value {
         Value::String(text) if text.contains("${") => {
             *text = replace(text, lookup, |name| {
-                unresolved.push((node.at, name.to_owned()))
+                unresolved.push((node.at, name.to_owned()));
             });
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| walk(item, lookup, unresolved)),
+        Value::Array(items) => {
+            for item in items {
+                walk(item, lookup, unresolved);
+            }
+        }
         Value::Object(members) => {
-            members
-                .iter_mut()
-                .for_each(|member| walk(&mut member.node, lookup, unresolved));
+            for member in members {
+                walk(&mut member.node, lookup, unresolved);
+            }
         }
         _ => {}
     }
@@ -74,7 +76,7 @@ mod tests {
         let lookup = |name: &str| (name == "A").then(|| "${B}".to_owned());
         let mut missing = Vec::new();
         let out = replace("x${A}y$${A}${C}${D", &lookup, |name| {
-            missing.push(name.to_owned())
+            missing.push(name.to_owned());
         });
         assert_eq!(out, "x${B}y${A}");
         assert_eq!(missing, ["C", "D"]);

@@ -207,11 +207,11 @@ impl Default for Timeouts {
         Self {
             // The first contact of two tailnet nodes can take ten seconds.
             connect: Duration::from_secs(20),
-            head: Duration::from_secs(60),
+            head: Duration::from_mins(1),
             body: Duration::from_secs(30),
-            first_byte: Duration::from_secs(600),
-            idle: Duration::from_secs(300),
-            total: Duration::from_secs(3_600),
+            first_byte: Duration::from_mins(10),
+            idle: Duration::from_mins(5),
+            total: Duration::from_hours(1),
             shutdown: Duration::from_secs(30),
         }
     }

@@ -148,8 +148,8 @@ impl Parser<'_> {
                 self.skip(blank);
             } else if rest.starts_with("//") {
                 self.skip(rest.find('\n').unwrap_or(rest.len()));
-            } else if rest.starts_with("/*") {
-                let Some(end) = rest[2..].find("*/") else {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                let Some(end) = comment.find("*/") else {
                     return self.fail("this comment is never closed");
                 };
                 self.skip(end + 4);

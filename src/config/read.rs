@@ -93,7 +93,7 @@ fn whole(table: &Table<'_>, file: &File) {
             "providers are configured but no grants or temp_grants defined; all access will be denied",
         );
     }
-    let is_admin = |raw: &Box<serde_json::value::RawValue>| {
+    let is_admin = |raw: &serde_json::value::RawValue| {
         serde_json::from_str::<serde_json::Value>(raw.get())
             .is_ok_and(|object| object["role"] == "admin")
     };
@@ -102,7 +102,8 @@ fn whole(table: &Table<'_>, file: &File) {
             .app
             .iter()
             .filter(|(name, _)| file.tailnet.capabilities.contains(name));
-        ours.flat_map(|(_, objects)| objects).any(is_admin)
+        ours.flat_map(|(_, objects)| objects)
+            .any(|raw| is_admin(raw))
     });
     if !some_admin && !by_policy {
         warn(

@@ -10,7 +10,7 @@ use super::resolve::Refused;
 use crate::tailnet::WhoIs;
 
 /// Capability objects by name, kept as the control server sent them.
-pub type Capabilities = BTreeMap<String, Vec<Box<RawValue>>>;
+pub(super) type Capabilities = BTreeMap<String, Vec<Box<RawValue>>>;
 
 /// What kind of somebody the caller is. A tag can never be taken for a login: they are
 /// different variants, not two spellings of a string.
@@ -48,13 +48,13 @@ pub struct Caller {
 }
 
 /// How the loopback caller is written in grants, as Aperture does.
-pub const LOOPBACK: &str = "(loopback)";
+pub(super) const LOOPBACK: &str = "(loopback)";
 
 impl Caller {
     /// The caller behind an answer of the tailnet.
     ///
     /// # Errors
-    /// [`Refused`] for nodes that may not act: WhoIs answers for expired, unapproved and
+    /// [`Refused`] for nodes that may not act: `WhoIs` answers for expired, unapproved and
     /// unsigned nodes too, with their capabilities, so it is checked here.
     pub fn from_whois(whois: WhoIs) -> Result<Self, Refused> {
         let unusable = [

@@ -39,7 +39,7 @@ impl EntryId {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes[6..]).expect("the operating system gave no random bytes");
-        let time = (unix_ms.max(0) as u64).min((1 << 48) - 1);
+        let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
         bytes[..6].copy_from_slice(&time.to_be_bytes()[2..]);
         let bits = u128::from_be_bytes(bytes);
         let mut id = String::with_capacity(30);

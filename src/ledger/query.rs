@@ -73,7 +73,7 @@ struct Pool {
 }
 
 impl Readers {
-    pub fn new(store: Store) -> Readers {
+    pub(super) fn new(store: Store) -> Readers {
         let pool = Arc::new(Pool {
             store,
             idle: Mutex::new(Vec::new()),
@@ -84,14 +84,14 @@ impl Readers {
         }
     }
 
-    pub async fn requests(&self, query: Query) -> Result<Vec<Entry>, Error> {
+    pub(super) async fn requests(&self, query: Query) -> Result<Vec<Entry>, Error> {
         let (filter, mut values) = filter(&query, query.before.as_deref());
         values.push(limit(&query));
         let sql = format!("SELECT * FROM entries {filter} ORDER BY id DESC LIMIT ?");
         self.read(sql, values, row::read).await
     }
 
-    pub async fn sessions(&self, query: Query) -> Result<Vec<Session>, Error> {
+    pub(super) async fn sessions(&self, query: Query) -> Result<Vec<Session>, Error> {
         let (filter, mut values) = filter(&query, None);
         let having = match &query.before {
             Some(before) => {
@@ -191,7 +191,7 @@ fn filter(query: &Query, before: Option<&str>) -> (String, Vec<Value>) {
 }
 
 fn limit(query: &Query) -> Value {
-    Value::Integer(query.limit.min(LIMIT) as i64)
+    Value::Integer(i64::try_from(query.limit.min(LIMIT)).unwrap_or(i64::MAX))
 }
 
 fn read_session(session: &Row<'_>) -> rusqlite::Result<Session> {

@@ -61,13 +61,13 @@ fn json(list: &[String]) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// SQLite's integers are signed. A provider may claim any count; one beyond them must not stop
+/// `SQLite`'s integers are signed. A provider may claim any count; one beyond them must not stop
 /// the queue behind it.
 fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// SQLite stores NaN as NULL, which a NOT NULL column would refuse for ever.
+/// `SQLite` stores NaN as NULL, which a NOT NULL column would refuse for ever.
 fn finite(value: Option<f64>) -> Option<f64> {
     value.filter(|value| value.is_finite())
 }
@@ -115,7 +115,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
 pub(super) fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<u64>> {
     Ok(row
         .get::<_, Option<i64>>(column)?
-        .map(|count| count.max(0) as u64))
+        .map(|count| count.max(0).cast_unsigned()))
 }
 
 fn list(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<String>> {
@@ -138,7 +138,7 @@ fn outcome(row: &Row<'_>) -> rusqlite::Result<Outcome> {
 pub(super) mod tests {
     use super::*;
 
-    pub fn entry(started_at: i64, login: &str, session: &str) -> Entry {
+    pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         Entry {
             id: EntryId::new(started_at),
             session: session.into(),

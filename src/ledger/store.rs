@@ -12,8 +12,11 @@ use super::Error;
 
 /// The scripts that bring a database from version N to N + 1. Only ever appended to.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// The version that these lead to.
+const VERSION: i64 = 1;
+const _: () = assert!(MIGRATIONS.len() == 1, "VERSION counts the migrations");
 
-/// The first SQLite without the race that can corrupt a database when one connection resets the
+/// The first `SQLite` without the race that can corrupt a database when one connection resets the
 /// write-ahead log while another checkpoints.
 const SQLITE_MINIMUM: i32 = 3_051_003;
 
@@ -31,7 +34,7 @@ pub(super) enum Store {
 }
 
 impl Store {
-    pub fn parse(url: &str, dir: &Path) -> Result<Store, Error> {
+    pub(super) fn parse(url: &str, dir: &Path) -> Result<Store, Error> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             return Err(Error::Postgres);
         }
@@ -52,7 +55,7 @@ impl Store {
     }
 
     /// The file, or the name that stands for it in messages.
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         match self {
             Store::File(path) => path.clone(),
             Store::Memory(_) => PathBuf::from(":memory:"),
@@ -60,7 +63,7 @@ impl Store {
     }
 
     /// The one connection that writes, with the schema brought up to date.
-    pub fn open_writer(&self) -> Result<Connection, Error> {
+    pub(super) fn open_writer(&self) -> Result<Connection, Error> {
         if rusqlite::version_number() < SQLITE_MINIMUM {
             return Err(Error::SqliteVersion(rusqlite::version()));
         }
@@ -99,7 +102,7 @@ impl Store {
     }
 
     /// A connection that cannot write.
-    pub fn open_reader(&self) -> Result<Connection, Error> {
+    pub(super) fn open_reader(&self) -> Result<Connection, Error> {
         let connection = match self {
             Store::File(_) => self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
             Store::Memory(_) => self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?,
@@ -110,7 +113,7 @@ impl Store {
         Ok(connection)
     }
 
-    pub fn error(&self, action: &'static str, source: rusqlite::Error) -> Error {
+    pub(super) fn error(&self, action: &'static str, source: rusqlite::Error) -> Error {
         Error::Sqlite {
             action,
             path: self.path(),
@@ -144,7 +147,7 @@ impl Store {
             _ => Err(Error::Newer {
                 path: self.path(),
                 found,
-                known: MIGRATIONS.len() as i64,
+                known: VERSION,
             }),
         }
     }
@@ -160,13 +163,13 @@ impl Store {
             transaction.execute_batch(script).map_err(sqlite)?;
         }
         transaction
-            .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+            .pragma_update(None, "user_version", VERSION)
             .map_err(sqlite)?;
         transaction.commit().map_err(sqlite)
     }
 }
 
-/// Creates the file readable by its owner alone; SQLite gives its -wal and -shm the same mode.
+/// Creates the file readable by its owner alone; `SQLite` gives its -wal and -shm the same mode.
 fn create(path: &Path) -> Result<(), Error> {
     let error = |action| {
         move |source| Error::File {

@@ -51,7 +51,7 @@ pub(super) fn spawn(
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| writer.run())) {
                 let what = panic
                     .downcast_ref::<&str>()
-                    .map(|text| text.to_string())
+                    .map(ToString::to_string)
                     .or_else(|| panic.downcast_ref::<String>().cloned())
                     .unwrap_or_default();
                 writer.failed(&format!("the writer panicked: {what}"));
@@ -140,7 +140,7 @@ impl Writer {
             "ledger: write failed; the records are kept and retried; check the disk's space and \
              who else holds the file"
         );
-        std::thread::sleep(wait);
+        std::thread::park_timeout(wait);
     }
 
     fn succeeded(&mut self) {

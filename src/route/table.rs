@@ -243,6 +243,10 @@ mod tests {
             .map(|route| (route.provider.id.clone(), route.model))
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it stands beside what `select` gives"
+    )]
     fn to(provider: &str, model: &str) -> Result<(String, String), NoRoute> {
         Ok((provider.to_owned(), model.to_owned()))
     }

@@ -14,8 +14,8 @@ use super::Engines;
 use crate::tailnet::{Certificate, Node};
 
 /// The node renews by itself and gives what it has; asking costs nothing.
-const REFRESH: Duration = Duration::from_secs(12 * 60 * 60);
-const RETRY: Duration = Duration::from_secs(60);
+const REFRESH: Duration = Duration::from_hours(12);
+const RETRY: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Current(RwLock<Option<Arc<CertifiedKey>>>);

@@ -134,6 +134,9 @@ pub(super) fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 
+/// The size of a descriptor, as the C macros want it.
+const DESCRIPTOR: u32 = 4;
+
 /// Receives one message and the descriptor it carries. Zero bytes are the end.
 pub(super) fn receive(
     socket: BorrowedFd<'_>,
@@ -161,7 +164,7 @@ pub(super) fn receive(
     header.msg_iovlen = 1;
     header.msg_control = (&raw mut control).cast();
     // SAFETY: CMSG_SPACE only computes.
-    header.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
+    header.msg_controllen = unsafe { libc::CMSG_SPACE(DESCRIPTOR) } as _;
     // SAFETY: the header points at live buffers of the lengths it names.
     let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, FLAGS) };
     let Ok(count) = usize::try_from(count) else {
@@ -172,10 +175,15 @@ pub(super) fn receive(
     // SAFETY: the header was filled by recvmsg, so the control messages that
     // these macros walk over lie in the buffer; the payload of SCM_RIGHTS is
     // descriptors that now belong to this process, each wrapped once.
+    #[expect(clippy::cast_ptr_alignment, reason = "read_unaligned does not need it")]
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(&raw const header);
         while let Some(item) = next.as_ref() {
             if item.cmsg_level == libc::SOL_SOCKET && item.cmsg_type == libc::SCM_RIGHTS {
+                #[cfg_attr(
+                    target_os = "linux",
+                    expect(clippy::unnecessary_cast, reason = "macOS has a shorter type here")
+                )]
                 let payload = item.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
                 for index in 0..payload / size_of::<RawFd>() {
                     let data = libc::CMSG_DATA(next).cast::<RawFd>().add(index);
@@ -208,11 +216,11 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -
         header.msg_iov = &raw mut part;
         header.msg_iovlen = 1;
         header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+        header.msg_controllen = libc::CMSG_SPACE(DESCRIPTOR) as _;
         let item = libc::CMSG_FIRSTHDR(&raw const header);
         (*item).cmsg_level = libc::SOL_SOCKET;
         (*item).cmsg_type = libc::SCM_RIGHTS;
-        (*item).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        (*item).cmsg_len = libc::CMSG_LEN(DESCRIPTOR) as _;
         libc::CMSG_DATA(item)
             .cast::<RawFd>()
             .write_unaligned(fd.as_raw_fd());

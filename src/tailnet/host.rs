@@ -29,7 +29,7 @@ const LOCAL_API_HOST: &str = "local-tailscaled.sock";
 const MAX_ANSWER: usize = 32 << 20;
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A certificate may have to be ordered first.
-const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(120);
+const CERTIFICATE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Grants live in the packet filter, and the bus says nothing when only that changes.
 const FILTER_INTERVAL: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_millis(500);
@@ -247,8 +247,8 @@ impl Api {
 
 /// Reports each change until it is dropped.
 async fn follow(api: Api, sender: watch::Sender<Status>) {
-    let (changes, mut changed) = mpsc::channel(64);
-    let bus = follow_bus(&api, changes);
+    let (sends, mut news) = mpsc::channel(64);
+    let bus = follow_bus(&api, sends);
     let report = async {
         let mut epoch = 1;
         let mut filter = api.filter().await;
@@ -264,7 +264,7 @@ async fn follow(api: Api, sender: watch::Sender<Status>) {
                     }
                     filter = now;
                 }
-                _ = changed.recv() => while changed.try_recv().is_ok() {},
+                _ = news.recv() => while news.try_recv().is_ok() {},
             }
             epoch += 1;
             match api.status(epoch).await {

@@ -271,7 +271,7 @@ mod tests {
         let (go, rust) = StdStream::pair().unwrap();
         rust.set_nonblocking(true).unwrap();
         let mut listener = Listener::announced(rust.into()).unwrap();
-        std::io::Write::write_all(&mut &go, &[1; ANNOUNCEMENT]).unwrap();
+        io::Write::write_all(&mut &go, &[1; ANNOUNCEMENT]).unwrap();
         assert_eq!(
             listener.accept().await.unwrap_err().kind(),
             io::ErrorKind::Other

@@ -60,7 +60,7 @@ pub struct User {
     pub picture: Option<String>,
 }
 
-/// Whether an address can be a node's: 100.64.0.0/10, without the part for ChromeOS's
+/// Whether an address can be a node's: 100.64.0.0/10, without the part for `ChromeOS`'s
 /// containers, or `fd7a:115c:a1e0::/48`.
 #[must_use]
 pub fn is_tailnet(address: IpAddr) -> bool {

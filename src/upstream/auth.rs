@@ -10,7 +10,7 @@ use crate::route::Provider;
 ///
 /// # Errors
 /// When the configured key cannot be a header's value.
-pub fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
+pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
     let callers_own =
         headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
     let configured = match provider.auth_mode {
@@ -41,7 +41,7 @@ pub fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), Inv
 /// The key has characters that no header can carry.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("its apikey has characters that a header can't carry")]
-pub struct InvalidKey;
+pub(super) struct InvalidKey;
 
 #[cfg(test)]
 mod tests {

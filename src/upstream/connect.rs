@@ -106,13 +106,12 @@ impl Connector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let io: Box<dyn Io> = match self.over_tailnet(host)? {
-            Some(node) => Box::new(node.dial(host, port).await?),
-            None => {
-                let stream = TcpStream::connect((host, port)).await?;
-                stream.set_nodelay(true)?;
-                Box::new(stream)
-            }
+        let io: Box<dyn Io> = if let Some(node) = self.over_tailnet(host)? {
+            Box::new(node.dial(host, port).await?)
+        } else {
+            let stream = TcpStream::connect((host, port)).await?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
         };
         if !secure {
             return Ok(Upstreamed {

@@ -358,7 +358,7 @@ mod tests {
             r#"{"model":NaN}"#,
             r#"{"model":01}"#,
             r#"{"model":+1}"#,
-            r#"{'model':'a'}"#,
+            r"{'model':'a'}",
             "{\"model\":\"a\nb\"}",
             r#"["model"]"#,
             "",

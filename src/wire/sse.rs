@@ -14,6 +14,10 @@ pub struct Event<'a> {
 
 /// Splits a byte stream into events, whatever the pieces it arrives in.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a line parser must remember"
+)]
 pub struct Decoder {
     line: Vec<u8>,
     name: Vec<u8>,

@@ -1,0 +1,34 @@
+# What one does often. `just` alone lists it.
+
+[private]
+default:
+    @just --list
+
+# Everything that a change must pass.
+ci:
+    .ci/run
+
+# Format both languages.
+fmt:
+    cargo fmt
+    gofmt -w src/tailnet/go
+
+# Lints without Go: seconds instead of minutes.
+lint:
+    cargo clippy --all-targets --no-default-features -- -D warnings
+
+# Tests that need neither Go nor a network.
+quick:
+    cargo test --no-default-features
+
+# The scenarios on a real tailnet, or those whose name has a word in it.
+tailnet word="":
+    cargo test --test tailnet -- {{ word }}
+
+# Latency, throughput and memory over a real tailnet.
+bench:
+    cargo bench --bench tailnet
+
+# Try it on this machine.
+demo:
+    cargo run --release -- demo
