@@ -1,5 +1,6 @@
 //! Holds the code to `docs/ARCHITECTURE.md`: which way modules import, where unsafe code may
 //! stand, and how long a file may be. And each file in `config/` must load.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

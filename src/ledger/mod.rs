@@ -1,8 +1,8 @@
 //! The ledger: one record for every request, as it ended.
 //!
 //! A request takes a [`Slot`] before it is accepted and spends it on its record, so an accepted
-//! request always has room in the queue. One thread writes, in groups ([`writer`]); queries read
-//! through their own read-only connections ([`query`]) and see a record once it is durable.
+//! request always has room in the queue. One thread writes, in groups (`writer`); queries read
+//! through their own read-only connections (`query`) and see a record once it is durable.
 
 mod query;
 mod row;

@@ -13,7 +13,7 @@ use super::Error;
 #[cfg(feature = "tailnet")]
 mod go {
     /// The signature of every export but `iris_free`; see `go/abi.go`.
-    pub type Function = unsafe extern "C" fn(
+    pub(super) type Function = unsafe extern "C" fn(
         handle: i64,
         request: *const u8,
         request_len: usize,
@@ -24,14 +24,14 @@ mod go {
     macro_rules! exports {
         ($($name:ident)*) => {
             unsafe extern "C" {
-                $(pub fn $name(
+                $(pub(super) fn $name(
                     handle: i64,
                     request: *const u8,
                     request_len: usize,
                     reply: *mut *mut u8,
                     reply_len: *mut usize,
                 ) -> i64;)*
-                pub fn iris_free(buffer: *mut u8);
+                pub(super) fn iris_free(buffer: *mut u8);
             }
         };
     }

@@ -1,4 +1,10 @@
 //! The gateway on a real tailnet, against real inference.
+#![expect(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own that reports to whoever runs it"
+)]
 
 mod http;
 mod parts;

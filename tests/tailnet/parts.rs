@@ -59,7 +59,7 @@ impl Process {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .with_context(|| format!("{:?} does not start", command.get_program()))?;
+            .with_context(|| format!("{} does not start", command.get_program().display()))?;
         Ok(Self {
             child,
             log: log.to_owned(),
@@ -83,7 +83,7 @@ impl Process {
     }
 
     /// Asks the process to end and waits until it has.
-    pub fn stop(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+    pub async fn stop(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         self.signal("TERM")?;
         let until = Instant::now() + Duration::from_secs(20);
         loop {
@@ -91,7 +91,7 @@ impl Process {
                 return Ok(status);
             }
             ensure!(Instant::now() < until, "it does not stop: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -223,7 +223,7 @@ pub async fn headers_sent_by_hand_change_nothing(_: &Parts, world: &World) -> an
         for value in ["alice", alice.as_str(), "127.0.0.1"] {
             let request = http::Request::get("/api/whoami")
                 .header(name, value)
-                .body(Default::default())?;
+                .body(http_body_util::Full::default())?;
             ensure!(bob.send(request).await?.text() == plain, "{name}: {value}");
             let mut request = post(CHAT, chat(json!({})))?;
             request.headers_mut().insert(
@@ -562,7 +562,7 @@ pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
             mode & 0o777 == 0o700,
             "the state directory has mode {mode:o}"
         );
-        let status = gateway.process.stop()?;
+        let status = gateway.process.stop().await?;
         ensure!(status.success(), "{status}: {}", gateway.process.log());
     }
     ensure!(addresses[0] == addresses[1], "{addresses:?}");

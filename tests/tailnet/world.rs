@@ -162,7 +162,7 @@ pub async fn node(url: &str, dir: &Path, name: &str, key: String) -> anyhow::Res
     .await?;
     let mut status = node.watch();
     tokio::time::timeout(
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         status.wait_for(|status| status.state == State::Running && !status.addresses.is_empty()),
     )
     .await
@@ -342,7 +342,7 @@ impl World {
         // The first contact of two fresh nodes takes a while.
         let meet = |node| {
             until("http://ai", 60, move || async move {
-                Ok(Connection::from(node, "ai").await?.get("/healthz").await?)
+                Connection::from(node, "ai").await?.get("/healthz").await
             })
         };
         tokio::try_join!(meet(&world.alice), meet(&world.bob), meet(&world.ci))
