@@ -6,6 +6,7 @@
     reason = "a program of its own that reports to whoever runs it"
 )]
 
+mod host;
 mod http;
 mod parts;
 mod scenarios;
@@ -39,6 +40,10 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
         .with_writer(std::io::stderr)
         .init();
+    if std::env::args().any(|argument| argument == host::INSIDE) {
+        host::inside(&Parts::prepare()?).await?;
+        return Ok(Vec::new());
+    }
     let only = std::env::args()
         .nth(1)
         .filter(|word| !word.starts_with('-'));
@@ -79,6 +84,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         a_new_configuration_takes_effect_under_load
         the_openai_sdk_works_through_tailscaled
         the_gateway_stops_and_comes_back_as_the_same_node
+        host_mode_uses_the_machines_own_tailscaled
     }
     println!("{passed} passed, {} failed", failed.len());
     Ok(failed)

@@ -12,9 +12,9 @@ use crate::http::{Connection, events, post};
 use crate::parts::{Parts, Process, free_port, until};
 use crate::world::{Gateway, World};
 
-const CHAT: &str = "/v1/chat/completions";
+pub const CHAT: &str = "/v1/chat/completions";
 
-fn chat(more: Value) -> String {
+pub fn chat(more: Value) -> String {
     let mut body = json!({
         "model": "tiny",
         "messages": [{ "role": "user", "content": "hello" }],
@@ -336,7 +336,7 @@ pub async fn a_caller_who_leaves_stops_the_generation(
 }
 
 /// How soon a change must be felt.
-const SOON: Duration = Duration::from_secs(1);
+pub const SOON: Duration = Duration::from_secs(1);
 
 pub async fn a_withdrawn_grant_takes_effect_within_a_second(
     _: &Parts,
@@ -567,4 +567,11 @@ pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
     }
     ensure!(addresses[0] == addresses[1], "{addresses:?}");
     Ok(())
+}
+
+pub async fn host_mode_uses_the_machines_own_tailscaled(
+    _: &Parts,
+    _: &World,
+) -> anyhow::Result<()> {
+    crate::host::outside().await
 }

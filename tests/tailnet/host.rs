@@ -1,0 +1,160 @@
+//! Host mode: the gateway on a machine that is itself on the tailnet, by a real `tailscaled`
+//! with a real tunnel interface. The whole tailnet stands in a network namespace of its own, so
+//! that nothing of it touches the machine.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use serde_json::json;
+
+use crate::http::Connection;
+use crate::parts::{Parts, Process, free_port, until};
+use crate::scenarios::{CHAT, SOON, chat};
+use crate::world::{CAPABILITY, Gateway, Headscale, Llama, node};
+
+/// The argument with which the test starts itself inside the namespace.
+pub const INSIDE: &str = "--inside-namespace";
+
+/// Starts this program once more, in a namespace.
+pub async fn outside() -> anyhow::Result<()> {
+    let mut unshare = tokio::task::spawn_blocking(|| {
+        let user = Command::new("id").arg("-u").output()?;
+        let mut command = Command::new("unshare");
+        if user.stdout.trim_ascii() != b"0" {
+            command.arg("--map-root-user");
+        }
+        command
+            .arg("--net")
+            .arg(std::env::current_exe()?)
+            .arg(INSIDE)
+            .output()
+    });
+    let output = (&mut unshare).await?.context("unshare does not start")?;
+    ensure!(
+        output.status.success(),
+        "in the namespace (making one needs root, or user namespaces): {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// What happens inside.
+pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
+    // Without a default route tailscaled takes the network for down.
+    for line in [
+        "link set lo up",
+        "link add out0 type veth peer name out1",
+        "addr add 192.0.2.1/24 dev out0",
+        "link set out0 up",
+        "link set out1 up",
+        "route add default via 192.0.2.2",
+    ] {
+        let status = Command::new("ip").args(line.split(' ')).status()?;
+        ensure!(status.success(), "ip {line}");
+    }
+    let dir = tempfile::tempdir()?;
+    let (headscale, llama) = tokio::try_join!(
+        Headscale::start(parts, dir.path()),
+        Llama::start(parts, dir.path())
+    )?;
+    let socket = dir.path().join("tailscaled.sock");
+    let daemon = Process::start(
+        Command::new(parts.servers.join("tailscaled"))
+            .env("TS_NO_LOGS_NO_SUPPORT", "true")
+            .args(["--tun=tailscale0", "--port=0", "--statedir"])
+            .arg(dir.path().join("tailscaled"))
+            .arg("--socket")
+            .arg(&socket),
+        &dir.path().join("tailscaled.log"),
+    )?;
+    let up = Command::new(parts.servers.join("tailscale"))
+        .arg("--socket")
+        .arg(&socket)
+        .args([
+            "up",
+            "--hostname=ai",
+            "--netfilter-mode=off",
+            "--accept-dns=false",
+        ])
+        .arg(format!("--login-server={}", headscale.url))
+        .arg(format!("--authkey={}", headscale.tag_key("tag:ai")?))
+        .output()?;
+    ensure!(
+        up.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&up.stderr),
+        daemon.log()
+    );
+
+    let local = format!("127.0.0.1:{}", free_port()?);
+    let config = json!({
+        "tailnet": { "mode": "host", "socket": socket, "capabilities": [CAPABILITY] },
+        "listen": { "https": "", "loopback": local },
+        "providers": {
+            "private": { "baseurl": format!("http://127.0.0.1:{}", llama.port), "models": ["tiny"] },
+        },
+        "grants": [{ "src": ["(loopback)"], "app": { CAPABILITY: [{ "role": "admin" }] } }],
+    });
+    let gateway = Gateway::start(dir.path(), &config.to_string(), local, "").await?;
+    let alice = node(
+        &headscale.url,
+        dir.path(),
+        "alice-laptop",
+        headscale.user_key("1")?,
+    )
+    .await?;
+    let bob = node(
+        &headscale.url,
+        dir.path(),
+        "bob-laptop",
+        headscale.user_key("2")?,
+    )
+    .await?;
+    for caller in [&alice, &bob] {
+        until("http://ai", 60, || async {
+            Connection::from(caller, "ai").await?.get("/healthz").await
+        })
+        .await
+        .with_context(|| gateway.process.log())?;
+    }
+    let mut open = Connection::from(&alice, "ai").await?;
+    let reply = open.post(CHAT, chat(json!({}))).await?;
+    ensure!(reply.status == 200, "{reply:?}");
+    let refused = Connection::from(&bob, "ai")
+        .await?
+        .post(CHAT, chat(json!({})))
+        .await?;
+    ensure!(refused.status == 403, "{refused:?}");
+    let record = until("the record", 5, || async {
+        gateway
+            .records("login=alice")
+            .await?
+            .into_iter()
+            .next()
+            .context("no record yet")
+    })
+    .await?;
+    ensure!(record["node_name"] == "alice-laptop", "{record}");
+    ensure!(
+        record["tokens"]["output"] == reply.json()?["usage"]["completion_tokens"],
+        "{record}"
+    );
+    // Nobody but the tailnet can reach the port.
+    for other in ["127.0.0.1:80", "192.0.2.1:80"] {
+        ensure!(Connection::local(other).await.is_err(), "{other} is open");
+    }
+
+    headscale.grant(false)?;
+    let withdrawn = Instant::now();
+    while open
+        .post(CHAT, chat(json!({ "max_tokens": 1 })))
+        .await?
+        .status
+        != 403
+    {
+        ensure!(withdrawn.elapsed() < SOON, "the grant still holds");
+    }
+    Ok(())
+}
