@@ -2,10 +2,12 @@
 //! with a real tunnel interface. The whole tailnet stands in a network namespace of its own, so
 //! that nothing of it touches the machine.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use iris::tailnet::Node;
 use serde_json::json;
 
 use crate::http::Connection;
@@ -42,52 +44,14 @@ pub async fn outside() -> anyhow::Result<()> {
 
 /// What happens inside.
 pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
-    // Without a default route tailscaled takes the network for down.
-    for line in [
-        "link set lo up",
-        "link add out0 type veth peer name out1",
-        "addr add 192.0.2.1/24 dev out0",
-        "link set out0 up",
-        "link set out1 up",
-        "route add default via 192.0.2.2",
-    ] {
-        let status = Command::new("ip").args(line.split(' ')).status()?;
-        ensure!(status.success(), "ip {line}");
-    }
+    network()?;
     let dir = tempfile::tempdir()?;
     let (headscale, llama) = tokio::try_join!(
         Headscale::start(parts, dir.path()),
         Llama::start(parts, dir.path())
     )?;
     let socket = dir.path().join("tailscaled.sock");
-    let daemon = Process::start(
-        Command::new(parts.servers.join("tailscaled"))
-            .env("TS_NO_LOGS_NO_SUPPORT", "true")
-            .args(["--tun=tailscale0", "--port=0", "--statedir"])
-            .arg(dir.path().join("tailscaled"))
-            .arg("--socket")
-            .arg(&socket),
-        &dir.path().join("tailscaled.log"),
-    )?;
-    let up = Command::new(parts.servers.join("tailscale"))
-        .arg("--socket")
-        .arg(&socket)
-        .args([
-            "up",
-            "--hostname=ai",
-            "--netfilter-mode=off",
-            "--accept-dns=false",
-        ])
-        .arg(format!("--login-server={}", headscale.url))
-        .arg(format!("--authkey={}", headscale.tag_key("tag:ai")?))
-        .output()?;
-    ensure!(
-        up.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&up.stderr),
-        daemon.log()
-    );
-
+    let _daemon = tailscaled(parts, dir.path(), &socket, &headscale)?;
     let local = format!("127.0.0.1:{}", free_port()?);
     let config = json!({
         "tailnet": { "mode": "host", "socket": socket, "capabilities": [CAPABILITY] },
@@ -119,10 +83,73 @@ pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
         .await
         .with_context(|| gateway.process.log())?;
     }
-    let mut open = Connection::from(&alice, "ai").await?;
+    calls(&headscale, &gateway, &alice, &bob).await
+}
+
+/// Makes the namespace look like a machine with a network.
+fn network() -> anyhow::Result<()> {
+    // Without a default route tailscaled takes the network for down.
+    for line in [
+        "link set lo up",
+        "link add out0 type veth peer name out1",
+        "addr add 192.0.2.1/24 dev out0",
+        "link set out0 up",
+        "link set out1 up",
+        "route add default via 192.0.2.2",
+    ] {
+        let status = Command::new("ip").args(line.split(' ')).status()?;
+        ensure!(status.success(), "ip {line}");
+    }
+    Ok(())
+}
+
+/// Joins the tailnet as this machine.
+fn tailscaled(
+    parts: &Parts,
+    dir: &Path,
+    socket: &Path,
+    headscale: &Headscale,
+) -> anyhow::Result<Process> {
+    let daemon = Process::start(
+        Command::new(parts.servers.join("tailscaled"))
+            .env("TS_NO_LOGS_NO_SUPPORT", "true")
+            .args(["--tun=tailscale0", "--port=0", "--statedir"])
+            .arg(dir.join("tailscaled"))
+            .arg("--socket")
+            .arg(socket),
+        &dir.join("tailscaled.log"),
+    )?;
+    let up = Command::new(parts.servers.join("tailscale"))
+        .arg("--socket")
+        .arg(socket)
+        .args([
+            "up",
+            "--hostname=ai",
+            "--netfilter-mode=off",
+            "--accept-dns=false",
+        ])
+        .arg(format!("--login-server={}", headscale.url))
+        .arg(format!("--authkey={}", headscale.tag_key("tag:ai")?))
+        .output()?;
+    ensure!(
+        up.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&up.stderr),
+        daemon.log()
+    );
+    Ok(daemon)
+}
+
+async fn calls(
+    headscale: &Headscale,
+    gateway: &Gateway,
+    alice: &Node,
+    bob: &Node,
+) -> anyhow::Result<()> {
+    let mut open = Connection::from(alice, "ai").await?;
     let reply = open.post(CHAT, chat(json!({}))).await?;
     ensure!(reply.status == 200, "{reply:?}");
-    let refused = Connection::from(&bob, "ai")
+    let refused = Connection::from(bob, "ai")
         .await?
         .post(CHAT, chat(json!({})))
         .await?;
