@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -147,7 +147,14 @@ async fn answer(
                 "refused: {}",
                 rejection.message
             );
-            api.map_or_else(|| api::plain(&rejection), |api| api.refuse(&rejection))
+            let mut response =
+                api.map_or_else(|| api::plain(&rejection), |api| api.refuse(&rejection));
+            // Whoever frames a request oddly may have hidden another one behind it.
+            if rejection.status == StatusCode::BAD_REQUEST && request.version() < Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            response
         }
     }
 }

@@ -13,13 +13,16 @@ use serde_json::json;
 use crate::http::Connection;
 use crate::parts::{Parts, Process, free_port, until};
 use crate::scenarios::{CHAT, SOON, chat};
-use crate::world::{CAPABILITY, Gateway, Headscale, Llama, node};
+use crate::world::{CAPABILITY, Gateway, Headscale, Llama, World, node};
 
 /// The argument with which the test starts itself inside the namespace.
 pub const INSIDE: &str = "--inside-namespace";
 
 /// Starts this program once more, in a namespace.
-pub async fn outside() -> anyhow::Result<()> {
+pub async fn host_mode_uses_the_machines_own_tailscaled(
+    _: &Parts,
+    _: &World,
+) -> anyhow::Result<()> {
     let mut unshare = tokio::task::spawn_blocking(|| {
         let user = Command::new("id").arg("-u").output()?;
         let mut command = Command::new("unshare");

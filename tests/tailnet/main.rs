@@ -8,6 +8,7 @@
 
 mod host;
 mod http;
+mod node;
 mod parts;
 mod scenarios;
 mod world;
@@ -56,10 +57,10 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
     );
     let (mut passed, mut failed) = (0, Vec::new());
     macro_rules! scenarios {
-        ($($name:ident)*) => {$(
+        ($($module:ident::$name:ident)*) => {$(
             if only.as_ref().is_none_or(|word| stringify!($name).contains(word.as_str())) {
                 let began = Instant::now();
-                match scenarios::$name(&parts, &world).await {
+                match $module::$name(&parts, &world).await {
                     Ok(()) => {
                         passed += 1;
                         println!("test {} ... ok ({:.1?})", stringify!($name), began.elapsed());
@@ -74,17 +75,22 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         )*};
     }
     scenarios! {
-        a_colleague_gets_an_answer
-        streams_are_metered_like_the_server_counts
-        others_are_refused_as_documented
-        headers_sent_by_hand_change_nothing
-        requests_that_can_be_read_in_two_ways_are_refused
-        a_caller_who_leaves_stops_the_generation
-        a_withdrawn_grant_takes_effect_within_a_second
-        a_new_configuration_takes_effect_under_load
-        the_openai_sdk_works_through_tailscaled
-        the_gateway_stops_and_comes_back_as_the_same_node
-        host_mode_uses_the_machines_own_tailscaled
+        scenarios::a_colleague_gets_an_answer
+        scenarios::streams_are_metered_like_the_server_counts
+        scenarios::others_are_refused_as_documented
+        scenarios::headers_sent_by_hand_change_nothing
+        scenarios::requests_that_can_be_read_in_two_ways_are_refused
+        scenarios::a_caller_who_leaves_stops_the_generation
+        scenarios::a_withdrawn_grant_takes_effect_within_a_second
+        scenarios::a_new_configuration_takes_effect_under_load
+        scenarios::the_openai_sdk_works_through_tailscaled
+        scenarios::the_gateway_stops_and_comes_back_as_the_same_node
+        node::half_closes_resets_and_backpressure_pass
+        node::whois_tells_what_the_tailnet_knows
+        node::each_connection_is_its_own_callers
+        node::a_gateway_without_a_key_asks_to_be_signed_in
+        node::an_ephemeral_node_leaves_nothing_behind
+        host::host_mode_uses_the_machines_own_tailscaled
     }
     println!("{passed} passed, {} failed", failed.len());
     Ok(failed)

@@ -568,10 +568,3 @@ pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
     ensure!(addresses[0] == addresses[1], "{addresses:?}");
     Ok(())
 }
-
-pub async fn host_mode_uses_the_machines_own_tailscaled(
-    _: &Parts,
-    _: &World,
-) -> anyhow::Result<()> {
-    crate::host::outside().await
-}

@@ -114,6 +114,11 @@ impl Headscale {
         self.key(&["preauthkeys", "create", "--user", user])
     }
 
+    /// A key whose device Headscale forgets once it has left.
+    pub fn guest_key(&self) -> anyhow::Result<String> {
+        self.key(&["preauthkeys", "create", "--user", "1", "--ephemeral"])
+    }
+
     pub fn tag_key(&self, tag: &str) -> anyhow::Result<String> {
         self.key(&["preauthkeys", "create", "--tags", tag])
     }
@@ -124,6 +129,19 @@ impl Headscale {
             .as_str()
             .with_context(|| format!("no key in {answer}"))?
             .to_owned())
+    }
+
+    /// Lets a node in that somebody has asked to sign in.
+    pub fn approve(&self, id: &str, user: &str) -> anyhow::Result<()> {
+        self.ask(&["auth", "register", "--auth-id", id, "--user", user])
+            .map(drop)
+    }
+
+    /// Whether there is a node of this name.
+    pub fn knows(&self, name: &str) -> anyhow::Result<bool> {
+        let nodes: serde_json::Value = serde_json::from_str(&self.ask(&["nodes", "list"])?)?;
+        let mut nodes = nodes.as_array().into_iter().flatten();
+        Ok(nodes.any(|node| node["given_name"] == name))
     }
 
     /// Puts a policy in force in which alice's group may use the gateway, or may not.

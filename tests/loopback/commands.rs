@@ -1,0 +1,241 @@
+//! The program as a person uses it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+
+use crate::support::{COMPLETION, Gateway, answer, provider};
+
+fn iris(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_iris"))
+        .args(arguments)
+        .env_remove("IRIS_CONFIG")
+        .env("IRIS_STATE_DIR", "/nonexistent")
+        .output()
+        .expect("the program runs")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn written(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, text).expect("to write");
+    file
+}
+
+fn name(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+const EXAMPLE: &str = r#"{
+  "providers": {
+    "gpu": { "baseurl": "http://100.64.0.1:8080/v1", "models": ["qwen"] },
+    "claude": { "baseurl": "http://c", "models": ["opus"], "compatibility": { "anthropic_messages": true } },
+  },
+  "groups": { "group:eng": ["alice@example.com"] },
+  "grants": [
+    { "src": ["group:eng"], "app": { "tailscale.com/cap/aperture": [{ "role": "user" }, { "models": "*/**" }] } },
+    { "src": ["tag:ci"], "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }] } },
+  ],
+}"#;
+
+#[test]
+fn check_reads_like_a_compiler() {
+    let file = written(
+        "{\n  \"providers\": {\n    \"p\": { \"basurl\": \"http://p\", \"models\": [\"m\"] },\n  },\n}",
+    );
+    let output = iris(&["check", name(file.path())]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = out(&output);
+    assert!(
+        text.contains(":3:12: warning: unknown config key \"basurl\""),
+        "{text}"
+    );
+    assert!(
+        text.contains(":3:10: warning: provider p has no baseurl configured"),
+        "{text}"
+    );
+    assert_eq!(
+        iris(&["check", "--strict", name(file.path())])
+            .status
+            .code(),
+        Some(1)
+    );
+    let report: Value =
+        serde_json::from_slice(&iris(&["check", "--json", name(file.path())]).stdout).unwrap();
+    assert_eq!(report["valid"], true);
+    assert_eq!(report["findings"][0]["line"], 1);
+    let broken = written("{ \"tailnet\": { \"auth_key\": \"${IRIS_TEST_UNSET}\" } }");
+    let output = iris(&["check", name(broken.path())]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        out(&output).contains("unsubstituted macros: [IRIS_TEST_UNSET]"),
+        "{}",
+        out(&output)
+    );
+    assert_eq!(iris(&["check", "/nonexistent"]).status.code(), Some(1));
+    assert_eq!(iris(&["chekc"]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_tells_the_reasons() {
+    let file = written(EXAMPLE);
+    let config = name(file.path());
+    for (who, model, code, says) in [
+        (
+            "alice@example.com",
+            "qwen",
+            0,
+            "goes to provider gpu as \"qwen\"",
+        ),
+        ("alice@example.com", "gpu/qwen", 0, "grants[0], line 8"),
+        (
+            "alice@example.com",
+            "opus",
+            1,
+            "speaks anthropic_messages, not openai_chat",
+        ),
+        (
+            "alice@example.com",
+            "gpt",
+            1,
+            "no enabled provider lists \"gpt\"",
+        ),
+        (
+            "tag:ci",
+            "qwen",
+            1,
+            "no grant of this caller covers any of gpu/qwen",
+        ),
+        (
+            "bob@example.com",
+            "qwen",
+            1,
+            "403 access denied: no role granted",
+        ),
+    ] {
+        let output = iris(&["explain", "--config", config, "--as", who, model]);
+        assert_eq!(output.status.code(), Some(code), "{who} {model}");
+        assert!(
+            out(&output).contains(says),
+            "{who} {model}: {}",
+            out(&output)
+        );
+    }
+    let output = iris(&[
+        "explain", "--json", "--config", config, "--as", "tag:ci", "qwen",
+    ]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["allowed"], false);
+}
+
+#[tokio::test]
+async fn models_and_status_ask_a_running_gateway() {
+    let (address, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    gateway.chat(r#"{"model":"m","messages":[]}"#).await;
+    gateway.record().await;
+    let url = format!("http://{}", gateway.address);
+    let ask = async |arguments: &'static [&'static str]| {
+        let url = url.clone();
+        let run = move || {
+            let mut all = arguments.to_vec();
+            all.extend(["--url", &url]);
+            iris(&all)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    assert!(out(&ask(&["models"]).await).contains("m      p         /v1/chat/completions"));
+    let sessions = out(&ask(&["status", "--sessions"]).await);
+    assert!(
+        sessions.contains("(loopback)") && sessions.lines().count() == 2,
+        "{sessions}"
+    );
+    assert!(out(&ask(&["status"]).await).contains("(loopback) (admin)"));
+    let report: Value =
+        serde_json::from_slice(&ask(&["status", "--requests", "--json"]).await.stdout).unwrap();
+    assert_eq!(report["requests"][0]["tokens"]["output"], 5);
+    let silent = iris(&["models", "--url", "http://127.0.0.1:1"]);
+    assert_eq!(silent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&silent.stderr).contains("no gateway answers"));
+}
+
+#[test]
+fn the_demos_curl_line_works_and_nothing_stays() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_iris"))
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.contains("removes its data") {
+        said.push_str(&lines.next().expect("more to come").unwrap());
+        said.push('\n');
+    }
+    let from = said.find("  curl ").unwrap();
+    let line = &said[from..from + said[from..].find("\n\n").unwrap()];
+    let curl = Command::new("bash")
+        .args(["-c", &format!("{line} --silent --fail")])
+        .output()
+        .unwrap();
+    let answer: Value =
+        serde_json::from_slice(&curl.stdout).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    assert!(
+        text.contains("demo provider, not a language model"),
+        "{answer}"
+    );
+    let config = said
+        .split_whitespace()
+        .find(|word| word.contains("iris.hujson"))
+        .unwrap();
+    let folder = Path::new(config.trim_end_matches(';'))
+        .parent()
+        .unwrap()
+        .to_owned();
+    assert!(folder.exists());
+    let stopped = Command::new("kill")
+        .args(["-s", "INT", &demo.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(stopped.success());
+    let until = Instant::now() + Duration::from_secs(10);
+    while demo.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "the demo does not stop");
+    }
+    assert!(!folder.exists(), "{} stays", folder.display());
+}
+
+#[tokio::test]
+async fn a_changed_file_takes_effect_and_a_broken_one_does_not() {
+    let (address, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let ask = r#"{"model":"other","messages":[]}"#;
+    assert_eq!(gateway.chat(ask).await.status, 404);
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    std::fs::write(gateway.config(), text.replace("[\"m\"]", "[\"other\"]")).unwrap();
+    let until = Instant::now() + Duration::from_secs(1);
+    while gateway.chat(ask).await.status != 200 {
+        assert!(
+            Instant::now() < until,
+            "the change is not felt within a second"
+        );
+    }
+    std::fs::write(gateway.config(), "{").unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(gateway.chat(ask).await.status, 200);
+}

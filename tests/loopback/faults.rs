@@ -1,0 +1,290 @@
+//! Providers that fail, each in its own way.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use http::StatusCode;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use crate::support::{COMPLETION, Gateway, STREAM, answer, provider, write};
+
+const ASK: &str = r#"{"model":"m","messages":[]}"#;
+const ASK_STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
+const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word \"}}]}\n\n";
+
+#[tokio::test]
+async fn nobody_there_is_502_with_the_providers_name() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
+    let gateway = Gateway::start(address, json!({ "provider": { "apikey": "sk-secret" } })).await;
+    let reply = gateway.chat(ASK).await;
+    assert_eq!(reply.status, StatusCode::BAD_GATEWAY);
+    assert!(
+        reply.message().contains("provider \"p\" cannot be reached"),
+        "{reply:?}"
+    );
+    assert!(!reply.text().contains("sk-secret"));
+    let record = gateway.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["status"]),
+        (&json!("failed"), &json!(502))
+    );
+}
+
+#[tokio::test]
+async fn silence_is_504() {
+    let (address, _received) = provider(|stream| {
+        async move {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            drop(stream);
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({ "timeouts": { "first_byte": "200ms" } })).await;
+    let reply = gateway.chat(ASK).await;
+    assert_eq!(reply.status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(
+        reply
+            .message()
+            .contains("\"p\" gave no answer within 200ms"),
+        "{reply:?}"
+    );
+    assert_eq!(gateway.record().await["outcome"], "timed_out");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_http_is_502() {
+    let (address, _received) =
+        provider(|mut stream| async move { write(&mut stream, "what?\r\n\r\n").await }.boxed())
+            .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    assert_eq!(gateway.chat(ASK).await.status, StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn a_providers_own_error_arrives_as_it_is() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            let body = r#"{"error":{"message":"too long","type":"exceed_context_size_error"}}"#;
+            answer(
+                &mut stream,
+                "400 Bad Request",
+                "x-own: 1\r\nretry-after: 7\r\n",
+                body,
+            )
+            .await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let reply = gateway.chat(ASK).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+    assert_eq!(reply.message(), "too long");
+    assert_eq!(
+        (&reply.headers["x-own"], &reply.headers["retry-after"]),
+        (&"1".parse().unwrap(), &"7".parse().unwrap())
+    );
+    let record = gateway.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["status"]),
+        (&json!("complete"), &json!(400))
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_its_target_not_told() {
+    let (address, mut received) = provider(|mut stream| {
+        async move {
+            answer(
+                &mut stream,
+                "307 Moved",
+                "location: http://127.0.0.1:1/\r\n",
+                "{}",
+            )
+            .await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let reply = gateway.chat(ASK).await;
+    assert_eq!(reply.status, StatusCode::TEMPORARY_REDIRECT);
+    assert!(!reply.headers.contains_key("location"));
+    assert!(received.recv().await.is_some() && received.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_tells_the_caller_and_is_counted() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            write(&mut stream, &WORD.repeat(3)).await;
+            // Half an event, and gone.
+            write(&mut stream, "data: {\"choi").await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let reply = gateway.chat(ASK_STREAM).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert!(reply.broken, "the answer looked whole");
+    assert_eq!(reply.text().matches("word ").count(), 3);
+    assert!(
+        reply.text().contains("provider_broke_off"),
+        "{}",
+        reply.text()
+    );
+    let record = gateway.record().await;
+    assert_eq!(record["outcome"], "upstream_error");
+    assert_eq!(record["tokens"]["estimated"], true);
+    assert!(record["tokens"]["output"].as_u64().unwrap() > 0, "{record}");
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_cut() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            write(&mut stream, WORD).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({ "timeouts": { "idle": "300ms" } })).await;
+    let reply = gateway.chat(ASK_STREAM).await;
+    assert!(
+        reply.broken && reply.text().contains("provider_timeout"),
+        "{reply:?}"
+    );
+    assert_eq!(gateway.record().await["outcome"], "timed_out");
+}
+
+#[tokio::test]
+async fn an_answer_shorter_than_declared_is_not_taken_for_whole() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n";
+            write(&mut stream, &format!("{head}{{\"id\":")).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let reply = gateway.chat(ASK).await;
+    assert!(reply.broken, "{reply:?}");
+    assert_eq!(gateway.record().await["outcome"], "upstream_error");
+}
+
+#[tokio::test]
+async fn each_event_arrives_when_it_is_sent() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            for _ in 0..3 {
+                write(&mut stream, WORD).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            write(&mut stream, "data: [DONE]\n\n").await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let mut stream = tokio::net::TcpStream::connect(gateway.address)
+        .await
+        .unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK_STREAM}",
+        gateway.address,
+        ASK_STREAM.len()
+    );
+    write(&mut stream, &head).await;
+    let started = Instant::now();
+    let (mut seen, mut arrivals) = (Vec::new(), Vec::new());
+    while arrivals.len() < 3 {
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
+        let words = String::from_utf8_lossy(&seen).matches("word ").count();
+        while arrivals.len() < words {
+            arrivals.push(started.elapsed());
+        }
+    }
+    // The pauses between them are the provider's, not gathered at the end.
+    assert!(
+        arrivals[2] >= arrivals[0] + Duration::from_millis(400),
+        "{arrivals:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_cancels_the_provider() {
+    let (address, mut received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            // Until the gateway hangs up.
+            loop {
+                write(&mut stream, WORD).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let mut probe = [0; 1];
+                if let Ok(Ok(0) | Err(_)) =
+                    tokio::time::timeout(Duration::from_millis(1), stream.read(&mut probe)).await
+                {
+                    break;
+                }
+            }
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let mut stream = tokio::net::TcpStream::connect(gateway.address)
+        .await
+        .unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK_STREAM}",
+        gateway.address,
+        ASK_STREAM.len()
+    );
+    write(&mut stream, &head).await;
+    let mut buffer = vec![0; 4096];
+    assert!(stream.read(&mut buffer).await.unwrap() > 0);
+    assert!(received.recv().await.is_some());
+    drop(stream);
+    let record = gateway.record().await;
+    assert_eq!(record["outcome"], "client_closed");
+    assert_eq!(record["tokens"]["estimated"], true);
+}
+
+#[tokio::test]
+async fn stopping_waits_for_what_runs_and_writes_every_record() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            answer(&mut stream, "200 OK", "", COMPLETION).await;
+        }
+        .boxed()
+    })
+    .await;
+    let mut gateway = Gateway::start(address, json!({})).await;
+    let target = gateway.address;
+    let asked = tokio::spawn(async move {
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ASK}",
+            ASK.len()
+        );
+        crate::support::raw(target, &head).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gateway.stop().await;
+    let answer = asked.await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"hi\""),
+        "{answer}"
+    );
+}

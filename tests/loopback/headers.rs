@@ -1,0 +1,127 @@
+//! What crosses the gateway, byte for byte, and what does not.
+
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+
+use crate::support::{CHAT, COMPLETION, Gateway, Received, answer, post, provider};
+
+async fn sent(
+    provider_config: Value,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (Received, crate::support::Reply) {
+    let (address, mut received) = provider(|mut stream| {
+        async move {
+            let more = "set-cookie: a=b\r\nx-own: kept\r\nauthorization: Bearer leaked\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\n";
+            answer(&mut stream, "200 OK", more, COMPLETION).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({ "provider": provider_config })).await;
+    let mut request = post(CHAT, body);
+    for (name, value) in headers {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    let reply = gateway.send(request).await;
+    (received.recv().await.unwrap(), reply)
+}
+
+#[tokio::test]
+async fn vendor_fields_and_white_space_survive() {
+    let body = "{ \"messages\" : [ ],\t\"model\":\"m\", \"x_vendor\": {\"a\":[1.0, 1e2]},\n\"seed\":12345678901234567890 }";
+    let (received, reply) = sent(json!({}), &[], body).await;
+    assert_eq!(String::from_utf8(received.body).unwrap(), body);
+    assert_eq!(reply.text(), COMPLETION);
+}
+
+#[tokio::test]
+async fn only_the_models_prefix_is_taken_off() {
+    let (received, _) = sent(json!({}), &[], r#"{"a":1,"model":"p/m","messages":[]}"#).await;
+    assert_eq!(received.body, br#"{"a":1,"model":"m","messages":[]}"#);
+}
+
+#[tokio::test]
+async fn a_callers_credentials_and_claims_stay_here() {
+    let given = [
+        ("authorization", "Bearer own"),
+        ("x-api-key", "own"),
+        ("api-key", "own"),
+        ("cookie", "own=1"),
+        ("tailscale-user-login", "own"),
+        ("tailscale_user_login", "own"),
+        ("x-forwarded-for", "own"),
+        ("x-webauth-user", "own"),
+        ("x-real-ip", "own"),
+        ("connection", "x-dropped"),
+        ("x-dropped", "own"),
+        ("openai-organization", "org-1"),
+        ("x-stainless-lang", "python"),
+    ];
+    let config = json!({ "apikey": "sk-provider", "add_headers": ["X-Team: eng", "OpenAI-Organization: ours"] });
+    let (received, reply) = sent(config, &given, r#"{"model":"m","messages":[]}"#).await;
+    let head = received.head.to_lowercase();
+    assert!(!head.contains("own"), "{head}");
+    for line in [
+        "authorization: bearer sk-provider",
+        "x-team: eng",
+        "openai-organization: ours",
+        "x-stainless-lang: python",
+        "accept-encoding: identity",
+    ] {
+        assert!(head.contains(line), "{line} is not in {head}");
+    }
+    for gone in [
+        "set-cookie",
+        "authorization",
+        "keep-alive",
+        "access-control-allow-origin",
+    ] {
+        assert!(!reply.headers.contains_key(gone), "{gone}");
+    }
+    assert_eq!(reply.headers["x-own"], "kept");
+    assert!(!format!("{:?}", reply.headers).contains("sk-provider"));
+}
+
+#[tokio::test]
+async fn passthrough_lets_the_callers_credential_pass() {
+    let config = json!({ "apikey": "sk-provider", "auth_mode": "passthrough" });
+    let body = r#"{"model":"m","messages":[]}"#;
+    let (received, _) = sent(config.clone(), &[("authorization", "Bearer own")], body).await;
+    assert!(
+        received
+            .head
+            .to_lowercase()
+            .contains("authorization: bearer own")
+    );
+    let (received, _) = sent(config, &[], body).await;
+    assert!(
+        received
+            .head
+            .to_lowercase()
+            .contains("authorization: bearer sk-provider")
+    );
+}
+
+#[tokio::test]
+async fn the_wish_for_usage_is_added_to_streams_alone() {
+    let (received, _) = sent(
+        json!({}),
+        &[],
+        r#"{"model":"m","stream":true,"messages":[]}"#,
+    )
+    .await;
+    let body: Value = serde_json::from_slice(&received.body).unwrap();
+    assert_eq!(body["stream_options"], json!({ "include_usage": true }));
+    let (received, _) = sent(
+        json!({}),
+        &[],
+        r#"{"model":"m","stream":false,"messages":[]}"#,
+    )
+    .await;
+    assert_eq!(
+        received.body,
+        br#"{"model":"m","stream":false,"messages":[]}"#
+    );
+}

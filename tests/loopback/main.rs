@@ -1,0 +1,14 @@
+//! The gateway on loopback: the faults that no real provider makes when asked to, the bytes that
+//! cross it, and the command line.
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a program of its own, whose helpers fail as its tests do"
+)]
+
+mod commands;
+mod faults;
+mod headers;
+mod requests;
+mod support;
