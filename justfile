@@ -27,7 +27,7 @@ tailnet word="":
 
 # Latency, throughput and memory over a real tailnet.
 bench:
-    cargo bench --bench tailnet
+    cargo test --release --test tailnet -- measure
 
 # Try it on this machine.
 demo:

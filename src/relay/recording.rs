@@ -60,7 +60,7 @@ impl Recording {
             model = entry.model_requested,
             provider = entry.provider,
             status = entry.status,
-            outcome = ?entry.outcome,
+            outcome = entry.outcome.as_str(),
             duration_ms = entry.duration_ms,
             "request"
         );

@@ -55,6 +55,10 @@ pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcce
         }
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
+    accepting(current)
+}
+
+fn accepting(current: Arc<Current>) -> TlsAcceptor {
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_cert_resolver(current);
@@ -65,7 +69,68 @@ pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcce
 fn certified(certificate: &Certificate) -> anyhow::Result<CertifiedKey> {
     let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()?;
+    anyhow::ensure!(!chain.is_empty(), "the certificate is empty");
     let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
     let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
     Ok(CertifiedKey::new(chain, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    const CHAIN: &str = include_str!("../../tests/fixtures/ai.tail.test.crt");
+    const KEY: &str = include_str!("../../tests/fixtures/ai.tail.test.key");
+
+    async fn handshake(acceptor: &TlsAcceptor) -> std::io::Result<Option<Vec<u8>>> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(CHAIN.as_bytes()).unwrap())
+            .unwrap();
+        let mut config = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let name = ServerName::try_from("ai.tail.test").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, _server) =
+            tokio::try_join!(connector.connect(name, client), acceptor.accept(server))?;
+        Ok(client.get_ref().1.alpn_protocol().map(<[u8]>::to_vec))
+    }
+
+    #[tokio::test]
+    async fn the_certificate_serves_from_when_it_is_there() {
+        let current = Arc::new(Current::default());
+        let acceptor = accepting(Arc::clone(&current));
+        assert!(handshake(&acceptor).await.is_err());
+        let certificate = Certificate {
+            chain: CHAIN.to_owned(),
+            key: KEY.to_owned(),
+        };
+        assert!(!format!("{certificate:?}").contains("PRIVATE KEY"));
+        let key = certified(&certificate).unwrap();
+        *current.0.write().unwrap() = Some(Arc::new(key));
+        assert_eq!(
+            handshake(&acceptor).await.unwrap().as_deref(),
+            Some(&b"h2"[..])
+        );
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_an_error() {
+        let broken = Certificate {
+            chain: "x".to_owned(),
+            key: KEY.to_owned(),
+        };
+        assert!(certified(&broken).is_err());
+        let keyless = Certificate {
+            chain: CHAIN.to_owned(),
+            key: String::new(),
+        };
+        assert!(certified(&keyless).is_err());
+    }
 }

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use iris::tailnet::Node;
@@ -12,7 +11,7 @@ use serde_json::json;
 
 use crate::http::Connection;
 use crate::parts::{Parts, Process, free_port, until};
-use crate::scenarios::{CHAT, SOON, chat};
+use crate::scenarios::{CHAT, chat, withdrawal_is_felt_soon};
 use crate::world::{CAPABILITY, Gateway, Headscale, Llama, World, node};
 
 /// The argument with which the test starts itself inside the namespace.
@@ -176,15 +175,5 @@ async fn calls(
         ensure!(Connection::local(other).await.is_err(), "{other} is open");
     }
 
-    headscale.grant(false)?;
-    let withdrawn = Instant::now();
-    while open
-        .post(CHAT, chat(json!({ "max_tokens": 1 })))
-        .await?
-        .status
-        != 403
-    {
-        ensure!(withdrawn.elapsed() < SOON, "the grant still holds");
-    }
-    Ok(())
+    withdrawal_is_felt_soon(headscale, &mut open).await
 }

@@ -36,7 +36,12 @@ impl Reply {
 impl Connection {
     /// Opens a connection from a node to `http://host/`, by MagicDNS.
     pub async fn from(node: &Node, host: &str) -> anyhow::Result<Self> {
-        Self::over(node.dial(host, 80).await?, host).await
+        Self::to(node, host, 80).await
+    }
+
+    /// Opens a connection from a node to any port.
+    pub async fn to(node: &Node, host: &str, port: u16) -> anyhow::Result<Self> {
+        Self::over(node.dial(host, port).await?, host).await
     }
 
     /// Opens a connection to a loopback address.

@@ -8,6 +8,7 @@
 
 mod host;
 mod http;
+mod measure;
 mod node;
 mod parts;
 mod scenarios;
@@ -55,6 +56,10 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         "a tailnet of six nodes stands after {:.1?}",
         started.elapsed()
     );
+    if only.as_deref() == Some("measure") {
+        measure::run(&parts, &world).await?;
+        return Ok(Vec::new());
+    }
     let (mut passed, mut failed) = (0, Vec::new());
     macro_rules! scenarios {
         ($($module:ident::$name:ident)*) => {$(
@@ -82,6 +87,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         scenarios::requests_that_can_be_read_in_two_ways_are_refused
         scenarios::a_caller_who_leaves_stops_the_generation
         scenarios::a_withdrawn_grant_takes_effect_within_a_second
+        scenarios::a_withdrawn_grant_cuts_a_stream
         scenarios::a_new_configuration_takes_effect_under_load
         scenarios::the_openai_sdk_works_through_tailscaled
         scenarios::the_gateway_stops_and_comes_back_as_the_same_node

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Connection, events, post};
 use crate::parts::{Parts, Process, free_port, until};
-use crate::world::{Gateway, World};
+use crate::world::{Gateway, Headscale, World};
 
 pub const CHAT: &str = "/v1/chat/completions";
 
@@ -338,13 +338,51 @@ pub async fn a_caller_who_leaves_stops_the_generation(
 /// How soon a change must be felt.
 pub const SOON: Duration = Duration::from_secs(1);
 
+/// Asks on one open connection until the answer has this status.
+async fn becomes(open: &mut Connection, status: u16) -> anyhow::Result<()> {
+    let until = Instant::now() + 10 * SOON;
+    loop {
+        let reply = open.post(CHAT, chat(json!({ "max_tokens": 1 }))).await?;
+        if reply.status == status {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "still {reply:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Withdraws alice's grant and gives it back; the connection is hers and was open before. A busy
+/// machine may be slow once, a gateway that is slow is slow each time.
+pub async fn withdrawal_is_felt_soon(
+    headscale: &Headscale,
+    open: &mut Connection,
+) -> anyhow::Result<()> {
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        headscale.grant(false)?;
+        let withdrawn = Instant::now();
+        becomes(open, 403).await?;
+        slow.push(withdrawn.elapsed());
+        headscale.grant(true)?;
+        becomes(open, 200).await?;
+        if slow.last().is_some_and(|after| *after < SOON) {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the refusal came after {slow:?}")
+}
+
 pub async fn a_withdrawn_grant_takes_effect_within_a_second(
     _: &Parts,
     world: &World,
 ) -> anyhow::Result<()> {
     let mut open = Connection::from(&world.alice, "ai").await?;
     ensure!(open.post(CHAT, chat(json!({}))).await?.status == 200);
-    // A stream that runs on because its reader is slow.
+    withdrawal_is_felt_soon(&world.headscale, &mut open).await
+}
+
+pub async fn a_withdrawn_grant_cuts_a_stream(_: &Parts, world: &World) -> anyhow::Result<()> {
+    // The stream runs on because its reader is slow.
     let mut streaming = Connection::from(&world.alice, "ai").await?;
     let long = json!({ "stream": true, "max_tokens": 7_000, "ignore_eos": true });
     let mut stream = streaming
@@ -355,36 +393,23 @@ pub async fn a_withdrawn_grant_takes_effect_within_a_second(
     ensure!(piece.is_data());
 
     world.headscale.grant(false)?;
-    let withdrawn = Instant::now();
-    let refused = until("the refusal", 10, || async {
-        let reply = Connection::from(&world.alice, "ai")
-            .await?
-            .post(CHAT, chat(json!({})))
-            .await?;
-        ensure!(reply.status == 403, "{reply:?}");
-        Ok(reply)
-    });
-    let first = refused.await?;
-    let after = withdrawn.elapsed();
-    // The connection that was open all the time is no way around it.
-    let reply = open.post(CHAT, chat(json!({}))).await?;
-    ensure!(reply.status == 403 && reply.body == first.body, "{reply:?}");
-    ensure!(after < SOON, "the refusal came after {after:?}");
+    let mut other = Connection::from(&world.alice, "ai").await?;
+    becomes(&mut other, 403).await?;
     let rest = tokio::time::timeout(SOON, async {
         let mut text = String::new();
         while let Some(frame) = stream.frame().await {
             match frame {
-                Ok(frame) => text.push_str(&String::from_utf8_lossy(
-                    frame.data_ref().map_or(&[], |data| data),
-                )),
+                Ok(frame) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    text.push_str(&String::from_utf8_lossy(data));
+                }
                 // Nobody must take the answer for whole.
                 Err(_) => return Some(text),
             }
         }
         None
-    })
-    .await
-    .context("the stream was not cut")?;
+    });
+    let rest = rest.await.context("the stream was not cut")?;
     let rest = rest.context("the stream ended as if it were whole")?;
     ensure!(
         rest.contains("\"error\""),
@@ -392,17 +417,8 @@ pub async fn a_withdrawn_grant_takes_effect_within_a_second(
     );
     let record = record(world, "cut").await?;
     ensure!(record["outcome"] == "refused", "{record}");
-
     world.headscale.grant(true)?;
-    until("the grant", 10, || async {
-        let reply = Connection::from(&world.alice, "ai")
-            .await?
-            .post(CHAT, chat(json!({})))
-            .await?;
-        ensure!(reply.status == 200, "{reply:?}");
-        Ok(())
-    })
-    .await
+    becomes(&mut other, 200).await
 }
 
 pub async fn a_new_configuration_takes_effect_under_load(

@@ -142,18 +142,6 @@ func iris_node_watch(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t,
 	})
 }
 
-//export iris_node_status
-func iris_node_status(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func([]byte) (int64, []byte, error) {
-		nd, err := lookup(int64(h))
-		if err != nil {
-			return 0, nil, err
-		}
-		out, err := nd.statusJSON()
-		return 0, out, err
-	})
-}
-
 //export iris_node_listen
 func iris_node_listen(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {

@@ -180,14 +180,6 @@ func (n *node) certificate(domain string) ([]byte, error) {
 	return json.Marshal(map[string]string{"chain": string(chain), "key": string(key)})
 }
 
-func (n *node) statusJSON() ([]byte, error) {
-	s, err := n.snapshot()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(s)
-}
-
 // close leaves the tailnet; an ephemeral node is also removed from it.
 func (n *node) close() error {
 	n.cancel()

@@ -1,0 +1,206 @@
+//! Every parser of bytes from outside, fed with damaged documents. The rounds are the same each
+//! time; `IRIS_FUZZ_ROUNDS` asks for more of them. None may panic, and what is accepted must mean
+//! to the gateway what it means to everybody else.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use bytes::Bytes;
+use iris::api::{ALL, Reading};
+use iris::wire::{json, sse};
+use serde_json::Value;
+
+const ROUNDS: u64 = 30_000;
+
+/// Splitmix64: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(bound.max(1)).unwrap()).unwrap()
+    }
+}
+
+/// Hands each damaged copy of the documents to `check`.
+fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], mut check: impl FnMut(&[u8], &mut Random)) {
+    let rounds = std::env::var("IRIS_FUZZ_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let mut random = Random(seed);
+    for document in documents {
+        check(document.as_bytes(), &mut random);
+    }
+    for _ in 0..rounds.unwrap_or(ROUNDS) {
+        let mut bytes = documents[random.below(documents.len())].as_bytes().to_vec();
+        for _ in 0..=random.below(4) {
+            let at = random.below(bytes.len() + 1);
+            match random.below(5) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, u8::try_from(random.below(256)).unwrap()),
+                2 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+                3 => {
+                    let piece = pieces[random.below(pieces.len())].as_bytes();
+                    bytes.splice(at..at, piece.iter().copied());
+                }
+                _ => {
+                    let end = at + random.below(bytes.len() - at + 1);
+                    let copy = bytes[at..end].to_vec();
+                    bytes.splice(at..at, copy);
+                }
+            }
+        }
+        check(&bytes, &mut random);
+    }
+}
+
+const REQUESTS: [&str; 4] = [
+    r#"{"model":"m","messages":[{"role":"user","content":"hé \u00e9 \ud83d\ude00"}],"stream":true}"#,
+    r#"{ "stream" : true , "stream_options":{"include_usage":false}, "model":"p/m", "n":-1.5e+3 }"#,
+    r#"{"model":"m","stream_options":null,"stream":true,"tools":[[[{}]]],"x":{"model":"n"}}"#,
+    r#"{"a":[],"model":"\u006d","stream":false}"#,
+];
+
+const PIECES: [&str; 14] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\"model\":\"n\",",
+    "\"Model\":1,",
+    "\"stream\":true,",
+    "\u{feff}",
+    "\u{17f}",
+    "\0",
+];
+
+#[test]
+fn what_is_sent_on_is_what_was_judged() {
+    fuzz(1, &REQUESTS, &PIECES, |bytes, _| {
+        let api = ALL[0];
+        let Ok(call) = api.read(Bytes::copy_from_slice(bytes)) else {
+            return;
+        };
+        // Whatever is accepted is JSON to everyone, with one model, the same for all.
+        let value: Value = serde_json::from_slice(bytes).unwrap();
+        assert_eq!(value["model"], call.model.as_str());
+        assert_eq!(value["stream"].as_bool().unwrap_or_default(), call.stream);
+        let out = api.prepare(&call, "other/model");
+        let sent: Value = serde_json::from_slice(&out.body).unwrap();
+        assert_eq!(sent["model"], "other/model");
+        let usage = &sent["stream_options"]["include_usage"];
+        assert_eq!(call.stream, *usage == Value::Bool(true) && call.stream);
+        for (key, field) in value.as_object().unwrap() {
+            assert!(
+                key == "model" || key == "stream_options" || sent[key] == *field,
+                "{key}"
+            );
+        }
+    });
+}
+
+#[test]
+fn strings_are_read_as_everyone_reads_them() {
+    let documents = [r#""plain""#, r#""\u00e9\n\"\\/""#, r#""\ud83d\ude00""#];
+    fuzz(2, &documents, &PIECES, |bytes, _| {
+        if let Ok(text) = serde_json::from_slice::<String>(bytes)
+            && bytes.starts_with(b"\"")
+            && bytes.ends_with(b"\"")
+        {
+            assert_eq!(json::string(bytes).as_deref(), Some(text.as_str()));
+        }
+    });
+}
+
+const STREAMS: [&str; 3] = [
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n",
+    "\u{feff}event: x\r\ndata:1\r\ndata: 2\r\n\r\n: comment\rdata\r\rdata: end",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\n\n\ndata:\n\n",
+];
+
+#[test]
+fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
+    let pieces = [
+        "\n",
+        "\r",
+        "\r\n",
+        "\n\n",
+        "data:",
+        "event:",
+        ":",
+        "data: [DONE]\n\n",
+        "{",
+        "\u{feff}",
+    ];
+    fuzz(3, &STREAMS, &pieces, |bytes, random| {
+        let decode = |cuts: &mut dyn FnMut() -> usize| {
+            let (mut decoder, mut events) = (sse::Decoder::default(), Vec::new());
+            let call = ALL[0]
+                .read(Bytes::from_static(REQUESTS[0].as_bytes()))
+                .unwrap();
+            let mut meter = ALL[0].meter(&call);
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(cuts().clamp(1, rest.len()));
+                rest = after;
+                decoder.feed(piece, |event| {
+                    meter.event(&event);
+                    events.push((event.name.to_vec(), event.data.to_vec()));
+                });
+            }
+            let reading: Reading = meter.finish();
+            (events, reading)
+        };
+        let whole = decode(&mut || usize::MAX);
+        assert_eq!(decode(&mut || 1), whole);
+        assert_eq!(decode(&mut || random.below(7)), whole);
+    });
+}
+
+#[test]
+fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
+    let documents = [
+        r#"{"choices":[{"message":{"content":"a","tool_calls":[{}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":1}}}"#,
+        r#"{"error":{"message":"x"}}"#,
+    ];
+    fuzz(4, &documents, &PIECES, |bytes, _| {
+        let call = ALL[0]
+            .read(Bytes::from_static(REQUESTS[3].as_bytes()))
+            .unwrap();
+        let mut meter = ALL[0].meter(&call);
+        meter.body(bytes);
+        meter.finish();
+    });
+}
+
+#[test]
+fn a_configuration_is_read_or_refused_with_a_place() {
+    let example = include_str!("../config/example.hujson");
+    let minimal = include_str!("../config/minimal.hujson");
+    let pieces = [
+        "{", "}", "[", "]", ",", ":", "\"", "//", "/*", "*/", "${", "null", "1e99", "\u{feff}",
+    ];
+    fuzz(5, &[example, minimal], &pieces, |bytes, _| {
+        let text = String::from_utf8_lossy(bytes);
+        match iris::config::parse(&text, &|_| Some(String::new())) {
+            Ok(loaded) => drop(iris::rules::Rules::compile(loaded, 1)),
+            Err(findings) => {
+                let lines = text.lines().count() + 1;
+                assert!(
+                    findings.iter().all(|finding| finding.at.line <= lines),
+                    "{findings:?}"
+                );
+                assert!(!findings.is_empty());
+            }
+        }
+    });
+}
