@@ -209,7 +209,18 @@ impl Llama {
                     "--alias",
                     "tiny",
                 ])
-                .args(["-c", "16384", "-np", "2", "-t", "1", "--jinja", "--slots"]),
+                .args([
+                    "-c",
+                    "16384",
+                    "-np",
+                    "2",
+                    "-t",
+                    "1",
+                    "--jinja",
+                    "--slots",
+                    "--threads-http",
+                    "32",
+                ]),
             &dir.join("llama.log"),
         )?;
         let llama = Self { process, port };
@@ -234,6 +245,7 @@ pub async fn offer(node: &Node, port: u16) -> anyhow::Result<String> {
         while let Ok(mut accepted) = listener.accept().await {
             tokio::spawn(async move {
                 let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+                server.set_nodelay(true)?;
                 tokio::io::copy_bidirectional(&mut accepted.stream, &mut server).await
             });
         }
