@@ -75,7 +75,7 @@ impl Gateway {
         let permit = rules
             .access
             .permit(&who.caller)
-            .map_err(|none| Rejection::new(StatusCode::FORBIDDEN, "no_role", none.to_string()))?;
+            .map_err(|none| none.rejection(&who.caller))?;
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;
         let (head, incoming) = request.into_parts();

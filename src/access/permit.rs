@@ -3,14 +3,30 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::{Capability, ModelPattern, Role};
 use crate::config;
 use crate::identity::{Caller, Principal};
+use crate::wire::Rejection;
 
 /// The caller has no role: nothing at all is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("access denied: no role granted")]
 pub struct NoRole;
+
+impl NoRole {
+    /// What the caller is told; the log says who it was.
+    #[must_use]
+    pub fn rejection(self, caller: &Caller) -> Rejection {
+        tracing::info!(
+            login = caller.name(),
+            node = caller.node_name(),
+            "refused: {self}"
+        );
+        Rejection::new(StatusCode::FORBIDDEN, "no_role", self.to_string())
+    }
+}
 
 struct Granted {
     /// Where the grant stands, for explanations.

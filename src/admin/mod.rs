@@ -14,7 +14,7 @@ use crate::api;
 use crate::identity::Caller;
 use crate::ledger::Ledger;
 use crate::rules::Rules;
-use crate::tailnet::Status;
+use crate::tailnet::{State, Status};
 use crate::wire::{Body, Rejection, body};
 
 /// What the handlers may look at.
@@ -54,7 +54,7 @@ async fn route<B>(
         .rules
         .access
         .permit(caller)
-        .map_err(|none| Rejection::new(StatusCode::FORBIDDEN, "no_role", none.to_string()))?;
+        .map_err(|none| none.rejection(caller))?;
     let query = request.uri().query().unwrap_or_default();
     match path {
         "/" => Ok(text("Iris, an AI gateway. Models: /v1/models\n")),
@@ -73,6 +73,13 @@ fn ready(view: &View<'_>) -> Result<Response<Body>, Rejection> {
         |why: &'static str| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
     if !view.ledger.healthy() {
         return Err(unready("requests cannot be recorded at the moment"));
+    }
+    if view
+        .node
+        .as_ref()
+        .is_some_and(|node| node.state != State::Running)
+    {
+        return Err(unready("the node is not on its tailnet"));
     }
     Ok(text("ready\n"))
 }

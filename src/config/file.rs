@@ -50,7 +50,7 @@ pub struct File {
 }
 
 /// How the gateway is on a tailnet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tailnet {
     /// As its own node, as this machine's, or not at all.
     pub mode: Mode,

@@ -74,26 +74,20 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     let rules = Rules::compile(loaded, before.generation + 1);
     tell(Some(path), &rules.findings);
     let (old, new) = (&before.file, &rules.file);
+    // The capabilities that count are looked at for each request.
+    let node = config::Tailnet {
+        capabilities: old.tailnet.capabilities.clone(),
+        ..new.tailnet.clone()
+    };
+    let doors = |file: &config::File| (file.listen.http, file.listen.https, file.listen.loopback);
     let fixed = [
-        (
-            "tailnet",
-            format!("{:?}", old.tailnet) == format!("{:?}", new.tailnet),
-        ),
-        (
-            "tailnet.auth_key",
-            old.tailnet.auth_key == new.tailnet.auth_key,
-        ),
-        (
-            "listen",
-            (old.listen.http, old.listen.https, old.listen.loopback)
-                == (new.listen.http, new.listen.https, new.listen.loopback),
-        ),
+        ("tailnet", old.tailnet == node),
+        ("listen", doors(old) == doors(new)),
         ("database.url", old.database.url == new.database.url),
         (
             "limits.connections",
             old.limits.connections == new.limits.connections,
         ),
-        ("timeouts.head", old.timeouts.head == new.timeouts.head),
     ];
     for (what, same) in fixed {
         if !same {

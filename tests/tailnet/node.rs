@@ -215,6 +215,8 @@ pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
         gateway.process.log().contains(&url),
         "the log does not tell the address"
     );
+    let ready = Connection::local(&local).await?.get("/readyz").await?;
+    ensure!(ready.status == 503, "{ready:?}");
     world
         .headscale
         .approve(url.rsplit('/').next().unwrap_or_default(), "bob")?;

@@ -296,7 +296,7 @@ impl Gateway {
                 ensure!(
                     Connection::local(&local)
                         .await?
-                        .get("/readyz")
+                        .get("/healthz")
                         .await?
                         .status
                         == 200
