@@ -69,12 +69,19 @@ pub struct Connector {
     timeouts: Arc<RwLock<Timeouts>>,
 }
 
-/// TLS towards servers that the public authorities vouch for, h2 preferred.
+/// TLS towards servers that this machine trusts, h2 preferred: its own certificate store (or
+/// `SSL_CERT_FILE`), and the public authorities where it has none, as in a bare container.
 #[must_use]
 pub fn tls() -> rustls::ClientConfig {
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = rustls::RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in native.errors {
+        tracing::warn!(%error, "a part of the certificate store cannot be read");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
     let mut tls = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();

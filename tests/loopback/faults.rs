@@ -288,3 +288,33 @@ async fn stopping_waits_for_what_runs_and_writes_every_record() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn a_caller_who_does_not_wait_for_the_first_byte_cancels_too() {
+    let (address, mut received) = provider(|mut stream| {
+        async move {
+            // Nothing comes until the gateway hangs up.
+            let mut probe = [0; 1];
+            let _ = stream.read(&mut probe).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let mut stream = tokio::net::TcpStream::connect(gateway.address)
+        .await
+        .unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK}",
+        gateway.address,
+        ASK.len()
+    );
+    write(&mut stream, &head).await;
+    assert!(received.recv().await.is_some());
+    drop(stream);
+    let record = gateway.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["status"]),
+        (&json!("client_closed"), &json!(0))
+    );
+}

@@ -12,3 +12,4 @@ mod faults;
 mod headers;
 mod requests;
 mod support;
+mod tls;
