@@ -197,15 +197,7 @@ async fn each_event_arrives_when_it_is_sent() {
     })
     .await;
     let gateway = Gateway::start(address, json!({})).await;
-    let mut stream = tokio::net::TcpStream::connect(gateway.address)
-        .await
-        .unwrap();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK_STREAM}",
-        gateway.address,
-        ASK_STREAM.len()
-    );
-    write(&mut stream, &head).await;
+    let mut stream = gateway.raw_chat(ASK_STREAM).await;
     let started = Instant::now();
     let (mut seen, mut arrivals) = (Vec::new(), Vec::new());
     while arrivals.len() < 3 {
@@ -243,15 +235,7 @@ async fn a_caller_who_leaves_cancels_the_provider() {
     })
     .await;
     let gateway = Gateway::start(address, json!({})).await;
-    let mut stream = tokio::net::TcpStream::connect(gateway.address)
-        .await
-        .unwrap();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK_STREAM}",
-        gateway.address,
-        ASK_STREAM.len()
-    );
-    write(&mut stream, &head).await;
+    let mut stream = gateway.raw_chat(ASK_STREAM).await;
     let mut buffer = vec![0; 4096];
     assert!(stream.read(&mut buffer).await.unwrap() > 0);
     assert!(received.recv().await.is_some());
@@ -301,15 +285,7 @@ async fn a_caller_who_does_not_wait_for_the_first_byte_cancels_too() {
     })
     .await;
     let gateway = Gateway::start(address, json!({})).await;
-    let mut stream = tokio::net::TcpStream::connect(gateway.address)
-        .await
-        .unwrap();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK}",
-        gateway.address,
-        ASK.len()
-    );
-    write(&mut stream, &head).await;
+    let stream = gateway.raw_chat(ASK).await;
     assert!(received.recv().await.is_some());
     drop(stream);
     let record = gateway.record().await;

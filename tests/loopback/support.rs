@@ -186,6 +186,23 @@ impl Gateway {
         self.send(post(CHAT, body)).await
     }
 
+    /// Sends a chat and leaves the rest to the caller.
+    pub async fn raw_chat(&self, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        write(
+            &mut stream,
+            &format!(
+                "POST {CHAT} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                self.address,
+                body.len()
+            ),
+        )
+        .await;
+        stream
+    }
+
     /// The newest record.
     pub async fn record(&self) -> Value {
         for _ in 0..200 {

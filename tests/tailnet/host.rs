@@ -9,9 +9,10 @@ use anyhow::{Context, ensure};
 use iris::tailnet::Node;
 use serde_json::json;
 
+use crate::changes::withdrawal_is_felt_soon;
 use crate::http::Connection;
 use crate::parts::{Parts, Process, free_port, until};
-use crate::scenarios::{CHAT, chat, withdrawal_is_felt_soon};
+use crate::scenarios::{CHAT, chat};
 use crate::world::{CAPABILITY, Gateway, Headscale, Llama, World, node};
 
 /// The argument with which the test starts itself inside the namespace.

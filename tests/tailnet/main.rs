@@ -6,8 +6,10 @@
     reason = "a program of its own that reports to whoever runs it"
 )]
 
+mod changes;
 mod host;
 mod http;
+mod lifecycle;
 mod measure;
 mod node;
 mod parts;
@@ -86,16 +88,16 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         scenarios::headers_sent_by_hand_change_nothing
         scenarios::requests_that_can_be_read_in_two_ways_are_refused
         scenarios::a_caller_who_leaves_stops_the_generation
-        scenarios::a_withdrawn_grant_takes_effect_within_a_second
-        scenarios::a_withdrawn_grant_cuts_a_stream
-        scenarios::a_new_configuration_takes_effect_under_load
+        changes::a_withdrawn_grant_takes_effect_within_a_second
+        changes::a_withdrawn_grant_cuts_a_stream
+        changes::a_new_configuration_takes_effect_under_load
         scenarios::the_openai_sdk_works_through_tailscaled
-        scenarios::the_gateway_stops_and_comes_back_as_the_same_node
+        lifecycle::the_gateway_stops_and_comes_back_as_the_same_node
         node::half_closes_resets_and_backpressure_pass
         node::whois_tells_what_the_tailnet_knows
         node::each_connection_is_its_own_callers
-        node::a_gateway_without_a_key_asks_to_be_signed_in
-        node::an_ephemeral_node_leaves_nothing_behind
+        lifecycle::a_gateway_without_a_key_asks_to_be_signed_in
+        lifecycle::an_ephemeral_node_leaves_nothing_behind
         host::host_mode_uses_the_machines_own_tailscaled
     }
     println!("{passed} passed, {} failed", failed.len());

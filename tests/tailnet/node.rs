@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::{Accepted, Listener, Node, State, Stream};
+use iris::tailnet::{Accepted, Listener, Node, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::http::Connection;
-use crate::parts::{Parts, free_port, until};
-use crate::world::{Gateway, World};
+use crate::parts::{Parts, until};
+use crate::world::World;
 
 /// A port of a node that nothing else uses.
 const PORT: u16 = 7000;
@@ -185,71 +185,4 @@ pub async fn each_connection_is_its_own_callers(_: &Parts, world: &World) -> any
         futures_util::future::try_join_all(all).await?;
     }
     Ok(())
-}
-
-/// Without a key the gateway says where to sign in, and joins once somebody has.
-pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
-    let dir = world.dir.path().join("third");
-    std::fs::create_dir(&dir)?;
-    let local = format!("127.0.0.1:{}", free_port()?);
-    let text = std::fs::read_to_string(&world.gateway.config)?
-        .replace("\"hostname\": \"ai\"", "\"hostname\": \"ai-three\"")
-        .replace(&world.gateway.local, &local);
-    let mut gateway = Gateway::start(&dir, &text, local.clone(), "").await?;
-    let url = until("the address to sign in at", 60, || async {
-        let status = Connection::local(&local)
-            .await?
-            .get("/api/status")
-            .await?
-            .json()?;
-        Ok(status["node"]["auth_url"]
-            .as_str()
-            .context("no address yet")?
-            .to_owned())
-    })
-    .await?;
-    ensure!(
-        gateway.process.log().contains(&url),
-        "the log does not tell the address"
-    );
-    let ready = Connection::local(&local).await?.get("/readyz").await?;
-    ensure!(ready.status == 503, "{ready:?}");
-    world
-        .headscale
-        .approve(url.rsplit('/').next().unwrap_or_default(), "bob")?;
-    until("the third gateway", 60, || async {
-        let status = Connection::local(&local)
-            .await?
-            .get("/api/status")
-            .await?
-            .json()?;
-        ensure!(status["node"]["state"] == "Running", "{status}");
-        Ok(())
-    })
-    .await
-    .with_context(|| gateway.process.log())?;
-    let status = gateway.process.stop().await?;
-    ensure!(status.success(), "{status}");
-    Ok(())
-}
-
-/// An ephemeral node is gone from the tailnet when it has stopped.
-pub async fn an_ephemeral_node_leaves_nothing_behind(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
-    let key = world.headscale.guest_key()?;
-    let node = crate::world::node(&world.headscale.url, world.dir.path(), "guest", key).await?;
-    ensure!(node.status().state == State::Running);
-    ensure!(world.headscale.knows("guest")?);
-    node.close().await?;
-    ensure!(node.dial("ai", 80).await.is_err(), "a closed node can dial");
-    until("the guest's leaving", 30, || async {
-        ensure!(!world.headscale.knows("guest")?);
-        Ok(())
-    })
-    .await
 }

@@ -1,8 +1,7 @@
 //! What the gateway must do, told from outside.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use http_body_util::BodyExt;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Connection, events, post};
 use crate::parts::{Parts, Process, free_port, until};
-use crate::world::{Gateway, Headscale, World};
+use crate::world::World;
 
 pub const CHAT: &str = "/v1/chat/completions";
 
@@ -28,7 +27,7 @@ pub fn chat(more: Value) -> String {
 }
 
 /// The newest record of a session; it is there once it is durable.
-async fn record(world: &World, session: &str) -> anyhow::Result<Value> {
+pub async fn record(world: &World, session: &str) -> anyhow::Result<Value> {
     until("the record", 5, || async {
         let rows = world.gateway.records(&format!("session={session}")).await?;
         rows.into_iter().next().context("no record yet")
@@ -36,7 +35,8 @@ async fn record(world: &World, session: &str) -> anyhow::Result<Value> {
     .await
 }
 
-fn session(
+/// Names the session of a request.
+pub fn session(
     request: http::Request<http_body_util::Full<bytes::Bytes>>,
     name: &str,
 ) -> http::Request<http_body_util::Full<bytes::Bytes>> {
@@ -335,149 +335,6 @@ pub async fn a_caller_who_leaves_stops_the_generation(
     Ok(())
 }
 
-/// How soon a change must be felt.
-pub const SOON: Duration = Duration::from_secs(1);
-
-/// Asks on one open connection until the answer has this status.
-async fn becomes(open: &mut Connection, status: u16) -> anyhow::Result<()> {
-    let until = Instant::now() + 10 * SOON;
-    loop {
-        let reply = open.post(CHAT, chat(json!({ "max_tokens": 1 }))).await?;
-        if reply.status == status {
-            return Ok(());
-        }
-        ensure!(Instant::now() < until, "still {reply:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Withdraws alice's grant and gives it back; the connection is hers and was open before. A busy
-/// machine may be slow once, a gateway that is slow is slow each time.
-pub async fn withdrawal_is_felt_soon(
-    headscale: &Headscale,
-    open: &mut Connection,
-) -> anyhow::Result<()> {
-    let mut slow = Vec::new();
-    for _ in 0..3 {
-        headscale.grant(false)?;
-        let withdrawn = Instant::now();
-        becomes(open, 403).await?;
-        slow.push(withdrawn.elapsed());
-        headscale.grant(true)?;
-        becomes(open, 200).await?;
-        if slow.last().is_some_and(|after| *after < SOON) {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the refusal came after {slow:?}")
-}
-
-pub async fn a_withdrawn_grant_takes_effect_within_a_second(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
-    let mut open = Connection::from(&world.alice, "ai").await?;
-    ensure!(open.post(CHAT, chat(json!({}))).await?.status == 200);
-    withdrawal_is_felt_soon(&world.headscale, &mut open).await
-}
-
-pub async fn a_withdrawn_grant_cuts_a_stream(_: &Parts, world: &World) -> anyhow::Result<()> {
-    // The stream runs on because its reader is slow.
-    let mut streaming = Connection::from(&world.alice, "ai").await?;
-    let long = json!({ "stream": true, "max_tokens": 7_000, "ignore_eos": true });
-    let mut stream = streaming
-        .open(session(post(CHAT, chat(long))?, "cut"))
-        .await?;
-    ensure!(stream.status() == 200);
-    let piece = stream.frame().await.context("the stream has ended")??;
-    ensure!(piece.is_data());
-
-    world.headscale.grant(false)?;
-    let mut other = Connection::from(&world.alice, "ai").await?;
-    becomes(&mut other, 403).await?;
-    let rest = tokio::time::timeout(SOON, async {
-        let mut text = String::new();
-        while let Some(frame) = stream.frame().await {
-            match frame {
-                Ok(frame) => {
-                    let data = frame.data_ref().map_or(&[][..], |data| data);
-                    text.push_str(&String::from_utf8_lossy(data));
-                }
-                // Nobody must take the answer for whole.
-                Err(_) => return Some(text),
-            }
-        }
-        None
-    });
-    let rest = rest.await.context("the stream was not cut")?;
-    let rest = rest.context("the stream ended as if it were whole")?;
-    ensure!(
-        rest.contains("\"error\""),
-        "no error event in the end of the stream"
-    );
-    let record = record(world, "cut").await?;
-    ensure!(record["outcome"] == "refused", "{record}");
-    world.headscale.grant(true)?;
-    becomes(&mut other, 200).await
-}
-
-pub async fn a_new_configuration_takes_effect_under_load(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let load = async || -> anyhow::Result<()> {
-        let mut ai = Connection::from(&world.alice, "ai").await?;
-        while !stop.load(Ordering::Relaxed) {
-            let reply = ai.post(CHAT, chat(json!({ "max_tokens": 5 }))).await?;
-            ensure!(reply.status == 200, "under load: {reply:?}");
-            asked.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    };
-    let edit = async {
-        let result = edits(world).await;
-        stop.store(true, Ordering::Relaxed);
-        result
-    };
-    let (edited, one, two, three) = tokio::join!(edit, load(), load(), load());
-    edited?;
-    one.and(two).and(three)?;
-    ensure!(asked.load(Ordering::Relaxed) > 20, "there was no load");
-    Ok(())
-}
-
-async fn edits(world: &World) -> anyhow::Result<()> {
-    let mut ci = Connection::from(&world.ci, "ai").await?;
-    for granted in [true, false, true, false] {
-        let expected = if granted { 200 } else { 403 };
-        world.configure(granted)?;
-        let edited = Instant::now();
-        loop {
-            let reply = ci.post(CHAT, chat(json!({ "max_tokens": 5 }))).await?;
-            if reply.status == expected {
-                break;
-            }
-            ensure!(
-                edited.elapsed() < SOON,
-                "still {} after a second",
-                reply.status
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    // A broken file changes nothing.
-    world.configure(true)?;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    std::fs::write(&world.gateway.config, "{ \"providers\": ")?;
-    world.gateway.process.signal("HUP")?;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let reply = ci.post(CHAT, chat(json!({ "max_tokens": 5 }))).await?;
-    ensure!(reply.status == 200, "{reply:?}");
-    ensure!(world.gateway.process.log().contains("stays in force"));
-    world.configure(false)
-}
-
 pub async fn the_openai_sdk_works_through_tailscaled(
     parts: &Parts,
     world: &World,
@@ -538,49 +395,5 @@ pub async fn the_openai_sdk_works_through_tailscaled(
         record["tokens"]["output"] == answer["usage"]["completion_tokens"],
         "{record}"
     );
-    Ok(())
-}
-
-/// A second gateway, so that the others keep theirs.
-pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
-    let dir = world.dir.path().join("second");
-    std::fs::create_dir(&dir)?;
-    let local = format!("127.0.0.1:{}", free_port()?);
-    let text = std::fs::read_to_string(&world.gateway.config)?
-        .replace("\"hostname\": \"ai\"", "\"hostname\": \"ai-two\"")
-        .replace(&world.gateway.local, &local);
-    let key = world.headscale.tag_key("tag:ai")?;
-    let mut addresses = Vec::new();
-    // The key can be used once: the second start must do without.
-    for _ in 0..2 {
-        let mut gateway = Gateway::start(&dir, &text, local.clone(), &key).await?;
-        let addressed = until("the second gateway", 60, || async {
-            let reply = Connection::from(&world.alice, "ai-two")
-                .await?
-                .get("/healthz")
-                .await?;
-            ensure!(reply.status == 200);
-            let status = Connection::local(&local)
-                .await?
-                .get("/api/status")
-                .await?
-                .json()?;
-            ensure!(status["node"]["state"] == "Running", "{status}");
-            Ok(status["node"]["addresses"].clone())
-        });
-        addresses.push(addressed.await.with_context(|| gateway.process.log())?);
-        let mode =
-            std::os::unix::fs::PermissionsExt::mode(&dir.join("state").metadata()?.permissions());
-        ensure!(
-            mode & 0o777 == 0o700,
-            "the state directory has mode {mode:o}"
-        );
-        let status = gateway.process.stop().await?;
-        ensure!(status.success(), "{status}: {}", gateway.process.log());
-    }
-    ensure!(addresses[0] == addresses[1], "{addresses:?}");
     Ok(())
 }

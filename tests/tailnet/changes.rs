@@ -1,0 +1,156 @@
+//! What changes while the gateway runs: grants in the tailnet policy, and its own configuration.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use http_body_util::BodyExt;
+use serde_json::json;
+
+use crate::http::{Connection, post};
+use crate::parts::Parts;
+use crate::scenarios::{CHAT, chat, record, session};
+use crate::world::{Headscale, World};
+
+/// How soon a change must be felt.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Asks on one open connection until the answer has this status.
+async fn becomes(open: &mut Connection, status: u16) -> anyhow::Result<()> {
+    let until = Instant::now() + 10 * SOON;
+    loop {
+        let reply = open.post(CHAT, chat(json!({ "max_tokens": 1 }))).await?;
+        if reply.status == status {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "still {reply:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Withdraws alice's grant and gives it back; the connection is hers and was open before. A busy
+/// machine may be slow once, a gateway that is slow is slow each time.
+pub async fn withdrawal_is_felt_soon(
+    headscale: &Headscale,
+    open: &mut Connection,
+) -> anyhow::Result<()> {
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        headscale.grant(false)?;
+        let withdrawn = Instant::now();
+        becomes(open, 403).await?;
+        slow.push(withdrawn.elapsed());
+        headscale.grant(true)?;
+        becomes(open, 200).await?;
+        if slow.last().is_some_and(|after| *after < SOON) {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the refusal came after {slow:?}")
+}
+
+pub async fn a_withdrawn_grant_takes_effect_within_a_second(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let mut open = Connection::from(&world.alice, "ai").await?;
+    ensure!(open.post(CHAT, chat(json!({}))).await?.status == 200);
+    withdrawal_is_felt_soon(&world.headscale, &mut open).await
+}
+
+pub async fn a_withdrawn_grant_cuts_a_stream(_: &Parts, world: &World) -> anyhow::Result<()> {
+    // The stream runs on because its reader is slow.
+    let mut streaming = Connection::from(&world.alice, "ai").await?;
+    let long = json!({ "stream": true, "max_tokens": 7_000, "ignore_eos": true });
+    let mut stream = streaming
+        .open(session(post(CHAT, chat(long))?, "cut"))
+        .await?;
+    ensure!(stream.status() == 200);
+    let piece = stream.frame().await.context("the stream has ended")??;
+    ensure!(piece.is_data());
+
+    world.headscale.grant(false)?;
+    let mut other = Connection::from(&world.alice, "ai").await?;
+    becomes(&mut other, 403).await?;
+    let rest = tokio::time::timeout(SOON, async {
+        let mut text = String::new();
+        while let Some(frame) = stream.frame().await {
+            match frame {
+                Ok(frame) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    text.push_str(&String::from_utf8_lossy(data));
+                }
+                // Nobody must take the answer for whole.
+                Err(_) => return Some(text),
+            }
+        }
+        None
+    });
+    let rest = rest.await.context("the stream was not cut")?;
+    let rest = rest.context("the stream ended as if it were whole")?;
+    ensure!(
+        rest.contains("\"error\""),
+        "no error event in the end of the stream"
+    );
+    let record = record(world, "cut").await?;
+    ensure!(record["outcome"] == "refused", "{record}");
+    world.headscale.grant(true)?;
+    becomes(&mut other, 200).await
+}
+
+pub async fn a_new_configuration_takes_effect_under_load(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let load = async || -> anyhow::Result<()> {
+        let mut ai = Connection::from(&world.alice, "ai").await?;
+        while !stop.load(Ordering::Relaxed) {
+            let reply = ai.post(CHAT, chat(json!({ "max_tokens": 5 }))).await?;
+            ensure!(reply.status == 200, "under load: {reply:?}");
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let edit = async {
+        let result = edits(world).await;
+        stop.store(true, Ordering::Relaxed);
+        result
+    };
+    let (edited, one, two, three) = tokio::join!(edit, load(), load(), load());
+    edited?;
+    one.and(two).and(three)?;
+    ensure!(asked.load(Ordering::Relaxed) > 20, "there was no load");
+    Ok(())
+}
+
+async fn edits(world: &World) -> anyhow::Result<()> {
+    let mut ci = Connection::from(&world.ci, "ai").await?;
+    for granted in [true, false, true, false] {
+        let expected = if granted { 200 } else { 403 };
+        world.configure(granted)?;
+        let edited = Instant::now();
+        loop {
+            let reply = ci.post(CHAT, chat(json!({ "max_tokens": 5 }))).await?;
+            if reply.status == expected {
+                break;
+            }
+            ensure!(
+                edited.elapsed() < SOON,
+                "still {} after a second",
+                reply.status
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    // A broken file changes nothing.
+    world.configure(true)?;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    std::fs::write(&world.gateway.config, "{ \"providers\": ")?;
+    world.gateway.process.signal("HUP")?;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let reply = ci.post(CHAT, chat(json!({ "max_tokens": 5 }))).await?;
+    ensure!(reply.status == 200, "{reply:?}");
+    ensure!(world.gateway.process.log().contains("stays in force"));
+    world.configure(false)
+}

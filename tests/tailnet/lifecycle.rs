@@ -1,0 +1,122 @@
+//! How a gateway joins, stops, and comes back.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use iris::tailnet::State;
+use serde_json::Value;
+
+use crate::http::Connection;
+use crate::parts::{Parts, free_port, until};
+use crate::world::{Gateway, World, node};
+
+/// A folder, a configuration and a loopback address for one more gateway, so that the others keep
+/// theirs.
+fn another(world: &World, hostname: &str) -> anyhow::Result<(PathBuf, String, String)> {
+    let dir = world.dir.path().join(hostname);
+    std::fs::create_dir(&dir)?;
+    let local = format!("127.0.0.1:{}", free_port()?);
+    let text = std::fs::read_to_string(&world.gateway.config)?
+        .replace(
+            "\"hostname\": \"ai\"",
+            &format!("\"hostname\": \"{hostname}\""),
+        )
+        .replace(&world.gateway.local, &local);
+    Ok((dir, text, local))
+}
+
+async fn status(local: &str) -> anyhow::Result<Value> {
+    Connection::local(local)
+        .await?
+        .get("/api/status")
+        .await?
+        .json()
+}
+
+pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let (dir, text, local) = another(world, "ai-two")?;
+    let key = world.headscale.tag_key("tag:ai")?;
+    let mut addresses = Vec::new();
+    // The key can be used once: the second start must do without.
+    for _ in 0..2 {
+        let mut gateway = Gateway::start(&dir, &text, local.clone(), &key).await?;
+        let addressed = until("the second gateway", 60, || async {
+            let reply = Connection::from(&world.alice, "ai-two")
+                .await?
+                .get("/healthz")
+                .await?;
+            ensure!(reply.status == 200);
+            let report = status(&local).await?;
+            ensure!(report["node"]["state"] == "Running", "{report}");
+            Ok(report["node"]["addresses"].clone())
+        });
+        addresses.push(addressed.await.with_context(|| gateway.process.log())?);
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&dir.join("state").metadata()?.permissions());
+        ensure!(
+            mode & 0o777 == 0o700,
+            "the state directory has mode {mode:o}"
+        );
+        let status = gateway.process.stop().await?;
+        ensure!(status.success(), "{status}: {}", gateway.process.log());
+    }
+    ensure!(addresses[0] == addresses[1], "{addresses:?}");
+    Ok(())
+}
+
+/// Without a key the gateway says where to sign in, and joins once somebody has.
+pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let (dir, text, local) = another(world, "ai-three")?;
+    let mut gateway = Gateway::start(&dir, &text, local.clone(), "").await?;
+    let url = until("the address to sign in at", 60, || async {
+        let report = status(&local).await?;
+        Ok(report["node"]["auth_url"]
+            .as_str()
+            .context("no address yet")?
+            .to_owned())
+    })
+    .await?;
+    ensure!(
+        gateway.process.log().contains(&url),
+        "the log does not tell the address"
+    );
+    let ready = Connection::local(&local).await?.get("/readyz").await?;
+    ensure!(ready.status == 503, "{ready:?}");
+    world
+        .headscale
+        .approve(url.rsplit('/').next().unwrap_or_default(), "bob")?;
+    until("the third gateway", 60, || async {
+        let report = status(&local).await?;
+        ensure!(report["node"]["state"] == "Running", "{report}");
+        Ok(())
+    })
+    .await
+    .with_context(|| gateway.process.log())?;
+    let status = gateway.process.stop().await?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// An ephemeral node is gone from the tailnet when it has stopped.
+pub async fn an_ephemeral_node_leaves_nothing_behind(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let key = world.headscale.guest_key()?;
+    let node = node(&world.headscale.url, world.dir.path(), "guest", key).await?;
+    ensure!(node.status().state == State::Running);
+    ensure!(world.headscale.knows("guest")?);
+    node.close().await?;
+    ensure!(node.dial("ai", 80).await.is_err(), "a closed node can dial");
+    until("the guest's leaving", 30, || async {
+        ensure!(!world.headscale.knows("guest")?);
+        Ok(())
+    })
+    .await
+}
