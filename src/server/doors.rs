@@ -1,5 +1,6 @@
 //! The doors: which ports are listened on, under which names, and the accept loops.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -91,6 +92,12 @@ async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
         let tls = certificate::acceptor(engines, node.clone(), domain.clone());
         listen_on(engines, node, port, Some(tls)).await;
     }
+    tokio::spawn(
+        engines
+            .stop
+            .clone()
+            .run_until_cancelled_owned(acquaint(Arc::clone(engines))),
+    );
     // A key that expires later needs the address to sign in at once more.
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
@@ -100,6 +107,28 @@ async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
                 "the node is signed out; sign in again at {}",
                 now.auth_url.unwrap_or_default()
             );
+        }
+    }
+}
+
+/// Meets each provider's node once, now and as the configuration names new ones.
+async fn acquaint(engines: Arc<Engines>) {
+    let mut rules = engines.gateway.rules.clone();
+    let mut met = HashSet::new();
+    loop {
+        let current = rules.borrow_and_update().clone();
+        let new = current
+            .routes
+            .providers()
+            .iter()
+            .filter(|provider| !provider.disabled);
+        for provider in new.filter(|provider| met.insert(provider.id.clone())) {
+            let (engines, provider) = (Arc::clone(&engines), Arc::clone(provider));
+            let meet = async move { engines.gateway.upstream.meet(&provider).await };
+            tokio::spawn(meet);
+        }
+        if rules.changed().await.is_err() {
+            return;
         }
     }
 }

