@@ -50,6 +50,12 @@ pub struct Caller {
 /// How the loopback caller is written in grants, as Aperture does.
 pub(super) const LOOPBACK: &str = "(loopback)";
 
+/// What grants write for somebody else than a person. Control servers that let people choose
+/// their names must not let them become one.
+fn is_reserved(login: &str) -> bool {
+    login == "*" || login == LOOPBACK || login.starts_with("tag:") || login.starts_with("group:")
+}
+
 impl Caller {
     /// The caller behind an answer of the tailnet.
     ///
@@ -75,6 +81,11 @@ impl Caller {
         let (principal, picture) = match whois.user {
             _ if !tags.is_empty() => (Principal::Tagged { tags }, None),
             Some(user) if user.login.is_empty() => return Err(Refused::Nobody),
+            Some(user) if is_reserved(&user.login) => {
+                return Err(Refused::Unusable(
+                    "its login has a meaning of its own in grants",
+                ));
+            }
             Some(user) if whois.shared_in => {
                 (Principal::External { login: user.login }, user.picture)
             }
@@ -236,6 +247,14 @@ pub(crate) mod tests {
             Caller::from_whois(shared).unwrap().principal(),
             Principal::External { .. }
         ));
+    }
+
+    #[test]
+    fn nobody_becomes_a_tag_or_a_group_by_their_name() {
+        for login in ["*", "(loopback)", "tag:admin", "group:eng"] {
+            let refused = Caller::from_whois(whois(Some(login), &[]));
+            assert!(matches!(refused, Err(Refused::Unusable(_))), "{login}");
+        }
     }
 
     #[test]
