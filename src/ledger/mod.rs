@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
+pub use crate::api::Tokens;
 pub use query::{Query, Session};
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
@@ -99,18 +100,6 @@ impl Outcome {
             .into_iter()
             .find(|outcome| outcome.as_str() == text)
     }
-}
-
-/// Tokens as the provider counted them; `None` is "not told", which is not zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tokens {
-    pub input: Option<u64>,
-    pub output: Option<u64>,
-    pub cache_read: Option<u64>,
-    pub cache_write: Option<u64>,
-    pub reasoning: Option<u64>,
-    /// Counted by the gateway because the provider gave no usage.
-    pub estimated: bool,
 }
 
 /// One request, as it ended. Written once.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::api::Reading;
-use crate::ledger::{Entry, Outcome, Slot, Tokens};
+use crate::ledger::{Entry, Outcome, Slot};
 
 /// A record being made.
 pub struct Recording {
@@ -42,14 +42,7 @@ impl Recording {
         };
         entry.outcome = outcome;
         entry.duration_ms = self.elapsed_ms();
-        entry.tokens = Tokens {
-            input: reading.tokens.input,
-            output: reading.tokens.output,
-            cache_read: reading.tokens.cache_read,
-            cache_write: reading.tokens.cache_write,
-            reasoning: reading.tokens.reasoning,
-            estimated: reading.tokens.estimated,
-        };
+        entry.tokens = reading.tokens;
         entry.finish_reason = reading.finish_reason;
         entry.tool_calls = reading.tool_calls;
         entry.error = error;

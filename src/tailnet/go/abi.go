@@ -184,11 +184,11 @@ func iris_node_whois(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t,
 		if err != nil {
 			return 0, nil, err
 		}
-		r, err := decode[whoisRequest](in)
+		r, err := decode[struct{ IP string }](in)
 		if err != nil {
 			return 0, nil, err
 		}
-		out, err := nd.whois(r)
+		out, err := nd.whois(r.IP)
 		return 0, out, err
 	})
 }

@@ -129,23 +129,15 @@ func (n *node) dial(host string, port uint16) (int, error) {
 	return theirs, nil
 }
 
-type whoisRequest struct {
-	IP  string `json:"ip"`
-	Dst string `json:"dst"`
-}
-
 // whois passes on the LocalAPI's answer, and nothing if the address is not a
 // node's. Only a bare address is asked for: the lookup of an unknown address
 // with a port sleeps while it holds the lock of the whole node.
-func (n *node) whois(r whoisRequest) ([]byte, error) {
-	ip, err := netip.ParseAddr(r.IP)
+func (n *node) whois(address string) ([]byte, error) {
+	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return nil, err
 	}
 	query := url.Values{"addr": {ip.Unmap().String()}}
-	if r.Dst != "" {
-		query.Set("dst_ip", r.Dst)
-	}
 	ctx, cancel := context.WithTimeout(n.ctx, askTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
