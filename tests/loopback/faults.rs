@@ -294,3 +294,29 @@ async fn a_caller_who_does_not_wait_for_the_first_byte_cancels_too() {
         (&json!("client_closed"), &json!(0))
     );
 }
+
+#[tokio::test]
+async fn a_stream_is_whole_once_the_model_has_said_why_it_stopped() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            write(&mut stream, WORD).await;
+            // This server sends no `[DONE]`.
+            let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+            write(&mut stream, &format!("data: {end}\n\n")).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let reply = gateway.chat(ASK_STREAM).await;
+    assert!(
+        !reply.broken && !reply.text().contains("error"),
+        "{reply:?}"
+    );
+    let record = gateway.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["finish_reason"]),
+        (&json!("complete"), &json!("stop"))
+    );
+}

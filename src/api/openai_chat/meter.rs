@@ -174,7 +174,8 @@ impl Meter for ChatMeter {
     }
 
     fn is_complete(&self) -> bool {
-        self.done
+        // Not every server sends `[DONE]`.
+        self.done || self.finish_reason.is_some()
     }
 
     fn finish(&mut self) -> Reading {
