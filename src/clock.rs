@@ -1,7 +1,20 @@
 //! Where wall-clock time comes from. Durations are measured with [`std::time::Instant`];
-//! this is only for the timestamps that people read.
+//! this is for the timestamps that people read, and for bounds, of which zero is none.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::error::Elapsed;
+
+/// Waits for `future`, at most for `limit`; zero waits without end.
+///
+/// # Errors
+/// [`Elapsed`] when the time is over.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    if limit.is_zero() {
+        return Ok(future.await);
+    }
+    tokio::time::timeout(limit, future).await
+}
 
 /// Milliseconds since the Unix epoch; 0 for a clock set before it.
 #[must_use]

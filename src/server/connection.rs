@@ -19,6 +19,7 @@ use super::Engines;
 use super::first_bytes::FirstBytes;
 use crate::admin::{self, View};
 use crate::api::{self, Api};
+use crate::clock::within;
 use crate::gateway::Verified;
 use crate::identity::{Caller, Refused};
 use crate::listen::{Accepted, Gate, Stream};
@@ -64,7 +65,7 @@ async fn secured<S>(
     let Some(tls) = &door.tls else {
         return http(engines, Arc::clone(&door), stream, source, limit).await;
     };
-    match tokio::time::timeout(limit.max(Duration::from_secs(1)), tls.accept(stream)).await {
+    match within(limit, tls.accept(stream)).await {
         Ok(Ok(stream)) => http(engines, Arc::clone(&door), stream, source, limit).await,
         Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
         Err(_) => tracing::debug!(%source, "TLS took too long"),

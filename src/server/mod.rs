@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::within;
 use crate::config::{self, Finding, Mode};
 use crate::discover;
 use crate::gateway::Gateway;
@@ -118,10 +119,7 @@ impl Running {
         let patience = engines.gateway.rules.borrow().file.timeouts.shutdown;
         engines.stop.cancel();
         engines.tracker.close();
-        if tokio::time::timeout(patience, engines.tracker.wait())
-            .await
-            .is_err()
-        {
+        if within(patience, engines.tracker.wait()).await.is_err() {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
         let written = engines.gateway.ledger.close().await;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::clock::within;
 use crate::config::Network;
 use crate::tailnet::{self, Node, is_tailnet};
 
@@ -112,9 +113,20 @@ impl Connector {
         let host = uri.host().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if self.over_tailnet(host)?.is_some() {
-            self.open(uri).await?;
+            self.open_in_time(uri).await?;
         }
         Ok(())
+    }
+
+    async fn open_in_time(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+        let limit = self
+            .timeouts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .connect;
+        within(limit, self.open(uri))
+            .await
+            .unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 
     async fn open(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
@@ -187,20 +199,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move {
-            let limit = connector
-                .timeouts
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .connect;
-            if limit.is_zero() {
-                return connector.open(uri).await;
-            }
-            tokio::time::timeout(limit, connector.open(uri))
-                .await
-                .unwrap_or(Err(ConnectError::TimedOut(limit)))
-        })
+        Box::pin(self.clone().open_in_time(uri))
     }
 }
 

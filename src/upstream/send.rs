@@ -14,6 +14,7 @@ use super::auth;
 use super::connect::{ConnectError, Connector, Timeouts};
 use crate::access::Permit;
 use crate::api::Outbound;
+use crate::clock::within;
 use crate::config::{AuthMode, Network};
 use crate::route::{Provider, Route};
 use crate::tailnet::Node;
@@ -110,13 +111,11 @@ impl Upstream {
         let Ok(uri) = provider.url("/", None) else {
             return;
         };
-        let within = self.timeouts().first_byte;
-        match tokio::time::timeout(within, (self.connect)(provider.network).meet(uri)).await {
-            Ok(Ok(())) => tracing::debug!(provider = provider.id, "can be reached"),
-            Ok(Err(error)) => {
+        match (self.connect)(provider.network).meet(uri).await {
+            Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
+            Err(error) => {
                 tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
             }
-            Err(_) => tracing::warn!(provider = provider.id, "does not answer"),
         }
     }
 
@@ -182,18 +181,14 @@ impl Upstream {
             Network::Tailnet => &self.tailnet,
             Network::Host => &self.host,
         };
-        let within = self.timeouts().first_byte;
-        let response = pool.request(request);
-        let response = if within.is_zero() {
-            response.await
-        } else {
-            tokio::time::timeout(within, response)
+        let limit = self.timeouts().first_byte;
+        let response =
+            within(limit, pool.request(request))
                 .await
                 .map_err(|_| Failure::TimedOut {
                     provider: provider.id.clone(),
-                    within,
-                })?
-        };
+                    within: limit,
+                })?;
         response.map_err(|error| failure(&provider.id, &error))
     }
 }

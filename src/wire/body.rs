@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+use crate::clock::within;
+
 /// An error that ends a body; its text is for the log, never for the caller.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,14 +62,9 @@ where
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let next = body.frame();
-        let frame = if idle.is_zero() {
-            next.await
-        } else {
-            tokio::time::timeout(idle, next)
-                .await
-                .map_err(|_| ReadError::Stalled)?
-        };
+        let frame = within(idle, body.frame())
+            .await
+            .map_err(|_| ReadError::Stalled)?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else {
