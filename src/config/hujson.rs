@@ -54,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
         text,
         offset: 0,
         line: 1,
-        line_start: 0,
+        known: (0, 1),
         depth: 0,
     };
     parser.blanks()?;
@@ -101,13 +101,15 @@ struct Parser<'a> {
     text: &'a str,
     offset: usize,
     line: usize,
-    line_start: usize,
+    /// A place in the current line, and its column.
+    known: (usize, usize),
     depth: usize,
 }
 
 impl Parser<'_> {
     fn at(&self) -> Position {
-        let column = self.text[self.line_start..self.offset].chars().count() + 1;
+        let (offset, column) = self.known;
+        let column = column + self.text[offset..self.offset].chars().count();
         Position {
             line: self.line,
             column,
@@ -134,7 +136,7 @@ impl Parser<'_> {
         let end = self.offset + length;
         for (at, _) in self.text[self.offset..end].match_indices('\n') {
             self.line += 1;
-            self.line_start = self.offset + at + 1;
+            self.known = (self.offset + at + 1, 1);
         }
         self.offset = end;
     }
@@ -161,6 +163,8 @@ impl Parser<'_> {
 
     fn value(&mut self) -> Result<Node, SyntaxError> {
         let at = self.at();
+        // A long line is counted once, not anew for each of its values.
+        self.known = (self.offset, at.column);
         let value = match self.peek() {
             None => return self.fail("the document ends where a value should stand"),
             Some('{') => self.nested(Self::object)?,
@@ -346,6 +350,21 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(error(&"[".repeat(100_000)).2.contains("nesting"));
+    }
+
+    #[test]
+    fn a_long_line_is_counted_once() {
+        let text = format!("[{}0]", "1,".repeat(300_000));
+        let Value::Array(items) = parse(&text).unwrap().value else {
+            panic!()
+        };
+        assert_eq!(
+            items[300_000].at,
+            Position {
+                line: 1,
+                column: 600_002
+            }
+        );
     }
 
     #[test]

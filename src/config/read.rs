@@ -255,23 +255,24 @@ fn aliases(table: Table<'_>) -> Aliases {
 
 fn limits(table: Table<'_>) -> Limits {
     let default = Limits::default();
-    let count = |key, default| {
+    let count = |key, default, range: std::ops::RangeInclusive<usize>| {
         let Some(item) = table.get(key) else {
             return default;
         };
         match item.integer().map(usize::try_from) {
-            Some(Ok(value)) if value > 0 => value,
+            Some(Ok(value)) if range.contains(&value) => value,
             _ => {
-                let message = "this must be a number above 0".to_owned();
+                let message = format!("this is a number from {} to {}", range.start(), range.end());
                 item.findings.error(item.node.at, &item.path, message);
                 default
             }
         }
     };
     let read = Limits {
-        request_body: count("request_body", default.request_body),
-        request_head: count("request_head", default.request_head).max(8 << 10),
-        connections: count("connections", default.connections),
+        request_body: count("request_body", default.request_body, 1..=1 << 32),
+        // hyper needs 8 KiB to work with.
+        request_head: count("request_head", default.request_head, 8 << 10..=16 << 20),
+        connections: count("connections", default.connections, 1..=1 << 20),
     };
     table.finish();
     read

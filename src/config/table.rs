@@ -2,6 +2,7 @@
 //! absent; keys that nobody asked for are findings too.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::finding::Findings;
@@ -80,11 +81,9 @@ impl<'a> Item<'a> {
         let Value::Object(members) = &self.node.value else {
             return self.mismatch("object");
         };
-        for (nth, member) in members.iter().enumerate() {
-            if members[..nth]
-                .iter()
-                .any(|earlier| earlier.key == member.key)
-            {
+        let mut seen = HashSet::with_capacity(members.len());
+        for member in members {
+            if !seen.insert(&member.key) {
                 let message = format!("duplicate config key \"{}\"", member.key);
                 self.findings
                     .warn(member.at, &join(&self.path, &member.key), message);
@@ -176,15 +175,16 @@ impl<'a> Table<'a> {
 
     /// All members, for objects whose keys are names. Of duplicates the last one.
     pub(super) fn named(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
-        let members = self.members;
+        let last: HashMap<&str, usize> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(nth, member)| (member.key.as_str(), nth))
+            .collect();
         self.members
             .iter()
             .enumerate()
-            .filter(move |(nth, member)| {
-                !members[nth + 1..]
-                    .iter()
-                    .any(|later| later.key == member.key)
-            })
+            .filter(move |(nth, member)| last[member.key.as_str()] == *nth)
             .map(|(_, member)| (member.key.as_str(), self.item(member)))
     }
 
@@ -222,6 +222,9 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
+/// Ten years. Clocks can't count to much longer bounds.
+const LONGEST: Duration = Duration::from_hours(3_650 * 24);
+
 /// Reads a duration in Go's notation, and days besides: `0`, `90s`, `1h30m`, `100ms`, `30d`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
@@ -248,7 +251,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         total = total.checked_add(part)?;
         rest = tail;
     }
-    (!text.is_empty()).then_some(total)
+    (!text.is_empty() && total <= LONGEST).then_some(total)
 }
 
 #[cfg(test)]
@@ -261,7 +264,16 @@ mod tests {
         assert_eq!(duration("1.5s"), Some(Duration::from_millis(1_500)));
         assert_eq!(duration("30d"), Some(Duration::from_hours(720)));
         assert_eq!(duration("0"), Some(Duration::ZERO));
-        for text in ["", "5", "s", "-5s", "5x", "1..5s", "99999999999999999999h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-5s",
+            "5x",
+            "1..5s",
+            "99999999999999999999h",
+            "3651d",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
     }

@@ -144,6 +144,9 @@ fn mistakes_in_our_own_sections_are_errors() {
         r#"{"listen":{"http":"80"}}"#,
         r#"{"groups":{"eng":[]}}"#,
         r#"{"limits":{"request_body":0}}"#,
+        r#"{"limits":{"request_head":100}}"#,
+        r#"{"limits":{"connections":9000000000000000000}}"#,
+        r#"{"timeouts":{"total":"9000000h"}}"#,
         r#"{"timeouts":{"idle":"soon"}}"#,
         r#"{"providers":{"a/b":{}}}"#,
     ] {
