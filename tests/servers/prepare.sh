@@ -21,6 +21,11 @@ need() {
     command -v "$1" >/dev/null || { say "$1 is missing: install $2"; exit 1; }
 }
 
+# What the scenarios themselves call.
+need ip iproute2
+need unshare util-linux
+need curl curl
+
 if [ ! -e "$servers/done" ]; then
     need go "Go 1.26 or newer"
     say "headscale, tailscale and tailscaled (about 10 minutes, once)"

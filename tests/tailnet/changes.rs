@@ -28,25 +28,24 @@ async fn becomes(open: &mut Connection, status: u16) -> anyhow::Result<()> {
     }
 }
 
-/// Withdraws alice's grant and gives it back; the connection is hers and was open before. A busy
-/// machine may be slow once, a gateway that is slow is slow each time.
+/// Withdraws alice's grant and gives it back, three times; the connection is hers and was open
+/// before. The median counts: a busy machine may be slow once.
 pub async fn withdrawal_is_felt_soon(
     headscale: &Headscale,
     open: &mut Connection,
 ) -> anyhow::Result<()> {
-    let mut slow = Vec::new();
+    let mut felt = Vec::new();
     for _ in 0..3 {
         headscale.grant(false)?;
         let withdrawn = Instant::now();
         becomes(open, 403).await?;
-        slow.push(withdrawn.elapsed());
+        felt.push(withdrawn.elapsed());
         headscale.grant(true)?;
         becomes(open, 200).await?;
-        if slow.last().is_some_and(|after| *after < SOON) {
-            return Ok(());
-        }
     }
-    anyhow::bail!("the refusal came after {slow:?}")
+    felt.sort();
+    ensure!(felt[1] < SOON, "the refusals came after {felt:?}");
+    Ok(())
 }
 
 pub async fn a_withdrawn_grant_takes_effect_within_a_second(
