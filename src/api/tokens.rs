@@ -3,18 +3,41 @@
 use serde::Serialize;
 
 /// Counts by kind; `None` where the provider said nothing, which is not the same as zero.
+///
+/// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without
+/// those that a cache served or took, so for them `input` is the sum of the three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tokens {
-    /// Prompt tokens, cached ones included.
+    /// Prompt tokens, those served from and written to a cache included.
+    #[serde(rename = "input_tokens")]
     pub input: Option<u64>,
     /// Tokens that the model wrote, reasoning included.
+    #[serde(rename = "output_tokens")]
     pub output: Option<u64>,
     /// Prompt tokens served from the provider's cache.
-    pub cache_read: Option<u64>,
-    /// Prompt tokens written to the provider's cache.
+    #[serde(rename = "cached_tokens")]
+    pub cached: Option<u64>,
+    /// Prompt tokens written to the provider's cache, whatever they live there.
+    #[serde(rename = "cache_creation_input_tokens")]
     pub cache_write: Option<u64>,
+    /// Those of them that live for five minutes.
+    #[serde(rename = "cache_creation_5m_input_tokens")]
+    pub cache_write_5m: Option<u64>,
+    /// Those of them that live for an hour.
+    #[serde(rename = "cache_creation_1h_input_tokens")]
+    pub cache_write_1h: Option<u64>,
     /// Tokens of reasoning that the caller doesn't see.
+    #[serde(rename = "reasoning_tokens")]
     pub reasoning: Option<u64>,
+    /// Prompt tokens that stand for images.
+    #[serde(rename = "image_input_tokens")]
+    pub image_input: Option<u64>,
+    /// Tokens of images that the model made.
+    #[serde(rename = "image_output_tokens")]
+    pub image_output: Option<u64>,
+    /// Searches of the web that the provider made for the answer.
+    #[serde(rename = "web_search_count")]
+    pub web_searches: Option<u64>,
     /// Counted by the gateway from what passed, because the provider's count never came.
     pub estimated: bool,
 }

@@ -100,8 +100,8 @@ impl Status {
                     ("PROVIDER", "provider"),
                     ("STATUS", "status"),
                     ("OUTCOME", "outcome"),
-                    ("INPUT", "tokens.input"),
-                    ("OUTPUT", "tokens.output"),
+                    ("INPUT", "usage.input_tokens"),
+                    ("OUTPUT", "usage.output_tokens"),
                 ],
             )
         } else {

@@ -123,6 +123,7 @@ pub struct Entry {
     pub status: u16,
     pub outcome: Outcome,
     pub stream: bool,
+    #[serde(rename = "usage")]
     pub tokens: Tokens,
     pub finish_reason: Option<String>,
     pub tool_calls: u32,

@@ -38,7 +38,7 @@ pub(super) fn insert(insert: &mut Statement<'_>, entry: &Entry) -> rusqlite::Res
         entry.stream,
         entry.tokens.input.map(integer),
         entry.tokens.output.map(integer),
-        entry.tokens.cache_read.map(integer),
+        entry.tokens.cached.map(integer),
         entry.tokens.cache_write.map(integer),
         entry.tokens.reasoning.map(integer),
         entry.tokens.estimated,
@@ -93,10 +93,11 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
         tokens: Tokens {
             input: count(row, "input_tokens")?,
             output: count(row, "output_tokens")?,
-            cache_read: count(row, "cache_read")?,
+            cached: count(row, "cache_read")?,
             cache_write: count(row, "cache_write")?,
             reasoning: count(row, "reasoning")?,
             estimated: row.get("tokens_estimated")?,
+            ..Tokens::default()
         },
         finish_reason: row.get("finish_reason")?,
         tool_calls: row.get("tool_calls")?,

@@ -163,7 +163,7 @@ async fn models_and_status_ask_a_running_gateway() {
     assert!(out(&ask(&["status"]).await).contains("(loopback) (admin)"));
     let report: Value =
         serde_json::from_slice(&ask(&["status", "--requests", "--json"]).await.stdout).unwrap();
-    assert_eq!(report["requests"][0]["tokens"]["output"], 5);
+    assert_eq!(report["requests"][0]["usage"]["output_tokens"], 5);
     let silent = iris(&["models", "--url", "http://127.0.0.1:1"]);
     assert_eq!(silent.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&silent.stderr).contains("no gateway answers"));

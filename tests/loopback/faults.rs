@@ -141,8 +141,11 @@ async fn a_stream_that_breaks_off_tells_the_caller_and_is_counted() {
     );
     let record = gateway.record().await;
     assert_eq!(record["outcome"], "upstream_error");
-    assert_eq!(record["tokens"]["estimated"], true);
-    assert!(record["tokens"]["output"].as_u64().unwrap() > 0, "{record}");
+    assert_eq!(record["usage"]["estimated"], true);
+    assert!(
+        record["usage"]["output_tokens"].as_u64().unwrap() > 0,
+        "{record}"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +245,7 @@ async fn a_caller_who_leaves_cancels_the_provider() {
     drop(stream);
     let record = gateway.record().await;
     assert_eq!(record["outcome"], "client_closed");
-    assert_eq!(record["tokens"]["estimated"], true);
+    assert_eq!(record["usage"]["estimated"], true);
 }
 
 #[tokio::test]

@@ -219,7 +219,10 @@ async fn routes_that_do_not_exist_and_records_that_are_there() {
     );
     let record = gateway.record().await;
     assert_eq!(
-        (&record["tokens"]["input"], &record["tokens"]["output"]),
+        (
+            &record["usage"]["input_tokens"],
+            &record["usage"]["output_tokens"]
+        ),
         (&json!(3), &json!(5))
     );
     for (path, status) in [

@@ -168,7 +168,7 @@ async fn calls(
     .await?;
     ensure!(record["node_name"] == "alice-laptop", "{record}");
     ensure!(
-        record["tokens"]["output"] == reply.json()?["usage"]["completion_tokens"],
+        record["usage"]["output_tokens"] == reply.json()?["usage"]["completion_tokens"],
         "{record}"
     );
     // Nobody but the tailnet can reach the port.

@@ -72,11 +72,11 @@ pub async fn a_colleague_gets_an_answer(_: &Parts, world: &World) -> anyhow::Res
             ensure!(record[field] == expected, "{field} of {record}");
         }
         ensure!(
-            record["tokens"]["input"] == answer["usage"]["prompt_tokens"],
+            record["usage"]["input_tokens"] == answer["usage"]["prompt_tokens"],
             "{record} {answer}"
         );
         ensure!(
-            record["tokens"]["output"] == answer["usage"]["completion_tokens"],
+            record["usage"]["output_tokens"] == answer["usage"]["completion_tokens"],
             "{record}"
         );
         ensure!(
@@ -120,11 +120,11 @@ pub async fn streams_are_metered_like_the_server_counts(
         .context("no usage in the stream")?;
     let first = record(world, "stream-usage").await?;
     ensure!(
-        first["tokens"]["input"] == usage["prompt_tokens"],
+        first["usage"]["input_tokens"] == usage["prompt_tokens"],
         "{first} {usage}"
     );
     ensure!(
-        first["tokens"]["output"] == usage["completion_tokens"],
+        first["usage"]["output_tokens"] == usage["completion_tokens"],
         "{first} {usage}"
     );
     ensure!(
@@ -147,10 +147,10 @@ pub async fn streams_are_metered_like_the_server_counts(
     );
     let second = record(world, "stream-plain").await?;
     ensure!(
-        second["tokens"]["output"] == first["tokens"]["output"],
+        second["usage"]["output_tokens"] == first["usage"]["output_tokens"],
         "{second} {first}"
     );
-    ensure!(second["tokens"]["estimated"] == false, "{second}");
+    ensure!(second["usage"]["estimated"] == false, "{second}");
     Ok(())
 }
 
@@ -326,12 +326,12 @@ pub async fn a_caller_who_leaves_stops_the_generation(
     let record = record(world, "left").await?;
     ensure!(record["outcome"] == "client_closed", "{record}");
     ensure!(
-        record["tokens"]["output"]
+        record["usage"]["output_tokens"]
             .as_u64()
             .is_some_and(|output| (15..7_000).contains(&output)),
         "{record}"
     );
-    ensure!(record["tokens"]["estimated"] == true, "{record}");
+    ensure!(record["usage"]["estimated"] == true, "{record}");
     Ok(())
 }
 
@@ -392,7 +392,7 @@ pub async fn the_openai_sdk_works_through_tailscaled(
         "{record}"
     );
     ensure!(
-        record["tokens"]["output"] == answer["usage"]["completion_tokens"],
+        record["usage"]["output_tokens"] == answer["usage"]["completion_tokens"],
         "{record}"
     );
     Ok(())

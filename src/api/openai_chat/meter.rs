@@ -183,12 +183,11 @@ impl Meter for ChatMeter {
             Some(usage) => Tokens {
                 input: usage.prompt_tokens,
                 output: usage.completion_tokens,
-                cache_read: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
-                cache_write: None,
+                cached: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
                 reasoning: usage
                     .completion_tokens_details
                     .and_then(|d| d.reasoning_tokens),
-                estimated: false,
+                ..Tokens::default()
             },
             None if self.output_chunks > 0 => Tokens {
                 input: Some(self.request_bytes.div_ceil(BYTES_PER_TOKEN) as u64),
@@ -244,7 +243,7 @@ mod tests {
             (reading.tokens.input, reading.tokens.output),
             (Some(7), Some(3))
         );
-        assert_eq!(reading.tokens.cache_read, Some(2));
+        assert_eq!(reading.tokens.cached, Some(2));
         assert!(!reading.tokens.estimated);
         assert_eq!(reading.finish_reason.as_deref(), Some("stop"));
         let (passed, _) = run(false, &events);
