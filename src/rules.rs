@@ -1,6 +1,8 @@
 //! What a configuration compiles to: immutable, replaced whole on reload. A request takes
 //! one at its start and keeps it to its end.
 
+use http::{HeaderMap, HeaderName};
+
 use crate::access::{Access, Capability, ModelPattern};
 use crate::config::{self, Finding, Severity};
 use crate::route::RouteTable;
@@ -15,6 +17,8 @@ pub struct Rules {
     pub request_body: usize,
     /// Longest silence while a request body arrives.
     pub body_idle: std::time::Duration,
+    /// Headers by which records can be found.
+    pub filterable: Filterable,
     /// The configuration itself, for those who show it.
     pub file: config::File,
     /// What its check found: warnings and notes.
@@ -47,10 +51,43 @@ impl Rules {
             routes,
             request_body: file.limits.request_body,
             body_idle: file.timeouts.body,
+            filterable: Filterable::compile(&file),
             file,
             findings,
             generation,
         }
+    }
+}
+
+/// Headers of requests and answers that are recorded, so that reports can be filtered by them.
+#[derive(Debug, Default)]
+pub struct Filterable(Vec<(HeaderName, bool)>);
+
+impl Filterable {
+    /// Longest value that is recorded.
+    const MAX_VALUE: usize = 256;
+
+    fn compile(file: &config::File) -> Self {
+        let named = file.database.filterable.iter();
+        Self(
+            named
+                .filter_map(|(name, redact)| Some((name.parse().ok()?, *redact)))
+                .collect(),
+        )
+    }
+
+    /// Those among `headers`, with an empty value where only their presence is recorded.
+    pub fn of<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = (String, String)> + 'a {
+        self.0.iter().filter_map(|(name, redact)| {
+            let value = headers.get(name)?;
+            let shown = if *redact || value.is_sensitive() {
+                String::new()
+            } else {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                text.chars().take(Self::MAX_VALUE).collect()
+            };
+            Some((name.as_str().to_owned(), shown))
+        })
     }
 }
 

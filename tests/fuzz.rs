@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use bytes::Bytes;
-use iris::api::{ALL, Reading};
-use iris::wire::{json, sse};
+use iris::api::{ALL, Call, Destination, Head, Reading};
+use iris::wire::{Rejection, json, sse};
 use serde_json::Value;
 
 const ROUNDS: u64 = 30_000;
@@ -83,18 +83,36 @@ const PIECES: [&str; 14] = [
     "\0",
 ];
 
+fn read(body: &[u8]) -> Result<Call, Rejection> {
+    let head = Head {
+        path: "/v1/chat/completions",
+        query: None,
+        headers: &http::HeaderMap::new(),
+    };
+    ALL[0].read(&head, Bytes::copy_from_slice(body))
+}
+
+fn elsewhere() -> Destination<'static> {
+    Destination {
+        model: "other/model",
+        project: None,
+        region: None,
+        flags: &["openai_chat"],
+    }
+}
+
 #[test]
 fn what_is_sent_on_is_what_was_judged() {
     fuzz(1, &REQUESTS, &PIECES, |bytes, _| {
         let api = ALL[0];
-        let Ok(call) = api.read(Bytes::copy_from_slice(bytes)) else {
+        let Ok(call) = read(bytes) else {
             return;
         };
         // Whatever is accepted is JSON to everyone, with one model, the same for all.
         let value: Value = serde_json::from_slice(bytes).unwrap();
         assert_eq!(value["model"], call.model.as_str());
         assert_eq!(value["stream"].as_bool().unwrap_or_default(), call.stream);
-        let out = api.prepare(&call, "other/model");
+        let out = api.prepare(&call, &elsewhere()).unwrap();
         let sent: Value = serde_json::from_slice(&out.body).unwrap();
         assert_eq!(sent["model"], "other/model");
         let usage = &sent["stream_options"]["include_usage"];
@@ -144,10 +162,8 @@ fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
     fuzz(3, &STREAMS, &pieces, |bytes, random| {
         let decode = |cuts: &mut dyn FnMut() -> usize| {
             let (mut decoder, mut events) = (sse::Decoder::default(), Vec::new());
-            let call = ALL[0]
-                .read(Bytes::from_static(REQUESTS[0].as_bytes()))
-                .unwrap();
-            let mut meter = ALL[0].meter(&call);
+            let call = read(REQUESTS[0].as_bytes()).unwrap();
+            let mut meter = ALL[0].meter(&call, 10_000);
             let mut rest = bytes;
             while !rest.is_empty() {
                 let (piece, after) = rest.split_at(cuts().clamp(1, rest.len()));
@@ -173,10 +189,8 @@ fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
         r#"{"error":{"message":"x"}}"#,
     ];
     fuzz(4, &documents, &PIECES, |bytes, _| {
-        let call = ALL[0]
-            .read(Bytes::from_static(REQUESTS[3].as_bytes()))
-            .unwrap();
-        let mut meter = ALL[0].meter(&call);
+        let call = read(REQUESTS[3].as_bytes()).unwrap();
+        let mut meter = ALL[0].meter(&call, 10_000);
         meter.body(bytes);
         meter.finish();
     });

@@ -47,17 +47,17 @@ pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {
                 .filter(|model| permit.covers(&provider.id, model).is_some())
                 .collect();
             (!models.is_empty()).then(|| {
-                let speaks: serde_json::Map<String, Value> = provider
-                    .speaks
+                let flags: serde_json::Map<String, Value> = provider
+                    .flags
                     .iter()
-                    .map(|kind| (kind.0.to_owned(), Value::Bool(true)))
+                    .map(|flag| ((*flag).to_owned(), Value::Bool(true)))
                     .collect();
                 json!({
                     "id": provider.id,
                     "name": provider.name,
                     "description": provider.description,
                     "models": models,
-                    "compatibility": speaks,
+                    "compatibility": flags,
                     "disabled": provider.disabled,
                     "requires_client_auth": provider.auth_mode == AuthMode::Passthrough,
                 })
@@ -70,7 +70,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {
 fn endpoints(provider: &Provider) -> Vec<&'static str> {
     api::ALL
         .iter()
-        .filter(|api| provider.speaks.contains(&api.kind()))
-        .map(|api| api.endpoint())
+        .filter(|api| provider.speaks(**api))
+        .filter_map(|api| api.endpoint())
         .collect()
 }

@@ -112,7 +112,7 @@ impl Explain {
             permit.role(),
             permit.role_source()
         ));
-        let none = match rules.routes.select(&permit, api.kind(), &self.model) {
+        let none = match rules.routes.select(&permit, *api, &self.model) {
             Ok(route) => {
                 reasons.extend(route.reasons);
                 let answer = format!(

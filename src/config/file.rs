@@ -171,6 +171,8 @@ pub struct Limits {
     pub request_head: usize,
     /// Connections open at once.
     pub connections: usize,
+    /// What is kept of each body in a capture.
+    pub capture: usize,
 }
 
 impl Default for Limits {
@@ -179,6 +181,7 @@ impl Default for Limits {
             request_body: 64 << 20,
             request_head: 64 << 10,
             connections: 16_384,
+            capture: 4 << 20,
         }
     }
 }

@@ -148,6 +148,31 @@ pub struct Compatibility {
     pub experimental_gemini_cli_vertex_compat: bool,
 }
 
+impl Compatibility {
+    /// The flags that are on.
+    #[must_use]
+    pub fn flags(&self) -> Vec<&'static str> {
+        [
+            ("openai_chat", self.openai_chat),
+            ("openai_responses", self.openai_responses),
+            ("anthropic_messages", self.anthropic_messages),
+            ("gemini_generate_content", self.gemini_generate_content),
+            ("bedrock_model_invoke", self.bedrock_model_invoke),
+            ("bedrock_converse", self.bedrock_converse),
+            ("google_generate_content", self.google_generate_content),
+            ("google_raw_predict", self.google_raw_predict),
+            (
+                "experimental_gemini_cli_vertex_compat",
+                self.experimental_gemini_cli_vertex_compat,
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, on)| *on)
+        .map(|(name, _)| name)
+        .collect()
+    }
+}
+
 /// A name under which models are priced.
 #[derive(Clone, Debug)]
 pub struct CostName {

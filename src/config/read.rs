@@ -273,6 +273,7 @@ fn limits(table: Table<'_>) -> Limits {
         // hyper needs 8 KiB to work with.
         request_head: count("request_head", default.request_head, 8 << 10..=16 << 20),
         connections: count("connections", default.connections, 1..=1 << 20),
+        capture: count("capture", default.capture, 0..=64 << 20),
     };
     table.finish();
     read

@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
-pub use crate::api::Tokens;
+pub use crate::api::{Tokens, ToolCall};
 pub use query::{Query, Session};
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
@@ -134,9 +135,55 @@ pub struct Entry {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub user_agent: String,
+    /// Short name of the client program.
+    pub agent: String,
     /// The decisions made for this request with their reasons, in order.
     pub reasons: Vec<String>,
     pub error: Option<String>,
+}
+
+/// What is kept of requests besides their entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Bodies and headers.
+    pub captures: bool,
+    /// Tools with their parameters.
+    pub tools: bool,
+    /// Answers as they came, besides.
+    pub raws: bool,
+}
+
+/// All that is recorded of one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub entry: Entry,
+    /// Tools that the model asked for.
+    pub tools: Vec<ToolCall>,
+    /// Headers by which the request can be found.
+    pub headers: Vec<(String, String)>,
+    pub capture: Option<Capture>,
+}
+
+impl From<Entry> for Record {
+    fn from(entry: Entry) -> Self {
+        Self {
+            entry,
+            tools: Vec::new(),
+            headers: Vec::new(),
+            capture: None,
+        }
+    }
+}
+
+/// What was said, as far as it is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Capture {
+    pub request_headers: Vec<(String, String)>,
+    pub request_body: Bytes,
+    pub response_headers: Vec<(String, String)>,
+    pub response_body: Bytes,
+    pub raw: Option<Bytes>,
+    pub truncated: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -238,6 +285,15 @@ impl Ledger {
         self.inner.writing.load(Ordering::Relaxed) && self.inner.room.available_permits() > 0
     }
 
+    /// What is to be kept of requests that begin now.
+    pub fn policy(&self) -> Keep {
+        Keep {
+            captures: true,
+            tools: true,
+            raws: false,
+        }
+    }
+
     /// Reserves room for one record; to be taken before a request is accepted.
     pub fn admit(&self) -> Result<Slot, Unavailable> {
         match self.inner.room.clone().try_acquire_owned() {
@@ -296,8 +352,8 @@ pub struct Slot {
 
 impl Slot {
     /// Hands the record to the writer. Never blocks; the room is free again once it is durable.
-    pub fn record(self, entry: Entry) {
-        let message = writer::Message::Record(Box::new(entry), self.room);
+    pub fn record(self, record: impl Into<Record>) {
+        let message = writer::Message::Record(Box::new(record.into().entry), self.room);
         if let Err(mpsc::SendError(writer::Message::Record(entry, _))) =
             self.inner.queue.send(message)
         {

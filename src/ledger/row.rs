@@ -108,6 +108,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
         request_bytes: count(row, "request_bytes")?.unwrap_or(0),
         response_bytes: count(row, "response_bytes")?.unwrap_or(0),
         user_agent: row.get("user_agent")?,
+        agent: String::new(),
         reasons: list(row, "reasons")?,
         error: row.get("error")?,
     })
@@ -171,6 +172,7 @@ pub(super) mod tests {
             request_bytes: 100,
             response_bytes: 200,
             user_agent: "client/1".into(),
+            agent: String::new(),
             reasons: vec!["route: \"fast\" is main".into(), "budget: 3 left".into()],
             error: None,
         }

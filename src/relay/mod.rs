@@ -2,6 +2,8 @@
 
 mod body;
 mod recording;
+mod tee;
 
-pub use body::{Form, RelayBody, Watch};
-pub use recording::Recording;
+pub use body::{Form, Reader, RelayBody, Watch};
+pub use recording::{Ended, Recording};
+pub use tee::Framing;

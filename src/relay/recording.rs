@@ -3,13 +3,56 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::HeaderMap;
+
 use crate::api::Reading;
-use crate::ledger::{Entry, Outcome, Slot};
+use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
+use crate::wire::headers;
 
 /// A record being made.
 pub struct Recording {
     started: Instant,
-    open: Option<(Slot, Box<Entry>)>,
+    open: Option<Open>,
+}
+
+struct Open {
+    slot: Slot,
+    entry: Box<Entry>,
+    headers: Vec<(String, String)>,
+    capture: Option<Box<Capture>>,
+}
+
+/// How a request ended, and what was read of its answer.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// What the meter read.
+    pub reading: Reading,
+    /// The answer, as a capture keeps it.
+    pub body: Bytes,
+    /// The answer as it came.
+    pub raw: Option<Bytes>,
+    /// There was more than what is kept.
+    pub truncated: bool,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+impl Ended {
+    /// An end without an answer.
+    #[must_use]
+    pub fn new(outcome: Outcome, error: Option<String>) -> Self {
+        Self {
+            outcome,
+            reading: Reading::default(),
+            body: Bytes::new(),
+            raw: None,
+            truncated: false,
+            error,
+        }
+    }
 }
 
 impl Recording {
@@ -18,14 +61,45 @@ impl Recording {
     pub fn new(slot: Slot, entry: Entry) -> Self {
         Self {
             started: Instant::now(),
-            open: Some((slot, Box::new(entry))),
+            open: Some(Open {
+                slot,
+                entry: Box::new(entry),
+                headers: Vec::new(),
+                capture: None,
+            }),
         }
     }
 
     /// Changes the entry, as more becomes known.
     pub fn note(&mut self, change: impl FnOnce(&mut Entry)) {
-        if let Some((_, entry)) = &mut self.open {
-            change(entry);
+        if let Some(open) = &mut self.open {
+            change(&mut open.entry);
+        }
+    }
+
+    /// Keeps what was asked, for a capture with up to `room` bytes of the body.
+    pub fn capture_request(&mut self, head: &HeaderMap, body: &Bytes, room: usize) {
+        if let Some(open) = &mut self.open {
+            open.capture = Some(Box::new(Capture {
+                request_headers: headers::redacted(head),
+                request_body: body.slice(..body.len().min(room)),
+                truncated: body.len() > room,
+                ..Capture::default()
+            }));
+        }
+    }
+
+    /// Keeps the head of the answer, if the request was kept.
+    pub fn capture_response(&mut self, head: &HeaderMap) {
+        if let Some(capture) = self.open.as_mut().and_then(|open| open.capture.as_mut()) {
+            capture.response_headers = headers::redacted(head);
+        }
+    }
+
+    /// Adds headers by which the record can be found.
+    pub fn index(&mut self, headers: impl IntoIterator<Item = (String, String)>) {
+        if let Some(open) = &mut self.open {
+            open.headers.extend(headers);
         }
     }
 
@@ -36,16 +110,17 @@ impl Recording {
     }
 
     /// Ends the record.
-    pub fn end(&mut self, outcome: Outcome, reading: Reading, error: Option<String>) {
-        let Some((slot, mut entry)) = self.open.take() else {
+    pub fn end(&mut self, ended: Ended) {
+        let Some(open) = self.open.take() else {
             return;
         };
-        entry.outcome = outcome;
+        let mut entry = open.entry;
+        entry.outcome = ended.outcome;
         entry.duration_ms = self.elapsed_ms();
-        entry.tokens = reading.tokens;
-        entry.finish_reason = reading.finish_reason;
-        entry.tool_calls = reading.tool_calls;
-        entry.error = error;
+        entry.tokens = ended.reading.tokens;
+        entry.finish_reason = ended.reading.finish_reason;
+        entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
+        entry.error = ended.error;
         tracing::info!(
             id = entry.id.as_str(),
             login = entry.login,
@@ -57,12 +132,23 @@ impl Recording {
             duration_ms = entry.duration_ms,
             "request"
         );
-        slot.record(*entry);
+        let capture = open.capture.map(|mut capture| {
+            capture.response_body = ended.body;
+            capture.raw = ended.raw;
+            capture.truncated |= ended.truncated;
+            *capture
+        });
+        open.slot.record(Record {
+            entry: *entry,
+            tools: ended.reading.tool_calls,
+            headers: open.headers,
+            capture,
+        });
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.end(Outcome::ClientClosed, Reading::default(), None);
+        self.end(Ended::new(Outcome::ClientClosed, None));
     }
 }

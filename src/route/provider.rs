@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, Uri, uri::Authority, uri::Scheme};
 
-use crate::api::ApiKind;
+use crate::api::{Api, Destination};
 use crate::config::{self, AuthMode, Authorization, Network};
 use crate::secret::Secret;
 
@@ -19,8 +19,8 @@ pub struct Provider {
     pub description: String,
     /// Models that it serves, as it names them.
     pub models: Vec<String>,
-    /// Formats that it speaks.
-    pub speaks: Vec<ApiKind>,
+    /// Compatibility flags that are on.
+    pub flags: Vec<&'static str>,
     /// Higher wins.
     pub preference: i64,
     /// Kept, but not used.
@@ -56,27 +56,12 @@ impl Provider {
     /// # Errors
     /// A sentence that says what is wrong with its `baseurl`.
     pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
-        let flags = &config.compatibility;
-        let speaks = [
-            ("openai_chat", flags.openai_chat),
-            ("openai_responses", flags.openai_responses),
-            ("anthropic_messages", flags.anthropic_messages),
-            ("gemini_generate_content", flags.gemini_generate_content),
-            ("bedrock_model_invoke", flags.bedrock_model_invoke),
-            ("bedrock_converse", flags.bedrock_converse),
-            ("google_generate_content", flags.google_generate_content),
-            ("google_raw_predict", flags.google_raw_predict),
-        ]
-        .into_iter()
-        .filter(|(_, spoken)| *spoken)
-        .map(|(name, _)| ApiKind(name))
-        .collect();
         Ok(Self {
             id: id.to_owned(),
             name: config.name.clone(),
             description: config.description.clone(),
             models: config.models.clone(),
-            speaks,
+            flags: config.compatibility.flags(),
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),
@@ -87,6 +72,23 @@ impl Provider {
             network: config.network,
             base: Base::parse(&config.baseurl)?,
         })
+    }
+
+    /// Whether it speaks a format.
+    #[must_use]
+    pub fn speaks(&self, api: &dyn Api) -> bool {
+        api.flags().iter().any(|flag| self.flags.contains(flag))
+    }
+
+    /// What a format may know of where a request goes.
+    #[must_use]
+    pub fn destination<'a>(&'a self, model: &'a str) -> Destination<'a> {
+        Destination {
+            model,
+            project: None,
+            region: None,
+            flags: &self.flags,
+        }
     }
 
     /// The URL for a path of an API, whose first segment is its version. A base that ends in

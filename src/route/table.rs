@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Provider;
 use crate::access::Permit;
-use crate::api::ApiKind;
+use crate::api::Api;
 use crate::config;
 
 /// Providers and aliases of a configuration.
@@ -120,7 +120,12 @@ impl RouteTable {
     ///
     /// # Errors
     /// [`NoRoute`], told apart for the record and the explanation.
-    pub fn select(&self, permit: &Permit, api: ApiKind, requested: &str) -> Result<Route, NoRoute> {
+    pub fn select(
+        &self,
+        permit: &Permit,
+        api: &dyn Api,
+        requested: &str,
+    ) -> Result<Route, NoRoute> {
         let mut reasons = Vec::new();
         let mut wanted = requested;
         // An alias picks its first destination that exists; it is no chain of retries.
@@ -151,13 +156,13 @@ impl RouteTable {
                 .collect();
             return Err(NoRoute::NotGranted { candidates });
         }
-        let Some((found, (pattern, source))) = granted
-            .iter()
-            .find(|(found, _)| found.provider.speaks.contains(&api))
+        let Some((found, (pattern, source))) =
+            granted.iter().find(|(found, _)| found.provider.speaks(api))
         else {
             let mut through: Vec<&'static str> = granted
                 .iter()
-                .flat_map(|(found, _)| found.provider.speaks.iter().map(|kind| kind.0))
+                .flat_map(|(found, _)| found.provider.flags.iter().copied())
+                .filter(|flag| !flag.starts_with("experimental_"))
                 .collect();
             through.sort_unstable();
             through.dedup();
@@ -216,9 +221,8 @@ impl RouteTable {
 mod tests {
     use super::*;
     use crate::access::Access;
+    use crate::api;
     use crate::identity::Caller;
-
-    const CHAT: ApiKind = ApiKind("openai_chat");
 
     fn select(grants: &str, model: &str) -> Result<(String, String), NoRoute> {
         let text = format!(
@@ -239,7 +243,7 @@ mod tests {
             .unwrap();
         RouteTable::compile(&file)
             .0
-            .select(&permit, CHAT, model)
+            .select(&permit, api::ALL[0], model)
             .map(|route| (route.provider.id.clone(), route.model))
     }
 

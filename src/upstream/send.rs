@@ -152,7 +152,7 @@ impl Upstream {
             why,
         };
         let uri = provider
-            .url(outbound.path, query)
+            .url(&outbound.path, query)
             .map_err(|error| misconfigured(error.to_string()))?;
         let mut request = Request::new(Full::new(outbound.body));
         *request.method_mut() = Method::POST;

@@ -121,6 +121,31 @@ pub fn returned(headers: &mut HeaderMap) {
     }
 }
 
+/// Stands for a value that nobody may see.
+const REDACTED: &str = "[redacted]";
+/// Words in the names of headers that hold secrets, besides [`CREDENTIALS`].
+const SECRET_WORDS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
+
+/// Headers as text that may be kept and shown: values that could be a credential are left out.
+#[must_use]
+pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let name = name.as_str();
+            let secret = value.is_sensitive()
+                || CREDENTIALS.contains(&name)
+                || SECRET_WORDS.iter().any(|word| name.contains(word));
+            let shown = if secret {
+                REDACTED.to_owned()
+            } else {
+                String::from_utf8_lossy(value.as_bytes()).into_owned()
+            };
+            (name.to_owned(), shown)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +191,19 @@ mod tests {
         let out = forwarded(&given, true);
         assert_eq!(out.get("authorization").unwrap(), "Bearer mine");
         assert!(!out.contains_key("cookie"));
+    }
+
+    #[test]
+    fn what_is_kept_shows_no_credential() {
+        let shown = redacted(&map(&[
+            ("authorization", "Bearer s3cret"),
+            ("x-goog-api-key", "s3cret"),
+            ("x-amz-security-token", "s3cret"),
+            ("x-my-password", "s3cret"),
+            ("user-agent", "curl"),
+        ]));
+        assert!(!format!("{shown:?}").contains("s3cret"), "{shown:?}");
+        assert_eq!(shown[4].1, "curl");
     }
 
     #[test]

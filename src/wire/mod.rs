@@ -1,7 +1,9 @@
-//! HTTP toolkit that knows nothing of models: bodies, header rules, server-sent events,
+//! HTTP toolkit that knows nothing of models: bodies, header rules, streams of events,
 //! the strict JSON scan and the shape of a refusal.
 
 pub mod body;
+pub mod decode;
+pub mod event_stream;
 pub mod headers;
 pub mod json;
 pub mod rejection;

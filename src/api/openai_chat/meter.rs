@@ -1,206 +1,226 @@
-//! Reads usage, finish and tool calls from chat completions and their chunks.
+//! Chat completions: chunks put together again, and what a completion tells.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
-use crate::api::{Meter, Pass, Reading, Tokens};
+use crate::api::merge::{merge, size};
+use crate::api::meter::{Assembly, Room, Seen, count, part};
+use crate::api::{Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
-/// Bytes of prompt that stand for a token when the provider never told.
-const BYTES_PER_TOKEN: usize = 4;
+/// Chunks of a stream.
+pub(super) struct Chunks {
+    hide_usage: bool,
+    answer: Option<Value>,
+}
+
+impl Chunks {
+    pub(super) fn new(hide_usage: bool) -> Self {
+        Self {
+            hide_usage,
+            answer: None,
+        }
+    }
+}
+
+impl Assembly for Chunks {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        if event.data == b"[DONE]" {
+            return Seen {
+                ends: true,
+                ..Seen::default()
+            };
+        }
+        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(event.data) else {
+            return Seen::default();
+        };
+        let choices = match chunk.remove("choices") {
+            Some(Value::Array(choices)) => choices,
+            _ => Vec::new(),
+        };
+        let counted = chunk.get("usage").is_some_and(Value::is_object);
+        let mut seen = Seen {
+            counted,
+            ..Seen::default()
+        };
+        if counted && choices.is_empty() && self.hide_usage {
+            seen.pass = Pass::Hidden;
+        }
+        chunk.insert("object".to_owned(), "chat.completion".into());
+        let answer = self.answer.get_or_insert_with(|| json!({ "choices": [] }));
+        for (key, value) in chunk {
+            // Later chunks repeat these, or tell more.
+            if let Some(held) = answer.get_mut(&key) {
+                if !value.is_null() {
+                    *held = value;
+                }
+            } else if key == "usage" || room.take(key.len() + size(&value)) {
+                answer[key] = value;
+            }
+        }
+        for choice in choices {
+            let Value::Object(mut choice) = choice else {
+                continue;
+            };
+            let delta = choice.remove("delta").unwrap_or_default();
+            seen.said += said(&delta);
+            // Not every server sends `[DONE]`.
+            seen.ends |= choice.get("finish_reason").is_some_and(Value::is_string);
+            choice.entry("index").or_insert(0.into());
+            choice.insert("message".to_owned(), delta);
+            let one = Value::Array(vec![Value::Object(choice)]);
+            merge(&mut answer["choices"], one, room);
+        }
+        seen
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut answer = self.answer.take()?;
+        let choices = answer["choices"].as_array_mut()?;
+        choices.sort_by_key(|choice| choice["index"].as_u64());
+        for choice in choices {
+            let calls = choice.pointer_mut("/message/tool_calls");
+            // Only pieces of a stream need an index.
+            for call in calls.and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(call) = call.as_object_mut() {
+                    call.remove("index");
+                }
+            }
+        }
+        Some(answer)
+    }
+}
+
+/// Bytes of a delta that the model wrote.
+fn said(delta: &Value) -> u64 {
+    let text = |key: &str| match delta.get(key) {
+        Some(Value::String(text)) => text.len(),
+        Some(Value::Array(parts)) => parts.len(),
+        _ => 0,
+    };
+    let calls = delta.get("tool_calls").and_then(Value::as_array);
+    let called: usize = calls
+        .into_iter()
+        .flatten()
+        .map(|call| {
+            let arguments = call.pointer("/function/arguments");
+            1 + arguments.and_then(Value::as_str).map_or(0, str::len)
+        })
+        .sum();
+    let spoken: usize = ["content", "reasoning_content", "reasoning", "refusal"]
+        .into_iter()
+        .map(text)
+        .sum();
+    (spoken + called) as u64
+}
 
 #[derive(Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    #[serde(default)]
-    usage: Option<Usage>,
+struct Completion<'a> {
+    #[serde(borrow, default)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Choice {
     #[serde(default)]
-    delta: Option<Message>,
-    #[serde(default)]
-    message: Option<Message>,
+    message: Option<Map<String, Value>>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default, deserialize_with = "says_something")]
-    content: bool,
-    #[serde(default, deserialize_with = "says_something")]
-    reasoning_content: bool,
-    #[serde(default, deserialize_with = "says_something")]
-    refusal: bool,
-    #[serde(default)]
-    tool_calls: Option<Vec<ToolCall>>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall {
-    #[serde(default)]
-    index: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-    #[serde(default)]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
-}
-
-/// True for a non-empty string or list; the text itself is not kept.
-fn says_something<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Content<'a> {
-        Borrowed(&'a str),
-        Owned(String),
-        Parts(Vec<IgnoredAny>),
-        Other(IgnoredAny),
+/// Reads a completion.
+pub(super) fn read(body: &[u8]) -> Reading {
+    let Ok(completion) = serde_json::from_slice::<Completion<'_>>(body) else {
+        return Reading::default();
+    };
+    let mut reading = Reading {
+        tokens: part::<Usage>(completion.usage).map_or_else(Tokens::default, Usage::tokens),
+        tier: part(completion.service_tier),
+        ..Reading::default()
+    };
+    for choice in part::<Vec<Choice>>(completion.choices).unwrap_or_default() {
+        reading.finish_reason = choice.finish_reason.or(reading.finish_reason);
+        let message = choice.message.unwrap_or_default();
+        let calls = message.get("tool_calls").and_then(Value::as_array);
+        for call in calls.into_iter().flatten() {
+            reading.tool_calls.extend(tool_call(call));
+        }
+        // The form from before there could be several.
+        reading
+            .tool_calls
+            .extend(message.get("function_call").and_then(function));
     }
-    Ok(match Content::deserialize(from)? {
-        Content::Borrowed(text) => !text.is_empty(),
-        Content::Owned(text) => !text.is_empty(),
-        Content::Parts(parts) => !parts.is_empty(),
-        Content::Other(_) => false,
+    reading
+}
+
+fn tool_call(call: &Value) -> Option<ToolCall> {
+    if let Some(custom) = call.get("custom") {
+        return Some(ToolCall {
+            name: text(custom, "name")?,
+            params: Value::from(text(custom, "input").unwrap_or_default()).to_string(),
+        });
+    }
+    function(call.get("function")?)
+}
+
+fn function(function: &Value) -> Option<ToolCall> {
+    Some(ToolCall {
+        name: text(function, "name")?,
+        params: text(function, "arguments").unwrap_or_default(),
     })
 }
 
-/// Counts one answer.
-pub(super) struct ChatMeter {
-    hide_usage: bool,
-    request_bytes: usize,
-    usage: Option<Usage>,
-    /// Chunks that carried output: at most a token each for servers that stream by token.
-    output_chunks: u64,
-    finish_reason: Option<String>,
-    tool_calls: u32,
-    done: bool,
+fn text(of: &Value, key: &str) -> Option<String> {
+    of.get(key)?.as_str().map(str::to_owned)
 }
 
-impl ChatMeter {
-    pub(super) fn new(hide_usage: bool, request_bytes: usize) -> Self {
-        Self {
-            hide_usage,
-            request_bytes,
-            usage: None,
-            output_chunks: 0,
-            finish_reason: None,
-            tool_calls: 0,
-            done: false,
-        }
-    }
-
-    fn choice(&mut self, choice: Choice) -> bool {
-        if choice.finish_reason.is_some() {
-            self.finish_reason = choice.finish_reason;
-        }
-        let Some(message) = choice.delta.or(choice.message) else {
-            return false;
-        };
-        let mut says = message.content || message.reasoning_content || message.refusal;
-        if let Some(calls) = message.tool_calls {
-            says |= !calls.is_empty();
-            for (nth, call) in calls.iter().enumerate() {
-                // Chunks of one call repeat its index; whole answers have none.
-                let index = call.index.unwrap_or(u32::try_from(nth).unwrap_or(u32::MAX));
-                self.tool_calls = self.tool_calls.max(index.saturating_add(1));
-            }
-        }
-        says
-    }
+/// Usage as chat, completions, embeddings and the like tell it.
+#[derive(Default, Deserialize)]
+pub(in crate::api) struct Usage {
+    #[serde(default, deserialize_with = "count")]
+    prompt_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    completion_tokens: Option<u64>,
+    #[serde(default)]
+    prompt_tokens_details: Option<Details>,
+    #[serde(default)]
+    completion_tokens_details: Option<Details>,
+    /// The word of `DeepSeek` for cached tokens.
+    #[serde(default, deserialize_with = "count")]
+    prompt_cache_hit_tokens: Option<u64>,
 }
 
-impl Meter for ChatMeter {
-    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
-        if event.data == b"[DONE]" {
-            self.done = true;
-            return Pass::Through;
-        }
-        let Ok(chunk) = serde_json::from_slice::<Chunk>(event.data) else {
-            return Pass::Through;
-        };
-        let mut says = false;
-        let only_usage = chunk.usage.is_some() && chunk.choices.as_ref().is_none_or(Vec::is_empty);
-        for choice in chunk.choices.into_iter().flatten() {
-            says |= self.choice(choice);
-        }
-        self.output_chunks += u64::from(says);
-        if chunk.usage.is_some() {
-            self.usage = chunk.usage;
-        }
-        if only_usage && self.hide_usage {
-            Pass::Hidden
-        } else {
-            Pass::Through
-        }
-    }
+#[derive(Clone, Copy, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
+struct Details {
+    #[serde(default, deserialize_with = "count")]
+    cached_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    cache_write_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    reasoning_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    image_tokens: Option<u64>,
+}
 
-    fn body(&mut self, body: &[u8]) {
-        let Ok(whole) = serde_json::from_slice::<Chunk>(body) else {
-            return;
-        };
-        for choice in whole.choices.into_iter().flatten() {
-            let says = self.choice(choice);
-            self.output_chunks += u64::from(says);
-        }
-        self.usage = whole.usage;
-        self.done = true;
-    }
-
-    fn has_output(&self) -> bool {
-        self.output_chunks > 0
-    }
-
-    fn is_complete(&self) -> bool {
-        // Not every server sends `[DONE]`.
-        self.done || self.finish_reason.is_some()
-    }
-
-    fn finish(&mut self) -> Reading {
-        let tokens = match self.usage.take() {
-            Some(usage) => Tokens {
-                input: usage.prompt_tokens,
-                output: usage.completion_tokens,
-                cached: usage.prompt_tokens_details.and_then(|d| d.cached_tokens),
-                reasoning: usage
-                    .completion_tokens_details
-                    .and_then(|d| d.reasoning_tokens),
-                ..Tokens::default()
-            },
-            None if self.output_chunks > 0 => Tokens {
-                input: Some(self.request_bytes.div_ceil(BYTES_PER_TOKEN) as u64),
-                output: Some(self.output_chunks),
-                estimated: true,
-                ..Tokens::default()
-            },
-            None => Tokens::default(),
-        };
-        Reading {
-            tokens,
-            finish_reason: self.finish_reason.take(),
-            tool_calls: self.tool_calls,
+impl Usage {
+    pub(in crate::api) fn tokens(self) -> Tokens {
+        let prompt = self.prompt_tokens_details.unwrap_or_default();
+        let completion = self.completion_tokens_details.unwrap_or_default();
+        Tokens {
+            input: self.prompt_tokens,
+            output: self.completion_tokens,
+            cached: prompt.cached_tokens.or(self.prompt_cache_hit_tokens),
+            cache_write: prompt.cache_write_tokens,
+            reasoning: completion.reasoning_tokens,
+            image_input: prompt.image_tokens,
+            image_output: completion.image_tokens,
+            ..Tokens::default()
         }
     }
 }
@@ -208,9 +228,15 @@ impl Meter for ChatMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Meter;
+    use crate::api::meter::Assembling;
+
+    fn meter(hide: bool) -> Assembling<Chunks> {
+        Assembling::new(Chunks::new(hide), read, 400, 10_000)
+    }
 
     fn run(hide: bool, events: &[&str]) -> (Vec<Pass>, Reading) {
-        let mut meter = ChatMeter::new(hide, 400);
+        let mut meter = meter(hide);
         let passed = events
             .iter()
             .map(|data| {
@@ -224,28 +250,47 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_usage_event_and_hides_it_when_asked() {
+    fn a_stream_becomes_the_answer_that_would_have_come() {
         let events = [
-            r#"{"choices":[{"delta":{"role":"assistant","content":null}}]}"#,
-            r#"{"choices":[{"delta":{"content":"h\u00e9"}}],"usage":null}"#,
-            r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
-            r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,
-                "prompt_tokens_details":{"cached_tokens":2}},"timings":{"x":1}}"#,
+            r#"{"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}"#,
+            r#"{"id":"c","choices":[{"index":0,"delta":{"content":"h\u00e9"}}],"usage":null}"#,
+            r#"{"id":"c","choices":[{"index":0,"delta":{"content":"y","tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"f","arguments":"{"}}]}}]}"#,
+            r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}"#,
+            r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+            r#"{"id":"c","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":1}}}"#,
             "[DONE]",
         ];
         let (passed, reading) = run(true, &events);
+        assert_eq!(passed[5], Pass::Hidden);
         assert_eq!(
             passed.iter().filter(|pass| **pass == Pass::Hidden).count(),
             1
         );
-        assert_eq!(passed[3], Pass::Hidden);
+        let answer: Value = serde_json::from_slice(&reading.response.clone().unwrap()).unwrap();
         assert_eq!(
-            (reading.tokens.input, reading.tokens.output),
-            (Some(7), Some(3))
+            answer,
+            json!({"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,
+                "message":{"role":"assistant","content":"héy","tool_calls":[
+                    {"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]},
+                "finish_reason":"tool_calls"}],
+                "usage":{"prompt_tokens":7,"completion_tokens":3,
+                    "prompt_tokens_details":{"cached_tokens":2},
+                    "completion_tokens_details":{"reasoning_tokens":1}}})
         );
-        assert_eq!(reading.tokens.cached, Some(2));
-        assert!(!reading.tokens.estimated);
-        assert_eq!(reading.finish_reason.as_deref(), Some("stop"));
+        let tokens = reading.tokens;
+        assert_eq!((tokens.input, tokens.output), (Some(7), Some(3)));
+        assert_eq!((tokens.cached, tokens.reasoning), (Some(2), Some(1)));
+        assert!(!tokens.estimated);
+        assert_eq!(reading.tool_calls[0].params, "{}");
+        assert_eq!(reading.finish_reason.as_deref(), Some("tool_calls"));
+        // The same answer unstreamed reads the same.
+        let mut whole = meter(false);
+        whole.body(answer.to_string().as_bytes());
+        let whole = whole.finish();
+        assert_eq!(
+            (whole.tokens, whole.tool_calls),
+            (reading.tokens, reading.tool_calls)
+        );
         let (passed, _) = run(false, &events);
         assert!(passed.iter().all(|pass| *pass == Pass::Through));
     }
@@ -264,21 +309,20 @@ mod tests {
             (Some(100), Some(2))
         );
         assert!(reading.tokens.estimated);
-        assert_eq!(reading.tool_calls, 2);
+        assert_eq!(reading.tool_calls.len(), 1);
     }
 
     #[test]
     fn an_explicit_zero_stays_zero_and_junk_is_unknown() {
-        let mut meter = ChatMeter::new(false, 400);
-        meter.body(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
-        assert_eq!(meter.finish().tokens.output, Some(0));
-        for junk in [
-            r#"{"usage":{"prompt_tokens":-1}}"#,
-            r#"{"usage":{"prompt_tokens":1e99}}"#,
-        ] {
-            let mut meter = ChatMeter::new(false, 400);
-            meter.body(junk.as_bytes());
-            assert_eq!(meter.finish().tokens, Tokens::default());
+        let mut whole = meter(false);
+        whole.body(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
+        assert_eq!(whole.finish().tokens.output, Some(0));
+        for junk in ["-1", "1e99", "\"7\"", "null", "{}", "1.5"] {
+            let mut whole = meter(false);
+            let body = format!(r#"{{"usage":{{"prompt_tokens":{junk},"completion_tokens":4}}}}"#);
+            whole.body(body.as_bytes());
+            let tokens = whole.finish().tokens;
+            assert_eq!((tokens.input, tokens.output), (None, Some(4)), "{junk}");
         }
     }
 }

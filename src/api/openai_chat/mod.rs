@@ -2,102 +2,85 @@
 
 mod meter;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-use http::{Method, Response, StatusCode};
+use bytes::Bytes;
+use http::{Method, Response};
 
-use super::{Api, ApiKind, Call, Meter, Outbound, Splice, respond};
+use super::body::{self, bad_request};
+use super::meter::Assembling;
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, openai_error, opening,
+};
 use crate::wire::{Body, Rejection, json};
 
-/// The format's name.
-pub const KIND: ApiKind = ApiKind("openai_chat");
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";
-/// A model's name is a header, a column and a line of a log: it has a bound.
-const MAX_MODEL: usize = 512;
 
 /// OpenAI Chat Completions.
 #[derive(Debug)]
-pub struct OpenAiChat;
+pub(super) struct OpenAiChat;
 
 impl Api for OpenAiChat {
     fn kind(&self) -> ApiKind {
-        KIND
+        ApiKind("openai_chat")
     }
 
-    fn endpoint(&self) -> &'static str {
-        ENDPOINT
+    fn flags(&self) -> &'static [&'static str] {
+        &["openai_chat"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(ENDPOINT)
     }
 
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && matches!(path, ENDPOINT | "/chat/completions")
     }
 
-    fn read(&self, body: Bytes) -> Result<Call, Rejection> {
-        let fields = json::scan(&body, &["model", "stream", "stream_options"])
-            .map_err(|error| bad_request(format!("the request body is not acceptable: {error}")))?;
-        let Some(model_at) = fields.get(0) else {
-            return Err(bad_request("the request has no `model`"));
-        };
-        let model = json::string(&body[model_at.clone()])
-            .filter(|model| !model.is_empty() && model.len() <= MAX_MODEL)
-            .filter(|model| !model.chars().any(char::is_control))
-            .ok_or_else(|| bad_request("`model` must be the name of a model"))?
-            .into_owned();
-        let stream = match fields.get(1).map(|range| &body[range]) {
-            None | Some(b"false" | b"null") => false,
-            Some(b"true") => true,
-            Some(_) => return Err(bad_request("`stream` must be true or false")),
-        };
+    fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let fields = body::scan(&body, &["model", "stream", "stream_options", "messages"])?;
+        let model = body::model(&body, fields.get(0))?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
         let mut splice = Splice {
-            model: model_at,
+            model: fields.get(0),
+            json: true,
             ..Splice::default()
         };
         if stream {
             ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
         }
+        let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
         Ok(Call {
-            kind: KIND,
-            model,
             stream,
-            session: None,
-            body,
+            opening,
+            path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
             splice,
+            ..Call::new(self.kind(), model, body)
         })
     }
 
-    fn prepare(&self, call: &Call, model: &str) -> Outbound {
-        let mut edits: Vec<(Range<usize>, String)> = call
-            .splice
-            .edits
-            .iter()
-            .map(|(at, text)| (at.clone(), (*text).to_owned()))
-            .collect();
-        if call.model != model {
-            let name = serde_json::Value::from(model).to_string();
-            edits.push((call.splice.model.clone(), name));
-        }
-        edits.sort_by_key(|(at, _)| at.start);
-        Outbound {
-            path: ENDPOINT,
-            body: spliced(&call.body, &edits),
-        }
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
     }
 
-    fn meter(&self, call: &Call) -> Box<dyn Meter> {
-        Box::new(meter::ChatMeter::new(
-            call.splice.hide_usage,
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        let assembly = meter::Chunks::new(call.splice.hide_usage);
+        Box::new(Assembling::new(
+            assembly,
+            meter::read,
             call.body.len(),
+            room,
         ))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        respond(rejection, error_json(rejection).into_bytes())
+        openai_error::refuse(rejection)
     }
 
-    fn stream_error(&self, rejection: &Rejection) -> Bytes {
-        format!("data: {}\n\n", error_json(rejection)).into()
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        openai_error::event(rejection)
     }
 }
 
@@ -110,14 +93,16 @@ fn ask_for_usage(
     splice: &mut Splice,
 ) -> Result<(), Rejection> {
     let Some(options) = options else {
-        splice
-            .edits
-            .push((open..open, "\"stream_options\":{\"include_usage\":true},"));
+        splice.edits.push((
+            open..open,
+            Cow::Borrowed("\"stream_options\":{\"include_usage\":true},"),
+        ));
         splice.hide_usage = true;
         return Ok(());
     };
     if &body[options.clone()] == b"null" {
-        splice.edits.push((options, "{\"include_usage\":true}"));
+        let asked = Cow::Borrowed("{\"include_usage\":true}");
+        splice.edits.push((options, asked));
         splice.hide_usage = true;
         return Ok(());
     }
@@ -129,7 +114,7 @@ fn ask_for_usage(
     {
         Some(value) if &body[value.clone()] == b"true" => {}
         Some(value) => {
-            splice.edits.push((value, "true"));
+            splice.edits.push((value, Cow::Borrowed("true")));
             splice.hide_usage = true;
         }
         None => {
@@ -139,54 +124,11 @@ fn ask_for_usage(
                 "\"include_usage\":true,"
             };
             let at = options.start + inner.open;
-            splice.edits.push((at..at, text));
+            splice.edits.push((at..at, Cow::Borrowed(text)));
             splice.hide_usage = true;
         }
     }
     Ok(())
-}
-
-/// `edits` must be sorted and apart; without any, the bytes are the caller's own.
-fn spliced(body: &Bytes, edits: &[(Range<usize>, String)]) -> Bytes {
-    if edits.is_empty() {
-        return body.clone();
-    }
-    let grown: usize = edits.iter().map(|(_, text)| text.len()).sum();
-    let mut out = BytesMut::with_capacity(body.len() + grown);
-    let mut copied = 0;
-    for (at, text) in edits {
-        out.extend_from_slice(&body[copied..at.start]);
-        out.extend_from_slice(text.as_bytes());
-        copied = at.end;
-    }
-    out.extend_from_slice(&body[copied..]);
-    out.freeze()
-}
-
-fn bad_request(message: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
-    Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", message)
-}
-
-/// The error object of this API; its SDKs choose the exception by status and show `message`.
-fn error_json(rejection: &Rejection) -> String {
-    let kind = match rejection.status {
-        StatusCode::BAD_REQUEST
-        | StatusCode::NOT_FOUND
-        | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::UNSUPPORTED_MEDIA_TYPE => "invalid_request_error",
-        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
-        StatusCode::TOO_MANY_REQUESTS => "insufficient_quota",
-        _ => "server_error",
-    };
-    serde_json::json!({
-        "error": {
-            "message": rejection.message,
-            "type": kind,
-            "param": null,
-            "code": rejection.code.0,
-        }
-    })
-    .to_string()
 }
 
 #[cfg(test)]
@@ -194,18 +136,23 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Call, Rejection> {
-        OpenAiChat.read(Bytes::copy_from_slice(body.as_bytes()))
+        let head = Head {
+            path: ENDPOINT,
+            query: None,
+            headers: &http::HeaderMap::new(),
+        };
+        OpenAiChat.read(&head, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn outbound(body: &str, model: &str) -> String {
-        let call = read(body).unwrap();
-        String::from_utf8(OpenAiChat.prepare(&call, model).body.to_vec()).unwrap()
+        let out = read(body).unwrap().outbound(model);
+        String::from_utf8(out.body.to_vec()).unwrap()
     }
 
     #[test]
     fn a_body_that_needs_nothing_is_the_same_bytes() {
         let call = read(r#"{ "model":"m",  "messages":[] }"#).unwrap();
-        let out = OpenAiChat.prepare(&call, "m");
+        let out = call.outbound("m");
         assert_eq!(out.body.as_ptr(), call.body.as_ptr());
         assert_eq!(out.path, "/v1/chat/completions");
     }
@@ -258,7 +205,7 @@ mod tests {
             "not json",
         ] {
             let rejection = read(body).unwrap_err();
-            assert_eq!(rejection.status, StatusCode::BAD_REQUEST, "{body}");
+            assert_eq!(rejection.status, http::StatusCode::BAD_REQUEST, "{body}");
         }
     }
 }

@@ -1,0 +1,59 @@
+//! What the readers of requests share: the fields that decide, each read one way only.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use http::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::call::is_model;
+use crate::wire::{Rejection, json};
+
+/// A refusal of a request that can't be understood.
+pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+}
+
+/// Scans a JSON body for the values of `keys`; see [`json::scan`] for what is refused.
+pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection> {
+    json::scan(body, keys)
+        .map_err(|error| bad_request(format!("the request body is not acceptable: {error}")))
+}
+
+/// The model that the value at `at` names.
+pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rejection> {
+    let Some(at) = at else {
+        return Err(bad_request("the request has no `model`"));
+    };
+    json::string(&body[at])
+        .filter(|model| is_model(model))
+        .map(Cow::into_owned)
+        .ok_or_else(|| bad_request("`model` must be the name of a model"))
+}
+
+/// A flag that is absent, `null`, `true` or `false`.
+pub(super) fn flag(
+    body: &[u8],
+    at: Option<Range<usize>>,
+    name: &'static str,
+) -> Result<bool, Rejection> {
+    match at.map(|at| &body[at]) {
+        None | Some(b"false" | b"null") => Ok(false),
+        Some(b"true") => Ok(true),
+        Some(_) => Err(bad_request(format!("`{name}` must be true or false"))),
+    }
+}
+
+/// What a segment of a path may hold as it is (RFC 3986, section 3.3), but for the characters
+/// that some servers read as more than themselves.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'@');
+
+/// A model's name as one segment of a path.
+pub(super) fn path_segment(model: &str) -> Cow<'_, str> {
+    utf8_percent_encode(model, SEGMENT).into()
+}

@@ -1,0 +1,119 @@
+//! A request as its format understands it, and what becomes of it for a provider.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::{ApiKind, Splice};
+
+/// A model's name is a header, a column and a line of a log: it has a bound.
+const MAX_MODEL: usize = 512;
+
+/// The part of a request in front of its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Path, as it came.
+    pub path: &'a str,
+    /// Query, as it came.
+    pub query: Option<&'a str>,
+    /// Headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// A request as its format understands it; the bytes are kept as they came.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which format it is in.
+    pub kind: ApiKind,
+    /// The model as the caller named it.
+    pub model: String,
+    /// Whether the caller wants the answer as a stream.
+    pub stream: bool,
+    /// Whether the provider charges for it: counting tokens, for one, is free.
+    pub billed: bool,
+    /// The session that the body names, for formats that have a place for it.
+    pub session: Option<String>,
+    /// Stands for how the conversation began: the same for each of its turns.
+    pub opening: Option<String>,
+    /// Where it goes below a provider's base URL.
+    pub path: Path,
+    /// The whole body.
+    pub body: Bytes,
+    /// Where the body may have to be changed.
+    pub splice: Splice,
+}
+
+/// Path of a request below a provider's base URL, its version segment included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// The body names the model.
+    Fixed(Cow<'static, str>),
+    /// The path names the model: what stands before it, and after.
+    Around {
+        /// Up to the model.
+        before: String,
+        /// From the model on.
+        after: String,
+    },
+}
+
+/// Where a call goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The model as the provider names it.
+    pub model: &'a str,
+    /// The cloud project that the provider's credential belongs to.
+    pub project: Option<&'a str>,
+    /// The cloud region of the provider's base URL.
+    pub region: Option<&'a str>,
+    /// Compatibility flags of the provider.
+    pub flags: &'a [&'static str],
+}
+
+/// What goes to the provider.
+#[derive(Debug)]
+pub struct Outbound {
+    /// Path below the provider's base URL, with its version segment.
+    pub path: Cow<'static, str>,
+    /// The body, the caller's own unless something had to change.
+    pub body: Bytes,
+}
+
+impl Call {
+    /// A call whose model stands in the JSON body, at the range that `splice` tells.
+    pub(super) fn new(kind: ApiKind, model: String, body: Bytes) -> Self {
+        Self {
+            kind,
+            model,
+            stream: false,
+            billed: true,
+            session: None,
+            opening: None,
+            path: Path::Fixed(Cow::Borrowed("")),
+            body,
+            splice: Splice::default(),
+        }
+    }
+
+    /// The request for a provider, when nothing but the model's name may have to change.
+    pub(super) fn outbound(&self, model: &str) -> Outbound {
+        let path = match &self.path {
+            Path::Fixed(path) => path.clone(),
+            Path::Around { before, after } => Cow::Owned(format!(
+                "{before}{}{after}",
+                super::body::path_segment(model)
+            )),
+        };
+        let renamed = (self.model != model).then_some(model);
+        Outbound {
+            path,
+            body: self.splice.apply(&self.body, renamed),
+        }
+    }
+}
+
+/// Whether a name can be a model's.
+pub(super) fn is_model(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_MODEL && !name.chars().any(char::is_control)
+}

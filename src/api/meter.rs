@@ -1,0 +1,239 @@
+//! Meters: what reads an answer as it passes. A streamed answer is put together again, into
+//! the answer that the API would have given unstreamed, and read as that one would be: so both
+//! ways of asking give the same numbers.
+
+use bytes::Bytes;
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Tokens;
+use crate::wire::sse;
+
+/// Bytes that stand for a token when the provider never told.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Whether an event goes on to the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pass {
+    /// It does.
+    #[default]
+    Through,
+    /// The caller did not ask for it: the gateway did.
+    Hidden,
+}
+
+/// Reads usage from an answer as it passes. No I/O, no clock, no errors: what it can't read
+/// it leaves unknown.
+pub trait Meter: Send {
+    /// One event of a streamed answer.
+    fn event(&mut self, event: &sse::Event<'_>) -> Pass;
+    /// The whole body of an answer that is no stream.
+    fn body(&mut self, body: &[u8]);
+    /// Whether the model has said anything yet.
+    fn has_output(&self) -> bool;
+    /// Whether the format's own end of stream was seen.
+    fn is_complete(&self) -> bool;
+    /// What was read.
+    fn finish(&mut self) -> Reading;
+}
+
+/// What a meter has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Tokens of each kind.
+    pub tokens: Tokens,
+    /// Why the model stopped, in the format's own word.
+    pub finish_reason: Option<String>,
+    /// Tools that the model asked for.
+    pub tool_calls: Vec<ToolCall>,
+    /// The service tier that the provider names, which can have prices of its own.
+    pub tier: Option<String>,
+    /// A streamed answer as it would have come unstreamed, as far as it came.
+    pub response: Option<Bytes>,
+    /// There was not room for all that the stream said.
+    pub truncated: bool,
+}
+
+/// A tool that the model asked for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ToolCall {
+    /// The tool.
+    pub name: String,
+    /// Its parameters as JSON text; other text where the model wrote none.
+    pub params: String,
+}
+
+/// How many bytes of an answer may still be held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    left: usize,
+    /// Something had to be left out.
+    pub short: bool,
+}
+
+impl Room {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            left: bytes,
+            short: false,
+        }
+    }
+
+    /// Takes room for `bytes`, if there is any.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        if let Some(left) = self.left.checked_sub(bytes) {
+            self.left = left;
+            return true;
+        }
+        self.short = true;
+        false
+    }
+
+    /// Appends text as far as there is room for it, never part of a piece.
+    pub(super) fn push(&mut self, into: &mut String, text: &str) {
+        if self.take(text.len()) {
+            into.push_str(text);
+        }
+    }
+}
+
+/// What an event of a stream brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Whether the caller gets it.
+    pub pass: Pass,
+    /// Bytes of what the model said.
+    pub said: u64,
+    /// It told the usage up to here.
+    pub counted: bool,
+    /// It is the end of the answer.
+    pub ends: bool,
+}
+
+/// Puts a format's stream together again.
+pub(super) trait Assembly: Send {
+    /// Takes an event in.
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen;
+    /// The answer as it would have come unstreamed; `None` if there was no event of it.
+    fn answer(&mut self) -> Option<Value>;
+}
+
+/// Reads a format's unstreamed answer.
+pub(super) type Read = fn(&[u8]) -> Reading;
+
+/// Meters a format by its [`Assembly`] for streams and its [`Read`] for answers.
+pub(super) struct Assembling<A> {
+    assembly: A,
+    read: Read,
+    request_bytes: u64,
+    room: Room,
+    whole: Option<Reading>,
+    has_output: bool,
+    ends: bool,
+    /// Events with output, and its bytes, since the provider last told the usage.
+    events: u64,
+    bytes: u64,
+}
+
+impl<A: Assembly> Assembling<A> {
+    pub(super) fn new(assembly: A, read: Read, request_bytes: usize, room: usize) -> Self {
+        Self {
+            assembly,
+            read,
+            request_bytes: request_bytes as u64,
+            room: Room::new(room),
+            whole: None,
+            has_output: false,
+            ends: false,
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Counts what the provider has not: an event stands for a token at least, because servers
+    /// of the kind of llama.cpp send one for each.
+    fn estimate(&self, tokens: &mut Tokens) {
+        if self.events == 0 || (self.ends && tokens.output.is_some()) {
+            return;
+        }
+        let uncounted = self.events.max(self.bytes / BYTES_PER_TOKEN);
+        let counted = tokens.output.unwrap_or(0);
+        tokens.output = Some(counted.saturating_add(uncounted));
+        tokens.input = tokens
+            .input
+            .or(Some(self.request_bytes.div_ceil(BYTES_PER_TOKEN)));
+        tokens.estimated = true;
+    }
+}
+
+impl<A: Assembly> Meter for Assembling<A> {
+    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
+        let seen = self.assembly.add(event, &mut self.room);
+        if seen.said > 0 {
+            self.has_output = true;
+            self.events += 1;
+            self.bytes = self.bytes.saturating_add(seen.said);
+        }
+        if seen.counted {
+            (self.events, self.bytes) = (0, 0);
+        }
+        self.ends |= seen.ends;
+        seen.pass
+    }
+
+    fn body(&mut self, body: &[u8]) {
+        self.whole = Some((self.read)(body));
+    }
+
+    fn has_output(&self) -> bool {
+        self.has_output
+    }
+
+    fn is_complete(&self) -> bool {
+        self.ends
+    }
+
+    fn finish(&mut self) -> Reading {
+        if let Some(reading) = self.whole.take() {
+            return reading;
+        }
+        let response = self
+            .assembly
+            .answer()
+            .and_then(|answer| serde_json::to_vec(&answer).ok());
+        let mut reading = response.as_deref().map(self.read).unwrap_or_default();
+        self.estimate(&mut reading.tokens);
+        reading.response = response.map(Bytes::from);
+        reading.truncated = self.room.short;
+        reading
+    }
+}
+
+/// A part of an answer, read apart from the others: a surprise in one must not lose the rest.
+pub(super) fn part<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+}
+
+/// A count of tokens, for `#[serde(deserialize_with)]`; anything but a whole number that fits
+/// is unknown.
+pub(super) fn count<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Count {
+        Known(u64),
+        Unknown(IgnoredAny),
+    }
+    Ok(match Count::deserialize(from)? {
+        Count::Known(count) => Some(count),
+        Count::Unknown(_) => None,
+    })
+}
+
+/// The sum of what is known; `None` if nothing is.
+#[expect(dead_code, reason = "the next formats add counts up")]
+pub(super) fn sum(parts: &[Option<u64>]) -> Option<u64> {
+    parts.iter().flatten().fold(None, |sum: Option<u64>, part| {
+        Some(sum.unwrap_or(0).saturating_add(*part))
+    })
+}

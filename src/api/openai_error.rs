@@ -1,0 +1,39 @@
+//! The error object that OpenAI's APIs share; their SDKs choose the exception by status and
+//! show `message`.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::respond;
+use crate::wire::{Body, Rejection};
+
+/// A refusal.
+pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {
+    respond(rejection, json(rejection).into_bytes())
+}
+
+/// A refusal as an event of a stream without names.
+pub(super) fn event(rejection: &Rejection) -> Bytes {
+    format!("data: {}\n\n", json(rejection)).into()
+}
+
+fn json(rejection: &Rejection) -> String {
+    let kind = match rejection.status {
+        StatusCode::BAD_REQUEST
+        | StatusCode::NOT_FOUND
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE => "invalid_request_error",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
+        StatusCode::TOO_MANY_REQUESTS => "insufficient_quota",
+        _ => "server_error",
+    };
+    serde_json::json!({
+        "error": {
+            "message": rejection.message,
+            "type": kind,
+            "param": null,
+            "code": rejection.code.0,
+        }
+    })
+    .to_string()
+}

@@ -1,0 +1,72 @@
+//! The client program behind a request, as its `User-Agent` names it: for reports, never for a
+//! decision.
+
+/// Longest name in a report.
+const MAX: usize = 48;
+
+/// What a known program's user agent holds, in lower case, and the program's name. The first
+/// that fits counts: an agent's own name stands before that of the SDK that it is built on.
+const KNOWN: [(&str, &str); 20] = [
+    ("claude-cli", "claude-code"),
+    ("claude-code", "claude-code"),
+    ("codex", "codex"),
+    ("geminicli", "gemini-cli"),
+    ("gemini-cli", "gemini-cli"),
+    ("qwencode", "qwen-code"),
+    ("opencode", "opencode"),
+    ("continue", "continue"),
+    ("cline", "cline"),
+    ("aider", "aider"),
+    ("litellm", "litellm"),
+    ("openai/python", "openai-python"),
+    ("openai/js", "openai-js"),
+    ("openai/go", "openai-go"),
+    ("anthropic/python", "anthropic-python"),
+    ("anthropic/js", "anthropic-js"),
+    ("google-genai-sdk", "google-genai"),
+    ("ai-sdk/", "ai-sdk"),
+    ("mozilla/", "browser"),
+    ("curl/", "curl"),
+];
+
+/// The program's short name: one of the known, else the first product of the user agent without
+/// its version; `unknown` without one.
+pub(super) fn name(user_agent: &str) -> String {
+    let folded = user_agent.to_ascii_lowercase();
+    if let Some((_, name)) = KNOWN.iter().find(|(part, _)| folded.contains(part)) {
+        return (*name).to_owned();
+    }
+    let product: String = folded
+        .split(['/', ' ', '('])
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.'))
+        .take(MAX)
+        .collect();
+    if product.is_empty() {
+        "unknown".to_owned()
+    } else {
+        product
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_known_by_their_own_name() {
+        for (user_agent, expected) in [
+            ("claude-cli/2.1.197 (external, cli)", "claude-code"),
+            ("codex_exec/0.169.0 (Debian)", "codex"),
+            ("OpenAI/Python 3.54.0", "openai-python"),
+            ("curl/8.5.0", "curl"),
+            ("My-Tool/1.2 (linux)", "my-tool"),
+            ("", "unknown"),
+            ("\u{1f980}", "unknown"),
+        ] {
+            assert_eq!(name(user_agent), expected, "{user_agent}");
+        }
+    }
+}

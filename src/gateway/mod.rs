@@ -1,0 +1,234 @@
+//! The way of a model request, from the verified caller to the relayed answer: one function.
+
+mod agent;
+mod entry;
+mod refusal;
+mod revoke;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+
+use crate::api::{Api, Call, Head};
+use crate::identity::{Caller, Resolver};
+use crate::ledger::{Ledger, Slot};
+use crate::relay::{Form, Framing, Reader, Recording, RelayBody};
+use crate::route::Route;
+use crate::rules::Rules;
+use crate::upstream::Upstream;
+use crate::wire::decode::Decoding;
+use crate::wire::{Body, Rejection, body, headers};
+
+/// The engines that a request passes through. They outlive every configuration.
+pub struct Gateway {
+    /// Rules in force.
+    pub rules: watch::Receiver<Arc<Rules>>,
+    /// Connections to providers.
+    pub upstream: Upstream,
+    /// Records.
+    pub ledger: Ledger,
+}
+
+/// A caller with the means to see whether they still are who they were.
+#[derive(Clone)]
+pub struct Verified {
+    /// Who it is.
+    pub caller: Arc<Caller>,
+    /// Asks again; `None` for loopback, which cannot change.
+    pub resolver: Option<(Arc<Resolver>, std::net::IpAddr)>,
+    /// The network map's epoch for which `caller` was true.
+    pub epoch: u64,
+    /// Tells that the tailnet has changed.
+    pub changes: Option<watch::Receiver<crate::tailnet::Status>>,
+}
+
+impl Gateway {
+    /// Handles one request of a format. Refusals are responses in the format's own shape.
+    pub async fn handle<B>(
+        &self,
+        api: &'static dyn Api,
+        who: Verified,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        self.relay(api, who, request)
+            .await
+            .unwrap_or_else(|rejection| api.refuse(&rejection))
+    }
+
+    async fn relay<B>(
+        &self,
+        api: &'static dyn Api,
+        who: Verified,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let rules = self.rules.borrow().clone();
+        let permit = rules
+            .access
+            .permit(&who.caller)
+            .map_err(|none| none.rejection(&who.caller))?;
+        // Room for the record first: what can't be recorded isn't done.
+        let slot = self.room_for_record()?;
+        let (head, incoming) = request.into_parts();
+        let mut recording = Recording::new(slot, entry::new(api, &who.caller, &head, &permit));
+        let outcome = async {
+            refusal::unreadable_type(api, &head.headers)?;
+            let bytes = body::read(incoming, rules.request_body, rules.body_idle)
+                .await
+                .map_err(|error| refusal::unreadable(&error))?;
+            let call = api.read(&asked(&head), bytes)?;
+            recording.note(|entry| entry::describe(entry, &call, &head.headers));
+            let route = rules
+                .routes
+                .select(&permit, api, &call.model)
+                .map_err(|none| {
+                    refusal::no_route(&none, &call, &who.caller, &mut recording, api)
+                })?;
+            self.routed(&mut recording, &rules, &route, &call, &head.headers);
+            let outbound = api.prepare(&call, &route.provider.destination(&route.model))?;
+            let query = head
+                .uri
+                .query()
+                .map(without_keys)
+                .filter(|query| !query.is_empty());
+            let before = recording.elapsed_ms();
+            let sent = self
+                .upstream
+                .send(&route, &permit, &head.headers, query.as_deref(), outbound)
+                .await;
+            match sent {
+                Ok(response) => Ok((response, call, route, before)),
+                Err(failure) => Err(failure.rejection()),
+            }
+        }
+        .await;
+        let (response, call, route, before) = match outcome {
+            Ok(answered) => answered,
+            Err(rejection) => {
+                refusal::record(&mut recording, &rejection);
+                return Err(rejection);
+            }
+        };
+        let first_byte = recording.elapsed_ms();
+        recording.note(|entry| {
+            entry.status = response.status().as_u16();
+            entry.first_byte_ms = Some(first_byte);
+            entry.overhead_ms = Some(before);
+        });
+        let revoked = revoke::watch(self.rules.clone(), who, route, rules.generation);
+        Ok(self.answer(response, api, call, recording, (revoked, &rules)))
+    }
+
+    fn room_for_record(&self) -> Result<Slot, Rejection> {
+        let unavailable = |why: String| {
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
+                .retry_after(std::time::Duration::from_secs(5))
+        };
+        if !self.ledger.healthy() {
+            return Err(unavailable(
+                "requests cannot be recorded at the moment".to_owned(),
+            ));
+        }
+        self.ledger
+            .admit()
+            .map_err(|full| unavailable(full.to_string()))
+    }
+
+    /// Notes where a request goes, and what of it is kept.
+    fn routed(
+        &self,
+        recording: &mut Recording,
+        rules: &Rules,
+        route: &Route,
+        call: &Call,
+        headers: &HeaderMap,
+    ) {
+        recording.note(|entry| {
+            entry.provider.clone_from(&route.provider.id);
+            entry.model.clone_from(&route.model);
+            entry.reasons.extend(route.reasons.iter().cloned());
+        });
+        recording.index(rules.filterable.of(headers));
+        if self.ledger.policy().captures {
+            recording.capture_request(headers, &call.body, rules.file.limits.capture);
+        }
+    }
+
+    fn answer(
+        &self,
+        response: Response<hyper::body::Incoming>,
+        api: &'static dyn Api,
+        call: Call,
+        mut recording: Recording,
+        (revoked, rules): (crate::relay::Watch, &Rules),
+    ) -> Response<Body> {
+        let (mut head, upstream) = response.into_parts();
+        headers::returned(&mut head.headers);
+        recording.index(rules.filterable.of(&head.headers));
+        recording.capture_response(&head.headers);
+        let timeouts = self.upstream.timeouts();
+        let keep = self.ledger.policy();
+        let framing = framing(&head.headers);
+        let form = Form {
+            is_error: !head.status.is_success(),
+            is_stream: call.stream || framing.is_some(),
+            framing,
+            hides: call.splice.hide_usage,
+            room: rules.file.limits.capture,
+            raw: keep.captures && keep.raws,
+            idle: timeouts.idle,
+            total: timeouts.total,
+        };
+        if form.is_stream {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        let reader = Reader {
+            api,
+            meter: api.meter(&call, form.room),
+            call,
+            decoding: Decoding::of(&head.headers),
+        };
+        let relayed = RelayBody::new(upstream, reader, recording, revoked, &form);
+        Response::from_parts(head, relayed.boxed_unsync())
+    }
+}
+
+fn asked(head: &Parts) -> Head<'_> {
+    Head {
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+    }
+}
+
+/// A query without the parameters in which some clients carry a credential.
+fn without_keys(query: &str) -> String {
+    query
+        .split('&')
+        .filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !["key", "api_key", "api-key", "access_token"].contains(&name)
+        })
+        .collect::<Vec<_>>()
+        .join("&")
+}
+
+fn framing(headers: &HeaderMap) -> Option<Framing> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    match kind.split(';').next().unwrap_or_default().trim() {
+        "text/event-stream" => Some(Framing::Text),
+        "application/vnd.amazon.eventstream" => Some(Framing::Amazon),
+        _ => None,
+    }
+}

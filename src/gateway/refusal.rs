@@ -1,0 +1,97 @@
+//! Refusals of the pipeline: what the caller is told, and what the record says.
+
+use http::{StatusCode, header};
+
+use crate::api::{Api, Call};
+use crate::identity::Caller;
+use crate::ledger::Outcome;
+use crate::relay::{Ended, Recording};
+use crate::route::NoRoute;
+use crate::wire::{Rejection, body};
+
+/// Ends the record of a request that was refused, or that no provider answered.
+pub(super) fn record(recording: &mut Recording, rejection: &Rejection) {
+    recording.note(|entry| entry.status = rejection.status.as_u16());
+    let outcome = match rejection.status {
+        StatusCode::BAD_GATEWAY => Outcome::Failed,
+        StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
+        _ => Outcome::Refused,
+    };
+    recording.end(Ended::new(outcome, Some(rejection.message.to_string())));
+}
+
+pub(super) fn no_route(
+    none: &NoRoute,
+    call: &Call,
+    caller: &Caller,
+    recording: &mut Recording,
+    api: &dyn Api,
+) -> Rejection {
+    let (reason, message) = match none {
+        NoRoute::OtherApi { through } => {
+            let message = format!(
+                "model {:?} is available through {}, not {}",
+                call.model,
+                through.join(", "),
+                api.kind().0
+            );
+            (message.clone(), message)
+        }
+        NoRoute::Unknown => (
+            format!("no provider serves {:?}", call.model),
+            not_found(call, caller),
+        ),
+        NoRoute::NotGranted { candidates } => (
+            format!("no grant covers any of {}", candidates.join(", ")),
+            not_found(call, caller),
+        ),
+    };
+    recording.note(|entry| entry.reasons.push(reason));
+    Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
+}
+
+fn not_found(call: &Call, caller: &Caller) -> String {
+    format!(
+        "no route found for model \"{}\" for user \"{}\"",
+        call.model,
+        caller.name()
+    )
+}
+
+/// A body that is not declared as what its format reads could have been sent by a web page
+/// without asking.
+pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Result<(), Rejection> {
+    let declared = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|kind| kind.trim().to_ascii_lowercase());
+    let accepted = api.accepts();
+    if !declared.is_some_and(|declared| accepted.contains(&declared.as_str())) {
+        return Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong_content_type",
+            format!(
+                "the request needs the header Content-Type: {}",
+                accepted.join(" or ")
+            ),
+        ));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "compressed_request",
+            "compressed request bodies are not accepted",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn unreadable(error: &body::ReadError) -> Rejection {
+    let (status, code) = match error {
+        body::ReadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        body::ReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "body_stalled"),
+        body::ReadError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken"),
+    };
+    Rejection::new(status, code, error.to_string())
+}

@@ -1,0 +1,246 @@
+//! The tee: what passes to the caller is read by a meter beside it, and kept for a capture as
+//! far as there is room.
+
+use bytes::{Bytes, BytesMut};
+
+use super::Form;
+use crate::api::{Meter, Pass, Reading};
+use crate::wire::decode::Decoding;
+use crate::wire::{event_stream, sse};
+
+/// An answer that is no stream is held for its meter up to here, by reference to the bytes
+/// that pass; a longer one is relayed all the same, and not counted.
+const MAX_METERED: usize = 16 * 1024 * 1024;
+/// An event that may have to be hidden is held back up to here; a longer one is no usage.
+const MAX_HELD: usize = 256 * 1024;
+
+/// How a stream is cut into events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Text,
+    /// Amazon's event stream.
+    Amazon,
+}
+
+/// How the body is understood.
+enum Shape {
+    /// Events, metered one by one.
+    Text(sse::Decoder),
+    Amazon(event_stream::Decoder),
+    /// Events of which one may have to be kept from the caller: `held` is the part of the
+    /// stream since the last complete event.
+    Filtered {
+        decoder: sse::Decoder,
+        held: BytesMut,
+    },
+    /// Metered at its end.
+    Whole(Pieces),
+    /// A provider's error: relayed and kept, not metered.
+    Unmetered(Pieces),
+}
+
+/// Pieces of a body, by reference.
+#[derive(Default)]
+struct Pieces {
+    parts: Vec<Bytes>,
+    length: usize,
+    over: bool,
+}
+
+impl Pieces {
+    /// Holds a piece if all of them stay within `limit`; else none of them is of use.
+    fn hold_all(&mut self, piece: Bytes, limit: usize) {
+        self.hold(piece, limit);
+        if self.over {
+            self.parts = Vec::new();
+        }
+    }
+
+    /// Holds as much of a piece as fits.
+    fn hold(&mut self, mut piece: Bytes, limit: usize) {
+        let left = limit.saturating_sub(self.length);
+        if piece.len() > left {
+            self.over = true;
+            piece.truncate(left);
+        }
+        self.length += piece.len();
+        if !piece.is_empty() {
+            self.parts.push(piece);
+        }
+    }
+
+    fn joined(self) -> Bytes {
+        match self.parts.as_slice() {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            several => several.concat().into(),
+        }
+    }
+}
+
+/// What the tee has taken in.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub reading: Reading,
+    /// The answer, decoded and, for a stream, put together; within the room.
+    pub body: Bytes,
+    /// The answer as it came, where that is kept.
+    pub raw: Option<Bytes>,
+    /// There was more than what was kept.
+    pub truncated: bool,
+}
+
+/// Reads a body as it passes.
+pub(super) struct Tee {
+    shape: Shape,
+    decoding: Option<Decoding>,
+    meter: Box<dyn Meter>,
+    raw: Option<Pieces>,
+    room: usize,
+    streamed: bool,
+    spoke: bool,
+}
+
+impl Tee {
+    pub(super) fn new(meter: Box<dyn Meter>, decoding: Option<Decoding>, form: &Form) -> Self {
+        let shape = match form.framing {
+            _ if form.is_error => Shape::Unmetered(Pieces::default()),
+            // A compressed stream can't be filtered without opening it for the caller too.
+            Some(Framing::Text) if form.hides && decoding.is_none() => Shape::Filtered {
+                decoder: sse::Decoder::default(),
+                held: BytesMut::new(),
+            },
+            Some(Framing::Text) => Shape::Text(sse::Decoder::default()),
+            Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
+            None => Shape::Whole(Pieces::default()),
+        };
+        Self {
+            shape,
+            decoding,
+            meter,
+            raw: form.raw.then(Pieces::default),
+            room: form.room,
+            streamed: form.is_stream,
+            spoke: false,
+        }
+    }
+
+    /// Whether the body is cut into events, of which one is the last.
+    pub(super) fn has_events(&self) -> bool {
+        !matches!(self.shape, Shape::Whole(_) | Shape::Unmetered(_))
+    }
+
+    /// Whether the format's own end was seen.
+    pub(super) fn is_complete(&self) -> bool {
+        self.meter.is_complete()
+    }
+
+    /// Whether the model has said anything yet.
+    pub(super) fn has_output(&self) -> bool {
+        self.spoke || self.meter.has_output()
+    }
+
+    /// Reads a piece and returns what the caller gets of it.
+    pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
+        if let Some(raw) = &mut self.raw {
+            raw.hold(piece.clone(), self.room);
+        }
+        let plain = match &mut self.decoding {
+            Some(decoding) => decoding.feed(&piece).into(),
+            None => piece.clone(),
+        };
+        let meter = &mut self.meter;
+        match &mut self.shape {
+            Shape::Unmetered(pieces) => pieces.hold(plain, self.room),
+            Shape::Whole(pieces) => {
+                self.spoke |= self.streamed && !plain.is_empty();
+                pieces.hold_all(plain, MAX_METERED);
+            }
+            Shape::Text(decoder) => decoder.feed(&plain, |event| {
+                meter.event(&event);
+            }),
+            Shape::Amazon(decoder) => decoder.feed(&plain, |event| {
+                meter.event(&event);
+            }),
+            Shape::Filtered { decoder, held } => {
+                return filter(decoder, held, meter.as_mut(), &piece);
+            }
+        }
+        piece
+    }
+
+    /// What was held back when the stream ended in the middle of an event.
+    pub(super) fn rest(&mut self) -> Option<Bytes> {
+        match &mut self.shape {
+            Shape::Filtered { held, .. } if !held.is_empty() => Some(held.split().freeze()),
+            _ => None,
+        }
+    }
+
+    /// Ends the reading.
+    pub(super) fn finish(&mut self) -> Taken {
+        let (mut body, mut truncated) = (Bytes::new(), false);
+        match &mut self.shape {
+            Shape::Whole(pieces) => {
+                let pieces = std::mem::take(pieces);
+                truncated = pieces.over;
+                if !pieces.over && pieces.length > 0 {
+                    body = pieces.joined();
+                    self.meter.body(&body);
+                }
+            }
+            Shape::Unmetered(pieces) => {
+                let pieces = std::mem::take(pieces);
+                truncated = pieces.over;
+                body = pieces.joined();
+            }
+            _ => {}
+        }
+        let mut reading = self.meter.finish();
+        if let Some(response) = reading.response.take() {
+            body = response;
+            truncated |= reading.truncated;
+        }
+        if body.len() > self.room {
+            truncated = true;
+            body.truncate(self.room);
+        }
+        Taken {
+            reading,
+            body,
+            raw: self.raw.take().map(Pieces::joined),
+            truncated,
+        }
+    }
+}
+
+/// Passes complete events and leaves out the hidden ones; the rest waits for its end.
+fn filter(
+    decoder: &mut sse::Decoder,
+    held: &mut BytesMut,
+    meter: &mut dyn Meter,
+    piece: &[u8],
+) -> Bytes {
+    let mut out = BytesMut::new();
+    let mut rest = piece;
+    while !rest.is_empty() {
+        // An event ends with a line's end: fed up to each, the decoder says if one did.
+        let upto = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(rest.len(), |at| at + 1);
+        let (line, after) = rest.split_at(upto);
+        rest = after;
+        let mut pass = None;
+        decoder.feed(line, |event| pass = Some(meter.event(&event)));
+        held.extend_from_slice(line);
+        match pass {
+            Some(Pass::Hidden) => held.clear(),
+            Some(Pass::Through) => out.extend_from_slice(&held.split()),
+            None if held.len() > MAX_HELD => out.extend_from_slice(&held.split()),
+            None => {}
+        }
+    }
+    out.freeze()
+}

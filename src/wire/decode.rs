@@ -1,0 +1,136 @@
+//! Compressed answers, opened for the meter alone: the caller gets them as they came.
+
+use std::io::{self, Write};
+
+use brotli_decompressor::DecompressorWriter;
+use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use http::{HeaderMap, header};
+use zstd::stream::write::Decoder as Zstd;
+
+/// What one piece may grow to; a bomb is given up.
+const MAX_GROWN: usize = 8 * 1024 * 1024;
+
+/// Opens one compressed body, piece by piece.
+pub struct Decoding {
+    coder: Coder,
+}
+
+enum Coder {
+    Gzip(MultiGzDecoder<Grown>),
+    Deflate(ZlibDecoder<Grown>),
+    Brotli(Box<DecompressorWriter<Grown>>),
+    Zstd(Box<Zstd<'static, Grown>>),
+    /// Of a kind that nobody here can open, or broken.
+    Closed,
+}
+
+/// What came out of one piece.
+#[derive(Default)]
+struct Grown(Vec<u8>);
+
+impl Write for Grown {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_GROWN {
+            return Err(io::Error::other("the piece grows too much"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Decoding {
+    /// For a body with these headers; `None` if it is not compressed.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+        let coding = codings.next()?.to_str().unwrap_or_default();
+        let coder = match coding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => return None,
+            _ if codings.next().is_some() => Coder::Closed,
+            "gzip" | "x-gzip" => Coder::Gzip(MultiGzDecoder::new(Grown::default())),
+            "deflate" => Coder::Deflate(ZlibDecoder::new(Grown::default())),
+            "br" => Coder::Brotli(Box::new(DecompressorWriter::new(Grown::default(), 4096))),
+            "zstd" => Zstd::new(Grown::default())
+                .map_or(Coder::Closed, |coder| Coder::Zstd(Box::new(coder))),
+            _ => Coder::Closed,
+        };
+        Some(Self { coder })
+    }
+
+    /// What the next piece holds. Nothing, from the first fault on.
+    pub fn feed(&mut self, piece: &[u8]) -> Vec<u8> {
+        let (written, grown) = match &mut self.coder {
+            Coder::Gzip(coder) => (through(coder, piece), coder.get_mut()),
+            Coder::Deflate(coder) => (through(coder, piece), coder.get_mut()),
+            Coder::Brotli(coder) => (through(&mut **coder, piece), coder.get_mut()),
+            Coder::Zstd(coder) => (through(&mut **coder, piece), coder.get_mut()),
+            Coder::Closed => return Vec::new(),
+        };
+        let grown = std::mem::take(&mut grown.0);
+        if written.is_err() {
+            self.coder = Coder::Closed;
+        }
+        grown
+    }
+}
+
+/// Flushed, because an event is of use before the next piece comes.
+fn through(coder: &mut impl Write, piece: &[u8]) -> io::Result<()> {
+    coder.write_all(piece)?;
+    coder.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(coding: &str, pieces: &[&[u8]]) -> Vec<u8> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, coding.parse().unwrap());
+        let mut decoding = Decoding::of(&headers).unwrap();
+        pieces
+            .iter()
+            .flat_map(|piece| decoding.feed(piece))
+            .collect()
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        coder.write_all(text).unwrap();
+        coder.finish().unwrap()
+    }
+
+    #[test]
+    fn each_coding_is_opened_at_every_split() {
+        let text = b"data: {\"a\":1}\n\ndata: [DONE]\n\n";
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(text).unwrap();
+        // The crate only opens: this is what Google's own encoder makes of the text.
+        let brotli = [&[0x0b, 0x0e, 0x80][..], &text[..], &[0x03]].concat();
+        for (coding, packed) in [
+            ("br", brotli),
+            ("gzip", gzip(text)),
+            ("deflate", zlib.finish().unwrap()),
+            ("zstd", zstd::encode_all(&text[..], 3).unwrap()),
+        ] {
+            for at in 0..packed.len() {
+                let opened = open(coding, &[&packed[..at], &packed[at..]]);
+                assert_eq!(opened, text, "{coding} split at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_given_up_and_rubbish_is_nothing() {
+        let bomb = gzip(&vec![0; 64 << 20]);
+        assert!(open("gzip", &[&bomb]).len() <= MAX_GROWN);
+        for coding in ["gzip", "br", "zstd", "deflate", "compress"] {
+            assert!(open(coding, &[b"not packed at all"]).len() < 64, "{coding}");
+        }
+        assert!(Decoding::of(&HeaderMap::new()).is_none());
+    }
+}

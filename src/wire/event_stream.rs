@@ -1,0 +1,153 @@
+//! Amazon's event stream (`application/vnd.amazon.eventstream`): binary messages with headers,
+//! decoded as they come into the same events as those of a text stream.
+
+use aws_smithy_eventstream::frame::{read_message_from, write_message_to};
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
+use bytes::Bytes;
+
+use super::sse::{Event, MAX_EVENT};
+
+/// Length of a whole message, length of its headers, and a checksum of the two.
+const PRELUDE: usize = 12;
+
+/// Splits a byte stream into messages, whatever the pieces it arrives in. A message's event is
+/// named after its `:event-type`, else its `:exception-type` or `:error-code`.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    held: Vec<u8>,
+    /// A message was broken or too long: nothing after it can be told apart any more.
+    pub lost: bool,
+}
+
+impl Decoder {
+    /// Takes the next piece and calls `each` for every message that it completes.
+    pub fn feed(&mut self, piece: &[u8], mut each: impl FnMut(Event<'_>)) {
+        if self.lost {
+            return;
+        }
+        self.held.extend_from_slice(piece);
+        let mut from = 0;
+        while let Some(length) = length(&self.held[from..]) {
+            if !(PRELUDE + 4..=MAX_EVENT).contains(&length) {
+                self.lost = true;
+                break;
+            }
+            let Some(frame) = self.held.get(from..from + length) else {
+                break;
+            };
+            from += length;
+            // Both checksums are looked at.
+            let Ok(message) = read_message_from(frame) else {
+                self.lost = true;
+                break;
+            };
+            each(Event {
+                name: name(&message).as_bytes(),
+                data: message.payload(),
+            });
+        }
+        if self.lost {
+            self.held = Vec::new();
+        } else {
+            self.held.drain(..from);
+        }
+    }
+}
+
+fn length(bytes: &[u8]) -> Option<usize> {
+    let first = bytes.first_chunk::<4>()?;
+    usize::try_from(u32::from_be_bytes(*first)).ok()
+}
+
+fn name(message: &Message) -> &str {
+    let header = |name: &str| {
+        message
+            .headers()
+            .iter()
+            .find(|header| header.name().as_str() == name)
+            .and_then(|header| header.value().as_string().ok())
+            .map(aws_smithy_types::str_bytes::StrBytes::as_str)
+    };
+    [":event-type", ":exception-type", ":error-code"]
+        .into_iter()
+        .find_map(header)
+        .unwrap_or_default()
+}
+
+/// A message with a JSON payload and these headers, besides its content type. Empty if it
+/// cannot be written, as with a payload over 16 MiB.
+#[must_use]
+pub fn encode(headers: &[(&'static str, &str)], json: String) -> Bytes {
+    let mut message = Message::new(json);
+    for (name, value) in headers {
+        let value = HeaderValue::String(value.to_owned().to_owned().into());
+        message = message.add_header(Header::new(*name, value));
+    }
+    let kind = HeaderValue::String("application/json".into());
+    message = message.add_header(Header::new(":content-type", kind));
+    let mut out = Vec::new();
+    match write_message_to(&message, &mut out) {
+        Ok(()) => out.into(),
+        Err(_) => Bytes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(pieces: &[&[u8]]) -> (Vec<(String, String)>, bool) {
+        let mut decoder = Decoder::default();
+        let mut seen = Vec::new();
+        for piece in pieces {
+            decoder.feed(piece, |event| {
+                seen.push((
+                    String::from_utf8_lossy(event.name).into_owned(),
+                    String::from_utf8_lossy(event.data).into_owned(),
+                ));
+            });
+        }
+        (seen, decoder.lost)
+    }
+
+    fn stream() -> Vec<u8> {
+        let mut stream = encode(&[(":event-type", "chunk")], r#"{"a":1}"#.to_owned()).to_vec();
+        let more = [
+            (":message-type", "exception"),
+            (":exception-type", "throttlingException"),
+        ];
+        stream.extend_from_slice(&encode(&more, "{}".to_owned()));
+        stream
+    }
+
+    #[test]
+    fn every_split_gives_the_same_messages() {
+        let stream = stream();
+        let whole = events(&[&stream]);
+        let expected = [("chunk", r#"{"a":1}"#), ("throttlingException", "{}")];
+        assert_eq!(
+            whole.0,
+            expected.map(|(name, data)| (name.to_owned(), data.to_owned()))
+        );
+        for at in 0..stream.len() {
+            assert_eq!(
+                events(&[&stream[..at], &stream[at..]]),
+                whole,
+                "split at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_message_ends_the_reading() {
+        let good = stream();
+        for at in 0..good.len() {
+            let mut broken = good.clone();
+            broken[at] ^= 0x40;
+            let (seen, _) = events(&[&broken]);
+            assert!(seen.len() <= 1, "byte {at} changed and nobody noticed");
+        }
+        let (seen, lost) = events(&[&[0xff; 64]]);
+        assert!(seen.is_empty() && lost);
+    }
+}
