@@ -11,9 +11,11 @@ mod opening;
 mod refusal;
 mod splice;
 pub mod tokens;
+mod vertex;
 
 mod gemini_generate_content;
 mod google_error;
+mod google_generate_content;
 mod google_path;
 mod openai_chat;
 mod openai_error;
@@ -33,6 +35,7 @@ use crate::wire::{Body, Rejection};
 pub const ALL: &[&dyn Api] = &[
     &openai_chat::OpenAiChat,
     &gemini_generate_content::GeminiGenerateContent,
+    &google_generate_content::GoogleGenerateContent,
 ];
 
 /// A format's name: the column of a record, and of most formats the compatibility flag of a

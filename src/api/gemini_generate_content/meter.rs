@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::partial;
 use crate::api::merge::size;
-use crate::api::meter::{Assembling, Assembly, Room, Seen, count, part, sum};
+use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, count, part, sum};
 use crate::api::{Meter, Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
@@ -15,7 +15,7 @@ const OVERHEAD: usize = 32;
 
 /// Responses of a stream.
 #[derive(Default)]
-pub(in crate::api) struct Contents {
+struct Contents {
     answer: Option<Map<String, Value>>,
     candidates: Vec<Map<String, Value>>,
 }
@@ -231,8 +231,18 @@ fn said(part: &Map<String, Value>) -> u64 {
     bytes as u64
 }
 
+/// A meter for a request of `bytes`, which may hold `room` bytes of what a stream says.
+pub(in crate::api) fn meter(read: Read, bytes: usize, room: usize) -> Box<dyn Meter> {
+    Box::new(Metered(Assembling::new(
+        Contents::default(),
+        read,
+        bytes,
+        room,
+    )))
+}
+
 /// Meters this format. A stream without `alt=sse` is an array of responses, read at its end.
-pub(in crate::api) struct Metered(pub(in crate::api) Assembling<Contents>);
+struct Metered(Assembling<Contents>);
 
 impl Meter for Metered {
     fn event(&mut self, event: &sse::Event<'_>) -> Pass {

@@ -5,20 +5,20 @@
 mod meter;
 mod partial;
 mod request;
-mod vertex;
+mod strip;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{Method, Response};
 
-use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, google_error, google_path,
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, google_error, google_path, vertex,
 };
 use crate::wire::{Body, Rejection};
 
-use meter::{Contents, Metered, read};
+pub(super) use meter::{meter, read};
+pub(super) use request::{body, renamed};
 
 /// Methods of a model that are relayed.
 const VERBS: [&str; 5] = [
@@ -82,9 +82,9 @@ impl Api for GeminiGenerateContent {
         let Path::Around { before, after } = &call.path else {
             return Ok(call.outbound(to.model));
         };
-        let mut splice = request::renamed(call, to.model)?;
-        let path = if to.flags.contains(&FOR_VERTEX) && !to.flags.contains(&self.flags()[0]) {
-            splice.edits.extend(vertex::unknown_fields(&call.body)?);
+        let mut splice = renamed(call, to.model)?;
+        let path = if to.flags.contains(&FOR_VERTEX) {
+            splice.edits.extend(strip::unknown_fields(&call.body)?);
             vertex::path(to, after)?
         } else {
             let (collection, name) = to
@@ -102,8 +102,7 @@ impl Api for GeminiGenerateContent {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let inner = Assembling::new(Contents::default(), read, call.body.len(), room);
-        Box::new(Metered(inner))
+        meter(read, call.body.len(), room)
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

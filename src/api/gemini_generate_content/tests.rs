@@ -32,12 +32,7 @@ fn sent(path: &str, body: &str, model: &str, flags: &[&'static str]) -> (String,
 }
 
 fn meter() -> Box<dyn Meter> {
-    Box::new(Metered(Assembling::new(
-        Contents::default(),
-        read,
-        400,
-        100_000,
-    )))
+    super::meter(read, 400, 100_000)
 }
 
 #[test]

@@ -1,39 +1,10 @@
-//! Requests of this format for a provider of Vertex, whose path is longer and which refuses
-//! fields that it does not know.
+//! Bodies of this format for a provider of Vertex, which refuses fields that it does not know.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use http::StatusCode;
-
-use crate::api::Destination;
-use crate::api::body::{bad_request, path_segment, scan};
+use crate::api::body::{bad_request, scan};
 use crate::wire::{Rejection, json};
-
-/// The path of a model on Vertex, up to and with the method.
-///
-/// # Errors
-/// A 502 if nothing tells the provider's project.
-pub(super) fn path(to: &Destination<'_>, method: &str) -> Result<String, Rejection> {
-    let project = to.project.ok_or_else(|| no_project(to))?;
-    let region = to.region.unwrap_or("global");
-    let model = path_segment(to.model);
-    Ok(format!(
-        "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}{method}"
-    ))
-}
-
-/// The refusal when a project is needed and nothing names one.
-pub(in crate::api) fn no_project(to: &Destination<'_>) -> Rejection {
-    Rejection::new(
-        StatusCode::BAD_GATEWAY,
-        "provider_misconfigured",
-        format!(
-            "the provider of {:?} has no project: neither its key nor its configuration names one",
-            to.model
-        ),
-    )
-}
 
 /// The places of fields that Gemini's API takes and Vertex refuses: the `id` of a function's
 /// call and of its answer, a part's metadata, and the session that some builds of the Gemini
