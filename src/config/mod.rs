@@ -6,6 +6,7 @@ mod file;
 mod finding;
 mod grant;
 mod hujson;
+mod keyfile;
 mod later;
 mod load;
 mod provider;
@@ -17,6 +18,7 @@ pub use file::{
 };
 pub use finding::{Finding, Severity};
 pub use hujson::Position;
+pub use keyfile::ServiceAccount;
 pub use later::{Connector, Database, Hook, Mcp, Quota, Retention, S3};
 pub use load::{Loaded, Watch, find, load, parse, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};

@@ -1,6 +1,9 @@
 //! The section `providers`.
 
+use std::sync::Arc;
+
 use super::hujson::Position;
+use super::keyfile::ServiceAccount;
 use super::table::{Item, Table};
 use crate::secret::Secret;
 
@@ -15,6 +18,12 @@ pub struct Provider {
     pub models: Vec<String>,
     /// Credential; may be empty.
     pub apikey: Secret,
+    /// The service account that `apikey` is a key of.
+    pub service_account: Option<Arc<ServiceAccount>>,
+    /// Google's project, where no service account tells it.
+    pub project: Option<String>,
+    /// The cloud's region, where the URL does not tell it.
+    pub region: Option<String>,
     /// Header that carries it.
     pub authorization: Authorization,
     /// Whose credential goes upstream.
@@ -48,6 +57,9 @@ impl Default for Provider {
             baseurl: String::new(),
             models: Vec::new(),
             apikey: Secret::default(),
+            service_account: None,
+            project: None,
+            region: None,
             authorization: Authorization::Bearer,
             auth_mode: AuthMode::Override,
             name: String::new(),
@@ -144,7 +156,7 @@ pub struct Compatibility {
     pub google_generate_content: bool,
     /// Vertex, Anthropic's models.
     pub google_raw_predict: bool,
-    /// Short model paths of the Gemini CLI for Vertex. Not yet acting.
+    /// Short model paths of the Gemini CLI for Vertex.
     pub experimental_gemini_cli_vertex_compat: bool,
 }
 
@@ -216,11 +228,15 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
     if table.boolean("tailnet") == Some(true) {
         network = Network::Tailnet;
     }
+    let apikey = Secret::new(table.string("apikey").unwrap_or_default());
     let provider = Provider {
         at: table.at,
         baseurl: table.string("baseurl").unwrap_or_default(),
         models: table.strings("models").unwrap_or_default(),
-        apikey: Secret::new(table.string("apikey").unwrap_or_default()),
+        service_account: service_account(id, &apikey, &table),
+        apikey,
+        project: segment(id, "project", &table),
+        region: segment(id, "region", &table),
         authorization,
         auth_mode: table.choice("auth_mode", &modes).unwrap_or_default(),
         name: table.string("name").unwrap_or_default(),
@@ -255,10 +271,35 @@ fn check(id: &str, provider: &Provider, table: &Table<'_>) {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
     }
-    if provider.apikey.expose().starts_with("keyfile::") {
-        let message = format!("provider {id}: service-account keys (keyfile::) are not yet acting");
-        findings.warn(table.position("apikey"), &table.path, message);
+}
+
+/// The account of a key that is one; what is wrong with it is found, and never shown.
+fn service_account(id: &str, apikey: &Secret, table: &Table<'_>) -> Option<Arc<ServiceAccount>> {
+    match ServiceAccount::parse(apikey)? {
+        Ok(account) => Some(Arc::new(account)),
+        Err(problem) => {
+            let message =
+                format!("the service-account key of provider {id} cannot be used: {problem}");
+            let at = table.position("apikey");
+            table.findings.warn(at, &table.path, message);
+            None
+        }
     }
+}
+
+/// A name that becomes part of paths.
+fn segment(id: &str, key: &'static str, table: &Table<'_>) -> Option<String> {
+    let text = table.string(key)?;
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
+    if plain && !matches!(text.as_str(), "" | "." | "..") {
+        return Some(text);
+    }
+    let message = format!("{key} of provider {id} is not the name of one: {text:?}");
+    let at = table.position(key);
+    table.findings.warn(at, &table.path, message);
+    None
 }
 
 /// An object that turns something on and does not mention `openai_chat` clears it.

@@ -1,11 +1,12 @@
 //! A provider as requests see it: parsed once, when the configuration is compiled.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri, uri::Authority, uri::Scheme};
 
 use crate::api::{Api, Destination};
-use crate::config::{self, AuthMode, Authorization, Network};
+use crate::config::{self, AuthMode, Authorization, Network, ServiceAccount};
 use crate::secret::Secret;
 
 /// One provider.
@@ -33,6 +34,12 @@ pub struct Provider {
     pub auth_mode: AuthMode,
     /// The credential; may be empty.
     pub apikey: Secret,
+    /// The service account that it is a key of.
+    pub service_account: Option<Arc<ServiceAccount>>,
+    /// The cloud project that the credential belongs to.
+    pub project: Option<String>,
+    /// The cloud's region.
+    pub region: Option<String>,
     /// Headers for every request to it.
     pub add_headers: Vec<(HeaderName, HeaderValue)>,
     /// Which network it is reached over.
@@ -56,6 +63,12 @@ impl Provider {
     /// # Errors
     /// A sentence that says what is wrong with its `baseurl`.
     pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
+        let base = Base::parse(&config.baseurl)?;
+        let account = config.service_account.clone();
+        let project = account
+            .as_ref()
+            .map(|account| account.project.clone())
+            .filter(|project| !project.is_empty());
         Ok(Self {
             id: id.to_owned(),
             name: config.name.clone(),
@@ -68,9 +81,12 @@ impl Provider {
             authorization: config.authorization,
             auth_mode: config.auth_mode,
             apikey: config.apikey.clone(),
+            service_account: account,
+            project: project.or_else(|| config.project.clone()),
+            region: base.region().or_else(|| config.region.clone()),
             add_headers: config.add_headers.iter().filter_map(header).collect(),
             network: config.network,
-            base: Base::parse(&config.baseurl)?,
+            base,
         })
     }
 
@@ -85,8 +101,8 @@ impl Provider {
     pub fn destination<'a>(&'a self, model: &'a str) -> Destination<'a> {
         Destination {
             model,
-            project: None,
-            region: None,
+            project: self.project.as_deref(),
+            region: self.region.as_deref(),
             flags: &self.flags,
         }
     }
@@ -163,6 +179,21 @@ impl Base {
             path,
             versioned,
         })
+    }
+}
+
+impl Base {
+    /// The region that the host names: `REGION-aiplatform.googleapis.com`, or
+    /// `aiplatform.REGION.rep.googleapis.com` for those of several places.
+    fn region(&self) -> Option<String> {
+        let host = self.authority.host();
+        let region = host
+            .strip_suffix("-aiplatform.googleapis.com")
+            .or_else(|| {
+                host.strip_prefix("aiplatform.")?
+                    .strip_suffix(".rep.googleapis.com")
+            })?;
+        Some(region.to_owned())
     }
 }
 
@@ -253,6 +284,28 @@ mod tests {
             url("http://p/v1", "/model/m/invoke"),
             "http://p/v1/model/m/invoke"
         );
+    }
+
+    #[test]
+    fn a_region_is_that_of_the_host_or_the_configured_one() {
+        for (base, region) in [
+            (
+                "https://europe-west4-aiplatform.googleapis.com",
+                "europe-west4",
+            ),
+            ("https://aiplatform.eu.rep.googleapis.com/", "eu"),
+            ("https://aiplatform.googleapis.com", "configured"),
+        ] {
+            let config = config::Provider {
+                baseurl: base.to_owned(),
+                region: Some("configured".to_owned()),
+                project: Some("p".to_owned()),
+                ..config::Provider::default()
+            };
+            let provider = Provider::new("p", &config).unwrap();
+            let to = provider.destination("m");
+            assert_eq!((to.region, to.project), (Some(region), Some("p")), "{base}");
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Puts the credential on a request: the only place that sees one in clear.
 
+pub(super) mod google;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::config::{AuthMode, Authorization};
 use crate::route::Provider;
+use crate::secret::Secret;
 
 /// Sets the credential that the provider's `auth_mode` asks for. `headers` hold the caller's
 /// own credential only in `passthrough` mode.
@@ -11,17 +14,14 @@ use crate::route::Provider;
 /// # Errors
 /// When the configured key cannot be a header's value.
 pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
-    let callers_own =
-        headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
-    let configured = match provider.auth_mode {
-        AuthMode::None => false,
-        AuthMode::Passthrough => !callers_own,
-        AuthMode::Override => true,
-    };
-    if !configured || provider.apikey.is_empty() {
+    if !is_configured(headers, provider) || provider.apikey.is_empty() {
         return Ok(());
     }
     let key = provider.apikey.expose();
+    if key.starts_with("keyfile::") {
+        // A key file that can't be read must not go out as it is.
+        return Err(InvalidKey);
+    }
     let (name, text) = match provider.authorization {
         Authorization::Bearer => (header::AUTHORIZATION, format!("Bearer {key}")),
         Authorization::XApiKey => (HeaderName::from_static("x-api-key"), key.to_owned()),
@@ -38,9 +38,32 @@ pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<
     Ok(())
 }
 
-/// The key has characters that no header can carry.
+/// Whether a request gets the configured credential.
+pub(super) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
+    let callers_own =
+        headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+    match provider.auth_mode {
+        AuthMode::None => false,
+        AuthMode::Passthrough => !callers_own,
+        AuthMode::Override => true,
+    }
+}
+
+/// Sets a token.
+///
+/// # Errors
+/// When it cannot be a header's value.
+pub(super) fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), InvalidKey> {
+    let text = format!("Bearer {}", token.expose());
+    let mut value = HeaderValue::from_str(&text).map_err(|_| InvalidKey)?;
+    value.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, value);
+    Ok(())
+}
+
+/// The key has characters that no header can carry, or is a key file that can't be read.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("its apikey has characters that a header can't carry")]
+#[error("its apikey cannot be used: the configuration's findings may say why")]
 pub(super) struct InvalidKey;
 
 #[cfg(test)]

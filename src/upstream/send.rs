@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::auth;
+use super::auth::{self, google::TokenCache};
 use super::connect::{ConnectError, Connector, Timeouts};
 use crate::access::Permit;
 use crate::api::Outbound;
@@ -25,13 +25,15 @@ const IDLE_PER_HOST: usize = 64;
 /// How long an idle connection is kept: below the 60 s after which most servers close.
 const IDLE_TIME: Duration = Duration::from_secs(50);
 
-type Pool = Client<Connector, Full<Bytes>>;
+pub(super) type Pool = Client<Connector, Full<Bytes>>;
 
 /// Pooled connections to all providers. Lives as long as the process.
 pub struct Upstream {
     auto: Pool,
     tailnet: Pool,
     host: Pool,
+    /// Tokens of service accounts, which outlive every configuration.
+    tokens: TokenCache,
     timeouts: Arc<RwLock<Timeouts>>,
     connect: Box<dyn Fn(Network) -> Connector + Send + Sync>,
 }
@@ -55,6 +57,14 @@ pub enum Failure {
         /// The bound that was passed.
         within: Duration,
     },
+    /// There is no token for the provider's account.
+    #[error("provider {provider:?} cannot be asked: {why}")]
+    Credential {
+        /// Its id.
+        provider: String,
+        /// The cause.
+        why: String,
+    },
     /// The configuration makes no valid request.
     #[error("provider {provider:?} cannot be asked: {why}")]
     Misconfigured {
@@ -72,6 +82,7 @@ impl Failure {
         let (status, code) = match self {
             Self::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "provider_unreachable"),
             Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
+            Self::Credential { .. } => (StatusCode::BAD_GATEWAY, "provider_credential"),
             Self::Misconfigured { .. } => (StatusCode::BAD_GATEWAY, "provider_misconfigured"),
         };
         Rejection::new(status, code, self.to_string())
@@ -100,6 +111,7 @@ impl Upstream {
             auto: pool(Network::Auto),
             tailnet: pool(Network::Tailnet),
             host: pool(Network::Host),
+            tokens: TokenCache::default(),
             timeouts,
             connect: Box::new(connect),
         }
@@ -163,7 +175,22 @@ impl Upstream {
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
-        auth::authorize(&mut out, provider).map_err(|error| misconfigured(error.to_string()))?;
+        let account = provider.service_account.as_deref();
+        let source = account
+            .filter(|_| auth::is_configured(&out, provider))
+            .map(|account| self.tokens.source(account, &self.host));
+        let mut token = None;
+        if let Some(source) = &source {
+            let had = source.token().await.map_err(|error| Failure::Credential {
+                provider: provider.id.clone(),
+                why: error.to_string(),
+            })?;
+            auth::bearer(&mut out, token.insert(had))
+                .map_err(|error| misconfigured(error.to_string()))?;
+        } else {
+            auth::authorize(&mut out, provider)
+                .map_err(|error| misconfigured(error.to_string()))?;
+        }
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());
         }
@@ -189,7 +216,13 @@ impl Upstream {
                     provider: provider.id.clone(),
                     within: limit,
                 })?;
-        response.map_err(|error| failure(&provider.id, &error))
+        let response = response.map_err(|error| failure(&provider.id, &error))?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let (Some(source), Some(token)) = (source, token)
+        {
+            source.reject(&token).await;
+        }
+        Ok(response)
     }
 }
 

@@ -218,3 +218,130 @@ async fn refusals_have_the_shape_of_google() {
         (502, "UNAVAILABLE")
     );
 }
+
+/// A provider of Vertex whose tokens come from `tokens`.
+fn vertex(tokens: std::net::SocketAddr, flag: &str) -> Value {
+    let key = json!({
+        "type": "service_account",
+        "project_id": "proj-1",
+        "private_key_id": "key-1",
+        "private_key": include_str!("../../src/upstream/fixtures/throw-away-test-key.pem"),
+        "client_email": "gateway@proj-1.example",
+        "token_uri": format!("http://{tokens}/token"),
+    });
+    let key = aws_smithy_types::base64::encode(key.to_string());
+    json!({ "provider": {
+        "apikey": format!("keyfile::{key}"),
+        "authorization": "x-api-key",
+        "region": "europe-west4",
+        "compatibility": { flag: true },
+    } })
+}
+
+async fn tokens() -> (
+    std::net::SocketAddr,
+    tokio::sync::mpsc::Receiver<crate::support::Received>,
+) {
+    provider(|mut stream| {
+        async move {
+            let token = r#"{"access_token":"ya29.token","expires_in":3599}"#;
+            answer(&mut stream, "200 OK", "connection: close\r\n", token).await;
+        }
+        .boxed()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn vertex_gets_its_own_project_and_a_token_of_its_account() {
+    let (token_at, mut exchanged) = tokens().await;
+    let (address, mut received) = whole().await;
+    let gateway = Gateway::start(address, vertex(token_at, "google_generate_content")).await;
+    let path = "/v1/projects/_aperture_auto_vertex_project_id_/locations/_aperture_auto_vertex_region_/publishers/google/models/m:generateContent";
+    for _ in 0..2 {
+        let reply = gateway.send(post(path, ASK)).await;
+        assert_eq!(
+            (reply.status, reply.text()),
+            (StatusCode::OK, ANSWER.to_owned())
+        );
+        let got = received.recv().await.unwrap();
+        let line = "POST /v1/projects/proj-1/locations/europe-west4/publishers/google/models/m:generateContent HTTP/1.1\r\n";
+        assert!(got.head.starts_with(line), "{}", got.head);
+        assert!(
+            got.head.contains("authorization: Bearer ya29.token"),
+            "{}",
+            got.head
+        );
+        assert_eq!(got.body, ASK.as_bytes());
+    }
+    let row = gateway.record().await;
+    assert_eq!(row["api"], "google_generate_content");
+    assert_eq!(row["usage"]["output_tokens"], 5);
+    let exchange = exchanged.recv().await.unwrap();
+    assert!(
+        exchange.head.starts_with("POST /token HTTP/1.1\r\n"),
+        "{}",
+        exchange.head
+    );
+    assert!(exchange.body.starts_with(
+        b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="
+    ));
+    assert!(exchanged.try_recv().is_err(), "a second exchange");
+}
+
+#[tokio::test]
+async fn the_gemini_clis_short_path_reaches_vertex() {
+    let (token_at, _exchanged) = tokens().await;
+    let (address, mut received) = whole().await;
+    let gateway = Gateway::start(
+        address,
+        vertex(token_at, "experimental_gemini_cli_vertex_compat"),
+    )
+    .await;
+    let body = r#"{"contents":[{"role":"user","parts":[{"functionResponse":{"id":"1","name":"f","response":{}}}]}],"session_id":"s-1"}"#;
+    assert_eq!(
+        gateway.send(post(GENERATE, body)).await.status,
+        StatusCode::OK
+    );
+    let got = received.recv().await.unwrap();
+    let line = "POST /v1/projects/proj-1/locations/europe-west4/publishers/google/models/m:generateContent HTTP/1.1\r\n";
+    assert!(got.head.starts_with(line), "{}", got.head);
+    let sent = r#"{"contents":[{"role":"user","parts":[{"functionResponse":{"name":"f","response":{}}}]}]}"#;
+    assert_eq!(String::from_utf8_lossy(&got.body), sent);
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_asked() {
+    let (token_at, _exchanged) = provider(|mut stream| {
+        async move {
+            let refusal = r#"{"error":"invalid_grant"}"#;
+            answer(
+                &mut stream,
+                "400 Bad Request",
+                "connection: close\r\n",
+                refusal,
+            )
+            .await;
+        }
+        .boxed()
+    })
+    .await;
+    let (address, mut received) = whole().await;
+    let gateway = Gateway::start(address, vertex(token_at, "google_generate_content")).await;
+    let path = "/v1/projects/p/locations/r/publishers/google/models/m:generateContent";
+    let reply = gateway.send(post(path, ASK)).await;
+    assert_eq!(
+        (reply.status.as_u16(), status(&reply).as_str()),
+        (502, "UNAVAILABLE")
+    );
+    assert_eq!(reply.headers["x-iris-error"], "provider_credential");
+    assert!(reply.message().contains("invalid_grant"), "{reply:?}");
+    // A key file that can't be read is not sent as if it were a key.
+    let more = json!({ "provider": {
+        "apikey": "keyfile::bm8=",
+        "compatibility": { "google_generate_content": true },
+    } });
+    let gateway = Gateway::start(address, more).await;
+    assert_eq!(gateway.send(post(path, ASK)).await.status, 502);
+    assert!(received.try_recv().is_err());
+}
