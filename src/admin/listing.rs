@@ -33,6 +33,66 @@ pub(super) fn models(rules: &Rules, permit: &Permit) -> Value {
     json!({ "object": "list", "data": rows })
 }
 
+/// `GET /v1beta/models`, as Gemini's SDKs read it: the models that can be asked in its format.
+pub(super) fn gemini_models(rules: &Rules, permit: &Permit) -> Value {
+    let flags = [
+        "gemini_generate_content",
+        "experimental_gemini_cli_vertex_compat",
+    ];
+    let rows: Vec<Value> = names(rules, permit, &flags)
+        .into_iter()
+        .map(|model| {
+            let name = if model.starts_with("models/") || model.starts_with("tunedModels/") {
+                model.to_owned()
+            } else {
+                format!("models/{model}")
+            };
+            json!({
+                "name": name,
+                "displayName": model,
+                "supportedGenerationMethods":
+                    ["generateContent", "streamGenerateContent", "countTokens", "embedContent"],
+            })
+        })
+        .collect();
+    json!({ "models": rows })
+}
+
+/// `GET /v1/models` for who names a version of Anthropic's API: the models that can be asked in
+/// its format. When a model was made is not known.
+pub(super) fn anthropic_models(rules: &Rules, permit: &Permit) -> Value {
+    let models = names(rules, permit, &["anthropic_messages"]);
+    let rows: Vec<Value> = models
+        .iter()
+        .map(|model| {
+            json!({
+                "type": "model",
+                "id": model,
+                "display_name": model,
+                "created_at": "1970-01-01T00:00:00Z",
+            })
+        })
+        .collect();
+    json!({
+        "data": rows,
+        "has_more": false,
+        "first_id": models.first(),
+        "last_id": models.last(),
+    })
+}
+
+/// The models, each once, that a permit covers at a provider with one of `flags`.
+fn names<'a>(rules: &'a Rules, permit: &'a Permit, flags: &[&str]) -> Vec<&'a str> {
+    let mut seen = std::collections::HashSet::new();
+    rules
+        .routes
+        .models(permit)
+        .filter(|found| found.provider.flags.iter().any(|flag| flags.contains(flag)))
+        .map(|found| found.model)
+        .filter(|model| seen.insert(*model))
+        .collect()
+}
+
 /// `GET /api/providers`: those with a model that the caller may use, the disabled ones
 /// included.
 pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {

@@ -58,6 +58,10 @@ async fn route<B>(
     let query = request.uri().query().unwrap_or_default();
     match path {
         "/" => Ok(text("Iris, an AI gateway. Models: /v1/models\n")),
+        "/v1/models" | "/models" if request.headers().contains_key("anthropic-version") => {
+            Ok(json(&listing::anthropic_models(&view.rules, &permit)))
+        }
+        "/v1beta/models" => Ok(json(&listing::gemini_models(&view.rules, &permit))),
         "/v1/models" | "/models" => Ok(json(&listing::models(&view.rules, &permit))),
         "/api/providers" => Ok(json(&listing::providers(&view.rules, &permit))),
         "/api/whoami" => Ok(json(&whoami(caller, &permit))),

@@ -345,3 +345,33 @@ async fn without_a_token_nothing_is_asked() {
     assert_eq!(gateway.send(post(path, ASK)).await.status, 502);
     assert!(received.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn listings_as_other_sdks_read_them() {
+    let (address, _received) = whole().await;
+    let more = json!({ "provider": {
+        "models": ["m", "n"],
+        "compatibility": { "gemini_generate_content": true, "anthropic_messages": true },
+    } });
+    let gateway = Gateway::start(address, more).await;
+    let get = |path: &str| Request::get(path).header("x-goog-api-key", "any");
+    let request = get("/v1beta/models?pageSize=50").body(Full::<Bytes>::default());
+    let listed = gateway.send(request.unwrap()).await.json();
+    assert_eq!(listed["models"].as_array().unwrap().len(), 2);
+    assert_eq!(listed["models"][0]["name"], "models/m");
+    let request = get("/v1/models").header("anthropic-version", "2023-06-01");
+    let listed = gateway.send(request.body(Full::default()).unwrap()).await;
+    let listed = listed.json();
+    assert_eq!(listed["data"][1]["id"], "n");
+    assert_eq!(
+        (&listed["first_id"], &listed["last_id"]),
+        (&json!("m"), &json!("n"))
+    );
+    assert_eq!(listed["has_more"], false);
+    let request = get("/v1/models").body(Full::default()).unwrap();
+    assert_eq!(gateway.send(request).await.json()["object"], "list");
+    // Of another format there is none.
+    let gateway = Gateway::start(address, json!({})).await;
+    let request = get("/v1beta/models").body(Full::default()).unwrap();
+    assert_eq!(gateway.send(request).await.json(), json!({ "models": [] }));
+}

@@ -84,7 +84,8 @@ impl Api for GeminiGenerateContent {
         };
         let mut splice = renamed(call, to.model)?;
         let path = if to.flags.contains(&FOR_VERTEX) {
-            splice.edits.extend(strip::unknown_fields(&call.body)?);
+            let cut = strip::unknown_fields(&call.body)?.into_iter();
+            splice.edits.extend(cut.map(|at| (at, Cow::Borrowed(""))));
             vertex::path(to, after)?
         } else {
             let (collection, name) = to

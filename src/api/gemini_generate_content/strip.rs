@@ -1,6 +1,5 @@
 //! Bodies of this format for a provider of Vertex, which refuses fields that it does not know.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::api::body::{bad_request, scan};
@@ -12,9 +11,7 @@ use crate::wire::{Rejection, json};
 ///
 /// # Errors
 /// A 400 if one of the objects on the way could be read in two ways.
-pub(super) fn unknown_fields(
-    body: &[u8],
-) -> Result<Vec<(Range<usize>, Cow<'static, str>)>, Rejection> {
+pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Range<usize>>, Rejection> {
     let top = scan(body, &["contents", "session_id"])?;
     let mut cut: Vec<Range<usize>> = top
         .get(1)
@@ -47,7 +44,7 @@ pub(super) fn unknown_fields(
             }
         }
     }
-    Ok(cut.into_iter().map(|at| (at, Cow::Borrowed(""))).collect())
+    Ok(cut)
 }
 
 /// The objects of the array at `at`; an object that stands alone is one too.

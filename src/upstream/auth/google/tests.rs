@@ -82,7 +82,7 @@ const GRANTED: &str = r#"{"access_token":"token-{n}","expires_in":3599,"token_ty
 
 fn part(text: &str) -> Vec<u8> {
     let mut plain = text.replace('-', "+").replace('_', "/");
-    while plain.len() % 4 != 0 {
+    while !plain.len().is_multiple_of(4) {
         plain.push('=');
     }
     base64::decode(plain).unwrap()
