@@ -95,7 +95,7 @@ impl Gateway {
                 .map_err(|none| {
                     refusal::no_route(&none, &call, &who.caller, &mut recording, api)
                 })?;
-            self.routed(&mut recording, &rules, &route, &call, &head.headers);
+            self.routed(&mut recording, &rules, &route, (api, &call), &head.headers);
             let outbound = api.prepare(&call, &route.provider.destination(&route.model))?;
             let query = head
                 .uri
@@ -151,7 +151,7 @@ impl Gateway {
         recording: &mut Recording,
         rules: &Rules,
         route: &Route,
-        call: &Call,
+        (api, call): (&dyn Api, &Call),
         headers: &HeaderMap,
     ) {
         recording.note(|entry| {
@@ -161,7 +161,13 @@ impl Gateway {
         });
         recording.index(rules.filterable.of(headers));
         if self.ledger.policy().captures {
-            recording.capture_request(headers, &call.body, rules.file.limits.capture);
+            let opaque = if rules.file.database.keep_encrypted_blobs {
+                &[]
+            } else {
+                api.opaque()
+            };
+            let room = rules.file.limits.capture;
+            recording.capture_request(headers, &call.body, room, opaque);
         }
     }
 
