@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the SDKs and coding agents that tests/clients runs through the gateway, once. They are
-# kept in the user's cache under the hash of their manifests. Prints each part as NAME=PATH.
+# kept in the user's cache under the hash of this script and their manifests. Prints each part as NAME=PATH.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,11 +12,26 @@ flock 8
 
 key() { cat "$@" | sha256sum | cut -c1-12; }
 python=$cache/clients-python-$(key "$here/requirements-clients.txt")
-npm=$cache/clients-npm-$(key "$manifests/package.json" "$manifests/package-lock.json")
+npm=$cache/clients-npm-$(key "$0" "$manifests/package.json" "$manifests/package-lock.json")
 
 say() { printf 'preparing the clients: %s\n' "$*" >&2; }
 need() {
     command -v "$1" >/dev/null || { say "$1 is missing: install $2"; exit 1; }
+}
+
+# Puts the first program that is there into .bin, under a name.
+program() {
+    local name=$1 path
+    shift
+    for path; do
+        if [ -e "$npm/node_modules/$path" ]; then
+            chmod +x "$npm/node_modules/$path"
+            ln -sf "../$path" "$npm/node_modules/.bin/$name"
+            return
+        fi
+    done
+    say "$name is not made for this platform"
+    exit 1
 }
 
 need python3 "Python 3.10 or newer with venv"
@@ -41,6 +56,10 @@ if [ ! -e "$npm/done" ]; then
     # registry has them all. Versions and hashes are the lock file's all the same. No package's own
     # scripts run: what they would do is not needed, and nobody has read them.
     (cd "$npm" && npm install --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+    # Two agents are programs for one platform, which their own scripts would have put in place.
+    platform=$(node -p 'process.platform + "-" + process.arch')
+    program claude "@anthropic-ai/claude-code-$platform/claude"
+    program opencode "opencode-$platform-baseline/bin/opencode" "opencode-$platform/bin/opencode"
     touch "$npm/done"
 fi
 

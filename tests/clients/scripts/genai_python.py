@@ -15,7 +15,8 @@ def at(url):
     return genai.Client(api_key="unused", http_options=types.HttpOptions(base_url=url))
 
 
-client = at(base)
+# A client that nobody holds any more closes its connections, even in a call.
+client, refused = at(base), at(closed)
 
 
 def note(usage, text, stream):
@@ -53,7 +54,7 @@ for name, call in {
     ),
     "count": lambda: client.models.count_tokens(model="unknown", contents="hello"),
     # A gateway that grants nothing.
-    "closed": lambda: at(closed).models.generate_content(model=model, contents="hello"),
+    "closed": lambda: refused.models.generate_content(model=model, contents="hello"),
 }.items():
     try:
         call()
