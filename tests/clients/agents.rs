@@ -141,9 +141,6 @@ async fn run(
     ensure!(text.contains(&said), "it did not read the note: {text}");
     let mut served = world.provider.take();
     ensure!(served.len() > 1, "its tool did not run: {served:#?}");
-    if std::env::var_os("IRIS_CLIENTS_SHOW").is_some() {
-        show(&served);
-    }
     if world.direct() {
         return Ok((text, served, Vec::new()));
     }
@@ -159,16 +156,6 @@ async fn run(
     }
     records::as_served(&rows, &served)?;
     Ok((text, served, rows))
-}
-
-/// Prints what a client has sent, for whoever wants to know.
-fn show(served: &[Served]) {
-    for one in served {
-        println!("{} {} {:?}", one.format, one.path, one.usage);
-        for (name, value) in &one.headers {
-            println!("  {name}: {}", String::from_utf8_lossy(value.as_bytes()));
-        }
-    }
 }
 
 fn in_session(rows: &[Value], session: &str) -> anyhow::Result<()> {

@@ -168,7 +168,8 @@ pub async fn llm_with_real_inference(world: &World) -> anyhow::Result<()> {
     }
     let rows = mark.routed(world, 2).await?;
     for (row, printed) in rows.iter().zip(&counts) {
-        records::complete(row, "llama", TINY, "llm")?;
+        // It has no name of its own in its requests.
+        records::complete(row, "llama", TINY, "openai-python")?;
         ensure!(
             row["api"] == "openai_chat" && row["stream"] == true,
             "{row}"

@@ -57,6 +57,13 @@ impl Served {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     }
+
+    fn show(&self) {
+        println!("{} {} {}", self.format, self.model, self.path);
+        for (name, value) in &self.headers {
+            println!("  {name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
 }
 
 /// What a format answers.
@@ -105,9 +112,13 @@ impl Provider {
         Ok(Self { address, shared })
     }
 
-    /// What was served since this was last asked.
+    /// What was served since this was last asked. `IRIS_CLIENTS_SHOW=1` shows it.
     pub fn take(&self) -> Vec<Served> {
-        std::mem::take(&mut *self.shared.served())
+        let served = std::mem::take(&mut *self.shared.served());
+        if std::env::var_os("IRIS_CLIENTS_SHOW").is_some() {
+            served.iter().for_each(Served::show);
+        }
+        served
     }
 }
 
