@@ -13,7 +13,7 @@ use crate::provider::{MODEL, Served, WORD};
 use crate::records::{self, Mark};
 use crate::world::World;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 const PROMPT: &str = "What does the note say?";
 
 /// Anthropic's agent, which names its session in the body.
@@ -140,7 +140,7 @@ async fn run(
     let said = format!("The note says {WORD}.");
     ensure!(text.contains(&said), "it did not read the note: {text}");
     let mut served = world.provider.take();
-    ensure!(served.len() > 1, "its tool did not run: {served:#?}");
+    ensure!(served.len() > 1, "its tool did not run: {served:?}");
     if world.direct() {
         return Ok((text, served, Vec::new()));
     }

@@ -47,7 +47,7 @@ impl Mark {
             }
             if rows.len() > count || Instant::now() > until {
                 bail!(
-                    "{} records instead of {count}: {}",
+                    "{} records instead of {count}: {:#}",
                     rows.len(),
                     brief(&rows)
                 );
@@ -136,7 +136,7 @@ pub fn as_served(rows: &[Value], served: &[Served]) -> anyhow::Result<()> {
             is(one.format, row) && (unbilled || row["usage"]["input_tokens"] == usage.input)
         });
         let Some(row) = row else {
-            bail!("no record of {} {usage:?} in {}", one.format, brief(rows));
+            bail!("no record of {} {usage:?} in {:#}", one.format, brief(rows));
         };
         if unbilled {
             continue;
@@ -168,13 +168,10 @@ pub fn text(row: &Value, column: &str) -> String {
 }
 
 /// The columns that tell records apart.
-fn brief(rows: &[Value]) -> String {
+fn brief(rows: &[Value]) -> Value {
+    let columns = ["path", "api", "status", "outcome", "stream", "usage"];
     rows.iter()
-        .map(|row| {
-            format!(
-                "\n  {} {} {} {} {}",
-                row["path"], row["api"], row["status"], row["outcome"], row["usage"]
-            )
-        })
+        .map(|row| columns.map(|column| (column.to_owned(), row[column].clone())))
+        .map(|columns| Value::Object(columns.into_iter().collect()))
         .collect()
 }

@@ -211,7 +211,7 @@ async fn run(
     }
     let served = world.provider.take();
     if model == MODEL {
-        ensure!(served.len() >= printed.calls.len(), "{served:#?}");
+        ensure!(served.len() >= printed.calls.len(), "{served:?}");
         for (call, served) in printed.calls.iter().zip(&served) {
             let usage = (served.usage.input, served.usage.output);
             let (input, output) = (

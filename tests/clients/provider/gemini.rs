@@ -16,7 +16,7 @@ pub fn parse(path: &str) -> Option<(&str, &str)> {
 
 pub fn answer(model: &str, verb: &str, turn: &Turn, usage: &Usage) -> Option<Answer> {
     Some(match verb {
-        "generateContent" => Answer::Json(chunk(model, part(turn), Some("STOP"), usage)),
+        "generateContent" => Answer::Json(chunk(model, &part(turn), Some("STOP"), usage)),
         "streamGenerateContent" => Answer::Events(stream(model, turn, usage)),
         "countTokens" => Answer::Json(json!({ "totalTokens": usage.input })),
         "embedContent" => Answer::Json(json!({ "embedding": { "values": [0.0, 0.0] } })),
@@ -36,7 +36,7 @@ fn part(turn: &Turn) -> Value {
     }
 }
 
-fn chunk(model: &str, part: Value, finish: Option<&str>, usage: &Usage) -> Value {
+fn chunk(model: &str, part: &Value, finish: Option<&str>, usage: &Usage) -> Value {
     let mut chunk = json!({
         "candidates": [{
             "index": 0,
@@ -59,8 +59,8 @@ fn stream(model: &str, turn: &Turn, usage: &Usage) -> Vec<String> {
         ..*usage
     };
     [
-        chunk(model, part(turn), None, &early),
-        chunk(model, json!({ "text": "" }), Some("STOP"), usage),
+        chunk(model, &part(turn), None, &early),
+        chunk(model, &json!({ "text": "" }), Some("STOP"), usage),
     ]
     .iter()
     .map(|chunk| format!("data: {chunk}\r\n\r\n"))

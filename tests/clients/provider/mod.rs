@@ -35,7 +35,7 @@ pub const MODEL: &str = "wire";
 type Body = BoxBody<Bytes, Infallible>;
 
 /// One answer, as the provider counts it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Served {
     /// Its format; of calls beside the four formats, the path.
     pub format: &'static str,
@@ -47,6 +47,13 @@ pub struct Served {
     pub idle: bool,
     pub headers: HeaderMap,
     pub body: Value,
+}
+
+impl std::fmt::Debug for Served {
+    /// Without the body, which may be as long as an agent's instructions.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {:?}", self.model, self.path, self.usage)
+    }
 }
 
 impl Served {

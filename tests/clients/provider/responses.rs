@@ -9,15 +9,9 @@ use super::usage::Usage;
 /// The answer to a `POST`.
 pub fn answer(request: &Value, id: &str, turn: &Turn, usage: &Usage) -> Answer {
     if request["stream"] != true {
-        let item = item(turn, "completed");
-        let output = json!([item]);
-        return Answer::Json(response(
-            request,
-            id,
-            "completed",
-            output,
-            usage.responses(),
-        ));
+        let output = json!([item(turn, "completed")]);
+        let usage = usage.responses();
+        return Answer::Json(response(request, id, "completed", &output, &usage));
     }
     let events = events(request, id, Some(turn), usage);
     Answer::Events(
@@ -33,7 +27,7 @@ pub fn answer(request: &Value, id: &str, turn: &Turn, usage: &Usage) -> Answer {
 
 /// The events of a response; without a turn, those of one that generates nothing.
 pub fn events(request: &Value, id: &str, turn: Option<&Turn>, usage: &Usage) -> Vec<Value> {
-    let begun = response(request, id, "in_progress", json!([]), Value::Null);
+    let begun = response(request, id, "in_progress", &json!([]), &Value::Null);
     let mut events = vec![
         json!({ "type": "response.created", "response": begun }),
         json!({ "type": "response.in_progress", "response": begun }),
@@ -57,7 +51,7 @@ pub fn events(request: &Value, id: &str, turn: Option<&Turn>, usage: &Usage) -> 
     }
     events.push(json!({
         "type": "response.completed",
-        "response": response(request, id, "completed", output, usage.responses()),
+        "response": response(request, id, "completed", &output, &usage.responses()),
     }));
     for (nth, event) in events.iter_mut().enumerate() {
         event["sequence_number"] = json!(nth);
@@ -117,7 +111,7 @@ fn item(turn: &Turn, status: &str) -> Value {
     }
 }
 
-fn response(request: &Value, id: &str, status: &str, output: Value, usage: Value) -> Value {
+fn response(request: &Value, id: &str, status: &str, output: &Value, usage: &Value) -> Value {
     json!({
         "id": id,
         "object": "response",

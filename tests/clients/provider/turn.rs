@@ -54,14 +54,12 @@ fn collect<'a>(tools: &'a Value, into: &mut Vec<&'a str>) {
 fn call(name: &str, note: &Path) -> Option<Turn> {
     let path = note.display().to_string();
     let arguments = match name {
-        // Claude Code.
-        "Read" => json!({ "file_path": path }),
+        // Claude Code and Gemini CLI.
+        "Read" | "read_file" => json!({ "file_path": path }),
         // Codex.
         "exec_command" => json!({ "cmd": format!("cat {path}") }),
         "shell_command" => json!({ "command": format!("cat {path}") }),
         "shell" => json!({ "command": ["cat", path] }),
-        // Gemini CLI.
-        "read_file" => json!({ "file_path": path }),
         // opencode.
         "read" => json!({ "filePath": path }),
         _ => return None,
