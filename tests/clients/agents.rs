@@ -19,13 +19,8 @@ const PROMPT: &str = "What does the note say?";
 /// Anthropic's agent, which names its session in the body.
 pub async fn claude_code(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
-    let mut command = world.command("claude", &home);
+    let mut command = claude(world, &home);
     command
-        .env("ANTHROPIC_BASE_URL", world.base(MODEL))
-        .env("ANTHROPIC_API_KEY", "unused")
-        .env("ANTHROPIC_DEFAULT_HAIKU_MODEL", MODEL)
-        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
-        .env("CLAUDE_CONFIG_DIR", home.join("claude"))
         .args(["-p", PROMPT, "--model", MODEL, "--output-format", "json"])
         .args(["--allowedTools", "Read", "--add-dir"])
         .arg(world.file("."));
@@ -40,33 +35,77 @@ pub async fn claude_code(world: &World) -> anyhow::Result<()> {
     in_session(&rows, session)
 }
 
+/// It has each part of its prompt counted by itself, at the same time.
+pub async fn claude_code_counts_its_context(world: &World) -> anyhow::Result<()> {
+    let mark = Mark::set(world).await?;
+    let home = world.home()?;
+    let mut command = claude(world, &home);
+    command.args(["-p", "/context", "--model", MODEL]);
+    let text = Process::start(&mut command, &home)?.output(LIMIT).await?;
+    ensure!(text.contains("Context Usage"), "{text}");
+    let served = world.provider.take();
+    ensure!(served.len() > 1, "it counted only {served:?}");
+    if world.direct() {
+        return Ok(());
+    }
+    let rows = mark.routed(world, served.len()).await?;
+    for row in &rows {
+        records::complete(row, "wire", MODEL, "claude-code")?;
+    }
+    records::as_served(&rows, &served)
+}
+
+fn claude(world: &World, home: &Path) -> Command {
+    let mut command = world.command("claude", home);
+    command
+        .env("ANTHROPIC_BASE_URL", world.base(MODEL))
+        .env("ANTHROPIC_API_KEY", "unused")
+        .env("ANTHROPIC_DEFAULT_HAIKU_MODEL", MODEL)
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        .env("CLAUDE_CONFIG_DIR", home.join("claude"));
+    command
+}
+
 /// OpenAI's agent; its own header names the session.
 pub async fn codex_over_http(world: &World) -> anyhow::Result<()> {
-    codex(world, false).await
+    let provider = codex_provider(world, false);
+    codex(world, false, &["model_provider=gateway", &provider]).await
 }
 
 /// It prefers a socket to a provider that supports them.
 pub async fn codex_over_a_websocket(world: &World) -> anyhow::Result<()> {
-    codex(world, true).await
+    let provider = codex_provider(world, true);
+    codex(world, true, &["model_provider=gateway", &provider]).await
 }
 
-async fn codex(world: &World, socket: bool) -> anyhow::Result<()> {
+/// As it comes, told only another address for OpenAI.
+pub async fn codex_as_it_comes(world: &World) -> anyhow::Result<()> {
+    let address = format!(r#"openai_base_url="{}/v1""#, world.base(MODEL));
+    codex(world, true, &[&address]).await
+}
+
+fn codex_provider(world: &World, sockets: bool) -> String {
+    format!(
+        r#"model_providers.gateway={{name="gateway",base_url="{}/v1",env_key="CODEX_API_KEY",wire_api="responses",supports_websockets={sockets}}}"#,
+        world.base(MODEL)
+    )
+}
+
+async fn codex(world: &World, socket: bool, settings: &[&str]) -> anyhow::Result<()> {
     let home = world.home()?;
     let codex = home.join("codex");
     std::fs::create_dir(&codex)?;
-    let provider = format!(
-        r#"model_providers.gateway={{name="gateway",base_url="{}/v1",env_key="KEY",wire_api="responses",supports_websockets={socket}}}"#,
-        world.base(MODEL)
-    );
     let mut command = world.command("codex", &home);
     command
         .env("CODEX_HOME", codex)
-        .env("KEY", "unused")
+        .env("CODEX_API_KEY", "unused")
         .args(["exec", "--skip-git-repo-check", "--json", "-m", MODEL])
-        .args(["-c", "model_provider=gateway", "-c", &provider])
         .args(["-c", "analytics.enabled=false"])
         // It has no sandbox where tests run, and reads one file.
         .args(["--dangerously-bypass-approvals-and-sandbox", PROMPT]);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
     let (_, served, rows) = run(world, &home, &mut command, "codex").await?;
     for one in &served {
         let over_socket = !one.header("upgrade").is_empty();

@@ -88,8 +88,10 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         sdks::ai_sdk
         sdks::llm_with_real_inference
         agents::claude_code
+        agents::claude_code_counts_its_context
         agents::codex_over_http
         agents::codex_over_a_websocket
+        agents::codex_as_it_comes
         agents::gemini_cli
         agents::opencode
     }

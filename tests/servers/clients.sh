@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the SDKs and coding agents that tests/clients runs through the gateway, once. They are
-# kept in the user's cache under the hash of this script and their manifests. Prints each part as NAME=PATH.
+# kept in the user's cache under the hash of their manifests and of this script. Prints each part
+# as NAME=PATH.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
