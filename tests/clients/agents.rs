@@ -116,7 +116,7 @@ async fn codex(world: &World, socket: bool, settings: &[&str]) -> anyhow::Result
     in_session(&rows, session)
 }
 
-/// Google's agent.
+/// Google's agent, which names no session: its turns are known by how they began.
 pub async fn gemini_cli(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
     let folder = home.join(".gemini");
@@ -135,8 +135,9 @@ pub async fn gemini_cli(world: &World) -> anyhow::Result<()> {
         .env("GEMINI_CLI_TRUST_WORKSPACE", "true")
         .args(["-p", PROMPT, "-m", MODEL, "--include-directories"])
         .arg(world.file("."));
-    run(world, &home, &mut command, "gemini-cli").await?;
-    Ok(())
+    let (_, _, rows) = run(world, &home, &mut command, "gemini-cli").await?;
+    let session = rows.first().map(|row| records::text(row, "session"));
+    in_session(&rows, &session.unwrap_or_default())
 }
 
 /// An agent on top of Vercel's SDK; its own header names the session.
