@@ -231,7 +231,6 @@ pub(super) fn count<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<
 }
 
 /// The sum of what is known; `None` if nothing is.
-#[expect(dead_code, reason = "the next formats add counts up")]
 pub(super) fn sum(parts: &[Option<u64>]) -> Option<u64> {
     parts.iter().flatten().fold(None, |sum: Option<u64>, part| {
         Some(sum.unwrap_or(0).saturating_add(*part))

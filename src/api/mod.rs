@@ -3,13 +3,20 @@
 
 mod body;
 mod call;
+#[cfg(test)]
+mod corpus;
 mod merge;
 mod meter;
 mod opening;
 mod refusal;
 mod splice;
 pub mod tokens;
+mod vertex;
 
+mod gemini_generate_content;
+mod google_error;
+mod google_generate_content;
+mod google_path;
 mod openai_chat;
 mod openai_error;
 
@@ -25,7 +32,11 @@ pub use tokens::Tokens;
 use crate::wire::{Body, Rejection};
 
 /// The formats, in the order in which they are asked to recognise a request.
-pub const ALL: &[&dyn Api] = &[&openai_chat::OpenAiChat];
+pub const ALL: &[&dyn Api] = &[
+    &openai_chat::OpenAiChat,
+    &gemini_generate_content::GeminiGenerateContent,
+    &google_generate_content::GoogleGenerateContent,
+];
 
 /// A format's name: the column of a record, and of most formats the compatibility flag of a
 /// provider.

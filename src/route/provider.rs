@@ -98,8 +98,10 @@ impl Provider {
     /// # Errors
     /// When path and base make no valid URL together.
     pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
-        let below = match path.strip_prefix("/v1/") {
-            Some(rest) if self.base.versioned => format!("/{rest}"),
+        let below = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+            Some((version, rest)) if self.base.versioned && is_version(version) => {
+                format!("/{rest}")
+            }
             _ => path.to_owned(),
         };
         let mut target = format!("{}{below}", self.base.path);
@@ -235,6 +237,22 @@ mod tests {
         ] {
             assert_eq!(url(base, chat), expected, "{base}");
         }
+    }
+
+    #[test]
+    fn that_holds_for_each_kind_of_version() {
+        let base = "https://generativelanguage.googleapis.com/v1beta/";
+        let expected = "https://generativelanguage.googleapis.com/v1beta/models/m:countTokens";
+        for version in ["v1", "v1beta", "v1alpha"] {
+            assert_eq!(
+                url(base, &format!("/{version}/models/m:countTokens")),
+                expected
+            );
+        }
+        assert_eq!(
+            url("http://p/v1", "/model/m/invoke"),
+            "http://p/v1/model/m/invoke"
+        );
     }
 
     #[test]

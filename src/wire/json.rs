@@ -98,6 +98,61 @@ fn folded(key: &str) -> String {
         .collect()
 }
 
+/// The one of `keys` that a lenient decoder would take `key` for.
+fn variant<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
+    let folded = folded(key);
+    let mut keys = keys.iter().copied();
+    keys.find(|wanted| wanted.eq_ignore_ascii_case(&folded))
+}
+
+/// Where the member whose value stands at `value` can be cut out of its object, with the comma
+/// that parts it from its neighbour.
+#[must_use]
+pub fn member(bytes: &[u8], value: &Range<usize>) -> Range<usize> {
+    let is_space = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r'));
+    let back = |mut at: usize| {
+        while at > 0 && is_space(at - 1) {
+            at -= 1;
+        }
+        at
+    };
+    // Over the colon and the key's two quotes.
+    let colon = back(value.start).saturating_sub(1);
+    let close = back(colon).saturating_sub(1);
+    let start = bytes[..close]
+        .iter()
+        .rposition(|byte| *byte == b'"')
+        .unwrap_or(close);
+    let mut end = value.end;
+    while is_space(end) {
+        end += 1;
+    }
+    if bytes.get(end) == Some(&b',') {
+        return start..end + 1;
+    }
+    let before = back(start);
+    if before > 0 && bytes[before - 1] == b',' {
+        return before - 1..value.end;
+    }
+    start..value.end
+}
+
+/// The elements of a JSON array, as ranges of its bytes; `None` if it is none.
+#[must_use]
+pub fn elements(array: &[u8]) -> Option<Vec<Range<usize>>> {
+    let elements: Vec<&serde_json::value::RawValue> = serde_json::from_slice(array).ok()?;
+    let start = array.as_ptr().addr();
+    Some(
+        elements
+            .into_iter()
+            .map(|element| {
+                let at = element.get().as_ptr().addr() - start;
+                at..at + element.get().len()
+            })
+            .collect(),
+    )
+}
+
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -160,7 +215,7 @@ impl Scanner<'_> {
                     return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
                 }
                 fields.found[nth] = Some(value_at..self.at);
-            } else if let Some(wanted) = keys.iter().find(|wanted| **wanted == folded(&key)) {
+            } else if let Some(wanted) = variant(&key, keys) {
                 return Err(fail(
                     key_at,
                     format!("the key \"{key}\" can be mistaken for \"{wanted}\""),
@@ -330,7 +385,7 @@ mod tests {
     use super::*;
 
     fn model(body: &str) -> Result<Option<String>, ScanError> {
-        let fields = scan(body.as_bytes(), &["model", "stream"])?;
+        let fields = scan(body.as_bytes(), &["model", "stream", "streamName"])?;
         Ok(fields.get(0).map(|range| body[range].to_owned()))
     }
 
@@ -348,6 +403,7 @@ mod tests {
             r#"{"model":"a","mode\u006c":"b"}"#,
             r#"{"model":"a","Model":"b"}"#,
             r#"{"model":"a","MODEL":"b"}"#,
+            r#"{"streamName":"a","streamname":"b"}"#,
             "{\"model\":\"a\",\"\u{17f}tream\":true}",
             r#"{"x":1,"x":2}"#,
             r#"{"model":"a"} {"model":"b"}"#,
@@ -368,6 +424,35 @@ mod tests {
             assert!(model(body).is_err(), "{body:?} should be refused");
         }
         assert!(scan(b"{\"model\":\"\xff\"}", &["model"]).is_err());
+    }
+
+    #[test]
+    fn members_are_cut_with_one_comma() {
+        for (body, left) in [
+            (r#"{"id":"x"}"#, "{}"),
+            (r#"{ "id" : 1 , "b":2}"#, r#"{  "b":2}"#),
+            (r#"{"a":1 , "id":[2] }"#, r#"{"a":1  }"#),
+            (r#"{"a":1,"\u0069d":{},"b":2}"#, r#"{"a":1,"b":2}"#),
+        ] {
+            let value = scan(body.as_bytes(), &["id"]).unwrap().get(0).unwrap();
+            let cut = member(body.as_bytes(), &value);
+            let mut rest = body.to_owned();
+            rest.replace_range(cut, "");
+            assert_eq!(rest, left);
+            assert!(scan(rest.as_bytes(), &[]).is_ok(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn elements_are_ranges_of_their_array() {
+        let array = br#" [ {"a":[1]} , "x",3]"#;
+        let found: Vec<&[u8]> = elements(array)
+            .unwrap()
+            .into_iter()
+            .map(|at| &array[at])
+            .collect();
+        assert_eq!(found, [&br#"{"a":[1]}"#[..], br#""x""#, b"3"]);
+        assert_eq!(elements(b"{}"), None);
     }
 
     #[test]

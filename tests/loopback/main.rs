@@ -9,6 +9,7 @@
 
 mod commands;
 mod faults;
+mod formats_google;
 mod headers;
 mod requests;
 mod support;

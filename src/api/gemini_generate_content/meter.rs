@@ -1,0 +1,383 @@
+//! Generated content: a stream's responses put together again, and what a response tells.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::partial;
+use crate::api::merge::size;
+use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, count, part, sum};
+use crate::api::{Meter, Pass, Reading, Tokens, ToolCall};
+use crate::wire::sse;
+
+/// What an element costs beside its text.
+const OVERHEAD: usize = 32;
+
+/// Responses of a stream.
+#[derive(Default)]
+struct Contents {
+    answer: Option<Map<String, Value>>,
+    candidates: Vec<Map<String, Value>>,
+}
+
+impl Assembly for Contents {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        let Ok(Value::Object(mut response)) = serde_json::from_slice(event.data) else {
+            return Seen::default();
+        };
+        if response.contains_key("error") {
+            return Seen::default();
+        }
+        let candidates = match response.remove("candidates") {
+            Some(Value::Array(candidates)) => candidates,
+            _ => Vec::new(),
+        };
+        let usage = response.get("usageMetadata");
+        let told = |key| {
+            usage
+                .and_then(|usage| usage.get(key))
+                .is_some_and(Value::is_u64)
+        };
+        let mut seen = Seen {
+            // The first responses often tell the prompt's tokens only.
+            counted: told("candidatesTokenCount") || told("thoughtsTokenCount"),
+            // A prompt that is refused has no candidates.
+            ends: response
+                .get("promptFeedback")
+                .and_then(|feedback| feedback.get("blockReason"))
+                .is_some_and(Value::is_string),
+            ..Seen::default()
+        };
+        let answer = self.answer.get_or_insert_default();
+        for (key, value) in response {
+            replace(answer, key, value, room);
+        }
+        for candidate in candidates {
+            if let Value::Object(candidate) = candidate {
+                seen.said += self.candidate(candidate, room);
+            }
+        }
+        let finished =
+            |one: &Map<String, Value>| one.get("finishReason").is_some_and(Value::is_string);
+        seen.ends |= !self.candidates.is_empty() && self.candidates.iter().all(finished);
+        seen
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut answer = self.answer.take()?;
+        if !self.candidates.is_empty() {
+            let mut candidates = std::mem::take(&mut self.candidates);
+            candidates.sort_by_key(|candidate| index(candidate));
+            let candidates = candidates.into_iter().map(Value::Object).collect();
+            answer.insert("candidates".to_owned(), candidates);
+        }
+        Some(Value::Object(answer))
+    }
+}
+
+impl Contents {
+    /// Takes in a candidate's next piece; returns how many bytes it said.
+    fn candidate(&mut self, mut piece: Map<String, Value>, room: &mut Room) -> u64 {
+        let index = index(&piece);
+        let place = self
+            .candidates
+            .iter()
+            .position(|held| self::index(held) == index);
+        let place = if let Some(place) = place {
+            place
+        } else {
+            if !room.take(OVERHEAD) {
+                return 1;
+            }
+            let mut held = Map::new();
+            if let Some(index) = piece.get("index") {
+                held.insert("index".to_owned(), index.clone());
+            }
+            self.candidates.push(held);
+            self.candidates.len() - 1
+        };
+        let held = &mut self.candidates[place];
+        let mut spoken = 0;
+        if let Some(Value::Object(mut content)) = piece.remove("content") {
+            let into = held.entry("content").or_insert_with(|| json!({}));
+            let parts = content.remove("parts");
+            if let Some(into) = into.as_object_mut() {
+                for (key, value) in content {
+                    replace(into, key, value, room);
+                }
+                if let Some(Value::Array(parts)) = parts {
+                    let list = into.entry("parts").or_insert_with(|| json!([]));
+                    for part in parts {
+                        if let (Value::Object(part), Some(list)) = (part, list.as_array_mut()) {
+                            spoken += said(&part);
+                            add_part(list, part, room);
+                        }
+                    }
+                }
+            }
+        }
+        for (key, value) in piece {
+            match (key.as_str(), held.get_mut(&key)) {
+                // Each piece tells its own citations.
+                ("citationMetadata", Some(citations)) => append(citations, value, room),
+                _ => replace(held, key, value, room),
+            }
+        }
+        spoken
+    }
+}
+
+fn index(candidate: &Map<String, Value>) -> u64 {
+    candidate.get("index").and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// Keeps the newest value of a field. Those that count and end the answer always have room.
+fn replace(into: &mut Map<String, Value>, key: String, value: Value, room: &mut Room) {
+    let bytes = size(&value);
+    let needed = matches!(key.as_str(), "usageMetadata" | "finishReason") && bytes < 8 * 1024;
+    let held = into.get(&key).map_or(0, size);
+    if needed || bytes <= held || room.take(OVERHEAD + key.len() + bytes - held) {
+        into.insert(key, value);
+    }
+}
+
+/// Adds the lists of one object to those of another.
+fn append(into: &mut Value, from: Value, room: &mut Room) {
+    let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) else {
+        return;
+    };
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Array(held)), Value::Array(more)) => {
+                for one in more {
+                    if room.take(OVERHEAD + size(&one)) {
+                        held.push(one);
+                    }
+                }
+            }
+            (_, value) => replace(into, key, value, room),
+        }
+    }
+}
+
+/// Adds a part. Text goes on in the part before it if that is of the same kind; a signature
+/// belongs to the part that it comes with, or that an empty text brings it for.
+fn add_part(parts: &mut Vec<Value>, part: Map<String, Value>, room: &mut Room) {
+    if let Some(held) = parts.last_mut().and_then(Value::as_object_mut) {
+        if goes_on(held, &part) {
+            for (key, value) in part {
+                match (held.get_mut(&key), value) {
+                    (Some(Value::String(held)), Value::String(text)) if key == "text" => {
+                        room.push(held, &text);
+                    }
+                    (_, value) => replace(held, key, value, room),
+                }
+            }
+            return;
+        }
+        let call = part.get("functionCall").and_then(Value::as_object);
+        if let (Some(Value::Object(function)), Some(call)) = (held.get_mut("functionCall"), call)
+            && function.contains_key("willContinue")
+        {
+            partial::add(function, call, room);
+            if call.get("willContinue") != Some(&Value::Bool(true)) {
+                function.remove("willContinue");
+            }
+            return;
+        }
+    }
+    if room.take(
+        OVERHEAD
+            + part
+                .iter()
+                .map(|(key, value)| key.len() + size(value))
+                .sum::<usize>(),
+    ) {
+        let mut part = part;
+        if let Some(Value::Object(function)) = part.get_mut("functionCall")
+            && let Some(pieces) = function.remove("partialArgs")
+        {
+            let call = Map::from_iter([("partialArgs".to_owned(), pieces)]);
+            partial::add(function, &call, room);
+        }
+        parts.push(Value::Object(part));
+    }
+}
+
+/// Whether a part is the text that goes on after `held`.
+fn goes_on(held: &Map<String, Value>, part: &Map<String, Value>) -> bool {
+    let is_text = |one: &Map<String, Value>| {
+        one.get("text").is_some_and(Value::is_string)
+            && one
+                .keys()
+                .all(|key| matches!(key.as_str(), "text" | "thought" | "thoughtSignature"))
+    };
+    let thought = |one: &Map<String, Value>| one.get("thought") == Some(&Value::Bool(true));
+    is_text(held)
+        && is_text(part)
+        && thought(held) == thought(part)
+        && !held.contains_key("thoughtSignature")
+}
+
+/// Bytes of a part that the model wrote; a picture counts for little, as its bytes are no text.
+fn said(part: &Map<String, Value>) -> u64 {
+    let bytes = if let Some(text) = part.get("text").and_then(Value::as_str) {
+        text.len()
+    } else if part.contains_key("inlineData") {
+        1
+    } else {
+        part.values().map(size).sum::<usize>().max(1)
+    };
+    bytes as u64
+}
+
+/// A meter for a request of `bytes`, which may hold `room` bytes of what a stream says.
+pub(in crate::api) fn meter(read: Read, bytes: usize, room: usize) -> Box<dyn Meter> {
+    Box::new(Metered(Assembling::new(
+        Contents::default(),
+        read,
+        bytes,
+        room,
+    )))
+}
+
+/// Meters this format. A stream without `alt=sse` is an array of responses, read at its end.
+struct Metered(Assembling<Contents>);
+
+impl Meter for Metered {
+    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
+        self.0.event(event)
+    }
+
+    fn body(&mut self, body: &[u8]) {
+        let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
+        let Some(b'[') = start.and_then(|at| body.get(at)) else {
+            return self.0.body(body);
+        };
+        let mut rest = &body[start.unwrap_or(0) + 1..];
+        // As far as it came: a broken stream has no end.
+        loop {
+            let skip = rest
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace() || **byte == b',');
+            rest = &rest[skip.count()..];
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+            let Some(Ok(response)) = values.next() else {
+                return;
+            };
+            self.0.event(&sse::Event {
+                name: b"",
+                data: response.get().as_bytes(),
+            });
+            rest = &rest[values.byte_offset()..];
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        self.0.has_output()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.is_complete()
+    }
+
+    fn finish(&mut self) -> Reading {
+        self.0.finish()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    #[serde(borrow, default)]
+    candidates: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt_feedback: Option<&'a RawValue>,
+}
+
+/// Reads a response.
+pub(in crate::api) fn read(body: &[u8]) -> Reading {
+    let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
+        return Reading::default();
+    };
+    let usage: Map<String, Value> = part(response.usage_metadata).unwrap_or_default();
+    let word =
+        |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
+    let feedback: Map<String, Value> = part(response.prompt_feedback).unwrap_or_default();
+    let mut reading = Reading {
+        tokens: part::<Usage>(response.usage_metadata).map_or_else(Tokens::default, Usage::tokens),
+        tier: word(&usage, "serviceTier").or_else(|| word(&usage, "trafficType")),
+        finish_reason: word(&feedback, "blockReason"),
+        ..Reading::default()
+    };
+    for candidate in part::<Vec<Value>>(response.candidates).unwrap_or_default() {
+        let reason = candidate.get("finishReason").and_then(Value::as_str);
+        reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
+        let parts = candidate
+            .pointer("/content/parts")
+            .and_then(Value::as_array);
+        reading
+            .tool_calls
+            .extend(parts.into_iter().flatten().filter_map(tool_call));
+        let queries = candidate.pointer("/groundingMetadata/webSearchQueries");
+        let searches = queries
+            .and_then(Value::as_array)
+            .map(|list| list.len() as u64);
+        reading.tokens.web_searches = sum(&[reading.tokens.web_searches, searches]);
+    }
+    reading
+}
+
+fn tool_call(part: &Value) -> Option<ToolCall> {
+    let call = part.get("functionCall")?;
+    Some(ToolCall {
+        name: call.get("name")?.as_str()?.to_owned(),
+        params: call
+            .get("args")
+            .map_or_else(|| "{}".to_owned(), Value::to_string),
+    })
+}
+
+/// `usageMetadata`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Usage {
+    #[serde(deserialize_with = "count")]
+    prompt_token_count: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    candidates_token_count: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    thoughts_token_count: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    cached_content_token_count: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    tool_use_prompt_token_count: Option<u64>,
+    prompt_tokens_details: Value,
+    candidates_tokens_details: Value,
+}
+
+impl Usage {
+    fn tokens(self) -> Tokens {
+        Tokens {
+            input: sum(&[self.prompt_token_count, self.tool_use_prompt_token_count]),
+            output: sum(&[self.candidates_token_count, self.thoughts_token_count]),
+            cached: self.cached_content_token_count,
+            reasoning: self.thoughts_token_count,
+            image_input: images(&self.prompt_tokens_details),
+            image_output: images(&self.candidates_tokens_details),
+            ..Tokens::default()
+        }
+    }
+}
+
+/// Tokens that stand for pictures, among counts by modality.
+fn images(details: &Value) -> Option<u64> {
+    let counts = details.as_array()?.iter();
+    let pictures = counts.filter(|count| count.get("modality").is_some_and(|kind| kind == "IMAGE"));
+    let counts: Vec<Option<u64>> = pictures
+        .map(|count| count.get("tokenCount").and_then(Value::as_u64))
+        .collect();
+    sum(&counts)
+}

@@ -1,0 +1,129 @@
+//! Gemini's developer API: `POST /v1beta/models/MODEL:generateContent` and its siblings
+//! (<https://ai.google.dev/api/generate-content>). The path names model and method; clients use
+//! it under `v1beta`, `v1` and `v1alpha`.
+
+mod meter;
+mod partial;
+mod request;
+mod strip;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, google_error, google_path, vertex,
+};
+use crate::wire::{Body, Rejection};
+
+pub(super) use meter::{meter, read};
+pub(super) use request::{body, renamed};
+
+/// Methods of a model that are relayed.
+const VERBS: [&str; 5] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+];
+/// Versions that clients name.
+const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
+/// Lets a provider of Vertex take requests in this format.
+const FOR_VERTEX: &str = "experimental_gemini_cli_vertex_compat";
+
+/// Gemini's developer API.
+#[derive(Debug)]
+pub(super) struct GeminiGenerateContent;
+
+impl Api for GeminiGenerateContent {
+    fn kind(&self) -> ApiKind {
+        ApiKind("gemini_generate_content")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["gemini_generate_content", FOR_VERTEX]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some("/v1beta/models/{model}:generateContent")
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && split(path).is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let Some((version, collection, rest)) = split(head.path) else {
+            return Err(super::body::bad_request("the path names no model"));
+        };
+        let target = google_path::target(rest, &VERBS)?;
+        let model = match collection {
+            "models" => target.model,
+            other => format!("{other}/{}", target.model),
+        };
+        google_path::same_in_query(head.query, &model)?;
+        let parts = request::body(&body, &model)?;
+        Ok(Call {
+            stream: target.verb == "streamGenerateContent",
+            billed: target.verb != "countTokens",
+            session: parts.session,
+            opening: parts.opening,
+            path: Path::Around {
+                before: format!("/{version}/"),
+                after: format!(":{}", target.verb),
+            },
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        let Path::Around { before, after } = &call.path else {
+            return Ok(call.outbound(to.model));
+        };
+        let mut splice = renamed(call, to.model)?;
+        let path = if to.flags.contains(&FOR_VERTEX) {
+            splice.edits.extend(strip::unknown_fields(&call.body)?);
+            vertex::path(to, after)?
+        } else {
+            let (collection, name) = to
+                .model
+                .split_once('/')
+                .filter(|(collection, _)| COLLECTIONS.contains(collection))
+                .unwrap_or(("models", to.model));
+            let name = super::body::path_segment(name);
+            format!("{before}{collection}/{name}{after}")
+        };
+        Ok(Outbound {
+            path: Cow::Owned(path),
+            body: splice.apply(&call.body, None),
+        })
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        meter(read, call.body.len(), room)
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        google_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        google_error::event(rejection)
+    }
+}
+
+/// What a model can be a member of; a tuned one keeps this as part of its name.
+const COLLECTIONS: [&str; 2] = ["models", "tunedModels"];
+
+/// Version, collection and the rest of a path.
+fn split(path: &str) -> Option<(&str, &str, &str)> {
+    let (version, below) = path.strip_prefix('/')?.split_once('/')?;
+    let (collection, rest) = below.split_once('/')?;
+    (VERSIONS.contains(&version) && COLLECTIONS.contains(&collection) && !rest.is_empty())
+        .then_some((version, collection, rest))
+}
+
+#[cfg(test)]
+mod tests;

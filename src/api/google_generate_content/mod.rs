@@ -1,0 +1,220 @@
+//! Vertex, Google's own models:
+//! `POST /v1/projects/PROJECT/locations/REGION/publishers/google/models/MODEL:generateContent`
+//! and its siblings. Bodies and answers are those of Gemini's API, but for `predict`, by which
+//! the older models of text and image embeddings are asked.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use serde_json::Value;
+
+use super::gemini_generate_content as gemini;
+use super::meter::sum;
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Reading, google_error,
+    google_path, vertex,
+};
+use crate::wire::{Body, Rejection};
+
+/// Methods of a model that are relayed.
+const VERBS: [&str; 5] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "predict",
+];
+
+/// Vertex, Google's models.
+#[derive(Debug)]
+pub(super) struct GoogleGenerateContent;
+
+impl Api for GoogleGenerateContent {
+    fn kind(&self) -> ApiKind {
+        ApiKind("google_generate_content")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["google_generate_content"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(
+            "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",
+        )
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && vertex::split(path, "google").is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let Some((before, rest)) = vertex::split(head.path, "google") else {
+            return Err(super::body::bad_request("the path names no model"));
+        };
+        vertex::plain(&before)?;
+        let target = google_path::target(rest, &VERBS)?;
+        google_path::same_in_query(head.query, &target.model)?;
+        let parts = gemini::body(&body, &target.model)?;
+        Ok(Call {
+            stream: target.verb == "streamGenerateContent",
+            billed: target.verb != "countTokens",
+            session: parts.session,
+            opening: parts.opening,
+            path: Path::Around {
+                before: before.into_owned(),
+                after: format!(":{}", target.verb),
+            },
+            ..Call::new(self.kind(), target.model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        let Path::Around { before, after } = &call.path else {
+            return Ok(call.outbound(to.model));
+        };
+        let before = vertex::filled(before, to)?;
+        let model = super::body::path_segment(to.model);
+        Ok(Outbound {
+            path: Cow::Owned(format!("{before}{model}{after}")),
+            body: gemini::renamed(call, to.model)?.apply(&call.body, None),
+        })
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        gemini::meter(read, call.body.len(), room)
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        google_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        google_error::event(rejection)
+    }
+}
+
+/// Reads a response, or the predictions of an older model.
+fn read(body: &[u8]) -> Reading {
+    let mut reading = gemini::read(body);
+    if reading.tokens.input.is_none() {
+        reading.tokens.input = predicted(body);
+    }
+    reading
+}
+
+/// Tokens of the texts that were embedded, each of which tells its own.
+fn predicted(body: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Predictions<'a> {
+        #[serde(borrow, default)]
+        predictions: Option<&'a serde_json::value::RawValue>,
+    }
+    let predictions = serde_json::from_slice::<Predictions<'_>>(body).ok()?;
+    let predictions: Vec<Value> = super::meter::part(predictions.predictions)?;
+    let counts: Vec<Option<u64>> = predictions
+        .iter()
+        .map(|one| {
+            one.pointer("/embeddings/statistics/token_count")
+                .and_then(whole)
+        })
+        .collect();
+    sum(&counts)
+}
+
+/// A whole number, which Vertex writes as `6` or `6.0`.
+fn whole(count: &Value) -> Option<u64> {
+    count.as_u64().or_else(|| {
+        let text = count.as_f64()?.to_string();
+        text.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::api::corpus::{check, exchanges};
+
+    fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
+        let headers = HeaderMap::new();
+        let head = Head {
+            path,
+            query: None,
+            headers: &headers,
+        };
+        GoogleGenerateContent.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn recorded_exchanges() {
+        for exchange in exchanges!["predict", "generate"] {
+            check(&exchange, || gemini::meter(read, 400, 100_000));
+            let path = "/v1/projects/p/locations/r/publishers/google/models/m:predict";
+            assert!(ask(path, exchange.request).is_ok(), "{}", exchange.name);
+        }
+    }
+
+    #[test]
+    fn only_the_model_and_what_stands_for_the_provider_change() {
+        let to = Destination {
+            model: "gemini-x",
+            project: Some("own"),
+            region: Some("us-east5"),
+            flags: &[],
+        };
+        for (path, expected) in [
+            (
+                "/v1/projects/p/locations/r/publishers/google/models/m:generateContent",
+                "/v1/projects/p/locations/r/publishers/google/models/gemini-x:generateContent",
+            ),
+            (
+                "/v1beta1/projects/_aperture_auto_vertex_project_id_/locations/_aperture_auto_vertex_region_/publishers/google/models/m:streamGenerateContent",
+                "/v1beta1/projects/own/locations/us-east5/publishers/google/models/gemini-x:streamGenerateContent",
+            ),
+            (
+                "/v1beta1/publishers/google/models/m:countTokens",
+                "/v1beta1/publishers/google/models/gemini-x:countTokens",
+            ),
+        ] {
+            let body = r#"{"model":"projects/p/locations/r/publishers/google/models/m"}"#;
+            let out = GoogleGenerateContent
+                .prepare(&ask(path, body).unwrap(), &to)
+                .unwrap();
+            assert_eq!(out.path, expected);
+            assert_eq!(
+                out.body,
+                r#"{"model":"projects/p/locations/r/publishers/google/models/gemini-x"}"#
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let below = "locations/r/publishers/google/models";
+        for (path, body, code) in [
+            (format!("/v1/projects/../{below}/m:predict"), "{}", 400),
+            (format!("/v1/projects/%2e%2e/{below}/m:predict"), "{}", 400),
+            (format!("/v1/projects/p/{below}/../m:predict"), "{}", 400),
+            (
+                format!("/v1/projects/p/{below}/m:predict:predict"),
+                "{}",
+                400,
+            ),
+            (format!("/v1/projects/p/{below}/m:rawPredict"), "{}", 404),
+            (
+                format!("/v1/projects/p/{below}/m:predict"),
+                r#"{"model":"n"}"#,
+                400,
+            ),
+        ] {
+            assert_eq!(
+                ask(&path, body).unwrap_err().status.as_u16(),
+                code,
+                "{path}"
+            );
+        }
+    }
+}

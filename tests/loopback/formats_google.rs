@@ -1,0 +1,220 @@
+//! Google's formats at the wire: Gemini's developer API, and Vertex.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, STREAM, answer, post, provider, write};
+
+const GENERATE: &str = "/v1beta/models/m:generateContent";
+const ASK: &str = r#"{ "contents":[{"role":"user","parts":[{"text":"hi"}]}] }"#;
+const ANSWER: &str = r#"{"candidates":[{"content":{"parts":[{"text":"hello"}],"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":9}}"#;
+const PIECE: &str = r#"{"candidates":[{"content":{"parts":[{"text":"hello wo"}],"role":"model"}}],"usageMetadata":{"promptTokenCount":4,"totalTokenCount":4}}"#;
+
+fn gemini() -> Value {
+    json!({ "provider": {
+        "apikey": "g-key",
+        "authorization": "x-goog-api-key",
+        "compatibility": { "gemini_generate_content": true },
+    } })
+}
+
+async fn whole() -> (
+    std::net::SocketAddr,
+    tokio::sync::mpsc::Receiver<crate::support::Received>,
+) {
+    provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "connection: close\r\n", ANSWER).await }.boxed()
+    })
+    .await
+}
+
+fn status(reply: &crate::support::Reply) -> String {
+    reply.json()["error"]["status"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_request_goes_on_as_it_came_and_is_counted() {
+    let (address, mut received) = whole().await;
+    let gateway = Gateway::start(address, gemini()).await;
+    for path in [
+        "/v1beta/models/m:generateContent?key=callers-own",
+        "/v1/models/p%2Fm:generateContent",
+        "/v1alpha/models/p/m:generateContent?a=b&key=x",
+    ] {
+        let reply = gateway.send(post(path, ASK)).await;
+        assert_eq!(
+            (reply.status, reply.text()),
+            (StatusCode::OK, ANSWER.to_owned())
+        );
+        let got = received.recv().await.unwrap();
+        let version = path.split('/').nth(1).unwrap();
+        let query = if path.contains("a=b") { "?a=b" } else { "" };
+        let line = format!("POST /{version}/models/m:generateContent{query} HTTP/1.1\r\n");
+        assert!(got.head.starts_with(&line), "{}", got.head);
+        assert!(got.head.contains("x-goog-api-key: g-key"), "{}", got.head);
+        assert!(!got.head.contains("callers-own"), "{}", got.head);
+        assert_eq!(got.body, ASK.as_bytes());
+    }
+    let row = gateway.record().await;
+    assert_eq!(row["api"], "gemini_generate_content");
+    assert_eq!(row["usage"]["input_tokens"], 4);
+    assert_eq!(row["usage"]["output_tokens"], 5);
+    assert_eq!(row["usage"]["reasoning_tokens"], 3);
+}
+
+#[tokio::test]
+async fn streams_of_both_kinds() {
+    let (address, mut received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            write(
+                &mut stream,
+                &format!("data: {PIECE}\r\n\r\ndata: {ANSWER}\r\n\r\n"),
+            )
+            .await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, gemini()).await;
+    let path = "/v1beta/models/m:streamGenerateContent?alt=sse";
+    let reply = gateway.send(post(path, ASK)).await;
+    assert_eq!(
+        reply.text(),
+        format!("data: {PIECE}\r\n\r\ndata: {ANSWER}\r\n\r\n")
+    );
+    assert!(!reply.broken);
+    let got = received.recv().await.unwrap();
+    assert!(
+        got.head.starts_with(&format!("POST {path} ")),
+        "{}",
+        got.head
+    );
+    let row = gateway.record().await;
+    assert_eq!(
+        (&row["outcome"], &row["stream"]),
+        (&json!("complete"), &json!(true))
+    );
+    assert_eq!(row["usage"]["output_tokens"], 5);
+
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            let array = format!("[{PIECE}\n,\n{ANSWER}]\n");
+            answer(&mut stream, "200 OK", "connection: close\r\n", &array).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, gemini()).await;
+    let reply = gateway
+        .send(post("/v1beta/models/m:streamGenerateContent", ASK))
+        .await;
+    assert_eq!(reply.json().as_array().unwrap().len(), 2);
+    let row = gateway.record().await;
+    assert_eq!(
+        (&row["outcome"], &row["stream"]),
+        (&json!("complete"), &json!(true))
+    );
+    assert_eq!(row["usage"]["input_tokens"], 4);
+    assert_eq!(row["usage"]["output_tokens"], 5);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_says_so_in_the_formats_own_way() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            write(&mut stream, &format!("data: {PIECE}\r\n\r\n")).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, gemini()).await;
+    let path = "/v1beta/models/m:streamGenerateContent?alt=sse";
+    let reply = gateway.send(post(path, ASK)).await;
+    assert!(reply.broken);
+    let text = reply.text();
+    let event: Value = serde_json::from_str(text.rsplit("data: ").next().unwrap()).unwrap();
+    assert_eq!(
+        (&event["error"]["code"], &event["error"]["status"]),
+        (&json!(502), &json!("UNAVAILABLE"))
+    );
+    let row = gateway.record().await;
+    assert_eq!(row["outcome"], "upstream_error");
+    assert_eq!(row["usage"]["input_tokens"], 4);
+    assert_eq!(
+        (&row["usage"]["output_tokens"], &row["usage"]["estimated"]),
+        (&json!(2), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn refusals_have_the_shape_of_google() {
+    let (address, _received) = whole().await;
+    let mut more = gemini();
+    more["limits"] = json!({ "request_body": 1000 });
+    let gateway = Gateway::start(address, more).await;
+    let big = format!(r#"{{"contents":"{}"}}"#, "x".repeat(1000));
+    for (path, body, code, name) in [
+        (
+            "/v1beta/models/other:generateContent",
+            ASK,
+            404,
+            "NOT_FOUND",
+        ),
+        ("/v1beta/models/m:predict", ASK, 404, "NOT_FOUND"),
+        ("/v1beta/models/m", ASK, 404, "NOT_FOUND"),
+        (
+            "/v1beta/models/%2e%2e:generateContent",
+            ASK,
+            400,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            "/v1beta/models/m:countTokens:generateContent",
+            ASK,
+            400,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            GENERATE,
+            r#"{"model":"models/other"}"#,
+            400,
+            "INVALID_ARGUMENT",
+        ),
+        (GENERATE, "[]", 400, "INVALID_ARGUMENT"),
+        (GENERATE, big.as_str(), 413, "INVALID_ARGUMENT"),
+    ] {
+        let reply = gateway.send(post(path, body)).await;
+        assert_eq!(
+            (reply.status.as_u16(), status(&reply).as_str()),
+            (code, name),
+            "{path}: {reply:?}"
+        );
+        assert_eq!(reply.json()["error"]["code"], code);
+    }
+    let mut request = post(GENERATE, ASK);
+    request
+        .headers_mut()
+        .insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(gateway.send(request).await.status, 415);
+    let listing = Request::get("/v1/models")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    assert_eq!(gateway.send(listing).await.json()["object"], "list");
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
+    let gateway = Gateway::start(address, gemini()).await;
+    let reply = gateway.send(post(GENERATE, ASK)).await;
+    assert_eq!(
+        (reply.status.as_u16(), status(&reply).as_str()),
+        (502, "UNAVAILABLE")
+    );
+}
