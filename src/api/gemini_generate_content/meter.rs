@@ -67,7 +67,7 @@ impl Assembly for Contents {
         let mut answer = self.answer.take()?;
         if !self.candidates.is_empty() {
             let mut candidates = std::mem::take(&mut self.candidates);
-            candidates.sort_by_key(|candidate| index(candidate));
+            candidates.sort_by_key(index);
             let candidates = candidates.into_iter().map(Value::Object).collect();
             answer.insert("candidates".to_owned(), candidates);
         }
