@@ -107,7 +107,7 @@ fn random(seed: usize) -> usize {
 }
 
 fn is_cut(nth: usize) -> bool {
-    random(nth) % 3 == 0
+    random(nth).is_multiple_of(3)
 }
 
 /// One stream; a cut one is left after some of its bytes, or before the first.
@@ -175,7 +175,7 @@ async fn every_stream_is_one_record(database: &str) {
         let Some(found) = records.get(&format!("s{nth}")) else {
             // A caller who leaves before the head has arrived has asked nothing.
             assert!(
-                is_cut(nth) && random(nth + STREAMS) % 1500 == 0,
+                is_cut(nth) && random(nth + STREAMS).is_multiple_of(1500),
                 "stream {nth} is lost"
             );
             continue;

@@ -6,15 +6,16 @@ use std::ops::Range;
 use crate::api::body::{bad_request, scan};
 use crate::wire::{Rejection, json};
 
+/// What stands in a place of a body from now on.
+type Edit = (Range<usize>, Cow<'static, str>);
+
 /// The places of fields that Gemini's API takes and Vertex refuses: the `id` of a function's
 /// call and of its answer, a part's metadata, and the session that some builds of the Gemini
 /// CLI name.
 ///
 /// # Errors
 /// A 400 if one of the objects on the way could be read in two ways.
-pub(super) fn unknown_fields(
-    body: &[u8],
-) -> Result<Vec<(Range<usize>, Cow<'static, str>)>, Rejection> {
+pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Edit>, Rejection> {
     let top = scan(body, &["contents", "session_id"])?;
     let mut cut: Vec<Range<usize>> = top
         .get(1)
