@@ -25,6 +25,10 @@ quick:
 tailnet word="":
     cargo test --test tailnet -- {{ word }}
 
+# SDKs and coding agents through the gateway; `direct` as the first word leaves it out.
+clients *words:
+    cargo test --no-default-features --test clients -- {{ words }}
+
 # Latency, throughput and memory over a real tailnet.
 bench:
     cargo test --release --test tailnet -- measure

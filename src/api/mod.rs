@@ -53,6 +53,10 @@ pub trait Api: Send + Sync {
     fn endpoint(&self) -> Option<&'static str>;
     /// Whether a request is meant for it.
     fn recognises(&self, method: &Method, path: &str) -> bool;
+    /// Keys whose string values are opaque to all but the provider, in requests and answers.
+    fn opaque(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Content types of requests that it reads.
     fn accepts(&self) -> &'static [&'static str] {
         &["application/json"]

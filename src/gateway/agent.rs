@@ -6,7 +6,7 @@ const MAX: usize = 48;
 
 /// What a known program's user agent holds, in lower case, and the program's name. The first
 /// that fits counts: an agent's own name stands before that of the SDK that it is built on.
-const KNOWN: [(&str, &str); 20] = [
+const KNOWN: [(&str, &str); 22] = [
     ("claude-cli", "claude-code"),
     ("claude-code", "claude-code"),
     ("codex", "codex"),
@@ -23,6 +23,9 @@ const KNOWN: [(&str, &str); 20] = [
     ("openai/go", "openai-go"),
     ("anthropic/python", "anthropic-python"),
     ("anthropic/js", "anthropic-js"),
+    // Google's two SDKs differ by the language they name after their own.
+    ("gl-python/", "google-genai-python"),
+    ("gl-node/", "google-genai-js"),
     ("google-genai-sdk", "google-genai"),
     ("ai-sdk/", "ai-sdk"),
     ("mozilla/", "browser"),
@@ -61,6 +64,14 @@ mod tests {
             ("claude-cli/2.1.197 (external, cli)", "claude-code"),
             ("codex_exec/0.169.0 (Debian)", "codex"),
             ("OpenAI/Python 3.54.0", "openai-python"),
+            (
+                "google-genai-sdk/3.4.0 gl-python/3.11.7",
+                "google-genai-python",
+            ),
+            (
+                "opencode/1.18.33 ai-sdk/provider-utils/4.0.23 runtime/bun/1.3.14",
+                "opencode",
+            ),
             ("curl/8.5.0", "curl"),
             ("My-Tool/1.2 (linux)", "my-tool"),
             ("", "unknown"),

@@ -17,13 +17,12 @@ const SESSION_HEADERS: [&str; 3] = ["x-session-id", "session-id", "x-claude-code
 
 /// The record as far as the request's head tells.
 pub(super) fn new(
+    id: EntryId,
     api: &dyn Api,
     caller: &Caller,
     head: &http::request::Parts,
     permit: &Permit,
 ) -> Entry {
-    let now = clock::unix_ms();
-    let id = EntryId::new(now);
     let user_agent: String = text(&head.headers, "user-agent")
         .chars()
         .take(512)
@@ -31,7 +30,7 @@ pub(super) fn new(
     Entry {
         session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
         id,
-        started_at: now,
+        started_at: clock::unix_ms(),
         login: caller.name().to_owned(),
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),

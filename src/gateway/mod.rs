@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
 use crate::api::{Api, Call, Head};
+use crate::clock;
 use crate::identity::{Caller, Resolver};
-use crate::ledger::{Ledger, Slot};
+use crate::ledger::{EntryId, Ledger, Slot};
 use crate::relay::{Form, Framing, Reader, Recording, RelayBody};
 use crate::route::Route;
 use crate::rules::Rules;
@@ -58,9 +59,17 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        self.relay(api, who, request)
+        let id = EntryId::new(clock::unix_ms());
+        let named = HeaderValue::from_str(id.as_str());
+        let mut response = self
+            .relay(api, who, request, id)
             .await
-            .unwrap_or_else(|rejection| api.refuse(&rejection))
+            .unwrap_or_else(|rejection| api.refuse(&rejection));
+        // With it, whoever asks an admin about an answer names the one record of it.
+        if let Ok(named) = named {
+            response.headers_mut().insert("x-iris-request-id", named);
+        }
+        response
     }
 
     async fn relay<B>(
@@ -68,6 +77,7 @@ impl Gateway {
         api: &'static dyn Api,
         who: Verified,
         request: Request<B>,
+        id: EntryId,
     ) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
@@ -81,7 +91,7 @@ impl Gateway {
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;
         let (head, incoming) = request.into_parts();
-        let mut recording = Recording::new(slot, entry::new(api, &who.caller, &head, &permit));
+        let mut recording = Recording::new(slot, entry::new(id, api, &who.caller, &head, &permit));
         let outcome = async {
             refusal::unreadable_type(api, &head.headers)?;
             let bytes = body::read(incoming, rules.request_body, rules.body_idle)
@@ -95,7 +105,7 @@ impl Gateway {
                 .map_err(|none| {
                     refusal::no_route(&none, &call, &who.caller, &mut recording, api)
                 })?;
-            self.routed(&mut recording, &rules, &route, &call, &head.headers);
+            self.routed(&mut recording, &rules, &route, (api, &call), &head.headers);
             let outbound = api.prepare(&call, &route.provider.destination(&route.model))?;
             let query = head
                 .uri
@@ -151,7 +161,7 @@ impl Gateway {
         recording: &mut Recording,
         rules: &Rules,
         route: &Route,
-        call: &Call,
+        (api, call): (&dyn Api, &Call),
         headers: &HeaderMap,
     ) {
         recording.note(|entry| {
@@ -161,7 +171,13 @@ impl Gateway {
         });
         recording.index(rules.filterable.of(headers));
         if self.ledger.policy().captures {
-            recording.capture_request(headers, &call.body, rules.file.limits.capture);
+            let opaque = if rules.file.database.keep_encrypted_blobs {
+                &[]
+            } else {
+                api.opaque()
+            };
+            let room = rules.file.limits.capture;
+            recording.capture_request(headers, &call.body, room, opaque);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Bytes back to the caller as they come, with a meter beside them and a record at the end.
 
+mod blobs;
 mod body;
 mod recording;
 mod tee;

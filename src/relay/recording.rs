@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::blobs;
 use crate::api::Reading;
 use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
 use crate::wire::headers;
@@ -21,6 +22,8 @@ struct Open {
     entry: Box<Entry>,
     headers: Vec<(String, String)>,
     capture: Option<Box<Capture>>,
+    /// Keys whose values the capture leaves out.
+    opaque: &'static [&'static str],
 }
 
 /// How a request ended, and what was read of its answer.
@@ -66,6 +69,7 @@ impl Recording {
                 entry: Box::new(entry),
                 headers: Vec::new(),
                 capture: None,
+                opaque: &[],
             }),
         }
     }
@@ -77,9 +81,17 @@ impl Recording {
         }
     }
 
-    /// Keeps what was asked, for a capture with up to `room` bytes of the body.
-    pub fn capture_request(&mut self, head: &HeaderMap, body: &Bytes, room: usize) {
+    /// Keeps what was asked, for a capture with up to `room` bytes of the body; the values of
+    /// the keys in `opaque` are left out of both bodies.
+    pub fn capture_request(
+        &mut self,
+        head: &HeaderMap,
+        body: &Bytes,
+        room: usize,
+        opaque: &'static [&'static str],
+    ) {
         if let Some(open) = &mut self.open {
+            open.opaque = opaque;
             open.capture = Some(Box::new(Capture {
                 request_headers: headers::redacted(head),
                 request_body: body.slice(..body.len().min(room)),
@@ -133,7 +145,8 @@ impl Recording {
             "request"
         );
         let capture = open.capture.map(|mut capture| {
-            capture.response_body = ended.body;
+            capture.request_body = blobs::without(&capture.request_body, open.opaque);
+            capture.response_body = blobs::without(&ended.body, open.opaque);
             capture.raw = ended.raw;
             capture.truncated |= ended.truncated;
             *capture

@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 128;
 /// Keys that one inspected object may have; more is refused.
 const MAX_KEYS: usize = 4096;
 
+/// A double holds every number that has no more digits than this, and no exponent.
+const MAX_SAFE_DIGITS: usize = 300;
+
 /// What is wrong with a body, and at which byte.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
@@ -299,6 +302,24 @@ impl Scanner<'_> {
     }
 
     fn number(&mut self) -> Result<(), ScanError> {
+        let from = self.at;
+        self.digits_of_number()?;
+        // Some parsers refuse what a double can't hold, others read it as infinite.
+        let text = &self.bytes[from..self.at];
+        let may_be_large =
+            text.len() > MAX_SAFE_DIGITS || text.contains(&b'e') || text.contains(&b'E');
+        if may_be_large {
+            let value = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            if !value.is_some_and(f64::is_finite) {
+                return Err(fail(from, "a number is out of range"));
+            }
+        }
+        Ok(())
+    }
+
+    fn digits_of_number(&mut self) -> Result<(), ScanError> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -414,6 +435,7 @@ mod tests {
             r#"{"model":NaN}"#,
             r#"{"model":01}"#,
             r#"{"model":+1}"#,
+            r#"{"model":1e400}"#,
             r"{'model':'a'}",
             "{\"model\":\"a\nb\"}",
             r#"["model"]"#,

@@ -84,8 +84,7 @@ impl Api for GeminiGenerateContent {
         };
         let mut splice = renamed(call, to.model)?;
         let path = if to.flags.contains(&FOR_VERTEX) {
-            let cut = strip::unknown_fields(&call.body)?.into_iter();
-            splice.edits.extend(cut.map(|at| (at, Cow::Borrowed(""))));
+            splice.edits.extend(strip::unknown_fields(&call.body)?);
             vertex::path(to, after)?
         } else {
             let (collection, name) = to

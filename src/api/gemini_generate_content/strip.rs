@@ -1,9 +1,13 @@
 //! Bodies of this format for a provider of Vertex, which refuses fields that it does not know.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::api::body::{bad_request, scan};
 use crate::wire::{Rejection, json};
+
+/// What stands in a place of a body from now on.
+type Edit = (Range<usize>, Cow<'static, str>);
 
 /// The places of fields that Gemini's API takes and Vertex refuses: the `id` of a function's
 /// call and of its answer, a part's metadata, and the session that some builds of the Gemini
@@ -11,7 +15,7 @@ use crate::wire::{Rejection, json};
 ///
 /// # Errors
 /// A 400 if one of the objects on the way could be read in two ways.
-pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Range<usize>>, Rejection> {
+pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Edit>, Rejection> {
     let top = scan(body, &["contents", "session_id"])?;
     let mut cut: Vec<Range<usize>> = top
         .get(1)
@@ -44,7 +48,7 @@ pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Range<usize>>, Rejection
             }
         }
     }
-    Ok(cut)
+    Ok(cut.into_iter().map(|at| (at, Cow::Borrowed(""))).collect())
 }
 
 /// The objects of the array at `at`; an object that stands alone is one too.

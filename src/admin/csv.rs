@@ -1,0 +1,75 @@
+//! Tables as CSV (RFC 4180), for spreadsheets.
+
+use http::{HeaderValue, Response, header};
+
+use crate::wire::{Body, body};
+
+/// A table with a head.
+pub(super) struct Csv {
+    out: String,
+}
+
+impl Csv {
+    /// A table with these columns.
+    pub(super) fn new(columns: &[&str]) -> Self {
+        let mut csv = Self { out: String::new() };
+        csv.row(columns.iter().map(|column| (*column).to_owned()));
+        csv
+    }
+
+    /// Adds a row.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        for (nth, cell) in cells.into_iter().enumerate() {
+            if nth > 0 {
+                self.out.push(',');
+            }
+            self.cell(&cell);
+        }
+        self.out.push_str("\r\n");
+    }
+
+    fn cell(&mut self, text: &str) {
+        // Spreadsheets take a cell that begins like this for a formula, whoever wrote it.
+        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+            && text.parse::<f64>().is_err();
+        if !formula && !text.contains([',', '"', '\r', '\n']) {
+            self.out.push_str(text);
+            return;
+        }
+        self.out.push('"');
+        if formula {
+            self.out.push('\'');
+        }
+        self.out.push_str(&text.replace('"', "\"\""));
+        self.out.push('"');
+    }
+
+    /// The answer to a request for it.
+    pub(super) fn respond(self, name: &str) -> Response<Body> {
+        let mut response = Response::new(body::full(self.out));
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, kind);
+        let disposition = format!("attachment; filename=\"{name}.csv\"");
+        if let Ok(disposition) = HeaderValue::from_str(&disposition) {
+            headers.insert(header::CONTENT_DISPOSITION, disposition);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_stay_cells_and_never_become_formulas() {
+        let mut csv = Csv::new(&["a", "b"]);
+        csv.row(["=HYPERLINK(\"x\")".to_owned(), "-1.5".to_owned()]);
+        csv.row(["one, \"two\"\nthree".to_owned(), "@cmd".to_owned()]);
+        assert_eq!(
+            csv.out,
+            "a,b\r\n\"'=HYPERLINK(\"\"x\"\")\",-1.5\r\n\"one, \"\"two\"\"\nthree\",\"'@cmd\"\r\n"
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! Coding agents: each is asked what a note says, reads it with a tool of its own because the
+//! model wants it to, and tells what it was told.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::parts::Process;
+use crate::provider::{MODEL, Served, WORD};
+use crate::records::{self, Mark};
+use crate::world::World;
+
+const LIMIT: Duration = Duration::from_mins(2);
+const PROMPT: &str = "What does the note say?";
+
+/// Anthropic's agent, which names its session in the body.
+pub async fn claude_code(world: &World) -> anyhow::Result<()> {
+    let home = world.home()?;
+    let mut command = claude(world, &home);
+    command
+        .args(["-p", PROMPT, "--model", MODEL, "--output-format", "json"])
+        .args(["--allowedTools", "Read", "--add-dir"])
+        .arg(world.file("."));
+    let (text, served, rows) = run(world, &home, &mut command, "claude-code").await?;
+    let printed: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+    let session = printed["session_id"].as_str().context("no session")?;
+    for one in &served {
+        let user = one.body["metadata"]["user_id"].as_str();
+        let user: Value = serde_json::from_str(user.context("no user")?)?;
+        ensure!(user["session_id"] == session, "{user} is not {session}");
+    }
+    in_session(&rows, session)
+}
+
+/// It has each part of its prompt counted by itself, at the same time.
+pub async fn claude_code_counts_its_context(world: &World) -> anyhow::Result<()> {
+    let mark = Mark::set(world).await?;
+    let home = world.home()?;
+    let mut command = claude(world, &home);
+    command.args(["-p", "/context", "--model", MODEL]);
+    let text = Process::start(&mut command, &home)?.output(LIMIT).await?;
+    ensure!(text.contains("Context Usage"), "{text}");
+    let served = world.provider.take();
+    ensure!(served.len() > 1, "it counted only {served:?}");
+    if world.direct() {
+        return Ok(());
+    }
+    let rows = mark.routed(world, served.len()).await?;
+    for row in &rows {
+        records::complete(row, "wire", MODEL, "claude-code")?;
+    }
+    records::as_served(&rows, &served)
+}
+
+fn claude(world: &World, home: &Path) -> Command {
+    let mut command = world.command("claude", home);
+    command
+        .env("ANTHROPIC_BASE_URL", world.base(MODEL))
+        .env("ANTHROPIC_API_KEY", "unused")
+        .env("ANTHROPIC_DEFAULT_HAIKU_MODEL", MODEL)
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        .env("CLAUDE_CONFIG_DIR", home.join("claude"));
+    command
+}
+
+/// OpenAI's agent; its own header names the session.
+pub async fn codex_over_http(world: &World) -> anyhow::Result<()> {
+    let provider = codex_provider(world, false);
+    codex(world, false, &["model_provider=gateway", &provider]).await
+}
+
+/// It prefers a socket to a provider that supports them.
+pub async fn codex_over_a_websocket(world: &World) -> anyhow::Result<()> {
+    let provider = codex_provider(world, true);
+    codex(world, true, &["model_provider=gateway", &provider]).await
+}
+
+/// As it comes, told only another address for OpenAI.
+pub async fn codex_as_it_comes(world: &World) -> anyhow::Result<()> {
+    let address = format!(r#"openai_base_url="{}/v1""#, world.base(MODEL));
+    codex(world, true, &[&address]).await
+}
+
+fn codex_provider(world: &World, sockets: bool) -> String {
+    format!(
+        r#"model_providers.gateway={{name="gateway",base_url="{}/v1",env_key="CODEX_API_KEY",wire_api="responses",supports_websockets={sockets}}}"#,
+        world.base(MODEL)
+    )
+}
+
+async fn codex(world: &World, socket: bool, settings: &[&str]) -> anyhow::Result<()> {
+    let home = world.home()?;
+    let codex = home.join("codex");
+    std::fs::create_dir(&codex)?;
+    let mut command = world.command("codex", &home);
+    command
+        .env("CODEX_HOME", codex)
+        .env("CODEX_API_KEY", "unused")
+        .args(["exec", "--skip-git-repo-check", "--json", "-m", MODEL])
+        .args(["-c", "analytics.enabled=false"])
+        // It has no sandbox where tests run, and reads one file.
+        .args(["--dangerously-bypass-approvals-and-sandbox", PROMPT]);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    let (_, served, rows) = run(world, &home, &mut command, "codex").await?;
+    for one in &served {
+        let over_socket = !one.header("upgrade").is_empty();
+        ensure!(over_socket == socket, "{} came the other way", one.path);
+    }
+    let session = served[0].header("session-id");
+    ensure!(!session.is_empty(), "no session in {:?}", served[0].headers);
+    in_session(&rows, session)
+}
+
+/// Google's agent, which names no session: its turns are known by how they began.
+pub async fn gemini_cli(world: &World) -> anyhow::Result<()> {
+    let home = world.home()?;
+    let folder = home.join(".gemini");
+    std::fs::create_dir(&folder)?;
+    let settings = json!({
+        "security": { "auth": { "selectedType": "gemini-api-key" } },
+        "privacy": { "usageStatisticsEnabled": false },
+        "telemetry": { "enabled": false },
+        "general": { "enableAutoUpdate": false, "enableAutoUpdateNotification": false },
+    });
+    std::fs::write(folder.join("settings.json"), settings.to_string())?;
+    let mut command = world.command("gemini", &home);
+    command
+        .env("GEMINI_API_KEY", "unused")
+        .env("GOOGLE_GEMINI_BASE_URL", world.base(MODEL))
+        .env("GEMINI_CLI_TRUST_WORKSPACE", "true")
+        .args(["-p", PROMPT, "-m", MODEL, "--include-directories"])
+        .arg(world.file("."));
+    let (_, _, rows) = run(world, &home, &mut command, "gemini-cli").await?;
+    let session = rows.first().map(|row| records::text(row, "session"));
+    in_session(&rows, &session.unwrap_or_default())
+}
+
+/// An agent on top of Vercel's SDK; its own header names the session.
+pub async fn opencode(world: &World) -> anyhow::Result<()> {
+    let home = world.home()?;
+    let config = json!({
+        "autoupdate": false,
+        "share": "disabled",
+        "permission": { "read": "allow", "external_directory": "allow" },
+        "provider": { "gateway": {
+            "npm": "@ai-sdk/openai-compatible",
+            "name": "gateway",
+            "options": { "baseURL": format!("{}/v1", world.base(MODEL)), "apiKey": "unused" },
+            "models": { MODEL: { "name": MODEL, "tool_call": true } },
+        } },
+    });
+    std::fs::write(home.join("opencode.json"), config.to_string())?;
+    let mut command = world.command("opencode", &home);
+    command
+        .env("OPENCODE_CONFIG", home.join("opencode.json"))
+        .env("OPENCODE_DISABLE_MODELS_FETCH", "1")
+        .env("OPENCODE_DISABLE_AUTOUPDATE", "1")
+        .args(["run", "-m", &format!("gateway/{MODEL}"), PROMPT]);
+    let (_, served, rows) = run(world, &home, &mut command, "opencode").await?;
+    let session = served[0].header("x-session-id");
+    ensure!(!session.is_empty(), "no session in {:?}", served[0].headers);
+    in_session(&rows, session)
+}
+
+/// Runs an agent, sees that its tool has run, and compares the records with what the provider
+/// counted.
+async fn run(
+    world: &World,
+    home: &Path,
+    command: &mut Command,
+    agent: &str,
+) -> anyhow::Result<(String, Vec<Served>, Vec<Value>)> {
+    let mark = Mark::set(world).await?;
+    let text = Process::start(command, home)?.output(LIMIT).await?;
+    let said = format!("The note says {WORD}.");
+    ensure!(text.contains(&said), "it did not read the note: {text}");
+    let mut served = world.provider.take();
+    ensure!(served.len() > 1, "its tool did not run: {served:?}");
+    if world.direct() {
+        return Ok((text, served, Vec::new()));
+    }
+    // Whether a request that generates nothing has a record is the gateway's own affair.
+    let idle = served.iter().filter(|one| one.idle).count();
+    served.retain(|one| !one.idle);
+    let rows = match mark.routed(world, served.len()).await {
+        Err(_) if idle > 0 => mark.routed(world, served.len() + idle).await?,
+        other => other?,
+    };
+    for row in &rows {
+        records::complete(row, "wire", MODEL, agent)?;
+    }
+    records::as_served(&rows, &served)?;
+    Ok((text, served, rows))
+}
+
+fn in_session(rows: &[Value], session: &str) -> anyhow::Result<()> {
+    for row in rows {
+        ensure!(row["session"] == session, "{row} is not of {session}");
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Real SDKs and coding agents through the gateway, and its records against what the servers
+//! counted.
+//!
+//! A word on the command line selects the scenarios whose names contain it. `direct` in front of
+//! it leaves the gateway out: the clients talk to the servers themselves, and no record is
+//! looked at. It tells a client's fault from the gateway's.
+#![expect(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own that reports to whoever runs it"
+)]
+
+mod agents;
+mod parts;
+mod provider;
+mod records;
+mod sdks;
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use parts::Parts;
+use world::World;
+
+fn main() -> std::process::ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    match runtime.block_on(run()) {
+        Ok(failed) if failed.is_empty() => std::process::ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("failed: {}", failed.join(", "));
+            std::process::ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("the clients could not be set up: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the scenarios, one after the other.
+async fn run() -> anyhow::Result<Vec<&'static str>> {
+    // `IRIS_LOG=debug` shows what the gateway says.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .peekable();
+    let direct = words.next_if(|word| word == "direct").is_some();
+    let only = words.next();
+    let parts = Parts::prepare()?;
+    let world = World::start(&parts, direct).await?;
+    let (mut passed, mut failed) = (0, Vec::new());
+    let mut agents = BTreeSet::new();
+    macro_rules! scenarios {
+        ($($module:ident::$name:ident)*) => {$(
+            if only.as_ref().is_none_or(|word| stringify!($name).contains(word.as_str())) {
+                let began = Instant::now();
+                match $module::$name(&world).await {
+                    Ok(()) => {
+                        passed += 1;
+                        println!("test {} ... ok ({:.1?})", stringify!($name), began.elapsed());
+                    }
+                    Err(error) => {
+                        failed.push(stringify!($name));
+                        println!("test {} ... FAILED\n{error:#}", stringify!($name));
+                    }
+                }
+                agents.extend(world.user_agents().await);
+            }
+        )*};
+    }
+    scenarios! {
+        sdks::openai_python_with_real_inference
+        sdks::openai_python_at_the_wire
+        sdks::openai_node_with_real_inference
+        sdks::openai_node_at_the_wire
+        sdks::anthropic_python_with_real_inference
+        sdks::anthropic_python_at_the_wire
+        sdks::anthropic_node_with_real_inference
+        sdks::anthropic_node_at_the_wire
+        sdks::genai_python
+        sdks::genai_node
+        sdks::ai_sdk
+        sdks::llm_with_real_inference
+        agents::claude_code
+        agents::claude_code_counts_its_context
+        agents::codex_over_http
+        agents::codex_over_a_websocket
+        agents::codex_as_it_comes
+        agents::gemini_cli
+        agents::opencode
+    }
+    println!("{passed} passed, {} failed", failed.len());
+    for user_agent in agents {
+        println!("user agent: {user_agent}");
+    }
+    world.stop().await?;
+    Ok(failed)
+}

@@ -1,0 +1,123 @@
+//! The real parts: an inference server, and clients that run as processes of their own.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+/// What the scripts have built and installed.
+pub struct Parts {
+    pub llama_server: PathBuf,
+    pub model: PathBuf,
+    /// Programs of the Python environment.
+    pub python: PathBuf,
+    pub node_modules: PathBuf,
+}
+
+impl Parts {
+    /// Builds and installs what is missing; says on standard error what and how long.
+    pub fn prepare() -> anyhow::Result<Self> {
+        let servers = script("prepare.sh")?;
+        let clients = script("clients.sh")?;
+        let part = |found: &HashMap<String, PathBuf>, name: &str| {
+            let path = found.get(name).cloned();
+            path.with_context(|| format!("{name} was not prepared"))
+        };
+        Ok(Self {
+            llama_server: part(&servers, "llama_server")?,
+            model: part(&servers, "model")?,
+            python: part(&clients, "python")?,
+            node_modules: part(&clients, "node_modules")?,
+        })
+    }
+}
+
+/// Runs a script of `tests/servers` and reads the parts that it names.
+fn script(name: &str) -> anyhow::Result<HashMap<String, PathBuf>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/servers")
+        .join(name);
+    let output = Command::new(script).stderr(Stdio::inherit()).output()?;
+    ensure!(
+        output.status.success(),
+        "tests/servers/{name} failed; its message is above"
+    );
+    Ok(String::from_utf8(output.stdout)?
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, path)| (name.to_owned(), path.into()))
+        .collect())
+}
+
+/// A process in a group of its own, which ends with all of its group when it is dropped.
+pub struct Process {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Process {
+    /// Starts a program with its outputs in `dir`.
+    pub fn start(command: &mut Command, dir: &Path) -> anyhow::Result<Self> {
+        let (out, err) = (dir.join("stdout"), dir.join("stderr"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&out)?)
+            .stderr(File::create(&err)?)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{} does not start", command.get_program().display()))?;
+        Ok(Self { child, out, err })
+    }
+
+    pub fn out(&self) -> String {
+        std::fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
+    pub fn err(&self) -> String {
+        std::fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// What it has written, for whoever reads a failure.
+    pub fn log(&self) -> String {
+        format!("its output:\n{}\nits errors:\n{}", self.out(), self.err())
+    }
+
+    /// Waits until it ends well, and returns what it wrote.
+    pub async fn output(mut self, limit: Duration) -> anyhow::Result<String> {
+        let until = Instant::now() + limit;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(self.out()),
+                Some(status) => bail!("it ended with {status}; {}", self.log()),
+                None if Instant::now() > until => {
+                    bail!("it takes longer than {limit:?}; {}", self.log())
+                }
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // What the program has started belongs to its group and outlives it.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill")
+            .args(["-s", "KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback port that is free at the moment.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
+}

@@ -1,0 +1,242 @@
+//! A provider at the wire: it speaks four formats, claims exact counts, and remembers what it
+//! has claimed.
+
+mod anthropic;
+mod chat;
+mod gemini;
+mod responses;
+mod sha1;
+mod socket;
+mod turn;
+mod usage;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use turn::Turn;
+pub use turn::{HELLO, WORD};
+pub use usage::Usage;
+
+/// The one model that it has.
+pub const MODEL: &str = "wire";
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// One answer, as the provider counts it.
+#[derive(Clone)]
+pub struct Served {
+    /// Its format; of calls beside the four formats, the path.
+    pub format: &'static str,
+    pub path: String,
+    pub model: String,
+    pub stream: bool,
+    pub usage: Usage,
+    /// It was asked to generate nothing.
+    pub idle: bool,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl std::fmt::Debug for Served {
+    /// Without the body, which may be as long as an agent's instructions.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {:?}", self.model, self.path, self.usage)
+    }
+}
+
+impl Served {
+    /// A header that is there, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    fn show(&self) {
+        println!("{} {} {}", self.format, self.model, self.path);
+        for (name, value) in &self.headers {
+            println!("  {name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+}
+
+/// What a format answers.
+enum Answer {
+    Json(Value),
+    /// A stream, an event at a time.
+    Events(Vec<String>),
+}
+
+/// The provider, which lives as long as the test.
+pub struct Provider {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    note: PathBuf,
+    served: Mutex<Vec<Served>>,
+    count: std::sync::atomic::AtomicU64,
+}
+
+impl Provider {
+    /// Starts one whose model wants the note at this path to be read.
+    pub async fn start(note: PathBuf) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            note,
+            served: Mutex::default(),
+            count: std::sync::atomic::AtomicU64::new(1),
+        });
+        let serving = shared.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = serving.clone();
+                let service = service_fn(move |request| {
+                    let shared = shared.clone();
+                    async move { shared.handle(request).await }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades();
+                tokio::spawn(connection);
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// What was served since this was last asked. `IRIS_CLIENTS_SHOW=1` shows it.
+    pub fn take(&self) -> Vec<Served> {
+        let served = std::mem::take(&mut *self.shared.served());
+        if std::env::var_os("IRIS_CLIENTS_SHOW").is_some() {
+            served.iter().for_each(Served::show);
+        }
+        served
+    }
+}
+
+impl Shared {
+    fn served(&self) -> std::sync::MutexGuard<'_, Vec<Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no other answer has.
+    fn nth(&self) -> u64 {
+        self.count
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn turn(&self, said: &str, tools: &Value) -> Turn {
+        Turn::next(said, tools, &self.note)
+    }
+
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, hyper::Error> {
+        if request.method() == Method::GET && request.uri().path() == "/v1/responses" {
+            return Ok(socket::upgrade(self, request));
+        }
+        let (head, body) = request.into_parts();
+        let bytes = body.collect().await?.to_bytes();
+        Ok(match self.answer(&head, &bytes) {
+            Some(Answer::Json(value)) => respond("application/json", full(value.to_string())),
+            Some(Answer::Events(events)) => respond("text/event-stream", stream(events)),
+            None if head.method == Method::HEAD => respond("text/plain", full(String::new())),
+            None => {
+                let mut response = respond("text/plain", full("no such call".into()));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            }
+        })
+    }
+
+    /// Answers a call and remembers what it claimed; nothing for a call that it does not know.
+    fn answer(&self, head: &http::request::Parts, bytes: &[u8]) -> Option<Answer> {
+        let path = head.uri.path();
+        let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let turn = self.turn(&String::from_utf8_lossy(bytes), &body["tools"]);
+        let nth = self.nth();
+        let (plain, written) = (Usage::nth(nth), Usage::nth_of_anthropic(nth));
+        let embedded = Usage {
+            input: plain.input,
+            ..Usage::default()
+        };
+        let (format, usage, answer) = match path {
+            "/v1/models" => {
+                let list =
+                    json!({ "object": "list", "data": [{ "id": MODEL, "object": "model" }] });
+                return Some(Answer::Json(list));
+            }
+            "/v1/chat/completions" => ("openai_chat", plain, chat::answer(&body, &turn, &plain)),
+            "/v1/completions" => ("completions", plain, chat::completion(&body, &plain)),
+            "/v1/embeddings" => ("embeddings", embedded, chat::embeddings(&body, &embedded)),
+            "/v1/messages" => (
+                "anthropic_messages",
+                written,
+                anthropic::answer(&body, &turn, &written),
+            ),
+            "/v1/messages/count_tokens" => ("count_tokens", plain, anthropic::count(&plain)),
+            "/v1/responses" => (
+                "openai_responses",
+                plain,
+                responses::answer(&body, &format!("resp_{nth}"), &turn, &plain),
+            ),
+            _ => {
+                let (model, verb) = gemini::parse(path)?;
+                let format = match verb {
+                    "generateContent" | "streamGenerateContent" => "gemini_generate_content",
+                    "countTokens" => "count",
+                    _ => "embed",
+                };
+                (format, plain, gemini::answer(model, verb, &turn, &plain)?)
+            }
+        };
+        let named = body["model"].as_str();
+        let model = named.or_else(|| Some(gemini::parse(path)?.0));
+        self.served().push(Served {
+            format,
+            path: path.into(),
+            model: model.unwrap_or_default().into(),
+            stream: matches!(answer, Answer::Events(_)),
+            usage,
+            idle: false,
+            headers: head.headers.clone(),
+            body,
+        });
+        Some(answer)
+    }
+}
+
+fn respond(kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let kind = http::HeaderValue::from_static(kind);
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+fn full(text: String) -> Body {
+    Full::new(Bytes::from(text)).boxed()
+}
+
+/// A body that yields each event by itself.
+fn stream(events: Vec<String>) -> Body {
+    let frames = events
+        .into_iter()
+        .map(|event| Ok(Frame::data(Bytes::from(event))));
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
+}

@@ -1,0 +1,253 @@
+//! The gateway on loopback between the clients and two providers: an inference server with a tiny
+//! model, and the provider at the wire.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use iris::server::{Options, Running, start};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::parts::{Parts, Process, free_port};
+use crate::provider::{self, Provider};
+
+/// The model of the inference server.
+pub const TINY: &str = "tiny";
+/// A gateway that is left out has no records.
+const DIRECT: &str = "direct";
+
+pub struct World {
+    gateways: Vec<Running>,
+    pub provider: Provider,
+    llama: String,
+    /// Where the clients find the gateway, and one that grants nothing.
+    gateway: String,
+    closed: String,
+    path: String,
+    folders: AtomicUsize,
+    _inference: Process,
+    dir: TempDir,
+}
+
+impl World {
+    pub async fn start(parts: &Parts, direct: bool) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let root = dir.path();
+        // Found by the scripts above their own folder.
+        std::os::unix::fs::symlink(&parts.node_modules, root.join("node_modules"))?;
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/scripts");
+        for entry in std::fs::read_dir(scripts)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), root.join(entry.file_name()))?;
+        }
+        let note = root.join("note.txt");
+        std::fs::write(&note, format!("{}\n", provider::WORD))?;
+        let provider = Provider::start(note).await?;
+        let (inference, llama) = inference(parts, root).await?;
+        let wire = format!("http://{}", provider.address);
+        let (mut gateways, mut urls) = (Vec::new(), [DIRECT.to_owned(), DIRECT.to_owned()]);
+        if !direct {
+            for (name, url) in ["open", "closed"].into_iter().zip(&mut urls) {
+                let running = gateway(&root.join(name), &llama, &wire, name == "open").await?;
+                let address = running.loopback().context("no door on loopback")?;
+                *url = format!("http://{address}");
+                gateways.push(running);
+            }
+        }
+        let [gateway, closed] = urls;
+        let path = format!(
+            "{}:{}:{}",
+            parts.python.display(),
+            root.join("node_modules/.bin").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        Ok(Self {
+            gateways,
+            provider,
+            llama,
+            gateway,
+            closed,
+            path,
+            folders: AtomicUsize::new(0),
+            _inference: inference,
+            dir,
+        })
+    }
+
+    pub async fn stop(self) -> anyhow::Result<()> {
+        for gateway in self.gateways {
+            gateway.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the gateway is left out.
+    pub fn direct(&self) -> bool {
+        self.gateway == DIRECT
+    }
+
+    /// Where a client finds a model.
+    pub fn base(&self, model: &str) -> String {
+        match model {
+            _ if !self.direct() => self.gateway.clone(),
+            TINY => self.llama.clone(),
+            _ => format!("http://{}", self.provider.address),
+        }
+    }
+
+    /// Where there is a gateway that grants nothing.
+    pub fn closed(&self, model: &str) -> String {
+        if self.direct() {
+            self.base(model)
+        } else {
+            self.closed.clone()
+        }
+    }
+
+    /// A file of the world, such as a client's script.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// An empty home and working folder for one client.
+    pub fn home(&self) -> anyhow::Result<PathBuf> {
+        let nth = self.folders.fetch_add(1, Ordering::Relaxed);
+        let home = self.dir.path().join(format!("home-{nth}"));
+        std::fs::create_dir_all(&home)?;
+        Ok(home)
+    }
+
+    /// A client's command, which inherits nothing of whoever runs the test.
+    pub fn command(&self, program: &str, home: &Path) -> Command {
+        // Found here, for `Command` would look along our own path.
+        let found = std::env::split_paths(&self.path)
+            .map(|dir| dir.join(program))
+            .find(|path| path.exists());
+        let mut command = Command::new(found.unwrap_or_else(|| program.into()));
+        command
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("HOME", home)
+            .env("TMPDIR", home)
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "dumb")
+            .env("NO_COLOR", "1")
+            .env("DO_NOT_TRACK", "1")
+            .current_dir(home);
+        command
+    }
+
+    /// All records, the newest first; none without a gateway.
+    pub async fn records(&self) -> anyhow::Result<Vec<Value>> {
+        if self.direct() {
+            return Ok(Vec::new());
+        }
+        let host = self.gateway.trim_start_matches("http://");
+        let answer = get(host, "/api/requests?limit=1000").await?;
+        let list = answer["requests"].as_array().cloned();
+        list.with_context(|| format!("no records in {answer}"))
+    }
+
+    /// What the clients called themselves, with the names that the gateway gave them.
+    pub async fn user_agents(&self) -> BTreeSet<String> {
+        let records = self.records().await.unwrap_or_default();
+        records
+            .iter()
+            .map(|row| format!("{} is {}", row["user_agent"], row["agent"]))
+            .collect()
+    }
+}
+
+/// Starts the inference server and waits until it answers.
+async fn inference(parts: &Parts, root: &Path) -> anyhow::Result<(Process, String)> {
+    let port = free_port()?;
+    let dir = root.join("inference");
+    std::fs::create_dir(&dir)?;
+    let process = Process::start(
+        Command::new(&parts.llama_server)
+            .arg("-m")
+            .arg(&parts.model)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["-c", "16384", "-np", "4", "-t", "2", "--alias", TINY])
+            .args(["--jinja", "--embeddings", "--pooling", "mean"]),
+        &dir,
+    )?;
+    let host = format!("127.0.0.1:{port}");
+    for _ in 0..400 {
+        if get(&host, "/health")
+            .await
+            .is_ok_and(|health| health["status"] == "ok")
+        {
+            return Ok((process, format!("http://{host}")));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("llama-server does not answer; {}", process.log())
+}
+
+/// Starts a gateway that grants everything to local callers, or nothing.
+async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Result<Running> {
+    std::fs::create_dir(dir)?;
+    let granted = json!([{
+        "src": ["(loopback)"],
+        "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+    }]);
+    let config = json!({
+        "tailnet": { "mode": "off" },
+        "listen": { "loopback": "127.0.0.1:0" },
+        "grants": if open { granted } else { json!([]) },
+        "providers": {
+            "llama": {
+                "baseurl": llama,
+                "models": [TINY],
+                "compatibility": {
+                    "openai_chat": true,
+                    "openai_responses": true,
+                    "anthropic_messages": true,
+                },
+            },
+            "wire": {
+                "baseurl": wire,
+                "models": [provider::MODEL],
+                "compatibility": {
+                    "openai_chat": true,
+                    "openai_responses": true,
+                    "anthropic_messages": true,
+                    "gemini_generate_content": true,
+                },
+            },
+        },
+    });
+    let path = dir.join("iris.hujson");
+    std::fs::write(&path, config.to_string())?;
+    start(&Options {
+        config: Some(path),
+        state_dir: dir.join("state"),
+    })
+    .await
+}
+
+/// The JSON at a path.
+async fn get(host: &str, path: &str) -> anyhow::Result<Value> {
+    let stream = TcpStream::connect(host).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get(path)
+        .header("host", host)
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    ensure!(status.is_success(), "{path}: {status}");
+    Ok(serde_json::from_slice(&body)?)
+}
