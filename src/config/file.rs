@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::hujson::Position;
-use super::later::{Connector, Database, Hook, Mcp, Quota, S3};
+use super::database::Database;
+use super::later::{Connector, Hook, Mcp, Quota, S3};
 use super::provider::Provider;
 use crate::secret::Secret;
 
