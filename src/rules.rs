@@ -71,7 +71,7 @@ impl Filterable {
         let named = file.database.filterable.iter();
         Self(
             named
-                .filter_map(|(name, redact)| Some((name.parse().ok()?, *redact)))
+                .filter_map(|header| Some((header.name.parse().ok()?, header.redact_values)))
                 .collect(),
         )
     }
