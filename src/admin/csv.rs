@@ -30,8 +30,8 @@ impl Csv {
 
     fn cell(&mut self, text: &str) {
         // Spreadsheets take a cell that begins like this for a formula, whoever wrote it.
-        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r'])
-            && text.parse::<f64>().is_err();
+        let formula =
+            text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
         if !formula && !text.contains([',', '"', '\r', '\n']) {
             self.out.push_str(text);
             return;
@@ -56,6 +56,25 @@ impl Csv {
         }
         response
     }
+}
+
+/// A cell that may be empty.
+pub(super) fn known(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// A time in unix milliseconds, as in RFC 3339.
+pub(super) fn time(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// Nanodollars as dollars, exact.
+pub(super) fn dollars(nano: i64) -> String {
+    let sign = if nano < 0 { "-" } else { "" };
+    let nano = nano.unsigned_abs();
+    format!("{sign}{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! What is served beside the models: listings, records, health. Everybody sees their own,
 //! an admin everyone's.
 
+mod csv;
 mod listing;
+mod openapi;
+mod query;
 mod records;
+mod routes;
+mod usage;
 
 use std::sync::Arc;
 
@@ -12,10 +17,11 @@ use serde_json::{Value, json};
 use crate::access::{Permit, Role};
 use crate::api;
 use crate::identity::Caller;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Scope};
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
 use crate::wire::{Body, Rejection, body};
+use routes::{Action, Open};
 
 /// What the handlers may look at.
 pub struct View<'a> {
@@ -25,6 +31,22 @@ pub struct View<'a> {
     pub ledger: &'a Ledger,
     /// State of the node; `None` without a tailnet.
     pub node: Option<Status>,
+}
+
+/// A request of somebody with a role, to a route of the table.
+struct Asked<'a> {
+    caller: &'a Caller,
+    permit: &'a Permit,
+    /// What stands in place of the path's braces; empty for a path without.
+    id: &'a str,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Asked<'_> {
+    /// Whose records the answer may hold.
+    fn scope(&self) -> Scope {
+        records::scope(self.caller, self.permit)
+    }
 }
 
 /// Answers a request that is for no model.
@@ -41,34 +63,45 @@ async fn route<B>(
     request: &Request<B>,
 ) -> Result<Response<Body>, Rejection> {
     let path = request.uri().path();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+    let Some((route, id)) = routes::find(path).filter(|_| readable) else {
         return Err(not_found(request.method(), path));
-    }
-    // Open to every device: they tell nothing but that the gateway runs.
-    match path {
-        "/healthz" => return Ok(text("ok\n")),
-        "/readyz" => return ready(view),
-        _ => {}
+    };
+    if route.open == Open::Everyone {
+        return match route.action {
+            Action::Ready => ready(view),
+            _ => Ok(text("ok\n")),
+        };
     }
     let permit = view
         .rules
         .access
         .permit(caller)
         .map_err(|none| none.rejection(caller))?;
-    let query = request.uri().query().unwrap_or_default();
-    match path {
-        "/" => Ok(text("Iris, an AI gateway. Models: /v1/models\n")),
-        "/v1/models" | "/models" if request.headers().contains_key("anthropic-version") => {
-            Ok(json(&listing::anthropic_models(&view.rules, &permit)))
+    let asked = Asked {
+        caller,
+        permit: &permit,
+        id: id.unwrap_or_default(),
+        parameters: routes::parameters(route, request.uri().query().unwrap_or_default())?,
+    };
+    let (rules, permit) = (&view.rules, &permit);
+    match route.action {
+        Action::Health | Action::Ready => ready(view),
+        Action::Root => Ok(text("Iris, an AI gateway. Models: /v1/models\n")),
+        Action::Models if request.headers().contains_key("anthropic-version") => {
+            Ok(json(&listing::anthropic_models(rules, permit)))
         }
-        "/v1beta/models" => Ok(json(&listing::gemini_models(&view.rules, &permit))),
-        "/v1/models" | "/models" => Ok(json(&listing::models(&view.rules, &permit))),
-        "/api/providers" => Ok(json(&listing::providers(&view.rules, &permit))),
-        "/api/whoami" => Ok(json(&whoami(caller, &permit))),
-        "/api/status" => Ok(json(&status(view, &permit))),
-        "/api/sessions" => records::sessions(view, caller, &permit, query).await,
-        "/api/requests" => records::requests(view, caller, &permit, query).await,
-        _ => Err(not_found(request.method(), path)),
+        Action::Models => Ok(json(&listing::models(rules, permit))),
+        Action::GeminiModels => Ok(json(&listing::gemini_models(rules, permit))),
+        Action::Providers => Ok(json(&listing::providers(rules, permit))),
+        Action::Whoami => Ok(json(&whoami(caller, permit))),
+        Action::Status => Ok(json(&status(view, permit))),
+        Action::Sessions => records::sessions(view, &asked).await,
+        Action::Requests => records::requests(view, &asked).await,
+        Action::Request => records::request(view, &asked).await,
+        Action::Capture => records::capture(view, &asked).await,
+        Action::Usage => usage::usage(view, &asked).await,
+        Action::OpenApi => Ok(json(&openapi::document())),
     }
 }
 

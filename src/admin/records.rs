@@ -1,49 +1,19 @@
-//! Sessions and requests: one's own, or everyone's for an admin.
+//! Sessions, requests and captures: one's own, or everyone's for an admin.
 
-use http::{Response, StatusCode};
-use serde_json::json;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::View;
+use super::csv::{self, Csv};
+use super::query::Wanted;
+use super::{Asked, View};
 use crate::access::{Permit, Role};
 use crate::identity::Caller;
-use crate::ledger::{Query, Scope};
+use crate::ledger::{Capture, Entry, Scope, Session};
 use crate::wire::{Body, Rejection};
 
-/// Rows of an answer unless `limit` says otherwise.
-const DEFAULT_LIMIT: usize = 100;
-
-/// `GET /api/sessions`.
-pub(super) async fn sessions(
-    view: &View<'_>,
-    caller: &Caller,
-    permit: &Permit,
-    query: &str,
-) -> Result<Response<Body>, Rejection> {
-    let rows = view
-        .ledger
-        .sessions(scope(caller, permit), wanted(query)?)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    Ok(super::json(&json!({ "sessions": rows })))
-}
-
-/// `GET /api/requests`.
-pub(super) async fn requests(
-    view: &View<'_>,
-    caller: &Caller,
-    permit: &Permit,
-    query: &str,
-) -> Result<Response<Body>, Rejection> {
-    let rows = view
-        .ledger
-        .requests(scope(caller, permit), wanted(query)?)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    Ok(super::json(&json!({ "requests": rows })))
-}
-
 /// The only place that decides whose records a caller sees.
-fn scope(caller: &Caller, permit: &Permit) -> Scope {
+pub(super) fn scope(caller: &Caller, permit: &Permit) -> Scope {
     if permit.role() == Role::Admin {
         Scope::Everyone
     } else {
@@ -51,66 +21,228 @@ fn scope(caller: &Caller, permit: &Permit) -> Scope {
     }
 }
 
-fn wanted(query: &str) -> Result<Query, Rejection> {
-    let mut wanted = Query {
-        limit: DEFAULT_LIMIT,
-        ..Query::default()
+/// `GET /api/sessions`.
+pub(super) async fn sessions(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let wanted = Wanted::read(&asked.parameters)?;
+    let (limit, as_csv) = (wanted.query.limit, wanted.csv);
+    let rows = view
+        .ledger
+        .sessions(asked.scope(), wanted.query)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    if as_csv {
+        return Ok(session_table(&rows).respond("sessions"));
+    }
+    let next = (rows.len() == limit)
+        .then(|| rows.last())
+        .flatten()
+        .map(|last| last.last_request.clone());
+    Ok(super::json(&json!({ "sessions": rows, "next": next })))
+}
+
+/// `GET /api/requests`.
+pub(super) async fn requests(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let wanted = Wanted::read(&asked.parameters)?;
+    let (limit, as_csv) = (wanted.query.limit, wanted.csv);
+    let rows = view
+        .ledger
+        .requests(asked.scope(), wanted.query)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    if as_csv {
+        return Ok(request_table(&rows).respond("requests"));
+    }
+    let next = (rows.len() == limit)
+        .then(|| rows.last())
+        .flatten()
+        .map(|last| last.id.clone());
+    Ok(super::json(&json!({ "requests": rows, "next": next })))
+}
+
+/// `GET /api/requests/{id}`.
+pub(super) async fn request(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let found = view.ledger.request(asked.scope(), asked.id).await;
+    let Some(entry) = found.map_err(|error| unavailable(&error))? else {
+        return Err(no_such(asked.id));
     };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decoded(value)?;
-        match name {
-            "login" => wanted.login = Some(value),
-            "node" => wanted.node = Some(value),
-            "session" => wanted.session = Some(value),
-            "before" => wanted.before = Some(value),
-            "limit" => {
-                wanted.limit = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=1000).contains(limit))
-                    .ok_or_else(|| bad("`limit` must be a number from 1 to 1000"))?;
-            }
-            _ => {
-                return Err(bad(
-                    "known parameters are login, node, session, before and limit",
-                ));
-            }
-        }
+    let tools = view.ledger.tools(asked.scope(), asked.id).await;
+    let headers = view.ledger.headers(asked.scope(), asked.id).await;
+    let mut row = serde_json::to_value(&entry).unwrap_or_default();
+    row["tools"] = value(&tools.map_err(|error| unavailable(&error))?);
+    row["headers"] = value(&headers.map_err(|error| unavailable(&error))?);
+    Ok(super::json(&row))
+}
+
+/// `GET /api/requests/{id}/capture`.
+pub(super) async fn capture(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let found = view.ledger.capture(asked.scope(), asked.id).await;
+    let Some(capture) = found.map_err(|error| unavailable(&error))? else {
+        return Err(no_such(asked.id));
+    };
+    let Capture {
+        request_headers,
+        request_body,
+        response_headers,
+        response_body,
+        raw,
+        truncated,
+    } = capture;
+    let mut response = super::json(&json!({
+        "id": asked.id,
+        "request": { "headers": request_headers, "body": text(&request_body) },
+        "response": { "headers": response_headers, "body": text(&response_body) },
+        "raw": raw.as_deref().map(text),
+        "truncated": truncated,
+    }));
+    // What others wrote is data, wherever a browser may come from to it.
+    let attachment = HeaderValue::from_static("attachment; filename=\"capture.json\"");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_DISPOSITION, attachment);
+    Ok(response)
+}
+
+/// A body as text; what is none is shown as far as it can be.
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+fn request_table(rows: &[Entry]) -> Csv {
+    let mut csv = Csv::new(&[
+        "id",
+        "started_at",
+        "login",
+        "node",
+        "session",
+        "agent",
+        "api",
+        "provider",
+        "model",
+        "status",
+        "outcome",
+        "stream",
+        "input_tokens",
+        "output_tokens",
+        "cached_tokens",
+        "cache_creation_input_tokens",
+        "reasoning_tokens",
+        "image_input_tokens",
+        "image_output_tokens",
+        "web_search_count",
+        "estimated",
+        "cost_usd",
+        "cost_basis",
+        "tool_calls",
+        "finish_reason",
+        "first_token_ms",
+        "duration_ms",
+    ]);
+    for row in rows {
+        let tokens = &row.tokens;
+        csv.row([
+            row.id.to_string(),
+            csv::time(row.started_at),
+            row.login.clone(),
+            row.node_name.clone(),
+            row.session.clone(),
+            row.agent.clone(),
+            row.api.clone(),
+            row.provider.clone(),
+            row.model.clone(),
+            row.status.to_string(),
+            row.outcome.as_str().to_owned(),
+            row.stream.to_string(),
+            csv::known(tokens.input),
+            csv::known(tokens.output),
+            csv::known(tokens.cached),
+            csv::known(tokens.cache_write),
+            csv::known(tokens.reasoning),
+            csv::known(tokens.image_input),
+            csv::known(tokens.image_output),
+            csv::known(tokens.web_searches),
+            tokens.estimated.to_string(),
+            csv::known(row.cost.map(csv::dollars)),
+            csv::known(row.cost_basis.as_ref()),
+            row.tool_calls.to_string(),
+            csv::known(row.finish_reason.as_ref()),
+            csv::known(row.first_token_ms),
+            row.duration_ms.to_string(),
+        ]);
     }
-    Ok(wanted)
+    csv
 }
 
-/// Percent-decodes a query's value.
-fn decoded(value: &str) -> Result<String, Rejection> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut bytes = value.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = bytes
-                    .next()
-                    .and_then(|digit| char::from(digit).to_digit(16));
-                let low = bytes
-                    .next()
-                    .and_then(|digit| char::from(digit).to_digit(16));
-                match (high, low) {
-                    (Some(high), Some(low)) => u8::try_from(high * 16 + low).unwrap_or(b'?'),
-                    _ => return Err(bad("a parameter has a broken % escape")),
-                }
-            }
-            other => other,
-        });
+fn session_table(rows: &[Session]) -> Csv {
+    let mut csv = Csv::new(&[
+        "session",
+        "login",
+        "node",
+        "agent",
+        "provider",
+        "models",
+        "started_at",
+        "last_at",
+        "requests",
+        "errors",
+        "input_tokens",
+        "output_tokens",
+        "cached_tokens",
+        "cost_usd",
+        "unpriced",
+    ]);
+    for row in rows {
+        csv.row([
+            row.id.clone(),
+            row.login.clone(),
+            row.node_name.clone(),
+            row.agent.clone(),
+            row.provider.clone(),
+            row.models.join(" "),
+            csv::time(row.started_at),
+            csv::time(row.last_at),
+            row.counts.requests.to_string(),
+            row.counts.errors.to_string(),
+            row.counts.input_tokens.to_string(),
+            row.counts.output_tokens.to_string(),
+            row.counts.cached_tokens.to_string(),
+            csv::dollars(row.counts.cost),
+            row.counts.unpriced.to_string(),
+        ]);
     }
-    String::from_utf8(out).map_err(|_| bad("a parameter is not UTF-8"))
+    csv
 }
 
-fn bad(why: &'static str) -> Rejection {
-    Rejection::new(StatusCode::BAD_REQUEST, "bad_query", why)
+/// The same for a record that is not there and for another's: ids can't be tried out.
+fn no_such(id: &str) -> Rejection {
+    let shown: String = id.chars().take(64).collect();
+    Rejection::new(
+        StatusCode::NOT_FOUND,
+        "no_such_record",
+        format!("there is no record {shown:?} that you may see, or it was not kept"),
+    )
 }
 
-fn unavailable(error: &crate::ledger::Error) -> Rejection {
+/// The ledger can't be read, or was asked for what it doesn't answer.
+pub(super) fn unavailable(error: &crate::ledger::Error) -> Rejection {
+    if let crate::ledger::Error::Report(why) = error {
+        return Rejection::new(StatusCode::BAD_REQUEST, "bad_query", *why);
+    }
     tracing::error!(%error, "the ledger cannot be read");
     Rejection::new(
         StatusCode::SERVICE_UNAVAILABLE,

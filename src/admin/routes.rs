@@ -80,10 +80,7 @@ const fn many(name: &'static str, about: &'static str) -> Parameter {
 const LIMIT: Parameter = one("limit", "Rows of a page, 1 to 1000; 100 unless given.");
 const BEFORE: Parameter = one("before", "Cursor: `next` of the page before.");
 const FORMAT: Parameter = one("format", "`json` (default) or `csv`.");
-const LOGIN: Parameter = one(
-    "login",
-    "Only this caller's. A user always gets their own.",
-);
+const LOGIN: Parameter = one("login", "Only this caller's. A user always gets their own.");
 const FROM: Parameter = one(
     "from",
     "Start of the time, RFC 3339 or a UTC date; it is included.",
@@ -112,7 +109,10 @@ const REQUESTS: &[Parameter] = &[
     one("status", "Only with this HTTP status."),
     one("outcome", "Only with this outcome."),
     one("tool", "Only those whose answer calls this tool."),
-    one("header", "Only with this header, as `name` or `name:value`."),
+    one(
+        "header",
+        "Only with this header, as `name` or `name:value`.",
+    ),
     FROM,
     TO,
     LIMIT,
@@ -125,14 +125,20 @@ const USAGE: &[Parameter] = &[
         "by",
         "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header.",
     ),
-    many("login", "Only these callers'. A user always gets their own."),
+    many(
+        "login",
+        "Only these callers'. A user always gets their own.",
+    ),
     many("model", "Only these models."),
     many("provider", "Only these providers."),
     many("agent", "Only these client programs."),
     many("api", "Only these API formats."),
     many("status", "Only these HTTP statuses."),
     many("outcome", "Only these outcomes."),
-    one("header", "Only with this header, as `name` or `name:value`."),
+    one(
+        "header",
+        "Only with this header, as `name` or `name:value`.",
+    ),
     FROM,
     TO,
     FORMAT,
@@ -323,7 +329,13 @@ mod tests {
             Some((Action::Capture, Some("req_1")))
         );
         assert_eq!(action("/models"), Some((Action::Models, None)));
-        for path in ["/api/requests/", "/api", "/api/requests/a/b", "//", "/healthz/"] {
+        for path in [
+            "/api/requests/",
+            "/api",
+            "/api/requests/a/b",
+            "//",
+            "/healthz/",
+        ] {
             assert_eq!(action(path), None, "{path}");
         }
     }

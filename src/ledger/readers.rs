@@ -58,7 +58,8 @@ impl Pool {
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        if let Some(mut kept) = self.lock().pop() {
+        let idle = self.lock().pop();
+        if let Some(mut kept) = idle {
             match work(&mut *kept) {
                 // The server may have gone and come back since the connection was last used.
                 Err(_) if kept.is_broken() => self.lock().clear(),

@@ -7,6 +7,7 @@
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
+mod api;
 mod commands;
 mod faults;
 mod formats_google;

@@ -1,0 +1,216 @@
+//! The read API, held to its own description: every route is called, and every answer must be
+//! what the description's schema says.
+
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::support::{COMPLETION, Gateway, Reply, answer, provider};
+
+/// A gateway with some records.
+async fn with_records() -> Gateway {
+    let (address, _received) = provider(|mut stream| {
+        Box::pin(async move { answer(&mut stream, "200 OK", "x-team: red\r\n", COMPLETION).await })
+    })
+    .await;
+    let more = json!({ "database": { "headers": { "filterable": [{ "name": "X-Team" }] } } });
+    let gateway = Gateway::start(address, more).await;
+    for nth in 0..3 {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"call {nth}"}}]}}"#);
+        assert_eq!(gateway.chat(&body).await.status, StatusCode::OK);
+    }
+    gateway.chat(r#"{"model":"unknown","messages":[]}"#).await;
+    gateway.record().await;
+    gateway
+}
+
+async fn get(gateway: &Gateway, path: &str) -> Reply {
+    let request = Request::get(path).body(Full::default()).unwrap();
+    gateway.send(request).await
+}
+
+/// What of `value` is not as `schema` says: the part of JSON Schema that the description uses.
+fn mismatch(value: &Value, schema: &Value, all: &Value, at: &str) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        assert!(all[name].is_object(), "{name} is described nowhere");
+        return mismatch(value, &all[name], all, at);
+    }
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let is = |kind: &&str| match *kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        other => panic!("{other} is no type"),
+    };
+    if !kinds.iter().any(is) {
+        return Some(format!("{at} is {value}, not {kinds:?}"));
+    }
+    if let Some(known) = schema["enum"].as_array()
+        && !known.contains(value)
+    {
+        return Some(format!("{at} is {value}, not one of {known:?}"));
+    }
+    if let Some(list) = value.as_array() {
+        return list.iter().enumerate().find_map(|(nth, item)| {
+            mismatch(item, &schema["items"], all, &format!("{at}[{nth}]"))
+        });
+    }
+    let fields = value.as_object()?;
+    for name in schema["required"].as_array().into_iter().flatten() {
+        let name = name.as_str().unwrap();
+        if !fields.contains_key(name) {
+            return Some(format!("{at}.{name} is missing"));
+        }
+    }
+    fields.iter().find_map(|(name, field)| {
+        let described = &schema["properties"][name];
+        if described.is_null() {
+            return match &schema["additionalProperties"] {
+                Value::Bool(false) => Some(format!("{at}.{name} is not described")),
+                other => mismatch(field, other, all, &format!("{at}.{name}")),
+            };
+        }
+        mismatch(field, described, all, &format!("{at}.{name}"))
+    })
+}
+
+#[tokio::test]
+async fn every_answer_is_as_described() {
+    let gateway = with_records().await;
+    let document = get(&gateway, "/api/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let schemas = &document["components"]["schemas"];
+    let record = gateway.record().await;
+    let page = get(&gateway, "/api/requests?model=m").await.json();
+    let id = page["requests"][0]["id"].as_str().unwrap();
+    assert_ne!(record["id"], id, "the newest record is the refused one");
+    let mut answered = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let reply = get(&gateway, &path.replace("{id}", id)).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
+        let content = &operations["get"]["responses"]["200"]["content"];
+        let schema = &content["application/json"]["schema"];
+        if schema.is_null() {
+            continue;
+        }
+        answered += 1;
+        let wrong = mismatch(&reply.json(), schema, schemas, path);
+        assert_eq!(wrong, None);
+    }
+    assert!(answered > 10, "{answered} routes answer with JSON");
+    for path in ["/api/requests/req_none", "/api/requests?nothing=1"] {
+        let reply = get(&gateway, path).await;
+        let wrong = mismatch(&reply.json(), &schemas["Error"], schemas, path);
+        assert!(
+            reply.status.is_client_error() && wrong.is_none(),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_parameter_is_taken() {
+    let gateway = with_records().await;
+    let document = get(&gateway, "/api/openapi.json").await.json();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for parameter in operations["get"]["parameters"].as_array().unwrap() {
+            if parameter["in"] != "query" {
+                continue;
+            }
+            let name = parameter["name"].as_str().unwrap();
+            let value = match name {
+                "limit" => "5",
+                "status" => "200",
+                "outcome" => "complete",
+                "from" | "to" => "2026-01-01",
+                "format" => "csv",
+                "by" => "day,login,model,provider,agent,api,status,outcome",
+                "header" => "x-team:red",
+                _ => "x",
+            };
+            // A time that ends before it begins is refused on purpose.
+            let more = match (name, path.as_str()) {
+                ("to", "/api/usage") => "&from=2025-12-31",
+                _ => "",
+            };
+            let reply = get(&gateway, &format!("{path}?{name}={value}{more}")).await;
+            assert_eq!(
+                reply.status,
+                StatusCode::OK,
+                "{path}?{name}: {}",
+                reply.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_and_tables_have_the_same_rows() {
+    let gateway = with_records().await;
+    let (mut before, mut ids) = (String::new(), Vec::new());
+    loop {
+        let page = get(&gateway, &format!("/api/requests?limit=2{before}"))
+            .await
+            .json();
+        for row in page["requests"].as_array().unwrap() {
+            ids.push(row["id"].as_str().unwrap().to_owned());
+        }
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        before = format!("&before={next}");
+    }
+    assert_eq!(ids.len(), 4);
+    let table = get(&gateway, "/api/requests?format=csv").await;
+    assert!(
+        table.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/csv")
+    );
+    let lines: Vec<String> = table.text().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 5);
+    for (line, id) in lines[1..].iter().zip(&ids) {
+        assert!(line.starts_with(id.as_str()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_capture_holds_what_was_said_and_no_credential() {
+    let (address, _received) = provider(|mut stream| {
+        Box::pin(async move { answer(&mut stream, "200 OK", "", COMPLETION).await })
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let mut request = crate::support::post(
+        crate::support::CHAT,
+        r#"{"model":"m","messages":[{"role":"user","content":"the question"}]}"#,
+    );
+    let key = "Bearer sk-caller-secret".parse().unwrap();
+    request.headers_mut().insert("authorization", key);
+    let reply = gateway.send(request).await;
+    let id = reply.headers["x-iris-request-id"].to_str().unwrap();
+    gateway.record().await;
+    let capture = get(&gateway, &format!("/api/requests/{id}/capture")).await;
+    let text = capture.text();
+    assert!(!text.contains("sk-caller-secret"), "{text}");
+    let capture = capture.json();
+    assert!(
+        capture["request"]["body"]
+            .as_str()
+            .unwrap()
+            .contains("the question")
+    );
+    assert_eq!(capture["response"]["body"], COMPLETION);
+    assert_eq!(capture["truncated"], false);
+}
