@@ -28,7 +28,7 @@ pub(super) fn write(id: &str, capture: &Capture, raws: bool) -> Result<Vec<Value
         compress(&capture.response_body)?,
         size(&capture.response_body),
         raw.map(compress).transpose()?.unwrap_or(Value::Null),
-        raw.map(size).unwrap_or(Value::Null),
+        raw.map_or(Value::Null, size),
         capture.truncated.into(),
     ])
 }

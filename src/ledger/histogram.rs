@@ -5,6 +5,9 @@
 //! line between the bounds of the bucket that holds it. So it is off by less than a factor of √2
 //! (by 32 ms at most in the first bucket); beyond nine minutes it is only known to be more.
 
+use std::f64::consts::SQRT_2;
+use std::sync::LazyLock;
+
 use serde::Serialize;
 
 /// Buckets of a histogram.
@@ -15,15 +18,24 @@ const FIRST_MS: f64 = 32.0;
 
 /// The bucket of a latency.
 pub(super) fn bucket(ms: f64) -> usize {
-    (0..BUCKETS - 1)
-        .find(|&nth| ms <= end_ms(nth))
+    ENDS_MS
+        .iter()
+        .position(|&end| ms <= end)
         .unwrap_or(BUCKETS - 1)
 }
 
-/// The longest latency of a bucket, in milliseconds.
-fn end_ms(bucket: usize) -> f64 {
-    FIRST_MS * 2_f64.powf(bucket as f64 / 2.0)
-}
+/// The longest latency of each bucket but the last, in milliseconds.
+static ENDS_MS: LazyLock<[f64; BUCKETS - 1]> = LazyLock::new(|| {
+    let mut end = FIRST_MS;
+    std::array::from_fn(|nth| {
+        // Two buckets at a time, so that no error adds up.
+        let this = if nth % 2 == 0 { end } else { end * SQRT_2 };
+        if nth % 2 == 1 {
+            end *= 2.0;
+        }
+        this
+    })
+});
 
 /// Latencies that half, and most, of the requests stay below, in milliseconds; `None` where
 /// nothing was measured.
@@ -55,17 +67,21 @@ fn percentile(counts: &[i64], percent: i64) -> Option<f64> {
     let mut rank = (total.saturating_mul(percent) + 99) / 100;
     for (nth, &count) in counts.iter().enumerate() {
         if rank <= count {
-            let start = if nth == 0 { 0.0 } else { end_ms(nth - 1) };
-            let end = if nth == BUCKETS - 1 {
-                start
-            } else {
-                end_ms(nth)
-            };
-            return Some(start + (end - start) * rank as f64 / count as f64);
+            let start = nth.checked_sub(1).map_or(0.0, |before| ENDS_MS[before]);
+            let end = ENDS_MS.get(nth).copied().unwrap_or(start);
+            return Some(start + (end - start) * share(rank, count));
         }
         rank -= count;
     }
     None
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share of up to 2^53 requests is exact enough"
+)]
+fn share(part: i64, whole: i64) -> f64 {
+    part as f64 / whole as f64
 }
 
 #[cfg(test)]
@@ -95,13 +111,12 @@ mod tests {
                 counts[bucket(ms)] += 1;
             }
             for percent in [1, 50, 90, 95, 99, 100] {
-                let exact = latencies[(2_000_usize * percent).div_ceil(100) - 1];
+                let exact = latencies[(2_000 * percent).div_ceil(100) - 1];
                 let read = percentile(&counts, i64::try_from(percent).unwrap()).unwrap();
                 let off = if exact <= FIRST_MS {
                     (read - exact).abs() <= FIRST_MS
                 } else {
-                    read / exact < std::f64::consts::SQRT_2 + 1e-9
-                        && exact / read < std::f64::consts::SQRT_2 + 1e-9
+                    read / exact < SQRT_2 + 1e-9 && exact / read < SQRT_2 + 1e-9
                 };
                 assert!(off || exact > 524_288.0, "{percent}: {read} for {exact}");
             }

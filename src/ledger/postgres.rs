@@ -78,17 +78,14 @@ impl Server {
             .enable_all()
             .build()?;
         let connecting = async {
-            let client = match &self.tls {
-                Some(tls) => {
-                    let (client, connection) = self.config.connect(tls.clone()).await?;
-                    tokio::spawn(connection);
-                    client
-                }
-                None => {
-                    let (client, connection) = self.config.connect(NoTls).await?;
-                    tokio::spawn(connection);
-                    client
-                }
+            let client = if let Some(tls) = &self.tls {
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                tokio::spawn(connection);
+                client
+            } else {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                client
             };
             client.batch_execute(SESSION).await?;
             Ok::<_, tokio_postgres::Error>(client)

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use super::EntryId;
-use super::database::{Connection, Failure, Value, rows};
+use super::database::{Connection, Failure, Row, Value, rows};
 use crate::config::{Database, Retention};
 
 /// Entries whose captures are purged in one transaction: few enough not to hold up records.
 const BATCH: usize = 200;
 
 /// Between two looks for what has become too old.
-pub(super) const EVERY: Duration = Duration::from_secs(60);
+pub(super) const EVERY: Duration = Duration::from_mins(1);
 
 /// What goes to the disk. A gateway asks before it makes a capture at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub(super) fn cursor(
     exporter: &str,
 ) -> Result<Option<String>, Failure> {
     let sql = "SELECT last_entry FROM export_cursor WHERE name = ?1";
-    Ok(rows(connection, sql, vec![exporter.into()], |row| row.text())?.pop())
+    Ok(rows(connection, sql, vec![exporter.into()], Row::text)?.pop())
 }
 
 /// Notes the last entry that `exporter` has taken. It never goes back.
