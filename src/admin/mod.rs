@@ -81,7 +81,7 @@ async fn route<B>(
     let asked = Asked {
         caller,
         permit: &permit,
-        id: id.unwrap_or_default(),
+        id,
         parameters: routes::parameters(route, request.uri().query().unwrap_or_default())?,
     };
     let (rules, permit) = (&view.rules, &permit);

@@ -1,4 +1,4 @@
-//! The description of the routes in OpenAPI 3.1, made from their table. The schemas of the
+//! The description of the routes in `OpenAPI` 3.1, made from their table. The schemas of the
 //! answers stand in `schemas.json`; a test holds every answer to them.
 
 use serde_json::{Map, Value, json};

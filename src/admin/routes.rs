@@ -1,5 +1,5 @@
 //! The routes for people and their programs, in one table: requests are dispatched by it, query
-//! parameters are checked against it, and the OpenAPI description is made from it. So none of
+//! parameters are checked against it, and the `OpenAPI` description is made from it. So none of
 //! the three can say what the others don't.
 
 use http::StatusCode;
@@ -255,8 +255,8 @@ pub(super) const ALL: &[Route] = &[
     ),
 ];
 
-/// The route of a path, and what stands in place of its braces.
-pub(super) fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
+/// The route of a path, and what stands in place of its braces; nothing if it has none.
+pub(super) fn find(path: &str) -> Option<(&'static Route, &str)> {
     ALL.iter().find_map(|route| {
         std::iter::once(&route.path)
             .chain(route.aliases)
@@ -265,14 +265,14 @@ pub(super) fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
     })
 }
 
-fn matches<'p>(pattern: &str, path: &'p str) -> Option<Option<&'p str>> {
+fn matches<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
-    let mut id = None;
+    let mut id = "";
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return Some(id),
             (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {
-                id = Some(given);
+                id = given;
             }
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return None,
@@ -302,13 +302,24 @@ pub(super) fn parameters(
         if !known.many && read.iter().any(|(given, _)| *given == name) {
             return Err(bad(format!("`{name}` is given twice")));
         }
-        let plain = value.replace('+', " ");
-        let value = percent_encoding::percent_decode_str(&plain)
-            .decode_utf8()
-            .map_err(|_| bad(format!("`{name}` is not UTF-8")))?;
-        read.push((known.name, value.into_owned()));
+        read.push((known.name, decoded(name, value)?));
     }
     Ok(read)
+}
+
+fn decoded(name: &str, value: &str) -> Result<String, Rejection> {
+    // The decoder leaves a broken escape as it is.
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !value.split('%').skip(1).all(is_escape) {
+        return Err(bad(format!("`{name}` has a broken % escape")));
+    }
+    percent_encoding::percent_decode_str(&value.replace('+', " "))
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| bad(format!("`{name}` is not UTF-8")))
 }
 
 /// A request that asks for what can't be.
@@ -323,12 +334,12 @@ mod tests {
     #[test]
     fn paths_lead_to_their_routes() {
         let action = |path| find(path).map(|(route, id)| (route.action, id));
-        assert_eq!(action("/api/requests"), Some((Action::Requests, None)));
+        assert_eq!(action("/api/requests"), Some((Action::Requests, "")));
         assert_eq!(
             action("/api/requests/req_1/capture"),
-            Some((Action::Capture, Some("req_1")))
+            Some((Action::Capture, "req_1"))
         );
-        assert_eq!(action("/models"), Some((Action::Models, None)));
+        assert_eq!(action("/models"), Some((Action::Models, "")));
         for path in [
             "/api/requests/",
             "/api",
@@ -351,7 +362,7 @@ mod tests {
                 ("by", "day".to_owned())
             ]
         );
-        for query in ["modle=a", "by=day&by=hour", "by=%ff"] {
+        for query in ["modle=a", "by=day&by=hour", "by=%ff", "by=%zz", "by=%"] {
             assert!(parameters(usage, query).is_err(), "{query}");
         }
     }

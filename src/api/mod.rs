@@ -13,6 +13,7 @@ mod splice;
 pub mod tokens;
 mod vertex;
 
+mod anthropic_messages;
 mod gemini_generate_content;
 mod google_error;
 mod google_generate_content;
@@ -34,6 +35,7 @@ use crate::wire::{Body, Rejection};
 /// The formats, in the order in which they are asked to recognise a request.
 pub const ALL: &[&dyn Api] = &[
     &openai_chat::OpenAiChat,
+    &anthropic_messages::AnthropicMessages,
     &gemini_generate_content::GeminiGenerateContent,
     &google_generate_content::GoogleGenerateContent,
 ];

@@ -1,0 +1,120 @@
+//! Anthropic's messages: `POST /v1/messages` and `POST /v1/messages/count_tokens`.
+
+mod error;
+mod meter;
+mod session;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::body;
+use super::meter::Assembling;
+use super::{Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, opening};
+use crate::wire::{Body, Rejection};
+
+pub(in crate::api) use error::{event, refuse};
+pub(in crate::api) use meter::{Events, read};
+
+/// Its path as listings and providers know it.
+const ENDPOINT: &str = "/v1/messages";
+/// Where tokens are counted without asking the model.
+const COUNT: &str = "/v1/messages/count_tokens";
+
+/// Keys whose values only Anthropic can read: signatures on thinking, and thinking itself.
+pub(in crate::api) const OPAQUE: &[&str] = &["signature", "encrypted_content", "encrypted_index"];
+
+/// Anthropic's messages.
+#[derive(Debug)]
+pub(super) struct AnthropicMessages;
+
+impl Api for AnthropicMessages {
+    fn kind(&self) -> ApiKind {
+        ApiKind("anthropic_messages")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["anthropic_messages"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(ENDPOINT)
+    }
+
+    fn opaque(&self) -> &'static [&'static str] {
+        OPAQUE
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && target(path).is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let path = target(head.path).unwrap_or(ENDPOINT);
+        let fields = body::scan(
+            &body,
+            &["model", "stream", "system", "messages", "metadata"],
+        )?;
+        let model = body::model(&body, fields.get(0))?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
+        Ok(Call {
+            stream: stream && path == ENDPOINT,
+            billed: path == ENDPOINT,
+            session: fields.get(4).and_then(|at| session::of(&body[at])),
+            opening: opened(&body, fields.get(2), fields.get(3)),
+            path: Path::Fixed(Cow::Borrowed(path)),
+            splice: Splice {
+                model: fields.get(0),
+                json: true,
+                ..Splice::default()
+            },
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        // What `count_tokens` answers is a forecast, not usage.
+        let read = if call.billed {
+            read
+        } else {
+            |_: &[u8]| super::Reading::default()
+        };
+        Box::new(Assembling::new(
+            Events::default(),
+            read,
+            call.body.len(),
+            room,
+        ))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        event(rejection)
+    }
+}
+
+fn target(path: &str) -> Option<&'static str> {
+    match path {
+        ENDPOINT | "/messages" => Some(ENDPOINT),
+        COUNT | "/messages/count_tokens" => Some(COUNT),
+        _ => None,
+    }
+}
+
+type At = Option<std::ops::Range<usize>>;
+
+/// How a conversation of this shape began.
+pub(in crate::api) fn opened(body: &[u8], system: At, messages: At) -> Option<String> {
+    opening::of(system.map(|at| &body[at]), &body[messages?])
+}
+
+#[cfg(test)]
+mod tests;
