@@ -18,7 +18,10 @@ mod gemini_generate_content;
 mod google_error;
 mod google_generate_content;
 mod google_path;
+mod google_raw_predict;
 mod openai_chat;
+mod openai_companions;
+mod openai_completions;
 mod openai_error;
 
 use bytes::Bytes;
@@ -36,6 +39,13 @@ use crate::wire::{Body, Rejection};
 pub const ALL: &[&dyn Api] = &[
     &openai_chat::OpenAiChat,
     &anthropic_messages::AnthropicMessages,
+    &openai_completions::OpenAiCompletions,
+    &openai_companions::EMBEDDINGS,
+    &openai_companions::IMAGES,
+    &openai_companions::AUDIO,
+    &openai_companions::MODERATIONS,
+    &openai_companions::RERANK,
+    &google_raw_predict::GoogleRawPredict,
     &gemini_generate_content::GeminiGenerateContent,
     &google_generate_content::GoogleGenerateContent,
 ];
