@@ -23,6 +23,7 @@ mod openai_chat;
 mod openai_companions;
 mod openai_completions;
 mod openai_error;
+mod openai_responses;
 
 use bytes::Bytes;
 use http::{Method, Response};
@@ -38,6 +39,7 @@ use crate::wire::{Body, Rejection};
 /// The formats, in the order in which they are asked to recognise a request.
 pub const ALL: &[&dyn Api] = &[
     &openai_chat::OpenAiChat,
+    &openai_responses::OpenAiResponses,
     &anthropic_messages::AnthropicMessages,
     &openai_completions::OpenAiCompletions,
     &openai_companions::EMBEDDINGS,
