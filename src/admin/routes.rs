@@ -289,6 +289,10 @@ pub(super) fn parameters(
     query: &str,
 ) -> Result<Vec<(&'static str, String)>, Rejection> {
     let mut read: Vec<(&'static str, String)> = Vec::new();
+    // Other APIs' clients ask for pages and more that there is not.
+    if !route.path.starts_with("/api/") {
+        return Ok(read);
+    }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(known) = route.parameters.iter().find(|known| known.name == name) else {
