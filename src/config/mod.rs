@@ -8,6 +8,7 @@ mod grant;
 mod hujson;
 mod later;
 mod load;
+mod prices;
 mod provider;
 mod read;
 mod table;
