@@ -97,19 +97,6 @@ fn the_catalogue_of_messages() {
         r#"{"exporters":{"s3":{"prefix":"a/"}}}"#,
         "exporters.s3.prefix must not end with a slash",
     );
-    says(
-        &provider(r#""cost_basis":"acme""#),
-        "provider p has invalid cost_basis: acme",
-    );
-    says(
-        &provider(r#""model_cost_map":[{"match":"*","as":"m","adjustment":-1}]"#),
-        "adjustment is a number",
-    );
-    says(
-        r#"{"prices":{"m":{"input":"1","inptu":"2"}}}"#,
-        "1:37: warning: unknown config key \"inptu\"",
-    );
-    says(r#"{"prices":{"m":{}}}"#, "prices nothing");
     let grant = |fields: &str| format!(r#"{{"grants":[{{"src":["*"],{fields}}}]}}"#);
     says(
         &grant(r#""dst":["tag:ai"],"app":{}"#),
@@ -220,4 +207,24 @@ fn prices_are_read_as_written() {
     assert_eq!(rate(Mode::Standard, 200_001), "0.001");
     assert_eq!(rate(Mode::Batch, 1), "0.05");
     assert_eq!(price.context_window, Some(1_000));
+}
+
+#[test]
+fn prices_that_are_none() {
+    let provider = |fields: &str| {
+        format!(r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],{fields}}}}}}}"#)
+    };
+    says(
+        &provider(r#""cost_basis":"acme""#),
+        "provider p has invalid cost_basis: acme",
+    );
+    says(
+        &provider(r#""model_cost_map":[{"match":"*","as":"m","adjustment":-1}]"#),
+        "adjustment is a number",
+    );
+    says(
+        r#"{"prices":{"m":{"input":"1","inptu":"2"}}}"#,
+        "1:37: warning: unknown config key \"inptu\"",
+    );
+    says(r#"{"prices":{"m":{}}}"#, "prices nothing");
 }

@@ -21,7 +21,7 @@ pub enum CostBasis {
     Google,
     /// OpenAI's own API.
     OpenAi,
-    /// OpenRouter.
+    /// `OpenRouter`.
     OpenRouter,
     /// Vercel's AI gateway.
     Vercel,

@@ -113,7 +113,7 @@ fn decimal(text: &str, places: i32) -> Option<u64> {
     if shift >= 0 {
         value.checked_mul(power)
     } else {
-        (value % power == 0).then_some(value / power)
+        value.is_multiple_of(power).then_some(value / power)
     }
 }
 

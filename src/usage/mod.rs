@@ -4,6 +4,7 @@
 mod book;
 mod document;
 mod glob;
+mod names;
 mod prices;
 mod settle;
 
