@@ -2,6 +2,7 @@
 //! an admin everyone's.
 
 mod listing;
+mod pricing;
 mod records;
 
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub struct View<'a> {
 pub async fn handle<B>(view: View<'_>, caller: &Caller, request: &Request<B>) -> Response<Body> {
     match route(&view, caller, request).await {
         Ok(response) => response,
+        Err(rejection) if pricing::owns(request.uri().path()) => {
+            pricing::problem(&rejection, request.uri().path())
+        }
         Err(rejection) => api::plain(&rejection),
     }
 }
@@ -64,6 +68,7 @@ async fn route<B>(
         "/api/status" => Ok(json(&status(view, &permit))),
         "/api/sessions" => records::sessions(view, caller, &permit, query).await,
         "/api/requests" => records::requests(view, caller, &permit, query).await,
+        _ if pricing::owns(path) => pricing::pricing(view, &permit, path, request.headers()),
         _ => Err(not_found(request.method(), path)),
     }
 }

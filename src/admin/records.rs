@@ -77,7 +77,7 @@ fn scoped(caller: &Caller, permit: &Permit, query: &str) -> Result<Query, Reject
 }
 
 /// Percent-decodes a query's value.
-fn decoded(value: &str) -> Result<String, Rejection> {
+pub(super) fn decoded(value: &str) -> Result<String, Rejection> {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.bytes();
     while let Some(byte) = bytes.next() {

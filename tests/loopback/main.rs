@@ -10,6 +10,7 @@
 mod commands;
 mod faults;
 mod headers;
+mod prices;
 mod requests;
 mod support;
 mod tls;
