@@ -311,7 +311,8 @@ pub(super) fn parameters(
     Ok(read)
 }
 
-fn decoded(name: &str, value: &str) -> Result<String, Rejection> {
+/// A value without its escapes.
+pub(super) fn decoded(name: &str, value: &str) -> Result<String, Rejection> {
     // The decoder leaves a broken escape as it is.
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().first_chunk::<2>();

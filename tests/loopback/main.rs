@@ -12,6 +12,7 @@ mod commands;
 mod faults;
 mod formats_google;
 mod headers;
+mod prices;
 mod requests;
 mod support;
 mod tls;
