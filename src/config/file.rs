@@ -7,8 +7,9 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
+use super::database::Database;
 use super::hujson::Position;
-use super::later::{Connector, Database, Hook, Mcp, Quota, S3};
+use super::later::{Connector, Hook, Mcp, Quota, S3};
 use super::provider::Provider;
 use crate::secret::Secret;
 

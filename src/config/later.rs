@@ -6,47 +6,8 @@ use indexmap::IndexMap;
 
 use super::finding::Severity;
 use super::provider::Authorization;
-use super::table::{self, Item, Table};
+use super::table::Item;
 use crate::secret::Secret;
-
-/// Where records are kept, and for how long.
-#[derive(Clone, Debug)]
-pub struct Database {
-    /// `sqlite:PATH`; a relative path begins in the state directory.
-    pub url: Secret,
-    /// How long captures are kept. Not yet acting: nothing is captured.
-    pub retention: Option<Retention>,
-    /// Keep raw bytes. Not yet acting.
-    pub save_raws: bool,
-    /// Keep opaque blobs of providers. Not yet acting.
-    pub keep_encrypted_blobs: bool,
-    /// Headers by which records can be filtered, and whether their values are redacted. Not
-    /// yet acting.
-    pub filterable: Vec<(String, bool)>,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: Secret::new("sqlite:iris.db".to_owned()),
-            retention: None,
-            save_raws: false,
-            keep_encrypted_blobs: false,
-            filterable: Vec::new(),
-        }
-    }
-}
-
-/// How long captures are kept.
-#[derive(Clone, Debug)]
-pub struct Retention {
-    /// `None` for the default.
-    pub duration: Option<Duration>,
-    /// Purge only what was exported.
-    pub require_export: bool,
-    /// What is purged.
-    pub purge: Vec<String>,
-}
 
 /// A budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,58 +93,6 @@ pub(super) fn not_yet(item: &Item<'_>, what: &str) {
     let message = format!("{what:?} is accepted and not yet acting");
     let finding = super::Finding::new(Severity::Note, item.node.at, &item.path, message);
     item.findings.add(finding);
-}
-
-pub(super) fn database(table: &Table<'_>) -> Database {
-    let mut read = Database::default();
-    if let Some(url) = table.string("url") {
-        read.url = Secret::new(url);
-    }
-    for key in ["retention", "save_raws", "keep_encrypted_blobs", "headers"] {
-        if let Some(item) = table.get(key) {
-            not_yet(&item, &format!("database.{key}"));
-        }
-    }
-    read.save_raws = table.boolean("save_raws").unwrap_or_default();
-    read.keep_encrypted_blobs = table.boolean("keep_encrypted_blobs").unwrap_or_default();
-    if let Some(retention) = table.table("retention") {
-        let duration = retention.string("duration").filter(|text| !text.is_empty());
-        read.retention = Some(Retention {
-            duration: duration.and_then(|text| {
-                let read = table::duration(&text);
-                if read.is_none() {
-                    let message = format!("{text:?} is no duration; write \"30d\" or \"720h\"");
-                    retention.findings.error(
-                        retention.position("duration"),
-                        &retention.path,
-                        message,
-                    );
-                }
-                read
-            }),
-            require_export: retention.boolean("require_export").unwrap_or_default(),
-            purge: retention
-                .strings("purge")
-                .unwrap_or_else(|| vec!["captures".to_owned()]),
-        });
-        retention.finish();
-    }
-    if let Some(headers) = table.table("headers") {
-        for entry in headers
-            .get("filterable")
-            .and_then(|item| item.items())
-            .into_iter()
-            .flatten()
-        {
-            let Some(entry) = entry.table() else { continue };
-            let name = entry.string("name").unwrap_or_default();
-            read.filterable
-                .push((name, entry.boolean("redact_values").unwrap_or_default()));
-            entry.finish();
-        }
-        headers.finish();
-    }
-    read
 }
 
 pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {

@@ -1,6 +1,7 @@
 //! The configuration: one HuJSON document, read into types, with findings that say where and
 //! what to do. Sections have Aperture's names and meaning; ours stand beside them.
 
+mod database;
 mod expand;
 mod file;
 mod finding;
@@ -12,12 +13,13 @@ mod provider;
 mod read;
 mod table;
 
+pub use database::{Database, Filterable, Retention};
 pub use file::{
     Alias, Aliases, CAPABILITY, File, Grant, Limits, Listen, Mode, Strategy, Tailnet, Timeouts,
 };
 pub use finding::{Finding, Severity};
 pub use hujson::Position;
-pub use later::{Connector, Database, Hook, Mcp, Quota, Retention, S3};
+pub use later::{Connector, Hook, Mcp, Quota, S3};
 pub use load::{Loaded, Watch, find, load, parse, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::file::{Alias, Aliases, File, Limits, Listen, Mode, Strategy, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{grant, later, provider};
+use super::{database, grant, later, provider};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -42,9 +42,9 @@ pub(super) fn file(root: &Item<'_>) -> File {
         .unwrap_or_default();
     read.limits = table.table("limits").map(limits).unwrap_or_default();
     read.timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
-    if let Some(database) = table.table("database") {
-        read.database = later::database(&database);
-        database.finish();
+    if let Some(section) = table.table("database") {
+        read.database = database::read(&section);
+        section.finish();
     }
     read.quotas = table
         .get("quotas")
@@ -91,6 +91,13 @@ fn whole(table: &Table<'_>, file: &File) {
     if file.grants.is_empty() && !file.providers.is_empty() && !by_policy {
         warn(
             "providers are configured but no grants or temp_grants defined; all access will be denied",
+        );
+    }
+    if file.database.retention.require_export && file.s3.is_none() {
+        table.findings.warn(
+            table.position("database"),
+            "database.retention.require_export",
+            "no exporter is configured, so nothing is ever purged",
         );
     }
     let is_admin = |raw: &serde_json::value::RawValue| {
