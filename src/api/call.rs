@@ -22,7 +22,7 @@ pub struct Head<'a> {
 }
 
 /// A request as its format understands it; the bytes are kept as they came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Call {
     /// Which format it is in.
     pub kind: ApiKind,
@@ -80,19 +80,21 @@ pub struct Outbound {
     pub body: Bytes,
 }
 
+impl Default for Path {
+    fn default() -> Self {
+        Self::Fixed(Cow::Borrowed(""))
+    }
+}
+
 impl Call {
     /// A call whose model stands in the JSON body, at the range that `splice` tells.
     pub(super) fn new(kind: ApiKind, model: String, body: Bytes) -> Self {
         Self {
             kind,
             model,
-            stream: false,
             billed: true,
-            session: None,
-            opening: None,
-            path: Path::Fixed(Cow::Borrowed("")),
             body,
-            splice: Splice::default(),
+            ..Self::default()
         }
     }
 

@@ -54,7 +54,7 @@ pub const ALL: &[&dyn Api] = &[
 
 /// A format's name: the column of a record, and of most formats the compatibility flag of a
 /// provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ApiKind(pub &'static str);
 
 /// One API format.
@@ -70,6 +70,15 @@ pub trait Api: Send + Sync {
     /// Keys whose string values are opaque to all but the provider, in requests and answers.
     fn opaque(&self) -> &'static [&'static str] {
         &[]
+    }
+    /// The compatibility flag of providers that take this format over a WebSocket, for formats
+    /// that can be spoken so.
+    fn socket_flag(&self) -> Option<&'static str> {
+        None
+    }
+    /// Whether a request for a WebSocket at this path is meant for it.
+    fn recognises_socket(&self, _path: &str) -> bool {
+        false
     }
     /// Content types of requests that it reads.
     fn accepts(&self) -> &'static [&'static str] {

@@ -146,6 +146,8 @@ pub struct Compatibility {
     pub openai_chat: bool,
     /// OpenAI responses.
     pub openai_responses: bool,
+    /// The same over a WebSocket.
+    pub openai_responses_websocket: bool,
     /// Anthropic messages.
     pub anthropic_messages: bool,
     /// Gemini's developer API.
@@ -169,6 +171,10 @@ impl Compatibility {
         [
             ("openai_chat", self.openai_chat),
             ("openai_responses", self.openai_responses),
+            (
+                "openai_responses_websocket",
+                self.openai_responses_websocket,
+            ),
             ("anthropic_messages", self.anthropic_messages),
             ("gemini_generate_content", self.gemini_generate_content),
             ("bedrock_model_invoke", self.bedrock_model_invoke),
@@ -316,6 +322,7 @@ fn compatibility(table: &Table<'_>) -> Compatibility {
     let mut read = Compatibility {
         openai_chat: on("openai_chat"),
         openai_responses: on("openai_responses"),
+        openai_responses_websocket: on("openai_responses_websocket"),
         anthropic_messages: on("anthropic_messages"),
         gemini_generate_content: on("gemini_generate_content"),
         bedrock_model_invoke: on("bedrock_model_invoke"),

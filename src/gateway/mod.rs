@@ -4,6 +4,7 @@ mod agent;
 mod entry;
 mod refusal;
 mod revoke;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Rejection, body, headers};
+
+pub use websocket::Pending;
 
 /// The engines that a request passes through. They outlive every configuration.
 pub struct Gateway {

@@ -126,6 +126,19 @@ impl RouteTable {
         api: &dyn Api,
         requested: &str,
     ) -> Result<Route, NoRoute> {
+        self.select_where(permit, requested, &|provider| provider.speaks(api))
+    }
+
+    /// The same among the providers that `fits`.
+    ///
+    /// # Errors
+    /// As for [`RouteTable::select`].
+    pub fn select_where(
+        &self,
+        permit: &Permit,
+        requested: &str,
+        fits: &dyn Fn(&Provider) -> bool,
+    ) -> Result<Route, NoRoute> {
         let mut reasons = Vec::new();
         let mut wanted = requested;
         // An alias picks its first destination that exists; it is no chain of retries.
@@ -157,12 +170,12 @@ impl RouteTable {
             return Err(NoRoute::NotGranted { candidates });
         }
         let Some((found, (pattern, source))) =
-            granted.iter().find(|(found, _)| found.provider.speaks(api))
+            granted.iter().find(|(found, _)| fits(found.provider))
         else {
             let mut through: Vec<&'static str> = granted
                 .iter()
                 .flat_map(|(found, _)| found.provider.flags.iter().copied())
-                .filter(|flag| !flag.starts_with("experimental_"))
+                .filter(|flag| !flag.starts_with("experimental_") && !flag.ends_with("_websocket"))
                 .collect();
             through.sort_unstable();
             through.dedup();

@@ -107,7 +107,8 @@ async fn http<S>(
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
         async move { Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -128,7 +129,7 @@ struct Peer {
 }
 
 async fn answer(
-    engines: &Engines,
+    engines: &Arc<Engines>,
     door: &Door,
     peer: &Peer,
     request: Request<Incoming>,
@@ -137,7 +138,13 @@ async fn answer(
         .iter()
         .copied()
         .find(|api| api.recognises(request.method(), request.uri().path()));
+    let socket = api::ALL
+        .iter()
+        .copied()
+        .find(|api| asks_for_socket(&request) && api.recognises_socket(request.uri().path()));
+    let api = api.or(socket);
     match admitted(engines, door, peer, &request).await {
+        Ok(who) if socket.is_some() => open_socket(engines, socket, who, request),
         Ok(who) => dispatch(engines, api, who, request).await,
         Err(rejection) => {
             tracing::info!(
@@ -202,6 +209,37 @@ async fn admitted(
         epoch,
         changes: engines.node.as_ref().map(crate::tailnet::Node::watch),
     })
+}
+
+fn asks_for_socket<B>(request: &Request<B>) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE);
+    request.method() == http::Method::GET
+        && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Opens a WebSocket, which lives on when its request is answered.
+fn open_socket(
+    engines: &Arc<Engines>,
+    api: Option<&'static dyn Api>,
+    who: Verified,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(api) = api else {
+        return api::plain(&Rejection::new(
+            StatusCode::NOT_FOUND,
+            "no_such_route",
+            "no route",
+        ));
+    };
+    let (response, pending) = engines.gateway.open_socket(api, who, request);
+    if let Some(pending) = pending {
+        let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
+        engines.tracker.clone().spawn(async move {
+            stop.run_until_cancelled(engines.gateway.serve_socket(pending))
+                .await;
+        });
+    }
+    response
 }
 
 async fn dispatch(

@@ -70,6 +70,13 @@ pub struct Connector {
     timeouts: Arc<RwLock<Timeouts>>,
 }
 
+/// The same TLS for connections that must speak HTTP/1.1, as WebSockets do.
+pub(super) fn older(tls: &rustls::ClientConfig) -> rustls::ClientConfig {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls
+}
+
 /// TLS towards servers that this machine trusts, h2 preferred: its own certificate store (or
 /// `SSL_CERT_FILE`), and the public authorities where it has none, as in a bare container.
 #[must_use]

@@ -3,6 +3,8 @@
 mod auth;
 mod connect;
 mod send;
+mod socket;
 
 pub use connect::{Connector, Timeouts, tls};
 pub use send::{Failure, Upstream};
+pub use socket::Socket;

@@ -10,13 +10,14 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::auth::{self, google::TokenCache};
+use super::auth::{self, google::TokenCache, google::TokenSource};
 use super::connect::{ConnectError, Connector, Timeouts};
 use crate::access::Permit;
 use crate::api::Outbound;
 use crate::clock::within;
 use crate::config::{AuthMode, Network};
 use crate::route::{Provider, Route};
+use crate::secret::Secret;
 use crate::tailnet::Node;
 use crate::wire::{Rejection, headers};
 
@@ -27,11 +28,44 @@ const IDLE_TIME: Duration = Duration::from_secs(50);
 
 pub(super) type Pool = Client<Connector, Full<Bytes>>;
 
-/// Pooled connections to all providers. Lives as long as the process.
-pub struct Upstream {
+/// Connections over each network.
+pub(super) struct Pools {
     auto: Pool,
     tailnet: Pool,
     host: Pool,
+}
+
+impl Pools {
+    fn new(connect: &(dyn Fn(Network) -> Connector + Send + Sync)) -> Self {
+        let pool = |network| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIME)
+                .pool_max_idle_per_host(IDLE_PER_HOST)
+                .build(connect(network))
+        };
+        Self {
+            auto: pool(Network::Auto),
+            tailnet: pool(Network::Tailnet),
+            host: pool(Network::Host),
+        }
+    }
+
+    pub(super) fn of(&self, network: Network) -> &Pool {
+        match network {
+            Network::Auto => &self.auto,
+            Network::Tailnet => &self.tailnet,
+            Network::Host => &self.host,
+        }
+    }
+}
+
+/// Pooled connections to all providers. Lives as long as the process.
+pub struct Upstream {
+    pools: Pools,
+    /// For WebSockets, which begin as HTTP/1.1.
+    pub(super) sockets: Pools,
     /// Tokens of service accounts, which outlive every configuration.
     tokens: TokenCache,
     timeouts: Arc<RwLock<Timeouts>>,
@@ -96,21 +130,17 @@ impl Upstream {
         let tls = Arc::new(super::connect::tls());
         let timeouts = Arc::new(RwLock::new(timeouts));
         let (node, bounds) = (node.cloned(), Arc::clone(&timeouts));
-        let connect = move |network| {
-            Connector::new(node.clone(), network, Arc::clone(&tls), Arc::clone(&bounds))
+        let older = Arc::new(super::connect::older(&tls));
+        let connector = move |tls: Arc<rustls::ClientConfig>| {
+            let (node, bounds) = (node.clone(), Arc::clone(&bounds));
+            move |network| {
+                Connector::new(node.clone(), network, Arc::clone(&tls), Arc::clone(&bounds))
+            }
         };
-        let pool = |network| {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIME)
-                .pool_max_idle_per_host(IDLE_PER_HOST)
-                .build(connect(network))
-        };
+        let connect = connector(tls);
         Self {
-            auto: pool(Network::Auto),
-            tailnet: pool(Network::Tailnet),
-            host: pool(Network::Host),
+            pools: Pools::new(&connect),
+            sockets: Pools::new(&connector(older)),
             tokens: TokenCache::default(),
             timeouts,
             connect: Box::new(connect),
@@ -169,6 +199,39 @@ impl Upstream {
         let mut request = Request::new(Full::new(outbound.body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
+        let (head, credential) = self.dressed(route, permit, from).await?;
+        *request.headers_mut() = head;
+        let pool = self.pools.of(provider.network);
+        let limit = self.timeouts().first_byte;
+        let response =
+            within(limit, pool.request(request))
+                .await
+                .map_err(|_| Failure::TimedOut {
+                    provider: provider.id.clone(),
+                    within: limit,
+                })?;
+        let response = response.map_err(|error| failure(&provider.id, &error))?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some((source, token)) = credential
+        {
+            source.reject(&token).await;
+        }
+        Ok(response)
+    }
+
+    /// The headers of a request: the caller's that may travel on, the credential, and those of
+    /// the provider and of the grants. With them the token of a service account, if it has one.
+    pub(super) async fn dressed<'u>(
+        &'u self,
+        route: &'u Route,
+        permit: &Permit,
+        from: &HeaderMap,
+    ) -> Result<(HeaderMap, Option<(TokenSource<'u>, Secret)>), Failure> {
+        let provider = &route.provider;
+        let misconfigured = |why: String| Failure::Misconfigured {
+            provider: provider.id.clone(),
+            why,
+        };
         let mut out = headers::forwarded(from, provider.auth_mode == AuthMode::Passthrough);
         // Iris meters what passes: it asks for plain bytes.
         out.insert(
@@ -178,15 +241,15 @@ impl Upstream {
         let account = provider.service_account.as_deref();
         let source = account
             .filter(|_| auth::is_configured(&out, provider))
-            .map(|account| self.tokens.source(account, &self.host));
-        let mut token = None;
-        if let Some(source) = &source {
-            let had = source.token().await.map_err(|error| Failure::Credential {
+            .map(|account| self.tokens.source(account, self.pools.of(Network::Host)));
+        let mut credential = None;
+        if let Some(source) = source {
+            let token = source.token().await.map_err(|error| Failure::Credential {
                 provider: provider.id.clone(),
                 why: error.to_string(),
             })?;
-            auth::bearer(&mut out, token.insert(had))
-                .map_err(|error| misconfigured(error.to_string()))?;
+            auth::bearer(&mut out, &token).map_err(|error| misconfigured(error.to_string()))?;
+            credential = Some((source, token));
         } else {
             auth::authorize(&mut out, provider)
                 .map_err(|error| misconfigured(error.to_string()))?;
@@ -202,32 +265,12 @@ impl Upstream {
                 out.insert(name, value);
             }
         }
-        *request.headers_mut() = out;
-        let pool = match provider.network {
-            Network::Auto => &self.auto,
-            Network::Tailnet => &self.tailnet,
-            Network::Host => &self.host,
-        };
-        let limit = self.timeouts().first_byte;
-        let response =
-            within(limit, pool.request(request))
-                .await
-                .map_err(|_| Failure::TimedOut {
-                    provider: provider.id.clone(),
-                    within: limit,
-                })?;
-        let response = response.map_err(|error| failure(&provider.id, &error))?;
-        if response.status() == StatusCode::UNAUTHORIZED
-            && let (Some(source), Some(token)) = (source, token)
-        {
-            source.reject(&token).await;
-        }
-        Ok(response)
+        Ok((out, credential))
     }
 }
 
 /// The innermost cause says what happened; the layers above it only that something did.
-fn failure(provider: &str, error: &hyper_util::client::legacy::Error) -> Failure {
+pub(super) fn failure(provider: &str, error: &hyper_util::client::legacy::Error) -> Failure {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

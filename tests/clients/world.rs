@@ -221,6 +221,7 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                 "compatibility": {
                     "openai_chat": true,
                     "openai_responses": true,
+                    "openai_responses_websocket": true,
                     "anthropic_messages": true,
                     "gemini_generate_content": true,
                 },

@@ -88,10 +88,6 @@ fn main() {
         std::process::exit(again.code().unwrap_or(1));
     }
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let wanted = |name: &str| {
-        only.as_ref()
-            .is_none_or(|only| name.contains(only.as_str()))
-    };
     // Silent unless asked, because servers are killed here.
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::OFF.into())
@@ -99,23 +95,25 @@ fn main() {
     tracing_subscriber::fmt().with_env_filter(filter).init();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = server::Server::start();
-    let failed = run(&runtime, &server, only.as_deref());
+    let (passed, failed) = run(&runtime, &server, only.as_deref());
     runtime.shutdown_background();
     server.stop();
+    println!("{passed} passed, {} failed", failed.len());
     if !failed.is_empty() {
         println!("\nfailed: {failed:#?}");
         std::process::exit(1);
     }
 }
 
-/// Runs the tests whose names contain `only`; returns the names of those that failed.
+/// Runs the tests whose names contain `only`; returns how many passed, and the
+/// names of those that failed.
 fn run(
     runtime: &tokio::runtime::Runtime,
     server: &server::Server,
     only: Option<&str>,
-) -> Vec<String> {
+) -> (usize, Vec<String>) {
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
-    let mut failed = Vec::new();
+    let (mut passed, mut failed) = (0, Vec::new());
     for (kind, lists) in [
         (Kind::Memory, &[EVERY] as &[_]),
         (Kind::File, &[EVERY, LASTING, FILES]),
@@ -134,10 +132,12 @@ fn run(
             let done = matches!(done, Ok(Ok(())));
             let result = if done { "ok" } else { "FAILED" };
             println!("test {name} ... {result} ({:.1?})", started.elapsed());
-            if !done {
+            if done {
+                passed += 1;
+            } else {
                 failed.push(name);
             }
         }
     }
-    failed
+    (passed, failed)
 }

@@ -16,3 +16,4 @@ mod prices;
 mod requests;
 mod support;
 mod tls;
+mod websocket;

@@ -44,6 +44,14 @@ impl Api for OpenAiResponses {
         &["encrypted_content"]
     }
 
+    fn socket_flag(&self) -> Option<&'static str> {
+        Some("openai_responses_websocket")
+    }
+
+    fn recognises_socket(&self, path: &str) -> bool {
+        target(path) == Some(ENDPOINT)
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && target(path).is_some()
     }
