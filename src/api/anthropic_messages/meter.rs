@@ -32,7 +32,7 @@ impl Assembly for Events {
         let mut message = self.message.take()?;
         let content = message["content"].as_array_mut()?;
         for (at, input) in std::mem::take(&mut self.inputs) {
-            if let Some(block) = content.get_mut(at) {
+            if let Some(block) = content.get_mut(at).filter(|block| block.is_object()) {
                 // What was cut off is kept as the text that it is.
                 block["input"] = serde_json::from_str(&input).unwrap_or(Value::String(input));
             }
@@ -77,6 +77,9 @@ impl Events {
 
     fn block(&mut self, at: usize, mut event: Value, room: &mut Room) -> Seen {
         let block = event["content_block"].take();
+        if !block.is_object() {
+            return Seen::default();
+        }
         let Some(content) = self.content() else {
             return Seen::default();
         };
@@ -116,7 +119,9 @@ impl Events {
             }
             return said(piece);
         }
-        let Some(block) = self.content().and_then(|content| content.get_mut(at)) else {
+        let block = self.content().and_then(|content| content.get_mut(at));
+        // A block that never began is one that is left out.
+        let Some(block) = block.filter(|block| block.is_object()) else {
             return Seen::default();
         };
         match kind {

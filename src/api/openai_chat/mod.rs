@@ -15,6 +15,8 @@ use super::{
 };
 use crate::wire::{Body, Rejection, json};
 
+pub(in crate::api) use meter::{Chunks, read};
+
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";
 
