@@ -69,7 +69,11 @@ mod tests {
             (415, "ValidationException", "validationException"),
             (429, "ThrottlingException", "throttlingException"),
             (502, "InternalServerException", "modelStreamErrorException"),
-            (503, "ServiceUnavailableException", "serviceUnavailableException"),
+            (
+                503,
+                "ServiceUnavailableException",
+                "serviceUnavailableException",
+            ),
             (504, "ModelTimeoutException", "modelTimeoutException"),
         ] {
             let status = StatusCode::from_u16(code).unwrap();

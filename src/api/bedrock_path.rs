@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn models_as_the_sdks_write_them() {
-        let arn = "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro-v1:0";
+        let arn =
+            "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro-v1:0";
         let encoded = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2Feu.amazon.nova-pro-v1%3A0";
         for (path, model, sent) in [
             ("/bedrock/model/m/invoke", "m", "/model/m/invoke"),

@@ -17,6 +17,7 @@ mod anthropic_messages;
 mod bedrock_converse;
 mod bedrock_count_tokens;
 mod bedrock_error;
+mod bedrock_model_invoke;
 mod bedrock_path;
 mod gemini_generate_content;
 mod google_error;
@@ -42,6 +43,7 @@ pub const ALL: &[&dyn Api] = &[
     &anthropic_messages::AnthropicMessages,
     &gemini_generate_content::GeminiGenerateContent,
     &google_generate_content::GoogleGenerateContent,
+    &bedrock_model_invoke::BedrockModelInvoke,
     &bedrock_converse::BedrockConverse,
     &bedrock_count_tokens::BedrockCountTokens,
 ];

@@ -188,3 +188,26 @@ fn secrets_come_from_elsewhere_and_are_never_shown() {
     assert_eq!(loaded.file.providers["p"].apikey.expose(), "sk-very-secret");
     assert!(!format!("{loaded:?}").contains("very-secret"));
 }
+
+#[test]
+fn what_signatures_of_aws_need_is_found_missing() {
+    let found = |provider: &str| -> Vec<String> {
+        let text = format!(
+            r#"{{"providers":{{"p":{{"models":["m"],"authorization":"aws-sigv4",{provider}}}}}}}"#
+        );
+        let loaded = parse(&text, &|_| None).unwrap();
+        let findings = loaded.findings.iter();
+        findings.map(|finding| finding.message.clone()).collect()
+    };
+    let runtime = r#""baseurl":"https://bedrock-runtime.eu-west-1.amazonaws.com""#;
+    let none: [String; 0] = [];
+    assert_eq!(found(&format!(r#"{runtime},"apikey":"A:s""#)), none);
+    assert_eq!(found(&format!(r#"{runtime},"apikey":"A:s:t""#)), none);
+    let here = r#""baseurl":"http://100.64.0.1","apikey":"A:s""#;
+    assert_eq!(found(&format!(r#"{here},"region":"eu-west-1""#)), none);
+    let missing = found(here);
+    assert!(missing[0].contains("needs a region"), "{missing:?}");
+    let wrong = found(&format!(r#"{runtime},"apikey":"hidden""#));
+    assert!(wrong[0].contains("ACCESS_KEY_ID:SECRET"), "{wrong:?}");
+    assert!(!wrong[0].contains("hidden"), "{wrong:?}");
+}

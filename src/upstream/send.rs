@@ -166,7 +166,7 @@ impl Upstream {
         let uri = provider
             .url(&outbound.path, query)
             .map_err(|error| misconfigured(error.to_string()))?;
-        let mut request = Request::new(Full::new(outbound.body));
+        let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         let mut out = headers::forwarded(from, provider.auth_mode == AuthMode::Passthrough);
@@ -203,6 +203,8 @@ impl Upstream {
             }
         }
         *request.headers_mut() = out;
+        let request = auth::sign(request, outbound.body, provider)
+            .map_err(|error| misconfigured(error.to_string()))?;
         let pool = match provider.network {
             Network::Auto => &self.auto,
             Network::Tailnet => &self.tailnet,

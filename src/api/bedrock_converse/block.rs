@@ -113,7 +113,11 @@ impl Block {
         }
         if !self.citations.is_empty() {
             let text = self.value["text"].take();
-            let content = if text.is_null() { json!([]) } else { json!([{ "text": text }]) };
+            let content = if text.is_null() {
+                json!([])
+            } else {
+                json!([{ "text": text }])
+            };
             let citations = std::mem::take(&mut self.citations);
             self.value = json!({
                 "citationsContent": { "content": content, "citations": citations }

@@ -166,7 +166,9 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
     Reading {
         tokens: part::<Usage>(answer.usage).map_or_else(Tokens::default, |usage| usage.tokens()),
         finish_reason: part(answer.stop_reason),
-        tool_calls: content.filter_map(|block| call(&block["toolUse"])).collect(),
+        tool_calls: content
+            .filter_map(|block| call(&block["toolUse"]))
+            .collect(),
         tier: tier["type"].as_str().map(str::to_owned),
         ..Reading::default()
     }

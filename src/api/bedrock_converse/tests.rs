@@ -33,7 +33,11 @@ fn recorded_exchanges() {
 #[test]
 fn the_path_names_model_and_operation() {
     let body = r#"{ "messages":[{"role":"user","content":[{"text":"hi"}]}] }"#;
-    let call = ask("/bedrock/model/p%2Fus.amazon.nova-pro-v1%3A0/converse", body).unwrap();
+    let call = ask(
+        "/bedrock/model/p%2Fus.amazon.nova-pro-v1%3A0/converse",
+        body,
+    )
+    .unwrap();
     assert_eq!(call.model, "p/us.amazon.nova-pro-v1:0");
     assert!(!call.stream);
     let sent = call.outbound("us.amazon.nova-pro-v1:0");
@@ -56,7 +60,8 @@ fn the_path_names_model_and_operation() {
 fn a_stream_without_end_has_no_room_without_end() {
     let mut meter = meter(4096);
     for nth in 0..10_000 {
-        let data = format!(r#"{{"contentBlockIndex":{nth},"delta":{{"text":"{nth}","x":[{{}}]}}}}"#);
+        let data =
+            format!(r#"{{"contentBlockIndex":{nth},"delta":{{"text":"{nth}","x":[{{}}]}}}}"#);
         meter.event(&sse::Event {
             name: b"contentBlockDelta",
             data: data.as_bytes(),

@@ -68,7 +68,7 @@ impl Metrics {
         if tokens.estimated && self.output_token_count.is_some() {
             tokens.output = self.output_token_count;
             tokens.input = input.or(tokens.input);
-            tokens.estimated = false;
+            tokens.estimated = input.is_none();
         }
         tokens.input = tokens.input.or(input);
         tokens.output = tokens.output.or(self.output_token_count);

@@ -74,7 +74,10 @@ impl Texts {
             let outputs = answer.get_mut(list).and_then(Value::as_array_mut);
             for output in outputs.into_iter().flatten() {
                 // Only pieces of a stream need an index here.
-                if let Some(output) = output.as_object_mut().filter(|one| one.contains_key("text")) {
+                if let Some(output) = output
+                    .as_object_mut()
+                    .filter(|one| one.contains_key("text"))
+                {
                     output.remove("index");
                 }
             }

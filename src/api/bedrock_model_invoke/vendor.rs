@@ -72,7 +72,7 @@ impl Assembly for Vendor {
                 })
             }
             Self::Chat(chunks) => {
-                let data = value.to_string();
+                let data = as_deltas(value).to_string();
                 let data = data.as_bytes();
                 chunks.add(&sse::Event { name: b"", data }, room)
             }
@@ -89,4 +89,18 @@ impl Assembly for Vendor {
             Self::Text(texts) => texts.answer(),
         }
     }
+}
+
+/// Mistral's chunks have a `message` where OpenAI's have a `delta`.
+fn as_deltas(mut chunk: Value) -> Value {
+    let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
+    for choice in choices.into_iter().flatten() {
+        if let Some(choice) = choice.as_object_mut()
+            && !choice.contains_key("delta")
+            && let Some(message) = choice.remove("message")
+        {
+            choice.insert("delta".to_owned(), message);
+        }
+    }
+    chunk
 }

@@ -68,13 +68,8 @@ impl Api for OpenAiChat {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let assembly = meter::Chunks::new(call.splice.hide_usage);
-        Box::new(Assembling::new(
-            assembly,
-            meter::read,
-            call.body.len(),
-            room,
-        ))
+        let assembly = Chunks::new(call.splice.hide_usage);
+        Box::new(Assembling::new(assembly, read, call.body.len(), room))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {
