@@ -52,7 +52,9 @@ async fn a_request_goes_on_as_it_came_and_is_counted() {
             assert!(got.head.contains(header), "{}", got.head);
         }
         assert_eq!(got.body, ASK.as_bytes());
-        let row = gateway.record().await;
+        let row = gateway
+            .record_of(path.split('?').next().unwrap_or_default())
+            .await;
         assert_eq!(
             (&row["api"], &row["model"]),
             (&json!("anthropic_messages"), &json!("m"))
@@ -86,7 +88,7 @@ async fn a_stream_that_breaks_off_says_so_and_is_estimated() {
     let last = last.trim_end().rsplit("\n\n").next().unwrap_or_default();
     assert!(last.starts_with("event: error\ndata: {"), "{last}");
     let row = gateway.record().await;
-    assert_eq!(row["outcome"], "failed", "{row}");
+    assert_eq!(row["outcome"], "upstream_error", "{row}");
     assert_eq!(row["usage"]["input_tokens"], 4, "{row}");
     assert_eq!(row["usage"]["output_tokens"], 4, "{row}");
     assert_eq!(row["usage"]["estimated"], true, "{row}");
