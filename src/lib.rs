@@ -9,6 +9,7 @@
 //! ```
 
 pub mod clock;
+pub mod money;
 pub mod secret;
 pub mod wire;
 
@@ -23,6 +24,7 @@ pub mod ledger;
 pub mod relay;
 pub mod route;
 pub mod upstream;
+pub mod usage;
 
 pub mod gateway;
 pub mod rules;

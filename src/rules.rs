@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 use crate::access::{Access, Capability, ModelPattern};
 use crate::config::{self, Finding, Severity};
 use crate::route::RouteTable;
+use crate::usage::Prices;
 
 /// Compiled rules.
 pub struct Rules {
@@ -13,6 +14,8 @@ pub struct Rules {
     pub access: Access,
     /// Which provider serves what.
     pub routes: RouteTable,
+    /// What it costs there.
+    pub prices: Prices,
     /// Longest request body in bytes.
     pub request_body: usize,
     /// Longest silence while a request body arrives.
@@ -43,12 +46,20 @@ impl Rules {
                 findings.push(Finding::new(Severity::Warning, provider.at, path, message));
             }
         }
+        let (prices, malformed) = Prices::compile(&file);
+        for (id, pattern) in malformed {
+            let path = format!("providers.{id}.model_cost_map");
+            let message = format!("{pattern:?} is no pattern and matches nothing");
+            let at = file.providers[&id].at;
+            findings.push(Finding::new(Severity::Warning, at, path, message));
+        }
         dangling_patterns(&file, &mut findings);
         dangling_aliases(&file, &mut findings);
         findings.sort_by_key(|finding| finding.at);
         Self {
             access: Access::compile(&file),
             routes,
+            prices,
             request_body: file.limits.request_body,
             body_idle: file.timeouts.body,
             filterable: Filterable::compile(&file),

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 21] = [
-    "secret", "clock", "wire", "tailnet", "config", "listen", "identity", "api", "access", "route",
-    "upstream", "ledger", "relay", "rules", "gateway", "admin", "demo", "discover", "server",
-    "cli", "main",
+const ORDER: [&str; 23] = [
+    "secret", "clock", "money", "wire", "tailnet", "config", "listen", "identity", "api", "access",
+    "route", "usage", "upstream", "ledger", "relay", "rules", "gateway", "admin", "demo",
+    "discover", "server", "cli", "main",
 ];
 
 fn root() -> PathBuf {

@@ -26,6 +26,8 @@ pub struct Capability {
     pub models: Option<ModelPattern>,
     /// Headers put in front of the provider's own.
     pub add_headers: Vec<(String, String)>,
+    /// Whether the price list may be read. No role implies it.
+    pub read_pricing: bool,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,8 @@ struct Object {
     models: Option<String>,
     #[serde(default)]
     add_headers: Vec<String>,
+    #[serde(default)]
+    read_pricing: bool,
 }
 
 impl Capability {
@@ -55,6 +59,7 @@ impl Capability {
             role: object.role,
             models: object.models.as_deref().map(ModelPattern::new),
             add_headers,
+            read_pricing: object.read_pricing,
         })
     }
 }

@@ -52,6 +52,7 @@ pub struct Permit {
     role_source: Arc<str>,
     models: Vec<(ModelPattern, Arc<str>)>,
     headers: Vec<(Option<ModelPattern>, String, String)>,
+    read_pricing: bool,
 }
 
 impl Access {
@@ -107,12 +108,14 @@ impl Access {
         let mut role: Option<(Role, Arc<str>)> = None;
         let mut models = Vec::new();
         let mut headers = Vec::new();
+        let mut read_pricing = false;
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
                 && role.as_ref().is_none_or(|(held, _)| granted > *held)
             {
                 role = Some((granted, Arc::clone(source)));
             }
+            read_pricing |= capability.read_pricing;
             for (name, value) in capability.add_headers {
                 headers.push((capability.models.clone(), name, value));
             }
@@ -145,6 +148,7 @@ impl Access {
             role_source,
             models,
             headers,
+            read_pricing,
         })
     }
 
@@ -189,6 +193,12 @@ impl Permit {
     #[must_use]
     pub fn role_source(&self) -> &str {
         &self.role_source
+    }
+
+    /// Whether a grant says that the price list may be read; being an admin does not.
+    #[must_use]
+    pub fn may_read_pricing(&self) -> bool {
+        self.read_pricing
     }
 
     /// The pattern that covers `provider/model` and the grant that it stands in.

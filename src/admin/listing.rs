@@ -7,6 +7,7 @@ use crate::api;
 use crate::config::AuthMode;
 use crate::route::Provider;
 use crate::rules::Rules;
+use crate::usage::{self, Quote};
 
 /// `GET /v1/models`: one row for each provider of a model.
 pub(super) fn models(rules: &Rules, permit: &Permit) -> Value {
@@ -14,7 +15,7 @@ pub(super) fn models(rules: &Rules, permit: &Permit) -> Value {
         .routes
         .models(permit)
         .map(|found| {
-            json!({
+            let mut row = json!({
                 "id": found.model,
                 "object": "model",
                 "created": 0,
@@ -27,7 +28,12 @@ pub(super) fn models(rules: &Rules, permit: &Permit) -> Value {
                     "requires_client_auth": found.provider.auth_mode == AuthMode::Passthrough,
                     "upstream": found.provider.upstream_kind(),
                 } },
-            })
+            });
+            costs(
+                &mut row,
+                &rules.prices.quote(&found.provider.id, found.model),
+            );
+            row
         })
         .collect();
     json!({ "object": "list", "data": rows })
@@ -91,6 +97,23 @@ fn names<'a>(rules: &'a Rules, permit: &'a Permit, flags: &[&str]) -> Vec<&'a st
         .map(|found| found.model)
         .filter(|model| seen.insert(*model))
         .collect()
+}
+
+/// What is known of a model's price and size. A price that is unknown is left out: no number
+/// says so.
+fn costs(row: &mut Value, quote: &Quote) {
+    if let Some(pricing) = usage::pricing_of(quote) {
+        row["pricing"] = pricing;
+    }
+    let Some(price) = &quote.price else { return };
+    for (key, tokens) in [
+        ("context_window_tokens", price.context_window),
+        ("max_output_tokens", price.max_output),
+    ] {
+        if let Some(tokens) = tokens {
+            row[key] = tokens.into();
+        }
+    }
 }
 
 /// `GET /api/providers`: those with a model that the caller may use, the disabled ones

@@ -4,6 +4,7 @@
 mod csv;
 mod listing;
 mod openapi;
+mod pricing;
 mod query;
 mod records;
 mod routes;
@@ -53,6 +54,9 @@ impl Asked<'_> {
 pub async fn handle<B>(view: View<'_>, caller: &Caller, request: &Request<B>) -> Response<Body> {
     match route(&view, caller, request).await {
         Ok(response) => response,
+        Err(rejection) if pricing::owns(request.uri().path()) => {
+            pricing::problem(&rejection, request.uri().path())
+        }
         Err(rejection) => api::plain(&rejection),
     }
 }
@@ -64,6 +68,10 @@ async fn route<B>(
 ) -> Result<Response<Body>, Rejection> {
     let path = request.uri().path();
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+    if readable && pricing::owns(path) {
+        let permit = permitted(view, caller)?;
+        return pricing::pricing(view, &permit, path, request.headers());
+    }
     let Some((route, id)) = routes::find(path).filter(|_| readable) else {
         return Err(not_found(request.method(), path));
     };
@@ -73,11 +81,7 @@ async fn route<B>(
             _ => Ok(text("ok\n")),
         };
     }
-    let permit = view
-        .rules
-        .access
-        .permit(caller)
-        .map_err(|none| none.rejection(caller))?;
+    let permit = permitted(view, caller)?;
     let asked = Asked {
         caller,
         permit: &permit,
@@ -103,6 +107,11 @@ async fn route<B>(
         Action::Usage => usage::usage(view, &asked).await,
         Action::OpenApi => Ok(json(&openapi::document())),
     }
+}
+
+fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Rejection> {
+    let permit = view.rules.access.permit(caller);
+    permit.map_err(|none| none.rejection(caller))
 }
 
 fn ready(view: &View<'_>) -> Result<Response<Body>, Rejection> {

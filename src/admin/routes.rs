@@ -289,6 +289,10 @@ pub(super) fn parameters(
     query: &str,
 ) -> Result<Vec<(&'static str, String)>, Rejection> {
     let mut read: Vec<(&'static str, String)> = Vec::new();
+    // Other APIs' clients ask for pages and more that there is not.
+    if !route.path.starts_with("/api/") {
+        return Ok(read);
+    }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(known) = route.parameters.iter().find(|known| known.name == name) else {
@@ -307,7 +311,8 @@ pub(super) fn parameters(
     Ok(read)
 }
 
-fn decoded(name: &str, value: &str) -> Result<String, Rejection> {
+/// A value without its escapes.
+pub(super) fn decoded(name: &str, value: &str) -> Result<String, Rejection> {
     // The decoder leaves a broken escape as it is.
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().first_chunk::<2>();

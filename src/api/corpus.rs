@@ -71,6 +71,7 @@ pub(super) fn check(exchange: &Exchange, meter: impl Fn() -> Box<dyn Meter>) {
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         assert_eq!(streamed(&bytes), whole, "{name}: byte by byte");
     }
+    bent(exchange, &meter);
     if !exchange.response.is_empty() {
         let mut meter = meter();
         meter.body(exchange.response.as_bytes());
@@ -79,6 +80,83 @@ pub(super) fn check(exchange: &Exchange, meter: impl Fn() -> Box<dyn Meter>) {
             assert_eq!(read[key], expected[key], "{name}: {key} of the answer");
         }
     }
+}
+
+/// Whatever a provider puts in the place of a value, a meter goes on: each value of each event
+/// and of the answer is replaced in turn.
+fn bent(exchange: &Exchange, meter: &impl Fn() -> Box<dyn Meter>) {
+    let mut events: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    decode(exchange.framing, &[&bytes(exchange)], |event| {
+        events.push((event.name.to_vec(), event.data.to_vec()));
+    });
+    for nth in 0..events.len() {
+        for data in variants(exchange.framing, &events[nth].1) {
+            let mut meter = meter();
+            for (at, (name, original)) in events.iter().enumerate() {
+                let data = if at == nth { &data } else { original };
+                meter.event(&sse::Event { name, data });
+            }
+            meter.finish();
+        }
+    }
+    for answer in variants(Framing::Text, exchange.response.as_bytes()) {
+        let mut meter = meter();
+        meter.body(&answer);
+        meter.finish();
+    }
+}
+
+/// JSON text with one of its values replaced, in all ways.
+fn variants(framing: Framing, data: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(mut whole) = serde_json::from_slice::<Value>(data) else {
+        return Vec::new();
+    };
+    let mut packed = None;
+    if let (Framing::AmazonChunks, Some(bytes)) = (framing, whole["bytes"].as_str()) {
+        let bytes = aws_smithy_types::base64::decode(bytes).unwrap();
+        packed = Some(serde_json::from_slice(&bytes).unwrap());
+    }
+    let event: &Value = packed.as_ref().unwrap_or(&whole);
+    let mut places = vec![String::new()];
+    let mut next = 0;
+    while let Some(place) = places.get(next).cloned() {
+        next += 1;
+        match event.pointer(&place) {
+            Some(Value::Object(fields)) => {
+                places.extend(fields.keys().map(|key| format!("{place}/{key}")));
+            }
+            Some(Value::Array(list)) => {
+                places.extend((0..list.len()).map(|at| format!("{place}/{at}")));
+            }
+            _ => {}
+        }
+    }
+    let odd = [
+        json!(null),
+        json!(-1),
+        json!("odd"),
+        json!([[]]),
+        json!({ "a": {} }),
+    ];
+    let mut bent = Vec::new();
+    for place in &places {
+        for value in &odd {
+            let mut copy = event.clone();
+            if let Some(held) = copy.pointer_mut(place) {
+                *held = value.clone();
+            }
+            bent.push(copy.to_string());
+        }
+    }
+    if packed.is_none() {
+        return bent.into_iter().map(String::into_bytes).collect();
+    }
+    bent.into_iter()
+        .map(|event| {
+            whole["bytes"] = aws_smithy_types::base64::encode(event).into();
+            whole.to_string().into_bytes()
+        })
+        .collect()
 }
 
 /// The stream as it would cross the wire.
@@ -112,18 +190,21 @@ fn streamed(
     pieces: &[&[u8]],
 ) -> (Reading, bool) {
     let mut meter = meter();
-    let (mut text, mut amazon) = (sse::Decoder::default(), event_stream::Decoder::default());
-    for piece in pieces {
-        let each = |event: sse::Event<'_>| {
-            meter.event(&event);
-        };
-        match framing {
-            Framing::Text => text.feed(piece, each),
-            Framing::Amazon | Framing::AmazonChunks => amazon.feed(piece, each),
-        }
-    }
+    decode(framing, pieces, |event| {
+        meter.event(&event);
+    });
     let complete = meter.is_complete();
     (meter.finish(), complete)
+}
+
+fn decode(framing: Framing, pieces: &[&[u8]], mut each: impl FnMut(sse::Event<'_>)) {
+    let (mut text, mut amazon) = (sse::Decoder::default(), event_stream::Decoder::default());
+    for piece in pieces {
+        match framing {
+            Framing::Text => text.feed(piece, &mut each),
+            Framing::Amazon | Framing::AmazonChunks => amazon.feed(piece, &mut each),
+        }
+    }
 }
 
 /// A reading as `expected` has it.

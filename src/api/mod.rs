@@ -23,8 +23,12 @@ mod gemini_generate_content;
 mod google_error;
 mod google_generate_content;
 mod google_path;
+mod google_raw_predict;
 mod openai_chat;
+mod openai_companions;
+mod openai_completions;
 mod openai_error;
+mod openai_responses;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
@@ -40,7 +44,15 @@ use crate::wire::{Body, Rejection};
 /// The formats, in the order in which they are asked to recognise a request.
 pub const ALL: &[&dyn Api] = &[
     &openai_chat::OpenAiChat,
+    &openai_responses::OpenAiResponses,
     &anthropic_messages::AnthropicMessages,
+    &openai_completions::OpenAiCompletions,
+    &openai_companions::EMBEDDINGS,
+    &openai_companions::IMAGES,
+    &openai_companions::AUDIO,
+    &openai_companions::MODERATIONS,
+    &openai_companions::RERANK,
+    &google_raw_predict::GoogleRawPredict,
     &gemini_generate_content::GeminiGenerateContent,
     &google_generate_content::GoogleGenerateContent,
     &bedrock_model_invoke::BedrockModelInvoke,

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod explain;
 mod log;
+mod prices;
 mod serve;
 
 use std::io::Write;
@@ -31,6 +32,8 @@ enum Command {
     Check(check::Check),
     /// Tell why somebody gets a model from a provider, or why not.
     Explain(explain::Explain),
+    /// Show what models cost, and where the figures are from.
+    Prices(prices::Prices),
     /// List the models that a running gateway offers you.
     Models(ask::Models),
     /// Show the state of a running gateway.
@@ -81,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Prices(prices) => prices.run(),
         Command::Models(models) => models.run(),
         Command::Status(status) => status.run(),
     };

@@ -11,6 +11,7 @@ use super::database::Database;
 use super::hujson::Position;
 use super::later::{Connector, Hook, Mcp, Quota, S3};
 use super::provider::Provider;
+use crate::money::Price;
 use crate::secret::Secret;
 
 /// A whole configuration.
@@ -40,7 +41,9 @@ pub struct File {
     pub hooks: IndexMap<String, Hook>,
     /// The S3 exporter. Not yet acting.
     pub s3: Option<S3>,
-    /// Whether price tables are inferred from a provider's formats. Not yet acting.
+    /// Prices that win over the built-in ones, by `model` or `provider/model`.
+    pub prices: IndexMap<String, Price>,
+    /// Whether a provider's price list is inferred from its URL and formats.
     pub auto_cost_basis: bool,
     /// Legacy MCP servers. Not yet acting.
     pub mcp: Option<Mcp>,

@@ -15,11 +15,11 @@ const FIELDS: [&str; 18] = [
     "role",
     "models",
     "add_headers",
+    "read_pricing",
     "quotas",
     "send_hooks",
     "enable_chat_ui",
     "read_metrics",
-    "read_pricing",
     "mcp_tools",
     "mcp_resources",
     "mcp_templates",
@@ -31,7 +31,7 @@ const FIELDS: [&str; 18] = [
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 3;
+const ACTING: usize = 4;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {

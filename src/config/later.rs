@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use super::finding::Severity;
 use super::provider::Authorization;
 use super::table::Item;
+use crate::money::Money;
 use crate::secret::Secret;
 
 /// A budget.
@@ -160,20 +161,7 @@ pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
 
 /// `$5.00` in nanodollars.
 fn dollars(text: &str) -> Option<i64> {
-    let (whole, part) = text
-        .strip_prefix('$')?
-        .split_once('.')
-        .unwrap_or((&text[1..], ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || part.len() > 9 || !digits(whole) || !digits(part) {
-        return None;
-    }
-    let nano: i64 = format!("{part:0<9}").parse().ok()?;
-    whole
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(1_000_000_000)?
-        .checked_add(nano)
+    Money::parse(text).map(Money::nanodollars)
 }
 
 pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
@@ -306,27 +294,4 @@ pub(super) fn connectors(item: &Item<'_>) -> IndexMap<String, Connector> {
             Some((id.to_owned(), connector))
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn money_is_whole_nanodollars() {
-        assert_eq!(dollars("$5.00"), Some(5_000_000_000));
-        assert_eq!(dollars("$0.000000001"), Some(1));
-        assert_eq!(dollars("$7"), Some(7_000_000_000));
-        for text in [
-            "5",
-            "$",
-            "$.5",
-            "$-1",
-            "$1.0000000001",
-            "$99999999999",
-            "$1,5",
-        ] {
-            assert_eq!(dollars(text), None, "{text}");
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod hujson;
 mod keyfile;
 mod later;
 mod load;
+mod prices;
 mod provider;
 mod read;
 mod table;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::aws::{AwsKey, aws_region};
-use super::hujson::Position;
+use super::finding::{Finding, Severity};
+use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::table::{Item, Table};
+use crate::money::{CostBasis, Factor};
 use crate::secret::Secret;
 
 /// One provider, as configured.
@@ -45,9 +47,9 @@ pub struct Provider {
     pub upstream: String,
     /// Which network it is reached over.
     pub network: Network,
-    /// Price table. Not yet acting.
-    pub cost_basis: String,
-    /// Names under which models are priced. Not yet acting.
+    /// Whose price list its models are priced by; `None` to infer it.
+    pub cost_basis: Option<CostBasis>,
+    /// Names under which models are priced; the first that matches counts.
     pub model_cost_map: Vec<CostName>,
 }
 
@@ -74,7 +76,7 @@ impl Default for Provider {
             add_headers: Vec::new(),
             upstream: String::new(),
             network: Network::Auto,
-            cost_basis: String::new(),
+            cost_basis: None,
             model_cost_map: Vec::new(),
         }
     }
@@ -194,10 +196,10 @@ impl Compatibility {
 pub struct CostName {
     /// Glob on a model's name.
     pub pattern: String,
-    /// The name to look up.
+    /// The name to look up; empty for the model's own.
     pub priced_as: String,
-    /// Factor for the price, as written.
-    pub adjustment: f64,
+    /// Factor for the price.
+    pub adjustment: Factor,
 }
 
 pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
@@ -254,7 +256,7 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
             .unwrap_or_default(),
         upstream: table.string("upstream").unwrap_or_default(),
         network,
-        cost_basis: table.string("cost_basis").unwrap_or_default(),
+        cost_basis: cost_basis(id, &table),
         model_cost_map: table
             .get("model_cost_map")
             .map(|item| cost_map(&item))
@@ -401,6 +403,21 @@ pub(super) fn name_only(text: &str) -> String {
     }
 }
 
+fn cost_basis(id: &str, table: &Table<'_>) -> Option<CostBasis> {
+    let text = table.string("cost_basis").filter(|text| !text.is_empty())?;
+    let read = CostBasis::parse(&text);
+    if read.is_none() {
+        let message = format!("provider {id} has invalid cost_basis: {text}");
+        let known: Vec<_> = CostBasis::ALL.iter().map(|basis| basis.as_str()).collect();
+        let at = table.position("cost_basis");
+        let finding = Finding::new(Severity::Warning, at, &table.path, message);
+        table
+            .findings
+            .add(finding.hint(format!("known are {}", known.join(", "))));
+    }
+    read
+}
+
 fn cost_map(item: &Item<'_>) -> Vec<CostName> {
     let Some(items) = item.items() else {
         return Vec::new();
@@ -408,16 +425,27 @@ fn cost_map(item: &Item<'_>) -> Vec<CostName> {
     items
         .filter_map(|entry| {
             let table = entry.table()?;
-            let adjustment = table
-                .get("adjustment")
-                .map(|item| item.node.value.to_json());
+            let adjustment = table.get("adjustment").map(|item| adjustment(&item));
             let read = CostName {
                 pattern: table.string("match").unwrap_or_default(),
                 priced_as: table.string("as").unwrap_or_default(),
-                adjustment: adjustment.and_then(|value| value.as_f64()).unwrap_or(1.0),
+                adjustment: adjustment.unwrap_or_default(),
             };
             table.finish();
             Some(read)
         })
         .collect()
+}
+
+/// The factor as it was written: the shortest text of a number has all its digits.
+fn adjustment(item: &Item<'_>) -> Factor {
+    let read = match &item.node.value {
+        Value::Number(number) => Factor::parse(&number.to_string()),
+        _ => None,
+    };
+    read.unwrap_or_else(|| {
+        let message = "adjustment is a number from 0 to a million, with up to nine decimals";
+        item.findings.warn(item.node.at, &item.path, message);
+        Factor::ONE
+    })
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::file::{Alias, Aliases, File, Limits, Listen, Mode, Strategy, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{database, grant, later, provider};
+use super::{database, grant, later, prices, provider};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -62,8 +62,11 @@ pub(super) fn file(root: &Item<'_>) -> File {
         .get("connectors")
         .map(|item| later::connectors(&item))
         .unwrap_or_default();
+    read.prices = table
+        .get("prices")
+        .map(|item| prices::read(&item))
+        .unwrap_or_default();
     if let Some(item) = table.get("auto_cost_basis") {
-        later::not_yet(&item, "auto_cost_basis");
         read.auto_cost_basis = item.boolean().unwrap_or(true);
     }
     if let Some(item) = table.get("flags") {

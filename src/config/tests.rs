@@ -149,6 +149,10 @@ fn mistakes_in_our_own_sections_are_errors() {
         r#"{"timeouts":{"total":"9000000h"}}"#,
         r#"{"timeouts":{"idle":"soon"}}"#,
         r#"{"providers":{"a/b":{}}}"#,
+        r#"{"prices":{"m":{"input":"$1"}}}"#,
+        r#"{"prices":{"m":{"input":-1}}}"#,
+        r#"{"prices":{"m":{"output":true}}}"#,
+        r#"{"prices":{"m":{"input":"1","context_window_tokens":-5}}}"#,
     ] {
         assert!(parse(text, &|_| None).is_err(), "{text}");
     }
@@ -210,4 +214,40 @@ fn what_signatures_of_aws_need_is_found_missing() {
     let wrong = found(&format!(r#"{runtime},"apikey":"hidden""#));
     assert!(wrong[0].contains("ACCESS_KEY_ID:SECRET"), "{wrong:?}");
     assert!(!wrong[0].contains("hidden"), "{wrong:?}");
+}
+
+#[test]
+fn prices_are_read_as_written() {
+    use crate::money::{Field, Mode};
+    let text = r#"{"prices":{"lab/m":{"input":0.1,"output":"2.50","input_above_200k":1e-3,
+        "modes":{"batch":{"input":"0.05"}},"context_window_tokens":1000}}}"#;
+    let price = parse(text, &|_| None).unwrap().file.prices["lab/m"].clone();
+    let rate = |mode, prompt| {
+        let rates = price.rates(mode, prompt);
+        rates.get(Field::Input).unwrap().dollars(Field::Input)
+    };
+    assert_eq!(rate(Mode::Standard, 1), "0.1");
+    assert_eq!(rate(Mode::Standard, 200_001), "0.001");
+    assert_eq!(rate(Mode::Batch, 1), "0.05");
+    assert_eq!(price.context_window, Some(1_000));
+}
+
+#[test]
+fn prices_that_are_none() {
+    let provider = |fields: &str| {
+        format!(r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],{fields}}}}}}}"#)
+    };
+    says(
+        &provider(r#""cost_basis":"acme""#),
+        "provider p has invalid cost_basis: acme",
+    );
+    says(
+        &provider(r#""model_cost_map":[{"match":"*","as":"m","adjustment":-1}]"#),
+        "adjustment is a number",
+    );
+    says(
+        r#"{"prices":{"m":{"input":"1","inptu":"2"}}}"#,
+        "1:37: warning: unknown config key \"inptu\"",
+    );
+    says(r#"{"prices":{"m":{}}}"#, "prices nothing");
 }

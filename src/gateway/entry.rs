@@ -11,9 +11,14 @@ use crate::ledger::{Entry, EntryId, Outcome, Tokens};
 
 /// A longer name is none of a session.
 const MAX_SESSION: usize = 128;
-/// Headers that name a session, the first that is there: anyone's own, that of Codex, and the
-/// one that Claude Code sends beside its body's.
-const SESSION_HEADERS: [&str; 3] = ["x-session-id", "session-id", "x-claude-code-session-id"];
+/// Headers that name a session, the first that is there: anyone's own, those of Codex by its
+/// age, and the one that Claude Code sends beside its body's.
+const SESSION_HEADERS: [&str; 4] = [
+    "x-session-id",
+    "session-id",
+    "session_id",
+    "x-claude-code-session-id",
+];
 
 /// The record as far as the request's head tells.
 pub(super) fn new(

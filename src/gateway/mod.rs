@@ -169,6 +169,9 @@ impl Gateway {
             entry.model.clone_from(&route.model);
             entry.reasons.extend(route.reasons.iter().cloned());
         });
+        if call.billed {
+            recording.priced(rules.prices.quote(&route.provider.id, &route.model));
+        }
         recording.index(rules.filterable.of(headers));
         if self.ledger.policy().captures {
             let opaque = if rules.file.database.keep_encrypted_blobs {

@@ -110,8 +110,8 @@ mod tests {
             for &ms in &latencies {
                 counts[bucket(ms)] += 1;
             }
-            for percent in [1, 50, 90, 95, 99, 100] {
-                let exact = latencies[(2_000_usize * percent).div_ceil(100) - 1];
+            for percent in [1_usize, 50, 90, 95, 99, 100] {
+                let exact = latencies[(2_000 * percent).div_ceil(100) - 1];
                 let read = percentile(&counts, i64::try_from(percent).unwrap()).unwrap();
                 let off = if exact <= FIRST_MS {
                     (read - exact).abs() <= FIRST_MS

@@ -107,21 +107,17 @@ impl Server {
     fn migrate(&self, open: &mut Open) -> Result<(), Error> {
         let failed = |source| self.error("migrate its schema", source);
         open.begin().map_err(failed)?;
-        let prepare = "CREATE TABLE IF NOT EXISTS iris_schema (version BIGINT NOT NULL)";
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         open.batch(&lock).map_err(failed)?;
-        open.batch(prepare).map_err(failed)?;
-        let mut found = None;
-        open.query(
-            "SELECT max(version) FROM iris_schema",
-            vec![],
-            &mut |mut row| {
-                found = row.maybe_integer()?;
-                Ok(())
-            },
-        )
-        .map_err(failed)?;
-        let scripts = missing(&self.name, found.unwrap_or(0))?;
+        // Looked for first: once it is there, nobody needs the right to create it.
+        let has_version = "SELECT CASE WHEN to_regclass('iris_schema') IS NULL THEN 0 ELSE 1 END";
+        if open.integer(has_version).map_err(failed)? == Some(0) {
+            open.batch("CREATE TABLE iris_schema (version BIGINT NOT NULL)")
+                .map_err(failed)?;
+        }
+        let found = open.integer("SELECT max(version) FROM iris_schema");
+        let found = found.map_err(failed)?.unwrap_or(0);
+        let scripts = missing(&self.name, found)?;
         for script in scripts {
             open.batch(&dialect::schema(script)).map_err(failed)?;
         }
@@ -261,6 +257,16 @@ impl Open {
         }
         self.is_broken |= self.session.client.is_closed();
         done
+    }
+
+    /// The integer that a query answers with.
+    fn integer(&mut self, sql: &str) -> Result<Option<i64>, Failure> {
+        let mut found = None;
+        self.query(sql, Vec::new(), &mut |mut row| {
+            found = row.maybe_integer()?;
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), Failure> {

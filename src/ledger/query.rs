@@ -113,28 +113,41 @@ impl Query {
             let place = filter.bind(Value::Text(EntryId::floor(to)));
             all.push(format!("{id} < {place}"));
         }
-        if let Some(tool) = &self.tool {
-            let place = filter.bind(Value::key(tool, bytes::TOOL));
-            all.push(format!(
-                "EXISTS (SELECT 1 FROM entry_tools AS tool WHERE tool.entry_id = entries.id \
-                 AND tool.name = {place} AND tool.nth = 0)"
-            ));
+        let exists = |table: &str, conditions: &str| {
+            format!("EXISTS (SELECT 1 FROM {table} WHERE {conditions})")
+        };
+        if let Some(conditions) = self.tool(filter) {
+            all.push(exists("entry_tools", &conditions));
         }
-        if let Some((name, value)) = &self.header {
-            let name = filter.bind(Value::key(name, bytes::HEADER_NAME));
-            let value = match value {
-                Some(value) => {
-                    let place = filter.bind(Value::key(value, bytes::HEADER_VALUE));
-                    format!("header.value = {place}")
-                }
-                None => "header.nth = 0".to_owned(),
-            };
-            all.push(format!(
-                "EXISTS (SELECT 1 FROM entry_headers AS header \
-                 WHERE header.entry_id = entries.id AND header.name = {name} AND {value})"
-            ));
+        if let Some(conditions) = self.header(filter) {
+            all.push(exists("entry_headers", &conditions));
         }
         all
+    }
+
+    /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
+    fn tool(&self, filter: &mut Filter) -> Option<String> {
+        let place = filter.bind(Value::key(self.tool.as_deref()?, bytes::TOOL));
+        Some(format!(
+            "entry_tools.entry_id = entries.id AND entry_tools.name = {place} \
+             AND entry_tools.nth = 0"
+        ))
+    }
+
+    /// What a row of `entry_headers` must meet.
+    fn header(&self, filter: &mut Filter) -> Option<String> {
+        let (name, value) = self.header.as_ref()?;
+        let name = filter.bind(Value::key(name, bytes::HEADER_NAME));
+        let value = match value {
+            Some(value) => {
+                let place = filter.bind(Value::key(value, bytes::HEADER_VALUE));
+                format!("entry_headers.value = {place}")
+            }
+            None => "entry_headers.nth = 0".to_owned(),
+        };
+        Some(format!(
+            "entry_headers.entry_id = entries.id AND entry_headers.name = {name} AND {value}"
+        ))
     }
 }
 
@@ -156,14 +169,18 @@ impl Filter {
         self.conditions.push(condition);
     }
 
-    pub(super) fn equal(&mut self, column: &str, wanted: Option<&str>) {
-        self.than(column, "=", wanted);
+    /// A column is a key, of which no more than `limit` bytes are stored.
+    pub(super) fn equal(&mut self, column: &str, wanted: Option<&str>, limit: usize) {
+        if let Some(wanted) = wanted {
+            let place = self.bind(Value::key(wanted, limit));
+            self.condition(format!("{column} = {place}"));
+        }
     }
 
-    pub(super) fn than(&mut self, column: &str, operator: &str, wanted: Option<&str>) {
-        if let Some(wanted) = wanted {
-            let limit = bytes::LOGIN.max(bytes::SESSION);
-            let place = self.bind(Value::key(wanted, limit));
+    /// An id is on the side of another that `operator` says.
+    pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&str>) {
+        if let Some(id) = id {
+            let place = self.bind(Value::key(id, bytes::ID));
             self.condition(format!("{column} {operator} {place}"));
         }
     }
@@ -187,23 +204,39 @@ pub(super) fn requests(
 ) -> Result<Vec<Entry>, Failure> {
     let mut filter = Filter::default();
     if let Scope::Own(login) = scope {
-        filter.equal("entries.login", Some(login.as_str()));
+        filter.equal("entries.login", Some(login.as_str()), bytes::LOGIN);
     }
-    filter.equal("entries.login", query.login.as_deref());
-    if let Some(session) = &query.session {
-        let place = filter.bind(Value::key(session, bytes::SESSION));
-        filter.condition(format!("entries.session = {place}"));
+    filter.equal("entries.login", query.login.as_deref(), bytes::LOGIN);
+    filter.equal("entries.session", query.session.as_deref(), bytes::SESSION);
+    // A tool or a header may be rare: the database walks along its index, from entry to entry.
+    // One person's entries are few, and it walks along those instead. CROSS JOIN says so to
+    // SQLite; PostgreSQL finds out by itself.
+    let is_narrow = *scope != Scope::Everyone || query.login.is_some() || query.session.is_some();
+    let mut rest = query.clone();
+    let (mut tables, mut id) = ("entries", "entries.id");
+    if !is_narrow && query.tool.is_some() {
+        (tables, id) = ("entry_tools CROSS JOIN entries", "entry_tools.entry_id");
+        if let Some(own) = query.tool(&mut filter) {
+            filter.condition(own);
+        }
+        rest.tool = None;
+    } else if !is_narrow && query.header.is_some() {
+        (tables, id) = ("entry_headers CROSS JOIN entries", "entry_headers.entry_id");
+        if let Some(own) = query.header(&mut filter) {
+            filter.condition(own);
+        }
+        rest.header = None;
     }
-    filter.than("entries.id", "<", query.before.as_deref());
-    filter.than("entries.id", ">", query.after.as_deref());
-    for condition in query.conditions(&mut filter, "entries.id") {
+    filter.than(id, "<", query.before.as_deref());
+    filter.than(id, ">", query.after.as_deref());
+    for condition in rest.conditions(&mut filter, id) {
         filter.condition(condition);
     }
     let (conditions, mut values) = filter.into_parts();
     values.push(query.limit());
     let order = if query.oldest_first { "ASC" } else { "DESC" };
     let sql = format!(
-        "SELECT {} FROM entries {conditions} ORDER BY entries.id {order} LIMIT ?{}",
+        "SELECT {} FROM {tables} {conditions} ORDER BY {id} {order} LIMIT ?{}",
         *row::SELECTED,
         values.len()
     );
@@ -274,9 +307,9 @@ pub(super) fn headers(
 
 fn one(scope: &Scope, id: &str) -> (String, Vec<Value>) {
     let mut filter = Filter::default();
-    filter.equal("entries.id", Some(id));
+    filter.equal("entries.id", Some(id), bytes::ID);
     if let Scope::Own(login) = scope {
-        filter.equal("entries.login", Some(login.as_str()));
+        filter.equal("entries.login", Some(login.as_str()), bytes::LOGIN);
     }
     filter.into_parts()
 }

@@ -317,7 +317,7 @@ fn entries(
     let mut tables = "entries";
     if let Some(header) = &report.header {
         tables = "entries JOIN entry_headers ON entry_headers.entry_id = entries.id";
-        filter.equal("entry_headers.name", Some(header));
+        filter.equal("entry_headers.name", Some(header), limit::HEADER_NAME);
     }
     let (conditions, values) = filter.into_parts();
     let by = report.groups.iter().map(|group| group.column(false));

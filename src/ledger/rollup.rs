@@ -28,8 +28,11 @@ pub(super) const HEADER: i64 = 1 << 7;
 /// All but the header.
 const FINE: i64 = HEADER - 1;
 
+/// All but the header and the login: what people share makes few rows.
+const SHARED: i64 = FINE & !LOGIN;
+
 /// The grains, those with the fewest rows first.
-const GRAINS: [i64; 17] = [
+const GRAINS: [i64; 16] = [
     0,
     OUTCOME,
     STATUS,
@@ -37,15 +40,14 @@ const GRAINS: [i64; 17] = [
     PROVIDER,
     AGENT,
     MODEL,
-    PROVIDER | MODEL,
     LOGIN,
-    LOGIN | PROVIDER,
+    SHARED,
     LOGIN | AGENT,
-    LOGIN | OUTCOME,
     LOGIN | MODEL,
     FINE,
     HEADER,
     HEADER | LOGIN,
+    HEADER | SHARED,
     HEADER | FINE,
 ];
 
@@ -166,8 +168,9 @@ mod tests {
         assert_eq!(grain(0), 0);
         assert_eq!(grain(MODEL), MODEL);
         assert_eq!(grain(MODEL | LOGIN), LOGIN | MODEL);
-        assert_eq!(grain(MODEL | AGENT), FINE);
+        assert_eq!(grain(MODEL | AGENT), SHARED);
+        assert_eq!(grain(MODEL | AGENT | LOGIN), FINE);
         assert_eq!(grain(HEADER), HEADER);
-        assert_eq!(grain(HEADER | STATUS), HEADER | FINE);
+        assert_eq!(grain(HEADER | STATUS), HEADER | SHARED);
     }
 }

@@ -74,6 +74,8 @@ const COST_MAX: i64 = 10_000_000_000_000;
 /// Bytes that are kept of what is part of a key. All keys together stay below the 2,704 bytes
 /// that `PostgreSQL` has room for.
 pub(super) mod limit {
+    /// Longer than any id.
+    pub(in crate::ledger) const ID: usize = 64;
     pub(in crate::ledger) const LOGIN: usize = 320;
     pub(in crate::ledger) const SESSION: usize = 256;
     pub(in crate::ledger) const NODE: usize = 128;

@@ -48,7 +48,7 @@ CREATE TABLE entries (
 ) STRICT;
 
 CREATE INDEX entries_login ON entries (login, id);
-CREATE INDEX entries_session ON entries (session, id);
+CREATE INDEX entries_session ON entries (session, login, id);
 CREATE INDEX entries_node ON entries (node_id, id);
 CREATE INDEX entries_model ON entries (model, id);
 CREATE INDEX entries_provider ON entries (provider, id);

@@ -132,10 +132,10 @@ pub(super) fn page(
 ) -> Result<Vec<Session>, Failure> {
     let mut filter = Filter::default();
     if let Scope::Own(login) = scope {
-        filter.equal("sessions.login", Some(login.as_str()));
+        filter.equal("sessions.login", Some(login.as_str()), limit::LOGIN);
     }
-    filter.equal("sessions.login", query.login.as_deref());
-    filter.equal("sessions.session", query.session.as_deref());
+    filter.equal("sessions.login", query.login.as_deref(), limit::LOGIN);
+    filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
     filter.than("sessions.last_request", "<", query.before.as_deref());
     // Other filters keep the sessions of which some request matches.
     let mut some = query.conditions(&mut filter, "entries.id");

@@ -23,6 +23,14 @@ const BUSY: Duration = Duration::from_secs(5);
 /// unhealthy.
 const WRITER_BUSY: Duration = Duration::from_millis(500);
 
+/// Pages of the write-ahead log, of 4 KiB, at which they are moved to the file. The sums of a busy
+/// day are spread over more pages than the default of 1,000, and would be moved with every group.
+const CHECKPOINT_PAGES: i64 = 8_000;
+
+/// Memory for pages, in KiB below zero as `SQLite` wants it.
+const WRITER_CACHE: i64 = -64 * 1024;
+const READER_CACHE: i64 = -16 * 1024;
+
 /// Statements that a connection keeps compiled.
 const STATEMENTS: usize = 64;
 
@@ -143,6 +151,14 @@ impl Store for Place {
                 .pragma_update(None, name, value)
                 .map_err(sqlite("set its durability pragmas"))?;
         }
+        for (name, value) in [
+            ("wal_autocheckpoint", CHECKPOINT_PAGES),
+            ("cache_size", WRITER_CACHE),
+        ] {
+            connection
+                .pragma_update(None, name, value)
+                .map_err(sqlite("set its pragmas"))?;
+        }
         // What is deleted is written over.
         connection
             .pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))
@@ -161,6 +177,7 @@ impl Store for Place {
         };
         connection
             .pragma_update(None, "query_only", "ON")
+            .and_then(|()| connection.pragma_update(None, "cache_size", READER_CACHE))
             .map_err(|source| self.sqlite("make a connection read-only", source))?;
         Ok(Box::new(Open(connection)))
     }

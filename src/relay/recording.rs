@@ -9,6 +9,8 @@ use http::HeaderMap;
 use super::blobs;
 use crate::api::Reading;
 use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
+use crate::money::Mode;
+use crate::usage::Quote;
 use crate::wire::headers;
 
 /// A record being made.
@@ -22,6 +24,8 @@ struct Open {
     entry: Box<Entry>,
     headers: Vec<(String, String)>,
     capture: Option<Box<Capture>>,
+    /// What the provider's answer costs; `None` until it is asked.
+    quote: Option<Box<Quote>>,
     /// Keys whose values the capture leaves out.
     opaque: &'static [&'static str],
 }
@@ -69,6 +73,7 @@ impl Recording {
                 entry: Box::new(entry),
                 headers: Vec::new(),
                 capture: None,
+                quote: None,
                 opaque: &[],
             }),
         }
@@ -78,6 +83,13 @@ impl Recording {
     pub fn note(&mut self, change: impl FnOnce(&mut Entry)) {
         if let Some(open) = &mut self.open {
             change(&mut open.entry);
+        }
+    }
+
+    /// Notes the price of what a provider is asked.
+    pub fn priced(&mut self, quote: Quote) {
+        if let Some(open) = &mut self.open {
+            open.quote = Some(Box::new(quote));
         }
     }
 
@@ -130,6 +142,7 @@ impl Recording {
         entry.outcome = ended.outcome;
         entry.duration_ms = self.elapsed_ms();
         entry.tokens = ended.reading.tokens;
+        charge(&mut entry, open.quote.as_deref(), &ended.reading);
         entry.finish_reason = ended.reading.finish_reason;
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
         entry.error = ended.error;
@@ -157,6 +170,26 @@ impl Recording {
             headers: open.headers,
             capture,
         });
+    }
+}
+
+/// Puts the cost of an answer on its entry. What no provider was asked for costs nothing, and
+/// neither does an error without usage; what has no known price stays unknown.
+fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading) {
+    let Some(quote) = quote else {
+        entry.cost = Some(0);
+        return;
+    };
+    let mode = match reading.tier.as_deref() {
+        Some("batch") => Mode::Batch,
+        _ => Mode::Standard,
+    };
+    let uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
+    if entry.status >= 400 && uncounted {
+        entry.cost = Some(0);
+    } else if let Some(cost) = quote.cost(&reading.tokens, mode) {
+        entry.cost = Some(cost.total.nanodollars());
+        entry.cost_basis.clone_from(&quote.resolved_model);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod event_stream;
 pub mod headers;
 pub mod json;
+pub mod multipart;
 pub mod rejection;
 pub mod sse;
 

@@ -41,7 +41,8 @@ pub(crate) async fn opening_again_migrates_nothing(place: Place) {
     drop(ledger);
     for _ in 0..2 {
         let ledger = place.open();
-        assert_eq!(all(&ledger).await, [record.entry.clone()]);
+        assert_eq!(all(&ledger).await[0], record.entry);
+        assert_eq!(all(&ledger).await.len(), 1);
     }
     assert_sums_agree(&place).await;
 }
@@ -143,4 +144,43 @@ pub(crate) async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
     let found: HashSet<_> = found.into_iter().map(|entry| entry.id).collect();
     assert_eq!(found, sent);
     assert_sums_agree(&place).await;
+}
+
+pub(crate) async fn a_user_without_the_right_to_create_can_write(place: Place) {
+    drop(place.open());
+    let client = place.server.client(&place.database).await;
+    let user = format!("writer_of_{}", place.database);
+    let setup = format!(
+        "CREATE ROLE {user} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}"
+    );
+    client.batch_execute(&setup).await.unwrap();
+    let url = place.server.url_of(&user, "127.0.0.1", &place.database);
+    let ledger = Ledger::open(&url, place.file()).unwrap();
+    let record = full(entry(1_000, "ann@example.com", "s"), "x");
+    write(&ledger, [record]).await;
+    assert_eq!(all(&ledger).await.len(), 1);
+}
+
+pub(crate) async fn tls_is_used_and_verified_where_asked_for(place: Place) {
+    let client = place.server.client(&place.database).await;
+    for (mode, encrypted) in [
+        ("require", 2),
+        ("verify-full", 2),
+        ("disable", 0),
+        ("prefer", 0),
+    ] {
+        let url = format!("{}?sslmode={mode}&application_name={mode}", place.url);
+        let ledger = Ledger::open(&url, place.file()).unwrap();
+        // A reader as well as the writer.
+        assert!(all(&ledger).await.is_empty());
+        let sql = "SELECT COUNT(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+            WHERE ssl AND application_name = $1";
+        let count: i64 = client.query_one(sql, &[&mode]).await.unwrap().get(0);
+        assert_eq!(count, encrypted, "{mode}");
+    }
+    let other = place.server.url_of("postgres", "db.test", &place.database);
+    let url = format!("{other}?hostaddr=127.0.0.1&sslmode=require");
+    let error = Ledger::open(&url, place.file()).err().unwrap().to_string();
+    assert!(error.contains("certificate not valid for name"), "{error}");
 }

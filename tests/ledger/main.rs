@@ -3,6 +3,11 @@
 //!
 //! `cargo test --test ledger -- NAME` runs those whose name contains NAME.
 #![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod faults;
 mod queries;
@@ -13,6 +18,7 @@ mod store;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use store::{Kind, Place};
 
@@ -27,6 +33,9 @@ macro_rules! test {
         )
     };
 }
+
+/// What a test may take: records that are never written are waited for without end.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Tests that hold for every store.
 const EVERY: &[(&str, Test)] = &[
@@ -57,16 +66,55 @@ const POSTGRES: &[(&str, Test)] = &[
     test!(faults::many_that_start_at_once_migrate_once),
     test!(faults::a_killed_server_loses_and_doubles_nothing),
     test!(faults::a_newer_schema_is_refused),
+    test!(faults::a_user_without_the_right_to_create_can_write),
+    test!(faults::tls_is_used_and_verified_where_asked_for),
 ];
 
+/// The authority for the server's certificate, which is its own.
+const CERTIFICATE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/ai.tail.test.crt"
+);
+
 fn main() {
+    // The ledger trusts what the machine trusts, and that is said in the environment.
+    if std::env::var_os("SSL_CERT_FILE").is_none_or(|file| file != CERTIFICATE) {
+        let program = std::env::current_exe().expect("this program");
+        let again = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env("SSL_CERT_FILE", CERTIFICATE)
+            .status()
+            .expect("this program runs");
+        std::process::exit(again.code().unwrap_or(1));
+    }
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let wanted = |name: &str| {
         only.as_ref()
             .is_none_or(|only| name.contains(only.as_str()))
     };
+    // Silent unless asked, because servers are killed here.
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::OFF.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).init();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = server::Server::start();
+    let failed = run(&runtime, &server, only.as_deref());
+    runtime.shutdown_background();
+    server.stop();
+    if !failed.is_empty() {
+        println!("\nfailed: {failed:#?}");
+        std::process::exit(1);
+    }
+}
+
+/// Runs the tests whose names contain `only`; returns the names of those that failed.
+fn run(
+    runtime: &tokio::runtime::Runtime,
+    server: &server::Server,
+    only: Option<&str>,
+) -> Vec<String> {
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
     let mut failed = Vec::new();
     for (kind, lists) in [
         (Kind::Memory, &[EVERY] as &[_]),
@@ -79,20 +127,17 @@ fn main() {
                 continue;
             }
             let started = std::time::Instant::now();
-            let place = runtime.block_on(Place::new(kind, &server));
+            let place = runtime.block_on(Place::new(kind, server));
             // A task of its own, so that a panic ends the test and not the rest.
-            let done = runtime.block_on(async { tokio::spawn(test(place)).await });
-            let result = if done.is_ok() { "ok" } else { "FAILED" };
+            let done = runtime
+                .block_on(async { tokio::time::timeout(LIMIT, tokio::spawn(test(place))).await });
+            let done = matches!(done, Ok(Ok(())));
+            let result = if done { "ok" } else { "FAILED" };
             println!("test {name} ... {result} ({:.1?})", started.elapsed());
-            if done.is_err() {
+            if !done {
                 failed.push(name);
             }
         }
     }
-    drop(runtime);
-    server.stop();
-    if !failed.is_empty() {
-        println!("\nfailed: {failed:#?}");
-        std::process::exit(1);
-    }
+    failed
 }

@@ -73,143 +73,71 @@ pub(crate) async fn each_filter_finds_its_own(place: Place) {
     };
     let wanted = other.entry.id.clone();
     write(&ledger, [base.into(), other]).await;
-    let some = |text: &str| Some(text.to_owned());
-    let header =
-        |name: &str, value: Option<&str>| Some((name.to_owned(), value.map(str::to_owned)));
-    let all = Query::default;
-    let queries = [
-        Query {
-            login: some(BOB),
-            ..all()
-        },
-        Query {
-            node: some("n2"),
-            ..all()
-        },
-        Query {
-            session: some("s2"),
-            ..all()
-        },
-        Query {
-            model: some("other"),
-            ..all()
-        },
-        Query {
-            provider: some("second"),
-            ..all()
-        },
-        Query {
-            agent: some("codex"),
-            ..all()
-        },
-        Query {
-            api: some("anthropic"),
-            ..all()
-        },
-        Query {
-            status: Some(502),
-            ..all()
-        },
-        Query {
-            outcome: Some(Outcome::Failed),
-            ..all()
-        },
-        Query {
-            tool: some("read"),
-            ..all()
-        },
-        Query {
-            header: header("x-team", None),
-            ..all()
-        },
-        Query {
-            header: header("x-team", Some("blue")),
-            ..all()
-        },
-        Query {
-            header: header("x-trace", Some("")),
-            ..all()
-        },
-        Query {
-            tool: some("read"),
-            header: header("x-team", None),
-            ..all()
-        },
-        Query {
-            login: some(BOB),
-            tool: some("read"),
-            from: Some(2_000),
-            ..all()
-        },
-        Query {
-            tool: some("read"),
-            to: Some(2_001),
-            before: some("req_z"),
-            ..all()
-        },
-        Query {
-            from: Some(2_000),
-            ..all()
-        },
-        Query {
-            from: Some(1_001),
-            to: Some(2_001),
-            ..all()
-        },
-    ];
-    for query in queries {
-        let found = ledger
-            .requests(Scope::Everyone, query.clone())
-            .await
-            .unwrap();
-        let ids: Vec<_> = found.iter().map(|entry| &entry.id).collect();
-        assert_eq!(ids, [&wanted], "{query:?}");
-        let sessions = ledger
-            .sessions(Scope::Everyone, query.clone())
-            .await
-            .unwrap();
-        let ids: Vec<_> = sessions.iter().map(|session| &session.id).collect();
+    let ask = |change: fn(&mut Query)| {
+        let mut query = Query::default();
+        change(&mut query);
+        query
+    };
+    for change in FINDING {
+        let query = ask(*change);
+        let found = ledger.requests(Scope::Everyone, query.clone()).await;
+        let ids: Vec<_> = found.unwrap().into_iter().map(|entry| entry.id).collect();
+        assert!(ids.len() == 1 && ids[0] == wanted, "{query:?}");
+        let sessions = ledger.sessions(Scope::Everyone, query.clone()).await;
+        let ids: Vec<_> = sessions.unwrap().into_iter().map(|one| one.id).collect();
         assert_eq!(ids, ["s2"], "{query:?}");
     }
-    for nothing in [
-        Query {
-            node: some("n2' OR 1=1"),
-            ..all()
-        },
-        Query {
-            header: header("x-team", Some("red")),
-            ..all()
-        },
-        Query {
-            tool: some("write"),
-            ..all()
-        },
-        Query {
-            login: some(ANN),
-            tool: some("read"),
-            ..all()
-        },
-        Query {
-            to: Some(1_000),
-            ..all()
-        },
-        Query {
-            model: some("a\0b"),
-            ..all()
-        },
-    ] {
-        let found = ledger
-            .requests(Scope::Everyone, nothing.clone())
-            .await
-            .unwrap();
-        assert!(found.is_empty(), "{nothing:?}");
+    for change in MISSING {
+        let query = ask(*change);
+        let found = ledger.requests(Scope::Everyone, query.clone()).await;
+        assert!(found.unwrap().is_empty(), "{query:?}");
     }
 }
 
+fn header(name: &str, value: Option<&str>) -> (String, Option<String>) {
+    (name.to_owned(), value.map(str::to_owned))
+}
+
+/// Queries that find the second of two records.
+const FINDING: &[fn(&mut Query)] = &[
+    |query| query.login = Some(BOB.into()),
+    |query| query.node = Some("n2".into()),
+    |query| query.session = Some("s2".into()),
+    |query| query.model = Some("other".into()),
+    |query| query.provider = Some("second".into()),
+    |query| query.agent = Some("codex".into()),
+    |query| query.api = Some("anthropic".into()),
+    |query| query.status = Some(502),
+    |query| query.outcome = Some(Outcome::Failed),
+    |query| query.tool = Some("read".into()),
+    |query| query.header = Some(header("x-team", None)),
+    |query| query.header = Some(header("x-team", Some("blue"))),
+    |query| query.header = Some(header("x-trace", Some(""))),
+    |query| query.from = Some(2_000),
+    |query| (query.from, query.to) = (Some(1_001), Some(2_001)),
+    |query| (query.tool, query.header) = (Some("read".into()), Some(header("x-team", None))),
+    |query| (query.tool, query.login) = (Some("read".into()), Some(BOB.into())),
+    |query| (query.tool, query.before) = (Some("read".into()), Some("req_z".into())),
+    |query| (query.header, query.to) = (Some(header("x-team", None)), Some(2_001)),
+];
+
+/// Queries that find neither.
+const MISSING: &[fn(&mut Query)] = &[
+    |query| query.node = Some("n2' OR 1=1".into()),
+    |query| query.header = Some(header("x-team", Some("red"))),
+    |query| query.tool = Some("write".into()),
+    |query| (query.tool, query.login) = (Some("read".into()), Some(ANN.into())),
+    |query| (query.tool, query.to) = (Some("read".into()), Some(2_000)),
+    |query| query.to = Some(1_000),
+    |query| query.model = Some("a\0b".into()),
+];
+
 pub(crate) async fn nobody_sees_what_is_not_theirs(place: Place) {
     let ledger = place.open();
-    let mut database = iris::config::Database::default();
-    database.save_raws = true;
+    let database = iris::config::Database {
+        save_raws: true,
+        ..iris::config::Database::default()
+    };
     ledger.set_retention(&database, &[]);
     let record = full(entry(1_000, ANN, "s"), "secret");
     let id = record.entry.id.to_string();

@@ -10,24 +10,25 @@ const HOUR: i64 = 3_600_000;
 /// Three hundred requests of three days, no two quite alike.
 fn records() -> Vec<Record> {
     let mut records = Vec::new();
-    for n in 0..300_i64 {
-        let login = ["ann@example.com", "bob@example.com", "eve@example.com"][(n % 3) as usize];
-        let mut one = entry(10 * DAY + n * DAY / 100, login, &format!("s{}", n % 7));
-        one.provider = ["main", "spare"][(n % 2) as usize].into();
-        one.agent = ["codex", "claude-code"][(n / 5 % 2) as usize].into();
-        one.outcome =
-            [Outcome::Complete, Outcome::Failed, Outcome::ClientClosed][(n / 7 % 3) as usize];
+    for n in 0..300_u32 {
+        let pick = |every: u32, of: u32| (n / every % of) as usize;
+        let login = ["ann@example.com", "bob@example.com", "eve@example.com"][pick(1, 3)];
+        let started_at = 10 * DAY + i64::from(n) * DAY / 100;
+        let mut one = entry(started_at, login, &format!("s{}", n % 7));
+        one.provider = ["main", "spare"][pick(1, 2)].into();
+        one.agent = ["codex", "claude-code"][pick(5, 2)].into();
+        one.outcome = [Outcome::Complete, Outcome::Failed, Outcome::ClientClosed][pick(7, 3)];
         one.status = if one.outcome == Outcome::Failed {
             502
         } else {
             200
         };
-        one.tokens.input = Some(n.unsigned_abs() * 11);
-        one.tokens.cached = (n % 4 == 0).then_some(5);
-        one.cost = (n % 5 != 0).then_some(n * 1_000);
-        one.duration_ms = 20.0 * 1.03_f64.powf(n as f64);
-        one.first_token_ms = (n % 2 == 0).then_some(one.duration_ms / 4.0);
-        records.push(if n % 6 == 0 {
+        one.tokens.input = Some(u64::from(n) * 11);
+        one.tokens.cached = n.is_multiple_of(4).then_some(5);
+        one.cost = (!n.is_multiple_of(5)).then_some(i64::from(n) * 1_000);
+        one.duration_ms = 20.0 * 1.03_f64.powf(f64::from(n));
+        one.first_token_ms = n.is_multiple_of(2).then_some(one.duration_ms / 4.0);
+        records.push(if n.is_multiple_of(6) {
             full(one, "x")
         } else {
             one.into()
@@ -195,7 +196,7 @@ pub(crate) async fn hours_are_read_from_the_entries(place: Place) {
         ..Report::default()
     };
     let usage = ledger.usage(Scope::Everyone, headers).await.unwrap();
-    assert_eq!(usage.totals.counts.requests, 16);
+    assert_eq!(usage.totals.counts.requests, 17);
 }
 
 pub(crate) async fn percentiles_keep_their_bound(place: Place) {

@@ -15,7 +15,7 @@ fn now() -> i64 {
 
 /// Old and new records, with captures and tools.
 fn records(count: usize, said: &str) -> Vec<Record> {
-    let age = |nth: usize| if nth % 2 == 0 { 31 } else { 1 };
+    let age = |nth: usize| if nth.is_multiple_of(2) { 31 } else { 1 };
     (0..count)
         .map(|nth| {
             let started = now() - age(nth) * 86_400_000;

@@ -1,6 +1,6 @@
 //! A `PostgreSQL` server of our own, in a directory of its own.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -22,12 +22,16 @@ impl Server {
     pub(crate) fn start() -> Server {
         let programs = programs();
         let dir = tempfile::tempdir().unwrap();
-        if is_root() {
-            let id = |what| {
-                let id = Command::new("id").args([what, USER]).output().unwrap();
-                String::from_utf8(id.stdout).unwrap().trim().parse().ok()
-            };
-            chown(dir.path(), id("-u"), id("-g")).unwrap();
+        let [certificate, key] = ["crt", "key"].map(|ending| {
+            let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ai.tail.test.");
+            let copy = dir.path().join(ending);
+            std::fs::copy(format!("{fixture}{ending}"), &copy).unwrap();
+            copy
+        });
+        // The server wants its key for itself.
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        for file in [dir.path(), &certificate, &key] {
+            give(file);
         }
         let made = program(&programs, "initdb")
             .args(["-A", "trust", "--no-sync", "-E", "UTF8", "-U", USER, "-D"])
@@ -49,12 +53,16 @@ impl Server {
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+        self.url_of(USER, "127.0.0.1", database)
+    }
+
+    pub(crate) fn url_of(&self, user: &str, host: &str, database: &str) -> String {
+        format!("postgres://{user}@{host}:{}/{database}", self.port)
     }
 
     /// A client that may do everything.
     pub(crate) async fn client(&self, database: &str) -> tokio_postgres::Client {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match tokio_postgres::connect(&self.url(database), tokio_postgres::NoTls).await {
                 Ok((client, connection)) => {
@@ -76,7 +84,7 @@ impl Server {
 
     /// Starts it again after a kill. What is left of the old one can hold it up for a moment.
     pub(crate) async fn restart(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             *self.child.lock().unwrap() = launch(&self.programs, self.dir.path(), self.port);
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -96,6 +104,17 @@ impl Server {
     }
 }
 
+/// Makes a file the server's.
+fn give(file: &Path) {
+    if is_root() {
+        let id = |what| {
+            let id = Command::new("id").args([what, USER]).output().unwrap();
+            String::from_utf8(id.stdout).unwrap().trim().parse().ok()
+        };
+        chown(file, id("-u"), id("-g")).unwrap();
+    }
+}
+
 fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -105,6 +124,9 @@ fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
     program(programs, "postgres")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"])
         .arg(dir)
+        .args(["-c", "ssl=on"])
+        .args(["-c", &format!("ssl_cert_file={}/crt", dir.display())])
+        .args(["-c", &format!("ssl_key_file={}/key", dir.display())])
         // What the kernel holds survives the kill of a process.
         .args(["-c", "fsync=off", "-c", "max_connections=60", "-D"])
         .arg(dir.join("data"))

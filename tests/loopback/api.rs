@@ -214,3 +214,37 @@ async fn a_capture_holds_what_was_said_and_no_credential() {
     assert_eq!(capture["response"]["body"], COMPLETION);
     assert_eq!(capture["truncated"], false);
 }
+
+#[tokio::test]
+async fn a_request_is_charged_by_its_price_and_an_unknown_price_is_unknown() {
+    let (address, _received) = provider(|mut stream| {
+        Box::pin(async move { answer(&mut stream, "200 OK", "", COMPLETION).await })
+    })
+    .await;
+    let prices = json!({ "prices": { "p/m": { "input": "2", "output": "10.5" } } });
+    let gateway = Gateway::start(address, prices).await;
+    gateway.chat(r#"{"model":"m","messages":[]}"#).await;
+    let record = gateway.record().await;
+    // 3 tokens of the prompt at $2 a million, 5 of the answer at $10.50.
+    assert_eq!(record["cost"], 3 * 2_000 + 5 * 10_500, "{record}");
+    let report = get(&gateway, "/api/usage").await.json();
+    assert_eq!(report["totals"]["cost"], 58_500);
+    let gateway = Gateway::start(address, json!({})).await;
+    gateway.chat(r#"{"model":"m","messages":[]}"#).await;
+    assert!(gateway.record().await["cost"].is_null());
+    gateway.chat(r#"{"model":"none","messages":[]}"#).await;
+    let mut report = Value::Null;
+    for _ in 0..200 {
+        report = get(&gateway, "/api/usage").await.json();
+        if report["totals"]["requests"] == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let totals = &report["totals"];
+    assert_eq!(
+        (&totals["priced"], &totals["unpriced"]),
+        (&json!(1), &json!(1)),
+        "{totals}"
+    );
+}

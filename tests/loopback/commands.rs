@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{COMPLETION, Gateway, answer, provider};
 
-fn iris(arguments: &[&str]) -> Output {
+pub fn iris(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_iris"))
         .args(arguments)
         .env_remove("IRIS_CONFIG")
@@ -19,17 +19,17 @@ fn iris(arguments: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn written(text: &str) -> tempfile::NamedTempFile {
+pub fn written(text: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, text).expect("to write");
     file
 }
 
-fn name(path: &Path) -> &str {
+pub fn name(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 

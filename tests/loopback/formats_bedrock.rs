@@ -96,7 +96,7 @@ async fn a_request_goes_on_as_it_came_and_is_counted() {
         );
         assert!(!got.head.contains("their"), "{}", got.head);
         assert_eq!(got.body, ASK.as_bytes());
-        let row = gateway.record().await;
+        let row = gateway.record_of(path).await;
         assert!(
             row["api"].as_str().unwrap().starts_with("bedrock_"),
             "{row}"

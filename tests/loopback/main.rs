@@ -14,6 +14,7 @@ mod formats_anthropic;
 mod formats_bedrock;
 mod formats_google;
 mod headers;
+mod prices;
 mod requests;
 mod support;
 mod tls;

@@ -2,6 +2,8 @@
 
 mod meter;
 
+pub(in crate::api) use meter::Usage;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -83,7 +85,7 @@ impl Api for OpenAiChat {
 
 /// Streams carry no usage unless asked (`stream_options.include_usage`); the gateway asks,
 /// and hides the extra event from a caller who did not.
-fn ask_for_usage(
+pub(in crate::api) fn ask_for_usage(
     body: &[u8],
     open: usize,
     options: Option<Range<usize>>,

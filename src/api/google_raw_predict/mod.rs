@@ -1,0 +1,184 @@
+//! Vertex, Anthropic's models:
+//! `POST /v1/projects/PROJECT/locations/REGION/publishers/anthropic/models/MODEL:rawPredict`,
+//! `:streamRawPredict`, and `count-tokens:rawPredict`, whose body names the model. Bodies and
+//! answers are Anthropic's own; refusals are Google's, and errors in a stream Anthropic's, as
+//! those who read them expect.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::anthropic_messages as anthropic;
+use super::body::{self, bad_request};
+use super::meter::Assembling;
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Reading, Splice, google_error,
+    google_path, vertex,
+};
+use crate::wire::{Body, Rejection};
+
+/// Methods of a model that are relayed.
+const VERBS: [&str; 2] = ["rawPredict", "streamRawPredict"];
+/// Stands in the path where a model would, to count the tokens of a request.
+const COUNT: &str = "count-tokens";
+
+/// Vertex, Anthropic's models.
+#[derive(Debug)]
+pub(super) struct GoogleRawPredict;
+
+impl Api for GoogleRawPredict {
+    fn kind(&self) -> ApiKind {
+        ApiKind("google_raw_predict")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["google_raw_predict"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(
+            "/v1/projects/{project}/locations/{region}/publishers/anthropic/models/{model}:rawPredict",
+        )
+    }
+
+    fn opaque(&self) -> &'static [&'static str] {
+        anthropic::OPAQUE
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && vertex::split(path, "anthropic").is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let Some((before, rest)) = vertex::split(head.path, "anthropic") else {
+            return Err(bad_request("the path names no model"));
+        };
+        vertex::plain(&before)?;
+        let target = google_path::target(rest, &VERBS)?;
+        google_path::same_in_query(head.query, &target.model)?;
+        let fields = body::scan(&body, &["model", "stream", "system", "messages"])?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
+        let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
+        let mut call = Call::new(self.kind(), target.model, Bytes::new());
+        if call.model == COUNT {
+            call.model = body::model(&body, fields.get(0))?;
+            call.billed = false;
+            call.splice = Splice {
+                model: fields.get(0),
+                json: true,
+                ..Splice::default()
+            };
+            call.path = Path::Fixed(Cow::Owned(format!("{before}{COUNT}:{}", target.verb)));
+        } else {
+            if fields.get(0).is_some() && body::model(&body, fields.get(0))? != call.model {
+                return Err(google_path::two_models());
+            }
+            call.path = Path::Around {
+                before: before.into_owned(),
+                after: format!(":{}", target.verb),
+            };
+        }
+        Ok(Call {
+            stream: stream || target.verb == "streamRawPredict",
+            opening,
+            body,
+            ..call
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        let mut out = call.outbound(to.model);
+        out.path = match &call.path {
+            Path::Around { before, after } => {
+                let before = vertex::filled(before, to)?;
+                let model = body::path_segment(to.model);
+                Cow::Owned(format!("{before}{model}{after}"))
+            }
+            Path::Fixed(path) => Cow::Owned(vertex::filled(path, to)?.into_owned()),
+        };
+        Ok(out)
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        let read = if call.billed {
+            anthropic::read
+        } else {
+            |_: &[u8]| Reading::default()
+        };
+        let events = anthropic::Events::default();
+        Box::new(Assembling::new(events, read, call.body.len(), room))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        google_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        anthropic::event(rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    const BEFORE: &str = "/v1/projects/_aperture_auto_vertex_project_id_/locations/_aperture_auto_vertex_region_/publishers/anthropic/models/";
+
+    fn read(end: &str, body: &str) -> Result<Call, Rejection> {
+        let head = Head {
+            path: &format!("{BEFORE}{end}"),
+            query: None,
+            headers: &HeaderMap::new(),
+        };
+        GoogleRawPredict.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    fn sent(call: &Call, model: &str) -> Outbound {
+        let to = Destination {
+            model,
+            project: Some("acme"),
+            region: Some("europe-west1"),
+            flags: &[],
+        };
+        GoogleRawPredict.prepare(call, &to).unwrap()
+    }
+
+    #[test]
+    fn the_path_names_the_model_and_the_provider_its_project() {
+        let body = r#"{"anthropic_version":"vertex-2023-10-16","messages":[]}"#;
+        let call = read("claude@1:streamRawPredict", body).unwrap();
+        assert!(call.stream && call.billed);
+        let out = sent(&call, "claude@2");
+        assert_eq!(
+            out.path,
+            "/v1/projects/acme/locations/europe-west1/publishers/anthropic/models/claude@2:streamRawPredict"
+        );
+        assert_eq!(out.body, body);
+    }
+
+    #[test]
+    fn counting_names_the_model_in_the_body() {
+        let call = read(
+            "count-tokens:rawPredict",
+            r#"{"model":"claude","messages":[]}"#,
+        )
+        .unwrap();
+        assert_eq!((call.model.as_str(), call.billed), ("claude", false));
+        let out = sent(&call, "claude@2");
+        assert!(out.path.ends_with(
+            "/acme/locations/europe-west1/publishers/anthropic/models/count-tokens:rawPredict"
+        ));
+        assert_eq!(out.body, r#"{"model":"claude@2","messages":[]}"#);
+    }
+
+    #[test]
+    fn two_models_and_odd_paths_are_refused() {
+        assert!(read("claude:rawPredict", r#"{"model":"other"}"#).is_err());
+        assert!(read("claude:predict", "{}").is_err());
+        assert!(read("..:rawPredict", "{}").is_err());
+        assert!(read("count-tokens:rawPredict", "{}").is_err());
+    }
+}

@@ -1,0 +1,234 @@
+//! The companions of OpenAI's chat: embeddings, images, audio, moderation, and ranking as
+//! others have added it. Their requests name a model, in JSON or in a form; their answers are
+//! passed on as they are, and metered where they report usage.
+
+mod usage;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::{Method, Response, header};
+
+use super::body::{self, bad_request};
+use super::call::is_model;
+use super::{Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, openai_error};
+use crate::wire::{Body, Rejection, multipart};
+
+const FORM: &str = "multipart/form-data";
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Companion {
+    kind: &'static str,
+    /// Its paths at a provider.
+    paths: &'static [&'static str],
+    billed: bool,
+}
+
+/// `POST /v1/embeddings`.
+pub(super) const EMBEDDINGS: Companion = Companion {
+    kind: "openai_embeddings",
+    paths: &["/v1/embeddings"],
+    billed: true,
+};
+/// `POST /v1/images/…`.
+pub(super) const IMAGES: Companion = Companion {
+    kind: "openai_images",
+    paths: &[
+        "/v1/images/generations",
+        "/v1/images/edits",
+        "/v1/images/variations",
+    ],
+    billed: true,
+};
+/// `POST /v1/audio/…`.
+pub(super) const AUDIO: Companion = Companion {
+    kind: "openai_audio",
+    paths: &[
+        "/v1/audio/speech",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+    ],
+    billed: true,
+};
+/// `POST /v1/moderations`, which costs nothing.
+pub(super) const MODERATIONS: Companion = Companion {
+    kind: "openai_moderations",
+    paths: &["/v1/moderations"],
+    billed: false,
+};
+/// `POST /v1/rerank`, as llama.cpp, vLLM, Jina and Cohere have it.
+pub(super) const RERANK: Companion = Companion {
+    kind: "rerank",
+    paths: &["/v1/rerank", "/v2/rerank"],
+    billed: true,
+};
+
+impl Companion {
+    /// The path at a provider; a caller may leave out the first version.
+    fn target(&self, path: &str) -> Option<&'static str> {
+        self.paths
+            .iter()
+            .copied()
+            .find(|known| path == *known || known.strip_prefix("/v1") == Some(path))
+    }
+}
+
+impl Api for Companion {
+    fn kind(&self) -> ApiKind {
+        ApiKind(self.kind)
+    }
+
+    /// Whoever speaks one of OpenAI's formats is asked for their companions too.
+    fn flags(&self) -> &'static [&'static str] {
+        &["openai_chat", "openai_responses"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && self.target(path).is_some()
+    }
+
+    fn accepts(&self) -> &'static [&'static str] {
+        &["application/json", FORM]
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let path = self.target(head.path).unwrap_or(self.paths[0]);
+        let kind = head.headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_form = kind
+            .get(..FORM.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(FORM));
+        let (model, at, stream) = if is_form {
+            form(&body, kind)?
+        } else {
+            let fields = body::scan(&body, &["model", "stream"])?;
+            let model = body::model(&body, fields.get(0))?;
+            (
+                model,
+                fields.get(0),
+                body::flag(&body, fields.get(1), "stream")?,
+            )
+        };
+        Ok(Call {
+            stream,
+            billed: self.billed,
+            path: Path::Fixed(Cow::Borrowed(path)),
+            splice: Splice {
+                model: at,
+                json: !is_form,
+                ..Splice::default()
+            },
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, _: &Call, _: usize) -> Box<dyn Meter> {
+        Box::new(usage::Whole::default())
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        openai_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        openai_error::event(rejection)
+    }
+}
+
+/// The model of a form, where it stands, and whether a stream is wanted.
+fn form(body: &[u8], kind: &str) -> Result<(String, Option<Range<usize>>, bool), Rejection> {
+    let fields = multipart::scan(body, kind, &["model", "stream"])
+        .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
+    let text = |nth: usize| {
+        fields[nth]
+            .clone()
+            .and_then(|at| std::str::from_utf8(&body[at]).ok())
+    };
+    let model = text(0)
+        .filter(|model| is_model(model))
+        .ok_or_else(|| bad_request("the form has no `model`"))?;
+    let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
+    Ok((model.to_owned(), fields[0].clone(), stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn read(companion: &Companion, path: &str, kind: &str, body: &str) -> Result<Call, Rejection> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+        let head = Head {
+            path,
+            query: None,
+            headers: &headers,
+        };
+        companion.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn json_and_forms_name_the_model_which_alone_changes() {
+        let call = read(
+            &EMBEDDINGS,
+            "/embeddings",
+            "application/json",
+            r#"{"model":"a","input":"x"}"#,
+        )
+        .unwrap();
+        let out = call.outbound("b");
+        assert_eq!(out.path, "/v1/embeddings");
+        assert_eq!(out.body, r#"{"model":"b","input":"x"}"#);
+        let form = "--X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--X\r\n\
+            Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n\r\n\
+            RIFF--X\r\n--X\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--X--\r\n";
+        let call = read(
+            &AUDIO,
+            "/v1/audio/transcriptions",
+            "multipart/form-data; boundary=X",
+            form,
+        )
+        .unwrap();
+        assert_eq!((call.model.as_str(), call.stream), ("whisper", true));
+        assert_eq!(call.outbound("tiny").body, form.replace("whisper", "tiny"));
+    }
+
+    #[test]
+    fn each_path_has_one_companion() {
+        let all = [&EMBEDDINGS, &IMAGES, &AUDIO, &MODERATIONS, &RERANK];
+        for path in [
+            "/v1/images/edits",
+            "/audio/speech",
+            "/rerank",
+            "/v2/rerank",
+            "/moderations",
+        ] {
+            let known = all.iter().filter(|one| one.recognises(&Method::POST, path));
+            assert_eq!(known.count(), 1, "{path}");
+        }
+        assert!(
+            !all.iter()
+                .any(|one| one.recognises(&Method::POST, "/v1/images"))
+        );
+        assert!(
+            read(
+                &RERANK,
+                "/rerank",
+                "multipart/form-data; boundary=X",
+                "--X--\r\n"
+            )
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! OpenAI's older completions: `POST /v1/completions`.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::merge::{merge, size};
+use super::meter::{Assembling, Assembly, Room, Seen, part};
+use super::openai_chat::{Usage, ask_for_usage};
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Path, Reading, Splice, Tokens,
+    body, openai_error, opening,
+};
+use crate::wire::{Body, Rejection, sse};
+
+const ENDPOINT: &str = "/v1/completions";
+
+/// OpenAI's completions.
+#[derive(Debug)]
+pub(super) struct OpenAiCompletions;
+
+impl Api for OpenAiCompletions {
+    fn kind(&self) -> ApiKind {
+        ApiKind("openai_completions")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["openai_chat"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && matches!(path, ENDPOINT | "/completions")
+    }
+
+    fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let fields = body::scan(&body, &["model", "stream", "stream_options", "prompt"])?;
+        let model = body::model(&body, fields.get(0))?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
+        let mut splice = Splice {
+            model: fields.get(0),
+            json: true,
+            ..Splice::default()
+        };
+        if stream {
+            ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
+        }
+        Ok(Call {
+            stream,
+            opening: fields.get(3).and_then(|at| opening::of(None, &body[at])),
+            path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
+            splice,
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        let chunks = Chunks {
+            hide_usage: call.splice.hide_usage,
+            answer: None,
+        };
+        Box::new(Assembling::new(chunks, read, call.body.len(), room))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        openai_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        openai_error::event(rejection)
+    }
+}
+
+/// Chunks of a stream: each is an answer of its own, with a piece of the text.
+struct Chunks {
+    hide_usage: bool,
+    answer: Option<Value>,
+}
+
+impl Assembly for Chunks {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        if event.data == b"[DONE]" {
+            return Seen {
+                ends: true,
+                ..Seen::default()
+            };
+        }
+        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(event.data) else {
+            return Seen::default();
+        };
+        let choices = chunk.remove("choices").unwrap_or_default();
+        let list = choices.as_array().map(Vec::as_slice).unwrap_or_default();
+        let counted = chunk.get("usage").is_some_and(Value::is_object);
+        let mut seen = Seen {
+            counted,
+            ..Seen::default()
+        };
+        if counted && list.is_empty() && self.hide_usage {
+            seen.pass = Pass::Hidden;
+        }
+        for choice in list {
+            seen.said += choice["text"].as_str().map_or(0, str::len) as u64;
+            seen.ends |= choice["finish_reason"].is_string();
+        }
+        let answer = self.answer.get_or_insert_with(|| json!({ "choices": [] }));
+        for (key, value) in chunk {
+            if let Some(held) = answer.get_mut(&key) {
+                if !value.is_null() {
+                    *held = value;
+                }
+            } else if key == "usage" || room.take(key.len() + size(&value)) {
+                answer[key] = value;
+            }
+        }
+        if choices.is_array() {
+            merge(&mut answer["choices"], choices, room);
+        }
+        seen
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut answer = self.answer.take()?;
+        let choices = answer["choices"].as_array_mut()?;
+        choices.sort_by_key(|choice| choice["index"].as_u64());
+        Some(answer)
+    }
+}
+
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow, default)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+fn read(body: &[u8]) -> Reading {
+    let Ok(completion) = serde_json::from_slice::<Completion<'_>>(body) else {
+        return Reading::default();
+    };
+    let choices = part::<Vec<Choice>>(completion.choices).unwrap_or_default();
+    Reading {
+        tokens: part::<Usage>(completion.usage).map_or_else(Tokens::default, Usage::tokens),
+        finish_reason: choices.into_iter().rev().find_map(|one| one.finish_reason),
+        ..Reading::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_reads_like_the_answer() {
+        let chunk = |text: &str, rest: &str| {
+            format!(
+                r#"{{"id":"c","object":"text_completion","choices":[{{"index":0,"text":"{text}"{rest}}}]}}"#
+            )
+        };
+        let events = [
+            chunk("Once ", ""),
+            chunk("upon", r#","finish_reason":"length""#),
+            r#"{"id":"c","object":"text_completion","choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2}}"#.to_owned(),
+        ];
+        let chunks = Chunks {
+            hide_usage: true,
+            answer: None,
+        };
+        let mut meter = Assembling::new(chunks, read, 40, 1000);
+        let passed: Vec<Pass> = events
+            .iter()
+            .map(|data| {
+                meter.event(&sse::Event {
+                    name: b"",
+                    data: data.as_bytes(),
+                })
+            })
+            .collect();
+        assert_eq!(passed, [Pass::Through, Pass::Through, Pass::Hidden]);
+        let streamed = meter.finish();
+        assert_eq!(streamed.finish_reason.as_deref(), Some("length"));
+        assert_eq!(
+            (streamed.tokens.input, streamed.tokens.output),
+            (Some(4), Some(2))
+        );
+        let answer: Value = serde_json::from_slice(&streamed.response.unwrap()).unwrap();
+        assert_eq!(answer["choices"][0]["text"], "Once upon");
+    }
+}

@@ -1,0 +1,318 @@
+//! Responses: events put together again, and what a response tells.
+//!
+//! The last event of a stream holds the whole response. It is put together from the events
+//! before it only as far as it has to be, for a stream that breaks off.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::api::merge::{merge, size};
+use crate::api::meter::{Assembly, Room, Seen, count, part};
+use crate::api::{Reading, Tokens, ToolCall};
+use crate::wire::sse;
+
+/// Items of output, and parts of one, at most; a stream with more is followed no further.
+const MAX_ITEMS: usize = 4096;
+/// What is held of a response of which there is not room for all: how it ended.
+const ALWAYS: [&str; 7] = [
+    "id",
+    "object",
+    "model",
+    "status",
+    "usage",
+    "incomplete_details",
+    "service_tier",
+];
+
+/// Events of a stream.
+#[derive(Default)]
+pub(super) struct Events {
+    response: Option<Value>,
+}
+
+impl Assembly for Events {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        let Ok(mut event) = serde_json::from_slice::<Value>(event.data) else {
+            return Seen::default();
+        };
+        let kind = event["type"].take();
+        let kind = kind.as_str().unwrap_or_default();
+        match kind {
+            "response.created" | "response.in_progress" | "response.queued" => {
+                self.start(event["response"].take(), room);
+                Seen::default()
+            }
+            "response.completed"
+            | "response.failed"
+            | "response.incomplete"
+            | "response.cancelled" => {
+                let response = event["response"].take();
+                Seen {
+                    counted: response["usage"].is_object(),
+                    ends: self.end(response, room),
+                    ..Seen::default()
+                }
+            }
+            "response.output_item.added" | "response.output_item.done" => {
+                self.item(&mut event, kind.ends_with("done"), room)
+            }
+            "response.content_part.added" | "response.content_part.done" => {
+                self.part("content", &mut event, room);
+                Seen::default()
+            }
+            "response.reasoning_summary_part.added" | "response.reasoning_summary_part.done" => {
+                self.part("summary", &mut event, room);
+                Seen::default()
+            }
+            _ if kind.rsplit('.').next() == Some("delta") => self.delta(kind, &event, room),
+            _ => Seen::default(),
+        }
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut response = self.response.take()?;
+        if let Some(output) = response["output"].as_array_mut() {
+            output.retain(|item| !item.is_null());
+            for item in output {
+                for list in ["content", "summary"] {
+                    if let Some(parts) = item.get_mut(list).and_then(Value::as_array_mut) {
+                        parts.retain(|part| !part.is_null());
+                    }
+                }
+            }
+        }
+        Some(response)
+    }
+}
+
+impl Events {
+    fn start(&mut self, mut response: Value, room: &mut Room) {
+        if self.response.is_none() && response.is_object() && room.take(size(&response)) {
+            if !response["output"].is_array() {
+                response["output"] = json!([]);
+            }
+            self.response = Some(response);
+        }
+    }
+
+    /// The whole response replaces what was put together; whether it is one.
+    fn end(&mut self, response: Value, room: &mut Room) -> bool {
+        if !response.is_object() {
+            return false;
+        }
+        let held = self.response.as_ref().map_or(0, size);
+        let whole = size(&response);
+        if whole <= held || room.take(whole - held) {
+            self.response = Some(response);
+            return true;
+        }
+        let ended = self.response.get_or_insert_with(|| json!({}));
+        for key in ALWAYS {
+            if let Some(value) = response.get(key) {
+                ended[key] = value.clone();
+            }
+        }
+        true
+    }
+
+    fn item(&mut self, event: &mut Value, done: bool, room: &mut Room) -> Seen {
+        let item = event["item"].take();
+        // A call has said something once its name is there; a message has not.
+        let called = !done && item["name"].is_string();
+        if let Some(place) = self.place(event, room) {
+            put(place, item, room);
+        }
+        Seen {
+            said: u64::from(called),
+            ..Seen::default()
+        }
+    }
+
+    fn part(&mut self, list: &str, event: &mut Value, room: &mut Room) {
+        let part = event["part"].take();
+        if let Some(place) = self.part_of(list, event, room) {
+            put(place, part, room);
+        }
+    }
+
+    /// A piece of text goes on where its event says.
+    fn delta(&mut self, kind: &str, event: &Value, room: &mut Room) -> Seen {
+        let piece = event["delta"].as_str().unwrap_or_default();
+        let (list, key) = match kind {
+            "response.output_text.delta" | "response.reasoning_text.delta" => ("content", "text"),
+            "response.refusal.delta" => ("content", "refusal"),
+            "response.reasoning_summary_text.delta" => ("summary", "text"),
+            "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
+                ("", "arguments")
+            }
+            "response.custom_tool_call_input.delta" => ("", "input"),
+            "response.code_interpreter_call_code.delta" => ("", "code"),
+            // Sound, and kinds to come.
+            _ => return said(piece),
+        };
+        let place = if list.is_empty() {
+            self.place(event, room)
+        } else {
+            self.part_of(list, event, room)
+        };
+        if let Some(place) = place {
+            if !place.is_object() {
+                *place = json!({});
+            }
+            merge(place, json!({ key: piece }), room);
+        }
+        said(piece)
+    }
+
+    /// Where the item of an event stands.
+    fn place(&mut self, event: &Value, room: &mut Room) -> Option<&mut Value> {
+        let output = self.response.as_mut()?.get_mut("output")?.as_array_mut()?;
+        nth(output, &event["output_index"], room)
+    }
+
+    /// Where a part of the item of an event stands.
+    fn part_of(&mut self, list: &str, event: &Value, room: &mut Room) -> Option<&mut Value> {
+        let at = if list == "summary" {
+            &event["summary_index"]
+        } else {
+            &event["content_index"]
+        };
+        let item = self.place(event, room)?;
+        if !item.is_object() {
+            *item = json!({});
+        }
+        if !item[list].is_array() {
+            item[list] = json!([]);
+        }
+        // llama.cpp leaves the index of a part out: there is one.
+        nth(item[list].as_array_mut()?, at, room)
+    }
+}
+
+fn nth<'l>(list: &'l mut Vec<Value>, at: &Value, room: &mut Room) -> Option<&'l mut Value> {
+    let at = usize::try_from(at.as_u64().unwrap_or(0)).ok()?;
+    if at >= list.len() {
+        if at >= MAX_ITEMS || !room.take(64 * (at + 1 - list.len())) {
+            return None;
+        }
+        list.resize(at + 1, Value::Null);
+    }
+    list.get_mut(at)
+}
+
+fn put(place: &mut Value, value: Value, room: &mut Room) {
+    let (held, size) = (size(place), size(&value));
+    if size <= held || room.take(size - held) {
+        *place = value;
+    }
+}
+
+fn said(piece: &str) -> Seen {
+    Seen {
+        said: piece.len() as u64,
+        ..Seen::default()
+    }
+}
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow, default)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    incomplete_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Usage {
+    #[serde(default, deserialize_with = "count")]
+    input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    output_tokens: Option<u64>,
+    #[serde(default)]
+    input_tokens_details: Option<Details>,
+    #[serde(default)]
+    output_tokens_details: Option<Details>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
+struct Details {
+    #[serde(default, deserialize_with = "count")]
+    cached_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    cache_write_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    reasoning_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    image_tokens: Option<u64>,
+}
+
+/// Reads a response.
+pub(super) fn read(body: &[u8]) -> Reading {
+    let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
+        return Reading::default();
+    };
+    let output = part::<Vec<Value>>(response.output).unwrap_or_default();
+    let searches = output
+        .iter()
+        .filter(|item| item["type"] == "web_search_call")
+        .count();
+    let mut tokens = part::<Usage>(response.usage).map_or_else(Tokens::default, |usage| {
+        let input = usage.input_tokens_details.unwrap_or_default();
+        let output = usage.output_tokens_details.unwrap_or_default();
+        Tokens {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cached: input.cached_tokens,
+            cache_write: input.cache_write_tokens,
+            reasoning: output.reasoning_tokens,
+            image_input: input.image_tokens,
+            image_output: output.image_tokens,
+            ..Tokens::default()
+        }
+    });
+    tokens.web_searches = (searches > 0).then_some(searches as u64);
+    Reading {
+        tokens,
+        finish_reason: reason(&response),
+        tool_calls: output.iter().filter_map(tool_call).collect(),
+        tier: part(response.service_tier),
+        ..Reading::default()
+    }
+}
+
+/// Why it is incomplete, where it says so; else its status.
+fn reason(response: &Response<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Incomplete {
+        reason: String,
+    }
+    part::<Incomplete>(response.incomplete_details)
+        .map(|incomplete| incomplete.reason)
+        .or_else(|| part(response.status))
+}
+
+/// The call that an item of output is, if it is one.
+fn tool_call(item: &Value) -> Option<ToolCall> {
+    let text = |key: &str| item[key].as_str().map(str::to_owned);
+    let kind = item["type"].as_str()?;
+    let (name, params) = match kind {
+        "function_call" | "mcp_call" => (text("name")?, text("arguments")?),
+        "custom_tool_call" => (text("name")?, item["input"].to_string()),
+        "web_search_call" => ("web_search".to_owned(), item["action"].to_string()),
+        "local_shell_call" | "shell_call" | "computer_call" | "apply_patch_call" => {
+            let name = kind.trim_end_matches("_call").to_owned();
+            let params = item.get("action").or_else(|| item.get("operation"));
+            (name, params.map(Value::to_string).unwrap_or_default())
+        }
+        _ => return None,
+    };
+    Some(ToolCall { name, params })
+}

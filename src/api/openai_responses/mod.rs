@@ -1,0 +1,115 @@
+//! OpenAI's responses: `POST /v1/responses`, as Codex and the newer SDKs use it.
+
+mod error;
+mod meter;
+mod session;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::meter::Assembling;
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Reading, Splice, body,
+    openai_error, opening,
+};
+use crate::wire::{Body, Rejection};
+
+/// Its path as listings and providers know it.
+const ENDPOINT: &str = "/v1/responses";
+/// Where tokens are counted without asking the model.
+const COUNT: &str = "/v1/responses/input_tokens";
+/// Where a conversation is made shorter, by a model.
+const COMPACT: &str = "/v1/responses/compact";
+
+/// OpenAI's responses.
+#[derive(Debug)]
+pub(super) struct OpenAiResponses;
+
+impl Api for OpenAiResponses {
+    fn kind(&self) -> ApiKind {
+        ApiKind("openai_responses")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["openai_responses"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(ENDPOINT)
+    }
+
+    fn opaque(&self) -> &'static [&'static str] {
+        &["encrypted_content"]
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && target(path).is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let path = target(head.path).unwrap_or(ENDPOINT);
+        let keys = [
+            "model",
+            "stream",
+            "instructions",
+            "input",
+            "prompt_cache_key",
+        ];
+        let fields = body::scan(&body, &keys)?;
+        let model = body::model(&body, fields.get(0))?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
+        let text = |nth| fields.get(nth).map(|at| &body[at]);
+        let opening = text(3).and_then(|input| opening::of(text(2), input));
+        let session = text(4).and_then(session::of);
+        Ok(Call {
+            stream,
+            billed: path != COUNT,
+            session,
+            opening,
+            path: Path::Fixed(Cow::Borrowed(path)),
+            splice: Splice {
+                model: fields.get(0),
+                json: true,
+                ..Splice::default()
+            },
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        // A count of tokens is a forecast, not usage.
+        let read = if call.billed {
+            meter::read
+        } else {
+            |_: &[u8]| Reading::default()
+        };
+        let events = meter::Events::default();
+        Box::new(Assembling::new(events, read, call.body.len(), room))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        openai_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        error::event(rejection)
+    }
+}
+
+/// Clients of `ChatGPT`'s own backend put `/codex` in front.
+fn target(path: &str) -> Option<&'static str> {
+    let path = path.strip_prefix("/codex").unwrap_or(path);
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    [ENDPOINT, COUNT, COMPACT]
+        .into_iter()
+        .find(|known| known.strip_prefix("/v1") == Some(path))
+}
+
+#[cfg(test)]
+mod tests;

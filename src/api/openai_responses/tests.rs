@@ -1,0 +1,61 @@
+//! Recorded exchanges, and paths.
+
+use http::HeaderMap;
+
+use super::*;
+use crate::api::corpus;
+
+fn call(path: &str, body: &str) -> Result<Call, Rejection> {
+    let head = Head {
+        path,
+        query: None,
+        headers: &HeaderMap::new(),
+    };
+    OpenAiResponses.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+}
+
+#[test]
+fn recorded_exchanges() {
+    let all = corpus::exchanges!(
+        "text",
+        "tools",
+        "reasoning",
+        "incomplete",
+        "broken_off",
+        "local"
+    );
+    for exchange in &all {
+        let call = call(ENDPOINT, exchange.request).unwrap();
+        corpus::check(exchange, || OpenAiResponses.meter(&call, 1 << 20));
+    }
+}
+
+#[test]
+fn without_room_the_usage_is_read_all_the_same() {
+    let exchange = &corpus::exchanges!("text")[0];
+    let call = call(ENDPOINT, exchange.request).unwrap();
+    let mut meter = OpenAiResponses.meter(&call, 10);
+    let mut decoder = crate::wire::sse::Decoder::default();
+    decoder.feed(exchange.stream.as_bytes(), |event| {
+        meter.event(&event);
+    });
+    let reading = meter.finish();
+    assert!(reading.truncated);
+    assert_eq!(reading.tokens.output, Some(11));
+}
+
+#[test]
+fn paths_with_and_without_their_prefixes() {
+    for (path, sent) in [
+        ("/v1/responses", ENDPOINT),
+        ("/responses", ENDPOINT),
+        ("/codex/responses", ENDPOINT),
+        ("/v1/responses/input_tokens", COUNT),
+        ("/codex/responses/compact", COMPACT),
+    ] {
+        let call = call(path, r#"{"model":"m","input":"hi"}"#).unwrap();
+        assert_eq!(call.outbound("m").path, sent, "{path}");
+        assert_eq!(call.billed, sent != COUNT);
+    }
+    assert!(!OpenAiResponses.recognises(&Method::POST, "/v1/responses/resp_1/cancel"));
+}
