@@ -16,13 +16,17 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, 
     tokio::time::timeout(limit, future).await
 }
 
-/// Milliseconds since the Unix epoch; 0 for a clock set before it.
+/// The time by the machine's clock.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "here is where time comes from")]
-pub fn unix_ms() -> i64 {
+pub fn now() -> SystemTime {
     SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+}
+
+/// Milliseconds since the Unix epoch; 0 for a clock set before it.
+#[must_use]
+pub fn unix_ms() -> i64 {
+    now().duration_since(UNIX_EPOCH).map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

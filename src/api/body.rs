@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use http::StatusCode;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::call::is_model;
 use crate::wire::{Rejection, json};
@@ -56,4 +56,27 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// A model's name as one segment of a path.
 pub(super) fn path_segment(model: &str) -> Cow<'_, str> {
     utf8_percent_encode(model, SEGMENT).into()
+}
+
+/// A model's name from a path: decoded once, and then of characters that stand for themselves.
+/// A name may hold slashes, because that of a provider can stand before it.
+///
+/// # Errors
+/// A 400 for one that servers could take for another name or path.
+pub(super) fn model_in_path(raw: &str) -> Result<String, Rejection> {
+    let odd =
+        || bad_request("the path does not name a model in a way that can be read one way only");
+    let name = percent_decode_str(raw).decode_utf8().map_err(|_| odd())?;
+    let plain = name.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@' | b'/' | b':' | b'+')
+    });
+    let whole = name
+        .split('/')
+        .all(|segment| !matches!(segment, "" | "." | ".."));
+    if plain && whole && is_model(&name) {
+        Ok(name.into_owned())
+    } else {
+        Err(odd())
+    }
 }

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use super::body::bad_request;
-use super::call::is_model;
+use super::body::{bad_request, model_in_path};
 use crate::wire::Rejection;
 
 /// The end of a path.
@@ -34,29 +33,9 @@ pub(super) fn target<'p>(rest: &'p str, verbs: &[&str]) -> Result<Target<'p>, Re
         return Err(no_method(verb));
     }
     Ok(Target {
-        model: model(name)?,
+        model: model_in_path(name)?,
         verb,
     })
-}
-
-/// A model's name from a path: decoded once, and then of characters that stand for themselves.
-/// A name may hold slashes, because that of a provider can stand before it.
-fn model(raw: &str) -> Result<String, Rejection> {
-    let odd =
-        || bad_request("the path does not name a model in a way that can be read one way only");
-    let name = percent_decode_str(raw).decode_utf8().map_err(|_| odd())?;
-    let plain = name.bytes().all(|byte| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@' | b'/' | b':' | b'+')
-    });
-    let whole = name
-        .split('/')
-        .all(|segment| !matches!(segment, "" | "." | ".."));
-    if plain && whole && is_model(&name) {
-        Ok(name.into_owned())
-    } else {
-        Err(odd())
-    }
 }
 
 fn no_method(verb: &str) -> Rejection {

@@ -14,6 +14,11 @@ pub mod tokens;
 mod vertex;
 
 mod anthropic_messages;
+mod bedrock_converse;
+mod bedrock_count_tokens;
+mod bedrock_error;
+mod bedrock_model_invoke;
+mod bedrock_path;
 mod gemini_generate_content;
 mod google_error;
 mod google_generate_content;
@@ -26,7 +31,7 @@ mod openai_error;
 mod openai_responses;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use meter::{Meter, Pass, Reading, ToolCall};
@@ -50,6 +55,9 @@ pub const ALL: &[&dyn Api] = &[
     &google_raw_predict::GoogleRawPredict,
     &gemini_generate_content::GeminiGenerateContent,
     &google_generate_content::GoogleGenerateContent,
+    &bedrock_model_invoke::BedrockModelInvoke,
+    &bedrock_converse::BedrockConverse,
+    &bedrock_count_tokens::BedrockCountTokens,
 ];
 
 /// A format's name: the column of a record, and of most formats the compatibility flag of a
@@ -83,6 +91,11 @@ pub trait Api: Send + Sync {
     /// Content types of requests that it reads.
     fn accepts(&self) -> &'static [&'static str] {
         &["application/json"]
+    }
+    /// Whether a request with these headers needs no content type, because a web page could not
+    /// send it without asking.
+    fn takes_untyped(&self, _: &HeaderMap) -> bool {
+        false
     }
     /// Understands a request.
     ///

@@ -184,7 +184,9 @@ pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
                     .warn(table.position("url"), &item.path, message);
             }
             let text = table.string("authorization").unwrap_or_default();
-            let authorization = Authorization::parse(&text).unwrap_or_else(|| {
+            // Only what goes to AWS can be signed for it.
+            let known = Authorization::parse(&text).filter(|way| *way != Authorization::AwsSigv4);
+            let authorization = known.unwrap_or_else(|| {
                 let message = format!("hook {name} has invalid authorization type: {text}");
                 item.findings
                     .warn(table.position("authorization"), &item.path, message);

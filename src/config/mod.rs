@@ -1,6 +1,7 @@
 //! The configuration: one HuJSON document, read into types, with findings that say where and
 //! what to do. Sections have Aperture's names and meaning; ours stand beside them.
 
+mod aws;
 mod database;
 mod expand;
 mod file;
@@ -15,6 +16,7 @@ mod provider;
 mod read;
 mod table;
 
+pub use aws::{AwsKey, aws_region};
 pub use database::{Database, Filterable, Retention};
 pub use file::{
     Alias, Aliases, CAPABILITY, File, Grant, Limits, Listen, Mode, Strategy, Tailnet, Timeouts,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::aws::{AwsKey, aws_region};
 use super::finding::{Finding, Severity};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
@@ -95,6 +96,8 @@ pub enum Authorization {
     Hec,
     /// `cf-aig-authorization: Bearer …`.
     CfAigAuthorization,
+    /// A signature of AWS, version 4.
+    AwsSigv4,
 }
 
 impl Authorization {
@@ -106,6 +109,7 @@ impl Authorization {
             "x-goog-api-key" => Self::XGoogApiKey,
             "hec" => Self::Hec,
             "cf-aig-authorization" => Self::CfAigAuthorization,
+            "aws-sigv4" => Self::AwsSigv4,
             _ => return None,
         })
     }
@@ -278,6 +282,29 @@ fn check(id: &str, provider: &Provider, table: &Table<'_>) {
     if provider.models.is_empty() && !provider.disabled {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
+    }
+    if provider.authorization == Authorization::AwsSigv4 {
+        check_signature(id, provider, table);
+    }
+}
+
+/// What a signature of AWS needs; the key is never shown.
+fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
+    if provider.auth_mode != AuthMode::None && AwsKey::of(&provider.apikey).is_none() {
+        let message = format!(
+            "the apikey of provider {id} must be ACCESS_KEY_ID:SECRET_ACCESS_KEY or \
+             ACCESS_KEY_ID:SECRET_ACCESS_KEY:SESSION_TOKEN for aws-sigv4"
+        );
+        let at = table.position("apikey");
+        table.findings.warn(at, &table.path, message);
+    }
+    let url = provider.baseurl.parse::<http::Uri>().ok();
+    let told = url.as_ref().and_then(http::Uri::host).and_then(aws_region);
+    if told.is_none() && provider.region.is_none() {
+        let message =
+            format!("provider {id} needs a region for aws-sigv4: its baseurl does not tell one");
+        let at = table.position("authorization");
+        table.findings.warn(at, &table.path, message);
     }
 }
 

@@ -194,6 +194,29 @@ fn secrets_come_from_elsewhere_and_are_never_shown() {
 }
 
 #[test]
+fn what_signatures_of_aws_need_is_found_missing() {
+    let found = |provider: &str| -> Vec<String> {
+        let text = format!(
+            r#"{{"providers":{{"aws":{{"models":["m"],"authorization":"aws-sigv4",{provider}}}}}}}"#
+        );
+        let mut all = findings(&text);
+        all.retain(|finding| finding.contains("provider aws"));
+        all
+    };
+    let runtime = r#""baseurl":"https://bedrock-runtime.eu-west-1.amazonaws.com""#;
+    let none: [String; 0] = [];
+    assert_eq!(found(&format!(r#"{runtime},"apikey":"A:s""#)), none);
+    assert_eq!(found(&format!(r#"{runtime},"apikey":"A:s:t""#)), none);
+    let here = r#""baseurl":"http://100.64.0.1","apikey":"A:s""#;
+    assert_eq!(found(&format!(r#"{here},"region":"eu-west-1""#)), none);
+    let missing = found(here);
+    assert!(missing[0].contains("needs a region"), "{missing:?}");
+    let wrong = found(&format!(r#"{runtime},"apikey":"hidden""#));
+    assert!(wrong[0].contains("ACCESS_KEY_ID:SECRET"), "{wrong:?}");
+    assert!(!wrong[0].contains("hidden"), "{wrong:?}");
+}
+
+#[test]
 fn prices_are_read_as_written() {
     use crate::money::{Field, Mode};
     let text = r#"{"prices":{"lab/m":{"input":0.1,"output":"2.50","input_above_200k":1e-3,

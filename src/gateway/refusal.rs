@@ -67,7 +67,11 @@ pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Resul
         .and_then(|value| value.split(';').next())
         .map(|kind| kind.trim().to_ascii_lowercase());
     let accepted = api.accepts();
-    if !declared.is_some_and(|declared| accepted.contains(&declared.as_str())) {
+    let readable = match declared {
+        Some(declared) => accepted.contains(&declared.as_str()),
+        None => !headers.contains_key(header::CONTENT_TYPE) && api.takes_untyped(headers),
+    };
+    if !readable {
         return Err(Rejection::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "wrong_content_type",

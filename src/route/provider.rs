@@ -184,7 +184,7 @@ impl Base {
 
 impl Base {
     /// The region that the host names: `REGION-aiplatform.googleapis.com`, or
-    /// `aiplatform.REGION.rep.googleapis.com` for those of several places.
+    /// `aiplatform.REGION.rep.googleapis.com` for those of several places, or that of AWS.
     fn region(&self) -> Option<String> {
         let host = self.authority.host();
         let region = host
@@ -192,7 +192,8 @@ impl Base {
             .or_else(|| {
                 host.strip_prefix("aiplatform.")?
                     .strip_suffix(".rep.googleapis.com")
-            })?;
+            })
+            .or_else(|| config::aws_region(host))?;
         Some(region.to_owned())
     }
 }
@@ -294,6 +295,10 @@ mod tests {
                 "europe-west4",
             ),
             ("https://aiplatform.eu.rep.googleapis.com/", "eu"),
+            (
+                "https://bedrock-runtime.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
             ("https://aiplatform.googleapis.com", "configured"),
         ] {
             let config = config::Provider {

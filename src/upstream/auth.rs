@@ -1,9 +1,13 @@
 //! Puts the credential on a request: the only place that sees one in clear.
 
+pub(super) mod aws;
 pub(super) mod google;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body_util::Full;
 
+use crate::clock;
 use crate::config::{AuthMode, Authorization};
 use crate::route::Provider;
 use crate::secret::Secret;
@@ -31,11 +35,30 @@ pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<
             HeaderName::from_static("cf-aig-authorization"),
             format!("Bearer {key}"),
         ),
+        // See `sign`.
+        Authorization::AwsSigv4 => return Ok(()),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| InvalidKey)?;
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
+}
+
+/// The request with `body`: signed, where that is how the provider knows who asks. Nothing of it
+/// may change afterwards.
+///
+/// # Errors
+/// When the configuration lacks what a signature needs.
+pub(super) fn sign(
+    mut request: Request<()>,
+    body: Bytes,
+    provider: &Provider,
+) -> Result<Request<Full<Bytes>>, aws::SignatureError> {
+    let signs = provider.authorization == Authorization::AwsSigv4;
+    if signs && is_configured(request.headers(), provider) {
+        aws::signed(&mut request, &body, provider, clock::now())?;
+    }
+    Ok(request.map(|()| Full::new(body)))
 }
 
 /// Whether a request gets the configured credential.

@@ -196,11 +196,13 @@ impl Upstream {
         let uri = provider
             .url(&outbound.path, query)
             .map_err(|error| misconfigured(error.to_string()))?;
-        let mut request = Request::new(Full::new(outbound.body));
+        let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         let (head, credential) = self.dressed(route, permit, from).await?;
         *request.headers_mut() = head;
+        let request = auth::sign(request, outbound.body, provider)
+            .map_err(|error| misconfigured(error.to_string()))?;
         let pool = self.pools.of(provider.network);
         let limit = self.timeouts().first_byte;
         let response =

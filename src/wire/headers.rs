@@ -18,12 +18,13 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Request headers in which clients carry a credential. They are meant for the gateway,
 /// which needs none, so they never travel on unless a provider is set to pass them through.
-pub const CREDENTIALS: [&str; 5] = [
+pub const CREDENTIALS: [&str; 6] = [
     "authorization",
     "x-api-key",
     "x-goog-api-key",
     "api-key",
     "cf-aig-authorization",
+    "x-amz-security-token",
 ];
 
 /// Request headers that the gateway answers for itself, or that name an identity that

@@ -10,6 +10,8 @@
 mod api;
 mod commands;
 mod faults;
+mod formats_anthropic;
+mod formats_bedrock;
 mod formats_google;
 mod headers;
 mod prices;

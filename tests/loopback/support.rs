@@ -203,6 +203,18 @@ impl Gateway {
         stream
     }
 
+    /// The newest record, once it is one of a request to `path`.
+    pub async fn record_of(&self, path: &str) -> Value {
+        for _ in 0..200 {
+            let row = self.record().await;
+            if row["path"] == path {
+                return row;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("there is no record of {path}");
+    }
+
     /// The newest record.
     pub async fn record(&self) -> Value {
         for _ in 0..200 {

@@ -32,7 +32,7 @@ impl Assembly for Events {
         let mut message = self.message.take()?;
         let content = message["content"].as_array_mut()?;
         for (at, input) in std::mem::take(&mut self.inputs) {
-            if let Some(block) = content.get_mut(at) {
+            if let Some(block) = content.get_mut(at).filter(|block| block.is_object()) {
                 // What was cut off is kept as the text that it is.
                 block["input"] = serde_json::from_str(&input).unwrap_or(Value::String(input));
             }
@@ -77,6 +77,9 @@ impl Events {
 
     fn block(&mut self, at: usize, mut event: Value, room: &mut Room) -> Seen {
         let block = event["content_block"].take();
+        if !block.is_object() {
+            return Seen::default();
+        }
         let Some(content) = self.content() else {
             return Seen::default();
         };
@@ -100,6 +103,9 @@ impl Events {
 
     fn delta(&mut self, at: usize, event: &Value, room: &mut Room) -> Seen {
         let delta = &event["delta"];
+        if !delta.is_object() {
+            return Seen::default();
+        }
         let text = |key: &str| delta[key].as_str().unwrap_or_default();
         let kind = text("type");
         if kind == "input_json_delta" {
@@ -116,7 +122,9 @@ impl Events {
             }
             return said(piece);
         }
-        let Some(block) = self.content().and_then(|content| content.get_mut(at)) else {
+        let block = self.content().and_then(|content| content.get_mut(at));
+        // A block that never began is one that is left out.
+        let Some(block) = block.filter(|block| block.is_object()) else {
             return Seen::default();
         };
         match kind {
@@ -209,16 +217,6 @@ struct Message<'a> {
     stop_reason: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Block {
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    input: Value,
-}
-
 #[derive(Default, Deserialize)]
 struct Usage {
     #[serde(default, deserialize_with = "count")]
@@ -230,25 +228,11 @@ struct Usage {
     #[serde(default, deserialize_with = "count")]
     cache_creation_input_tokens: Option<u64>,
     #[serde(default)]
-    cache_creation: Option<CacheCreation>,
+    cache_creation: Value,
     #[serde(default)]
-    server_tool_use: Option<ServerTools>,
+    server_tool_use: Value,
     #[serde(default)]
-    service_tier: Option<String>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-struct CacheCreation {
-    #[serde(default, deserialize_with = "count")]
-    ephemeral_5m_input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    ephemeral_1h_input_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct ServerTools {
-    #[serde(default, deserialize_with = "count")]
-    web_search_requests: Option<u64>,
+    service_tier: Value,
 }
 
 /// Reads a message.
@@ -257,29 +241,33 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         return Reading::default();
     };
     let usage = part::<Usage>(message.usage).unwrap_or_default();
-    let blocks = part::<Vec<Block>>(message.content).unwrap_or_default();
+    let blocks = part::<Vec<Value>>(message.content).unwrap_or_default();
     Reading {
         tokens: tokens(&usage),
         finish_reason: part(message.stop_reason),
-        tool_calls: blocks
-            .into_iter()
-            .filter(|block| block.kind.ends_with("tool_use"))
-            .map(|block| ToolCall {
-                name: block.name,
-                params: block.input.to_string(),
-            })
-            .collect(),
-        tier: usage.service_tier,
+        tool_calls: blocks.iter().filter_map(tool_call).collect(),
+        tier: usage.service_tier.as_str().map(str::to_owned),
         ..Reading::default()
     }
 }
 
+/// Tools of the caller's, of Anthropic's servers and of MCP servers are called alike.
+fn tool_call(block: &Value) -> Option<ToolCall> {
+    if !block["type"].as_str()?.ends_with("tool_use") {
+        return None;
+    }
+    Some(ToolCall {
+        name: block["name"].as_str()?.to_owned(),
+        params: block["input"].to_string(),
+    })
+}
+
 /// Anthropic counts tokens of the prompt apart from those that its cache served or took.
 fn tokens(usage: &Usage) -> Tokens {
-    let lives = usage.cache_creation.unwrap_or_default();
+    let lives = |key: &str| usage.cache_creation[key].as_u64();
     let (five, hour) = (
-        lives.ephemeral_5m_input_tokens,
-        lives.ephemeral_1h_input_tokens,
+        lives("ephemeral_5m_input_tokens"),
+        lives("ephemeral_1h_input_tokens"),
     );
     let written = usage.cache_creation_input_tokens.or(sum(&[five, hour]));
     let read = usage.cache_read_input_tokens;
@@ -292,10 +280,7 @@ fn tokens(usage: &Usage) -> Tokens {
         cache_write: written,
         cache_write_5m: five,
         cache_write_1h: hour,
-        web_searches: usage
-            .server_tool_use
-            .as_ref()
-            .and_then(|used| used.web_search_requests),
+        web_searches: usage.server_tool_use["web_search_requests"].as_u64(),
         ..Tokens::default()
     }
 }

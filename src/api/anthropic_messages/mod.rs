@@ -16,6 +16,7 @@ use crate::wire::{Body, Rejection};
 
 pub(in crate::api) use error::{event, refuse};
 pub(in crate::api) use meter::{Events, read};
+pub(in crate::api) use session::of as session;
 
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/messages";

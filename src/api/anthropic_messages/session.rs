@@ -15,7 +15,7 @@ struct UserId {
 
 /// The session of a request with this `metadata`: the `user_id` is an object in a string, or
 /// ends in `_session_` and the session, as older builds write it.
-pub(super) fn of(metadata: &[u8]) -> Option<String> {
+pub(in crate::api) fn of(metadata: &[u8]) -> Option<String> {
     let user = serde_json::from_slice::<Metadata>(metadata).ok()?.user_id?;
     if let Ok(named) = serde_json::from_str::<UserId>(&user) {
         return Some(named.session_id);

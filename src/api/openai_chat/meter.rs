@@ -10,13 +10,13 @@ use crate::api::{Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
 /// Chunks of a stream.
-pub(super) struct Chunks {
+pub(in crate::api) struct Chunks {
     hide_usage: bool,
     answer: Option<Value>,
 }
 
 impl Chunks {
-    pub(super) fn new(hide_usage: bool) -> Self {
+    pub(in crate::api) fn new(hide_usage: bool) -> Self {
         Self {
             hide_usage,
             answer: None,
@@ -134,7 +134,7 @@ struct Choice {
 }
 
 /// Reads a completion.
-pub(super) fn read(body: &[u8]) -> Reading {
+pub(in crate::api) fn read(body: &[u8]) -> Reading {
     let Ok(completion) = serde_json::from_slice::<Completion<'_>>(body) else {
         return Reading::default();
     };

@@ -17,6 +17,8 @@ use super::{
 };
 use crate::wire::{Body, Rejection, json};
 
+pub(in crate::api) use meter::{Chunks, read};
+
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";
 
@@ -68,13 +70,8 @@ impl Api for OpenAiChat {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let assembly = meter::Chunks::new(call.splice.hide_usage);
-        Box::new(Assembling::new(
-            assembly,
-            meter::read,
-            call.body.len(),
-            room,
-        ))
+        let assembly = Chunks::new(call.splice.hide_usage);
+        Box::new(Assembling::new(assembly, read, call.body.len(), room))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

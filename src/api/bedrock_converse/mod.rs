@@ -1,0 +1,90 @@
+//! Bedrock's `Converse`: `POST /bedrock/model/MODEL/converse` and `/converse-stream`, one shape
+//! for the models of all vendors
+//! (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>).
+
+mod block;
+mod meter;
+mod usage;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+
+use super::meter::Assembling;
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, bedrock_error, bedrock_path, body,
+    opening,
+};
+use crate::wire::{Body, Rejection};
+
+pub(in crate::api) use meter::{Events, read};
+
+/// Keys whose values only the model's vendor can read.
+const OPAQUE: &[&str] = &["signature", "redactedContent"];
+/// The operation that answers with a stream.
+const STREAM: &str = "converse-stream";
+
+/// Bedrock's `Converse`.
+#[derive(Debug)]
+pub(super) struct BedrockConverse;
+
+impl Api for BedrockConverse {
+    fn kind(&self) -> ApiKind {
+        ApiKind("bedrock_converse")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["bedrock_converse"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some("/bedrock/model/{model}/converse")
+    }
+
+    fn opaque(&self) -> &'static [&'static str] {
+        OPAQUE
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        let operation = bedrock_path::split(path).map(|(_, operation)| operation);
+        method == Method::POST && matches!(operation, Some("converse" | STREAM))
+    }
+
+    fn takes_untyped(&self, headers: &HeaderMap) -> bool {
+        bedrock_path::takes_untyped(headers)
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
+        let fields = body::scan(&call.body, &["system", "messages"])?;
+        let value = |nth| fields.get(nth).map(|at| &call.body[at]);
+        Ok(Call {
+            stream: head.path.ends_with(STREAM),
+            opening: value(1).and_then(|messages| opening::of(value(0), messages)),
+            ..call
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        Box::new(Assembling::new(
+            Events::default(),
+            read,
+            call.body.len(),
+            room,
+        ))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        bedrock_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        bedrock_error::event(rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests;

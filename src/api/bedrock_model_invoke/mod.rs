@@ -1,0 +1,83 @@
+//! Bedrock's `InvokeModel`: `POST /bedrock/model/MODEL/invoke` and
+//! `/invoke-with-response-stream`. Bodies and answers are those of the model's vendor
+//! (<https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html>).
+
+mod chunk;
+mod read;
+mod text;
+mod vendor;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+
+use super::anthropic_messages as anthropic;
+use super::{
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, bedrock_error, bedrock_path, body,
+    opening,
+};
+use crate::wire::{Body, Rejection};
+
+/// The operation that answers with a stream.
+const STREAM: &str = "invoke-with-response-stream";
+
+/// Bedrock's `InvokeModel`.
+#[derive(Debug)]
+pub(super) struct BedrockModelInvoke;
+
+impl Api for BedrockModelInvoke {
+    fn kind(&self) -> ApiKind {
+        ApiKind("bedrock_model_invoke")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["bedrock_model_invoke"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some("/bedrock/model/{model}/invoke")
+    }
+
+    fn opaque(&self) -> &'static [&'static str] {
+        anthropic::OPAQUE
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        let operation = bedrock_path::split(path).map(|(_, operation)| operation);
+        method == Method::POST && matches!(operation, Some("invoke" | STREAM))
+    }
+
+    fn takes_untyped(&self, headers: &HeaderMap) -> bool {
+        bedrock_path::takes_untyped(headers)
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
+        let fields = body::scan(&call.body, &["system", "messages", "metadata"])?;
+        let value = |nth| fields.get(nth).map(|at| &call.body[at]);
+        Ok(Call {
+            stream: head.path.ends_with(STREAM),
+            session: value(2).and_then(anthropic::session),
+            opening: value(1).and_then(|messages| opening::of(value(0), messages)),
+            ..call
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        Box::new(chunk::Chunks::new(call.body.len(), room))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        bedrock_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        bedrock_error::event(rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests;
