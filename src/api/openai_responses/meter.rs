@@ -36,6 +36,10 @@ impl Assembly for Events {
         let Ok(mut event) = serde_json::from_slice::<Value>(event.data) else {
             return Seen::default();
         };
+        // What is no object has no members to take.
+        if !event.is_object() {
+            return Seen::default();
+        }
         let kind = event["type"].take();
         let kind = kind.as_str().unwrap_or_default();
         match kind {
