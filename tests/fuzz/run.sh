@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs fuzz targets for a time: SECONDS for each, JOBS of them at once; all of them unless some
-# are named. It begins with the inputs in `corpus`; those that it adds are kept in
-# `target/corpus`, and what it finds in `artifacts`.
+# are named. It begins with the inputs in `corpus` and with the format's recorded exchanges;
+# those that it adds are kept in `target/corpus`, and what it finds in `artifacts`.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,8 +16,11 @@ targets=("$@")
 # Without a sanitizer the stable compiler will do; the parsers have no unsafe code.
 cargo fuzz build --fuzz-dir . -s none
 for target in "${targets[@]}"; do mkdir -p "corpus/$target" "target/corpus/$target"; done
+export recorded=../../src/api
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I TARGET bash -c '
-    if cargo fuzz run --fuzz-dir . -s none TARGET target/corpus/TARGET corpus/TARGET -- -max_total_time='"$seconds"' \
+    seeds=$recorded/TARGET/fixtures
+    [ -d "$seeds" ] || seeds=
+    if cargo fuzz run --fuzz-dir . -s none TARGET target/corpus/TARGET corpus/TARGET $seeds -- -max_total_time='"$seconds"' \
         -timeout=5 -rss_limit_mb=1024 -max_len=65536 >target/TARGET.log 2>&1; then
         echo "TARGET: $(grep -o "Done [0-9]* runs in [0-9]* second" target/TARGET.log), no finding"
     else

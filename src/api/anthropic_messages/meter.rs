@@ -166,6 +166,10 @@ impl Events {
         };
         let (delta, usage) = (event["delta"].take(), event["usage"].take());
         for (key, value) in delta.as_object().into_iter().flatten() {
+            // These are put together here.
+            if matches!(key.as_str(), "content" | "usage") {
+                continue;
+            }
             if message.get(key).is_some() || room.take(key.len() + size(value)) {
                 message[key] = value.clone();
             }

@@ -133,6 +133,7 @@ pub(in crate::api) fn ask_for_usage(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::corpus;
 
     fn read(body: &str) -> Result<Call, Rejection> {
         let head = Head {
@@ -146,6 +147,15 @@ mod tests {
     fn outbound(body: &str, model: &str) -> String {
         let out = read(body).unwrap().outbound(model);
         String::from_utf8(out.body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn recorded_exchanges() {
+        let all = corpus::exchanges!("text", "several", "tools", "refused", "local", "broken_off",);
+        for exchange in &all {
+            let call = read(exchange.request).unwrap();
+            corpus::check(exchange, || OpenAiChat.meter(&call, 1 << 20));
+        }
     }
 
     #[test]

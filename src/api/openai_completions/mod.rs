@@ -166,6 +166,21 @@ fn read(body: &[u8]) -> Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::corpus;
+
+    #[test]
+    fn recorded_exchanges() {
+        let head = Head {
+            path: ENDPOINT,
+            query: None,
+            headers: &http::HeaderMap::new(),
+        };
+        for exchange in &corpus::exchanges!("text") {
+            let body = Bytes::from_static(exchange.request.as_bytes());
+            let call = OpenAiCompletions.read(&head, body).unwrap();
+            corpus::check(exchange, || OpenAiCompletions.meter(&call, 1 << 20));
+        }
+    }
 
     #[test]
     fn a_stream_reads_like_the_answer() {

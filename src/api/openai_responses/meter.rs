@@ -76,7 +76,7 @@ impl Assembly for Events {
 
     fn answer(&mut self) -> Option<Value> {
         let mut response = self.response.take()?;
-        if let Some(output) = response["output"].as_array_mut() {
+        if let Some(output) = response.get_mut("output").and_then(Value::as_array_mut) {
             output.retain(|item| !item.is_null());
             for item in output {
                 for list in ["content", "summary"] {
