@@ -248,3 +248,46 @@ async fn a_request_is_charged_by_its_price_and_an_unknown_price_is_unknown() {
         "{totals}"
     );
 }
+
+#[tokio::test]
+async fn with_zero_retention_nothing_of_a_prompt_is_ever_on_disk() {
+    const PLANTED: &str = "the-planted-prompt-7f3a";
+    const ANSWERED: &str = "the-planted-answer-91bc";
+    let (address, _received) = provider(|mut stream| {
+        Box::pin(async move {
+            let body = COMPLETION.replace("\"hi\"", &format!("\"{ANSWERED}\""));
+            answer(&mut stream, "200 OK", "", &body).await;
+        })
+    })
+    .await;
+    for (duration, kept) in [("0", false), ("30d", true)] {
+        let retention = json!({ "duration": duration, "purge": ["captures", "tools"] });
+        let more = json!({ "database": { "retention": retention } });
+        let mut gateway = Gateway::start(address, more).await;
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{PLANTED}"}}]}}"#);
+        assert!(gateway.chat(&body).await.text().contains(ANSWERED));
+        let record = gateway.record().await;
+        assert_eq!(record["captured"], kept);
+        gateway.stop().await;
+        // Captures are compressed on disk, so what is kept is looked for by their frames.
+        let dir = gateway.config().parent().unwrap().join("state");
+        let mut plain = false;
+        let mut frames = false;
+        for file in std::fs::read_dir(dir).unwrap() {
+            let path = file.unwrap().path();
+            if !path.is_file() {
+                continue;
+            }
+            let bytes = std::fs::read(path).unwrap();
+            let holds = |what: &[u8]| bytes.windows(what.len()).any(|at| at == what);
+            plain |= holds(PLANTED.as_bytes()) || holds(ANSWERED.as_bytes());
+            frames |= holds(&[0x28, 0xb5, 0x2f, 0xfd]);
+        }
+        assert_eq!(
+            (plain || frames, frames),
+            (kept, kept),
+            "retention {duration}"
+        );
+    }
+}
