@@ -251,6 +251,7 @@ fn entry(api: &dyn Api, caller: &Caller, head: &http::request::Parts, permit: &P
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),
         tags: caller.tags().to_vec(),
+        agent: String::new(),
         api: api.kind().0.to_owned(),
         model_requested: String::new(),
         model: String::new(),
@@ -261,6 +262,8 @@ fn entry(api: &dyn Api, caller: &Caller, head: &http::request::Parts, permit: &P
         outcome: Outcome::ClientClosed,
         stream: false,
         tokens: Tokens::default(),
+        cost: None,
+        cost_basis: None,
         finish_reason: None,
         tool_calls: 0,
         first_byte_ms: None,
@@ -278,6 +281,7 @@ fn entry(api: &dyn Api, caller: &Caller, head: &http::request::Parts, permit: &P
             permit.role_source()
         )],
         error: None,
+        captured: false,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::View;
 use crate::access::{Permit, Role};
 use crate::identity::Caller;
-use crate::ledger::Query;
+use crate::ledger::{Query, Scope};
 use crate::wire::{Body, Rejection};
 
 /// Rows of an answer unless `limit` says otherwise.
@@ -21,7 +21,7 @@ pub(super) async fn sessions(
 ) -> Result<Response<Body>, Rejection> {
     let rows = view
         .ledger
-        .sessions(scoped(caller, permit, query)?)
+        .sessions(scope(caller, permit), wanted(query)?)
         .await
         .map_err(|error| unavailable(&error))?;
     Ok(super::json(&json!({ "sessions": rows })))
@@ -36,14 +36,22 @@ pub(super) async fn requests(
 ) -> Result<Response<Body>, Rejection> {
     let rows = view
         .ledger
-        .requests(scoped(caller, permit, query)?)
+        .requests(scope(caller, permit), wanted(query)?)
         .await
         .map_err(|error| unavailable(&error))?;
     Ok(super::json(&json!({ "requests": rows })))
 }
 
 /// The only place that decides whose records a caller sees.
-fn scoped(caller: &Caller, permit: &Permit, query: &str) -> Result<Query, Rejection> {
+fn scope(caller: &Caller, permit: &Permit) -> Scope {
+    if permit.role() == Role::Admin {
+        Scope::Everyone
+    } else {
+        Scope::Own(caller.name().to_owned())
+    }
+}
+
+fn wanted(query: &str) -> Result<Query, Rejection> {
     let mut wanted = Query {
         limit: DEFAULT_LIMIT,
         ..Query::default()
@@ -69,9 +77,6 @@ fn scoped(caller: &Caller, permit: &Permit, query: &str) -> Result<Query, Reject
                 ));
             }
         }
-    }
-    if permit.role() != Role::Admin {
-        wanted.login = Some(caller.name().to_owned());
     }
     Ok(wanted)
 }

@@ -114,3 +114,12 @@ pub struct Reading {
     /// Tool calls in the answer.
     pub tool_calls: u32,
 }
+
+/// A call of a tool that the model asked for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ToolCall {
+    /// The tool, as the caller named it.
+    pub name: String,
+    /// What it is called with, as JSON text.
+    pub params: String,
+}

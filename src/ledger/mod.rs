@@ -2,195 +2,61 @@
 //!
 //! A request takes a [`Slot`] before it is accepted and spends it on its record, so an accepted
 //! request always has room in the queue. One thread writes, in groups (`writer`); queries read
-//! through their own read-only connections (`query`) and see a record once it is durable.
+//! through their own read-only connections (`readers`) and see a record once it is durable.
+//!
+//! The database is `SQLite` or `PostgreSQL` behind one trait (`database`): one schema, one set of
+//! queries. Sums by day (`rollup`) and sessions (`session`) are kept as records are written.
 
+mod capture;
+mod database;
+#[cfg(feature = "postgres")]
+mod dialect;
+mod entry;
+mod error;
+mod group;
+mod histogram;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
+mod readers;
+mod report;
+mod retention;
+mod rollup;
 mod row;
-mod store;
+mod session;
+mod sqlite;
+mod sums;
 mod writer;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
-pub use crate::api::Tokens;
-pub use query::{Query, Session};
+pub use crate::api::{Tokens, ToolCall};
+use crate::config::Database;
+pub use database::Failure;
+pub use entry::{Capture, Entry, EntryId, Outcome, Record};
+pub use error::{Error, Unavailable};
+pub use histogram::Percentiles;
+pub use query::{Query, Scope};
+pub use report::{Group, Report, Usage, UsageGroup};
+pub use retention::Keep;
+pub use session::Session;
+pub use sums::{Counts, Totals};
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
 pub const CAPACITY: usize = 65_536;
 
+/// Bytes of queued records beyond which nothing more is admitted: captures are long.
+const HELD_MAX: usize = 256 << 20;
+
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
-
-/// The name of a record: `req_` and 26 characters that sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct EntryId(String);
-
-impl EntryId {
-    /// A new id: 48 bits of `unix_ms`, then 80 random bits, in Crockford's base 32.
-    pub fn new(unix_ms: i64) -> EntryId {
-        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes[6..]).expect("the operating system gave no random bytes");
-        let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
-        bytes[..6].copy_from_slice(&time.to_be_bytes()[2..]);
-        let bits = u128::from_be_bytes(bytes);
-        let mut id = String::with_capacity(30);
-        id.push_str("req_");
-        for place in (0..26).rev() {
-            id.push(ALPHABET[(bits >> (place * 5)) as usize & 31] as char);
-        }
-        EntryId(id)
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for EntryId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    Complete,
-    Refused,
-    ClientClosed,
-    UpstreamError,
-    TimedOut,
-    Failed,
-}
-
-impl Outcome {
-    const ALL: [Outcome; 6] = [
-        Outcome::Complete,
-        Outcome::Refused,
-        Outcome::ClientClosed,
-        Outcome::UpstreamError,
-        Outcome::TimedOut,
-        Outcome::Failed,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Complete => "complete",
-            Outcome::Refused => "refused",
-            Outcome::ClientClosed => "client_closed",
-            Outcome::UpstreamError => "upstream_error",
-            Outcome::TimedOut => "timed_out",
-            Outcome::Failed => "failed",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Outcome> {
-        Outcome::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == text)
-    }
-}
-
-/// One request, as it ended. Written once.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Entry {
-    pub id: EntryId,
-    pub session: String,
-    /// Unix milliseconds.
-    pub started_at: i64,
-    pub login: String,
-    pub node_id: String,
-    pub node_name: String,
-    pub tags: Vec<String>,
-    /// The API the caller spoke, such as `openai_chat`.
-    pub api: String,
-    pub model_requested: String,
-    pub model: String,
-    pub provider: String,
-    pub method: String,
-    pub path: String,
-    pub status: u16,
-    pub outcome: Outcome,
-    pub stream: bool,
-    #[serde(rename = "usage")]
-    pub tokens: Tokens,
-    pub finish_reason: Option<String>,
-    pub tool_calls: u32,
-    pub first_byte_ms: Option<f64>,
-    pub first_token_ms: Option<f64>,
-    pub duration_ms: f64,
-    pub overhead_ms: Option<f64>,
-    pub request_bytes: u64,
-    pub response_bytes: u64,
-    pub user_agent: String,
-    /// The decisions made for this request with their reasons, in order.
-    pub reasons: Vec<String>,
-    pub error: Option<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("postgres:// is not supported yet by this build")]
-    Postgres,
-    #[error("ledger url {0:?}: use \"sqlite:path\" or \"sqlite::memory:\", without options")]
-    Url(String),
-    #[error("ledger: cannot {action} {}: {source}", path.display())]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("ledger {}: cannot {action}: {source}", path.display())]
-    Sqlite {
-        action: &'static str,
-        path: PathBuf,
-        source: rusqlite::Error,
-    },
-    #[error(
-        "ledger {}: its schema is version {found}, this build knows up to {known}; \
-         run the newer build that wrote it, or name another file", path.display()
-    )]
-    Newer {
-        path: PathBuf,
-        found: i64,
-        known: i64,
-    },
-    #[error(
-        "ledger {}: SQLite could not use a write-ahead log (it kept {mode:?}); \
-         put the file on a local disk", path.display()
-    )]
-    NoWal { path: PathBuf, mode: String },
-    #[error(
-        "SQLite {0} can corrupt a ledger (the WAL-reset bug); build with SQLite 3.51.3 or later"
-    )]
-    SqliteVersion(&'static str),
-    #[error("ledger: cannot start its writer thread: {0}")]
-    Thread(std::io::Error),
-    #[error("ledger: {pending} records are not yet durable; see the log for the failing write")]
-    NotDurable { pending: usize },
-    #[error("ledger: a query did not finish: {0}")]
-    Query(tokio::task::JoinError),
-}
-
-/// Why no slot could be had. The request must be refused: it could not be recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
-    #[error("the ledger's queue of {CAPACITY} records is full; retry when it has been written")]
-    Full,
-    #[error("the ledger is closed; the gateway is stopping")]
-    Closed,
-}
 
 /// The ledger. Clones share one database and one writer.
 #[derive(Clone)]
@@ -202,9 +68,17 @@ struct Inner {
     room: Arc<Semaphore>,
     capacity: usize,
     queue: mpsc::Sender<writer::Message>,
+    shared: Arc<Shared>,
+    readers: readers::Readers,
+}
+
+/// What the writer shares with the rest.
+struct Shared {
     /// Whether the last write succeeded.
-    writing: Arc<AtomicBool>,
-    readers: query::Readers,
+    writing: AtomicBool,
+    /// Bytes of the records that are queued.
+    held: AtomicUsize,
+    policy: Mutex<retention::Policy>,
 }
 
 impl Ledger {
@@ -215,31 +89,42 @@ impl Ledger {
     }
 
     fn with_capacity(url: &str, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
-        let store = store::Store::parse(url, dir)?;
-        let connection = store.open_writer()?;
-        let writing = Arc::new(AtomicBool::new(true));
-        let queue = writer::spawn(connection, store.path(), writing.clone())?;
-        let readers = query::Readers::new(store);
-        let room = Arc::new(Semaphore::new(capacity));
+        let store = database::parse(url, dir)?;
+        let shared = Arc::new(Shared {
+            writing: AtomicBool::new(true),
+            held: AtomicUsize::new(0),
+            policy: Mutex::default(),
+        });
+        let queue = writer::spawn(store.clone(), shared.clone())?;
+        let inner = Inner {
+            room: Arc::new(Semaphore::new(capacity)),
+            capacity,
+            queue,
+            shared,
+            readers: readers::Readers::new(store),
+        };
         Ok(Ledger {
-            inner: Arc::new(Inner {
-                room,
-                capacity,
-                queue,
-                writing,
-                readers,
-            }),
+            inner: Arc::new(inner),
         })
     }
 
     /// False after a failed write until one succeeds, and while the queue is full. Requests that
     /// must be recorded should then be refused.
     pub fn healthy(&self) -> bool {
-        self.inner.writing.load(Ordering::Relaxed) && self.inner.room.available_permits() > 0
+        self.inner.shared.writing.load(Ordering::Relaxed)
+            && self.inner.room.available_permits() > 0
+            && !self.is_heavy()
+    }
+
+    fn is_heavy(&self) -> bool {
+        self.inner.shared.held.load(Ordering::Relaxed) > HELD_MAX
     }
 
     /// Reserves room for one record; to be taken before a request is accepted.
     pub fn admit(&self) -> Result<Slot, Unavailable> {
+        if self.is_heavy() {
+            return Err(Unavailable::Full);
+        }
         match self.inner.room.clone().try_acquire_owned() {
             Ok(room) => Ok(Slot {
                 inner: self.inner.clone(),
@@ -250,24 +135,116 @@ impl Ledger {
         }
     }
 
+    /// What is to be kept of a request, besides its entry.
+    pub fn policy(&self) -> Keep {
+        self.lock_policy().keep()
+    }
+
+    /// Puts the section's retention in force, now and after each reload; `exporters` are those
+    /// that `require_export` waits for.
+    pub fn set_retention(&self, database: &Database, exporters: &[&str]) {
+        *self.lock_policy() = retention::Policy::new(database, exporters);
+        // The writer outlives every handle.
+        let _ = self.inner.queue.send(writer::Message::Retention);
+    }
+
+    fn lock_policy(&self) -> std::sync::MutexGuard<'_, retention::Policy> {
+        let policy = self.inner.shared.policy.lock();
+        policy.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Purges now all that retention says; returns how many captures and calls of tools went. It
+    /// happens by itself once a minute.
+    pub async fn purge(&self) -> Result<u64, Error> {
+        self.ask(writer::Message::Purge).await
+    }
+
     /// Waits until every record handed over so far is durable, however long that takes.
     pub async fn flush(&self) -> Result<(), Error> {
-        let (done, durable) = oneshot::channel();
-        let sent = self.inner.queue.send(writer::Message::Flush(done));
-        match sent {
-            Ok(()) => durable.await.map_err(|_| self.not_durable()),
+        self.ask(writer::Message::Flush).await
+    }
+
+    /// Notes durably that `exporter` has taken all records up to `last`. It never goes back.
+    pub async fn exported(&self, exporter: &str, last: &EntryId) -> Result<(), Error> {
+        let (exporter, last) = (exporter.to_owned(), last.clone());
+        self.ask(|done| writer::Message::Exported(exporter, last, done))
+            .await
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> writer::Message,
+    ) -> Result<T, Error> {
+        let (done, answer) = oneshot::channel();
+        match self.inner.queue.send(message(done)) {
+            Ok(()) => answer.await.map_err(|_| self.not_durable()),
             Err(_) => Err(self.not_durable()),
         }
     }
 
-    /// The matching requests, newest first.
-    pub async fn requests(&self, query: Query) -> Result<Vec<Entry>, Error> {
-        self.inner.readers.requests(query).await
+    /// The last record that `exporter` has taken.
+    pub async fn export_cursor(&self, exporter: &str) -> Result<Option<EntryId>, Error> {
+        let exporter = exporter.to_owned();
+        let read = move |connection: &mut dyn database::Connection| {
+            retention::cursor(connection, &exporter)
+        };
+        Ok(self.inner.readers.read(read).await?.map(EntryId))
     }
 
-    /// The sessions of the matching requests, newest first.
-    pub async fn sessions(&self, query: Query) -> Result<Vec<Session>, Error> {
-        self.inner.readers.sessions(query).await
+    /// The matching requests within `scope`, newest first.
+    pub async fn requests(&self, scope: Scope, query: Query) -> Result<Vec<Entry>, Error> {
+        let read = move |connection: &mut dyn database::Connection| {
+            query::requests(connection, &scope, &query)
+        };
+        self.inner.readers.read(read).await
+    }
+
+    /// The sessions within `scope` of which some request matches, newest first.
+    pub async fn sessions(&self, scope: Scope, query: Query) -> Result<Vec<Session>, Error> {
+        let read = move |connection: &mut dyn database::Connection| {
+            session::page(connection, &scope, &query)
+        };
+        self.inner.readers.read(read).await
+    }
+
+    /// One request; `None` also where it is not within `scope`.
+    pub async fn request(&self, scope: Scope, id: &str) -> Result<Option<Entry>, Error> {
+        self.one(scope, id, query::request).await
+    }
+
+    /// The calls of tools in a request's answer, in order; empty where they were purged.
+    pub async fn tools(&self, scope: Scope, id: &str) -> Result<Vec<ToolCall>, Error> {
+        self.one(scope, id, query::tools).await
+    }
+
+    /// The headers by which a request can be filtered.
+    pub async fn headers(&self, scope: Scope, id: &str) -> Result<Vec<(String, String)>, Error> {
+        self.one(scope, id, query::headers).await
+    }
+
+    /// What was said in a request, if it was captured and is kept.
+    pub async fn capture(&self, scope: Scope, id: &str) -> Result<Option<Capture>, Error> {
+        self.one(scope, id, query::capture).await
+    }
+
+    async fn one<T: Send + 'static>(
+        &self,
+        scope: Scope,
+        id: &str,
+        read: fn(&mut dyn database::Connection, &Scope, &str) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let id = id.to_owned();
+        let read = move |connection: &mut dyn database::Connection| read(connection, &scope, &id);
+        self.inner.readers.read(read).await
+    }
+
+    /// Sums over the requests within `scope`.
+    pub async fn usage(&self, scope: Scope, report: Report) -> Result<Usage, Error> {
+        report.check()?;
+        let read = move |connection: &mut dyn database::Connection| {
+            report::usage(connection, &scope, &report)
+        };
+        self.inner.readers.read(read).await?
     }
 
     /// Admits nothing more and waits, at most ten seconds, until what was handed over is durable.
@@ -287,6 +264,22 @@ impl Ledger {
     }
 }
 
+/// Headers as they are stored: cut to their limits, each name and value once.
+fn distinct(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+    let mut all: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                &name[..name.floor_char_boundary(row::limit::HEADER_NAME)],
+                &value[..value.floor_char_boundary(row::limit::HEADER_VALUE)],
+            )
+        })
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// Room for one record. Dropped unused, it gives the room back.
 #[must_use = "a dropped slot records nothing"]
 pub struct Slot {
@@ -296,14 +289,17 @@ pub struct Slot {
 
 impl Slot {
     /// Hands the record to the writer. Never blocks; the room is free again once it is durable.
-    pub fn record(self, entry: Entry) {
-        let message = writer::Message::Record(Box::new(entry), self.room);
-        if let Err(mpsc::SendError(writer::Message::Record(entry, _))) =
+    pub fn record(self, record: Record) {
+        let shared = &self.inner.shared;
+        shared.held.fetch_add(record.size(), Ordering::Relaxed);
+        let message = writer::Message::Record(Box::new(record), self.room);
+        if let Err(mpsc::SendError(writer::Message::Record(record, _))) =
             self.inner.queue.send(message)
         {
-            // Cannot happen while a handle exists; the log is then the record's last chance.
-            self.inner.writing.store(false, Ordering::Relaxed);
-            tracing::error!(entry = ?entry, "ledger: the writer is gone; record not written");
+            // Cannot happen while a handle exists; the log is then the record's last chance. What
+            // was said stays out of it.
+            shared.writing.store(false, Ordering::Relaxed);
+            tracing::error!(entry = ?record.entry, "ledger: the writer is gone; record not written");
         }
     }
 }
@@ -311,17 +307,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_sort_by_time_and_differ() {
-        let early = EntryId::new(1_700_000_000_000);
-        let late = EntryId::new(1_700_000_000_001);
-        assert!(early < late);
-        assert_eq!(early.as_str().len(), 30);
-        assert!(early.as_str().starts_with("req_"));
-        assert_ne!(EntryId::new(5), EntryId::new(5));
-        assert_eq!(&EntryId::new(i64::MAX).as_str()[..14], "req_7zzzzzzzzz");
-    }
+    use entry::tests::entry;
 
     #[test]
     fn admission_is_bounded_and_unused_slots_return() {
@@ -333,5 +319,29 @@ mod tests {
         drop(first);
         assert!(ledger.healthy());
         assert!(ledger.admit().is_ok());
+    }
+
+    #[tokio::test]
+    async fn long_captures_are_bounded_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
+        let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+        let mut taken = 0;
+        while let Ok(slot) = ledger.admit() {
+            let mut record = Record::from(entry(taken, "ann@example.com", "s"));
+            record.capture = Some(Capture {
+                request_body: body.clone(),
+                ..Capture::default()
+            });
+            slot.record(record);
+            taken += 1;
+            assert!(taken < 100, "no bound");
+        }
+        assert!(!ledger.healthy());
+        other.execute_batch("ROLLBACK").unwrap();
+        ledger.flush().await.unwrap();
+        assert!(ledger.healthy() && ledger.admit().is_ok());
     }
 }

@@ -1,20 +1,21 @@
-//! Reading the ledger: requests and sessions, newest first, a page at a time.
+//! Reading records: requests, newest first, a page at a time, and what belongs to one of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
-use serde::Serialize;
-use tokio::sync::Semaphore;
-
-use super::store::Store;
-use super::{Entry, EntryId, Error, row};
+use super::database::{Connection, Failure, Value, rows};
+use super::row::limit as bytes;
+use super::{Capture, Entry, EntryId, Outcome, capture, row};
+use crate::api::ToolCall;
 
 /// Rows in one page at most.
 const LIMIT: usize = 1000;
 
-/// Queries running at once: a dashboard must not take every blocking thread.
-const READERS: usize = 4;
+/// Whose records a reader may see. Every query takes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everyone's.
+    Everyone,
+    /// Those of this login.
+    Own(String),
+}
 
 /// Which requests to read; what is `None` does not filter.
 #[derive(Clone, Debug)]
@@ -23,9 +24,29 @@ pub struct Query {
     /// A node's stable id.
     pub node: Option<String>,
     pub session: Option<String>,
+    /// The model that answered.
+    pub model: Option<String>,
+    pub provider: Option<String>,
+    pub agent: Option<String>,
+    pub api: Option<String>,
+    pub status: Option<u16>,
+    pub outcome: Option<Outcome>,
+    /// A tool that the answer calls.
+    pub tool: Option<String>,
+    /// A header's name, in lower case, and its value if that matters too.
+    pub header: Option<(String, Option<String>)>,
+    /// Started at this time or later, in unix milliseconds.
+    pub from: Option<i64>,
+    /// Started before this time.
+    pub to: Option<i64>,
     /// Only what is older than this request: the last [`Entry::id`] or
-    /// [`Session::last_request`] of the page before.
+    /// [`Session::last_request`](super::Session::last_request) of the page before.
     pub before: Option<String>,
+    /// Only what is newer than this request.
+    pub after: Option<String>,
+    /// The oldest first, for a reader that works through all records by [`after`](Self::after).
+    /// Sessions are always read newest first.
+    pub oldest_first: bool,
     /// Rows to return, at most 1,000.
     pub limit: usize,
 }
@@ -36,261 +57,261 @@ impl Default for Query {
             login: None,
             node: None,
             session: None,
+            model: None,
+            provider: None,
+            agent: None,
+            api: None,
+            status: None,
+            outcome: None,
+            tool: None,
+            header: None,
+            from: None,
+            to: None,
             before: None,
+            after: None,
+            oldest_first: false,
             limit: 100,
         }
     }
 }
 
-/// The requests of one login that carry one session id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Session {
-    pub id: String,
-    pub login: String,
-    /// Of the last request, as are the model and the provider.
-    pub node_name: String,
-    pub model: String,
-    pub provider: String,
-    pub requests: u64,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
-    /// When its first and its last request started, in unix milliseconds.
-    pub started_at: i64,
-    pub last_at: i64,
-    /// The cursor of this row for [`Query::before`].
-    pub last_request: EntryId,
-}
-
-/// The read-only connections, opened when first needed and kept.
-pub(super) struct Readers {
-    pool: Arc<Pool>,
-    turns: Arc<Semaphore>,
-}
-
-struct Pool {
-    store: Store,
-    idle: Mutex<Vec<Connection>>,
-}
-
-impl Readers {
-    pub(super) fn new(store: Store) -> Readers {
-        let pool = Arc::new(Pool {
-            store,
-            idle: Mutex::new(Vec::new()),
-        });
-        Readers {
-            pool,
-            turns: Arc::new(Semaphore::new(READERS)),
-        }
+impl Query {
+    pub(super) fn limit(&self) -> Value {
+        Value::Integer(i64::try_from(self.limit.min(LIMIT)).unwrap_or(i64::MAX))
     }
 
-    pub(super) async fn requests(&self, query: Query) -> Result<Vec<Entry>, Error> {
-        let (filter, mut values) = filter(&query, query.before.as_deref());
-        values.push(limit(&query));
-        let sql = format!("SELECT * FROM entries {filter} ORDER BY id DESC LIMIT ?");
-        self.read(sql, values, row::read).await
-    }
-
-    pub(super) async fn sessions(&self, query: Query) -> Result<Vec<Session>, Error> {
-        let (filter, mut values) = filter(&query, None);
-        let having = match &query.before {
-            Some(before) => {
-                values.push(Value::Text(before.clone()));
-                "HAVING max(id) < ?"
+    /// What a request must meet, whose and which session it is aside. `id` is the column that
+    /// the database should walk along; with `+entries` for `table` it does not walk along any of
+    /// the others, of which every value may have very many.
+    pub(super) fn conditions(&self, filter: &mut Filter, id: &str, table: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        let texts = [
+            ("node_id", &self.node, bytes::NODE),
+            ("model", &self.model, bytes::MODEL),
+            ("provider", &self.provider, bytes::PROVIDER),
+            ("agent", &self.agent, bytes::AGENT),
+            ("api", &self.api, bytes::API),
+        ];
+        for (column, wanted, limit) in texts {
+            if let Some(wanted) = wanted {
+                let place = filter.bind(Value::key(wanted, limit));
+                all.push(format!("{table}.{column} = {place}"));
             }
-            None => "",
+        }
+        if let Some(status) = self.status {
+            let place = filter.bind(i64::from(status).into());
+            all.push(format!("{table}.status = {place}"));
+        }
+        if let Some(outcome) = self.outcome {
+            let place = filter.bind(outcome.as_str().into());
+            all.push(format!("{table}.outcome = {place}"));
+        }
+        if let Some(from) = self.from {
+            let place = filter.bind(Value::Text(EntryId::floor(from)));
+            all.push(format!("{id} >= {place}"));
+        }
+        if let Some(to) = self.to {
+            let place = filter.bind(Value::Text(EntryId::floor(to)));
+            all.push(format!("{id} < {place}"));
+        }
+        let exists = |table: &str, conditions: &str| {
+            format!("EXISTS (SELECT 1 FROM {table} WHERE {conditions})")
         };
-        values.push(limit(&query));
-        // total() rather than sum(): a sum beyond 64 bits would fail the whole query.
-        let sql = format!(
-            "SELECT page.*, last.node_name, last.model, last.provider
-             FROM (
-                SELECT login, session, count(*) AS requests, max(id) AS last_request,
-                    CAST(total(input_tokens) AS INTEGER) AS input_tokens,
-                    CAST(total(output_tokens) AS INTEGER) AS output_tokens,
-                    min(started_at) AS started_at, max(started_at) AS last_at
-                FROM entries {filter} GROUP BY login, session {having}
-                ORDER BY last_request DESC LIMIT ?
-             ) AS page JOIN entries AS last ON last.id = page.last_request
-             ORDER BY page.last_request DESC"
-        );
-        self.read(sql, values, read_session).await
+        if let Some(conditions) = self.tool(filter) {
+            all.push(exists("entry_tools", &conditions));
+        }
+        if let Some(conditions) = self.header(filter) {
+            all.push(exists("entry_headers", &conditions));
+        }
+        all
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        sql: String,
-        values: Vec<Value>,
-        map: fn(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, Error> {
-        // The turn travels with the work: a caller that goes away does not end the query.
-        let turn = self
-            .turns
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("never closed");
-        let pool = self.pool.clone();
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            pool.read(&sql, values, map)
-        })
-        .await
-        .map_err(Error::Query)?
+    /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
+    fn tool(&self, filter: &mut Filter) -> Option<String> {
+        let place = filter.bind(Value::key(self.tool.as_deref()?, bytes::TOOL));
+        Some(format!(
+            "entry_tools.entry_id = entries.id AND entry_tools.name = {place} \
+             AND entry_tools.nth = 0"
+        ))
+    }
+
+    /// What a row of `entry_headers` must meet.
+    fn header(&self, filter: &mut Filter) -> Option<String> {
+        let (name, value) = self.header.as_ref()?;
+        let name = filter.bind(Value::key(name, bytes::HEADER_NAME));
+        let value = match value {
+            Some(value) => {
+                let place = filter.bind(Value::key(value, bytes::HEADER_VALUE));
+                format!("entry_headers.value = {place}")
+            }
+            None => "entry_headers.nth = 0".to_owned(),
+        };
+        Some(format!(
+            "entry_headers.entry_id = entries.id AND entry_headers.name = {name} AND {value}"
+        ))
     }
 }
 
-impl Pool {
-    fn read<T>(
-        &self,
-        sql: &str,
-        values: Vec<Value>,
-        map: fn(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, Error> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.store.open_reader()?,
-        };
-        let rows = connection
-            .prepare_cached(sql)
-            .and_then(|mut select| select.query_map(params_from_iter(values), map)?.collect())
-            .map_err(|source| self.store.error("read it", source))?;
-        // A connection that failed is not kept.
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
-        Ok(rows)
-    }
+/// A WHERE clause being made: conditions that stand in the code, values that are bound.
+#[derive(Default)]
+pub(super) struct Filter {
+    conditions: Vec<String>,
+    values: Vec<Value>,
 }
 
-/// The WHERE clause of `query`. Only the conditions it has are named, so that their indexes
-/// serve; the values are bound.
-fn filter(query: &Query, before: Option<&str>) -> (String, Vec<Value>) {
-    let conditions = [
-        ("login = ?", query.login.as_deref()),
-        ("node_id = ?", query.node.as_deref()),
-        ("session = ?", query.session.as_deref()),
-        ("id < ?", before),
-    ];
-    let mut filter = String::new();
-    let mut values = Vec::new();
-    for (condition, value) in conditions {
-        if let Some(value) = value {
-            filter.push_str(if values.is_empty() { "WHERE " } else { " AND " });
-            filter.push_str(condition);
-            values.push(Value::Text(value.to_owned()));
+impl Filter {
+    /// The place of a value, such as `?3`.
+    pub(super) fn bind(&mut self, value: Value) -> String {
+        self.values.push(value);
+        format!("?{}", self.values.len())
+    }
+
+    pub(super) fn condition(&mut self, condition: String) {
+        self.conditions.push(condition);
+    }
+
+    /// A column is a key, of which no more than `limit` bytes are stored.
+    pub(super) fn equal(&mut self, column: &str, wanted: Option<&str>, limit: usize) {
+        if let Some(wanted) = wanted {
+            let place = self.bind(Value::key(wanted, limit));
+            self.condition(format!("{column} = {place}"));
         }
     }
-    (filter, values)
+
+    /// An id is on the side of another that `operator` says.
+    pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&str>) {
+        if let Some(id) = id {
+            let place = self.bind(Value::key(id, bytes::ID));
+            self.condition(format!("{column} {operator} {place}"));
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (String, Vec<Value>) {
+        if self.conditions.is_empty() {
+            return (String::new(), self.values);
+        }
+        (
+            format!("WHERE {}", self.conditions.join(" AND ")),
+            self.values,
+        )
+    }
 }
 
-fn limit(query: &Query) -> Value {
-    Value::Integer(i64::try_from(query.limit.min(LIMIT)).unwrap_or(i64::MAX))
+/// A page of requests.
+pub(super) fn requests(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    query: &Query,
+) -> Result<Vec<Entry>, Failure> {
+    let mut filter = Filter::default();
+    if let Scope::Own(login) = scope {
+        filter.equal("entries.login", Some(login.as_str()), bytes::LOGIN);
+    }
+    filter.equal("entries.login", query.login.as_deref(), bytes::LOGIN);
+    filter.equal("entries.session", query.session.as_deref(), bytes::SESSION);
+    // A tool or a header may be rare: the database walks along its index, from entry to entry.
+    // One person's entries are few, and it walks along those instead. CROSS JOIN says so to
+    // SQLite; PostgreSQL finds out by itself.
+    let is_narrow = *scope != Scope::Everyone || query.login.is_some() || query.session.is_some();
+    let others = if is_narrow { "+entries" } else { "entries" };
+    let mut rest = query.clone();
+    let (mut tables, mut id) = ("entries", "entries.id");
+    if !is_narrow && query.tool.is_some() {
+        (tables, id) = ("entry_tools CROSS JOIN entries", "entry_tools.entry_id");
+        if let Some(own) = query.tool(&mut filter) {
+            filter.condition(own);
+        }
+        rest.tool = None;
+    } else if !is_narrow && query.header.is_some() {
+        (tables, id) = ("entry_headers CROSS JOIN entries", "entry_headers.entry_id");
+        if let Some(own) = query.header(&mut filter) {
+            filter.condition(own);
+        }
+        rest.header = None;
+    }
+    filter.than(id, "<", query.before.as_deref());
+    filter.than(id, ">", query.after.as_deref());
+    for condition in rest.conditions(&mut filter, id, others) {
+        filter.condition(condition);
+    }
+    let (conditions, mut values) = filter.into_parts();
+    values.push(query.limit());
+    let order = if query.oldest_first { "ASC" } else { "DESC" };
+    let sql = format!(
+        "SELECT {} FROM {tables} {conditions} ORDER BY {id} {order} LIMIT ?{}",
+        *row::SELECTED,
+        values.len()
+    );
+    rows(connection, &sql, values, row::read)
 }
 
-fn read_session(session: &Row<'_>) -> rusqlite::Result<Session> {
-    Ok(Session {
-        id: session.get("session")?,
-        login: session.get("login")?,
-        node_name: session.get("node_name")?,
-        model: session.get("model")?,
-        provider: session.get("provider")?,
-        requests: row::count(session, "requests")?.unwrap_or(0),
-        input_tokens: row::count(session, "input_tokens")?.unwrap_or(0),
-        output_tokens: row::count(session, "output_tokens")?.unwrap_or(0),
-        started_at: session.get("started_at")?,
-        last_at: session.get("last_at")?,
-        last_request: EntryId(session.get("last_request")?),
+/// One request, if it is there and within `scope`.
+pub(super) fn request(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    id: &str,
+) -> Result<Option<Entry>, Failure> {
+    let (condition, values) = one(scope, id);
+    let sql = format!("SELECT {} FROM entries {condition}", *row::SELECTED);
+    Ok(rows(connection, &sql, values, row::read)?.pop())
+}
+
+/// The calls of tools in its answer, in order.
+pub(super) fn tools(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    id: &str,
+) -> Result<Vec<ToolCall>, Failure> {
+    let (condition, values) = one(scope, id);
+    let sql = format!(
+        "SELECT entry_tools.name, entry_tools.params FROM entry_tools \
+         JOIN entries ON entries.id = entry_tools.entry_id {condition} \
+         ORDER BY entry_tools.position"
+    );
+    rows(connection, &sql, values, |row| {
+        Ok(ToolCall {
+            name: row.text()?,
+            params: row.text()?,
+        })
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::Ledger;
-    use crate::ledger::row::tests::entry;
-    use std::path::Path;
+/// What was said, if it was captured and is kept.
+pub(super) fn capture(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    id: &str,
+) -> Result<Option<Capture>, Failure> {
+    let (condition, values) = one(scope, id);
+    let sql = format!(
+        "SELECT {} FROM captures JOIN entries ON entries.id = captures.entry_id {condition}",
+        capture::SELECTED
+    );
+    Ok(rows(connection, &sql, values, capture::read)?.pop())
+}
 
-    async fn ledger(entries: &[Entry]) -> Ledger {
-        let ledger = Ledger::open("sqlite::memory:", Path::new(".")).unwrap();
-        for entry in entries {
-            ledger.admit().unwrap().record(entry.clone());
-        }
-        ledger.flush().await.unwrap();
-        ledger
-    }
+/// The headers by which it can be filtered.
+pub(super) fn headers(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    id: &str,
+) -> Result<Vec<(String, String)>, Failure> {
+    let (condition, values) = one(scope, id);
+    let sql = format!(
+        "SELECT entry_headers.name, entry_headers.value FROM entry_headers \
+         JOIN entries ON entries.id = entry_headers.entry_id {condition} \
+         ORDER BY entry_headers.name, entry_headers.value"
+    );
+    rows(connection, &sql, values, |row| {
+        Ok((row.text()?, row.text()?))
+    })
+}
 
-    #[tokio::test]
-    async fn requests_round_trip_filter_and_page() {
-        let mut entries: Vec<_> = (0..5).map(|n| entry(n, "ann@example.com", "s1")).collect();
-        entries.push(entry(9, "bob@example.com", "s2"));
-        let ledger = ledger(&entries).await;
-        let ann = Query {
-            login: Some("ann@example.com".into()),
-            limit: 2,
-            ..Query::default()
-        };
-        let first = ledger.requests(ann.clone()).await.unwrap();
-        assert_eq!(first, [entries[4].clone(), entries[3].clone()]);
-        let before = Some(first[1].id.to_string());
-        let second = ledger
-            .requests(Query {
-                before,
-                limit: 9,
-                ..ann
-            })
-            .await
-            .unwrap();
-        assert_eq!(
-            second,
-            [entries[2].clone(), entries[1].clone(), entries[0].clone()]
-        );
-        let session = Query {
-            session: Some("s2".into()),
-            ..Query::default()
-        };
-        assert_eq!(ledger.requests(session).await.unwrap(), entries[5..]);
-        let node = Query {
-            node: Some("n2' OR 1=1".into()),
-            ..Query::default()
-        };
-        assert!(ledger.requests(node).await.unwrap().is_empty());
+fn one(scope: &Scope, id: &str) -> (String, Vec<Value>) {
+    let mut filter = Filter::default();
+    filter.equal("entries.id", Some(id), bytes::ID);
+    if let Scope::Own(login) = scope {
+        filter.equal("entries.login", Some(login.as_str()), bytes::LOGIN);
     }
-
-    #[tokio::test]
-    async fn sessions_of_different_logins_stay_apart() {
-        let ledger = ledger(&[
-            entry(1, "ann@example.com", "s"),
-            entry(2, "bob@example.com", "s"),
-            entry(3, "ann@example.com", "s"),
-        ])
-        .await;
-        let sessions = ledger.sessions(Query::default()).await.unwrap();
-        assert_eq!(sessions.len(), 2);
-        let ann = &sessions[0];
-        assert_eq!(
-            (ann.login.as_str(), ann.model.as_str()),
-            ("ann@example.com", "model-3")
-        );
-        assert_eq!(
-            (ann.requests, ann.input_tokens, ann.output_tokens),
-            (2, 14, 6)
-        );
-        assert_eq!((ann.started_at, ann.last_at), (1, 3));
-        let before = Some(ann.last_request.to_string());
-        let older = ledger
-            .sessions(Query {
-                before,
-                ..Query::default()
-            })
-            .await
-            .unwrap();
-        assert_eq!(older, sessions[1..]);
-    }
+    filter.into_parts()
 }

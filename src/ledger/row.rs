@@ -1,178 +1,250 @@
-//! A record as a row: the columns it is written to and read from.
+//! An entry as a row: the columns it is written to and read from, in one order.
 
-use rusqlite::types::Type;
-use rusqlite::{Row, Statement, params};
+use std::sync::LazyLock;
 
+use super::database::{Failure, Row, Value, places};
 use super::{Entry, EntryId, Outcome, Tokens};
+
+/// The columns of `entries`.
+const COLUMNS: [&str; 41] = [
+    "id",
+    "session",
+    "started_at",
+    "login",
+    "node_id",
+    "node_name",
+    "tags",
+    "agent",
+    "api",
+    "model_requested",
+    "model",
+    "provider",
+    "method",
+    "path",
+    "status",
+    "outcome",
+    "stream",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+    "web_searches",
+    "tokens_estimated",
+    "cost",
+    "cost_basis",
+    "finish_reason",
+    "tool_calls",
+    "first_byte_ms",
+    "first_token_ms",
+    "duration_ms",
+    "overhead_ms",
+    "request_bytes",
+    "response_bytes",
+    "user_agent",
+    "reasons",
+    "error",
+];
+
+/// The columns of the counts of tokens, as [`counts`] gives them.
+pub(super) const COUNTERS: [&str; 10] = [
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+    "web_searches",
+];
+
+/// A provider may claim any count. This is more than any request has, and a sum of a hundred
+/// million of them still fits; an overflow would stop the queue behind the record.
+const COUNT_MAX: u64 = 1 << 36;
+
+/// Nanodollars: ten thousand dollars for one request, for the same reason.
+const COST_MAX: i64 = 10_000_000_000_000;
+
+/// Bytes that are kept of what is part of a key. All keys together stay below the 2,704 bytes
+/// that `PostgreSQL` has room for.
+pub(super) mod limit {
+    /// Longer than any id.
+    pub(in crate::ledger) const ID: usize = 64;
+    pub(in crate::ledger) const LOGIN: usize = 320;
+    pub(in crate::ledger) const SESSION: usize = 256;
+    pub(in crate::ledger) const NODE: usize = 128;
+    pub(in crate::ledger) const MODEL: usize = 256;
+    pub(in crate::ledger) const PROVIDER: usize = 128;
+    pub(in crate::ledger) const AGENT: usize = 64;
+    pub(in crate::ledger) const API: usize = 64;
+    pub(in crate::ledger) const HEADER_NAME: usize = 128;
+    pub(in crate::ledger) const HEADER_VALUE: usize = 256;
+    pub(in crate::ledger) const TOOL: usize = 256;
+}
 
 /// Only an id already written is skipped. `INSERT OR IGNORE` would also drop, in silence, a
 /// record that breaks another constraint.
-pub(super) const INSERT: &str = "INSERT INTO entries (
-    id, session, started_at, login, node_id, node_name, tags, api, model_requested, model,
-    provider, method, path, status, outcome, stream, input_tokens, output_tokens, cache_read,
-    cache_write, reasoning, tokens_estimated, finish_reason, tool_calls, first_byte_ms,
-    first_token_ms, duration_ms, overhead_ms, request_bytes, response_bytes, user_agent, reasons,
-    error
-) VALUES (
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33
-) ON CONFLICT (id) DO NOTHING";
+pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO entries ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING",
+        COLUMNS.join(", "),
+        places(0, COLUMNS.len())
+    )
+});
 
-pub(super) fn insert(insert: &mut Statement<'_>, entry: &Entry) -> rusqlite::Result<usize> {
-    insert.execute(params![
-        entry.id.as_str(),
-        entry.session,
-        entry.started_at,
-        entry.login,
-        entry.node_id,
-        entry.node_name,
-        json(&entry.tags)?,
-        entry.api,
-        entry.model_requested,
-        entry.model,
-        entry.provider,
-        entry.method,
-        entry.path,
-        entry.status,
-        entry.outcome.as_str(),
-        entry.stream,
-        entry.tokens.input.map(integer),
-        entry.tokens.output.map(integer),
-        entry.tokens.cached.map(integer),
-        entry.tokens.cache_write.map(integer),
-        entry.tokens.reasoning.map(integer),
-        entry.tokens.estimated,
-        entry.finish_reason,
-        entry.tool_calls,
-        finite(entry.first_byte_ms),
-        finite(entry.first_token_ms),
-        finite(Some(entry.duration_ms)).unwrap_or(0.0),
-        finite(entry.overhead_ms),
-        integer(entry.request_bytes),
-        integer(entry.response_bytes),
-        entry.user_agent,
-        json(&entry.reasons)?,
-        entry.error,
-    ])
+/// The columns for [`read`], of a query from `entries`.
+pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
+    let columns = COLUMNS.map(|column| format!("entries.{column}"));
+    format!(
+        "{}, CASE WHEN EXISTS (SELECT 1 FROM captures WHERE captures.entry_id = entries.id) \
+         THEN 1 ELSE 0 END AS captured",
+        columns.join(", ")
+    )
+});
+
+/// The values of an entry, in the order of [`COLUMNS`].
+pub(super) fn write(entry: &Entry) -> Vec<Value> {
+    let mut row = vec![
+        entry.id.as_str().into(),
+        Value::key(&entry.session, limit::SESSION),
+        entry.started_at.into(),
+        Value::key(&entry.login, limit::LOGIN),
+        Value::key(&entry.node_id, limit::NODE),
+        entry.node_name.as_str().into(),
+        json(&entry.tags),
+        Value::key(&entry.agent, limit::AGENT),
+        Value::key(&entry.api, limit::API),
+        entry.model_requested.as_str().into(),
+        Value::key(&entry.model, limit::MODEL),
+        Value::key(&entry.provider, limit::PROVIDER),
+        entry.method.as_str().into(),
+        entry.path.as_str().into(),
+        i64::from(entry.status).into(),
+        entry.outcome.as_str().into(),
+        entry.stream.into(),
+    ];
+    row.extend(counts(&entry.tokens).map(Value::from));
+    row.extend([
+        entry.tokens.estimated.into(),
+        cost(entry).into(),
+        entry.cost_basis.as_deref().into(),
+        entry.finish_reason.as_deref().into(),
+        i64::from(entry.tool_calls).into(),
+        entry.first_byte_ms.into(),
+        entry.first_token_ms.into(),
+        Some(entry.duration_ms)
+            .filter(|ms| ms.is_finite())
+            .unwrap_or(0.0)
+            .into(),
+        entry.overhead_ms.into(),
+        i64::try_from(entry.request_bytes)
+            .unwrap_or(i64::MAX)
+            .into(),
+        i64::try_from(entry.response_bytes)
+            .unwrap_or(i64::MAX)
+            .into(),
+        entry.user_agent.as_str().into(),
+        json(&entry.reasons),
+        entry.error.as_deref().into(),
+    ]);
+    row
 }
 
-fn json(list: &[String]) -> rusqlite::Result<String> {
-    serde_json::to_string(list)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+/// The counts in the order of [`COUNTERS`], bounded.
+pub(super) fn counts(tokens: &Tokens) -> [Option<i64>; 10] {
+    [
+        tokens.input,
+        tokens.output,
+        tokens.cached,
+        tokens.cache_write,
+        tokens.cache_write_5m,
+        tokens.cache_write_1h,
+        tokens.reasoning,
+        tokens.image_input,
+        tokens.image_output,
+        tokens.web_searches,
+    ]
+    .map(|count| count.map(|count| count.min(COUNT_MAX).cast_signed()))
 }
 
-/// `SQLite`'s integers are signed. A provider may claim any count; one beyond them must not stop
-/// the queue behind it.
-fn integer(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+/// The cost in nanodollars, bounded.
+pub(super) fn cost(entry: &Entry) -> Option<i64> {
+    entry.cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
 }
 
-/// `SQLite` stores NaN as NULL, which a NOT NULL column would refuse for ever.
-fn finite(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite())
+fn json(list: &[String]) -> Value {
+    Value::Text(serde_json::Value::from(list).to_string())
 }
 
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
     Ok(Entry {
-        id: EntryId(row.get("id")?),
-        session: row.get("session")?,
-        started_at: row.get("started_at")?,
-        login: row.get("login")?,
-        node_id: row.get("node_id")?,
-        node_name: row.get("node_name")?,
-        tags: list(row, "tags")?,
-        api: row.get("api")?,
-        model_requested: row.get("model_requested")?,
-        model: row.get("model")?,
-        provider: row.get("provider")?,
-        method: row.get("method")?,
-        path: row.get("path")?,
-        status: row.get("status")?,
+        id: EntryId(row.text()?),
+        session: row.text()?,
+        started_at: row.integer()?,
+        login: row.text()?,
+        node_id: row.text()?,
+        node_name: row.text()?,
+        tags: row.json()?,
+        agent: row.text()?,
+        api: row.text()?,
+        model_requested: row.text()?,
+        model: row.text()?,
+        provider: row.text()?,
+        method: row.text()?,
+        path: row.text()?,
+        status: status(row)?,
         outcome: outcome(row)?,
-        stream: row.get("stream")?,
-        tokens: Tokens {
-            input: count(row, "input_tokens")?,
-            output: count(row, "output_tokens")?,
-            cached: count(row, "cache_read")?,
-            cache_write: count(row, "cache_write")?,
-            reasoning: count(row, "reasoning")?,
-            estimated: row.get("tokens_estimated")?,
-            ..Tokens::default()
-        },
-        finish_reason: row.get("finish_reason")?,
-        tool_calls: row.get("tool_calls")?,
-        first_byte_ms: row.get("first_byte_ms")?,
-        first_token_ms: row.get("first_token_ms")?,
-        duration_ms: row.get("duration_ms")?,
-        overhead_ms: row.get("overhead_ms")?,
-        request_bytes: count(row, "request_bytes")?.unwrap_or(0),
-        response_bytes: count(row, "response_bytes")?.unwrap_or(0),
-        user_agent: row.get("user_agent")?,
-        reasons: list(row, "reasons")?,
-        error: row.get("error")?,
+        stream: row.integer()? != 0,
+        tokens: tokens(row)?,
+        cost: row.maybe_integer()?,
+        cost_basis: row.maybe_text()?,
+        finish_reason: row.maybe_text()?,
+        tool_calls: u32::try_from(row.integer()?).unwrap_or(u32::MAX),
+        first_byte_ms: row.maybe_real()?,
+        first_token_ms: row.maybe_real()?,
+        duration_ms: row.maybe_real()?.unwrap_or_default(),
+        overhead_ms: row.maybe_real()?,
+        request_bytes: row.count()?,
+        response_bytes: row.count()?,
+        user_agent: row.text()?,
+        reasons: row.json()?,
+        error: row.maybe_text()?,
+        captured: row.integer()? != 0,
     })
 }
 
-pub(super) fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<u64>> {
-    Ok(row
-        .get::<_, Option<i64>>(column)?
-        .map(|count| count.max(0).cast_unsigned()))
+pub(super) fn status(row: &mut Row) -> Result<u16, Failure> {
+    Ok(u16::try_from(row.integer()?).unwrap_or_default())
 }
 
-fn list(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<String>> {
-    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| {
-        let index = row.as_ref().column_index(column).unwrap_or_default();
-        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
+pub(super) fn outcome(row: &mut Row) -> Result<Outcome, Failure> {
+    let text = row.text()?;
+    Outcome::parse(&text).ok_or_else(|| Failure::Value(format!("outcome {text:?}")))
+}
+
+/// The ten counts, and whether they were estimated.
+pub(super) fn tokens(row: &mut Row) -> Result<Tokens, Failure> {
+    let mut count = || {
+        let count = row.maybe_integer()?;
+        Ok::<_, Failure>(count.map(|count| count.max(0).cast_unsigned()))
+    };
+    Ok(Tokens {
+        input: count()?,
+        output: count()?,
+        cached: count()?,
+        cache_write: count()?,
+        cache_write_5m: count()?,
+        cache_write_1h: count()?,
+        reasoning: count()?,
+        image_input: count()?,
+        image_output: count()?,
+        web_searches: count()?,
+        estimated: row.integer()? != 0,
     })
-}
-
-fn outcome(row: &Row<'_>) -> rusqlite::Result<Outcome> {
-    let text: String = row.get("outcome")?;
-    Outcome::parse(&text).ok_or_else(|| {
-        let index = row.as_ref().column_index("outcome").unwrap_or_default();
-        let error = format!("unknown outcome {text:?}");
-        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
-    })
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
-        Entry {
-            id: EntryId::new(started_at),
-            session: session.into(),
-            started_at,
-            login: login.into(),
-            node_id: "n1".into(),
-            node_name: "laptop".into(),
-            tags: vec!["tag:dev".into()],
-            api: "openai_chat".into(),
-            model_requested: "fast".into(),
-            model: format!("model-{started_at}"),
-            provider: "main".into(),
-            method: "POST".into(),
-            path: "/v1/chat/completions".into(),
-            status: 200,
-            outcome: Outcome::ClientClosed,
-            stream: true,
-            tokens: Tokens {
-                input: Some(7),
-                output: Some(3),
-                ..Tokens::default()
-            },
-            finish_reason: Some("stop".into()),
-            tool_calls: 2,
-            first_byte_ms: Some(1.5),
-            first_token_ms: None,
-            duration_ms: 12.25,
-            overhead_ms: Some(0.125),
-            request_bytes: 100,
-            response_bytes: 200,
-            user_agent: "client/1".into(),
-            reasons: vec!["route: \"fast\" is main".into(), "budget: 3 left".into()],
-            error: None,
-        }
-    }
 }

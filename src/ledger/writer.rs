@@ -1,169 +1,294 @@
 //! The writer: one thread that owns the write connection and commits records in groups.
 //!
-//! A group is kept until its transaction has committed. A failed commit may have reached the disk
-//! all the same, so a retry skips the ids that are already there: nothing is lost or doubled.
+//! A group is kept until its transaction has committed. A failed commit may have reached the
+//! database all the same, so a retry skips the ids that are already there, and adds nothing to
+//! the sums for them: nothing is lost or doubled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Entry, Error, row};
+use super::database::{Connection, Failure, Store};
+use super::{EntryId, Error, Record, Shared, group, retention};
+use crate::clock;
 
 /// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
 const GROUP: usize = 512;
+
+/// Bytes of a transaction, beyond which it takes no further record.
+const GROUP_BYTES: usize = 16 << 20;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
 
 pub(super) enum Message {
     /// The permit is the record's room in the queue, given back once it is durable.
-    Record(Box<Entry>, OwnedSemaphorePermit),
+    Record(Box<Record>, OwnedSemaphorePermit),
     Flush(oneshot::Sender<()>),
+    /// Notes the last entry that an exporter has taken.
+    Exported(String, EntryId, oneshot::Sender<()>),
+    /// Purges all that is due; answered with how many rows went.
+    Purge(oneshot::Sender<u64>),
+    /// Something has changed that decides what is due.
+    Retention,
 }
 
-/// Starts the writer. It ends when the last sender is gone and everything sent is durable.
-pub(super) fn spawn(
-    connection: Connection,
-    path: PathBuf,
-    writing: Arc<AtomicBool>,
-) -> Result<Sender<Message>, Error> {
+/// Opens the database and starts the writer. It ends when the last sender is gone and everything
+/// sent is durable.
+pub(super) fn spawn(store: Arc<dyn Store>, shared: Arc<Shared>) -> Result<Sender<Message>, Error> {
     let (queue, messages) = channel();
-    let group = Vec::with_capacity(GROUP);
-    let mut writer = Writer {
-        connection,
-        path,
-        writing,
-        messages,
-        group,
-        flushes: Vec::new(),
-        failures: 0,
-    };
+    let (opened, opening) = channel();
     std::thread::Builder::new()
         .name("ledger-writer".into())
         .spawn(move || {
-            // The group outlives a panic, so the writer takes it up again.
-            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| writer.run())) {
-                let what = panic
-                    .downcast_ref::<&str>()
-                    .map(ToString::to_string)
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default();
-                writer.failed(&format!("the writer panicked: {what}"));
+            // Opened here, because a thread of the runtime must not wait for a server.
+            let connection = match store.open_writer() {
+                Ok(connection) => connection,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            let writer = Writer::new(store, connection, shared, messages);
+            if opened.send(Ok(())).is_ok() {
+                writer.run_to_end();
             }
         })
         .map_err(Error::Thread)?;
-    Ok(queue)
+    match opening.recv() {
+        Ok(opened) => opened.map(|()| queue),
+        Err(gone) => Err(Error::Thread(std::io::Error::other(gone))),
+    }
 }
 
 struct Writer {
-    connection: Connection,
-    path: PathBuf,
-    writing: Arc<AtomicBool>,
+    store: Arc<dyn Store>,
+    connection: Box<dyn Connection>,
+    shared: Arc<Shared>,
     messages: Receiver<Message>,
     /// Taken from the queue and not yet durable.
-    group: Vec<(Box<Entry>, OwnedSemaphorePermit)>,
+    group: Vec<(Box<Record>, OwnedSemaphorePermit)>,
+    group_bytes: usize,
     /// To be answered once the group is durable.
     flushes: Vec<oneshot::Sender<()>>,
+    exported: Vec<(String, EntryId, oneshot::Sender<()>)>,
+    purges: Vec<oneshot::Sender<u64>>,
+    /// When to look for what has become too old.
+    purge_at: Instant,
+    /// Something was deleted and can perhaps still be read.
+    unscrubbed: bool,
     /// Failed writes in a row.
     failures: u32,
 }
 
 impl Writer {
+    fn new(
+        store: Arc<dyn Store>,
+        connection: Box<dyn Connection>,
+        shared: Arc<Shared>,
+        messages: Receiver<Message>,
+    ) -> Writer {
+        Writer {
+            store,
+            connection,
+            shared,
+            messages,
+            group: Vec::with_capacity(GROUP),
+            group_bytes: 0,
+            flushes: Vec::new(),
+            exported: Vec::new(),
+            purges: Vec::new(),
+            purge_at: Instant::now() + retention::EVERY,
+            // A purge before the last end may not have come that far.
+            unscrubbed: true,
+            failures: 0,
+        }
+    }
+
+    fn run_to_end(mut self) {
+        // The group outlives a panic, so the writer takes it up again.
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run())) {
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            self.failed(&format!("the writer panicked: {what}"));
+        }
+    }
+
     fn run(&mut self) {
         loop {
-            if self.group.is_empty() && self.flushes.is_empty() {
-                match self.messages.recv() {
+            if self.group.is_empty() && self.flushes.is_empty() && self.exported.is_empty() {
+                let wait = self.purge_at.saturating_duration_since(Instant::now());
+                match self.messages.recv_timeout(wait) {
                     Ok(message) => self.take(message),
-                    Err(_) => return,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
             while self.group.len() < GROUP
+                && self.group_bytes < GROUP_BYTES
                 && let Ok(message) = self.messages.try_recv()
             {
                 self.take(message);
             }
             while let Err(error) = self.commit() {
-                self.failed(&error.to_string());
+                self.failed(&error);
             }
             self.succeeded();
-            self.group.clear();
-            for flush in self.flushes.drain(..) {
-                // Whoever waited may have given up.
-                let _ = flush.send(());
+            if self.purge_at <= Instant::now() {
+                self.purge();
             }
         }
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Record(entry, room) => self.group.push((entry, room)),
+            Message::Record(record, room) => {
+                self.group_bytes += record.size();
+                self.group.push((record, room));
+            }
             Message::Flush(done) => self.flushes.push(done),
+            Message::Exported(exporter, last, done) => self.exported.push((exporter, last, done)),
+            Message::Purge(done) => {
+                self.purges.push(done);
+                self.purge_at = Instant::now();
+            }
+            Message::Retention => self.purge_at = Instant::now(),
         }
     }
 
-    fn commit(&mut self) -> rusqlite::Result<()> {
-        if self.group.is_empty() {
+    fn commit(&mut self) -> Result<(), String> {
+        if self.group.is_empty() && self.exported.is_empty() {
             return Ok(());
         }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut insert = transaction.prepare_cached(row::INSERT)?;
-            for (entry, _) in &self.group {
-                let written = row::insert(&mut insert, entry)?;
-                if written == 0 && self.failures == 0 {
-                    tracing::error!(id = %entry.id, "ledger: a second record with this id skipped");
-                }
+        self.connect()?;
+        let keep = self.policy().keep();
+        let connection = &mut *self.connection;
+        if !self.group.is_empty() {
+            let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
+            let skipped = group::write(connection, &records, keep);
+            let skipped = skipped.map_err(|error| error.to_string())?;
+            if skipped > 0 && self.failures == 0 {
+                tracing::error!(skipped, "ledger: records with an id that is there already");
             }
         }
-        transaction.commit()
+        for (exporter, last, _) in &self.exported {
+            retention::exported(connection, exporter, last).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Opens the connection anew if it is of no use any more.
+    fn connect(&mut self) -> Result<(), String> {
+        if self.connection.is_broken() {
+            let opened = self.store.open_writer();
+            self.connection = opened.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn failed(&mut self, error: &str) {
-        self.writing.store(false, Ordering::Relaxed);
+        self.shared.writing.store(false, Ordering::Relaxed);
         let wait = BACKOFF_FIRST
             .saturating_mul(1 << self.failures.min(16))
             .min(BACKOFF_LAST);
         self.failures = self.failures.saturating_add(1);
         tracing::error!(
-            path = %self.path.display(),
+            ledger = self.store.name(),
             records = self.group.len(),
             failures = self.failures,
             error,
             "ledger: write failed; the records are kept and retried; check the disk's space and \
-             who else holds the file"
+             who else holds the file, or the server"
         );
         std::thread::park_timeout(wait);
     }
 
     fn succeeded(&mut self) {
         // A flush of nothing proves nothing about the disk.
-        if self.failures > 0 && !self.group.is_empty() {
+        let has_written = !self.group.is_empty() || !self.exported.is_empty();
+        if self.failures > 0 && has_written {
             tracing::info!(
-                path = %self.path.display(),
+                ledger = self.store.name(),
                 records = self.group.len(),
                 failures = self.failures,
                 "ledger: writing again"
             );
             self.failures = 0;
-            self.writing.store(true, Ordering::Relaxed);
+            self.shared.writing.store(true, Ordering::Relaxed);
         }
+        for (record, room) in self.group.drain(..) {
+            self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
+            drop(room);
+        }
+        self.group_bytes = 0;
+        // Whoever waited may have given up.
+        for flush in self.flushes.drain(..) {
+            let _ = flush.send(());
+        }
+        for (_, _, done) in self.exported.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Purges a batch; the next comes after the records that have arrived meanwhile, unless
+    /// somebody waits for all.
+    fn purge(&mut self) {
+        let mut total = 0;
+        loop {
+            match self.purge_batch() {
+                Ok((purged, is_more)) => {
+                    total += purged;
+                    if is_more && !self.purges.is_empty() {
+                        continue;
+                    }
+                    if !is_more {
+                        self.purge_at = Instant::now() + retention::EVERY;
+                    }
+                }
+                Err(error) => {
+                    // Records come first; this is tried again.
+                    tracing::warn!(error, "ledger: the purge of old captures failed");
+                    self.purge_at = Instant::now() + retention::EVERY;
+                }
+            }
+            break;
+        }
+        for done in self.purges.drain(..) {
+            let _ = done.send(total);
+        }
+    }
+
+    fn purge_batch(&mut self) -> Result<(u64, bool), String> {
+        self.connect()?;
+        let policy = self.policy();
+        let failed = |error: Failure| error.to_string();
+        let (purged, is_more) =
+            retention::purge(&mut *self.connection, &policy, clock::unix_ms()).map_err(failed)?;
+        self.unscrubbed |= purged > 0;
+        if self.unscrubbed && !is_more {
+            self.unscrubbed = !self.connection.scrub().map_err(failed)?;
+        }
+        if purged > 0 {
+            tracing::info!(rows = purged, "ledger: old captures were purged");
+        }
+        Ok((purged, is_more))
+    }
+
+    fn policy(&self) -> retention::Policy {
+        let policy = self.shared.policy.lock();
+        policy.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::row::tests::entry;
-    use crate::ledger::{EntryId, Ledger, Query};
-    use std::collections::HashSet;
+    use crate::ledger::entry::tests::entry;
+    use crate::ledger::{Ledger, Query, Scope};
     use std::time::Instant;
 
     #[tokio::test]
@@ -171,87 +296,51 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
         let written = entry(1_000, "ann@example.com", "s1");
-        ledger.admit().unwrap().record(written.clone());
+        ledger.admit().unwrap().record(written.clone().into());
         ledger.flush().await.unwrap();
         std::mem::forget(ledger);
         let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        assert_eq!(ledger.requests(Query::default()).await.unwrap(), [written]);
+        assert_eq!(
+            ledger
+                .requests(Scope::Everyone, Query::default())
+                .await
+                .unwrap(),
+            [written]
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_failed_write_keeps_the_record_and_writes_it_once() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        let other = Connection::open(dir.path().join("ledger.db")).unwrap();
+        let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         ledger
             .admit()
             .unwrap()
-            .record(entry(1_000, "ann@example.com", "s1"));
+            .record(entry(1_000, "ann@example.com", "s1").into());
         let deadline = Instant::now() + Duration::from_secs(10);
         while ledger.healthy() {
             assert!(Instant::now() < deadline, "still healthy");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(ledger.requests(Query::default()).await.unwrap().is_empty());
+        assert!(
+            ledger
+                .requests(Scope::Everyone, Query::default())
+                .await
+                .unwrap()
+                .is_empty()
+        );
         other.execute_batch("ROLLBACK").unwrap();
         ledger.flush().await.unwrap();
         assert!(ledger.healthy());
-        assert_eq!(ledger.requests(Query::default()).await.unwrap().len(), 1);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn concurrent_records_are_all_there_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        let tasks: Vec<_> = (0..100)
-            .map(|task| {
-                let ledger = ledger.clone();
-                tokio::spawn(async move {
-                    for n in 0..100 {
-                        let slot = ledger.admit().unwrap();
-                        slot.record(entry(task * 100 + n, "ann@example.com", "s1"));
-                        tokio::task::yield_now().await;
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        ledger.close().await.unwrap();
-        assert!(ledger.admit().is_err());
-        let mut starts = HashSet::new();
-        let mut rows = 0;
-        let mut before = None;
-        loop {
-            let query = Query {
-                before,
-                limit: 1000,
-                ..Query::default()
-            };
-            let page = ledger.requests(query).await.unwrap();
-            let Some(last) = page.last() else { break };
-            before = Some(last.id.to_string());
-            rows += page.len();
-            starts.extend(page.iter().map(|entry| entry.started_at));
-        }
-        assert_eq!((rows, starts.len()), (10_000, 10_000));
-    }
-
-    #[tokio::test]
-    async fn a_strange_record_does_not_stop_the_queue() {
-        let ledger = Ledger::open("sqlite::memory:", std::path::Path::new(".")).unwrap();
-        let mut strange = entry(1_000, "ann@example.com", "s1");
-        strange.duration_ms = f64::NAN;
-        strange.tokens.input = Some(u64::MAX);
-        ledger.admit().unwrap().record(strange.clone());
-        ledger.admit().unwrap().record(strange.clone());
-        strange.id = EntryId::new(1_000);
-        ledger.admit().unwrap().record(strange);
-        ledger.flush().await.unwrap();
-        assert_eq!(ledger.requests(Query::default()).await.unwrap().len(), 2);
-        let sessions = ledger.sessions(Query::default()).await.unwrap();
-        assert_eq!(sessions[0].input_tokens, i64::MAX as u64);
+        assert_eq!(
+            ledger
+                .requests(Scope::Everyone, Query::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }

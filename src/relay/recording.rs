@@ -57,7 +57,7 @@ impl Recording {
             duration_ms = entry.duration_ms,
             "request"
         );
-        slot.record(*entry);
+        slot.record((*entry).into());
     }
 }
 

@@ -75,6 +75,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
+    ledger.set_retention(&rules.file.database, reload::exporters(&rules.file));
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = rules.file.limits.connections;

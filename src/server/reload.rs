@@ -95,9 +95,16 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
         }
     }
     engines.gateway.upstream.set_timeouts(timeouts(new));
+    let ledger = &engines.gateway.ledger;
+    ledger.set_retention(&new.database, exporters(new));
     let generation = rules.generation;
     sender.send_replace(Arc::new(rules));
     tracing::info!(generation, "a new configuration is in force");
+}
+
+/// The exporters for which a purge may have to wait.
+pub(super) fn exporters(file: &config::File) -> &'static [&'static str] {
+    if file.s3.is_some() { &["s3"] } else { &[] }
 }
 
 async fn follow_servers(

@@ -1,0 +1,403 @@
+//! How fast a million records are written, and how long a dashboard's questions take on them.
+//!
+//! `cargo bench --bench ledger`; `IRIS_BENCH_POSTGRES=url` asks an empty `PostgreSQL` database the
+//! same, and `IRIS_BENCH_RECORDS=n` writes fewer. The goal is 100 ms for each question.
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use iris::ledger::{
+    Entry, EntryId, Group, Ledger, Outcome, Query, Record, Report, Scope, Tokens, ToolCall,
+};
+
+const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// The first of thirty days: 1 October 2026.
+const START_MS: i64 = 20_727 * DAY_MS;
+const DAYS: i64 = 30;
+const END_MS: i64 = START_MS + DAYS * DAY_MS;
+
+const GOAL: Duration = Duration::from_millis(100);
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let dir = tempfile::tempdir().expect("a directory");
+    let postgres = std::env::var("IRIS_BENCH_POSTGRES").ok();
+    let urls = [Some("sqlite:ledger.db".to_owned()), postgres];
+    for url in urls.into_iter().flatten() {
+        runtime.block_on(measure(&url, dir.path()));
+    }
+}
+
+async fn measure(url: &str, dir: &Path) {
+    let records = std::env::var("IRIS_BENCH_RECORDS").ok();
+    let records = records.and_then(|count| count.parse().ok());
+    let records: u32 = records.unwrap_or(1_000_000);
+    println!("{}:", url.split(':').next().unwrap_or_default());
+    let ledger = Ledger::open(url, dir).expect("a ledger");
+    let started = Instant::now();
+    let mut dice = Dice(7);
+    for nth in 0..records {
+        let record = record(nth, records, &mut dice);
+        let slot = if let Ok(slot) = ledger.admit() {
+            slot
+        } else {
+            ledger.flush().await.expect("a working disk");
+            ledger.admit().expect("room")
+        };
+        slot.record(record);
+    }
+    ledger.flush().await.expect("a working disk");
+    let rate = f64::from(records) / started.elapsed().as_secs_f64();
+    println!("  {records} records written, {rate:.0} a second");
+    let mut slow = Vec::new();
+    for (name, question) in questions() {
+        let mut times = Vec::new();
+        let mut rows = 0;
+        for _ in 0..5 {
+            let started = Instant::now();
+            rows = ask(&ledger, question.clone()).await;
+            times.push(started.elapsed());
+        }
+        times.sort();
+        let median = times[2];
+        println!(
+            "  {:>8.1} ms  {name} ({rows} rows)",
+            median.as_secs_f64() * 1e3
+        );
+        if median > GOAL {
+            slow.push(name);
+        }
+    }
+    match slow[..] {
+        [] => println!("  all within {GOAL:?}"),
+        _ => println!("  beyond {GOAL:?}: {}", slow.join("; ")),
+    }
+}
+
+#[derive(Clone)]
+enum Question {
+    Requests(Scope, Query),
+    Sessions(Scope, Query),
+    Usage(Scope, Report),
+}
+
+async fn ask(ledger: &Ledger, question: Question) -> usize {
+    match question {
+        Question::Requests(scope, query) => {
+            let rows = ledger.requests(scope, query).await;
+            rows.expect("an answer").len()
+        }
+        Question::Sessions(scope, query) => {
+            let rows = ledger.sessions(scope, query).await;
+            rows.expect("an answer").len()
+        }
+        Question::Usage(scope, report) => {
+            let usage = ledger.usage(scope, report).await;
+            usage.expect("an answer").groups.len()
+        }
+    }
+}
+
+fn questions() -> Vec<(&'static str, Question)> {
+    let own = || Scope::Own(user(3));
+    let mut all = Vec::new();
+    for (name, is_own, change) in REQUESTS {
+        let scope = if *is_own { own() } else { Scope::Everyone };
+        let mut query = Query::default();
+        change(&mut query);
+        all.push((*name, Question::Requests(scope, query)));
+    }
+    for (name, is_own, change) in SESSIONS {
+        let scope = if *is_own { own() } else { Scope::Everyone };
+        let mut query = Query::default();
+        change(&mut query);
+        all.push((*name, Question::Sessions(scope, query)));
+    }
+    for (name, is_own, groups, change) in REPORTS {
+        let scope = if *is_own { own() } else { Scope::Everyone };
+        let mut report = Report {
+            from: START_MS,
+            to: END_MS,
+            groups: groups.to_vec(),
+            ..Report::default()
+        };
+        change(&mut report);
+        all.push((*name, Question::Usage(scope, report)));
+    }
+    all
+}
+
+fn user(nth: u64) -> String {
+    format!("user{nth}@example.com")
+}
+
+fn header(name: &str, value: Option<&str>) -> (String, Option<String>) {
+    (name.to_owned(), value.map(str::to_owned))
+}
+
+fn middle() -> String {
+    EntryId::new(START_MS + 15 * DAY_MS).to_string()
+}
+
+/// A name, whether it is about one's own, and what is asked.
+type Page = (&'static str, bool, fn(&mut Query));
+
+const REQUESTS: &[Page] = &[
+    ("requests", false, |_| {}),
+    ("requests, own", true, |_| {}),
+    ("requests, middle page", false, |query| {
+        query.before = Some(middle());
+    }),
+    ("requests, own, middle page", true, |query| {
+        query.before = Some(middle());
+    }),
+    ("requests of a model that failed", false, |query| {
+        query.model = Some("model-4".into());
+        query.outcome = Some(Outcome::Failed);
+    }),
+    ("requests, own, with a status", true, |query| {
+        query.status = Some(502);
+    }),
+    ("requests of an agent and a provider", false, |query| {
+        query.agent = Some("agent-2".into());
+        query.provider = Some("provider-1".into());
+    }),
+    ("requests of an hour", false, |query| {
+        query.from = Some(END_MS - 5 * DAY_MS);
+        query.to = Some(END_MS - 5 * DAY_MS + HOUR_MS);
+    }),
+    ("requests with a tool", false, |query| {
+        query.tool = Some("tool-1".into());
+    }),
+    ("requests with a rare tool", false, |query| {
+        query.tool = Some("rare".into());
+    }),
+    ("requests, own, with a rare tool", true, |query| {
+        query.tool = Some("rare".into());
+    }),
+    ("requests with a header", false, |query| {
+        query.header = Some(header("x-trace", None));
+    }),
+    ("requests with a header's value", false, |query| {
+        query.header = Some(header("x-team", Some("team-3")));
+    }),
+    ("requests, own, with a header's value", true, |query| {
+        query.header = Some(header("x-team", Some("team-3")));
+    }),
+    ("requests with a header nobody sent", false, |query| {
+        query.header = Some(header("x-no", None));
+    }),
+];
+
+const SESSIONS: &[Page] = &[
+    ("sessions", false, |_| {}),
+    ("sessions, own", true, |_| {}),
+    ("sessions, middle page", false, |query| {
+        query.before = Some(middle());
+    }),
+    ("sessions with a model", false, |query| {
+        query.model = Some("model-4".into());
+    }),
+    ("sessions with a rare tool", false, |query| {
+        query.tool = Some("rare".into());
+    }),
+];
+
+/// A name, whether it is about one's own, the groups, and what else is asked of thirty days.
+type Asked = (&'static str, bool, &'static [Group], fn(&mut Report));
+
+const REPORTS: &[Asked] = &[
+    ("30 days", false, &[], |_| {}),
+    ("30 days by day", false, &[Group::Day], |_| {}),
+    ("30 days by user", false, &[Group::Login], |_| {}),
+    ("30 days by model", false, &[Group::Model], |_| {}),
+    ("30 days by provider", false, &[Group::Provider], |_| {}),
+    ("30 days by agent", false, &[Group::Agent], |_| {}),
+    ("30 days by outcome", false, &[Group::Outcome], |_| {}),
+    ("30 days by status", false, &[Group::Status], |_| {}),
+    (
+        "30 days by day and model",
+        false,
+        &[Group::Day, Group::Model],
+        |_| {},
+    ),
+    (
+        "30 days by day and user",
+        false,
+        &[Group::Day, Group::Login],
+        |_| {},
+    ),
+    (
+        "30 days by user and model",
+        false,
+        &[Group::Login, Group::Model],
+        |_| {},
+    ),
+    (
+        "30 days by provider and model",
+        false,
+        &[Group::Provider, Group::Model],
+        |_| {},
+    ),
+    (
+        "30 days by agent and model",
+        false,
+        &[Group::Agent, Group::Model],
+        |_| {},
+    ),
+    (
+        "30 days of a model by user",
+        false,
+        &[Group::Login],
+        |report| {
+            report.models = vec!["model-4".into()];
+        },
+    ),
+    (
+        "30 days of an agent and a provider by day",
+        false,
+        &[Group::Day],
+        |report| {
+            report.agents = vec!["agent-2".into()];
+            report.providers = vec!["provider-1".into()];
+        },
+    ),
+    ("30 days by team", false, &[Group::Header], |report| {
+        report.header = Some("x-team".into());
+    }),
+    (
+        "30 days by team and model",
+        false,
+        &[Group::Header, Group::Model],
+        |report| {
+            report.header = Some("x-team".into());
+        },
+    ),
+    (
+        "30 days, own, by day and model",
+        true,
+        &[Group::Day, Group::Model],
+        |_| {},
+    ),
+    (
+        "30 days, own, by agent and model",
+        true,
+        &[Group::Agent, Group::Model],
+        |_| {},
+    ),
+    (
+        "7 days by agent, api and model",
+        false,
+        &[Group::Agent, Group::Api, Group::Model],
+        |report| {
+            report.from = END_MS - 7 * DAY_MS;
+        },
+    ),
+    ("24 hours by hour", false, &[Group::Hour], |report| {
+        report.from = END_MS - DAY_MS;
+    }),
+    ("48 hours by hour", false, &[Group::Hour], |report| {
+        report.from = END_MS - 2 * DAY_MS;
+    }),
+    ("48 hours, own, by hour", true, &[Group::Hour], |report| {
+        report.from = END_MS - 2 * DAY_MS;
+    }),
+];
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+fn record(nth: u32, of: u32, dice: &mut Dice) -> Record {
+    let started_at = START_MS + i64::from(nth) * DAYS * DAY_MS / i64::from(of);
+    let person = dice.below(100);
+    let tool = match dice.below(10_000) {
+        0 => Some("rare".to_owned()),
+        nth if nth < 2_000 => Some(format!("tool-{}", nth % 6)),
+        _ => None,
+    };
+    let mut headers = Vec::new();
+    if dice.below(3) == 0 {
+        headers.push(("x-team".to_owned(), format!("team-{}", person % 8)));
+    }
+    if dice.below(20) == 0 {
+        headers.push(("x-trace".to_owned(), String::new()));
+    }
+    let mut entry = entry(started_at, person, dice);
+    entry.first_token_ms = Some(150.0 + f64::from(nth % 1_000));
+    entry.duration_ms = 500.0 + f64::from(nth % 30_000);
+    entry.tool_calls = tool.is_some().into();
+    let tools = tool.map(|name| ToolCall {
+        name,
+        params: "{\"path\":\"src/main.rs\"}".into(),
+    });
+    Record {
+        entry,
+        tools: tools.into_iter().collect(),
+        headers,
+        capture: None,
+    }
+}
+
+fn entry(started_at: i64, person: u64, dice: &mut Dice) -> Entry {
+    let model = dice.below(10);
+    // Most people have one agent, and most models one provider.
+    let strays = dice.below(5) == 0;
+    let agent = if strays { dice.below(5) } else { person % 5 };
+    let strays = dice.below(10) == 0;
+    let provider = if strays { dice.below(4) } else { model % 4 };
+    let (status, outcome) = match dice.below(50) {
+        0 => (502, Outcome::Failed),
+        _ => (200, Outcome::Complete),
+    };
+    Entry {
+        id: EntryId::new(started_at),
+        session: format!("session-{person}-{}", started_at / (2 * HOUR_MS)),
+        started_at,
+        login: user(person),
+        node_id: format!("node-{person}"),
+        node_name: "laptop".into(),
+        tags: Vec::new(),
+        agent: format!("agent-{agent}"),
+        api: "openai_chat".into(),
+        model_requested: format!("model-{model}"),
+        model: format!("model-{model}"),
+        provider: format!("provider-{provider}"),
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        status,
+        outcome,
+        stream: true,
+        tokens: Tokens {
+            input: Some(dice.below(40_000)),
+            output: Some(dice.below(2_000)),
+            cached: Some(dice.below(10_000)),
+            ..Tokens::default()
+        },
+        cost: Some(1_000_000),
+        cost_basis: Some("main/model".into()),
+        finish_reason: Some("stop".into()),
+        tool_calls: 0,
+        first_byte_ms: Some(100.0),
+        first_token_ms: None,
+        duration_ms: 0.0,
+        overhead_ms: Some(0.2),
+        request_bytes: 20_000,
+        response_bytes: 9_000,
+        user_agent: "client/1.0 (linux)".into(),
+        reasons: vec!["caller user on node laptop, role User by grant 3".into(); 2],
+        error: None,
+        captured: false,
+    }
+}

@@ -1,0 +1,279 @@
+//! What the two databases have in common: values, rows, connections. SQL is written once, with
+//! `?1` for the first value; statements are made of parts that stand in the code, and whatever
+//! comes from outside is bound.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Error, sqlite};
+
+/// The scripts that bring a database from version N to N + 1. Only ever appended to.
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The version that they lead to.
+pub(super) const VERSION: i64 = 1;
+const _: () = assert!(MIGRATIONS.len() == 1, "VERSION counts the migrations");
+
+/// The scripts that are still missing from a database of version `found`.
+pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {
+    usize::try_from(found)
+        .ok()
+        .and_then(|version| MIGRATIONS.get(version..))
+        .ok_or_else(|| Error::Newer {
+            name: name.to_owned(),
+            found,
+            known: VERSION,
+        })
+}
+
+/// A database. Blocks, so it belongs on threads that may.
+pub(super) trait Store: Send + Sync {
+    /// The file or the server, for messages; without a password.
+    fn name(&self) -> &str;
+    /// A connection that writes, with the schema brought up to date.
+    fn open_writer(&self) -> Result<Box<dyn Connection>, Error>;
+    /// A connection that cannot write.
+    fn open_reader(&self) -> Result<Box<dyn Connection>, Error>;
+
+    fn error(&self, action: &'static str, source: Failure) -> Error {
+        Error::Database {
+            action,
+            name: self.name().to_owned(),
+            source,
+        }
+    }
+}
+
+/// One connection, used by one thread at a time.
+pub(super) trait Connection: Send {
+    /// Begins a transaction; one left open by an earlier failure is undone first.
+    fn begin(&mut self) -> Result<(), Failure>;
+    fn commit(&mut self) -> Result<(), Failure>;
+    fn rollback(&mut self);
+    /// Runs one statement for each of `rows`, in order: how many rows each has changed.
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<Vec<u64>, Failure>;
+    /// Hands each row of the answer to `each`.
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+        each: &mut dyn FnMut(Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure>;
+    /// Makes what was deleted unreadable; false when somebody reads, and it has to be tried again.
+    fn scrub(&mut self) -> Result<bool, Failure>;
+    /// Whether another has to be opened in its place.
+    fn is_broken(&self) -> bool;
+}
+
+/// The database at `url`; `dir` is where a relative path starts.
+pub(super) fn parse(url: &str, dir: &Path) -> Result<Arc<dyn Store>, Error> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        #[cfg(feature = "postgres")]
+        return Ok(Arc::new(super::postgres::Server::parse(url)?));
+        #[cfg(not(feature = "postgres"))]
+        return Err(Error::NoPostgres);
+    }
+    Ok(Arc::new(sqlite::Place::parse(url, dir)?))
+}
+
+/// Why a statement did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[cfg(feature = "postgres")]
+    #[error("{}", super::postgres::explain(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error("no answer from the server within {0:?}")]
+    Timeout(std::time::Duration),
+    #[error("a value that was never written: {0}")]
+    Value(String),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A value, bound or read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// Text of any length. `PostgreSQL` cannot hold a zero character, and `SQLite` should not
+    /// differ.
+    pub(super) fn text(text: &str) -> Value {
+        if text.contains('\0') {
+            return Value::Text(text.replace('\0', "\u{fffd}"));
+        }
+        Value::Text(text.to_owned())
+    }
+
+    /// Text for an index, cut to `limit` bytes: `PostgreSQL` refuses longer keys, and a record
+    /// that is refused would stop the queue behind it.
+    pub(super) fn key(text: &str, limit: usize) -> Value {
+        Value::text(&text[..text.floor_char_boundary(limit)])
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Value {
+        Value::Integer(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Integer(value.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::text(text)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl From<f64> for Value {
+    /// `SQLite` stores NaN as NULL, which a NOT NULL column would refuse for ever.
+    fn from(value: f64) -> Value {
+        if value.is_finite() {
+            Value::Real(value)
+        } else {
+            Value::Null
+        }
+    }
+}
+
+/// A row of an answer, taken column by column.
+pub(super) struct Row(std::vec::IntoIter<Value>);
+
+impl Row {
+    pub(super) fn new(values: Vec<Value>) -> Row {
+        Row(values.into_iter())
+    }
+
+    pub(super) fn value(&mut self) -> Result<Value, Failure> {
+        self.0
+            .next()
+            .ok_or_else(|| Failure::Value("a column too few".to_owned()))
+    }
+
+    pub(super) fn text(&mut self) -> Result<String, Failure> {
+        match self.value()? {
+            Value::Text(text) => Ok(text),
+            other => Err(unexpected(&other, "text")),
+        }
+    }
+
+    pub(super) fn maybe_text(&mut self) -> Result<Option<String>, Failure> {
+        match self.value()? {
+            Value::Null => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            other => Err(unexpected(&other, "text")),
+        }
+    }
+
+    pub(super) fn integer(&mut self) -> Result<i64, Failure> {
+        match self.value()? {
+            Value::Integer(value) => Ok(value),
+            other => Err(unexpected(&other, "an integer")),
+        }
+    }
+
+    pub(super) fn maybe_integer(&mut self) -> Result<Option<i64>, Failure> {
+        match self.value()? {
+            Value::Null => Ok(None),
+            Value::Integer(value) => Ok(Some(value)),
+            other => Err(unexpected(&other, "an integer")),
+        }
+    }
+
+    /// A count, which is never below zero.
+    pub(super) fn count(&mut self) -> Result<u64, Failure> {
+        Ok(self.integer()?.max(0).cast_unsigned())
+    }
+
+    pub(super) fn maybe_real(&mut self) -> Result<Option<f64>, Failure> {
+        match self.value()? {
+            Value::Null => Ok(None),
+            Value::Real(value) => Ok(Some(value)),
+            other => Err(unexpected(&other, "a real")),
+        }
+    }
+
+    pub(super) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match self.value()? {
+            Value::Null => Ok(None),
+            Value::Bytes(bytes) => Ok(Some(bytes)),
+            other => Err(unexpected(&other, "bytes")),
+        }
+    }
+
+    /// What was stored as JSON text.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        serde_json::from_str(&self.text()?).map_err(|error| Failure::Value(error.to_string()))
+    }
+}
+
+fn unexpected(found: &Value, wanted: &str) -> Failure {
+    let kind = match found {
+        Value::Null => "nothing",
+        Value::Integer(_) => "an integer",
+        Value::Real(_) => "a real",
+        Value::Text(_) => "text",
+        Value::Bytes(_) => "bytes",
+    };
+    Failure::Value(format!("{kind} where {wanted} should be"))
+}
+
+/// All rows of an answer, as `read` makes them.
+pub(super) fn rows<T>(
+    connection: &mut dyn Connection,
+    sql: &str,
+    values: Vec<Value>,
+    read: impl Fn(&mut Row) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::new();
+    connection.query(sql, values, &mut |mut row| {
+        all.push(read(&mut row)?);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// `?7, ?8, ?9` for `count` values after the first `bound` ones.
+pub(super) fn places(bound: usize, count: usize) -> String {
+    let mut places = String::new();
+    for nth in bound + 1..=bound + count {
+        if !places.is_empty() {
+            places.push_str(", ");
+        }
+        places.push('?');
+        places.push_str(&nth.to_string());
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_both_databases_can_hold() {
+        assert_eq!(Value::text("a\0b"), Value::Text("a\u{fffd}b".into()));
+        assert_eq!(Value::key("aé", 2), Value::Text("a".into()));
+        assert_eq!(Value::from(f64::NAN), Value::Null);
+        assert_eq!(places(2, 3), "?3, ?4, ?5");
+        assert_eq!(places(0, 0), "");
+    }
+}

@@ -1,0 +1,264 @@
+//! What the ledger is given: the entry of a request, and what goes with it.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::Tokens;
+use crate::api::ToolCall;
+
+/// The name of a record: `req_` and 26 characters that sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EntryId(pub(super) String);
+
+impl EntryId {
+    /// A new id: 48 bits of `unix_ms`, then 80 random bits, in Crockford's base 32. The time is
+    /// the entry's [`started_at`](Entry::started_at): queries by time are ranges of ids.
+    pub fn new(unix_ms: i64) -> EntryId {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random[6..]).expect("the operating system gave no random bytes");
+        EntryId(spell(unix_ms, u128::from_be_bytes(random), 26))
+    }
+
+    /// What sorts before every id of `unix_ms` and of later, and after all others.
+    pub(super) fn floor(unix_ms: i64) -> String {
+        // Ten characters hold the time, and nothing but.
+        spell(unix_ms, 0, 10)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The first `length` characters of an id.
+fn spell(unix_ms: i64, random: u128, length: u32) -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
+    let bits = u128::from(time) << 80 | random;
+    let mut id = String::with_capacity(30);
+    id.push_str("req_");
+    for place in (26 - length..26).rev() {
+        id.push(ALPHABET[(bits >> (place * 5)) as usize & 31] as char);
+    }
+    id
+}
+
+impl std::fmt::Display for EntryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Complete,
+    Refused,
+    ClientClosed,
+    UpstreamError,
+    TimedOut,
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 6] = [
+        Outcome::Complete,
+        Outcome::Refused,
+        Outcome::ClientClosed,
+        Outcome::UpstreamError,
+        Outcome::TimedOut,
+        Outcome::Failed,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::Refused => "refused",
+            Outcome::ClientClosed => "client_closed",
+            Outcome::UpstreamError => "upstream_error",
+            Outcome::TimedOut => "timed_out",
+            Outcome::Failed => "failed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Outcome> {
+        Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
+
+    /// Whether reports count it as an error: neither the answer came nor did its caller leave.
+    pub fn is_error(self) -> bool {
+        !matches!(self, Outcome::Complete | Outcome::ClientClosed)
+    }
+}
+
+/// One request, as it ended. Written once.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    pub id: EntryId,
+    pub session: String,
+    /// Unix milliseconds, the same as in the id.
+    pub started_at: i64,
+    pub login: String,
+    pub node_id: String,
+    pub node_name: String,
+    pub tags: Vec<String>,
+    /// The short name of the client program, such as `claude-code`; empty where unknown.
+    pub agent: String,
+    /// The API the caller spoke, such as `openai_chat`.
+    pub api: String,
+    pub model_requested: String,
+    pub model: String,
+    pub provider: String,
+    pub method: String,
+    pub path: String,
+    pub status: u16,
+    pub outcome: Outcome,
+    pub stream: bool,
+    #[serde(rename = "usage")]
+    pub tokens: Tokens,
+    /// Nanodollars; `None` where no price is known.
+    pub cost: Option<i64>,
+    /// Whose price it is, such as `anthropic/claude-haiku-4-5`.
+    pub cost_basis: Option<String>,
+    pub finish_reason: Option<String>,
+    pub tool_calls: u32,
+    pub first_byte_ms: Option<f64>,
+    pub first_token_ms: Option<f64>,
+    pub duration_ms: f64,
+    pub overhead_ms: Option<f64>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub user_agent: String,
+    /// The decisions made for this request with their reasons, in order.
+    pub reasons: Vec<String>,
+    pub error: Option<String>,
+    /// Whether there is a capture at the time of reading. Not written.
+    pub captured: bool,
+}
+
+impl Entry {
+    /// Whether the cost rests on tokens that the gateway counted itself.
+    pub fn cost_estimated(&self) -> bool {
+        self.cost.is_some() && self.tokens.estimated
+    }
+}
+
+/// An entry and what goes with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub entry: Entry,
+    /// The calls of tools in the answer, in order.
+    pub tools: Vec<ToolCall>,
+    /// Headers by which records can be filtered; an empty value says that it was there.
+    pub headers: Vec<(String, String)>,
+    pub capture: Option<Capture>,
+}
+
+impl From<Entry> for Record {
+    /// A record of nothing but its entry.
+    fn from(entry: Entry) -> Record {
+        Record {
+            entry,
+            tools: Vec::new(),
+            headers: Vec::new(),
+            capture: None,
+        }
+    }
+}
+
+impl Record {
+    /// Roughly the memory it takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let tools = self.tools.iter().map(|tool| tool.params.len());
+        let capture = self.capture.as_ref().map_or(0, |capture| {
+            let raw = capture.raw.as_ref().map_or(0, Bytes::len);
+            capture.request_body.len() + capture.response_body.len() + raw
+        });
+        size_of::<Record>() + tools.sum::<usize>() + capture
+    }
+}
+
+/// What was said, both ways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// Without secrets: whoever makes a capture leaves them out.
+    pub request_headers: Vec<(String, String)>,
+    pub request_body: Bytes,
+    pub response_headers: Vec<(String, String)>,
+    /// Decoded, and put together where it was a stream.
+    pub response_body: Bytes,
+    /// The answer as it came, where that is to be kept.
+    pub raw: Option<Bytes>,
+    /// Whether a body was longer than what is kept of it.
+    pub truncated: bool,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_differ() {
+        let early = EntryId::new(1_700_000_000_000);
+        let late = EntryId::new(1_700_000_000_001);
+        assert!(early < late);
+        assert_eq!(early.as_str().len(), 30);
+        assert!(early.as_str().starts_with("req_"));
+        assert_ne!(EntryId::new(5), EntryId::new(5));
+        assert_eq!(&EntryId::new(i64::MAX).as_str()[..14], "req_7zzzzzzzzz");
+    }
+
+    #[test]
+    fn the_floor_of_a_time_lies_between_it_and_the_time_before() {
+        for time in [0, 1, 31, 32, 1_700_000_000_000] {
+            let floor = EntryId::floor(time);
+            assert!(floor.as_str() < EntryId::new(time).as_str());
+            assert!(time == 0 || floor.as_str() > EntryId::new(time - 1).as_str());
+        }
+    }
+
+    pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
+        Entry {
+            id: EntryId::new(started_at),
+            session: session.into(),
+            started_at,
+            login: login.into(),
+            node_id: "n1".into(),
+            node_name: "laptop".into(),
+            tags: vec!["tag:dev".into()],
+            agent: "claude-code".into(),
+            api: "openai_chat".into(),
+            model_requested: "fast".into(),
+            model: format!("model-{started_at}"),
+            provider: "main".into(),
+            method: "POST".into(),
+            path: "/v1/chat/completions".into(),
+            status: 200,
+            outcome: Outcome::ClientClosed,
+            stream: true,
+            tokens: Tokens {
+                input: Some(7),
+                output: Some(3),
+                ..Tokens::default()
+            },
+            cost: Some(1_500),
+            cost_basis: Some("main/fast".into()),
+            finish_reason: Some("stop".into()),
+            tool_calls: 2,
+            first_byte_ms: Some(1.5),
+            first_token_ms: None,
+            duration_ms: 12.25,
+            overhead_ms: Some(0.125),
+            request_bytes: 100,
+            response_bytes: 200,
+            user_agent: "client/1".into(),
+            reasons: vec!["route: \"fast\" is main".into(), "budget: 3 left".into()],
+            error: None,
+            captured: false,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong with the ledger.
+
+use std::path::PathBuf;
+
+use super::CAPACITY;
+use super::database::Failure;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[cfg(not(feature = "postgres"))]
+    #[error(
+        "this program was built without PostgreSQL; use \"sqlite:path\", or a build with the \
+         feature \"postgres\""
+    )]
+    NoPostgres,
+    #[error(
+        "ledger url {0:?}: use \"sqlite:path\" or \"sqlite::memory:\", without options, or \
+         \"postgres://user:password@host/database\""
+    )]
+    Url(String),
+    /// The URL itself stays out: it can hold a password.
+    #[error("ledger url postgres://…: {0}")]
+    PostgresUrl(String),
+    #[error("ledger: cannot {action} {}: {source}", path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("ledger {name}: cannot {action}: {source}")]
+    Database {
+        action: &'static str,
+        name: String,
+        source: Failure,
+    },
+    #[error(
+        "ledger {name}: its schema is version {found}, this build knows up to {known}; \
+         run the newer build that wrote it, or name another database"
+    )]
+    Newer {
+        name: String,
+        found: i64,
+        known: i64,
+    },
+    #[error(
+        "ledger {name}: SQLite could not use a write-ahead log (it kept {mode:?}); \
+         put the file on a local disk"
+    )]
+    NoWal { name: String, mode: String },
+    #[error(
+        "SQLite {0} can corrupt a ledger (the WAL-reset bug); build with SQLite 3.51.3 or later"
+    )]
+    SqliteVersion(&'static str),
+    #[error("ledger: cannot start its writer thread: {0}")]
+    Thread(std::io::Error),
+    #[error("ledger: {pending} records are not yet durable; see the log for the failing write")]
+    NotDurable { pending: usize },
+    #[error("ledger: a query did not finish: {0}")]
+    Query(tokio::task::JoinError),
+    /// The caller's to put right, unlike all others.
+    #[error("{0}")]
+    Report(&'static str),
+}
+
+/// Why no slot could be had. The request must be refused: it could not be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    #[error("the ledger's queue of {CAPACITY} records is full; retry when it has been written")]
+    Full,
+    #[error("the ledger is closed; the gateway is stopping")]
+    Closed,
+}

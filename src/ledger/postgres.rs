@@ -1,0 +1,410 @@
+//! `PostgreSQL`, which several nodes may share. Blocks like the other store: each connection has
+//! a runtime of its own, which runs while somebody waits for an answer.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::{TryStreamExt, future};
+use tokio::runtime::Runtime;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres_rustls_improved::MakeRustlsConnect;
+
+use super::database::{Connection, Failure, Row, Store, VERSION, Value, missing};
+use super::{Error, dialect};
+
+/// Waits for a connection, name resolution and TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Waits for an answer. A server that is silent for longer is taken for gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Statements that a connection keeps prepared; one more and it forgets them all.
+const STATEMENTS: usize = 128;
+
+/// Taken while the schema is looked at and changed, so that only one process migrates.
+const MIGRATION_LOCK: i64 = 0x6972_6973_0001;
+
+/// What each connection is told first. Compiled plans cost more than our queries do; and a commit
+/// that a crash of the server can take back is none, whatever the server's default.
+const SESSION: &str = "SET jit = off; SET statement_timeout = '25s'; \
+    SET idle_in_transaction_session_timeout = '60s'; \
+    SELECT set_config('synchronous_commit', 'on', false) \
+    WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Where the server is.
+pub(super) struct Server {
+    config: Config,
+    name: String,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Server {
+    pub(super) fn parse(url: &str) -> Result<Server, Error> {
+        // The certificate and the name in it are always verified, so these ask for no more.
+        let plain = url
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require");
+        let mut config: Config = plain
+            .parse()
+            .map_err(|error| Error::PostgresUrl(explain(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(Error::PostgresUrl("it names no host".to_owned()));
+        }
+        config.connect_timeout(CONNECT).tcp_user_timeout(PATIENCE);
+        if config.get_application_name().is_none() {
+            config.application_name("iris");
+        }
+        let tls = config.get_ssl_mode() == SslMode::Require;
+        if !tls {
+            // A server may offer a certificate that nobody can verify; TLS is used where asked for.
+            config.ssl_mode(SslMode::Disable);
+            if config.get_hosts().iter().any(is_remote) {
+                tracing::warn!("ledger: records go over the network in clear; add sslmode=require");
+            }
+        }
+        Ok(Server {
+            name: name(&config),
+            config,
+            tls: tls.then(|| MakeRustlsConnect::new(trust())),
+        })
+    }
+
+    fn connect(&self) -> Result<Open, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let connecting = async {
+            let client = if let Some(tls) = &self.tls {
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                tokio::spawn(connection);
+                client
+            } else {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                client
+            };
+            client.batch_execute(SESSION).await?;
+            Ok::<_, tokio_postgres::Error>(client)
+        };
+        let client = runtime
+            .block_on(async { tokio::time::timeout(CONNECT, connecting).await })
+            .map_err(|_| Failure::Timeout(CONNECT))??;
+        Ok(Open {
+            runtime: Some(runtime),
+            session: Session {
+                client,
+                statements: HashMap::new(),
+            },
+            in_transaction: false,
+            is_broken: false,
+        })
+    }
+
+    fn migrate(&self, open: &mut Open) -> Result<(), Error> {
+        let failed = |source| self.error("migrate its schema", source);
+        open.begin().map_err(failed)?;
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        open.batch(&lock).map_err(failed)?;
+        // Looked for first: once it is there, nobody needs the right to create it.
+        let has_version = "SELECT CASE WHEN to_regclass('iris_schema') IS NULL THEN 0 ELSE 1 END";
+        if open.integer(has_version).map_err(failed)? == Some(0) {
+            open.batch("CREATE TABLE iris_schema (version BIGINT NOT NULL)")
+                .map_err(failed)?;
+        }
+        let found = open.integer("SELECT max(version) FROM iris_schema");
+        let found = found.map_err(failed)?.unwrap_or(0);
+        let scripts = missing(&self.name, found)?;
+        for script in scripts {
+            open.batch(&dialect::schema(script)).map_err(failed)?;
+        }
+        if !scripts.is_empty() {
+            let note = format!(
+                "DELETE FROM iris_schema; INSERT INTO iris_schema (version) VALUES ({VERSION})"
+            );
+            open.batch(&note).map_err(failed)?;
+        }
+        open.commit().map_err(failed)
+    }
+}
+
+impl Store for Server {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open_writer(&self) -> Result<Box<dyn Connection>, Error> {
+        let mut open = self
+            .connect()
+            .map_err(|source| self.error("connect", source))?;
+        self.migrate(&mut open)?;
+        Ok(Box::new(open))
+    }
+
+    fn open_reader(&self) -> Result<Box<dyn Connection>, Error> {
+        let failed = |source| self.error("connect", source);
+        let mut open = self.connect().map_err(failed)?;
+        open.batch("SET default_transaction_read_only = on")
+            .map_err(failed)?;
+        Ok(Box::new(open))
+    }
+}
+
+fn is_remote(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            let address = name.parse::<std::net::IpAddr>();
+            name != "localhost" && !address.is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => false,
+    }
+}
+
+fn name(config: &Config) -> String {
+    let hosts: Vec<_> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let database = config
+        .get_dbname()
+        .or(config.get_user())
+        .unwrap_or_default();
+    format!("postgres {}:{port}/{database}", hosts.join(","))
+}
+
+/// What this machine trusts, and the public authorities where it has no store of its own.
+fn trust() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// An error with all its causes: the first says only what kind it is.
+pub(super) fn explain(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// An open connection.
+struct Open {
+    /// There until the connection is dropped.
+    runtime: Option<Runtime>,
+    session: Session,
+    in_transaction: bool,
+    is_broken: bool,
+}
+
+struct Session {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+impl Session {
+    async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        if self.statements.len() >= STATEMENTS {
+            self.statements.clear();
+        }
+        let statement = self.client.prepare(&dialect::statement(sql)).await?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Open {
+    /// Runs `work` to its end, and learns from its failure whether the connection is of use still.
+    fn wait<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let session = &mut self.session;
+        let runtime = self.runtime.as_ref().expect("there until the drop");
+        let done = runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, work(session)).await })
+            .unwrap_or(Err(Failure::Timeout(PATIENCE)));
+        if let Err(failure) = &done {
+            self.is_broken |= match failure {
+                Failure::Postgres(error) => error
+                    .as_db_error()
+                    // Class 57 is a server that is going away.
+                    .is_none_or(|error| error.code().code().starts_with("57P")),
+                Failure::Timeout(_) => true,
+                _ => false,
+            };
+        }
+        self.is_broken |= self.session.client.is_closed();
+        done
+    }
+
+    /// The integer that a query answers with.
+    fn integer(&mut self, sql: &str) -> Result<Option<i64>, Failure> {
+        let mut found = None;
+        self.query(sql, Vec::new(), &mut |mut row| {
+            found = row.maybe_integer()?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn batch(&mut self, sql: &str) -> Result<(), Failure> {
+        self.wait(async |session| Ok(session.client.batch_execute(sql).await?))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // A plain drop would block, which a thread of the outer runtime may not.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Connection for Open {
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.rollback();
+        self.in_transaction = true;
+        self.batch("BEGIN")
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.batch("COMMIT")?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        if std::mem::take(&mut self.in_transaction)
+            && !self.is_broken
+            && let Err(error) = self.batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "ledger: a transaction could not be undone");
+            self.is_broken = true;
+        }
+    }
+
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<Vec<u64>, Failure> {
+        self.wait(async |session| {
+            let statement = session.prepare(sql).await?;
+            // All are sent before the first answer is waited for.
+            let sent = rows
+                .into_iter()
+                .map(|values| session.client.execute_raw(&statement, values));
+            Ok(future::try_join_all(sent).await?)
+        })
+    }
+
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+        each: &mut dyn FnMut(Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.wait(async |session| {
+            let statement = session.prepare(sql).await?;
+            let rows = session.client.query_raw(&statement, values).await?;
+            let mut rows = std::pin::pin!(rows);
+            while let Some(row) = rows.try_next().await? {
+                let values = (0..row.len()).map(|nth| value(&row, nth));
+                each(Row::new(values.collect::<Result<_, _>>()?))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The server's vacuum frees what was deleted, when it thinks fit.
+    fn scrub(&mut self) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match (self, kind) {
+            (Value::Null, _) => Ok(IsNull::Yes),
+            (Value::Integer(value), &Type::INT8) => value.to_sql(kind, out),
+            (Value::Real(value), &Type::FLOAT8) => value.to_sql(kind, out),
+            (Value::Text(text), &Type::TEXT) => text.to_sql(kind, out),
+            (Value::Bytes(bytes), &Type::BYTEA) => bytes.to_sql(kind, out),
+            _ => Err(format!("a value of another type where {kind} is bound").into()),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+fn value(row: &tokio_postgres::Row, nth: usize) -> Result<Value, Failure> {
+    Ok(match *row.columns()[nth].type_() {
+        Type::INT8 => row.try_get::<_, Option<i64>>(nth)?.into(),
+        Type::INT4 => row.try_get::<_, Option<i32>>(nth)?.map(i64::from).into(),
+        Type::FLOAT8 => row.try_get::<_, Option<f64>>(nth)?.into(),
+        Type::TEXT => row
+            .try_get::<_, Option<String>>(nth)?
+            .map_or(Value::Null, Value::Text),
+        Type::BYTEA => row
+            .try_get::<_, Option<Vec<u8>>>(nth)?
+            .map_or(Value::Null, Value::Bytes),
+        ref other => return Err(Failure::Value(format!("a column of type {other}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Server, String> {
+        Server::parse(url).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn urls_say_whether_there_is_tls_and_names_hide_the_password() {
+        let server = parse("postgres://iris:hush@db.test:5433/records?sslmode=verify-full");
+        let server = server.unwrap();
+        assert_eq!(server.name, "postgres db.test:5433/records");
+        assert!(server.tls.is_some());
+        assert!(parse("postgresql://iris@localhost").unwrap().tls.is_none());
+        for wrong in [
+            "postgres://iris:hush@db.test/x?sslmode=some",
+            "postgres://iris:hush@db.test:port/x",
+            "postgres:///records",
+        ] {
+            let error = parse(wrong).err().unwrap();
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The read-only connections, opened when first needed and kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::Error;
+use super::database::{Connection, Failure, Store};
+
+/// Queries running at once: a dashboard must not take every blocking thread.
+const READERS: usize = 4;
+
+pub(super) struct Readers {
+    pool: Arc<Pool>,
+    turns: Arc<Semaphore>,
+}
+
+struct Pool {
+    store: Arc<dyn Store>,
+    idle: Mutex<Vec<Box<dyn Connection>>>,
+}
+
+impl Readers {
+    pub(super) fn new(store: Arc<dyn Store>) -> Readers {
+        Readers {
+            pool: Arc::new(Pool {
+                store,
+                idle: Mutex::new(Vec::new()),
+            }),
+            turns: Arc::new(Semaphore::new(READERS)),
+        }
+    }
+
+    /// Runs `work` on a thread that may wait. It may be run twice.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        // The turn travels with the work: a caller that goes away does not end the query.
+        let turn = self
+            .turns
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("never closed");
+        let pool = self.pool.clone();
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            pool.read(work)
+        })
+        .await
+        .map_err(Error::Query)?
+    }
+}
+
+impl Pool {
+    fn read<T>(
+        &self,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let idle = self.lock().pop();
+        if let Some(mut kept) = idle {
+            match work(&mut *kept) {
+                // The server may have gone and come back since the connection was last used.
+                Err(_) if kept.is_broken() => self.lock().clear(),
+                done => return self.keep(kept, done),
+            }
+        }
+        let mut new = self.store.open_reader()?;
+        let done = work(&mut *new);
+        self.keep(new, done)
+    }
+
+    /// A connection that failed is not kept.
+    fn keep<T>(
+        &self,
+        connection: Box<dyn Connection>,
+        done: Result<T, Failure>,
+    ) -> Result<T, Error> {
+        if done.is_ok() {
+            self.lock().push(connection);
+        }
+        done.map_err(|source| self.store.error("read it", source))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn Connection>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

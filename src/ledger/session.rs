@@ -1,0 +1,206 @@
+//! Sessions: added up as entries are written, and read a page at a time. A session is known by
+//! its login and its id together, so nobody can join another's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use super::database::{Connection, Failure, Row, Value, places, rows};
+use super::query::{Filter, Query, Scope};
+use super::row::limit;
+use super::sums::{self, Counts, Measured, PLAIN, Sums};
+use super::{EntryId, Record};
+
+/// The requests of one login that carry one session id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Session {
+    pub id: String,
+    pub login: String,
+    /// Of the last request, as are the agent, the model and the provider.
+    pub node_name: String,
+    pub agent: String,
+    pub model: String,
+    pub provider: String,
+    /// All models that answered, in the order of their names.
+    pub models: Vec<String>,
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// When its first and its last request started, in unix milliseconds.
+    pub started_at: i64,
+    pub last_at: i64,
+    /// The cursor of this row for [`Query::before`].
+    pub last_request: EntryId,
+}
+
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    let last = ["node_name", "agent", "model", "provider"].map(|column| {
+        format!(
+            "{column} = CASE WHEN excluded.last_request > sessions.last_request \
+             THEN excluded.{column} ELSE sessions.{column} END"
+        )
+    });
+    let extreme = |column: &str, order: &str| {
+        format!(
+            "{column} = CASE WHEN excluded.{column} {order} sessions.{column} \
+             THEN excluded.{column} ELSE sessions.{column} END"
+        )
+    };
+    format!(
+        "INSERT INTO sessions (login, session, first_at, last_at, last_request, node_name, \
+         agent, model, provider, {}) VALUES ({}) ON CONFLICT (login, session) DO UPDATE SET \
+         {}, {}, {}, {}, {}",
+        sums::columns(PLAIN).join(", "),
+        places(0, 9 + PLAIN),
+        extreme("first_at", "<"),
+        extreme("last_at", ">"),
+        extreme("last_request", ">"),
+        last.join(", "),
+        sums::additions("sessions", PLAIN)
+    )
+});
+
+const ADD_MODEL: &str = "INSERT INTO session_models (login, session, model) VALUES (?1, ?2, ?3) \
+    ON CONFLICT (login, session, model) DO NOTHING";
+
+/// What a group of records adds to one session.
+struct Added<'a> {
+    first_at: i64,
+    last_at: i64,
+    last: &'a Record,
+    sums: Sums,
+}
+
+/// Adds `records` to their sessions. To be called in the transaction that writes them, and only
+/// with those that it has written.
+pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+    let mut sessions: BTreeMap<(&str, &str), Added<'_>> = BTreeMap::new();
+    let mut models = BTreeSet::new();
+    for record in records {
+        let entry = &record.entry;
+        let cut = |text: &'_ str, limit| text.floor_char_boundary(limit);
+        let key = (
+            &entry.login[..cut(&entry.login, limit::LOGIN)],
+            &entry.session[..cut(&entry.session, limit::SESSION)],
+        );
+        let session = sessions.entry(key).or_insert_with(|| Added {
+            first_at: entry.started_at,
+            last_at: entry.started_at,
+            last: record,
+            sums: Sums::default(),
+        });
+        session.first_at = session.first_at.min(entry.started_at);
+        session.last_at = session.last_at.max(entry.started_at);
+        if entry.id > session.last.entry.id {
+            session.last = record;
+        }
+        session.sums.add_one(&Measured::of(entry));
+        if !entry.model.is_empty() {
+            let model = &entry.model[..cut(&entry.model, limit::MODEL)];
+            models.insert((key.0, key.1, model));
+        }
+    }
+    let upserts = sessions.into_iter().map(|((login, session), added)| {
+        let last = &added.last.entry;
+        let mut row: Vec<Value> = vec![
+            login.into(),
+            session.into(),
+            added.first_at.into(),
+            added.last_at.into(),
+            last.id.as_str().into(),
+            last.node_name.as_str().into(),
+            Value::key(&last.agent, limit::AGENT),
+            Value::key(&last.model, limit::MODEL),
+            Value::key(&last.provider, limit::PROVIDER),
+        ];
+        row.extend(added.sums.values(PLAIN));
+        row
+    });
+    connection.execute(&UPSERT, upserts.collect())?;
+    let models = models
+        .into_iter()
+        .map(|(login, session, model)| vec![login.into(), session.into(), model.into()]);
+    connection.execute(ADD_MODEL, models.collect())?;
+    Ok(())
+}
+
+/// A page of sessions, those with the latest requests first.
+pub(super) fn page(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    query: &Query,
+) -> Result<Vec<Session>, Failure> {
+    let mut filter = Filter::default();
+    if let Scope::Own(login) = scope {
+        filter.equal("sessions.login", Some(login.as_str()), limit::LOGIN);
+    }
+    filter.equal("sessions.login", query.login.as_deref(), limit::LOGIN);
+    filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
+    filter.than("sessions.last_request", "<", query.before.as_deref());
+    // Other filters keep the sessions of which some request matches.
+    let mut some = query.conditions(&mut filter, "+entries.id", "+entries");
+    if !some.is_empty() {
+        some.push("entries.login = sessions.login AND entries.session = sessions.session".into());
+        let condition = format!(
+            "EXISTS (SELECT 1 FROM entries WHERE {})",
+            some.join(" AND ")
+        );
+        filter.condition(condition);
+    }
+    let (conditions, mut values) = filter.into_parts();
+    values.push(query.limit());
+    let sql = format!(
+        "SELECT session, login, node_name, agent, model, provider, first_at, last_at, \
+         last_request, {} FROM sessions {conditions} ORDER BY last_request DESC LIMIT ?{}",
+        sums::columns(PLAIN).join(", "),
+        values.len()
+    );
+    let mut sessions = rows(connection, &sql, values, read)?;
+    add_models(connection, &mut sessions)?;
+    Ok(sessions)
+}
+
+fn add_models(connection: &mut dyn Connection, sessions: &mut [Session]) -> Result<(), Failure> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let pairs: Vec<_> = (0..sessions.len())
+        .map(|nth| format!("({})", places(nth * 2, 2)))
+        .collect();
+    let keys = sessions
+        .iter()
+        .flat_map(|session| [session.login.as_str().into(), session.id.as_str().into()]);
+    let sql = format!(
+        "SELECT login, session, model FROM session_models \
+         WHERE (login, session) IN (VALUES {}) ORDER BY login, session, model",
+        pairs.join(", ")
+    );
+    let found = rows(connection, &sql, keys.collect(), |row| {
+        Ok(((row.text()?, row.text()?), row.text()?))
+    })?;
+    let mut models: HashMap<(String, String), Vec<String>> = HashMap::new();
+    for (key, model) in found {
+        models.entry(key).or_default().push(model);
+    }
+    for session in sessions {
+        let key = (session.login.clone(), session.id.clone());
+        session.models = models.remove(&key).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn read(row: &mut Row) -> Result<Session, Failure> {
+    Ok(Session {
+        id: row.text()?,
+        login: row.text()?,
+        node_name: row.text()?,
+        agent: row.text()?,
+        model: row.text()?,
+        provider: row.text()?,
+        models: Vec::new(),
+        started_at: row.integer()?,
+        last_at: row.integer()?,
+        last_request: EntryId(row.text()?),
+        counts: Sums::read(row, PLAIN)?.counts(),
+    })
+}

@@ -1,0 +1,348 @@
+//! `SQLite`: one file, or memory.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{OpenFlags, ToSql, TransactionBehavior, params_from_iter};
+
+use super::Error;
+use super::database::{Connection, Failure, Row, Store, VERSION, Value, missing};
+
+/// The first `SQLite` without the race that can corrupt a database when one connection resets the
+/// write-ahead log while another checkpoints.
+const SQLITE_MINIMUM: i32 = 3_051_003;
+
+/// Opening and reading wait this long for another process's lock.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The writer waits less: it retries by itself, and a lock held this long should show as
+/// unhealthy.
+const WRITER_BUSY: Duration = Duration::from_millis(500);
+
+/// Pages of the write-ahead log, of 4 KiB, at which they are moved to the file. The sums of a busy
+/// day are spread over more pages than the default of 1,000, and would be moved with every group.
+const CHECKPOINT_PAGES: i64 = 8_000;
+
+/// Memory for pages, in KiB below zero as `SQLite` wants it.
+const WRITER_CACHE: i64 = -64 * 1024;
+const READER_CACHE: i64 = -16 * 1024;
+
+/// Statements that a connection keeps compiled.
+const STATEMENTS: usize = 64;
+
+/// Where the database is.
+pub(super) struct Place {
+    at: At,
+    name: String,
+}
+
+enum At {
+    File(PathBuf),
+    /// A database in memory that the process's connections share by this name.
+    Memory(String),
+}
+
+impl Place {
+    pub(super) fn parse(url: &str, dir: &Path) -> Result<Place, Error> {
+        let rest = url
+            .strip_prefix("sqlite:")
+            .ok_or_else(|| Error::Url(url.into()))?;
+        if rest == ":memory:" {
+            let name = getrandom::u64().expect("the operating system gave no random bytes");
+            return Ok(Place {
+                at: At::Memory(format!("file:/iris-ledger-{name:016x}?vfs=memdb")),
+                name: ":memory:".to_owned(),
+            });
+        }
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.starts_with(':') || path.contains('?') {
+            return Err(Error::Url(url.into()));
+        }
+        let path = dir.join(path);
+        Ok(Place {
+            name: path.display().to_string(),
+            at: At::File(path),
+        })
+    }
+
+    fn connect(&self, access: OpenFlags) -> Result<rusqlite::Connection, Error> {
+        // A connection is used by one thread at a time, so SQLite's own mutex is not needed.
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match &self.at {
+            At::File(path) => rusqlite::Connection::open_with_flags(path, flags),
+            At::Memory(name) => rusqlite::Connection::open_with_flags(
+                name,
+                flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
+            ),
+        };
+        let connection = connection.map_err(|source| self.sqlite("open it", source))?;
+        connection
+            .busy_timeout(BUSY)
+            .map_err(|source| self.sqlite("open it", source))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    }
+
+    fn sqlite(&self, action: &'static str, source: rusqlite::Error) -> Error {
+        self.error(action, source.into())
+    }
+
+    /// The scripts that `connection`'s database has yet to see.
+    fn missing(&self, connection: &rusqlite::Connection) -> Result<&'static [&'static str], Error> {
+        let found = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|source| self.sqlite("read its schema version", source))?;
+        missing(&self.name, found)
+    }
+
+    fn migrate(&self, connection: &mut rusqlite::Connection) -> Result<(), Error> {
+        let sqlite = |source| self.sqlite("migrate its schema", source);
+        // The version is read under the write lock, so that two processes cannot both migrate.
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sqlite)?;
+        for script in self.missing(&transaction)? {
+            transaction.execute_batch(script).map_err(sqlite)?;
+        }
+        transaction
+            .pragma_update(None, "user_version", VERSION)
+            .map_err(sqlite)?;
+        transaction.commit().map_err(sqlite)
+    }
+}
+
+impl Store for Place {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open_writer(&self) -> Result<Box<dyn Connection>, Error> {
+        if rusqlite::version_number() < SQLITE_MINIMUM {
+            return Err(Error::SqliteVersion(rusqlite::version()));
+        }
+        if let At::File(path) = &self.at {
+            create(path)?;
+        }
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // The version comes first: a database from a newer build must not be touched.
+        self.missing(&connection)?;
+        let sqlite = |action| move |source| self.sqlite(action, source);
+        let mode: String = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+            .map_err(sqlite("turn on the write-ahead log"))?;
+        if matches!(self.at, At::File(_)) && !mode.eq_ignore_ascii_case("wal") {
+            return Err(Error::NoWal {
+                name: self.name.clone(),
+                mode,
+            });
+        }
+        // NORMAL loses committed records at a power cut. On macOS only a full fsync reaches the
+        // disk.
+        for (name, value) in [
+            ("synchronous", "FULL"),
+            ("fullfsync", "ON"),
+            ("checkpoint_fullfsync", "ON"),
+        ] {
+            connection
+                .pragma_update(None, name, value)
+                .map_err(sqlite("set its durability pragmas"))?;
+        }
+        for (name, value) in [
+            ("wal_autocheckpoint", CHECKPOINT_PAGES),
+            ("cache_size", WRITER_CACHE),
+        ] {
+            connection
+                .pragma_update(None, name, value)
+                .map_err(sqlite("set its pragmas"))?;
+        }
+        // What is deleted is written over.
+        connection
+            .pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))
+            .map_err(sqlite("turn on secure deletion"))?;
+        self.migrate(&mut connection)?;
+        connection
+            .busy_timeout(WRITER_BUSY)
+            .map_err(sqlite("set its busy timeout"))?;
+        Ok(Box::new(Open(connection)))
+    }
+
+    fn open_reader(&self) -> Result<Box<dyn Connection>, Error> {
+        let connection = match self.at {
+            At::File(_) => self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            At::Memory(_) => self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        };
+        connection
+            .pragma_update(None, "query_only", "ON")
+            .and_then(|()| connection.pragma_update(None, "cache_size", READER_CACHE))
+            .map_err(|source| self.sqlite("make a connection read-only", source))?;
+        Ok(Box::new(Open(connection)))
+    }
+}
+
+/// Creates the file readable by its owner alone; `SQLite` gives its -wal and -shm the same mode.
+fn create(path: &Path) -> Result<(), Error> {
+    let error = |action| {
+        move |source| Error::File {
+            action,
+            path: path.into(),
+            source,
+        }
+    };
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(file) => {
+            file.sync_all().map_err(error("create"))?;
+            // Without this a power cut can forget the file's name along with its records.
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            let dir = File::open(dir.unwrap_or(Path::new(".")));
+            dir.and_then(|dir| dir.sync_all())
+                .map_err(error("sync the directory of"))
+        }
+        Err(exists) if exists.kind() == ErrorKind::AlreadyExists => {
+            let mode = std::fs::metadata(path)
+                .map_err(error("read"))?
+                .permissions()
+                .mode();
+            if mode & 0o077 != 0 {
+                tracing::warn!(
+                    path = %path.display(),
+                    mode = format!("{:o}", mode & 0o777),
+                    "ledger: the database can be read by others; chmod 600 it"
+                );
+            }
+            Ok(())
+        }
+        Err(source) => Err(error("create")(source)),
+    }
+}
+
+/// An open connection.
+struct Open(rusqlite::Connection);
+
+impl Connection for Open {
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.rollback();
+        Ok(self.0.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(self.0.execute_batch("COMMIT")?)
+    }
+
+    fn rollback(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "ledger: a transaction could not be undone");
+        }
+    }
+
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<Vec<u64>, Failure> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        rows.into_iter()
+            .map(|values| Ok(statement.execute(params_from_iter(values))? as u64))
+            .collect()
+    }
+
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+        each: &mut dyn FnMut(Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            let values = (0..columns).map(|nth| Ok(value(row.get_ref(nth)?)));
+            each(Row::new(values.collect::<rusqlite::Result<_>>()?))?;
+        }
+        Ok(())
+    }
+
+    /// Pages that were written over are in the write-ahead log first, and the old ones too.
+    fn scrub(&mut self) -> Result<bool, Failure> {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy: i64 = self.0.query_row(sql, [], |row| row.get(0))?;
+        Ok(busy == 0)
+    }
+
+    fn is_broken(&self) -> bool {
+        false
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Integer(value) => ValueRef::Integer(*value),
+            Value::Real(value) => ValueRef::Real(*value),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn value(read: ValueRef<'_>) -> Value {
+    match read {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Integer(value),
+        ValueRef::Real(value) => Value::Real(value),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+
+    #[tokio::test]
+    async fn the_files_belong_to_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
+        ledger.flush().await.unwrap();
+        for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+            let mode = std::fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        drop(Ledger::open("sqlite:ledger.db", dir.path()).unwrap());
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let error = Ledger::open("sqlite:ledger.db", dir.path())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("schema is version 99"), "{error}");
+    }
+
+    #[test]
+    fn urls_that_name_no_database_are_refused() {
+        let open = |url| Ledger::open(url, Path::new(".")).err().unwrap().to_string();
+        assert!(open("sqlite:").contains("use \"sqlite:path\""));
+        assert!(open("mysql://h").contains("use \"sqlite:path\""));
+        #[cfg(not(feature = "postgres"))]
+        assert!(open("postgres://u:p@h/d").contains("without PostgreSQL"));
+    }
+}

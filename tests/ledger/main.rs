@@ -1,0 +1,139 @@
+//! The ledger over both stores: each test runs on a file, in memory and on `PostgreSQL`, whose
+//! server this program starts for itself. A harness of its own, because all share that server.
+//!
+//! `cargo test --test ledger -- NAME` runs those whose name contains NAME.
+#![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod faults;
+mod queries;
+mod reports;
+mod retention;
+mod server;
+mod store;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use store::{Kind, Place};
+
+type Test = fn(Place) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Names a test and boxes it.
+macro_rules! test {
+    ($module:ident :: $name:ident) => {
+        (
+            concat!(stringify!($module), "::", stringify!($name)),
+            (|place| Box::pin($module::$name(place))) as Test,
+        )
+    };
+}
+
+/// What a test may take: records that are never written are waited for without end.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Tests that hold for every store.
+const EVERY: &[(&str, Test)] = &[
+    test!(queries::requests_round_trip_filter_and_page),
+    test!(queries::each_filter_finds_its_own),
+    test!(queries::nobody_sees_what_is_not_theirs),
+    test!(queries::sessions_of_different_logins_stay_apart),
+    test!(queries::strange_records_do_not_stop_the_queue),
+    test!(queries::concurrent_records_are_all_there_once),
+    test!(reports::a_report_equals_plain_sums),
+    test!(reports::hours_are_read_from_the_entries),
+    test!(reports::percentiles_keep_their_bound),
+    test!(reports::questions_without_an_answer_are_refused),
+    test!(retention::zero_writes_nothing_that_was_said),
+    test!(retention::old_captures_are_purged_and_sums_stay),
+    test!(retention::a_purge_waits_for_the_export),
+];
+
+/// Tests of a database that outlives its ledger.
+const LASTING: &[(&str, Test)] = &[
+    test!(faults::opening_again_migrates_nothing),
+    test!(faults::two_ledgers_share_a_database),
+];
+
+const FILES: &[(&str, Test)] = &[test!(retention::what_was_purged_is_not_in_the_files)];
+
+const POSTGRES: &[(&str, Test)] = &[
+    test!(faults::many_that_start_at_once_migrate_once),
+    test!(faults::a_killed_server_loses_and_doubles_nothing),
+    test!(faults::a_newer_schema_is_refused),
+    test!(faults::a_user_without_the_right_to_create_can_write),
+    test!(faults::tls_is_used_and_verified_where_asked_for),
+];
+
+/// The authority for the server's certificate, which is its own.
+const CERTIFICATE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/ai.tail.test.crt"
+);
+
+fn main() {
+    // The ledger trusts what the machine trusts, and that is said in the environment.
+    if std::env::var_os("SSL_CERT_FILE").is_none_or(|file| file != CERTIFICATE) {
+        let program = std::env::current_exe().expect("this program");
+        let again = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env("SSL_CERT_FILE", CERTIFICATE)
+            .status()
+            .expect("this program runs");
+        std::process::exit(again.code().unwrap_or(1));
+    }
+    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    // Silent unless asked, because servers are killed here.
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::OFF.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = server::Server::start();
+    let failed = run(&runtime, &server, only.as_deref());
+    runtime.shutdown_background();
+    server.stop();
+    if !failed.is_empty() {
+        println!("\nfailed: {failed:#?}");
+        std::process::exit(1);
+    }
+}
+
+/// Runs the tests whose names contain `only`; returns the names of those that failed.
+fn run(
+    runtime: &tokio::runtime::Runtime,
+    server: &server::Server,
+    only: Option<&str>,
+) -> Vec<String> {
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
+    let mut failed = Vec::new();
+    for (kind, lists) in [
+        (Kind::Memory, &[EVERY] as &[_]),
+        (Kind::File, &[EVERY, LASTING, FILES]),
+        (Kind::Postgres, &[EVERY, LASTING, POSTGRES]),
+    ] {
+        for (name, test) in lists.iter().copied().flatten() {
+            let name = format!("{kind:?}::{name}");
+            if !wanted(&name) {
+                continue;
+            }
+            let started = std::time::Instant::now();
+            let place = runtime.block_on(Place::new(kind, server));
+            // A task of its own, so that a panic ends the test and not the rest.
+            let done = runtime
+                .block_on(async { tokio::time::timeout(LIMIT, tokio::spawn(test(place))).await });
+            let done = matches!(done, Ok(Ok(())));
+            let result = if done { "ok" } else { "FAILED" };
+            println!("test {name} ... {result} ({:.1?})", started.elapsed());
+            if !done {
+                failed.push(name);
+            }
+        }
+    }
+    failed
+}

@@ -1,0 +1,254 @@
+//! What can be asked of the records.
+
+use std::collections::HashSet;
+
+use iris::ledger::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens};
+
+use crate::store::{Place, all, entry, full, write};
+
+const ANN: &str = "ann@example.com";
+const BOB: &str = "bob@example.com";
+
+fn own(login: &str) -> Scope {
+    Scope::Own(login.into())
+}
+
+pub(crate) async fn requests_round_trip_filter_and_page(place: Place) {
+    let ledger = place.open();
+    let mut entries: Vec<_> = (0..5).map(|n| entry(n, ANN, "s1")).collect();
+    entries.push(entry(9, BOB, "s2"));
+    entries[3].tokens = Tokens {
+        cached: Some(1),
+        cache_write: Some(2),
+        cache_write_5m: Some(3),
+        cache_write_1h: Some(4),
+        reasoning: Some(5),
+        image_input: Some(6),
+        image_output: Some(7),
+        web_searches: Some(8),
+        estimated: true,
+        ..Tokens::default()
+    };
+    entries[3].cost = None;
+    entries[3].error = Some("gone".into());
+    write(&ledger, entries.iter().cloned().map(Record::from)).await;
+    let ann = Query {
+        login: Some(ANN.into()),
+        limit: 2,
+        ..Query::default()
+    };
+    let read = |query: Query| ledger.requests(Scope::Everyone, query);
+    let first = read(ann.clone()).await.unwrap();
+    assert_eq!(first, [entries[4].clone(), entries[3].clone()]);
+    let before = Some(first[1].id.to_string());
+    let next = Query {
+        before,
+        limit: 9,
+        ..ann
+    };
+    let second = read(next).await.unwrap();
+    let older = [entries[2].clone(), entries[1].clone(), entries[0].clone()];
+    assert_eq!(second, older);
+    let forward = Query {
+        after: Some(entries[3].id.to_string()),
+        oldest_first: true,
+        ..Query::default()
+    };
+    assert_eq!(read(forward).await.unwrap(), entries[4..]);
+}
+
+pub(crate) async fn each_filter_finds_its_own(place: Place) {
+    let ledger = place.open();
+    let base = entry(1_000, ANN, "s1");
+    let mut other = full(entry(2_000, BOB, "s2"), "x");
+    other.entry = Entry {
+        node_id: "n2".into(),
+        model: "other".into(),
+        provider: "second".into(),
+        agent: "codex".into(),
+        api: "anthropic".into(),
+        status: 502,
+        outcome: Outcome::Failed,
+        ..other.entry
+    };
+    let wanted = other.entry.id.clone();
+    write(&ledger, [base.into(), other]).await;
+    let ask = |change: fn(&mut Query)| {
+        let mut query = Query::default();
+        change(&mut query);
+        query
+    };
+    for change in FINDING {
+        let query = ask(*change);
+        let found = ledger.requests(Scope::Everyone, query.clone()).await;
+        let ids: Vec<_> = found.unwrap().into_iter().map(|entry| entry.id).collect();
+        assert!(ids.len() == 1 && ids[0] == wanted, "{query:?}");
+        let sessions = ledger.sessions(Scope::Everyone, query.clone()).await;
+        let ids: Vec<_> = sessions.unwrap().into_iter().map(|one| one.id).collect();
+        assert_eq!(ids, ["s2"], "{query:?}");
+    }
+    for change in MISSING {
+        let query = ask(*change);
+        let found = ledger.requests(Scope::Everyone, query.clone()).await;
+        assert!(found.unwrap().is_empty(), "{query:?}");
+    }
+}
+
+fn header(name: &str, value: Option<&str>) -> (String, Option<String>) {
+    (name.to_owned(), value.map(str::to_owned))
+}
+
+/// Queries that find the second of two records.
+const FINDING: &[fn(&mut Query)] = &[
+    |query| query.login = Some(BOB.into()),
+    |query| query.node = Some("n2".into()),
+    |query| query.session = Some("s2".into()),
+    |query| query.model = Some("other".into()),
+    |query| query.provider = Some("second".into()),
+    |query| query.agent = Some("codex".into()),
+    |query| query.api = Some("anthropic".into()),
+    |query| query.status = Some(502),
+    |query| query.outcome = Some(Outcome::Failed),
+    |query| query.tool = Some("read".into()),
+    |query| query.header = Some(header("x-team", None)),
+    |query| query.header = Some(header("x-team", Some("blue"))),
+    |query| query.header = Some(header("x-trace", Some(""))),
+    |query| query.from = Some(2_000),
+    |query| (query.from, query.to) = (Some(1_001), Some(2_001)),
+    |query| (query.tool, query.header) = (Some("read".into()), Some(header("x-team", None))),
+    |query| (query.tool, query.login) = (Some("read".into()), Some(BOB.into())),
+    |query| (query.tool, query.before) = (Some("read".into()), Some("req_z".into())),
+    |query| (query.header, query.to) = (Some(header("x-team", None)), Some(2_001)),
+];
+
+/// Queries that find neither.
+const MISSING: &[fn(&mut Query)] = &[
+    |query| query.node = Some("n2' OR 1=1".into()),
+    |query| query.header = Some(header("x-team", Some("red"))),
+    |query| query.tool = Some("write".into()),
+    |query| (query.tool, query.login) = (Some("read".into()), Some(ANN.into())),
+    |query| (query.tool, query.to) = (Some("read".into()), Some(2_000)),
+    |query| query.to = Some(1_000),
+    |query| query.model = Some("a\0b".into()),
+];
+
+pub(crate) async fn nobody_sees_what_is_not_theirs(place: Place) {
+    let ledger = place.open();
+    let database = iris::config::Database {
+        save_raws: true,
+        ..iris::config::Database::default()
+    };
+    ledger.set_retention(&database, &[]);
+    let record = full(entry(1_000, ANN, "s"), "secret");
+    let id = record.entry.id.to_string();
+    write(&ledger, [record.clone(), entry(2_000, BOB, "s").into()]).await;
+    for (scope, sees) in [(Scope::Everyone, true), (own(ANN), true), (own(BOB), false)] {
+        let found = ledger.request(scope.clone(), &id).await.unwrap();
+        assert_eq!(found.map(|entry| entry.captured), sees.then_some(true));
+        let tools = ledger.tools(scope.clone(), &id).await.unwrap();
+        assert_eq!(tools == record.tools, sees);
+        let capture = ledger.capture(scope.clone(), &id).await.unwrap();
+        assert_eq!(capture, record.capture.clone().filter(|_| sees));
+        let headers = ledger.headers(scope.clone(), &id).await.unwrap();
+        assert_eq!(headers == record.headers, sees);
+        let asks_for_ann = Query {
+            login: Some(ANN.into()),
+            ..Query::default()
+        };
+        let found = ledger.requests(scope.clone(), asks_for_ann.clone()).await;
+        assert_eq!(found.unwrap().len(), usize::from(sees));
+        let found = ledger.sessions(scope, asks_for_ann).await.unwrap();
+        assert_eq!(found.len(), usize::from(sees));
+    }
+    let found = ledger.requests(own(BOB), Query::default()).await.unwrap();
+    assert!(found.iter().all(|entry| entry.login == BOB) && found.len() == 1);
+}
+
+pub(crate) async fn sessions_of_different_logins_stay_apart(place: Place) {
+    let ledger = place.open();
+    let entries = [entry(1, ANN, "s"), entry(2, BOB, "s"), entry(3, ANN, "s")];
+    write(&ledger, entries.iter().cloned().map(Record::from)).await;
+    // Written later and started earlier: the last request stays the last.
+    let mut late = entry(0, ANN, "s");
+    late.outcome = Outcome::TimedOut;
+    write(&ledger, [late.into()]).await;
+    let read = |before| {
+        let query = Query {
+            before,
+            ..Query::default()
+        };
+        ledger.sessions(Scope::Everyone, query)
+    };
+    let sessions: Vec<Session> = read(None).await.unwrap();
+    assert_eq!(sessions.len(), 2);
+    let ann = &sessions[0];
+    assert_eq!((ann.login.as_str(), ann.model.as_str()), (ANN, "model-3"));
+    assert_eq!(ann.models, ["model-0", "model-1", "model-3"]);
+    let counts = &ann.counts;
+    assert_eq!((counts.requests, counts.errors), (3, 1));
+    assert_eq!((counts.input_tokens, counts.output_tokens), (21, 9));
+    assert_eq!((counts.cost, counts.priced, counts.unpriced), (4_500, 3, 0));
+    assert_eq!((ann.started_at, ann.last_at), (0, 3));
+    assert_eq!(ann.last_request, entries[2].id);
+    let older = read(Some(ann.last_request.to_string())).await.unwrap();
+    assert_eq!(older, sessions[1..]);
+}
+
+pub(crate) async fn strange_records_do_not_stop_the_queue(place: Place) {
+    let ledger = place.open();
+    let mut strange = full(entry(1_000, ANN, "s1"), "zero \0 character");
+    strange.entry.duration_ms = f64::NAN;
+    strange.entry.overhead_ms = Some(f64::INFINITY);
+    strange.entry.tokens.input = Some(u64::MAX);
+    strange.entry.cost = Some(i64::MAX);
+    strange.entry.request_bytes = u64::MAX;
+    strange.entry.model_requested = "a\0b".into();
+    strange.entry.model = "m\0".repeat(2_000);
+    strange.entry.login = "ü".repeat(2_000);
+    strange.entry.session = "s".repeat(5_000);
+    strange.entry.agent = "a".repeat(5_000);
+    strange.tools[0].name = "t".repeat(5_000);
+    let long = "v".repeat(5_000);
+    strange.headers = vec![
+        ("x-team".into(), long.clone() + "1"),
+        ("x-team".into(), long + "2"),
+        ("x-team".into(), "blue".into()),
+    ];
+    write(&ledger, [strange.clone(), strange.clone()]).await;
+    for _ in 0..3 {
+        strange.entry.id = EntryId::new(1_000);
+        write(&ledger, [strange.clone()]).await;
+    }
+    let found = all(&ledger).await;
+    assert_eq!(found.len(), 4);
+    assert_eq!(found[0].login.len(), 320);
+    let query = Query::default();
+    let sessions = ledger.sessions(Scope::Everyone, query).await.unwrap();
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].counts.requests, 4);
+    assert_eq!(sessions[0].counts.input_tokens, 4 << 36);
+}
+
+pub(crate) async fn concurrent_records_are_all_there_once(place: Place) {
+    let ledger = place.open();
+    let tasks: Vec<_> = (0..20)
+        .map(|task| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move {
+                for n in 0..100 {
+                    let slot = ledger.admit().unwrap();
+                    slot.record(entry(task * 100 + n, ANN, "s1").into());
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    ledger.close().await.unwrap();
+    assert!(ledger.admit().is_err());
+    let found = all(&ledger).await;
+    let starts: HashSet<_> = found.iter().map(|entry| entry.started_at).collect();
+    assert_eq!((found.len(), starts.len()), (2_000, 2_000));
+}

@@ -1,0 +1,172 @@
+//! What is kept of what was said.
+
+use std::time::Duration;
+
+use iris::config::{Database, Retention};
+use iris::ledger::{Keep, Ledger, Record, Report, Scope};
+
+use crate::store::{Place, entry, full, write};
+
+const DAYS: Duration = Duration::from_hours(24 * 30);
+
+fn now() -> i64 {
+    iris::clock::unix_ms()
+}
+
+/// Old and new records, with captures and tools.
+fn records(count: usize, said: &str) -> Vec<Record> {
+    let age = |nth: usize| if nth.is_multiple_of(2) { 31 } else { 1 };
+    (0..count)
+        .map(|nth| {
+            let started = now() - age(nth) * 86_400_000;
+            full(entry(started, "ann@example.com", "s"), said)
+        })
+        .collect()
+}
+
+fn retain(ledger: &Ledger, retention: Retention, exporters: &[&str]) {
+    let database = Database {
+        retention,
+        save_raws: true,
+        ..Database::default()
+    };
+    ledger.set_retention(&database, exporters);
+}
+
+/// How many records still have a capture, and how many their tools.
+async fn kept(ledger: &Ledger, records: &[Record]) -> (usize, usize) {
+    let (mut captures, mut tools) = (0, 0);
+    for record in records {
+        let id = record.entry.id.as_str();
+        let capture = ledger.capture(Scope::Everyone, id).await.unwrap();
+        let entry = ledger.request(Scope::Everyone, id).await.unwrap().unwrap();
+        assert_eq!(entry.captured, capture.is_some());
+        captures += usize::from(capture.is_some());
+        let found = ledger.tools(Scope::Everyone, id).await.unwrap();
+        tools += usize::from(!found.is_empty());
+    }
+    (captures, tools)
+}
+
+pub(crate) async fn zero_writes_nothing_that_was_said(place: Place) {
+    let ledger = place.open();
+    let records = records(4, "x");
+    write(&ledger, records[..1].iter().cloned()).await;
+    let zero = Retention {
+        duration: Some(Duration::ZERO),
+        ..Retention::default()
+    };
+    retain(&ledger, zero.clone(), &[]);
+    let keep = |captures, tools, raws| Keep {
+        captures,
+        tools,
+        raws,
+    };
+    assert_eq!(ledger.policy(), keep(false, true, false));
+    write(&ledger, records[1..2].iter().cloned()).await;
+    let tools_too = Retention {
+        tools: true,
+        ..zero
+    };
+    retain(&ledger, tools_too, &[]);
+    assert_eq!(ledger.policy(), keep(false, false, false));
+    write(&ledger, records[2..].iter().cloned()).await;
+    ledger.purge().await.unwrap();
+    // What was there before goes as well.
+    assert_eq!(kept(&ledger, &records).await, (0, 0));
+    retain(&ledger, Retention::default(), &[]);
+    assert_eq!(ledger.policy(), keep(true, true, true));
+}
+
+pub(crate) async fn old_captures_are_purged_and_sums_stay(place: Place) {
+    let ledger = place.open();
+    let records = records(900, "x");
+    write(&ledger, records.iter().cloned()).await;
+    assert_eq!(ledger.purge().await.unwrap(), 0);
+    let month = Retention {
+        duration: Some(DAYS),
+        ..Retention::default()
+    };
+    let report = || {
+        let day = |ms: i64| ms / 86_400_000 * 86_400_000;
+        Report {
+            from: day(now()) - 40 * 86_400_000,
+            to: day(now()) + 86_400_000,
+            ..Report::default()
+        }
+    };
+    let before = ledger.usage(Scope::Everyone, report()).await.unwrap();
+    retain(&ledger, month.clone(), &[]);
+    ledger.purge().await.unwrap();
+    assert_eq!(kept(&ledger, &records).await, (450, 900));
+    let tools_too = Retention {
+        tools: true,
+        ..month
+    };
+    retain(&ledger, tools_too, &[]);
+    ledger.purge().await.unwrap();
+    assert_eq!(kept(&ledger, &records).await, (450, 450));
+    let after = ledger.usage(Scope::Everyone, report()).await.unwrap();
+    assert_eq!(before, after);
+    assert_eq!(after.totals.counts.requests, 900);
+}
+
+pub(crate) async fn a_purge_waits_for_the_export(place: Place) {
+    let ledger = place.open();
+    let mut records = records(8, "x");
+    records.sort_by(|a, b| a.entry.id.cmp(&b.entry.id));
+    write(&ledger, records.iter().cloned()).await;
+    let waiting = Retention {
+        duration: Some(DAYS),
+        require_export: true,
+        ..Retention::default()
+    };
+    for exporters in [&[][..], &["s3"]] {
+        retain(&ledger, waiting.clone(), exporters);
+        ledger.purge().await.unwrap();
+        assert_eq!(kept(&ledger, &records).await.0, 8);
+    }
+    ledger.exported("s3", &records[1].entry.id).await.unwrap();
+    // It never goes back.
+    ledger.exported("s3", &records[0].entry.id).await.unwrap();
+    let cursor = ledger.export_cursor("s3").await.unwrap();
+    assert_eq!(cursor, Some(records[1].entry.id.clone()));
+    ledger.purge().await.unwrap();
+    assert_eq!(kept(&ledger, &records).await.0, 6);
+    // Exported and young: kept all the same.
+    ledger.exported("s3", &records[7].entry.id).await.unwrap();
+    ledger.purge().await.unwrap();
+    assert_eq!(kept(&ledger, &records).await.0, 4);
+    assert_eq!(kept(&ledger, &records[4..]).await.0, 4);
+}
+
+pub(crate) async fn what_was_purged_is_not_in_the_files(place: Place) {
+    // In a header and in tools' parameters, which are not compressed.
+    let planted = "planted-9f3a71c2";
+    let ledger = place.open();
+    let mut records = records(40, planted);
+    for record in &mut records {
+        let capture = record.capture.as_mut().unwrap();
+        let header = ("x-note".to_owned(), planted.repeat(50));
+        capture.response_headers.push(header);
+    }
+    let is_planted = || {
+        std::fs::read_dir(place.file()).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            bytes
+                .windows(planted.len())
+                .any(|window| window == planted.as_bytes())
+        })
+    };
+    write(&ledger, records.iter().cloned()).await;
+    assert!(is_planted());
+    let nothing = Retention {
+        duration: Some(Duration::ZERO),
+        tools: true,
+        ..Retention::default()
+    };
+    retain(&ledger, nothing, &[]);
+    ledger.purge().await.unwrap();
+    assert_eq!(kept(&ledger, &records).await, (0, 0));
+    assert!(!is_planted());
+}

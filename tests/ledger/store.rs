@@ -1,0 +1,172 @@
+//! Where a test keeps its records, and what it keeps.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use iris::ledger::{
+    Capture, Entry, EntryId, Ledger, Outcome, Query, Record, Scope, Tokens, ToolCall,
+};
+
+use crate::server::Server;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    File,
+    Postgres,
+}
+
+/// A database for one test.
+pub(crate) struct Place {
+    pub(crate) server: Server,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) url: String,
+    /// Its name on the server.
+    pub(crate) database: String,
+}
+
+impl Place {
+    pub(crate) async fn new(kind: Kind, server: &Server) -> Place {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let database = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let url = match kind {
+            Kind::Memory => "sqlite::memory:".to_owned(),
+            Kind::File => "sqlite:ledger.db".to_owned(),
+            Kind::Postgres => {
+                let client = server.client("postgres").await;
+                let create = format!("CREATE DATABASE {database}");
+                client.batch_execute(&create).await.unwrap();
+                server.url(&database)
+            }
+        };
+        Place {
+            server: server.clone(),
+            dir: tempfile::tempdir().unwrap(),
+            url,
+            database,
+        }
+    }
+
+    pub(crate) fn open(&self) -> Ledger {
+        Ledger::open(&self.url, self.dir.path()).unwrap()
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Columns of integers of the first row that `sql` gives, read around the ledger.
+    pub(crate) async fn integers(&self, sql: &str) -> Vec<i64> {
+        if self.url.starts_with("sqlite:") {
+            let file = rusqlite::Connection::open(self.dir.path().join("ledger.db")).unwrap();
+            let mut statement = file.prepare(sql).unwrap();
+            let columns = statement.column_count();
+            return statement
+                .query_row([], |row| (0..columns).map(|nth| row.get(nth)).collect())
+                .unwrap();
+        }
+        let client = self.server.client(&self.database).await;
+        let row = client.query_one(sql, &[]).await.unwrap();
+        (0..row.len()).map(|nth| row.get(nth)).collect()
+    }
+}
+
+/// Writes and waits.
+pub(crate) async fn write(ledger: &Ledger, records: impl IntoIterator<Item = Record>) {
+    for record in records {
+        ledger.admit().unwrap().record(record);
+    }
+    ledger.flush().await.unwrap();
+}
+
+/// All entries, newest first.
+pub(crate) async fn all(ledger: &Ledger) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::new();
+    loop {
+        let query = Query {
+            before: all.last().map(|entry| entry.id.to_string()),
+            limit: 1000,
+            ..Query::default()
+        };
+        let page = ledger.requests(Scope::Everyone, query).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+/// An entry of the plainest kind.
+pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
+    Entry {
+        id: EntryId::new(started_at),
+        session: session.into(),
+        started_at,
+        login: login.into(),
+        node_id: "n1".into(),
+        node_name: "laptop".into(),
+        tags: vec!["tag:dev".into()],
+        agent: "claude-code".into(),
+        api: "openai_chat".into(),
+        model_requested: "fast".into(),
+        model: format!("model-{}", started_at % 10),
+        provider: "main".into(),
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        status: 200,
+        outcome: Outcome::Complete,
+        stream: true,
+        tokens: Tokens {
+            input: Some(7),
+            output: Some(3),
+            ..Tokens::default()
+        },
+        cost: Some(1_500),
+        cost_basis: Some("main/fast".into()),
+        finish_reason: Some("stop".into()),
+        tool_calls: 0,
+        first_byte_ms: Some(1.5),
+        first_token_ms: None,
+        duration_ms: 12.25,
+        overhead_ms: Some(0.125),
+        request_bytes: 100,
+        response_bytes: 200,
+        user_agent: "client/1".into(),
+        reasons: vec!["route: \"fast\" is main".into()],
+        error: None,
+        captured: false,
+    }
+}
+
+/// A record of everything that a record can have; `said` is in its capture and its tool.
+pub(crate) fn full(entry: Entry, said: &str) -> Record {
+    Record {
+        entry: Entry {
+            tool_calls: 2,
+            ..entry
+        },
+        tools: vec![
+            ToolCall {
+                name: "read".into(),
+                params: format!("{{\"path\":{said:?}}}"),
+            },
+            ToolCall {
+                name: "read".into(),
+                params: "{}".into(),
+            },
+        ],
+        headers: vec![
+            ("x-team".into(), "blue".into()),
+            ("x-trace".into(), String::new()),
+        ],
+        capture: Some(Capture {
+            request_headers: vec![("accept".into(), "*/*".into())],
+            request_body: Bytes::from(format!("{{\"prompt\":{said:?}}}")),
+            response_headers: vec![("x-id".into(), "7".into())],
+            response_body: Bytes::from(format!("answer to {said}")),
+            raw: Some(Bytes::from_static(b"data: raw\n\n")),
+            truncated: true,
+        }),
+    }
+}
