@@ -5,7 +5,6 @@ use http::HeaderMap;
 use super::agent;
 use crate::access::Permit;
 use crate::api::{Api, Call};
-use crate::clock;
 use crate::identity::Caller;
 use crate::ledger::{Entry, EntryId, Outcome, Tokens};
 
@@ -20,9 +19,10 @@ const SESSION_HEADERS: [&str; 4] = [
     "x-claude-code-session-id",
 ];
 
-/// The record as far as the request's head tells.
+/// The record as far as the request's head tells. Its id is made of the time that it carries:
+/// the ledger looks for times by ranges of ids.
 pub(super) fn new(
-    id: EntryId,
+    (id, now): (EntryId, i64),
     api: &dyn Api,
     caller: &Caller,
     head: &http::request::Parts,
@@ -35,7 +35,7 @@ pub(super) fn new(
     Entry {
         session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
         id,
-        started_at: clock::unix_ms(),
+        started_at: now,
         login: caller.name().to_owned(),
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),

@@ -62,10 +62,11 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let id = EntryId::new(clock::unix_ms());
+        let now = clock::unix_ms();
+        let id = EntryId::new(now);
         let named = HeaderValue::from_str(id.as_str());
         let mut response = self
-            .relay(api, who, request, id)
+            .relay(api, who, request, (id, now))
             .await
             .unwrap_or_else(|rejection| api.refuse(&rejection));
         // With it, whoever asks an admin about an answer names the one record of it.
@@ -80,7 +81,7 @@ impl Gateway {
         api: &'static dyn Api,
         who: Verified,
         request: Request<B>,
-        id: EntryId,
+        id: (EntryId, i64),
     ) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body<Data = Bytes> + Unpin,

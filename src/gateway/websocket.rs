@@ -253,7 +253,8 @@ impl Session<'_> {
         let permit = rules.access.permit(&self.who.caller);
         let permit = permit.map_err(|none| none.rejection(&self.who.caller))?;
         let slot = gateway.room_for_record()?;
-        let id = EntryId::new(clock::unix_ms());
+        let now = clock::unix_ms();
+        let id = (EntryId::new(now), now);
         let record = entry::new(id, self.api, &self.who.caller, &self.head, &permit);
         let mut recording = Recording::new(slot, record);
         let outcome = async {

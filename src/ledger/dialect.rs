@@ -1,15 +1,10 @@
 //! Where `PostgreSQL` says something else than `SQLite`: the only place that knows. SQL is
 //! written as `SQLite` reads it.
 
-use std::borrow::Cow;
-
-/// A statement for `PostgreSQL`. A `?` stands for nothing but a value in ours.
-pub(super) fn statement(sql: &str) -> Cow<'_, str> {
-    if sql.contains('?') {
-        Cow::Owned(sql.replace('?', "$"))
-    } else {
-        Cow::Borrowed(sql)
-    }
+/// A statement for `PostgreSQL`. A `?` stands for nothing but a value in ours, and a `+` before a
+/// column only keeps `SQLite` from walking along that column's index.
+pub(super) fn statement(sql: &str) -> String {
+    sql.replace('?', "$").replace("+entries.", "entries.")
 }
 
 /// A script that makes tables, for `PostgreSQL`. Text is compared byte by byte, as `SQLite` does:
@@ -37,8 +32,8 @@ mod tests {
     #[test]
     fn places_and_types_are_translated() {
         assert_eq!(
-            statement("SELECT a FROM t WHERE b = ?1 LIMIT ?12"),
-            "SELECT a FROM t WHERE b = $1 LIMIT $12"
+            statement("SELECT a FROM entries WHERE +entries.b = ?1 LIMIT ?12"),
+            "SELECT a FROM entries WHERE entries.b = $1 LIMIT $12"
         );
         assert_eq!(
             schema("CREATE TABLE t (a TEXT NOT NULL, b INTEGER, c BLOB, d REAL) STRICT;"),

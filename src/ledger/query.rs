@@ -81,29 +81,30 @@ impl Query {
     }
 
     /// What a request must meet, whose and which session it is aside. `id` is the column that
-    /// the database should walk along.
-    pub(super) fn conditions(&self, filter: &mut Filter, id: &str) -> Vec<String> {
+    /// the database should walk along; with `+entries` for `table` it does not walk along any of
+    /// the others, of which every value may have very many.
+    pub(super) fn conditions(&self, filter: &mut Filter, id: &str, table: &str) -> Vec<String> {
         let mut all = Vec::new();
         let texts = [
-            ("entries.node_id", &self.node, bytes::NODE),
-            ("entries.model", &self.model, bytes::MODEL),
-            ("entries.provider", &self.provider, bytes::PROVIDER),
-            ("entries.agent", &self.agent, bytes::AGENT),
-            ("entries.api", &self.api, bytes::API),
+            ("node_id", &self.node, bytes::NODE),
+            ("model", &self.model, bytes::MODEL),
+            ("provider", &self.provider, bytes::PROVIDER),
+            ("agent", &self.agent, bytes::AGENT),
+            ("api", &self.api, bytes::API),
         ];
         for (column, wanted, limit) in texts {
             if let Some(wanted) = wanted {
                 let place = filter.bind(Value::key(wanted, limit));
-                all.push(format!("{column} = {place}"));
+                all.push(format!("{table}.{column} = {place}"));
             }
         }
         if let Some(status) = self.status {
             let place = filter.bind(i64::from(status).into());
-            all.push(format!("entries.status = {place}"));
+            all.push(format!("{table}.status = {place}"));
         }
         if let Some(outcome) = self.outcome {
             let place = filter.bind(outcome.as_str().into());
-            all.push(format!("entries.outcome = {place}"));
+            all.push(format!("{table}.outcome = {place}"));
         }
         if let Some(from) = self.from {
             let place = filter.bind(Value::Text(EntryId::floor(from)));
@@ -212,6 +213,7 @@ pub(super) fn requests(
     // One person's entries are few, and it walks along those instead. CROSS JOIN says so to
     // SQLite; PostgreSQL finds out by itself.
     let is_narrow = *scope != Scope::Everyone || query.login.is_some() || query.session.is_some();
+    let others = if is_narrow { "+entries" } else { "entries" };
     let mut rest = query.clone();
     let (mut tables, mut id) = ("entries", "entries.id");
     if !is_narrow && query.tool.is_some() {
@@ -229,7 +231,7 @@ pub(super) fn requests(
     }
     filter.than(id, "<", query.before.as_deref());
     filter.than(id, ">", query.after.as_deref());
-    for condition in rest.conditions(&mut filter, id) {
+    for condition in rest.conditions(&mut filter, id, others) {
         filter.condition(condition);
     }
     let (conditions, mut values) = filter.into_parts();

@@ -103,18 +103,33 @@ impl Group {
         }
     }
 
-    fn read(self, row: &mut Row) -> Result<String, Failure> {
+    fn read(self, row: &mut Row) -> Result<Part, Failure> {
+        Ok(match self {
+            Group::Day | Group::Hour | Group::Status => Part::Integer(row.integer()?),
+            _ => Part::Text(row.text()?),
+        })
+    }
+
+    /// What an answer says for a part of a key.
+    fn name(self, part: Part) -> String {
         let time = |ms: i64, length: usize| {
             let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
             time.to_string().chars().take(length).collect::<String>()
         };
-        Ok(match self {
-            Group::Day => time(row.integer()?.saturating_mul(DAY_MS), 10),
-            Group::Hour => time(row.integer()?.saturating_mul(HOUR_MS), 13) + ":00Z",
-            Group::Status => row.integer()?.to_string(),
-            _ => row.text()?,
-        })
+        match (self, part) {
+            (Group::Day, Part::Integer(day)) => time(day.saturating_mul(DAY_MS), 10),
+            (Group::Hour, Part::Integer(hour)) => time(hour.saturating_mul(HOUR_MS), 13) + ":00Z",
+            (_, Part::Integer(number)) => number.to_string(),
+            (_, Part::Text(text)) => text,
+        }
     }
+}
+
+/// What requests of one group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Integer(i64),
+    Text(String),
 }
 
 /// Which requests to add up, and how. An empty list does not filter; one with several values
@@ -142,7 +157,7 @@ pub struct Report {
 /// What a report says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Usage {
-    /// In the order of their names, the first group's first.
+    /// In the order of their keys.
     pub groups: Vec<UsageGroup>,
     /// Over all groups. A request with two values of the header counts for both.
     pub totals: Totals,
@@ -229,11 +244,13 @@ pub(super) fn usage(
         )));
     }
     let mut totals = Sums::default();
-    let names: Vec<_> = report.groups.iter().map(|group| group.as_str()).collect();
-    let groups = groups.into_iter().map(|(key, sums): (Vec<String>, Sums)| {
+    let groups = groups.into_iter().map(|(key, sums): (Vec<Part>, Sums)| {
         totals.add(&sums);
+        let named = report.groups.iter().zip(key);
         UsageGroup {
-            key: names.iter().copied().zip(key).collect(),
+            key: named
+                .map(|(group, part)| (group.as_str(), group.name(part)))
+                .collect(),
             totals: sums.totals(),
         }
     });
@@ -244,7 +261,7 @@ pub(super) fn usage(
 }
 
 /// Groups by their keys.
-type Groups = BTreeMap<Vec<String>, Sums>;
+type Groups = BTreeMap<Vec<Part>, Sums>;
 
 /// Reads sums by day; false when there are too many.
 fn days(
@@ -329,7 +346,7 @@ fn entries(
     );
     connection.query(&sql, values, &mut |mut row| {
         let key = report.groups.iter().map(|group| group.read(&mut row));
-        let key: Vec<String> = key.collect::<Result<_, _>>()?;
+        let key: Vec<Part> = key.collect::<Result<_, _>>()?;
         let one = measure(&mut row)?;
         // Beyond the bound only the count matters, and it is known.
         if groups.len() <= GROUPS || groups.contains_key(&key) {

@@ -138,7 +138,7 @@ pub(super) fn page(
     filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
     filter.than("sessions.last_request", "<", query.before.as_deref());
     // Other filters keep the sessions of which some request matches.
-    let mut some = query.conditions(&mut filter, "entries.id");
+    let mut some = query.conditions(&mut filter, "+entries.id", "+entries");
     if !some.is_empty() {
         some.push("entries.login = sessions.login AND entries.session = sessions.session".into());
         let condition = format!(
