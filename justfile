@@ -17,9 +17,9 @@ fmt:
 lint:
     cargo clippy --all-targets --no-default-features -- -D warnings
 
-# Tests that need neither Go nor a network.
+# Tests that need neither Go nor real parts.
 quick:
-    cargo test --no-default-features
+    cargo test --no-default-features --lib --test loopback --test architecture
 
 # The scenarios on a real tailnet, or those whose name has a word in it.
 tailnet word="":
@@ -28,6 +28,14 @@ tailnet word="":
 # SDKs and coding agents through the gateway; `direct` as the first word leaves it out.
 clients *words:
     cargo test --no-default-features --test clients -- {{ words }}
+
+# Every fuzz target for a time, or those that are named.
+fuzz seconds="600" *targets:
+    tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}
+
+# A million records, and each question that reports ask of them.
+bench-ledger:
+    cargo bench --no-default-features --features postgres --bench ledger
 
 # Latency, throughput and memory over a real tailnet.
 bench:
