@@ -1,162 +1,37 @@
-//! Model requests over a WebSocket, as Codex makes them: each text frame that creates a response
-//! is a request of its own, with its grant, its route and its record. The frames of the answer
-//! are relayed as they come.
+//! The frames of one WebSocket, from both sides.
 
 use futures_util::{SinkExt, StreamExt};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use http::{HeaderMap, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::{Gateway, Verified, asked, entry, refusal, revoke};
-use crate::api::{Api, Call, Meter};
+use super::running::Running;
+use super::{Caller, End};
+use crate::api::{Api, Call};
 use crate::clock::{self, within};
+use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
 use crate::ledger::{EntryId, Outcome};
-use crate::relay::{Ended, Recording, Watch};
+use crate::relay::Recording;
 use crate::route::Route;
 use crate::upstream::Socket;
-use crate::wire::{Body, Rejection, body, json, sse};
+use crate::wire::{Rejection, json};
 
-/// A WebSocket that a caller has asked for.
-pub struct Pending {
-    api: &'static dyn Api,
-    flag: &'static str,
-    who: Verified,
-    head: Parts,
-    upgrade: OnUpgrade,
-}
-
-/// One answer in the making.
-struct Running {
-    call: Call,
-    meter: Box<dyn Meter>,
-    recording: Recording,
-    revoked: Watch,
-}
-
-/// Why a WebSocket ends.
-enum End {
-    /// The caller left, or closed it.
-    Gone,
-    /// The gateway closes it.
-    Close(CloseCode, String),
-}
-
-type Caller = WebSocketStream<TokioIo<Upgraded>>;
-
-impl Gateway {
-    /// Answers the request for a WebSocket: with 101, and what [`Gateway::serve_socket`] then
-    /// has to serve, or with a refusal. Who finds no provider that takes WebSockets is told to
-    /// use requests instead (426).
-    pub fn open_socket<B>(
-        &self,
-        api: &'static dyn Api,
-        who: Verified,
-        mut request: Request<B>,
-    ) -> (Response<Body>, Option<Pending>) {
-        let Some(flag) = api.socket_flag() else {
-            return (api.refuse(&no_socket()), None);
-        };
-        let rules = self.rules.borrow().clone();
-        let permit = match rules.access.permit(&who.caller) {
-            Ok(permit) => permit,
-            Err(none) => return (api.refuse(&none.rejection(&who.caller)), None),
-        };
-        let takes = |route: &crate::route::Provider| route.flags.contains(&flag);
-        if !rules
-            .routes
-            .models(&permit)
-            .any(|found| takes(found.provider))
-        {
-            let mut response = api.refuse(&no_socket());
-            let headers = response.headers_mut();
-            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
-            return (response, None);
-        }
-        let response = match create_response_with_body(&request, body::empty) {
-            Ok(response) => response,
-            Err(error) => {
-                let why = format!("this is no request for a WebSocket: {error}");
-                let rejection = Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why);
-                return (api.refuse(&rejection), None);
-            }
-        };
-        let upgrade = hyper::upgrade::on(&mut request);
-        let pending = Pending {
-            api,
-            flag,
-            who,
-            head: request.into_parts().0,
-            upgrade,
-        };
-        (response, Some(pending))
-    }
-
-    /// Serves a WebSocket to its end.
-    pub async fn serve_socket(&self, pending: Pending) {
-        let upgraded = match pending.upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                tracing::debug!(%error, "a WebSocket was not opened");
-                return;
-            }
-        };
-        let io = TokioIo::new(upgraded);
-        let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
-        let mut session = Session {
-            gateway: self,
-            api: pending.api,
-            flag: pending.flag,
-            who: pending.who,
-            head: pending.head,
-            caller,
-            upstream: None,
-            running: None,
-        };
-        match session.run().await {
-            End::Gone => session.end(Outcome::ClientClosed, None),
-            End::Close(code, reason) => {
-                session.end(Outcome::Refused, Some(reason.clone()));
-                let frame = CloseFrame {
-                    code,
-                    reason: reason.into(),
-                };
-                // Whoever has gone away needs no farewell.
-                let _ = session.caller.close(Some(frame)).await;
-            }
-        }
-        if let Some((_, mut upstream)) = session.upstream.take() {
-            let _ = upstream.close(None).await;
-        }
-    }
-
-    fn bounds(&self) -> WebSocketConfig {
-        let limit = Some(self.rules.borrow().request_body);
-        WebSocketConfig::default()
-            .max_message_size(limit)
-            .max_frame_size(limit)
-    }
-}
-
-struct Session<'g> {
-    gateway: &'g Gateway,
-    api: &'static dyn Api,
-    flag: &'static str,
-    who: Verified,
-    head: Parts,
-    caller: Caller,
+/// A WebSocket that is served.
+pub(super) struct Session<'g> {
+    pub gateway: &'g Gateway,
+    pub api: &'static dyn Api,
+    pub flag: &'static str,
+    pub who: Verified,
+    pub head: Parts,
+    pub caller: Caller,
     /// The provider that is connected, by its id.
-    upstream: Option<(String, Socket)>,
-    running: Option<Running>,
+    pub upstream: Option<(String, Socket)>,
+    pub running: Option<Running>,
 }
 
 impl Session<'_> {
-    async fn run(&mut self) -> End {
+    pub(super) async fn run(&mut self) -> End {
         loop {
             let timeouts = self.gateway.upstream.timeouts();
             let patience = if self.running.is_some() {
@@ -392,42 +267,10 @@ impl Session<'_> {
         sent.is_err().then_some(End::Gone)
     }
 
-    fn end(&mut self, outcome: Outcome, error: Option<String>) {
+    pub(super) fn end(&mut self, outcome: Outcome, error: Option<String>) {
         if let Some(running) = self.running.take() {
             running.end(outcome, error);
         }
-    }
-}
-
-impl Running {
-    /// Reads one event of the answer.
-    fn take(&mut self, text: &Utf8Bytes) {
-        let had_output = self.meter.has_output();
-        self.meter.event(&sse::Event {
-            name: b"",
-            data: text.as_bytes(),
-        });
-        let says = !had_output && self.meter.has_output();
-        let elapsed = self.recording.elapsed_ms();
-        self.recording.note(|entry| {
-            entry.response_bytes += text.len() as u64;
-            entry.first_byte_ms.get_or_insert(elapsed);
-            if says {
-                entry.first_token_ms = Some(elapsed);
-            }
-        });
-    }
-
-    fn end(mut self, outcome: Outcome, error: Option<String>) {
-        let mut reading = self.meter.finish();
-        let body = reading.response.take().unwrap_or_default();
-        let truncated = reading.truncated;
-        self.recording.end(Ended {
-            reading,
-            body,
-            truncated,
-            ..Ended::new(outcome, error)
-        });
     }
 }
 
@@ -452,14 +295,6 @@ fn is_error(text: &Utf8Bytes) -> bool {
         kind: Option<&'a str>,
     }
     serde_json::from_str::<Kind<'_>>(text).is_ok_and(|event| event.kind == Some("error"))
-}
-
-fn no_socket() -> Rejection {
-    Rejection::new(
-        StatusCode::UPGRADE_REQUIRED,
-        "no_websocket",
-        "no provider that you may use takes WebSockets: send POST requests instead",
-    )
 }
 
 fn broke_off() -> Rejection {

@@ -1,0 +1,142 @@
+//! Model requests over a WebSocket, as Codex makes them: each text frame that creates a response
+//! is a request of its own, with its grant, its route and its record. The frames of the answer
+//! are relayed as they come.
+
+mod running;
+mod session;
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+
+use super::{Gateway, Verified};
+use crate::api::Api;
+use crate::ledger::Outcome;
+use crate::wire::{Body, Rejection, body};
+use session::Session;
+
+/// A WebSocket that a caller has asked for.
+pub struct Pending {
+    api: &'static dyn Api,
+    flag: &'static str,
+    who: Verified,
+    head: Parts,
+    upgrade: OnUpgrade,
+}
+
+/// Why a WebSocket ends.
+enum End {
+    /// The caller left, or closed it.
+    Gone,
+    /// The gateway closes it.
+    Close(CloseCode, String),
+}
+
+type Caller = WebSocketStream<TokioIo<Upgraded>>;
+
+impl Gateway {
+    /// Answers the request for a WebSocket: with 101, and what [`Gateway::serve_socket`] then
+    /// has to serve, or with a refusal. Who finds no provider that takes WebSockets is told to
+    /// use requests instead (426).
+    pub fn open_socket<B>(
+        &self,
+        api: &'static dyn Api,
+        who: Verified,
+        mut request: Request<B>,
+    ) -> (Response<Body>, Option<Pending>) {
+        let Some(flag) = api.socket_flag() else {
+            return (api.refuse(&no_socket()), None);
+        };
+        let rules = self.rules.borrow().clone();
+        let permit = match rules.access.permit(&who.caller) {
+            Ok(permit) => permit,
+            Err(none) => return (api.refuse(&none.rejection(&who.caller)), None),
+        };
+        let takes = |route: &crate::route::Provider| route.flags.contains(&flag);
+        if !rules
+            .routes
+            .models(&permit)
+            .any(|found| takes(found.provider))
+        {
+            let mut response = api.refuse(&no_socket());
+            let headers = response.headers_mut();
+            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+            return (response, None);
+        }
+        let response = match create_response_with_body(&request, body::empty) {
+            Ok(response) => response,
+            Err(error) => {
+                let why = format!("this is no request for a WebSocket: {error}");
+                let rejection = Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why);
+                return (api.refuse(&rejection), None);
+            }
+        };
+        let upgrade = hyper::upgrade::on(&mut request);
+        let pending = Pending {
+            api,
+            flag,
+            who,
+            head: request.into_parts().0,
+            upgrade,
+        };
+        (response, Some(pending))
+    }
+
+    /// Serves a WebSocket to its end.
+    pub async fn serve_socket(&self, pending: Pending) {
+        let upgraded = match pending.upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                tracing::debug!(%error, "a WebSocket was not opened");
+                return;
+            }
+        };
+        let io = TokioIo::new(upgraded);
+        let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
+        let mut session = Session {
+            gateway: self,
+            api: pending.api,
+            flag: pending.flag,
+            who: pending.who,
+            head: pending.head,
+            caller,
+            upstream: None,
+            running: None,
+        };
+        match session.run().await {
+            End::Gone => session.end(Outcome::ClientClosed, None),
+            End::Close(code, reason) => {
+                session.end(Outcome::Refused, Some(reason.clone()));
+                let frame = CloseFrame {
+                    code,
+                    reason: reason.into(),
+                };
+                // Whoever has gone away needs no farewell.
+                let _ = session.caller.close(Some(frame)).await;
+            }
+        }
+        if let Some((_, mut upstream)) = session.upstream.take() {
+            let _ = upstream.close(None).await;
+        }
+    }
+
+    fn bounds(&self) -> WebSocketConfig {
+        let limit = Some(self.rules.borrow().request_body);
+        WebSocketConfig::default()
+            .max_message_size(limit)
+            .max_frame_size(limit)
+    }
+}
+
+fn no_socket() -> Rejection {
+    Rejection::new(
+        StatusCode::UPGRADE_REQUIRED,
+        "no_websocket",
+        "no provider that you may use takes WebSockets: send POST requests instead",
+    )
+}
