@@ -21,8 +21,20 @@ async fn with_records() -> Gateway {
         assert_eq!(gateway.chat(&body).await.status, StatusCode::OK);
     }
     gateway.chat(r#"{"model":"unknown","messages":[]}"#).await;
-    gateway.record().await;
+    recorded(&gateway, 4).await;
     gateway
+}
+
+/// Waits until so many records can be read: they are once they are durable.
+async fn recorded(gateway: &Gateway, records: usize) {
+    for _ in 0..500 {
+        let page = get(gateway, "/api/requests").await.json();
+        if page["requests"].as_array().map(Vec::len) == Some(records) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("there are not {records} records");
 }
 
 async fn get(gateway: &Gateway, path: &str) -> Reply {
@@ -233,14 +245,8 @@ async fn a_request_is_charged_by_its_price_and_an_unknown_price_is_unknown() {
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     assert!(gateway.record().await["cost"].is_null());
     gateway.chat(r#"{"model":"none","messages":[]}"#).await;
-    let mut report = Value::Null;
-    for _ in 0..200 {
-        report = get(&gateway, "/api/usage").await.json();
-        if report["totals"]["requests"] == 2 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    recorded(&gateway, 2).await;
+    let report = get(&gateway, "/api/usage").await.json();
     let totals = &report["totals"];
     assert_eq!(
         (&totals["priced"], &totals["unpriced"]),
