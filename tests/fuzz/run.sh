@@ -19,6 +19,7 @@ for target in "${targets[@]}"; do mkdir -p "corpus/$target" "target/corpus/$targ
 export recorded=../../src/api
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I TARGET bash -c '
     seeds=$recorded/TARGET/fixtures
+    [ TARGET = configuration ] && seeds=../../config
     [ -d "$seeds" ] || seeds=
     if cargo fuzz run --fuzz-dir . -s none TARGET target/corpus/TARGET corpus/TARGET $seeds -- -max_total_time='"$seconds"' \
         -timeout=5 -rss_limit_mb=1024 -max_len=65536 >target/TARGET.log 2>&1; then
