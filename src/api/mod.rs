@@ -65,6 +65,15 @@ pub const ALL: &[&dyn Api] = &[
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ApiKind(pub &'static str);
 
+/// What a caller's frame on a WebSocket asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// An answer: the frame is a request.
+    Request,
+    /// Nothing: it belongs to an answer that was asked for.
+    Beside,
+}
+
 /// One API format.
 pub trait Api: Send + Sync {
     /// Its name.
@@ -87,6 +96,14 @@ pub trait Api: Send + Sync {
     /// Whether a request for a WebSocket at this path is meant for it.
     fn recognises_socket(&self, _path: &str) -> bool {
         false
+    }
+    /// What a caller's frame on a WebSocket asks for.
+    ///
+    /// # Errors
+    /// A 400 when it could be read in two ways, or is of a kind that is not known to be harmless:
+    /// it must not ask a provider for what no grant was checked for.
+    fn frame(&self, _frame: &[u8]) -> Result<Frame, Rejection> {
+        Err(body::bad_request("this format takes no frames"))
     }
     /// Content types of requests that it reads.
     fn accepts(&self) -> &'static [&'static str] {

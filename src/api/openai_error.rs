@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde_json::{Value, json};
 
 use super::respond;
 use crate::wire::{Body, Rejection};
@@ -18,6 +19,11 @@ pub(super) fn event(rejection: &Rejection) -> Bytes {
 }
 
 fn json(rejection: &Rejection) -> String {
+    json!({ "error": object(rejection) }).to_string()
+}
+
+/// The error object alone.
+pub(super) fn object(rejection: &Rejection) -> Value {
     let kind = match rejection.status {
         StatusCode::BAD_REQUEST
         | StatusCode::NOT_FOUND
@@ -27,13 +33,10 @@ fn json(rejection: &Rejection) -> String {
         StatusCode::TOO_MANY_REQUESTS => "insufficient_quota",
         _ => "server_error",
     };
-    serde_json::json!({
-        "error": {
-            "message": rejection.message,
-            "type": kind,
-            "param": null,
-            "code": rejection.code.0,
-        }
+    json!({
+        "message": rejection.message,
+        "type": kind,
+        "param": null,
+        "code": rejection.code.0,
     })
-    .to_string()
 }

@@ -235,8 +235,7 @@ fn open_socket(
     if let Some(pending) = pending {
         let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
         engines.tracker.clone().spawn(async move {
-            stop.run_until_cancelled(engines.gateway.serve_socket(pending))
-                .await;
+            engines.gateway.serve_socket(pending, stop).await;
         });
     }
     response

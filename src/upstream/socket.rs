@@ -57,6 +57,9 @@ impl Upstream {
             let value = HeaderValue::from_str(value).map_err(|e| unusable(e.to_string()))?;
             head.insert(name, value);
         }
+        if let Some(protocol) = headers::subprotocol(from) {
+            head.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
         *request.headers_mut() = head;
         let limit = self.timeouts().first_byte;
         let asked = self.sockets.of(provider.network).request(request);

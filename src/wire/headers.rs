@@ -1,6 +1,6 @@
 //! Which headers cross the gateway, and in which direction.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), with those that the
 /// old proxies left behind.
@@ -94,6 +94,21 @@ pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
     out
 }
 
+/// The subprotocol that is taken of those that the request for a WebSocket offers, the first: what
+/// it means is between the caller and the provider. Some browsers' clients hide a key among them,
+/// which is no protocol.
+#[must_use]
+pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .find(|name| !name.is_empty() && !name.contains("api-key"))
+        .and_then(|name| name.parse().ok())
+}
+
 /// Prepares a provider's response headers for the caller: what belongs to the upstream
 /// connection, what sets state in a browser and what could reveal a credential is removed.
 pub fn returned(headers: &mut HeaderMap) {
@@ -184,6 +199,18 @@ mod tests {
         for name in ["openai-organization", "x-session-id", "user-agent"] {
             assert!(out.contains_key(name), "{name} should travel on");
         }
+    }
+
+    #[test]
+    fn the_first_subprotocol_that_is_no_key_is_taken() {
+        let offered = |value: &str| subprotocol(&map(&[("sec-websocket-protocol", value)]));
+        assert_eq!(offered("a.v1, b").unwrap(), "a.v1");
+        assert_eq!(
+            offered("openai-insecure-api-key.k,realtime").unwrap(),
+            "realtime"
+        );
+        assert_eq!(offered("openai-insecure-api-key.k"), None);
+        assert_eq!(subprotocol(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -201,3 +201,104 @@ async fn a_frame_longer_than_a_request_may_be_closes_the_connection() {
     create(&mut socket, json!({"model":"m","input":"x".repeat(5000)})).await;
     assert_eq!(event(&mut socket).await, None);
 }
+
+#[tokio::test]
+async fn what_asks_for_an_answer_in_disguise_reaches_no_provider() {
+    let (address, mut received) = provider(completed).await;
+    let gateway = gateway(address, true, json!({})).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"hi"})).await;
+    until(&mut socket, "response.completed").await;
+    received.recv().await.unwrap();
+    for frame in [
+        r#"{"type":"response.processed","type":"response.create","model":"other"}"#,
+        r#"{"TYPE":"response.create","type":"response.cancel","model":"other"}"#,
+        r#"{"type":"response.steer","model":"other","input":"hi"}"#,
+        r#"{"model":"other"}"#,
+        "hi",
+    ] {
+        socket.send(Message::text(frame)).await.unwrap();
+        let refused = until(&mut socket, "error").await;
+        // Codex ends its turn by the status.
+        assert_eq!(refused["status"], 400, "{frame}: {refused}");
+        assert_eq!(refused["error"]["code"], "invalid_request");
+    }
+    let beside = json!({"type":"response.processed","response_id":"r"});
+    socket
+        .send(Message::text(beside.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(received.recv().await.unwrap(), beside);
+}
+
+#[tokio::test]
+async fn a_subprotocol_is_taken_and_binary_frames_are_not() {
+    let (address, _received) = provider(completed).await;
+    let gateway = gateway(address, true, json!({})).await;
+    let stream = TcpStream::connect(gateway.address).await.unwrap();
+    let url = format!("ws://{}/v1/responses", gateway.address);
+    let mut request = url.into_client_request().unwrap();
+    let offered = "openai-insecure-api-key.x, responses.v1".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", offered);
+    let (mut socket, response) = client_async(request, stream).await.expect("a WebSocket");
+    assert_eq!(response.headers()["sec-websocket-protocol"], "responses.v1");
+    socket.send(Message::binary(vec![1, 2])).await.unwrap();
+    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else {
+        panic!("it is not closed");
+    };
+    assert_eq!(u16::from(frame.code), 1003);
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_is_on_record_with_what_came() {
+    let (address, _received) = provider(|frame| completed(frame)[..2].to_vec()).await;
+    let gateway = gateway(address, true, json!({})).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"hi"})).await;
+    until(&mut socket, "response.output_text.delta").await;
+    drop(socket);
+    let record = gateway.record().await;
+    assert_eq!(record["outcome"], "client_closed", "{record}");
+    assert_eq!(record["usage"]["estimated"], true, "{record}");
+}
+
+#[tokio::test]
+async fn a_provider_that_falls_silent_is_noticed_while_the_caller_talks() {
+    let (address, _received) = provider(|frame| completed(frame)[..2].to_vec()).await;
+    let timeouts = json!({ "timeouts": { "idle": "400ms" } });
+    let gateway = gateway(address, true, timeouts).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"hi"})).await;
+    until(&mut socket, "response.output_text.delta").await;
+    let mut pings = 0;
+    let refused = loop {
+        let wait = std::time::Duration::from_millis(100);
+        match tokio::time::timeout(wait, socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => break text,
+            Ok(Some(Ok(_))) => {}
+            Ok(_) => panic!("it ends without a word"),
+            Err(_) => socket.send(Message::Ping(Vec::new().into())).await.unwrap(),
+        }
+        pings += 1;
+        assert!(pings < 100, "it waits without end");
+    };
+    assert!(refused.contains("provider_timeout"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_ends_idle_connections() {
+    let (address, _received) = provider(completed).await;
+    let mut gateway = gateway(address, true, json!({})).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"hi"})).await;
+    until(&mut socket, "response.completed").await;
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(10), gateway.stop());
+    let (stopped, last) = tokio::join!(stopped, socket.next());
+    assert!(stopped.is_ok());
+    assert!(
+        matches!(last, Some(Ok(Message::Close(Some(_))))),
+        "{last:?}"
+    );
+}

@@ -11,10 +11,10 @@ use http::{Method, Response};
 
 use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Reading, Splice, body,
+    Api, ApiKind, Call, Destination, Frame, Head, Meter, Outbound, Path, Reading, Splice, body,
     openai_error, opening,
 };
-use crate::wire::{Body, Rejection};
+use crate::wire::{Body, Rejection, json};
 
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/responses";
@@ -50,6 +50,19 @@ impl Api for OpenAiResponses {
 
     fn recognises_socket(&self, path: &str) -> bool {
         target(path) == Some(ENDPOINT)
+    }
+
+    fn frame(&self, frame: &[u8]) -> Result<Frame, Rejection> {
+        let fields = body::scan(frame, &["type"])?;
+        let kind = fields.get(0).and_then(|at| json::string(&frame[at]));
+        match kind.as_deref() {
+            Some("response.create") => Ok(Frame::Request),
+            Some("response.cancel" | "response.processed") => Ok(Frame::Beside),
+            // `response.steer`, for one, makes a model answer again.
+            _ => Err(body::bad_request(
+                "frames of this `type` are not taken: send `response.create`",
+            )),
+        }
     }
 
     fn recognises(&self, method: &Method, path: &str) -> bool {

@@ -45,6 +45,34 @@ fn without_room_the_usage_is_read_all_the_same() {
 }
 
 #[test]
+fn frames_that_ask_and_frames_that_could_ask() {
+    for (frame, asks) in [
+        (
+            r#"{"type":"response.create","model":"m"}"#,
+            Ok(Frame::Request),
+        ),
+        (
+            r#"{"type":"response.cancel","response_id":"r"}"#,
+            Ok(Frame::Beside),
+        ),
+        (
+            r#"{"type":"response.processed","type":"response.create","model":"m"}"#,
+            Err(()),
+        ),
+        (
+            r#"{"Type":"response.create","type":"response.processed","model":"m"}"#,
+            Err(()),
+        ),
+        (r#"{"type":"response.steer","input":"more"}"#, Err(())),
+        (r#"{"model":"m"}"#, Err(())),
+        ("", Err(())),
+    ] {
+        let read = OpenAiResponses.frame(frame.as_bytes()).map_err(|_| ());
+        assert_eq!(read, asks, "{frame}");
+    }
+}
+
+#[test]
 fn paths_with_and_without_their_prefixes() {
     for (path, sent) in [
         ("/v1/responses", ENDPOINT),

@@ -1,4 +1,4 @@
-//! Model requests over a WebSocket, as Codex makes them: each text frame that creates a response
+//! Model requests over a WebSocket, as Codex makes them: each text frame that asks for an answer
 //! is a request of its own, with its grant, its route and its record. The frames of the answer
 //! are relayed as they come.
 
@@ -7,18 +7,16 @@ mod session;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
 
+use self::session::{Caller, Session};
 use super::{Gateway, Verified};
 use crate::api::Api;
-use crate::ledger::Outcome;
-use crate::wire::{Body, Rejection, body};
-use session::Session;
+use crate::wire::{Body, Rejection, body, headers};
 
 /// A WebSocket that a caller has asked for.
 pub struct Pending {
@@ -28,16 +26,6 @@ pub struct Pending {
     head: Parts,
     upgrade: OnUpgrade,
 }
-
-/// Why a WebSocket ends.
-enum End {
-    /// The caller left, or closed it.
-    Gone,
-    /// The gateway closes it.
-    Close(CloseCode, String),
-}
-
-type Caller = WebSocketStream<TokioIo<Upgraded>>;
 
 impl Gateway {
     /// Answers the request for a WebSocket: with 101, and what [`Gateway::serve_socket`] then
@@ -68,7 +56,7 @@ impl Gateway {
             headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
             return (response, None);
         }
-        let response = match create_response_with_body(&request, body::empty) {
+        let mut response = match create_response_with_body(&request, body::empty) {
             Ok(response) => response,
             Err(error) => {
                 let why = format!("this is no request for a WebSocket: {error}");
@@ -76,6 +64,11 @@ impl Gateway {
                 return (api.refuse(&rejection), None);
             }
         };
+        // Clients that offer some give up when none is taken.
+        if let Some(protocol) = headers::subprotocol(request.headers()) {
+            let name = header::SEC_WEBSOCKET_PROTOCOL;
+            response.headers_mut().insert(name, protocol);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
         let pending = Pending {
             api,
@@ -87,8 +80,9 @@ impl Gateway {
         (response, Some(pending))
     }
 
-    /// Serves a WebSocket to its end.
-    pub async fn serve_socket(&self, pending: Pending) {
+    /// Serves a WebSocket to its end. Once `stop` is cancelled it ends with the answer that is
+    /// in the making.
+    pub async fn serve_socket(&self, pending: Pending, stop: CancellationToken) {
         let upgraded = match pending.upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
@@ -98,7 +92,7 @@ impl Gateway {
         };
         let io = TokioIo::new(upgraded);
         let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
-        let mut session = Session {
+        Session {
             gateway: self,
             api: pending.api,
             flag: pending.flag,
@@ -107,22 +101,10 @@ impl Gateway {
             caller,
             upstream: None,
             running: None,
-        };
-        match session.run().await {
-            End::Gone => session.end(Outcome::ClientClosed, None),
-            End::Close(code, reason) => {
-                session.end(Outcome::Refused, Some(reason.clone()));
-                let frame = CloseFrame {
-                    code,
-                    reason: reason.into(),
-                };
-                // Whoever has gone away needs no farewell.
-                let _ = session.caller.close(Some(frame)).await;
-            }
+            stop,
         }
-        if let Some((_, mut upstream)) = session.upstream.take() {
-            let _ = upstream.close(None).await;
-        }
+        .serve()
+        .await;
     }
 
     fn bounds(&self) -> WebSocketConfig {

@@ -1,23 +1,63 @@
-//! One answer in the making: what its frames tell, and the record that ends with it.
+//! One answer in the making over a WebSocket, metered frame by frame.
 
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::api::{Call, Meter};
 use crate::ledger::Outcome;
 use crate::relay::{Ended, Recording, Watch};
+use crate::upstream::Timeouts;
 use crate::wire::sse;
 
 /// One answer in the making.
 pub(super) struct Running {
-    pub call: Call,
-    pub meter: Box<dyn Meter>,
-    pub recording: Recording,
-    pub revoked: Watch,
+    pub(super) call: Call,
+    meter: Box<dyn Meter>,
+    recording: Recording,
+    pub(super) revoked: Watch,
+    began: Instant,
+    /// When the provider last said something.
+    heard: Instant,
+    ended: bool,
 }
 
 impl Running {
+    pub(super) fn new(
+        mut call: Call,
+        meter: Box<dyn Meter>,
+        recording: Recording,
+        revoked: Watch,
+    ) -> Self {
+        // What was asked is not needed any more, and may be large.
+        call.body = bytes::Bytes::new();
+        let now = Instant::now();
+        Self {
+            call,
+            meter,
+            recording,
+            revoked,
+            began: now,
+            heard: now,
+            ended: false,
+        }
+    }
+
+    /// When the provider has been silent for too long, or the answer has taken too long: what a
+    /// caller sends in the meantime moves neither.
+    pub(super) fn deadline(&self, bounds: &Timeouts) -> Option<Instant> {
+        let idle = (!bounds.idle.is_zero()).then(|| self.heard + bounds.idle);
+        let total = (!bounds.total.is_zero()).then(|| self.began + bounds.total);
+        idle.into_iter().chain(total).min()
+    }
+
+    /// Whether the format's own end was seen.
+    pub(super) fn is_complete(&self) -> bool {
+        self.meter.is_complete()
+    }
+
     /// Reads one event of the answer.
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
+        self.heard = Instant::now();
         let had_output = self.meter.has_output();
         self.meter.event(&sse::Event {
             name: b"",
@@ -34,7 +74,11 @@ impl Running {
         });
     }
 
-    pub(super) fn end(mut self, outcome: Outcome, error: Option<String>) {
+    /// Ends the record, once.
+    pub(super) fn end(&mut self, outcome: Outcome, error: Option<String>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let mut reading = self.meter.finish();
         let body = reading.response.take().unwrap_or_default();
         let truncated = reading.truncated;
@@ -44,5 +88,12 @@ impl Running {
             truncated,
             ..Ended::new(outcome, error)
         });
+    }
+}
+
+/// Whoever drops an answer that has not ended has lost its caller; what came of it counts.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end(Outcome::ClientClosed, None);
     }
 }

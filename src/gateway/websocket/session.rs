@@ -1,82 +1,145 @@
-//! The frames of one WebSocket, from both sides.
+//! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
 use futures_util::{SinkExt, StreamExt};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
 
 use super::running::Running;
-use super::{Caller, End};
-use crate::api::{Api, Call};
+use crate::access::Permit;
+use crate::api::{self, Api, Call};
 use crate::clock::{self, within};
 use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
+use crate::identity::Refused;
 use crate::ledger::{EntryId, Outcome};
 use crate::relay::Recording;
 use crate::route::Route;
 use crate::upstream::Socket;
-use crate::wire::{Rejection, json};
+use crate::wire::Rejection;
 
-/// A WebSocket that is served.
+/// A caller's end.
+pub(super) type Caller = WebSocketStream<TokioIo<Upgraded>>;
+
+type Frame = Result<Message, Error>;
+
+/// Why a WebSocket ends.
+enum End {
+    /// The caller left, or closed it.
+    Gone,
+    /// The gateway closes it.
+    Close(CloseCode, String),
+}
+
+/// What a WebSocket waits for.
+enum Heard {
+    Caller(Option<Frame>),
+    Provider(Option<Frame>),
+    Withdrawn(Rejection),
+    Stop,
+}
+
+/// One WebSocket.
 pub(super) struct Session<'g> {
-    pub gateway: &'g Gateway,
-    pub api: &'static dyn Api,
-    pub flag: &'static str,
-    pub who: Verified,
-    pub head: Parts,
-    pub caller: Caller,
+    pub(super) gateway: &'g Gateway,
+    pub(super) api: &'static dyn Api,
+    pub(super) flag: &'static str,
+    pub(super) who: Verified,
+    pub(super) head: Parts,
+    pub(super) caller: Caller,
     /// The provider that is connected, by its id.
-    pub upstream: Option<(String, Socket)>,
-    pub running: Option<Running>,
+    pub(super) upstream: Option<(String, Socket)>,
+    pub(super) running: Option<Running>,
+    pub(super) stop: CancellationToken,
 }
 
 impl Session<'_> {
-    pub(super) async fn run(&mut self) -> End {
+    /// Serves it to its end.
+    pub(super) async fn serve(mut self) {
+        match self.run().await {
+            End::Gone => self.end(Outcome::ClientClosed, None),
+            End::Close(code, reason) => {
+                self.end(Outcome::Refused, Some(reason.clone()));
+                let frame = CloseFrame {
+                    code,
+                    reason: reason.into(),
+                };
+                // Whoever has gone away, or reads no more, needs no farewell.
+                let limit = self.gateway.upstream.timeouts().idle;
+                let _ = within(limit, self.caller.close(Some(frame))).await;
+            }
+        }
+        // Dropping the provider's connection cancels what is left of an answer.
+    }
+
+    async fn run(&mut self) -> End {
         loop {
-            let timeouts = self.gateway.upstream.timeouts();
-            let patience = if self.running.is_some() {
-                timeouts.idle
-            } else {
-                timeouts.total
+            let Some(heard) = self.hear().await else {
+                let rejection = silent();
+                self.fail(Outcome::TimedOut, &rejection).await;
+                return End::Close(CloseCode::Away, rejection.message.to_string());
             };
-            let upstream = self.upstream.as_mut().map(|(_, socket)| socket);
-            let from_provider = async {
-                match upstream {
-                    Some(socket) => socket.next().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let withdrawn = async {
-                match &mut self.running {
-                    Some(running) => running.revoked.as_mut().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let caller = &mut self.caller;
-            let waited = within(patience, async {
-                tokio::select! {
-                    frame = caller.next() => Heard::Caller(frame),
-                    frame = from_provider => Heard::Provider(frame),
-                    rejection = withdrawn => Heard::Withdrawn(rejection),
-                }
-            })
-            .await;
-            let ended = match waited {
-                Ok(Heard::Caller(frame)) => self.hear_caller(frame).await,
-                Ok(Heard::Provider(frame)) => self.hear_provider(frame).await,
-                Ok(Heard::Withdrawn(rejection)) => {
+            let ended = match heard {
+                Heard::Caller(frame) => self.hear_caller(frame).await,
+                Heard::Provider(frame) => self.hear_provider(frame).await,
+                Heard::Withdrawn(rejection) => {
                     self.fail(Outcome::Refused, &rejection).await;
                     Some(End::Close(CloseCode::Policy, rejection.message.to_string()))
                 }
-                Err(_) => {
-                    let rejection = silent();
-                    self.fail(Outcome::TimedOut, &rejection).await;
-                    Some(End::Close(CloseCode::Away, rejection.message.to_string()))
-                }
+                Heard::Stop => Some(End::Close(
+                    CloseCode::Restart,
+                    "the gateway stops".to_owned(),
+                )),
             };
             if let Some(end) = ended {
                 return end;
             }
+        }
+    }
+
+    /// What comes next; `None` if nothing did for too long.
+    async fn hear(&mut self) -> Option<Heard> {
+        let bounds = self.gateway.upstream.timeouts();
+        let until = match &self.running {
+            Some(running) => running.deadline(&bounds),
+            None => (!bounds.total.is_zero()).then(|| Instant::now() + bounds.total),
+        };
+        let idle = self.running.is_none();
+        let upstream = self.upstream.as_mut().map(|(_, socket)| socket);
+        let from_provider = async {
+            match upstream {
+                Some(socket) => socket.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let running = self.running.as_mut();
+        let withdrawn = async {
+            match running {
+                Some(running) => running.revoked.as_mut().await,
+                None => std::future::pending().await,
+            }
+        };
+        let caller = &mut self.caller;
+        let stop = &self.stop;
+        let next = async {
+            // What was withdrawn is given no more of.
+            tokio::select! {
+                biased;
+                rejection = withdrawn => Heard::Withdrawn(rejection),
+                () = stop.cancelled(), if idle => Heard::Stop,
+                frame = caller.next() => Heard::Caller(frame),
+                frame = from_provider => Heard::Provider(frame),
+            }
+        };
+        match until {
+            Some(until) => timeout_at(until, next).await.ok(),
+            None => Some(next.await),
         }
     }
 
@@ -89,31 +152,24 @@ impl Session<'_> {
             }
             // Answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
-            Some(Err(error)) if is_too_long(&error) => {
+            Some(Err(Error::Capacity(_))) => {
                 let why = "the frame is longer than a request may be".to_owned();
                 return Some(End::Close(CloseCode::Size, why));
             }
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(End::Gone),
         };
-        let kind = json::scan(text.as_bytes(), &["type"])
-            .ok()
-            .and_then(|fields| fields.get(0))
-            .and_then(|at| json::string(&text.as_bytes()[at]).map(std::borrow::Cow::into_owned));
-        if kind.as_deref() != Some("response.create") {
-            if let Some((_, upstream)) = &mut self.upstream {
-                // A provider that is gone is noticed when it is listened to.
-                let _ = upstream.send(Message::Text(text)).await;
+        let refused = match self.api.frame(text.as_bytes()) {
+            Ok(api::Frame::Beside) => {
+                self.send_on(text).await;
+                Ok(())
             }
-            return None;
-        }
-        let refused = if self.running.is_some() {
-            Err(Rejection::new(
+            Ok(api::Frame::Request) if self.running.is_some() => Err(Rejection::new(
                 StatusCode::CONFLICT,
                 "response_in_progress",
                 "one response at a time: the one before has not ended",
-            ))
-        } else {
-            self.create(&text).await
+            )),
+            Ok(api::Frame::Request) => self.create(&text).await,
+            Err(rejection) => Err(rejection),
         };
         match refused {
             Ok(()) => None,
@@ -121,9 +177,19 @@ impl Session<'_> {
         }
     }
 
+    /// Passes a frame on that asks for no answer, if there is anyone to pass it to.
+    async fn send_on(&mut self, text: Utf8Bytes) {
+        let limit = self.gateway.upstream.timeouts().idle;
+        if let Some((_, upstream)) = &mut self.upstream {
+            // A provider that is gone is noticed when it is listened to.
+            let _ = within(limit, upstream.send(Message::Text(text))).await;
+        }
+    }
+
     /// One request: the same steps as over HTTP.
     async fn create(&mut self, text: &Utf8Bytes) -> Result<(), Rejection> {
         let gateway = self.gateway;
+        self.verify().await?;
         let rules = gateway.rules.borrow().clone();
         let permit = rules.access.permit(&self.who.caller);
         let permit = permit.map_err(|none| none.rejection(&self.who.caller))?;
@@ -153,9 +219,12 @@ impl Session<'_> {
             self.connect(&route, &permit, &headers, &outbound.path)
                 .await?;
             let sent = String::from_utf8(outbound.body.to_vec()).unwrap_or_default();
-            let broken = |_| broke_off();
             if let Some((_, upstream)) = &mut self.upstream {
-                upstream.send(Message::text(sent)).await.map_err(broken)?;
+                let limit = gateway.upstream.timeouts().first_byte;
+                within(limit, upstream.send(Message::text(sent)))
+                    .await
+                    .map_err(|_| silent())?
+                    .map_err(|_| broke_off())?;
             }
             recording.note(|entry| {
                 entry.status = StatusCode::OK.as_u16();
@@ -164,27 +233,45 @@ impl Session<'_> {
             Ok((call, route))
         }
         .await;
-        match outcome {
-            Ok((call, route)) => {
-                let room = rules.file.limits.capture;
-                let revoked = revoke::watch(
-                    gateway.rules.clone(),
-                    self.who.clone(),
-                    route,
-                    rules.generation,
-                );
-                self.running = Some(Running {
-                    meter: self.api.meter(&call, room),
-                    call,
-                    recording,
-                    revoked,
-                });
-                Ok(())
-            }
+        let (call, route) = match outcome {
+            Ok(asked) => asked,
             Err(rejection) => {
                 refusal::record(&mut recording, &rejection);
-                Err(rejection)
+                return Err(rejection);
             }
+        };
+        let meter = self.api.meter(&call, rules.file.limits.capture);
+        let who = self.who.clone();
+        let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);
+        self.running = Some(Running::new(call, meter, recording, revoked));
+        Ok(())
+    }
+
+    /// Sees that the caller still is who opened the WebSocket, which may be hours ago.
+    async fn verify(&mut self) -> Result<(), Rejection> {
+        let Some((resolver, source)) = &self.who.resolver else {
+            return Ok(());
+        };
+        let epoch = resolver.epoch();
+        if epoch == self.who.epoch {
+            return Ok(());
+        }
+        match resolver.caller(*source).await {
+            Ok(again) if again.node_id() == self.who.caller.node_id() => {
+                self.who.caller = again;
+                self.who.epoch = epoch;
+                Ok(())
+            }
+            Err(why @ Refused::Unavailable(_)) => Err(Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "identity_unavailable",
+                why.to_string(),
+            )),
+            _ => Err(Rejection::new(
+                StatusCode::FORBIDDEN,
+                "revoked",
+                "this device may no longer call",
+            )),
         }
     }
 
@@ -192,7 +279,7 @@ impl Session<'_> {
     async fn connect(
         &mut self,
         route: &Route,
-        permit: &crate::access::Permit,
+        permit: &Permit,
         headers: &HeaderMap,
         path: &str,
     ) -> Result<(), Rejection> {
@@ -228,10 +315,10 @@ impl Session<'_> {
         if let Some(running) = &mut self.running {
             running.take(&text);
             let failed = is_error(&text);
-            over = (failed || running.meter.is_complete()).then_some(failed);
+            over = (failed || running.is_complete()).then_some(failed);
         }
-        if self.caller.send(Message::Text(text)).await.is_err() {
-            return Some(End::Gone);
+        if let Some(end) = self.give(Message::Text(text)).await {
+            return Some(end);
         }
         match over {
             Some(true) => {
@@ -246,12 +333,11 @@ impl Session<'_> {
 
     /// Ends the running answer: its caller is told in the format's own way.
     async fn fail(&mut self, outcome: Outcome, rejection: &Rejection) {
-        let Some(running) = self.running.take() else {
+        let Some(mut running) = self.running.take() else {
             return;
         };
-        let call = running.call.clone();
         running.end(outcome, Some(rejection.message.to_string()));
-        self.tell(rejection, Some(&call)).await;
+        self.tell(rejection, Some(&running.call)).await;
     }
 
     /// Sends the format's event for a refusal.
@@ -260,31 +346,23 @@ impl Session<'_> {
         let event = self.api.stream_error(call.unwrap_or(&none), rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-        let sent = self
-            .caller
-            .send(Message::text(data.unwrap_or_default()))
-            .await;
-        sent.is_err().then_some(End::Gone)
+        self.give(Message::text(data.unwrap_or_default())).await
     }
 
-    pub(super) fn end(&mut self, outcome: Outcome, error: Option<String>) {
-        if let Some(running) = self.running.take() {
+    /// Gives a frame to the caller, who may not be reading.
+    async fn give(&mut self, frame: Message) -> Option<End> {
+        let limit = self.gateway.upstream.timeouts().idle;
+        match within(limit, self.caller.send(frame)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) | Err(_) => Some(End::Gone),
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, error: Option<String>) {
+        if let Some(mut running) = self.running.take() {
             running.end(outcome, error);
         }
     }
-}
-
-type Frame = Result<Message, tokio_tungstenite::tungstenite::Error>;
-
-/// What a WebSocket waits for.
-enum Heard {
-    Caller(Option<Frame>),
-    Provider(Option<Frame>),
-    Withdrawn(Rejection),
-}
-
-fn is_too_long(error: &tokio_tungstenite::tungstenite::Error) -> bool {
-    matches!(error, tokio_tungstenite::tungstenite::Error::Capacity(_))
 }
 
 /// Whether a frame is the API's event for an error, which ends an answer.
