@@ -47,13 +47,16 @@ pub struct Provider {
     base: Base,
 }
 
+/// The end of the base of `ChatGPT`'s own backend, below which paths have no version.
+const UNVERSIONED: &str = "codex";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Base {
     scheme: Scheme,
     authority: Authority,
     /// Without a trailing slash; empty for the root.
     path: String,
-    /// The path ends in a version segment such as `/v1`.
+    /// The path ends in a version segment such as `/v1`, or where none follows.
     versioned: bool,
 }
 
@@ -172,7 +175,8 @@ impl Base {
             return Err("has a query, which a base can't have".to_owned());
         }
         let path = uri.path().trim_end_matches('/').to_owned();
-        let versioned = path.rsplit('/').next().is_some_and(is_version);
+        let last = path.rsplit('/').next();
+        let versioned = last.is_some_and(|segment| is_version(segment) || segment == UNVERSIONED);
         Ok(Self {
             scheme,
             authority,
@@ -268,6 +272,17 @@ mod tests {
             ),
         ] {
             assert_eq!(url(base, chat), expected, "{base}");
+        }
+    }
+
+    #[test]
+    fn the_backend_of_chatgpt_has_no_versions() {
+        for base in [
+            "https://chatgpt.com/backend-api/codex",
+            "https://chatgpt.com/backend-api/codex/",
+        ] {
+            let expected = "https://chatgpt.com/backend-api/codex/responses";
+            assert_eq!(url(base, "/v1/responses"), expected);
         }
     }
 
