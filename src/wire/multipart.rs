@@ -58,33 +58,39 @@ pub fn scan(
             if part.is_file {
                 return Err(FormError("a field of text is sent as a file"));
             }
+            if part.is_recoded {
+                return Err(FormError("a field of text is not in UTF-8"));
+            }
             found[nth] = Some(start..start + length);
         } else if names
             .iter()
-            .any(|name| name.eq_ignore_ascii_case(part.name))
+            .any(|name| name.eq_ignore_ascii_case(bare(part.name)))
         {
-            return Err(FormError("a field differs from a known one in case alone"));
+            return Err(FormError("a field can be mistaken for a known one"));
+        } else if part.name == "_charset_" {
+            return Err(FormError("a field names a character set for the others"));
         }
         at = start + length + between.len();
     }
     Err(FormError("it has too many parts"))
 }
 
-/// The boundary that a content type names (RFC 2046, section 5.1.1).
+/// The boundary that a content type names (RFC 2046, section 5.1.1). It may name UTF-8 besides:
+/// in another character set the same bytes would be other names and other values.
 fn boundary(content_type: &str) -> Result<&str, FormError> {
-    let mut named = content_type.split(';').skip(1).filter_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("boundary")
-            .then(|| value.trim())
-    });
-    let (Some(value), None) = (named.next(), named.next()) else {
-        return Err(FormError("its content type does not name one boundary"));
-    };
-    let value = value
-        .strip_prefix('"')
-        .and_then(|value| value.strip_suffix('"'))
-        .unwrap_or(value);
+    let mut boundary = None;
+    for parameter in content_type.split(';').skip(1) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let (name, value) = (name.trim(), unquoted(value.trim()));
+        if name.eq_ignore_ascii_case("boundary") && boundary.is_none() {
+            boundary = Some(value);
+        } else if !(name.eq_ignore_ascii_case("charset") && is_utf8(value)) {
+            return Err(FormError(
+                "its content type names more than one boundary and UTF-8",
+            ));
+        }
+    }
+    let value = boundary.ok_or(FormError("its content type does not name a boundary"))?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
     if value.is_empty() || value.len() > 70 || !value.bytes().all(plain) {
         return Err(FormError(
@@ -94,16 +100,34 @@ fn boundary(content_type: &str) -> Result<&str, FormError> {
     Ok(value)
 }
 
+fn unquoted(value: &str) -> &str {
+    value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value)
+}
+
+fn is_utf8(charset: &str) -> bool {
+    charset.eq_ignore_ascii_case("utf-8")
+}
+
+/// A name as the most lenient parser may read it: without the marks of a list, or spaces.
+fn bare(name: &str) -> &str {
+    name.trim().trim_end_matches("[]")
+}
+
 struct Part<'a> {
     name: &'a str,
     is_file: bool,
+    /// Its bytes are text in another character set than UTF-8, or may be.
+    is_recoded: bool,
 }
 
 impl<'a> Part<'a> {
     fn read(head: &'a [u8]) -> Result<Self, FormError> {
         let head =
             std::str::from_utf8(head).map_err(|_| FormError("a part's head is not UTF-8"))?;
-        let mut disposition = None;
+        let (mut disposition, mut kind) = (None, None);
         for line in head.split("\r\n") {
             if line.contains(['\r', '\n', '\0']) || line.starts_with([' ', '\t']) {
                 return Err(FormError("a part's head has an odd line"));
@@ -119,10 +143,20 @@ impl<'a> Part<'a> {
                 return Err(FormError("a part has a transfer encoding"));
             } else if !name.eq_ignore_ascii_case("content-type") {
                 return Err(FormError("a part's head has an unknown field"));
+            } else if kind.replace(value).is_some() {
+                return Err(FormError("a part has two types"));
             }
         }
         let disposition = disposition.ok_or(FormError("a part has no disposition"))?;
-        Self::disposition(disposition)
+        let mut parameters = kind.unwrap_or_default().split(';').skip(1);
+        let is_recoded = parameters.any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            !name.trim().eq_ignore_ascii_case("charset") || !is_utf8(unquoted(value.trim()))
+        });
+        Ok(Self {
+            is_recoded,
+            ..Self::disposition(disposition)?
+        })
     }
 
     /// `form-data; name="…"` and perhaps `; filename="…"`.
@@ -150,6 +184,7 @@ impl<'a> Part<'a> {
         Ok(Self {
             name: name.ok_or(odd)?,
             is_file,
+            is_recoded: false,
         })
     }
 }
@@ -183,6 +218,12 @@ mod tests {
         assert_eq!(model(&format!("{file}--X--")).unwrap(), None);
         let quoted = scan(b"--X--", "multipart/form-data; boundary=\"X\"", &[]);
         assert!(quoted.is_ok());
+        let named = scan(
+            b"--X--",
+            "multipart/form-data; charset=UTF-8; boundary=X",
+            &[],
+        );
+        assert!(named.is_ok());
     }
 
     #[test]
@@ -237,17 +278,131 @@ mod tests {
                 part("Content-Disposition: form-data;\r\n name=\"model\"", "m")
             ),
             format!("--X \r\n{}", &field[5..]) + end,
+            format!(
+                "{field}{}{end}",
+                part("Content-Disposition: form-data; name=\"model[]\"", "x")
+            ),
+            format!(
+                "{field}{}{end}",
+                part(
+                    "Content-Disposition: form-data; name=\"_charset_\"",
+                    "utf-7"
+                )
+            ),
+            format!(
+                "{}{end}",
+                part(
+                    "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: text/plain; charset=utf-16",
+                    "m"
+                )
+            ),
         ] {
             assert!(model(&form).is_err(), "{form:?}");
         }
+    }
+
+    #[test]
+    fn types_that_name_no_boundary_or_another_character_set_are_refused() {
         for kind in [
             "multipart/form-data",
             "multipart/form-data; boundary=",
             "multipart/form-data; boundary=a b",
             "multipart/form-data; boundary=X; boundary=Y",
+            "multipart/form-data; boundary=X; charset=utf-7",
+            "multipart/form-data; boundary=X; boundary*=UTF-8''Y",
         ] {
             assert!(scan(b"--X--", kind, &[]).is_err(), "{kind}");
         }
+    }
+
+    /// The texts of the fields `model` as an independent parser reads them.
+    async fn independent(form: Vec<u8>, kind: &str) -> Result<Vec<String>, multer::Error> {
+        let boundary = multer::parse_boundary(kind)?;
+        let whole = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(form)]);
+        let mut form = multer::Multipart::new(whole, boundary);
+        let mut models = Vec::new();
+        while let Some(field) = form.next_field().await? {
+            if field.name() == Some("model") {
+                models.push(field.text().await?);
+            }
+        }
+        Ok(models)
+    }
+
+    /// Forms put together from pieces that forms are made of, well and badly.
+    #[tokio::test]
+    async fn what_is_accepted_reads_the_same_elsewhere() {
+        const PIECES: [&str; 24] = [
+            "--X",
+            "--X--",
+            "\r\n",
+            "\r\n",
+            "\r\n\r\n",
+            "\r\n--X\r\n",
+            "\r\n--X--",
+            "\r\n--X--\r\n",
+            "\n",
+            "\r",
+            "-",
+            "X",
+            "m",
+            "Content-Disposition: form-data; name=\"model\"",
+            "Content-Disposition: form-data; name=\"model\"\r\n\r\n",
+            "content-disposition:form-data;name=\"file\"; filename=\"a\"",
+            "; filename=\"a\"",
+            "Content-Disposition: form-data; name=\"other\"\r\n\r\nx",
+            "Content-Type: text/plain",
+            "\0",
+            " ",
+            "\"",
+            "\u{e9}",
+            ";",
+        ];
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |bound: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % bound as u64).unwrap()
+        };
+        let mut compared = 0;
+        for _ in 0..60_000 {
+            let mut form = format!(
+                "--X\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\na\r\n--X\r\n\
+                 Content-Disposition: form-data; name=\"model\"\r\n\r\nm{}\r\n--X--\r\n",
+                ["other", "model"][below(8) / 7],
+                PIECES[below(PIECES.len())],
+            )
+            .into_bytes();
+            for _ in 0..below(4) {
+                let at = below(form.len() + 1);
+                let upto = (at + below(12)).min(form.len());
+                let piece = PIECES[below(PIECES.len())].bytes();
+                match below(3) {
+                    0 => drop(form.splice(at..at, piece)),
+                    1 => drop(form.splice(at..upto, piece)),
+                    _ => drop(form.drain(at..upto)),
+                }
+            }
+            let Ok(found) = scan(&form, KIND, &["model"]) else {
+                continue;
+            };
+            let Ok(ours) = found[0]
+                .clone()
+                .map(|at| std::str::from_utf8(&form[at]))
+                .transpose()
+            else {
+                continue;
+            };
+            let ours: Vec<String> = ours.map(str::to_owned).into_iter().collect();
+            let shown = String::from_utf8_lossy(&form).into_owned();
+            // It may refuse what we take; it must not read something else.
+            if let Ok(theirs) = independent(form, KIND).await {
+                compared += 1;
+                assert_eq!(ours, theirs, "{shown:?}");
+            }
+        }
+        assert!(compared > 5_000, "only {compared} were read by both");
     }
 
     #[test]
