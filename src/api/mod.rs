@@ -39,7 +39,7 @@ pub use refusal::{plain, respond};
 pub use splice::Splice;
 pub use tokens::Tokens;
 
-use crate::wire::{Body, Rejection};
+use crate::wire::{Body, Rejection, sse};
 
 /// The formats, in the order in which they are asked to recognise a request.
 pub const ALL: &[&dyn Api] = &[
@@ -113,6 +113,10 @@ pub trait Api: Send + Sync {
     /// send it without asking.
     fn takes_untyped(&self, _: &HeaderMap) -> bool {
         false
+    }
+    /// The longest event of a stream that is held for its meter, in bytes.
+    fn longest_event(&self) -> usize {
+        sse::MAX_EVENT
     }
     /// Understands a request.
     ///

@@ -91,7 +91,12 @@ impl RelayBody {
         call.body = Bytes::new();
         Self {
             upstream,
-            tee: Tee::new(reader.meter, reader.decoding, form),
+            tee: Tee::new(
+                reader.meter,
+                reader.decoding,
+                form,
+                reader.api.longest_event(),
+            ),
             is_stream: form.is_stream && !form.is_error,
             api: reader.api,
             call,

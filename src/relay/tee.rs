@@ -103,15 +103,21 @@ pub(super) struct Tee {
 }
 
 impl Tee {
-    pub(super) fn new(meter: Box<dyn Meter>, decoding: Option<Decoding>, form: &Form) -> Self {
+    /// A tee that holds events of up to `longest` bytes for `meter`.
+    pub(super) fn new(
+        meter: Box<dyn Meter>,
+        decoding: Option<Decoding>,
+        form: &Form,
+        longest: usize,
+    ) -> Self {
         let shape = match form.framing {
             _ if form.is_error => Shape::Unmetered(Pieces::default()),
             // A compressed stream can't be filtered without opening it for the caller too.
             Some(Framing::Text) if form.hides && decoding.is_none() => Shape::Filtered {
-                decoder: sse::Decoder::default(),
+                decoder: sse::Decoder::new(longest),
                 held: BytesMut::new(),
             },
-            Some(Framing::Text) => Shape::Text(sse::Decoder::default()),
+            Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
             None => Shape::Whole(Pieces::default()),
         };
@@ -131,9 +137,17 @@ impl Tee {
         !matches!(self.shape, Shape::Whole(_) | Shape::Unmetered(_))
     }
 
-    /// Whether the format's own end was seen.
+    /// Whether the format's own end was seen, or may have been in what was too long to read.
     pub(super) fn is_complete(&self) -> bool {
-        self.meter.is_complete()
+        self.meter.is_complete() || self.skipped()
+    }
+
+    /// Whether an event was too long to read.
+    fn skipped(&self) -> bool {
+        match &self.shape {
+            Shape::Text(decoder) | Shape::Filtered { decoder, .. } => decoder.skipped > 0,
+            _ => false,
+        }
     }
 
     /// Whether the model has said anything yet.
@@ -180,7 +194,7 @@ impl Tee {
 
     /// Ends the reading.
     pub(super) fn finish(&mut self) -> Taken {
-        let (mut body, mut truncated) = (Bytes::new(), false);
+        let (mut body, mut truncated) = (Bytes::new(), self.skipped());
         match &mut self.shape {
             Shape::Whole(pieces) => {
                 let pieces = std::mem::take(pieces);

@@ -1,6 +1,7 @@
 //! Server-sent events, decoded as they come (WHATWG HTML, section 9.2.6).
 
-/// An event longer than this is not held; it is skipped and counted instead.
+/// An event longer than this is not held, unless a format has longer ones; it is skipped and
+/// counted instead.
 pub const MAX_EVENT: usize = 1024 * 1024;
 
 /// One event, borrowed from the decoder.
@@ -13,12 +14,13 @@ pub struct Event<'a> {
 }
 
 /// Splits a byte stream into events, whatever the pieces it arrives in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "what a line parser must remember"
 )]
 pub struct Decoder {
+    limit: usize,
     line: Vec<u8>,
     name: Vec<u8>,
     data: Vec<u8>,
@@ -29,11 +31,34 @@ pub struct Decoder {
     line_cut: bool,
     /// The event being read is given up.
     skipping: bool,
-    /// Events given up because they were longer than [`MAX_EVENT`].
+    /// Events given up because they were too long.
     pub skipped: u64,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(MAX_EVENT)
+    }
+}
+
 impl Decoder {
+    /// A decoder that holds events of up to `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            line: Vec::new(),
+            name: Vec::new(),
+            data: Vec::new(),
+            has_data: false,
+            after_cr: false,
+            past_first_line: false,
+            line_cut: false,
+            skipping: false,
+            skipped: 0,
+        }
+    }
+
     /// Takes the next piece and calls `each` for every event that it completes.
     pub fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(Event<'_>)) {
         while let Some(&first) = piece.first() {
@@ -56,7 +81,7 @@ impl Decoder {
     }
 
     fn hold(&mut self, part: &[u8]) {
-        if self.line_cut || self.line.len() + self.data.len() + part.len() > MAX_EVENT {
+        if self.line_cut || self.line.len() + self.data.len() + part.len() > self.limit {
             self.line_cut |= !part.is_empty();
             self.skipping = true;
             self.line = Vec::new();

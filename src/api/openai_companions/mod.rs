@@ -13,7 +13,7 @@ use http::{Method, Response, header};
 use super::body::{self, bad_request};
 use super::call::is_model;
 use super::{Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, openai_error};
-use crate::wire::{Body, Rejection, multipart};
+use crate::wire::{Body, Rejection, multipart, sse};
 
 const FORM: &str = "multipart/form-data";
 
@@ -24,13 +24,18 @@ pub(super) struct Companion {
     /// Its paths at a provider.
     paths: &'static [&'static str],
     billed: bool,
+    longest_event: usize,
 }
+
+/// The event that tells the usage of an image holds the image too, in base64.
+const WITH_IMAGE: usize = 16 << 20;
 
 /// `POST /v1/embeddings`.
 pub(super) const EMBEDDINGS: Companion = Companion {
     kind: "openai_embeddings",
     paths: &["/v1/embeddings"],
     billed: true,
+    longest_event: sse::MAX_EVENT,
 };
 /// `POST /v1/images/…`.
 pub(super) const IMAGES: Companion = Companion {
@@ -41,6 +46,7 @@ pub(super) const IMAGES: Companion = Companion {
         "/v1/images/variations",
     ],
     billed: true,
+    longest_event: WITH_IMAGE,
 };
 /// `POST /v1/audio/…`.
 pub(super) const AUDIO: Companion = Companion {
@@ -51,18 +57,21 @@ pub(super) const AUDIO: Companion = Companion {
         "/v1/audio/translations",
     ],
     billed: true,
+    longest_event: sse::MAX_EVENT,
 };
 /// `POST /v1/moderations`, which costs nothing.
 pub(super) const MODERATIONS: Companion = Companion {
     kind: "openai_moderations",
     paths: &["/v1/moderations"],
     billed: false,
+    longest_event: sse::MAX_EVENT,
 };
 /// `POST /v1/rerank`, as llama.cpp, vLLM, Jina and Cohere have it.
 pub(super) const RERANK: Companion = Companion {
     kind: "rerank",
     paths: &["/v1/rerank", "/v2/rerank"],
     billed: true,
+    longest_event: sse::MAX_EVENT,
 };
 
 impl Companion {
@@ -95,6 +104,10 @@ impl Api for Companion {
 
     fn accepts(&self) -> &'static [&'static str] {
         &["application/json", FORM]
+    }
+
+    fn longest_event(&self) -> usize {
+        self.longest_event
     }
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {

@@ -264,10 +264,7 @@ pub(super) fn read(body: &[u8]) -> Reading {
         return Reading::default();
     };
     let output = part::<Vec<Value>>(response.output).unwrap_or_default();
-    let searches = output
-        .iter()
-        .filter(|item| item["type"] == "web_search_call")
-        .count();
+    let searches = output.iter().filter(|item| is_search(item)).count();
     let mut tokens = part::<Usage>(response.usage).map_or_else(Tokens::default, |usage| {
         let input = usage.input_tokens_details.unwrap_or_default();
         let output = usage.output_tokens_details.unwrap_or_default();
@@ -301,6 +298,15 @@ fn reason(response: &Response<'_>) -> Option<String> {
     part::<Incomplete>(response.incomplete_details)
         .map(|incomplete| incomplete.reason)
         .or_else(|| part(response.status))
+}
+
+/// Whether an item of output is a search of the web, as they are charged: opening a page that was
+/// found is free, and so is what failed. What does not tell counts.
+fn is_search(item: &Value) -> bool {
+    let action = item["action"]["type"].as_str();
+    item["type"] == "web_search_call"
+        && action.is_none_or(|action| action == "search")
+        && item["status"] != "failed"
 }
 
 /// The call that an item of output is, if it is one.

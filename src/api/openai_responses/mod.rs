@@ -23,6 +23,9 @@ const COUNT: &str = "/v1/responses/input_tokens";
 /// Where a conversation is made shorter, by a model.
 const COMPACT: &str = "/v1/responses/compact";
 
+/// The last event of a stream holds all images that were made, in base64.
+const WITH_IMAGES: usize = 16 << 20;
+
 /// OpenAI's responses.
 #[derive(Debug)]
 pub(super) struct OpenAiResponses;
@@ -67,6 +70,10 @@ impl Api for OpenAiResponses {
 
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && target(path).is_some()
+    }
+
+    fn longest_event(&self) -> usize {
+        WITH_IMAGES
     }
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {

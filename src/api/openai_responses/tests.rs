@@ -45,6 +45,33 @@ fn without_room_the_usage_is_read_all_the_same() {
 }
 
 #[test]
+fn searches_count_and_the_pages_they_find_do_not() {
+    let call = call(ENDPOINT, r#"{"model":"m"}"#).unwrap();
+    for (item, searches) in [
+        (
+            r#"{"type":"web_search_call","status":"completed","action":{"type":"search","query":"q"}}"#,
+            Some(1),
+        ),
+        (
+            r#"{"type":"web_search_call","status":"completed"}"#,
+            Some(1),
+        ),
+        (
+            r#"{"type":"web_search_call","status":"completed","action":{"type":"open_page","url":"u"}}"#,
+            None,
+        ),
+        (
+            r#"{"type":"web_search_call","status":"failed","action":{"type":"search","query":"q"}}"#,
+            None,
+        ),
+    ] {
+        let mut meter = OpenAiResponses.meter(&call, 1000);
+        meter.body(format!(r#"{{"output":[{item}]}}"#).as_bytes());
+        assert_eq!(meter.finish().tokens.web_searches, searches, "{item}");
+    }
+}
+
+#[test]
 fn frames_that_ask_and_frames_that_could_ask() {
     for (frame, asks) in [
         (
