@@ -13,6 +13,7 @@ mod faults;
 mod formats_anthropic;
 mod formats_bedrock;
 mod formats_google;
+mod formats_openai;
 mod headers;
 mod prices;
 mod requests;
