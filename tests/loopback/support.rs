@@ -215,6 +215,21 @@ impl Gateway {
         panic!("there is no record of {path}");
     }
 
+    /// A record of which `is_it` is true, once it is there. Records of one millisecond are in no
+    /// order, so the newest need not be the last.
+    pub async fn record_where(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..200 {
+            let request = Request::get("/api/requests?limit=20").body(Full::default());
+            let reply = self.send(request.expect("a request")).await.json();
+            let rows = reply["requests"].as_array().cloned().unwrap_or_default();
+            if let Some(row) = rows.into_iter().find(&is_it) {
+                return row;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("there is no such record");
+    }
+
     /// The newest record.
     pub async fn record(&self) -> Value {
         for _ in 0..200 {

@@ -119,12 +119,9 @@ async fn each_response_is_a_record_of_one_session() {
         (&json!("m"), &json!(false))
     );
     assert_eq!(received.recv().await.unwrap()["previous_response_id"], "r");
-    let record = loop {
-        let record = gateway.record().await;
-        if record["usage"]["output_tokens"] == 2 {
-            break record;
-        }
-    };
+    let record = gateway
+        .record_where(|record| record["usage"]["output_tokens"] == 2)
+        .await;
     assert_eq!(record["session"], "session-1");
     assert_eq!(record["api"], "openai_responses");
     assert_eq!(record["outcome"], "complete");
@@ -168,12 +165,9 @@ async fn refusals_and_faults_are_events_and_records() {
     );
     create(&mut socket, json!({"model":"m","input":"hi"})).await;
     until(&mut socket, "error").await;
-    let record = loop {
-        let record = gateway.record().await;
-        if record["outcome"] == "upstream_error" {
-            break record;
-        }
-    };
+    let record = gateway
+        .record_where(|record| record["outcome"] == "upstream_error")
+        .await;
     assert_eq!(record["usage"]["estimated"], true, "{record}");
 }
 
