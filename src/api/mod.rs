@@ -29,6 +29,7 @@ mod openai_companions;
 mod openai_completions;
 mod openai_error;
 mod openai_responses;
+mod openai_usage;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};

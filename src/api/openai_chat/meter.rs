@@ -5,8 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen, count, part};
-use crate::api::{Pass, Reading, Tokens, ToolCall};
+use crate::api::meter::{Assembly, Room, Seen, part};
+use crate::api::openai_usage::Usage;
+use crate::api::{Pass, Reading, ToolCall};
 use crate::wire::sse;
 
 /// Chunks of a stream.
@@ -139,7 +140,7 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         return Reading::default();
     };
     let mut reading = Reading {
-        tokens: part::<Usage>(completion.usage).map_or_else(Tokens::default, Usage::tokens),
+        tokens: Usage::read(completion.usage).unwrap_or_default().tokens,
         tier: part(completion.service_tier),
         ..Reading::default()
     };
@@ -177,52 +178,6 @@ fn function(function: &Value) -> Option<ToolCall> {
 
 fn text(of: &Value, key: &str) -> Option<String> {
     of.get(key)?.as_str().map(str::to_owned)
-}
-
-/// Usage as chat, completions, embeddings and the like tell it.
-#[derive(Default, Deserialize)]
-pub(in crate::api) struct Usage {
-    #[serde(default, deserialize_with = "count")]
-    prompt_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<Details>,
-    #[serde(default)]
-    completion_tokens_details: Option<Details>,
-    /// The word of `DeepSeek` for cached tokens.
-    #[serde(default, deserialize_with = "count")]
-    prompt_cache_hit_tokens: Option<u64>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names of the API")]
-struct Details {
-    #[serde(default, deserialize_with = "count")]
-    cached_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_write_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    reasoning_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    image_tokens: Option<u64>,
-}
-
-impl Usage {
-    pub(in crate::api) fn tokens(self) -> Tokens {
-        let prompt = self.prompt_tokens_details.unwrap_or_default();
-        let completion = self.completion_tokens_details.unwrap_or_default();
-        Tokens {
-            input: self.prompt_tokens,
-            output: self.completion_tokens,
-            cached: prompt.cached_tokens.or(self.prompt_cache_hit_tokens),
-            cache_write: prompt.cache_write_tokens,
-            reasoning: completion.reasoning_tokens,
-            image_input: prompt.image_tokens,
-            image_output: completion.image_tokens,
-            ..Tokens::default()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 mod meter;
 
-pub(in crate::api) use meter::Usage;
-
 use std::borrow::Cow;
 use std::ops::Range;
 

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::api::meter::{count, part};
+use crate::api::meter::part;
+use crate::api::openai_usage::Usage;
 use crate::api::{Meter, Pass, Reading, Tokens};
 use crate::wire::sse;
 
@@ -65,59 +66,21 @@ struct Answer<'a> {
     meta: Option<&'a RawValue>,
 }
 
-/// Usage of any of them; each uses some of the words.
-#[derive(Default, Deserialize)]
-struct Usage {
-    #[serde(default, deserialize_with = "count")]
-    prompt_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    completion_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    total_tokens: Option<u64>,
-    #[serde(default)]
-    input_tokens_details: Option<Details>,
-    #[serde(default)]
-    output_tokens_details: Option<Details>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-struct Details {
-    #[serde(default, deserialize_with = "count")]
-    image_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cached_tokens: Option<u64>,
-}
-
 /// Reads the usage of an answer.
 fn usage(body: &[u8]) -> Reading {
     let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
         return Reading::default();
     };
-    let Some(usage) = part::<Usage>(answer.usage) else {
-        return Reading {
-            tokens: billed(part(answer.meta)),
-            ..Reading::default()
-        };
-    };
-    let output = usage.output_tokens.or(usage.completion_tokens);
-    let details = usage.input_tokens_details.unwrap_or_default();
-    Reading {
-        tokens: Tokens {
-            // What has no output tells its total alone.
-            input: usage
-                .input_tokens
-                .or(usage.prompt_tokens)
-                .or_else(|| usage.total_tokens.filter(|_| output.is_none())),
-            output,
-            cached: details.cached_tokens,
-            image_input: details.image_tokens,
-            image_output: usage.output_tokens_details.and_then(|of| of.image_tokens),
-            ..Tokens::default()
+    let tokens = match Usage::read(answer.usage) {
+        // What has no output may tell its total alone.
+        Some(Usage { tokens, total }) => Tokens {
+            input: tokens.input.or(total.filter(|_| tokens.output.is_none())),
+            ..tokens
         },
+        None => billed(part(answer.meta)),
+    };
+    Reading {
+        tokens,
         ..Reading::default()
     }
 }

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::merge::{merge, size};
 use super::meter::{Assembling, Assembly, Room, Seen, part};
-use super::openai_chat::{Usage, ask_for_usage};
+use super::openai_chat::ask_for_usage;
+use super::openai_usage::Usage;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Path, Reading, Splice, Tokens,
-    body, openai_error, opening,
+    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Path, Reading, Splice, body,
+    openai_error, opening,
 };
 use crate::wire::{Body, Rejection, sse};
 
@@ -157,7 +158,7 @@ fn read(body: &[u8]) -> Reading {
     };
     let choices = part::<Vec<Choice>>(completion.choices).unwrap_or_default();
     Reading {
-        tokens: part::<Usage>(completion.usage).map_or_else(Tokens::default, Usage::tokens),
+        tokens: Usage::read(completion.usage).unwrap_or_default().tokens,
         finish_reason: choices.into_iter().rev().find_map(|one| one.finish_reason),
         ..Reading::default()
     }

@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen, count, part};
-use crate::api::{Reading, Tokens, ToolCall};
+use crate::api::meter::{Assembly, Room, Seen, part};
+use crate::api::openai_usage::Usage;
+use crate::api::{Reading, ToolCall};
 use crate::wire::sse;
 
 /// Items of output, and parts of one, at most; a stream with more is followed no further.
@@ -233,31 +234,6 @@ struct Response<'a> {
     service_tier: Option<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
-struct Usage {
-    #[serde(default, deserialize_with = "count")]
-    input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    output_tokens: Option<u64>,
-    #[serde(default)]
-    input_tokens_details: Option<Details>,
-    #[serde(default)]
-    output_tokens_details: Option<Details>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names of the API")]
-struct Details {
-    #[serde(default, deserialize_with = "count")]
-    cached_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_write_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    reasoning_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    image_tokens: Option<u64>,
-}
-
 /// Reads a response.
 pub(super) fn read(body: &[u8]) -> Reading {
     let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
@@ -265,20 +241,7 @@ pub(super) fn read(body: &[u8]) -> Reading {
     };
     let output = part::<Vec<Value>>(response.output).unwrap_or_default();
     let searches = output.iter().filter(|item| is_search(item)).count();
-    let mut tokens = part::<Usage>(response.usage).map_or_else(Tokens::default, |usage| {
-        let input = usage.input_tokens_details.unwrap_or_default();
-        let output = usage.output_tokens_details.unwrap_or_default();
-        Tokens {
-            input: usage.input_tokens,
-            output: usage.output_tokens,
-            cached: input.cached_tokens,
-            cache_write: input.cache_write_tokens,
-            reasoning: output.reasoning_tokens,
-            image_input: input.image_tokens,
-            image_output: output.image_tokens,
-            ..Tokens::default()
-        }
-    });
+    let mut tokens = Usage::read(response.usage).unwrap_or_default().tokens;
     tokens.web_searches = (searches > 0).then_some(searches as u64);
     Reading {
         tokens,

@@ -1,0 +1,251 @@
+//! A strict scan of a JSON object, without building a tree.
+//!
+//! The gateway decides by a few top-level keys and forwards the bytes as they came. That is
+//! sound only if every parser behind it sees the same values, so whatever parsers disagree
+//! about is refused: a key given twice, a key that differs from one of ours only in case
+//! (Go's decoder folds case, and folds `ſ` and the Kelvin sign too), bytes that are not
+//! UTF-8, a byte order mark, and anything after the closing brace.
+
+mod ranges;
+mod scanner;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+pub use ranges::{elements, member};
+use scanner::Scanner;
+
+/// Keys that one inspected object may have; more is refused.
+const MAX_KEYS: usize = 4096;
+
+/// What is wrong with a body, and at which byte.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {at}")]
+pub struct ScanError {
+    /// Offset in bytes from the start of the body.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: Cow<'static, str>,
+}
+
+/// The values found for the keys asked for, as ranges of the scanned bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    found: Vec<Option<Range<usize>>>,
+    /// Just after the opening brace: where a member can be inserted.
+    pub open: usize,
+    /// Whether the object has no members.
+    pub is_empty: bool,
+}
+
+impl Fields {
+    /// Range of the value of the n-th key asked for.
+    #[must_use]
+    pub fn get(&self, nth: usize) -> Option<Range<usize>> {
+        self.found.get(nth).cloned().flatten()
+    }
+}
+
+/// Scans `bytes`, which must be one JSON object and nothing else, for the values of `keys`.
+///
+/// # Errors
+/// [`ScanError`] when the bytes are not strict JSON, or when parsers could disagree on them.
+pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(fail(error.valid_up_to(), "the body is not UTF-8"));
+    }
+    let mut scanner = Scanner { bytes, at: 0 };
+    scanner.space();
+    if scanner.peek() != Some(b'{') {
+        return Err(scanner.expected("a JSON object"));
+    }
+    let fields = scanner.inspected_object(keys)?;
+    scanner.space();
+    if scanner.at != bytes.len() {
+        return Err(fail(
+            scanner.at,
+            "there is more after the end of the JSON object",
+        ));
+    }
+    Ok(fields)
+}
+
+/// Decodes a JSON string literal, quotes included; `None` if it is none.
+#[must_use]
+pub fn string(literal: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if inner.contains(&b'\\') {
+        serde_json::from_slice::<String>(literal)
+            .ok()
+            .map(Cow::Owned)
+    } else {
+        std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+    }
+}
+
+fn fail(at: usize, what: impl Into<Cow<'static, str>>) -> ScanError {
+    ScanError {
+        at,
+        what: what.into(),
+    }
+}
+
+/// Folds as the most lenient decoder does: ASCII case, `ſ` as `s`, the Kelvin sign as `k`.
+fn folded(key: &str) -> String {
+    key.chars()
+        .map(|c| match c {
+            'ſ' => 's',
+            '\u{212a}' => 'k',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+/// The one of `keys` that a lenient decoder would take `key` for.
+fn variant<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
+    let folded = folded(key);
+    let mut keys = keys.iter().copied();
+    keys.find(|wanted| wanted.eq_ignore_ascii_case(&folded))
+}
+
+impl Scanner<'_> {
+    /// An object whose keys are looked at: none may be given twice or be a variant of `keys`.
+    fn inspected_object(&mut self, keys: &[&str]) -> Result<Fields, ScanError> {
+        self.take(b'{', "`{`")?;
+        let mut fields = Fields {
+            found: vec![None; keys.len()],
+            open: self.at,
+            is_empty: false,
+        };
+        let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            fields.is_empty = true;
+            return Ok(fields);
+        }
+        loop {
+            self.space();
+            let key_at = self.at;
+            self.string()?;
+            let key = string(&self.bytes[key_at..self.at])
+                .ok_or_else(|| fail(key_at, "a key has an invalid escape"))?;
+            self.space();
+            self.take(b':', "`:`")?;
+            self.space();
+            let value_at = self.at;
+            self.value(1)?;
+            if let Some(nth) = keys.iter().position(|wanted| *wanted == key) {
+                if fields.found[nth].is_some() {
+                    return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
+                }
+                fields.found[nth] = Some(value_at..self.at);
+            } else if let Some(wanted) = variant(&key, keys) {
+                return Err(fail(
+                    key_at,
+                    format!("the key \"{key}\" can be mistaken for \"{wanted}\""),
+                ));
+            }
+            if seen.len() == MAX_KEYS {
+                return Err(fail(
+                    key_at,
+                    format!("an object has more than {MAX_KEYS} keys"),
+                ));
+            }
+            if let Some(key) = seen.replace(key) {
+                return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
+            }
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(fields);
+                }
+                _ => return Err(self.expected("`,` or `}`")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(body: &str) -> Result<Option<String>, ScanError> {
+        let fields = scan(body.as_bytes(), &["model", "stream", "streamName"])?;
+        Ok(fields.get(0).map(|range| body[range].to_owned()))
+    }
+
+    #[test]
+    fn finds_the_value_and_only_at_the_top() {
+        let body = r#" {"a":{"model":"inner","x":[1,2e-3,{"model":1}]}, "model" : "outer"} "#;
+        assert_eq!(model(body).unwrap().unwrap(), "\"outer\"");
+        assert_eq!(model(r#"{"a":1}"#).unwrap(), None);
+    }
+
+    #[test]
+    fn refuses_what_parsers_read_differently() {
+        for body in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","mode\u006c":"b"}"#,
+            r#"{"model":"a","Model":"b"}"#,
+            r#"{"model":"a","MODEL":"b"}"#,
+            r#"{"streamName":"a","streamname":"b"}"#,
+            "{\"model\":\"a\",\"\u{17f}tream\":true}",
+            r#"{"x":1,"x":2}"#,
+            r#"{"model":"a"} {"model":"b"}"#,
+            r#"{"model":"a"}x"#,
+            "\u{feff}{\"model\":\"a\"}",
+            r#"{"model":"a",}"#,
+            r#"{"model":"\ud800"}"#,
+            r#"{"model":NaN}"#,
+            r#"{"model":01}"#,
+            r#"{"model":+1}"#,
+            r#"{"model":1e400}"#,
+            r"{'model':'a'}",
+            "{\"model\":\"a\nb\"}",
+            r#"["model"]"#,
+            "",
+            "{",
+            r#"{"model""#,
+        ] {
+            assert!(model(body).is_err(), "{body:?} should be refused");
+        }
+        assert!(scan(b"{\"model\":\"\xff\"}", &["model"]).is_err());
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+        let error = scan(deep.as_bytes(), &[]).unwrap_err();
+        assert!(error.what.contains("deeper"), "{error}");
+    }
+
+    #[test]
+    fn agrees_with_serde_on_what_is_json() {
+        // Every prefix and every single-byte change of a rich document: whatever the scan
+        // accepts, serde accepts with the same model.
+        let document = r#"{"model":"m\n\u00e9","n":[-0.5e+10,true,null,{"k":"v"}],"s":false}"#;
+        for at in 0..document.len() {
+            for byte in [b'"', b'{', b'}', b',', b':', b'\\', b'0', b'e', b' ', 0x80] {
+                let mut changed = document.as_bytes().to_vec();
+                changed[at] = byte;
+                if let Ok(fields) = scan(&changed, &["model"]) {
+                    let tree: serde_json::Value = serde_json::from_slice(&changed)
+                        .unwrap_or_else(|e| panic!("serde refuses {changed:?}: {e}"));
+                    let ours = fields
+                        .get(0)
+                        .and_then(|r| string(&changed[r]).map(Cow::into_owned));
+                    let theirs = tree
+                        .get("model")
+                        .and_then(|m| m.as_str())
+                        .map(str::to_owned);
+                    assert_eq!(ours, theirs);
+                }
+            }
+            assert!(scan(&document.as_bytes()[..at], &["model"]).is_err());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Places in a document that was scanned: what can be cut out of it, and what it is made of.
+
+use std::ops::Range;
+
+/// Where the member whose value stands at `value` can be cut out of its object, with the comma
+/// that parts it from its neighbour.
+#[must_use]
+pub fn member(bytes: &[u8], value: &Range<usize>) -> Range<usize> {
+    let is_space = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r'));
+    let back = |mut at: usize| {
+        while at > 0 && is_space(at - 1) {
+            at -= 1;
+        }
+        at
+    };
+    // Over the colon and the key's two quotes.
+    let colon = back(value.start).saturating_sub(1);
+    let close = back(colon).saturating_sub(1);
+    let start = bytes[..close]
+        .iter()
+        .rposition(|byte| *byte == b'"')
+        .unwrap_or(close);
+    let mut end = value.end;
+    while is_space(end) {
+        end += 1;
+    }
+    if bytes.get(end) == Some(&b',') {
+        return start..end + 1;
+    }
+    let before = back(start);
+    if before > 0 && bytes[before - 1] == b',' {
+        return before - 1..value.end;
+    }
+    start..value.end
+}
+
+/// The elements of a JSON array, as ranges of its bytes; `None` if it is none.
+#[must_use]
+pub fn elements(array: &[u8]) -> Option<Vec<Range<usize>>> {
+    let elements: Vec<&serde_json::value::RawValue> = serde_json::from_slice(array).ok()?;
+    let start = array.as_ptr().addr();
+    Some(
+        elements
+            .into_iter()
+            .map(|element| {
+                let at = element.get().as_ptr().addr() - start;
+                at..at + element.get().len()
+            })
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::json::scan;
+
+    #[test]
+    fn members_are_cut_with_one_comma() {
+        for (body, left) in [
+            (r#"{"id":"x"}"#, "{}"),
+            (r#"{ "id" : 1 , "b":2}"#, r#"{  "b":2}"#),
+            (r#"{"a":1 , "id":[2] }"#, r#"{"a":1  }"#),
+            (r#"{"a":1,"\u0069d":{},"b":2}"#, r#"{"a":1,"b":2}"#),
+        ] {
+            let value = scan(body.as_bytes(), &["id"]).unwrap().get(0).unwrap();
+            let cut = member(body.as_bytes(), &value);
+            let mut rest = body.to_owned();
+            rest.replace_range(cut, "");
+            assert_eq!(rest, left);
+            assert!(scan(rest.as_bytes(), &[]).is_ok(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn elements_are_ranges_of_their_array() {
+        let array = br#" [ {"a":[1]} , "x",3]"#;
+        let found: Vec<&[u8]> = elements(array)
+            .unwrap()
+            .into_iter()
+            .map(|at| &array[at])
+            .collect();
+        assert_eq!(found, [&br#"{"a":[1]}"#[..], br#""x""#, b"3"]);
+        assert_eq!(elements(b"{}"), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! The grammar of JSON (RFC 8259), read strictly and kept nowhere.
+
+use super::{ScanError, fail};
+
+/// Nesting that a request may have; more is refused.
+const MAX_DEPTH: usize = 128;
+
+/// A double holds every number that has no more digits than this, and no exponent.
+const MAX_SAFE_DIGITS: usize = 300;
+
+/// A place in a document, moved on by what it reads there.
+pub(super) struct Scanner<'a> {
+    pub bytes: &'a [u8],
+    pub at: usize,
+}
+
+impl Scanner<'_> {
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(super) fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn expected(&self, what: &str) -> ScanError {
+        match self.peek() {
+            Some(_) => fail(self.at, format!("expected {what}")),
+            None => fail(self.at, format!("the body ends where {what} was expected")),
+        }
+    }
+
+    pub(super) fn take(&mut self, byte: u8, what: &str) -> Result<(), ScanError> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(self.expected(what))
+    }
+
+    /// Any value; iterative in nothing but its bounded depth.
+    pub(super) fn value(&mut self, depth: usize) -> Result<(), ScanError> {
+        if depth > MAX_DEPTH {
+            return Err(fail(
+                self.at,
+                format!("nested deeper than {MAX_DEPTH} levels"),
+            ));
+        }
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'{') => self.members(b'}', depth, true),
+            Some(b'[') => self.members(b']', depth, false),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(self.expected("a JSON value")),
+        }
+    }
+
+    fn members(&mut self, close: u8, depth: usize, keyed: bool) -> Result<(), ScanError> {
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.space();
+            if keyed {
+                self.string()?;
+                self.space();
+                self.take(b':', "`:`")?;
+                self.space();
+            }
+            self.value(depth + 1)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.expected("`,` or the end of the list")),
+            }
+        }
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<(), ScanError> {
+        if self.bytes[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            return Ok(());
+        }
+        Err(self.expected("a JSON value"))
+    }
+
+    fn number(&mut self) -> Result<(), ScanError> {
+        let from = self.at;
+        self.digits_of_number()?;
+        // Some parsers refuse what a double can't hold, others read it as infinite.
+        let text = &self.bytes[from..self.at];
+        let may_be_large =
+            text.len() > MAX_SAFE_DIGITS || text.contains(&b'e') || text.contains(&b'E');
+        if may_be_large {
+            let value = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            if !value.is_some_and(f64::is_finite) {
+                return Err(fail(from, "a number is out of range"));
+            }
+        }
+        Ok(())
+    }
+
+    fn digits_of_number(&mut self) -> Result<(), ScanError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(self.expected("a digit")),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), ScanError> {
+        let from = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == from {
+            Err(self.expected("a digit"))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn string(&mut self) -> Result<(), ScanError> {
+        self.take(b'"', "a string")?;
+        loop {
+            match self.peek() {
+                None => return Err(fail(self.at, "the body ends inside a string")),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(0..=0x1f) => {
+                    return Err(fail(self.at, "a string holds a raw control character"));
+                }
+                Some(_) => self.at += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), ScanError> {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => match self.hex(self.at + 2)? {
+                0xd800..=0xdbff => {
+                    let low = self.bytes.get(self.at + 6..self.at + 8) == Some(b"\\u");
+                    if !low || !(0xdc00..=0xdfff).contains(&self.hex(self.at + 8)?) {
+                        return Err(fail(self.at, "half of a surrogate pair"));
+                    }
+                    self.at += 12;
+                }
+                0xdc00..=0xdfff => return Err(fail(self.at, "half of a surrogate pair")),
+                _ => self.at += 6,
+            },
+            _ => return Err(fail(self.at, "an unknown escape in a string")),
+        }
+        Ok(())
+    }
+
+    fn hex(&self, at: usize) -> Result<u16, ScanError> {
+        self.bytes
+            .get(at..at + 4)
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| fail(at, "expected four hexadecimal digits"))
+    }
+}
