@@ -28,6 +28,8 @@ pub struct Capability {
     pub add_headers: Vec<(String, String)>,
     /// Whether the price list may be read. No role implies it.
     pub read_pricing: bool,
+    /// Headers, in lower case, by which records may be filtered; `*` is any. No role implies it.
+    pub filterable_headers: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +42,23 @@ struct Object {
     add_headers: Vec<String>,
     #[serde(default)]
     read_pricing: bool,
+    #[serde(default)]
+    filterable_headers: Vec<HeaderName>,
+}
+
+/// A header's name, alone or as it stands in `database.headers.filterable`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum HeaderName {
+    Alone(String),
+    Named { name: String },
+}
+
+impl From<HeaderName> for String {
+    fn from(header: HeaderName) -> Self {
+        let (HeaderName::Alone(name) | HeaderName::Named { name }) = header;
+        name.to_ascii_lowercase()
+    }
 }
 
 impl Capability {
@@ -60,6 +79,11 @@ impl Capability {
             models: object.models.as_deref().map(ModelPattern::new),
             add_headers,
             read_pricing: object.read_pricing,
+            filterable_headers: object
+                .filterable_headers
+                .into_iter()
+                .map(String::from)
+                .collect(),
         })
     }
 }

@@ -53,6 +53,7 @@ pub struct Permit {
     models: Vec<(ModelPattern, Arc<str>)>,
     headers: Vec<(Option<ModelPattern>, String, String)>,
     read_pricing: bool,
+    filterable_headers: Vec<String>,
 }
 
 impl Access {
@@ -109,6 +110,7 @@ impl Access {
         let mut models = Vec::new();
         let mut headers = Vec::new();
         let mut read_pricing = false;
+        let mut filterable_headers = Vec::new();
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
                 && role.as_ref().is_none_or(|(held, _)| granted > *held)
@@ -116,6 +118,7 @@ impl Access {
                 role = Some((granted, Arc::clone(source)));
             }
             read_pricing |= capability.read_pricing;
+            filterable_headers.extend(capability.filterable_headers);
             for (name, value) in capability.add_headers {
                 headers.push((capability.models.clone(), name, value));
             }
@@ -149,6 +152,7 @@ impl Access {
             models,
             headers,
             read_pricing,
+            filterable_headers,
         })
     }
 
@@ -199,6 +203,14 @@ impl Permit {
     #[must_use]
     pub fn may_read_pricing(&self) -> bool {
         self.read_pricing
+    }
+
+    /// Whether a grant says that records may be filtered by a header, named in lower case.
+    #[must_use]
+    pub fn may_filter_by(&self, header: &str) -> bool {
+        self.filterable_headers
+            .iter()
+            .any(|name| name == "*" || name == header)
     }
 
     /// The pattern that covers `provider/model` and the grant that it stands in.

@@ -88,6 +88,7 @@ async fn route<B>(
         id,
         parameters: routes::parameters(route, request.uri().query().unwrap_or_default())?,
     };
+    query::permitted(&asked.parameters, &permit)?;
     let (rules, permit) = (&view.rules, &permit);
     match route.action {
         Action::Health | Action::Ready => ready(view),

@@ -1,6 +1,9 @@
 //! Query parameters as questions to the ledger.
 
+use http::StatusCode;
+
 use super::routes::bad;
+use crate::access::Permit;
 use crate::clock;
 use crate::ledger::{Group, Outcome, Query, Report};
 use crate::wire::Rejection;
@@ -110,6 +113,23 @@ fn status(text: &str) -> Result<u16, Rejection> {
 
 fn outcome(text: &str) -> Result<Outcome, Rejection> {
     Outcome::parse(text).ok_or_else(|| bad(format!("{text:?} is no outcome")))
+}
+
+/// Refuses to filter by a header that no grant of the caller names: as in Aperture, being an
+/// admin is not enough.
+pub(super) fn permitted(parameters: &Parameters, permit: &Permit) -> Result<(), Rejection> {
+    let named = parameters.iter().filter(|(name, _)| *name == "header");
+    let denied = named
+        .map(|(_, value)| header(value).0)
+        .find(|name| !permit.may_filter_by(name));
+    match denied {
+        None => Ok(()),
+        Some(name) => Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "not_filterable",
+            format!("access denied: no grant has {name:?} in filterable_headers"),
+        )),
+    }
 }
 
 /// `name` or `name:value`.

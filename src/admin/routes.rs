@@ -111,7 +111,7 @@ const REQUESTS: &[Parameter] = &[
     one("tool", "Only those whose answer calls this tool."),
     one(
         "header",
-        "Only with this header, as `name` or `name:value`.",
+        "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
     ),
     FROM,
     TO,
@@ -137,7 +137,7 @@ const USAGE: &[Parameter] = &[
     many("outcome", "Only these outcomes."),
     one(
         "header",
-        "Only with this header, as `name` or `name:value`.",
+        "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
     ),
     FROM,
     TO,

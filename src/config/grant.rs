@@ -16,6 +16,7 @@ const FIELDS: [&str; 18] = [
     "models",
     "add_headers",
     "read_pricing",
+    "filterable_headers",
     "quotas",
     "send_hooks",
     "enable_chat_ui",
@@ -25,13 +26,12 @@ const FIELDS: [&str; 18] = [
     "mcp_templates",
     "connectors",
     "skills",
-    "filterable_headers",
     "direct_paths",
     "set_cors",
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 4;
+const ACTING: usize = 5;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {

@@ -13,7 +13,15 @@ async fn with_records() -> Gateway {
         Box::pin(async move { answer(&mut stream, "200 OK", "x-team: red\r\n", COMPLETION).await })
     })
     .await;
-    let more = json!({ "database": { "headers": { "filterable": [{ "name": "X-Team" }] } } });
+    let more = json!({
+        "database": { "headers": { "filterable": [{ "name": "X-Team" }] } },
+        "grants": [{
+            "src": ["(loopback)"],
+            "app": { "tailscale.com/cap/aperture": [
+                { "role": "admin" }, { "models": "**" }, { "filterable_headers": ["X-Team"] },
+            ] },
+        }],
+    });
     let gateway = Gateway::start(address, more).await;
     for nth in 0..3 {
         let body =
@@ -163,6 +171,30 @@ async fn every_parameter_is_taken() {
                 reply.text()
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn records_are_filtered_by_headers_that_a_grant_names() {
+    let gateway = with_records().await;
+    let page = get(&gateway, "/api/requests?header=X-Team:red")
+        .await
+        .json();
+    // The refused request reached no provider, whose answers have the header.
+    assert_eq!(page["requests"].as_array().unwrap().len(), 3);
+    let report = get(&gateway, "/api/usage?by=header&header=x-team")
+        .await
+        .json();
+    assert_eq!(report["rows"][0]["header"], "red", "{report}");
+    for path in [
+        "/api/requests?header=x-other",
+        "/api/usage?header=x-other:1",
+    ] {
+        assert_eq!(
+            get(&gateway, path).await.status,
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
     }
 }
 

@@ -11,6 +11,9 @@ mkdir -p "$cache"
 exec 8>"$cache/clients-lock"
 flock 8
 
+# Used where the machine's own is older than 20.
+NODE=22.23.3
+
 key() { cat "$@" | sha256sum | cut -c1-12; }
 python=$cache/clients-python-$(key "$here/requirements-clients.txt")
 npm=$cache/clients-npm-$(key "$0" "$manifests/package.json" "$manifests/package-lock.json")
@@ -36,7 +39,7 @@ program() {
 }
 
 need python3 "Python 3.10 or newer with venv"
-need node "Node.js 20 or newer"
+need node "Node.js, for npm"
 need npm "npm 9 or newer"
 
 if [ ! -e "$python/done" ]; then
@@ -57,8 +60,14 @@ if [ ! -e "$npm/done" ]; then
     # registry has them all. Versions and hashes are the lock file's all the same. No package's own
     # scripts run: what they would do is not needed, and nobody has read them.
     (cd "$npm" && npm install --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
-    # Two agents are programs for one platform, which their own scripts would have put in place.
+    # The agents want a newer Node.js than some systems have.
     platform=$(node -p 'process.platform + "-" + process.arch')
+    if [ "$(node -p 'parseInt(process.versions.node)')" -lt 20 ]; then
+        (cd "$npm" && npm install --no-save --ignore-scripts --no-audit --no-fund \
+            --loglevel=error "node-$platform@$NODE") >&2
+        program node "node-$platform/bin/node"
+    fi
+    # Two agents are programs for one platform, which their own scripts would have put in place.
     program claude "@anthropic-ai/claude-code-$platform/claude"
     program opencode "opencode-$platform-baseline/bin/opencode" "opencode-$platform/bin/opencode"
     touch "$npm/done"
