@@ -85,6 +85,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         sdks::anthropic_node_at_the_wire
         sdks::genai_python
         sdks::genai_node
+        sdks::boto3
         sdks::ai_sdk
         sdks::llm_with_real_inference
         agents::claude_code

@@ -81,6 +81,8 @@ fn is(name: &str, row: &Value) -> bool {
         "responses" | "openai_responses" => row["api"] == "openai_responses",
         "messages" | "anthropic_messages" => row["api"] == "anthropic_messages",
         "generate" | "gemini_generate_content" => row["api"] == "gemini_generate_content",
+        "converse" | "bedrock_converse" => row["api"] == "bedrock_converse",
+        "invoke" | "bedrock_model_invoke" => row["api"] == "bedrock_model_invoke",
         "completions" | "embeddings" | "count_tokens" => path.ends_with(&format!("/{name}")),
         "count" => path.ends_with(":countTokens"),
         "embed" => path.ends_with("mbedContents") || path.ends_with(":embedContent"),

@@ -128,6 +128,22 @@ fn genai(world: &World, printed: &Printed, names: &[&str], class: &str) -> anyho
     Ok(())
 }
 
+/// The AWS SDK, which signs its requests and reads Amazon's own framing.
+pub async fn boto3(world: &World) -> anyhow::Result<()> {
+    let (printed, _) = run(world, "bedrock_python.py", MODEL, "boto3").await?;
+    if world.direct() {
+        return Ok(());
+    }
+    for name in ["converse", "invoke"] {
+        let refusal = printed.refusals.get(name).context("no refusal")?;
+        not_found(refusal, "ResourceNotFoundException")?;
+    }
+    let refusal = printed.refusals.get("closed").context("no refusal")?;
+    ensure!(refusal.class == "AccessDeniedException", "{refusal:?}");
+    ensure!(refusal.code == Some(403), "{refusal:?}");
+    Ok(())
+}
+
 pub async fn ai_sdk(world: &World) -> anyhow::Result<()> {
     let (printed, _) = run(world, "ai_sdk.mjs", MODEL, "ai-sdk").await?;
     if world.direct() {

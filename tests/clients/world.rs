@@ -224,6 +224,8 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                     "openai_responses_websocket": true,
                     "anthropic_messages": true,
                     "gemini_generate_content": true,
+                    "bedrock_converse": true,
+                    "bedrock_model_invoke": true,
                 },
             },
         },

@@ -1,7 +1,8 @@
-//! A provider at the wire: it speaks four formats, claims exact counts, and remembers what it
+//! A provider at the wire: it speaks each format, claims exact counts, and remembers what it
 //! has claimed.
 
 mod anthropic;
+mod bedrock;
 mod chat;
 mod gemini;
 mod responses;
@@ -37,7 +38,7 @@ type Body = BoxBody<Bytes, Infallible>;
 /// One answer, as the provider counts it.
 #[derive(Clone)]
 pub struct Served {
-    /// Its format; of calls beside the four formats, the path.
+    /// Its format; of calls beside them, the path.
     pub format: &'static str,
     pub path: String,
     pub model: String,
@@ -78,6 +79,8 @@ enum Answer {
     Json(Value),
     /// A stream, an event at a time.
     Events(Vec<String>),
+    /// A stream as Amazon frames it, a message at a time.
+    Frames(Vec<Bytes>),
 }
 
 /// The provider, which lives as long as the test.
@@ -156,6 +159,9 @@ impl Shared {
         Ok(match self.answer(&head, &bytes) {
             Some(Answer::Json(value)) => respond("application/json", full(value.to_string())),
             Some(Answer::Events(events)) => respond("text/event-stream", stream(events)),
+            Some(Answer::Frames(frames)) => {
+                respond("application/vnd.amazon.eventstream", stream(frames))
+            }
             None if head.method == Method::HEAD => respond("text/plain", full(String::new())),
             None => {
                 let mut response = respond("text/plain", full("no such call".into()));
@@ -196,6 +202,11 @@ impl Shared {
                 plain,
                 responses::answer(&body, &format!("resp_{nth}"), &turn, &plain),
             ),
+            _ if bedrock::parse(path).is_some() => {
+                let (_, operation) = bedrock::parse(path)?;
+                let answer = bedrock::answer(operation, &body, &turn, &written)?;
+                (bedrock::format(operation), written, answer)
+            }
             _ => {
                 let (model, verb) = gemini::parse(path)?;
                 let format = match verb {
@@ -207,12 +218,13 @@ impl Shared {
             }
         };
         let named = body["model"].as_str();
-        let model = named.or_else(|| Some(gemini::parse(path)?.0));
+        let in_path = || gemini::parse(path).or_else(|| bedrock::parse(path));
+        let model = named.or_else(|| Some(in_path()?.0));
         self.served().push(Served {
             format,
             path: path.into(),
             model: model.unwrap_or_default().into(),
-            stream: matches!(answer, Answer::Events(_)),
+            stream: !matches!(answer, Answer::Json(_)),
             usage,
             idle: false,
             headers: head.headers.clone(),
@@ -234,7 +246,11 @@ fn full(text: String) -> Body {
 }
 
 /// A body that yields each event by itself.
-fn stream(events: Vec<String>) -> Body {
+fn stream<E>(events: Vec<E>) -> Body
+where
+    Bytes: From<E>,
+    E: Send + Sync + 'static,
+{
     let frames = events
         .into_iter()
         .map(|event| Ok(Frame::data(Bytes::from(event))));

@@ -10,7 +10,7 @@ pub struct Usage {
     pub input: u64,
     pub output: u64,
     pub cached: u64,
-    /// Prompt tokens that the cache took; only Anthropic counts them.
+    /// Prompt tokens that the cache took; only Anthropic and Bedrock count them.
     pub written: u64,
     pub reasoning: u64,
 }
@@ -63,6 +63,17 @@ impl Usage {
             "cache_creation_input_tokens": self.written,
             "cache_read_input_tokens": self.cached,
             "output_tokens": self.output,
+        })
+    }
+
+    /// So does Bedrock.
+    pub fn bedrock(&self) -> Value {
+        json!({
+            "inputTokens": self.input - self.cached - self.written,
+            "cacheReadInputTokens": self.cached,
+            "cacheWriteInputTokens": self.written,
+            "outputTokens": self.output,
+            "totalTokens": self.input + self.output,
         })
     }
 
