@@ -201,6 +201,9 @@ const SESSIONS: &[Page] = &[
     ("sessions with a model", false, |query| {
         query.model = Some("model-4".into());
     }),
+    ("sessions with a tool", false, |query| {
+        query.tool = Some("tool-1".into());
+    }),
     ("sessions with a rare tool", false, |query| {
         query.tool = Some("rare".into());
     }),

@@ -127,7 +127,7 @@ impl Query {
     }
 
     /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
-    fn tool(&self, filter: &mut Filter) -> Option<String> {
+    pub(super) fn tool(&self, filter: &mut Filter) -> Option<String> {
         let place = filter.bind(Value::key(self.tool.as_deref()?, bytes::TOOL));
         Some(format!(
             "entry_tools.entry_id = entries.id AND entry_tools.name = {place} \

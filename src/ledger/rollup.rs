@@ -32,7 +32,7 @@ const FINE: i64 = HEADER - 1;
 const SHARED: i64 = FINE & !LOGIN;
 
 /// The grains, those with the fewest rows first.
-const GRAINS: [i64; 16] = [
+const GRAINS: [i64; 17] = [
     0,
     OUTCOME,
     STATUS,
@@ -46,6 +46,7 @@ const GRAINS: [i64; 16] = [
     LOGIN | MODEL,
     FINE,
     HEADER,
+    HEADER | MODEL,
     HEADER | LOGIN,
     HEADER | SHARED,
     HEADER | FINE,

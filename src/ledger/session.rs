@@ -124,6 +124,19 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
     Ok(())
 }
 
+/// Requests that a rare tool has at most.
+const RARE: i64 = 2_000;
+
+/// Whether a tool is in few requests.
+fn is_rare(connection: &mut dyn Connection, tool: Option<&str>) -> Result<bool, Failure> {
+    let Some(tool) = tool else { return Ok(false) };
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM entry_tools WHERE name = ?1 AND nth = 0 \
+               LIMIT ?2) AS some_of_them";
+    let values = vec![Value::key(tool, limit::TOOL), Value::Integer(RARE + 1)];
+    let counted = rows(connection, sql, values, Row::integer)?;
+    Ok(counted.first().is_some_and(|count| *count <= RARE))
+}
+
 /// A page of sessions, those with the latest requests first.
 pub(super) fn page(
     connection: &mut dyn Connection,
@@ -137,9 +150,24 @@ pub(super) fn page(
     filter.equal("sessions.login", query.login.as_deref(), limit::LOGIN);
     filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
     filter.than("sessions.last_request", "<", query.before.as_deref());
-    // Other filters keep the sessions of which some request matches.
-    let mut some = query.conditions(&mut filter, "+entries.id", "+entries");
-    if !some.is_empty() {
+    // Other filters keep the sessions of which some request matches. Those with a rare tool are
+    // looked up, because there may be very many without it; else each session is looked at, of
+    // which one in a few has what is common.
+    let rare = is_rare(connection, query.tool.as_deref())?;
+    let mut rest = query.clone();
+    let mut some = Vec::new();
+    if rare {
+        some.extend(query.tool(&mut filter));
+        rest.tool = None;
+    }
+    some.extend(rest.conditions(&mut filter, "+entries.id", "+entries"));
+    if rare {
+        filter.condition(format!(
+            "(sessions.login, sessions.session) IN (SELECT entries.login, entries.session \
+             FROM entry_tools CROSS JOIN entries WHERE {})",
+            some.join(" AND ")
+        ));
+    } else if !some.is_empty() {
         some.push("entries.login = sessions.login AND entries.session = sessions.session".into());
         let condition = format!(
             "EXISTS (SELECT 1 FROM entries WHERE {})",

@@ -43,6 +43,7 @@ const EVERY: &[(&str, Test)] = &[
     test!(queries::each_filter_finds_its_own),
     test!(queries::nobody_sees_what_is_not_theirs),
     test!(queries::sessions_of_different_logins_stay_apart),
+    test!(queries::sessions_are_found_by_a_tool_however_common),
     test!(queries::strange_records_do_not_stop_the_queue),
     test!(queries::concurrent_records_are_all_there_once),
     test!(reports::a_report_equals_plain_sums),

@@ -194,6 +194,29 @@ pub(crate) async fn sessions_of_different_logins_stay_apart(place: Place) {
     assert_eq!(older, sessions[1..]);
 }
 
+/// A tool that very many requests call is looked for in another way than a rare one.
+pub(crate) async fn sessions_are_found_by_a_tool_however_common(place: Place) {
+    let ledger = place.open();
+    let called = (0..2_100).map(|nth| {
+        let session = if nth % 3 == 0 { "s1" } else { "s2" };
+        full(entry(nth, ANN, session), "x")
+    });
+    write(&ledger, called.chain([entry(9_000, ANN, "s3").into()])).await;
+    let found = |tool: &str, login: &str| {
+        let query = Query {
+            tool: Some(tool.to_owned()),
+            login: Some(login.to_owned()),
+            ..Query::default()
+        };
+        ledger.sessions(Scope::Everyone, query)
+    };
+    let sessions = found("read", ANN).await.unwrap();
+    let ids: Vec<&str> = sessions.iter().map(|session| session.id.as_str()).collect();
+    assert_eq!(ids, ["s2", "s1"]);
+    assert!(found("read", BOB).await.unwrap().is_empty());
+    assert!(found("write", ANN).await.unwrap().is_empty());
+}
+
 pub(crate) async fn strange_records_do_not_stop_the_queue(place: Place) {
     let ledger = place.open();
     let mut strange = full(entry(1_000, ANN, "s1"), "zero \0 character");
