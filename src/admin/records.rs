@@ -9,7 +9,7 @@ use super::query::Wanted;
 use super::{Asked, View};
 use crate::access::{Permit, Role};
 use crate::identity::Caller;
-use crate::ledger::{Capture, Entry, Scope, Session};
+use crate::ledger::{Capture, Entry, EntryId, Scope, Session};
 use crate::wire::{Body, Rejection};
 
 /// The only place that decides whose records a caller sees.
@@ -36,10 +36,7 @@ pub(super) async fn sessions(
     if as_csv {
         return Ok(session_table(&rows).respond("sessions"));
     }
-    let next = (rows.len() == limit)
-        .then(|| rows.last())
-        .flatten()
-        .map(|last| last.last_request.clone());
+    let next = next(&rows, limit, |last| &last.last_request);
     Ok(super::json(&json!({ "sessions": rows, "next": next })))
 }
 
@@ -58,11 +55,13 @@ pub(super) async fn requests(
     if as_csv {
         return Ok(request_table(&rows).respond("requests"));
     }
-    let next = (rows.len() == limit)
-        .then(|| rows.last())
-        .flatten()
-        .map(|last| last.id.clone());
+    let next = next(&rows, limit, |last| &last.id);
     Ok(super::json(&json!({ "requests": rows, "next": next })))
+}
+
+/// The cursor of the page after a full one.
+fn next<R>(rows: &[R], limit: usize, cursor: fn(&R) -> &EntryId) -> Option<&EntryId> {
+    rows.last().filter(|_| rows.len() == limit).map(cursor)
 }
 
 /// `GET /api/requests/{id}`.

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Places, print};
 use crate::api;
-use crate::config;
 use crate::identity::Caller;
 use crate::route::NoRoute;
 use crate::rules::Rules;
@@ -44,17 +43,8 @@ struct Verdict {
 
 impl Explain {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let Some(path) = self.places.config() else {
-            anyhow::bail!("there is no configuration to explain; name one with --config FILE");
-        };
-        let loaded = config::load(&path).map_err(|findings| {
-            let lines: Vec<String> = findings
-                .iter()
-                .map(|one| format!("{}:{one}", path.display()))
-                .collect();
-            anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
-        })?;
-        let verdict = self.verdict(&Rules::compile(loaded, 0))?;
+        let rules = self.places.rules()?;
+        let verdict = self.verdict(&rules)?;
         if self.json {
             let report = json!({
                 "caller": self.caller,

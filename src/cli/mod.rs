@@ -14,6 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config;
+use crate::rules::Rules;
+
 /// A private AI gateway that joins your tailnet.
 #[derive(Parser)]
 #[command(name = "iris", version, arg_required_else_help = true)]
@@ -57,7 +60,17 @@ impl Places {
     }
 
     fn config(&self) -> Option<PathBuf> {
-        crate::config::find(self.config.as_deref(), Some(&self.state_dir()))
+        config::find(self.config.as_deref(), Some(&self.state_dir()))
+    }
+
+    /// The rules of the configuration, for commands that ask them and run nothing.
+    fn rules(&self) -> anyhow::Result<Rules> {
+        let Some(path) = self.config() else {
+            anyhow::bail!("there is no configuration; name one with --config FILE");
+        };
+        let loaded = config::load(&path)
+            .map_err(|findings| anyhow::anyhow!(config::refusal(&path, &findings)))?;
+        Ok(Rules::compile(loaded, 0))
     }
 }
 

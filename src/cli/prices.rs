@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::{Places, print, table};
 use crate::api::Tokens;
-use crate::config;
 use crate::money::{Field, Mode, Table};
 use crate::rules::Rules;
 use crate::usage::{Cost, CostBasis, Quote};
@@ -47,17 +46,8 @@ struct Priced {
 
 impl Prices {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let Some(path) = self.places.config() else {
-            anyhow::bail!("there is no configuration with models; name one with --config FILE");
-        };
-        let loaded = config::load(&path).map_err(|findings| {
-            let lines: Vec<String> = findings
-                .iter()
-                .map(|one| format!("{}:{one}", path.display()))
-                .collect();
-            anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
-        })?;
-        let priced = self.priced(&Rules::compile(loaded, 0))?;
+        let rules = self.places.rules()?;
+        let priced = self.priced(&rules)?;
         if self.json {
             let list: Vec<Value> = priced.iter().map(|one| self.as_json(one)).collect();
             print(&format!("{:#}\n", json!({ "prices": list })));

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -81,6 +82,16 @@ impl fmt::Display for Finding {
         }
         Ok(())
     }
+}
+
+/// What is said of a file that is not taken, with each finding on a line of its own.
+#[must_use]
+pub fn refusal(path: &Path, findings: &[Finding]) -> String {
+    let lines = findings
+        .iter()
+        .map(|finding| format!("\n{}:{finding}", path.display()));
+    let lines: String = lines.collect();
+    format!("the configuration has errors{lines}")
 }
 
 /// Collects findings while a document is read.

@@ -21,7 +21,7 @@ pub use database::{Database, Filterable, Retention};
 pub use file::{
     Alias, Aliases, CAPABILITY, File, Grant, Limits, Listen, Mode, Strategy, Tailnet, Timeouts,
 };
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, Severity, refusal};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
 pub use later::{Connector, Hook, Mcp, Quota, S3};

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::within;
-use crate::config::{self, Finding, Mode};
+use crate::config::{self, Mode};
 use crate::discover;
 use crate::gateway::Gateway;
 use crate::identity::Resolver;
@@ -69,7 +69,8 @@ pub struct Running {
 pub async fn start(options: &Options) -> anyhow::Result<Running> {
     state_dir(&options.state_dir)?;
     let loaded = match &options.config {
-        Some(path) => config::load(path).map_err(|findings| refused(path, &findings))?,
+        Some(path) => config::load(path)
+            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)))?,
         None => reload::discovered(&discover::servers(&discover::USUAL).await)?,
     };
     let rules = Arc::new(Rules::compile(loaded, 1));
@@ -139,14 +140,6 @@ fn state_dir(dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(dir);
     made.with_context(|| format!("the state directory {} cannot be made", dir.display()))
-}
-
-fn refused(path: &Path, findings: &[Finding]) -> anyhow::Error {
-    let lines: Vec<String> = findings
-        .iter()
-        .map(|finding| format!("{}:{finding}", path.display()))
-        .collect();
-    anyhow::anyhow!("the configuration has errors\n{}", lines.join("\n"))
 }
 
 async fn node(config: &config::Tailnet, state_dir: &Path) -> anyhow::Result<Option<Node>> {
