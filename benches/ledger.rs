@@ -350,6 +350,7 @@ fn record(nth: u32, of: u32, dice: &mut Dice) -> Record {
         tools: tools.into_iter().collect(),
         headers,
         capture: None,
+        settlement: None,
     }
 }
 

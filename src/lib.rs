@@ -8,6 +8,7 @@
 //!             (host, origin)   Caller      └─▶ admin
 //! ```
 
+pub mod bucket;
 pub mod clock;
 pub mod money;
 pub mod secret;
@@ -21,6 +22,7 @@ pub mod tailnet;
 pub mod access;
 pub mod api;
 pub mod ledger;
+pub mod quota;
 pub mod relay;
 pub mod route;
 pub mod upstream;

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::access::{Access, Capability, ModelPattern};
 use crate::config::{self, Finding, Severity};
+use crate::quota::Definitions;
 use crate::route::RouteTable;
 use crate::usage::Prices;
 
@@ -16,6 +17,8 @@ pub struct Rules {
     pub routes: RouteTable,
     /// What it costs there.
     pub prices: Prices,
+    /// What pays for it.
+    pub quotas: Definitions,
     /// Longest request body in bytes.
     pub request_body: usize,
     /// Longest silence while a request body arrives.
@@ -55,11 +58,13 @@ impl Rules {
         }
         dangling_patterns(&file, &mut findings);
         dangling_aliases(&file, &mut findings);
+        dangling_quotas(&file, &mut findings);
         findings.sort_by_key(|finding| finding.at);
         Self {
             access: Access::compile(&file),
             routes,
             prices,
+            quotas: Definitions::compile(&file),
             request_body: file.limits.request_body,
             body_idle: file.timeouts.body,
             filterable: Filterable::compile(&file),
@@ -127,6 +132,32 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
                 );
                 let path = format!("grants[{nth}]");
                 findings.push(Finding::new(Severity::Warning, grant.at, path, message));
+            }
+        }
+    }
+}
+
+/// Grants that name budgets which nobody has defined.
+fn dangling_quotas(file: &config::File, findings: &mut Vec<Finding>) {
+    for (nth, grant) in file.grants.iter().enumerate() {
+        let ours = grant
+            .app
+            .iter()
+            .filter(|(name, _)| file.tailnet.capabilities.contains(name));
+        let references = ours
+            .flat_map(|(_, objects)| objects)
+            .filter_map(|raw| Capability::decode(raw).ok())
+            .flat_map(|capability| capability.quotas);
+        for reference in references {
+            for name in reference
+                .names()
+                .filter(|name| !file.quotas.contains_key(*name))
+            {
+                let message = format!("quotas references undefined quota \"{name}\"");
+                let path = format!("grants[{nth}]");
+                let finding = Finding::new(Severity::Warning, grant.at, path, message);
+                let hint = "until it is defined, every request that it governs is refused";
+                findings.push(finding.hint(hint));
             }
         }
     }

@@ -30,6 +30,28 @@ pub struct Capability {
     pub read_pricing: bool,
     /// Headers, in lower case, by which records may be filtered; `*` is any. No role implies it.
     pub filterable_headers: Vec<String>,
+    /// Buckets that pay.
+    pub quotas: Vec<BucketRef>,
+}
+
+/// A bucket that pays for what a capability object covers, and those that help it out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketRef {
+    /// Name of a definition, template included.
+    pub bucket: String,
+    /// Names of further definitions, in the order in which they help out.
+    #[serde(default)]
+    pub overdraft: Vec<String>,
+}
+
+impl BucketRef {
+    /// All definitions that it names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.bucket)
+            .chain(&self.overdraft)
+            .map(String::as_str)
+    }
 }
 
 #[derive(Deserialize)]
@@ -44,6 +66,8 @@ struct Object {
     read_pricing: bool,
     #[serde(default)]
     filterable_headers: Vec<HeaderName>,
+    #[serde(default)]
+    quotas: Vec<BucketRef>,
 }
 
 /// A header's name, alone or as it stands in `database.headers.filterable`.
@@ -84,6 +108,7 @@ impl Capability {
                 .into_iter()
                 .map(String::from)
                 .collect(),
+            quotas: object.quotas,
         })
     }
 }

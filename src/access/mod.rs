@@ -5,6 +5,6 @@ mod capability;
 mod pattern;
 mod permit;
 
-pub use capability::{Capability, Role};
+pub use capability::{BucketRef, Capability, Role};
 pub use pattern::ModelPattern;
 pub use permit::{Access, NoRole, Permit};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::{Capability, ModelPattern, Role};
+use super::{BucketRef, Capability, ModelPattern, Role};
 use crate::config;
 use crate::identity::{Caller, Principal};
 use crate::wire::Rejection;
@@ -54,6 +54,7 @@ pub struct Permit {
     headers: Vec<(Option<ModelPattern>, String, String)>,
     read_pricing: bool,
     filterable_headers: Vec<String>,
+    quotas: Vec<(Option<ModelPattern>, BucketRef, Arc<str>)>,
 }
 
 impl Access {
@@ -111,6 +112,7 @@ impl Access {
         let mut headers = Vec::new();
         let mut read_pricing = false;
         let mut filterable_headers = Vec::new();
+        let mut quotas = Vec::new();
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
                 && role.as_ref().is_none_or(|(held, _)| granted > *held)
@@ -121,6 +123,9 @@ impl Access {
             filterable_headers.extend(capability.filterable_headers);
             for (name, value) in capability.add_headers {
                 headers.push((capability.models.clone(), name, value));
+            }
+            for bucket in capability.quotas {
+                quotas.push((capability.models.clone(), bucket, Arc::clone(source)));
             }
             if let Some(pattern) = capability.models {
                 models.push((pattern, Arc::clone(source)));
@@ -153,6 +158,7 @@ impl Access {
             headers,
             read_pricing,
             filterable_headers,
+            quotas,
         })
     }
 
@@ -220,6 +226,24 @@ impl Permit {
             .iter()
             .find(|(pattern, _)| pattern.matches(provider, model))
             .map(|(pattern, source)| (pattern, &**source))
+    }
+
+    /// The buckets that pay for `provider/model`, in the order of the grants, each with the grant
+    /// that names it.
+    pub fn quotas(&self, provider: &str, model: &str) -> impl Iterator<Item = (&BucketRef, &str)> {
+        self.quotas
+            .iter()
+            .filter(move |(pattern, _, _)| {
+                pattern
+                    .as_ref()
+                    .is_none_or(|pattern| pattern.matches(provider, model))
+            })
+            .map(|(_, bucket, source)| (bucket, &**source))
+    }
+
+    /// All buckets that pay for anything.
+    pub fn all_quotas(&self) -> impl Iterator<Item = &BucketRef> {
+        self.quotas.iter().map(|(_, bucket, _)| bucket)
     }
 
     /// Headers that grants put on requests for `provider/model`, in the order of the grants.

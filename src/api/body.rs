@@ -44,6 +44,21 @@ pub(super) fn flag(
     }
 }
 
+/// A count, where there is one that can be read.
+pub(super) fn count(body: &[u8], at: Option<Range<usize>>) -> Option<u64> {
+    std::str::from_utf8(&body[at?]).ok()?.parse().ok()
+}
+
+/// The bound on an answer: the larger of two, for as many answers as are wanted.
+pub(super) fn answer_limit(
+    body: &[u8],
+    limits: [Option<Range<usize>>; 2],
+    answers: Option<Range<usize>>,
+) -> Option<u64> {
+    let limit = limits.into_iter().filter_map(|at| count(body, at)).max()?;
+    Some(limit.saturating_mul(count(body, answers).unwrap_or(1).max(1)))
+}
+
 /// What a segment of a path may hold as it is (RFC 3986, section 3.3), but for the characters
 /// that some servers read as more than themselves.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC

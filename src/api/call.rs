@@ -32,6 +32,8 @@ pub struct Call {
     pub stream: bool,
     /// Whether the provider charges for it: counting tokens, for one, is free.
     pub billed: bool,
+    /// The most tokens that the answer may have, where the caller sets a bound.
+    pub answer_limit: Option<u64>,
     /// The session that the body names, for formats that have a place for it.
     pub session: Option<String>,
     /// Stands for how the conversation began: the same for each of its turns.

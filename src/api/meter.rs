@@ -8,10 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Tokens;
+use super::tokens::{BYTES_PER_TOKEN, roughly};
 use crate::wire::sse;
-
-/// Bytes that stand for a token when the provider never told.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Whether an event goes on to the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,9 +158,7 @@ impl<A: Assembly> Assembling<A> {
         let uncounted = self.events.max(self.bytes / BYTES_PER_TOKEN);
         let counted = tokens.output.unwrap_or(0);
         tokens.output = Some(counted.saturating_add(uncounted));
-        tokens.input = tokens
-            .input
-            .or(Some(self.request_bytes.div_ceil(BYTES_PER_TOKEN)));
+        tokens.input = tokens.input.or(Some(roughly(self.request_bytes)));
         tokens.estimated = true;
     }
 }

@@ -2,6 +2,15 @@
 
 use serde::Serialize;
 
+/// Bytes that stand for a token, on an average of languages and of the JSON around the text.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
+/// The tokens of so many bytes, where nobody has counted them.
+#[must_use]
+pub fn roughly(bytes: u64) -> u64 {
+    bytes.div_ceil(BYTES_PER_TOKEN)
+}
+
 /// Counts by kind; `None` where the provider said nothing, which is not the same as zero.
 ///
 /// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use super::database::Database;
 use super::hujson::Position;
-use super::later::{Connector, Hook, Mcp, Quota, S3};
+use super::later::{Connector, Hook, Mcp, S3};
 use super::provider::Provider;
+use super::quotas::Quota;
 use crate::money::Price;
 use crate::secret::Secret;
 
@@ -35,7 +36,7 @@ pub struct File {
     pub timeouts: Timeouts,
     /// Where records are kept, and for how long.
     pub database: Database,
-    /// Budgets by bucket name. Not yet acting.
+    /// Budgets and limits by bucket name.
     pub quotas: IndexMap<String, Quota>,
     /// Webhooks by name. Not yet acting.
     pub hooks: IndexMap<String, Hook>,

@@ -31,7 +31,7 @@ const FIELDS: [&str; 18] = [
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 5;
+const ACTING: usize = 6;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
@@ -134,6 +134,7 @@ fn check(object: &Item<'_>) {
                 object.findings.warn(member.node.at, &object.path, message);
             }
             "add_headers" => add_headers(&member.node, object),
+            "quotas" => quotas(&member.node, object),
             _ => {}
         }
     }
@@ -159,6 +160,45 @@ fn add_headers(node: &Node, object: &Item<'_>) {
                 name_only(text)
             );
             object.findings.warn(entry.at, &object.path, message);
+        }
+    }
+}
+
+/// References to buckets: what follows a colon stands for the caller, as in their definitions.
+fn quotas(node: &Node, object: &Item<'_>) {
+    let Value::Array(entries) = &node.value else {
+        let message = format!(
+            "cannot unmarshal {} into quotas of type array",
+            node.value.kind()
+        );
+        object.findings.warn(node.at, &object.path, message);
+        return;
+    };
+    for (nth, entry) in entries.iter().enumerate() {
+        let path = format!("{}.quotas[{nth}]", object.path);
+        let item = Item {
+            node: entry,
+            path: path.clone(),
+            findings: object.findings,
+        };
+        let Some(table) = item.table() else { continue };
+        let bucket = table.string("bucket");
+        let overdraft = table.strings("overdraft").unwrap_or_default();
+        if bucket.is_none() {
+            table
+                .findings
+                .warn(table.at, &path, "this quota names no bucket");
+        }
+        table.finish();
+        for name in bucket.iter().chain(&overdraft) {
+            if let Some((_, template)) = name.split_once(':')
+                && !matches!(template, "<user>" | "<node>")
+            {
+                let message = format!(
+                    "{path}: bucket ref \"{name}\" has unsupported template \"{template}\" after colon"
+                );
+                object.findings.warn(entry.at, &path, message);
+            }
         }
     }
 }

@@ -7,19 +7,7 @@ use indexmap::IndexMap;
 use super::finding::Severity;
 use super::provider::Authorization;
 use super::table::Item;
-use crate::money::Money;
 use crate::secret::Secret;
-
-/// A budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// Nanodollars.
-    pub capacity: i64,
-    /// Nanodollars in `per`.
-    pub rate: i64,
-    /// The time in which `rate` is refilled.
-    pub per: Duration,
-}
 
 /// A webhook.
 #[derive(Clone, Debug)]
@@ -94,74 +82,6 @@ pub(super) fn not_yet(item: &Item<'_>, what: &str) {
     let message = format!("{what:?} is accepted and not yet acting");
     let finding = super::Finding::new(Severity::Note, item.node.at, &item.path, message);
     item.findings.add(finding);
-}
-
-pub(super) fn quotas(item: &Item<'_>) -> IndexMap<String, Quota> {
-    not_yet(item, "quotas");
-    let Some(all) = item.table() else {
-        return IndexMap::new();
-    };
-    let mut read = IndexMap::new();
-    for (name, item) in all.named() {
-        let Some(table) = item.table() else { continue };
-        if let Some((_, template)) = name.split_once(':')
-            && template.contains('<')
-            && !matches!(template, "<user>" | "<node>")
-        {
-            let message = format!(
-                "quota \"{name}\": quota name \"{name}\" has unsupported template \"{template}\" after colon"
-            );
-            item.findings.warn(item.node.at, &item.path, message);
-        }
-        let invalid = |details: String| {
-            item.findings
-                .error(item.node.at, &item.path, format!("quota {name}: {details}"));
-        };
-        let capacity = table.string("capacity").unwrap_or_default();
-        let rate = table.string("rate").unwrap_or_default();
-        match table.string("on_exceed").as_deref() {
-            None | Some("" | "reject") => {}
-            Some(other) => invalid(format!("on_exceed is \"reject\", not {other:?}")),
-        }
-        table.finish();
-        let Some(capacity) = dollars(&capacity) else {
-            invalid(format!(
-                "capacity {capacity:?} is not of the form \"$5.00\""
-            ));
-            continue;
-        };
-        let parsed = rate.split_once('/').and_then(|(amount, unit)| {
-            let seconds = match unit {
-                "min" => 60,
-                "hour" => 3_600,
-                "day" => 86_400,
-                "week" => 7 * 86_400,
-                "month" => 30 * 86_400,
-                _ => return None,
-            };
-            Some((dollars(amount)?, Duration::from_secs(seconds)))
-        });
-        let Some((rate, per)) = parsed else {
-            invalid(format!(
-                "rate {rate:?} is not of the form \"$5.00/day\" (min, hour, day, week, month)"
-            ));
-            continue;
-        };
-        read.insert(
-            name.to_owned(),
-            Quota {
-                capacity,
-                rate,
-                per,
-            },
-        );
-    }
-    read
-}
-
-/// `$5.00` in nanodollars.
-fn dollars(text: &str) -> Option<i64> {
-    Money::parse(text).map(Money::nanodollars)
 }
 
 pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {

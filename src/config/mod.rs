@@ -13,6 +13,7 @@ mod later;
 mod load;
 mod prices;
 mod provider;
+mod quotas;
 mod read;
 mod table;
 
@@ -24,9 +25,10 @@ pub use file::{
 pub use finding::{Finding, Severity, refusal};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
-pub use later::{Connector, Hook, Mcp, Quota, S3};
+pub use later::{Connector, Hook, Mcp, S3};
 pub use load::{Loaded, Watch, find, load, parse, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
+pub use quotas::Quota;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::file::{Alias, Aliases, File, Limits, Listen, Mode, Strategy, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{database, grant, later, prices, provider};
+use super::{database, grant, later, prices, provider, quotas};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -48,7 +48,7 @@ pub(super) fn file(root: &Item<'_>) -> File {
     }
     read.quotas = table
         .get("quotas")
-        .map(|item| later::quotas(&item))
+        .map(|item| quotas::read(&item))
         .unwrap_or_default();
     read.hooks = table
         .get("hooks")

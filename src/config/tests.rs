@@ -60,7 +60,7 @@ fn the_catalogue_of_messages() {
     );
     says(
         r#"{"quotas":{"d":{"capacity":"5","rate":"$1/day"}}}"#,
-        "error: quota d: capacity",
+        "warning: quota d: capacity",
     );
     says(
         r#"{"quotas":{"d":{"capacity":"$5","rate":"$1/year"}}}"#,
@@ -116,8 +116,8 @@ fn the_catalogue_of_messages() {
         "role is \"user\" or \"admin\"",
     );
     says(
-        &object(r#"{"quotas":[]}"#),
-        "note: \"quotas\" in a grant is accepted and not yet acting",
+        &object(r#"{"quotas":[{"bucket":"d:<team>"}]}"#),
+        "quotas[0]: bucket ref \"d:<team>\" has unsupported template",
     );
 }
 

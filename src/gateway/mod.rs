@@ -1,6 +1,7 @@
 //! The way of a model request, from the verified caller to the relayed answer: one function.
 
 mod agent;
+mod budget;
 mod entry;
 mod refusal;
 mod revoke;
@@ -18,6 +19,7 @@ use crate::api::{Api, Call, Head};
 use crate::clock;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
+use crate::quota::Quotas;
 use crate::relay::{Form, Framing, Reader, Recording, RelayBody};
 use crate::route::Route;
 use crate::rules::Rules;
@@ -33,6 +35,8 @@ pub struct Gateway {
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Connections to providers.
     pub upstream: Upstream,
+    /// Balances of budgets.
+    pub quotas: Quotas,
     /// Records.
     pub ledger: Ledger,
 }
@@ -111,19 +115,28 @@ impl Gateway {
                 })?;
             self.routed(&mut recording, &rules, &route, (api, &call), &head.headers);
             let outbound = api.prepare(&call, &route.provider.destination(&route.model))?;
+            let payer = (&*rules, &permit, &*who.caller);
+            let told = self.reserve(payer, &route, &call, &mut recording).await?;
             let query = head
                 .uri
                 .query()
                 .map(without_keys)
                 .filter(|query| !query.is_empty());
             let before = recording.elapsed_ms();
+            recording.asked(true);
             let sent = self
                 .upstream
                 .send(&route, &permit, &head.headers, query.as_deref(), outbound)
                 .await;
             match sent {
-                Ok(response) => Ok((response, call, route, before)),
-                Err(failure) => Err(failure.rejection()),
+                Ok(mut response) => {
+                    budget::tell(&told, response.headers_mut());
+                    Ok((response, call, route, before))
+                }
+                Err(failure) => {
+                    recording.asked(failure.leaves_work());
+                    Err(failure.rejection())
+                }
             }
         }
         .await;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::{Error, sqlite};
 
 /// The scripts that bring a database from version N to N + 1. Only ever appended to.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("buckets.sql")];
 
 /// The version that they lead to.
-pub(super) const VERSION: i64 = 1;
-const _: () = assert!(MIGRATIONS.len() == 1, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 2;
+const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
 
 /// The scripts that are still missing from a database of version `found`.
 pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {
@@ -32,6 +32,10 @@ pub(super) trait Store: Send + Sync {
     fn name(&self) -> &str;
     /// A connection that writes, with the schema brought up to date.
     fn open_writer(&self) -> Result<Box<dyn Connection>, Error>;
+    /// Whether several nodes may write to it, each through several connections.
+    fn is_shared(&self) -> bool {
+        false
+    }
     /// A connection that cannot write.
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error>;
 
@@ -59,6 +63,11 @@ pub(super) trait Connection: Send {
         values: Vec<Value>,
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure>;
+    /// What a `SELECT` ends with to lock its rows until the transaction ends; nothing where
+    /// only one connection writes.
+    fn lock(&self) -> &'static str {
+        ""
+    }
     /// Makes what was deleted unreadable; false when somebody reads, and it has to be tried again.
     fn scrub(&mut self) -> Result<bool, Failure>;
     /// Whether another has to be opened in its place.

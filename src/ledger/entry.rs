@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Tokens;
 use crate::api::ToolCall;
+use crate::bucket::Settlement;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -89,6 +90,12 @@ impl Outcome {
             .find(|outcome| outcome.as_str() == text)
     }
 
+    /// Whether a provider that was asked may go on for nobody: it has read the request then,
+    /// even if it has told no usage.
+    pub fn leaves_work(self) -> bool {
+        matches!(self, Outcome::ClientClosed | Outcome::TimedOut)
+    }
+
     /// Whether reports count it as an error: neither the answer came nor did its caller leave.
     pub fn is_error(self) -> bool {
         !matches!(self, Outcome::Complete | Outcome::ClientClosed)
@@ -156,6 +163,8 @@ pub struct Record {
     /// Headers by which records can be filtered; an empty value says that it was there.
     pub headers: Vec<(String, String)>,
     pub capture: Option<Capture>,
+    /// What the request takes from budgets; written with its entry or not at all.
+    pub settlement: Option<Settlement>,
 }
 
 impl From<Entry> for Record {
@@ -166,6 +175,7 @@ impl From<Entry> for Record {
             tools: Vec::new(),
             headers: Vec::new(),
             capture: None,
+            settlement: None,
         }
     }
 }

@@ -55,6 +55,8 @@ pub enum Error {
     Thread(std::io::Error),
     #[error("ledger: {pending} records are not yet durable; see the log for the failing write")]
     NotDurable { pending: usize },
+    #[error("ledger: cannot write: {0}")]
+    Write(String),
     #[error("ledger: a query did not finish: {0}")]
     Query(tokio::task::JoinError),
     /// The caller's to put right, unlike all others.

@@ -3,7 +3,7 @@
 use super::database::{Connection, Failure, Value};
 use super::retention::Keep;
 use super::row::limit;
-use super::{Record, capture, distinct, rollup, row, session};
+use super::{Record, buckets, capture, distinct, rollup, row, session};
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name, value, entry_id) DO NOTHING";
@@ -59,6 +59,14 @@ fn fill(
     if !new.is_empty() {
         rollup::add(connection, &new)?;
         session::add(connection, &new)?;
+        // Last, because other nodes wait for these rows.
+        let settlements: Vec<_> = new
+            .iter()
+            .filter_map(|record| record.settlement.as_ref())
+            .collect();
+        if !settlements.is_empty() {
+            buckets::settle(connection, &settlements)?;
+        }
     }
     Ok(records.len() - new.len())
 }

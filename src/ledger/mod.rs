@@ -2,12 +2,14 @@
 //!
 //! A request takes a [`Slot`] before it is accepted and spends it on its record, so an accepted
 //! request always has room in the queue. One thread writes, in groups (`writer`); queries read
-//! through their own read-only connections (`readers`) and see a record once it is durable.
+//! through their own read-only connections (`connections`) and see a record once it is durable.
 //!
 //! The database is `SQLite` or `PostgreSQL` behind one trait (`database`): one schema, one set of
 //! queries. Sums by day (`rollup`) and sessions (`session`) are kept as records are written.
 
+mod buckets;
 mod capture;
+mod connections;
 mod database;
 #[cfg(feature = "postgres")]
 mod dialect;
@@ -18,7 +20,6 @@ mod histogram;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
-mod readers;
 mod report;
 mod retention;
 mod rollup;
@@ -36,7 +37,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 pub use crate::api::{Tokens, ToolCall};
+use crate::bucket::{Chain, Level, Link};
+use crate::clock;
 use crate::config::Database;
+pub use buckets::{Held, Stored};
 pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
@@ -69,7 +73,9 @@ struct Inner {
     capacity: usize,
     queue: mpsc::Sender<writer::Message>,
     shared: Arc<Shared>,
-    readers: readers::Readers,
+    readers: connections::Connections,
+    /// Write beside the writer, on a database that nodes share.
+    tellers: Option<connections::Connections>,
 }
 
 /// What the writer shares with the rest.
@@ -101,7 +107,10 @@ impl Ledger {
             capacity,
             queue,
             shared,
-            readers: readers::Readers::new(store),
+            tellers: store
+                .is_shared()
+                .then(|| connections::Connections::new(store.clone(), true)),
+            readers: connections::Connections::new(store, false),
         };
         Ok(Ledger {
             inner: Arc::new(inner),
@@ -182,13 +191,98 @@ impl Ledger {
         }
     }
 
+    /// Whether other nodes may use the same database: balances are then held in it.
+    pub fn is_shared(&self) -> bool {
+        self.inner.tellers.is_some()
+    }
+
+    /// All buckets that were ever used, as they are stored.
+    pub async fn buckets(&self) -> Result<Vec<Stored>, Error> {
+        let read =
+            |connection: &mut dyn database::Connection| buckets::all(connection, clock::unix_ms());
+        self.inner.readers.run(read).await
+    }
+
+    /// Holds the estimates of `chains` for a request, for `lease` unless it is renewed; all of
+    /// them or none. For a database that nodes share.
+    pub async fn hold(
+        &self,
+        hold: &str,
+        chains: Vec<Chain>,
+        lease: Duration,
+    ) -> Result<Held, Error> {
+        let hold = hold.to_owned();
+        self.write(move |connection| {
+            let now = clock::unix_ms();
+            let until = now.saturating_add(millis(lease));
+            buckets::hold(connection, (&hold, until), &chains, now)
+        })
+        .await
+    }
+
+    /// Gives up a hold. Never waits; a hold that can't be given up expires.
+    pub fn release(&self, hold: String) {
+        let work = move |connection: Result<&mut dyn database::Connection, String>| {
+            let released = connection.and_then(|connection| {
+                buckets::release(connection, &hold).map_err(|error| error.to_string())
+            });
+            if let Err(error) = released {
+                tracing::warn!(hold, error, "ledger: a budget's hold is left to expire");
+            }
+        };
+        // The writer outlives every handle.
+        let _ = self.inner.queue.send(writer::Message::Work(Box::new(work)));
+    }
+
+    /// Puts off when holds expire; those of nodes that are gone end here.
+    pub async fn renew(&self, holds: Vec<String>, lease: Duration) -> Result<(), Error> {
+        self.write(move |connection| {
+            let now = clock::unix_ms();
+            let until = now.saturating_add(millis(lease));
+            buckets::renew(connection, &holds, (now, until))
+        })
+        .await
+    }
+
+    /// Adds to a bucket, at most up to its capacity. Answers with what it holds then.
+    pub async fn refill(&self, link: Link, amount: i64) -> Result<Level, Error> {
+        self.write(move |connection| buckets::refill(connection, &link, amount, clock::unix_ms()))
+            .await
+    }
+
+    /// Forgets the buckets whose definition is not among `templates`.
+    pub async fn retain_buckets(&self, templates: Vec<String>) -> Result<(), Error> {
+        self.write(move |connection| buckets::retain(connection, &templates))
+            .await
+    }
+
+    /// Writes at once, by itself: beside the writer where that may be, else through it. May run
+    /// twice when a connection breaks.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        if let Some(tellers) = &self.inner.tellers {
+            return tellers.run(work).await;
+        }
+        let done = self.ask(|done| {
+            writer::Message::Work(Box::new(move |connection| {
+                let result = connection
+                    .and_then(|connection| work(connection).map_err(|error| error.to_string()));
+                // Whoever asked may have gone.
+                let _ = done.send(result);
+            }))
+        });
+        done.await?.map_err(Error::Write)
+    }
+
     /// The last record that `exporter` has taken.
     pub async fn export_cursor(&self, exporter: &str) -> Result<Option<EntryId>, Error> {
         let exporter = exporter.to_owned();
         let read = move |connection: &mut dyn database::Connection| {
             retention::cursor(connection, &exporter)
         };
-        Ok(self.inner.readers.read(read).await?.map(EntryId))
+        Ok(self.inner.readers.run(read).await?.map(EntryId))
     }
 
     /// The matching requests within `scope`, newest first.
@@ -196,7 +290,7 @@ impl Ledger {
         let read = move |connection: &mut dyn database::Connection| {
             query::requests(connection, &scope, &query)
         };
-        self.inner.readers.read(read).await
+        self.inner.readers.run(read).await
     }
 
     /// The sessions within `scope` of which some request matches, newest first.
@@ -204,7 +298,7 @@ impl Ledger {
         let read = move |connection: &mut dyn database::Connection| {
             session::page(connection, &scope, &query)
         };
-        self.inner.readers.read(read).await
+        self.inner.readers.run(read).await
     }
 
     /// One request; `None` also where it is not within `scope`.
@@ -235,7 +329,7 @@ impl Ledger {
     ) -> Result<T, Error> {
         let id = id.to_owned();
         let read = move |connection: &mut dyn database::Connection| read(connection, &scope, &id);
-        self.inner.readers.read(read).await
+        self.inner.readers.run(read).await
     }
 
     /// Sums over the requests within `scope`.
@@ -244,7 +338,7 @@ impl Ledger {
         let read = move |connection: &mut dyn database::Connection| {
             report::usage(connection, &scope, &report)
         };
-        self.inner.readers.read(read).await?
+        self.inner.readers.run(read).await?
     }
 
     /// Admits nothing more and waits, at most ten seconds, until what was handed over is durable.
@@ -262,6 +356,10 @@ impl Ledger {
             pending: self.inner.capacity - self.inner.room.available_permits(),
         }
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Headers as they are stored: cut to their limits, each name and value once.

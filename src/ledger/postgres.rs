@@ -144,6 +144,10 @@ impl Store for Server {
         Ok(Box::new(open))
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error> {
         let failed = |source| self.error("connect", source);
         let mut open = self.connect().map_err(failed)?;
@@ -333,6 +337,10 @@ impl Connection for Open {
             }
             Ok(())
         })
+    }
+
+    fn lock(&self) -> &'static str {
+        " FOR UPDATE"
     }
 
     /// The server's vacuum frees what was deleted, when it thinks fit.

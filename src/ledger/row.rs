@@ -86,6 +86,7 @@ pub(super) mod limit {
     pub(in crate::ledger) const HEADER_NAME: usize = 128;
     pub(in crate::ledger) const HEADER_VALUE: usize = 256;
     pub(in crate::ledger) const TOOL: usize = 256;
+    pub(in crate::ledger) const BUCKET: usize = 512;
 }
 
 /// Only an id already written is skipped. `INSERT OR IGNORE` would also drop, in silence, a

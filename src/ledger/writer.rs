@@ -35,7 +35,11 @@ pub(super) enum Message {
     Purge(oneshot::Sender<u64>),
     /// Something has changed that decides what is due.
     Retention,
+    /// To be done between two groups; it is told why there is no connection, if there is none.
+    Work(Work),
 }
+
+pub(super) type Work = Box<dyn FnOnce(Result<&mut dyn Connection, String>) + Send>;
 
 /// Opens the database and starts the writer. It ends when the last sender is gone and everything
 /// sent is durable.
@@ -157,6 +161,10 @@ impl Writer {
                 self.purge_at = Instant::now();
             }
             Message::Retention => self.purge_at = Instant::now(),
+            Message::Work(work) => match self.connect() {
+                Ok(()) => work(Ok(&mut *self.connection)),
+                Err(error) => work(Err(error)),
+            },
         }
     }
 

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::blobs;
-use crate::api::Reading;
+use crate::api::{Reading, Tokens, tokens};
 use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
-use crate::money::Mode;
+use crate::money::{Mode, Money};
+use crate::quota::{Reservation, Spent};
 use crate::usage::Quote;
 use crate::wire::headers;
 
@@ -26,6 +27,12 @@ struct Open {
     capture: Option<Box<Capture>>,
     /// What the provider's answer costs; `None` until it is asked.
     quote: Option<Box<Quote>>,
+    /// What is held of budgets.
+    reservation: Option<Box<Reservation>>,
+    /// A provider has been asked, so it may have worked.
+    asked: bool,
+    /// How often something was held of budgets.
+    attempts: u32,
     /// Keys whose values the capture leaves out.
     opaque: &'static [&'static str],
 }
@@ -74,6 +81,9 @@ impl Recording {
                 headers: Vec::new(),
                 capture: None,
                 quote: None,
+                reservation: None,
+                asked: false,
+                attempts: 0,
                 opaque: &[],
             }),
         }
@@ -90,6 +100,35 @@ impl Recording {
     pub fn priced(&mut self, quote: Quote) {
         if let Some(open) = &mut self.open {
             open.quote = Some(Box::new(quote));
+        }
+    }
+
+    /// Keeps what is held of budgets until the end, instead of what was held before.
+    pub fn reserve(&mut self, reservation: Reservation) {
+        if let Some(open) = &mut self.open {
+            open.reservation = Some(Box::new(reservation));
+        }
+    }
+
+    /// The name under which this attempt holds what it may cost.
+    pub fn hold(&mut self) -> String {
+        self.open.as_mut().map_or_else(String::new, |open| {
+            open.attempts += 1;
+            format!("{}/{}", open.entry.id, open.attempts)
+        })
+    }
+
+    /// Gives back what is held of budgets.
+    pub fn forgo(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.reservation = None;
+        }
+    }
+
+    /// Notes whether a provider may be at work, for which budgets pay.
+    pub fn asked(&mut self, asked: bool) {
+        if let Some(open) = &mut self.open {
+            open.asked = asked;
         }
     }
 
@@ -141,8 +180,15 @@ impl Recording {
         let mut entry = open.entry;
         entry.outcome = ended.outcome;
         entry.duration_ms = self.elapsed_ms();
+        let mut ended = ended;
+        if open.asked && open.quote.is_some() && entry.outcome.leaves_work() {
+            assume_read(&mut ended.reading.tokens, entry.request_bytes);
+        }
         entry.tokens = ended.reading.tokens;
         charge(&mut entry, open.quote.as_deref(), &ended.reading);
+        // Nobody has worked where no provider was reached: what was held is given back.
+        let reservation = open.reservation.filter(|_| open.asked);
+        let settlement = reservation.and_then(|reservation| reservation.settle(spent(&entry)));
         entry.finish_reason = ended.reading.finish_reason;
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
         entry.error = ended.error;
@@ -169,7 +215,29 @@ impl Recording {
             tools: ended.reading.tool_calls,
             headers: open.headers,
             capture,
+            settlement,
         });
+    }
+}
+
+/// A provider that was asked has read the request, whether or not its answer was waited for.
+fn assume_read(tokens: &mut Tokens, request_bytes: u64) {
+    if tokens.input.is_none() && tokens.output.is_none() {
+        tokens.input = Some(tokens::roughly(request_bytes));
+        tokens.estimated = true;
+    }
+}
+
+/// What the request takes of budgets.
+fn spent(entry: &Entry) -> Spent {
+    let counted = [entry.tokens.input, entry.tokens.output];
+    let tokens = counted
+        .into_iter()
+        .flatten()
+        .fold(0_u64, u64::saturating_add);
+    Spent {
+        tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
+        cost: entry.cost.map(Money::from_nanodollars),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::discover;
 use crate::gateway::Gateway;
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
+use crate::quota::Quotas;
 use crate::rules::Rules;
 use crate::tailnet::{self, Node};
 use crate::upstream::{Timeouts, Upstream};
@@ -77,6 +78,8 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     reload::tell(options.config.as_deref(), &rules.findings);
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
     ledger.set_retention(&rules.file.database, reload::exporters(&rules.file));
+    let quotas = Quotas::open(ledger.clone()).await?;
+    quotas.retain(&rules.quotas).await;
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = rules.file.limits.connections;
@@ -85,6 +88,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         gateway: Gateway {
             rules: receiver,
             upstream,
+            quotas,
             ledger,
         },
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
@@ -93,6 +97,11 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
+    let keep = {
+        let quotas = engines.gateway.quotas.clone();
+        async move { quotas.keep().await }
+    };
+    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
     let loopback = doors::open(&engines).await?;
     reload::spawn(&engines, options.config.clone(), sender)?;
     Ok(Running { engines, loopback })

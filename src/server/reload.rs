@@ -60,7 +60,11 @@ async fn follow_file(
             () = changed => {}
         }
         match config::load(path) {
-            Ok(loaded) => apply(engines, path, loaded, sender),
+            Ok(loaded) => {
+                apply(engines, path, loaded, sender);
+                let rules = sender.borrow().clone();
+                engines.gateway.quotas.retain(&rules.quotas).await;
+            }
             Err(findings) => {
                 tell(Some(path), &findings);
                 tracing::error!("the configuration has errors; the one before stays in force");

@@ -110,6 +110,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the provider may be at work all the same.
+    #[must_use]
+    pub fn leaves_work(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
     /// The refusal that the caller gets.
     #[must_use]
     pub fn rejection(&self) -> Rejection {

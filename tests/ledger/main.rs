@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod budgets;
 mod faults;
 mod queries;
 mod reports;
@@ -53,18 +54,23 @@ const EVERY: &[(&str, Test)] = &[
     test!(retention::zero_writes_nothing_that_was_said),
     test!(retention::old_captures_are_purged_and_sums_stay),
     test!(retention::a_purge_waits_for_the_export),
+    test!(budgets::overdrafts_help_out_in_order),
 ];
 
 /// Tests of a database that outlives its ledger.
 const LASTING: &[(&str, Test)] = &[
     test!(faults::opening_again_migrates_nothing),
     test!(faults::two_ledgers_share_a_database),
+    test!(budgets::two_hundred_at_once_spend_what_there_is),
+    test!(budgets::balances_outlive_the_process),
 ];
 
 const FILES: &[(&str, Test)] = &[test!(retention::what_was_purged_is_not_in_the_files)];
 
 const POSTGRES: &[(&str, Test)] = &[
     test!(faults::many_that_start_at_once_migrate_once),
+    test!(budgets::two_nodes_spend_one_budget),
+    test!(budgets::a_node_that_dies_frees_what_it_held),
     test!(faults::a_killed_server_loses_and_doubles_nothing),
     test!(faults::a_newer_schema_is_refused),
     test!(faults::a_user_without_the_right_to_create_can_write),

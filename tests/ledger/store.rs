@@ -160,6 +160,7 @@ pub(crate) fn full(entry: Entry, said: &str) -> Record {
             ("x-team".into(), "blue".into()),
             ("x-trace".into(), String::new()),
         ],
+        settlement: None,
         capture: Some(Capture {
             request_headers: vec![("accept".into(), "*/*".into())],
             request_body: Bytes::from(format!("{{\"prompt\":{said:?}}}")),

@@ -16,6 +16,7 @@ mod formats_google;
 mod formats_openai;
 mod headers;
 mod prices;
+mod quotas;
 mod requests;
 mod support;
 mod tls;

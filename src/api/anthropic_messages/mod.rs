@@ -55,13 +55,21 @@ impl Api for AnthropicMessages {
         let path = target(head.path).unwrap_or(ENDPOINT);
         let fields = body::scan(
             &body,
-            &["model", "stream", "system", "messages", "metadata"],
+            &[
+                "model",
+                "stream",
+                "system",
+                "messages",
+                "metadata",
+                "max_tokens",
+            ],
         )?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         Ok(Call {
             stream: stream && path == ENDPOINT,
             billed: path == ENDPOINT,
+            answer_limit: body::count(&body, fields.get(5)),
             session: fields.get(4).and_then(|at| session::of(&body[at])),
             opening: opened(&body, fields.get(2), fields.get(3)),
             path: Path::Fixed(Cow::Borrowed(path)),

@@ -14,7 +14,7 @@ use super::{
     Api, ApiKind, Call, Destination, Head, Meter, Outbound, bedrock_error, bedrock_path, body,
     opening,
 };
-use crate::wire::{Body, Rejection};
+use crate::wire::{Body, Rejection, json};
 
 pub(in crate::api) use meter::{Events, read};
 
@@ -26,6 +26,12 @@ const STREAM: &str = "converse-stream";
 /// Bedrock's `Converse`.
 #[derive(Debug)]
 pub(super) struct BedrockConverse;
+
+/// `inferenceConfig.maxTokens`.
+fn answer_limit(config: &[u8]) -> Option<u64> {
+    let inner = json::scan(config, &["maxTokens"]).ok()?;
+    body::count(config, inner.get(0))
+}
 
 impl Api for BedrockConverse {
     fn kind(&self) -> ApiKind {
@@ -55,10 +61,11 @@ impl Api for BedrockConverse {
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
-        let fields = body::scan(&call.body, &["system", "messages"])?;
+        let fields = body::scan(&call.body, &["system", "messages", "inferenceConfig"])?;
         let value = |nth| fields.get(nth).map(|at| &call.body[at]);
         Ok(Call {
             stream: head.path.ends_with(STREAM),
+            answer_limit: value(2).and_then(answer_limit),
             opening: value(1).and_then(|messages| opening::of(value(0), messages)),
             ..call
         })

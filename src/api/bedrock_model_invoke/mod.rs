@@ -24,6 +24,16 @@ const STREAM: &str = "invoke-with-response-stream";
 #[derive(Debug)]
 pub(super) struct BedrockModelInvoke;
 
+/// The last three are how vendors name the bound on an answer.
+const KEYS: [&str; 6] = [
+    "system",
+    "messages",
+    "metadata",
+    "max_tokens",
+    "max_tokens_to_sample",
+    "max_gen_len",
+];
+
 impl Api for BedrockModelInvoke {
     fn kind(&self) -> ApiKind {
         ApiKind("bedrock_model_invoke")
@@ -52,10 +62,11 @@ impl Api for BedrockModelInvoke {
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
-        let fields = body::scan(&call.body, &["system", "messages", "metadata"])?;
+        let fields = body::scan(&call.body, &KEYS)?;
         let value = |nth| fields.get(nth).map(|at| &call.body[at]);
         Ok(Call {
             stream: head.path.ends_with(STREAM),
+            answer_limit: (3..KEYS.len()).find_map(|nth| body::count(&call.body, fields.get(nth))),
             session: value(2).and_then(anthropic::session),
             opening: value(1).and_then(|messages| opening::of(value(0), messages)),
             ..call

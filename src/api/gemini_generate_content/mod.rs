@@ -68,6 +68,7 @@ impl Api for GeminiGenerateContent {
         Ok(Call {
             stream: target.verb == "streamGenerateContent",
             billed: target.verb != "countTokens",
+            answer_limit: parts.answer_limit,
             session: parts.session,
             opening: parts.opening,
             path: Path::Around {

@@ -15,10 +15,12 @@ pub(in crate::api) struct Parts {
     pub session: Option<String>,
     /// How the conversation began.
     pub opening: Option<String>,
+    /// The most tokens that the answer may have.
+    pub answer_limit: Option<u64>,
 }
 
 /// Google's parsers take a field by its name in JSON and by that of its definition.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "model",
     "contents",
     "systemInstruction",
@@ -26,6 +28,8 @@ const KEYS: [&str; 7] = [
     "session_id",
     "generateContentRequest",
     "generate_content_request",
+    "generationConfig",
+    "generation_config",
 ];
 
 /// Reads a body whose path names `model`.
@@ -38,8 +42,21 @@ pub(in crate::api) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection>
     let value = |nth| fields.get(nth).map(|at| &body[at]);
     Ok(Parts {
         session: value(4).and_then(json::string).map(Cow::into_owned),
+        answer_limit: value(7).or(value(8)).and_then(answer_limit),
         opening: value(1).and_then(|contents| opening::of(value(2).or(value(3)), contents)),
     })
+}
+
+fn answer_limit(config: &[u8]) -> Option<u64> {
+    let keys = [
+        "maxOutputTokens",
+        "max_output_tokens",
+        "candidateCount",
+        "candidate_count",
+    ];
+    let inner = json::scan(config, &keys).ok()?;
+    let limits = [inner.get(0), inner.get(1)];
+    crate::api::body::answer_limit(config, limits, inner.get(2).or(inner.get(3)))
 }
 
 /// The changes that give a body another model's name, where it has one.

@@ -60,6 +60,7 @@ impl Api for GoogleGenerateContent {
         Ok(Call {
             stream: target.verb == "streamGenerateContent",
             billed: target.verb != "countTokens",
+            answer_limit: parts.answer_limit,
             session: parts.session,
             opening: parts.opening,
             path: Path::Around {

@@ -57,7 +57,8 @@ impl Api for GoogleRawPredict {
         vertex::plain(&before)?;
         let target = google_path::target(rest, &VERBS)?;
         google_path::same_in_query(head.query, &target.model)?;
-        let fields = body::scan(&body, &["model", "stream", "system", "messages"])?;
+        let keys = ["model", "stream", "system", "messages", "max_tokens"];
+        let fields = body::scan(&body, &keys)?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
         let mut call = Call::new(self.kind(), target.model, Bytes::new());
@@ -81,6 +82,7 @@ impl Api for GoogleRawPredict {
         }
         Ok(Call {
             stream: stream || target.verb == "streamRawPredict",
+            answer_limit: body::count(&body, fields.get(4)),
             opening,
             body,
             ..call

@@ -20,6 +20,16 @@ pub(in crate::api) use meter::{Chunks, read};
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";
 
+const KEYS: [&str; 7] = [
+    "model",
+    "stream",
+    "stream_options",
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+];
+
 /// OpenAI Chat Completions.
 #[derive(Debug)]
 pub(super) struct OpenAiChat;
@@ -42,7 +52,7 @@ impl Api for OpenAiChat {
     }
 
     fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let fields = body::scan(&body, &["model", "stream", "stream_options", "messages"])?;
+        let fields = body::scan(&body, &KEYS)?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let mut splice = Splice {
@@ -56,6 +66,11 @@ impl Api for OpenAiChat {
         let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
         Ok(Call {
             stream,
+            answer_limit: body::answer_limit(
+                &body,
+                [4, 5].map(|nth| fields.get(nth)),
+                fields.get(6),
+            ),
             opening,
             path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
             splice,

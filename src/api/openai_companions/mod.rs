@@ -131,6 +131,8 @@ impl Api for Companion {
         Ok(Call {
             stream,
             billed: self.billed,
+            // What they answer with is no text.
+            answer_limit: Some(0),
             path: Path::Fixed(Cow::Borrowed(path)),
             splice: Splice {
                 model: at,

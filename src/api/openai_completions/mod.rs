@@ -24,6 +24,15 @@ const ENDPOINT: &str = "/v1/completions";
 #[derive(Debug)]
 pub(super) struct OpenAiCompletions;
 
+const KEYS: [&str; 6] = [
+    "model",
+    "stream",
+    "stream_options",
+    "prompt",
+    "max_tokens",
+    "n",
+];
+
 impl Api for OpenAiCompletions {
     fn kind(&self) -> ApiKind {
         ApiKind("openai_completions")
@@ -42,7 +51,7 @@ impl Api for OpenAiCompletions {
     }
 
     fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let fields = body::scan(&body, &["model", "stream", "stream_options", "prompt"])?;
+        let fields = body::scan(&body, &KEYS)?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let mut splice = Splice {
@@ -55,6 +64,7 @@ impl Api for OpenAiCompletions {
         }
         Ok(Call {
             stream,
+            answer_limit: body::answer_limit(&body, [fields.get(4), None], fields.get(5)),
             opening: fields.get(3).and_then(|at| opening::of(None, &body[at])),
             path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
             splice,

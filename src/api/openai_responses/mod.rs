@@ -84,6 +84,7 @@ impl Api for OpenAiResponses {
             "instructions",
             "input",
             "prompt_cache_key",
+            "max_output_tokens",
         ];
         let fields = body::scan(&body, &keys)?;
         let model = body::model(&body, fields.get(0))?;
@@ -94,6 +95,7 @@ impl Api for OpenAiResponses {
         Ok(Call {
             stream,
             billed: path != COUNT,
+            answer_limit: body::count(&body, fields.get(5)),
             session,
             opening,
             path: Path::Fixed(Cow::Borrowed(path)),

@@ -215,10 +215,16 @@ impl Session<'_> {
             gateway.routed(&mut recording, &rules, &route, (self.api, &call), &headers);
             let to = route.provider.destination(&route.model);
             let outbound = self.api.prepare(&call, &to)?;
+            // A WebSocket has no headers left to warn in.
+            let payer = (&*rules, &permit, &*self.who.caller);
+            gateway
+                .reserve(payer, &route, &call, &mut recording)
+                .await?;
             let before = recording.elapsed_ms();
             self.connect(&route, &permit, &headers, &outbound.path)
                 .await?;
             let sent = String::from_utf8(outbound.body.to_vec()).unwrap_or_default();
+            recording.asked(true);
             if let Some((_, upstream)) = &mut self.upstream {
                 let limit = gateway.upstream.timeouts().first_byte;
                 within(limit, upstream.send(Message::text(sent)))

@@ -1,4 +1,5 @@
-//! The read-only connections, opened when first needed and kept.
+//! Connections besides that of the writer, opened when first needed and kept: read-only ones for
+//! queries, and, where nodes share the database, others for what cannot wait for the writer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,31 +9,33 @@ use super::Error;
 use super::database::{Connection, Failure, Store};
 
 /// Queries running at once: a dashboard must not take every blocking thread.
-const READERS: usize = 4;
+const AT_ONCE: usize = 4;
 
-pub(super) struct Readers {
+pub(super) struct Connections {
     pool: Arc<Pool>,
     turns: Arc<Semaphore>,
 }
 
 struct Pool {
     store: Arc<dyn Store>,
+    writes: bool,
     idle: Mutex<Vec<Box<dyn Connection>>>,
 }
 
-impl Readers {
-    pub(super) fn new(store: Arc<dyn Store>) -> Readers {
-        Readers {
+impl Connections {
+    pub(super) fn new(store: Arc<dyn Store>, writes: bool) -> Connections {
+        Connections {
             pool: Arc::new(Pool {
                 store,
+                writes,
                 idle: Mutex::new(Vec::new()),
             }),
-            turns: Arc::new(Semaphore::new(READERS)),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
     /// Runs `work` on a thread that may wait. It may be run twice.
-    pub(super) async fn read<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
@@ -46,7 +49,7 @@ impl Readers {
         let pool = self.pool.clone();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            pool.read(work)
+            pool.run(work)
         })
         .await
         .map_err(Error::Query)?
@@ -54,10 +57,7 @@ impl Readers {
 }
 
 impl Pool {
-    fn read<T>(
-        &self,
-        work: impl Fn(&mut dyn Connection) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
+    fn run<T>(&self, work: impl Fn(&mut dyn Connection) -> Result<T, Failure>) -> Result<T, Error> {
         let idle = self.lock().pop();
         if let Some(mut kept) = idle {
             match work(&mut *kept) {
@@ -66,7 +66,11 @@ impl Pool {
                 done => return self.keep(kept, done),
             }
         }
-        let mut new = self.store.open_reader()?;
+        let mut new = if self.writes {
+            self.store.open_writer()?
+        } else {
+            self.store.open_reader()?
+        };
         let done = work(&mut *new);
         self.keep(new, done)
     }

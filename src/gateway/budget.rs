@@ -1,0 +1,88 @@
+//! What a request is expected to take of its budgets, and what its caller is told of them.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::Gateway;
+use crate::access::Permit;
+use crate::api::{Call, Tokens, tokens};
+use crate::identity::Caller;
+use crate::money::Mode;
+use crate::quota::Estimate;
+use crate::relay::Recording;
+use crate::route::Route;
+use crate::rules::Rules;
+use crate::wire::Rejection;
+
+/// Tokens that an answer is expected to have at most, where its caller sets no bound.
+const ANSWER: u64 = 4_096;
+/// Tells a caller that a budget is running low.
+const WARNING: &str = "x-iris-quota-warning";
+
+impl Gateway {
+    /// Holds what a request may cost of every bucket that pays for it. Answers with what its
+    /// caller should know of them.
+    pub(super) async fn reserve(
+        &self,
+        (rules, permit, caller): (&Rules, &Permit, &Caller),
+        route: &Route,
+        call: &Call,
+        recording: &mut Recording,
+    ) -> Result<Vec<String>, Rejection> {
+        let (provider, model) = (&route.provider.id, &route.model);
+        let denied = |denied: crate::quota::Denied| {
+            tracing::warn!(
+                login_name = caller.name(),
+                model = format!("{provider}/{model}"),
+                detail = %denied,
+                "refused by a budget"
+            );
+            denied.rejection()
+        };
+        let plan = rules
+            .quotas
+            .plan(permit, caller, provider, model)
+            .map_err(denied)?;
+        let quote = rules.prices.quote(provider, model);
+        let estimate = if call.billed {
+            let read = tokens::roughly(call.body.len() as u64);
+            let written = call.answer_limit.unwrap_or(ANSWER);
+            let counts = Tokens {
+                input: Some(read),
+                output: Some(written),
+                ..Tokens::default()
+            };
+            Estimate {
+                tokens: i64::try_from(read.saturating_add(written)).unwrap_or(i64::MAX),
+                cost: quote.cost(&counts, Mode::Standard).map(|cost| cost.total),
+            }
+        } else {
+            Estimate {
+                tokens: 0,
+                cost: Some(crate::money::Money::ZERO),
+            }
+        };
+        let hold = recording.hold();
+        // What an attempt before held is given back first.
+        recording.forgo();
+        let mut reservation = self
+            .quotas
+            .reserve(plan, estimate, hold)
+            .await
+            .map_err(denied)?;
+        let reasons = std::mem::take(&mut reservation.reasons);
+        recording.note(|entry| entry.reasons.extend(reasons));
+        let warnings = std::mem::take(&mut reservation.warnings);
+        recording.reserve(reservation);
+        Ok(warnings)
+    }
+}
+
+/// Puts warnings of budgets on an answer.
+pub(super) fn tell(warnings: &[String], headers: &mut HeaderMap) {
+    for warning in warnings {
+        // A login that is no header's text is left out of it.
+        if let Ok(value) = HeaderValue::from_str(warning) {
+            headers.append(WARNING, value);
+        }
+    }
+}

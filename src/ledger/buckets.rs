@@ -1,0 +1,310 @@
+//! Balances of budgets. What a request takes is written in the transaction of its record, so a
+//! balance is always that of the records that there are. On a database that nodes share, what
+//! running requests hold is kept here as well, and rows are locked in the order of their names.
+
+use std::collections::BTreeMap;
+
+use super::database::{Connection, Failure, Row, Value, places, rows};
+use super::row::limit;
+use crate::bucket::{Account, Chain, Level, Link, Settlement, Short, Terms, admit_all, spend};
+
+const INSERT: &str = "INSERT INTO buckets (name, template, balance, at) VALUES (?1, ?2, ?3, ?4) \
+    ON CONFLICT (name) DO NOTHING";
+
+const UPDATE: &str = "UPDATE buckets SET balance = ?2, at = ?3 WHERE name = ?1";
+
+/// Buckets that are looked up in one statement.
+const BATCH: usize = 500;
+
+/// A bucket as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Such as `daily:pat@example.org`.
+    pub bucket: String,
+    /// Such as `daily:<user>`.
+    pub template: String,
+    /// What it holds.
+    pub level: Level,
+    /// What of it is held for requests of all nodes; 0 where a node is alone.
+    pub held: i64,
+}
+
+/// Buckets as they stand, and whether they are held for a request: what of which, or which
+/// chains are short.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// By bucket, before this request.
+    pub accounts: BTreeMap<String, Account>,
+    /// What is held now, or why nothing is.
+    pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
+}
+
+/// Takes what the requests of a group have cost; within the transaction of the group.
+pub(super) fn settle(
+    connection: &mut dyn Connection,
+    settlements: &[&Settlement],
+) -> Result<(), Failure> {
+    let holds = settlements
+        .iter()
+        .filter(|settlement| !settlement.hold.is_empty())
+        .map(|settlement| vec![settlement.hold.as_str().into()]);
+    let holds: Vec<Vec<Value>> = holds.collect();
+    if !holds.is_empty() {
+        connection.execute("DELETE FROM bucket_holds WHERE hold = ?1", holds)?;
+    }
+    let chains = settlements
+        .iter()
+        .flat_map(|settlement| settlement.chains.iter().map(|chain| (chain, settlement.at)));
+    let chains: Vec<_> = chains.collect();
+    let links = chains.iter().flat_map(|(chain, _)| &chain.links);
+    let mut levels = lock(connection, links, 0)?;
+    for (chain, at) in chains {
+        let before: Vec<Level> = chain
+            .links
+            .iter()
+            .map(|link| level(&levels, link, at))
+            .collect();
+        for (link, after) in chain.links.iter().zip(spend(chain, &before)) {
+            levels.insert(key(&link.bucket).to_owned(), after);
+        }
+    }
+    store(connection, levels)
+}
+
+/// Holds the estimates of `chains` under the name `hold` until `until`; all or none.
+pub(super) fn hold(
+    connection: &mut dyn Connection,
+    (hold, until): (&str, i64),
+    chains: &[Chain],
+    now: i64,
+) -> Result<Held, Failure> {
+    connection.begin()?;
+    let held = try_hold(connection, (hold, until), chains, now).and_then(|held| {
+        if held.outcome.is_ok() {
+            connection.commit()?;
+        }
+        Ok(held)
+    });
+    // Of nothing, if it was committed.
+    connection.rollback();
+    held
+}
+
+fn try_hold(
+    connection: &mut dyn Connection,
+    (hold, until): (&str, i64),
+    chains: &[Chain],
+    now: i64,
+) -> Result<Held, Failure> {
+    let links = || chains.iter().flat_map(|chain| &chain.links);
+    let levels = lock(connection, links(), now)?;
+    // An answer that got lost may have left it behind.
+    release(connection, hold)?;
+    let held = held(connection, levels.keys(), now)?;
+    let accounts: BTreeMap<String, Account> = links()
+        .map(|link| {
+            let account = Account {
+                level: level(&levels, link, now),
+                held: held.get(key(&link.bucket)).copied().unwrap_or_default(),
+            };
+            (link.bucket.clone(), account)
+        })
+        .collect();
+    let outcome = admit_all(chains, &mut accounts.clone());
+    if let Ok(parts) = &outcome {
+        let rows = parts.iter().map(|(bucket, amount)| {
+            vec![
+                hold.into(),
+                Value::text(key(bucket)),
+                (*amount).into(),
+                until.into(),
+            ]
+        });
+        let sql = "INSERT INTO bucket_holds (hold, bucket, amount, expires_at) \
+            VALUES (?1, ?2, ?3, ?4) ON CONFLICT (hold, bucket) DO UPDATE \
+            SET amount = bucket_holds.amount + excluded.amount";
+        connection.execute(sql, rows.collect())?;
+    }
+    Ok(Held { accounts, outcome })
+}
+
+/// Gives up what is held under a name.
+pub(super) fn release(connection: &mut dyn Connection, hold: &str) -> Result<(), Failure> {
+    let sql = "DELETE FROM bucket_holds WHERE hold = ?1";
+    connection.execute(sql, vec![vec![hold.into()]]).map(drop)
+}
+
+/// Puts off when holds expire, and drops those of nodes that are gone.
+pub(super) fn renew(
+    connection: &mut dyn Connection,
+    holds: &[String],
+    (now, until): (i64, i64),
+) -> Result<(), Failure> {
+    let rows = holds
+        .iter()
+        .map(|hold| vec![hold.as_str().into(), until.into()]);
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        let sql = "UPDATE bucket_holds SET expires_at = ?2 WHERE hold = ?1";
+        connection.execute(sql, rows)?;
+    }
+    let sql = "DELETE FROM bucket_holds WHERE expires_at < ?1";
+    connection.execute(sql, vec![vec![now.into()]]).map(drop)
+}
+
+/// Adds to a bucket, at most up to its capacity; in a transaction of its own.
+pub(super) fn refill(
+    connection: &mut dyn Connection,
+    link: &Link,
+    amount: i64,
+    now: i64,
+) -> Result<Level, Failure> {
+    let added = |connection: &mut dyn Connection| {
+        let mut levels = lock(connection, std::iter::once(link), now)?;
+        let before = level(&levels, link, now);
+        let after = Level {
+            balance: before
+                .balance
+                .saturating_add(amount)
+                .min(link.terms.capacity),
+            ..before
+        };
+        levels.insert(key(&link.bucket).to_owned(), after);
+        store(connection, levels)?;
+        Ok(after)
+    };
+    connection.begin()?;
+    let done = added(connection).and_then(|after| connection.commit().map(|()| after));
+    if done.is_err() {
+        connection.rollback();
+    }
+    done
+}
+
+/// Forgets the buckets whose definition is not among `templates`.
+pub(super) fn retain(connection: &mut dyn Connection, templates: &[String]) -> Result<(), Failure> {
+    let known = if templates.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE template NOT IN ({})", places(0, templates.len()))
+    };
+    let sql = format!("DELETE FROM buckets{known}");
+    let values = templates.iter().map(|template| Value::text(template));
+    connection.execute(&sql, vec![values.collect()]).map(drop)
+}
+
+/// All buckets that were ever used, by name.
+pub(super) fn all(connection: &mut dyn Connection, now: i64) -> Result<Vec<Stored>, Failure> {
+    let sql = "SELECT buckets.name, template, balance, at, \
+        COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
+            WHERE bucket = buckets.name AND expires_at >= ?1) AS BIGINT), 0) \
+        FROM buckets ORDER BY buckets.name";
+    rows(connection, sql, vec![now.into()], |row| {
+        Ok(Stored {
+            bucket: row.text()?,
+            template: row.text()?,
+            level: Level {
+                balance: row.integer()?,
+                at: row.integer()?,
+            },
+            held: row.integer()?,
+        })
+    })
+}
+
+/// A bucket's name as it is stored.
+fn key(bucket: &str) -> &str {
+    &bucket[..bucket.floor_char_boundary(limit::BUCKET)]
+}
+
+fn level(levels: &BTreeMap<String, Level>, link: &Link, now: i64) -> Level {
+    let terms: &Terms = &link.terms;
+    levels
+        .get(key(&link.bucket))
+        .map_or_else(|| terms.full(now), |level| terms.at(*level, now))
+}
+
+/// Locks the rows of buckets until the end of the transaction, and reads them. Those that nobody
+/// has used are made first, full: there would be nothing to lock.
+fn lock<'a>(
+    connection: &mut dyn Connection,
+    links: impl Iterator<Item = &'a Link>,
+    now: i64,
+) -> Result<BTreeMap<String, Level>, Failure> {
+    let mut wanted: BTreeMap<&str, &Link> = BTreeMap::new();
+    for link in links {
+        wanted.entry(key(&link.bucket)).or_insert(link);
+    }
+    let names: Vec<&str> = wanted.keys().copied().collect();
+    let mut found = select(connection, &names)?;
+    let missing = wanted
+        .iter()
+        .filter(|(name, _)| !found.contains_key(**name))
+        .map(|(name, link)| {
+            let full = link.terms.full(now);
+            vec![
+                Value::text(name),
+                Value::text(&link.template),
+                full.balance.into(),
+                full.at.into(),
+            ]
+        });
+    let missing: Vec<_> = missing.collect();
+    if !missing.is_empty() {
+        connection.execute(INSERT, missing)?;
+        found = select(connection, &names)?;
+    }
+    Ok(found)
+}
+
+fn select(
+    connection: &mut dyn Connection,
+    names: &[&str],
+) -> Result<BTreeMap<String, Level>, Failure> {
+    let mut found = BTreeMap::new();
+    for some in names.chunks(BATCH) {
+        let sql = format!(
+            "SELECT name, balance, at FROM buckets WHERE name IN ({}) ORDER BY name{}",
+            places(0, some.len()),
+            connection.lock()
+        );
+        let values = some.iter().map(|name| Value::text(name)).collect();
+        found.extend(rows(connection, &sql, values, |row| {
+            let name = row.text()?;
+            let (balance, at) = (row.integer()?, row.integer()?);
+            Ok((name, Level { balance, at }))
+        })?);
+    }
+    Ok(found)
+}
+
+fn held<'a>(
+    connection: &mut dyn Connection,
+    buckets: impl Iterator<Item = &'a String>,
+    now: i64,
+) -> Result<BTreeMap<String, i64>, Failure> {
+    let buckets: Vec<Value> = buckets.map(|name| Value::text(name)).collect();
+    if buckets.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT bucket, CAST(SUM(amount) AS BIGINT) FROM bucket_holds \
+         WHERE expires_at >= ?1 AND bucket IN ({}) GROUP BY bucket",
+        places(1, buckets.len())
+    );
+    let mut values = vec![Value::from(now)];
+    values.extend(buckets);
+    let read = |row: &mut Row| Ok((row.text()?, row.integer()?));
+    Ok(rows(connection, &sql, values, read)?.into_iter().collect())
+}
+
+fn store(connection: &mut dyn Connection, levels: BTreeMap<String, Level>) -> Result<(), Failure> {
+    let rows = levels
+        .into_iter()
+        .map(|(name, level)| vec![Value::text(&name), level.balance.into(), level.at.into()]);
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        connection.execute(UPDATE, rows)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! From grants to buckets: which pay for a request, and in which order.
+
+use indexmap::IndexMap;
+
+use super::Denied;
+use crate::access::{BucketRef, Permit};
+use crate::bucket::{Link, Terms, Unit};
+use crate::config::{self, Quota};
+use crate::identity::Caller;
+
+/// The budgets and limits of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions(IndexMap<String, Quota>);
+
+/// The buckets that pay for one request.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub(super) chains: Vec<Planned>,
+}
+
+/// Buckets that pay together.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// Never empty.
+    pub(super) links: Vec<Link>,
+    pub(super) unit: Unit,
+    /// The grants that name them.
+    pub(super) source: String,
+}
+
+impl Definitions {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn compile(file: &config::File) -> Self {
+        Self(file.quotas.clone())
+    }
+
+    /// The names of all, templates included.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// What a bucket of a definition may hold.
+    #[must_use]
+    pub fn terms(&self, name: &str) -> Option<Terms> {
+        self.0.get(name)?.as_ref().ok().copied()
+    }
+
+    /// The buckets that pay for `provider/model`. Several grants that name one bucket make one
+    /// chain, with the helpers of all; a bucket that helps out in a chain pays there alone. So
+    /// nothing is taken from a bucket twice.
+    ///
+    /// # Errors
+    /// [`Denied::Broken`] for a name that stands for nothing: a mistake turns no budget off.
+    pub fn plan(
+        &self,
+        permit: &Permit,
+        caller: &Caller,
+        provider: &str,
+        model: &str,
+    ) -> Result<Plan, Denied> {
+        let mut chains: IndexMap<&str, (Vec<&str>, Vec<&str>)> = IndexMap::new();
+        for (reference, source) in permit.quotas(provider, model) {
+            let (helpers, sources) = chains.entry(&reference.bucket).or_default();
+            for helper in &reference.overdraft {
+                if *helper != reference.bucket && !helpers.contains(&helper.as_str()) {
+                    helpers.push(helper);
+                }
+            }
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        let helping: Vec<&str> = chains
+            .values()
+            .flat_map(|(helpers, _)| helpers.iter().copied())
+            .collect();
+        let mut plan = Plan::default();
+        for (first, (helpers, sources)) in &chains {
+            if helping.contains(first) && helpers.is_empty() {
+                continue;
+            }
+            let names = std::iter::once(first).chain(helpers);
+            let links = names
+                .map(|name| self.link(name, caller))
+                .collect::<Result<Vec<_>, _>>()?;
+            let unit = links[0].terms.unit;
+            if let Some(other) = links.iter().find(|link| link.terms.unit != unit) {
+                return Err(Denied::Broken {
+                    quota: other.template.clone(),
+                    why: format!("it counts something else than {first:?}, which it helps out"),
+                });
+            }
+            plan.chains.push(Planned {
+                links,
+                unit,
+                source: sources.join(", "),
+            });
+        }
+        Ok(plan)
+    }
+
+    /// The buckets that may pay for anything of a caller's.
+    pub fn of<'a>(
+        &'a self,
+        permit: &'a Permit,
+        caller: &'a Caller,
+    ) -> impl Iterator<Item = Link> + 'a {
+        permit
+            .all_quotas()
+            .flat_map(BucketRef::names)
+            .filter_map(|name| self.link(name, caller).ok())
+    }
+
+    /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`.
+    #[must_use]
+    pub fn named(&self, bucket: &str) -> Option<Link> {
+        let link = |template: &str| {
+            Some(Link {
+                bucket: bucket.to_owned(),
+                template: template.to_owned(),
+                terms: self.terms(template)?,
+            })
+        };
+        if !bucket.contains('<')
+            && let Some(shared) = link(bucket)
+        {
+            return Some(shared);
+        }
+        let (prefix, whose) = bucket.split_once(':')?;
+        if whose.is_empty() || whose.contains('<') {
+            return None;
+        }
+        ["<user>", "<node>"]
+            .into_iter()
+            .find_map(|place| link(&format!("{prefix}:{place}")))
+    }
+
+    fn link(&self, template: &str, caller: &Caller) -> Result<Link, Denied> {
+        let broken = |why: &str| Denied::Broken {
+            quota: template.to_owned(),
+            why: why.to_owned(),
+        };
+        let terms = self
+            .0
+            .get(template)
+            .ok_or_else(|| broken("it is not defined"))?
+            .as_ref()
+            .map_err(|why| broken(why))?;
+        let bucket = match template.split_once(':') {
+            Some((prefix, "<user>")) => format!("{prefix}:{}", caller.name()),
+            Some((prefix, "<node>")) => format!("{prefix}:{}", caller.node_id()),
+            _ => template.to_owned(),
+        };
+        Ok(Link {
+            bucket,
+            template: template.to_owned(),
+            terms: *terms,
+        })
+    }
+}

@@ -1,0 +1,357 @@
+//! Budgets and limits: what a request may take of its buckets while it runs, and what it has
+//! taken when it ends.
+//!
+//! A request holds an estimate before it is sent ([`Quotas::reserve`]) and takes what it has cost
+//! when it ends ([`Reservation::settle`]), in the transaction of its record. Between the two
+//! others see the estimate as gone, so that requests side by side can't spend the same money. A
+//! reservation that is dropped gives back what it held.
+//!
+//! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
+
+mod definitions;
+mod denied;
+mod local;
+mod state;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use definitions::{Definitions, Plan};
+pub use denied::Denied;
+pub use state::State;
+
+use crate::bucket::{Account, Chain, Link, Settlement, Unit};
+use crate::clock;
+use crate::ledger::{self, Ledger};
+use crate::money::Money;
+
+/// How long a hold in a shared database outlives its node.
+const LEASE: Duration = Duration::from_mins(2);
+
+/// Balances and holds. Lives as long as the process; clones share them.
+#[derive(Clone)]
+pub struct Quotas {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ledger: Ledger,
+    /// What this node holds: in memory, where it is alone.
+    local: Option<Mutex<local::Local>>,
+    /// Names of its holds in a shared database.
+    holds: Mutex<HashSet<String>>,
+}
+
+/// What a request is expected to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Tokens read and written.
+    pub tokens: i64,
+    /// What they cost; `None` where no price is known.
+    pub cost: Option<Money>,
+}
+
+/// What a request has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Tokens read and written.
+    pub tokens: i64,
+    /// What they cost; `None` where no price is known.
+    pub cost: Option<Money>,
+}
+
+/// What is held for a request that runs.
+#[must_use = "a dropped reservation holds nothing"]
+pub struct Reservation {
+    inner: Arc<Inner>,
+    hold: String,
+    chains: Vec<Chain>,
+    /// By bucket.
+    parts: BTreeMap<String, i64>,
+    open: bool,
+    /// Decisions, in sentences.
+    pub reasons: Vec<String>,
+    /// Of each bucket that is below its threshold: what the caller is told.
+    pub warnings: Vec<String>,
+    /// The buckets as they stood before.
+    pub states: Vec<State>,
+}
+
+impl Quotas {
+    /// Takes balances up from the ledger.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub async fn open(ledger: Ledger) -> Result<Self, ledger::Error> {
+        let local = if ledger.is_shared() {
+            None
+        } else {
+            Some(Mutex::new(local::Local::new(ledger.buckets().await?)))
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                ledger,
+                local,
+                holds: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Holds what a request is expected to take of each of its buckets, under a name of its own.
+    ///
+    /// # Errors
+    /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
+    pub async fn reserve(
+        &self,
+        plan: Plan,
+        estimate: Estimate,
+        hold: String,
+    ) -> Result<Reservation, Denied> {
+        let (chains, sources): (Vec<_>, Vec<_>) = plan
+            .chains
+            .into_iter()
+            .map(|planned| {
+                let amount = match planned.unit {
+                    Unit::Money => estimate.cost.map_or(0, Money::nanodollars),
+                    Unit::Tokens => estimate.tokens,
+                    Unit::Requests | Unit::Parallel => 1,
+                };
+                let links = planned.links;
+                (Chain { links, amount }, planned.source)
+            })
+            .unzip();
+        let unpriced = chains.iter().find(|chain| {
+            let terms = &chain.links[0].terms;
+            terms.unit == Unit::Money && terms.refuses_unpriced && estimate.cost.is_none()
+        });
+        if let Some(chain) = unpriced {
+            return Err(Denied::Unpriced {
+                bucket: chain.links[0].bucket.clone(),
+            });
+        }
+        let mut reservation = Reservation {
+            inner: Arc::clone(&self.inner),
+            hold,
+            chains,
+            parts: BTreeMap::new(),
+            open: false,
+            reasons: Vec::new(),
+            warnings: Vec::new(),
+            states: Vec::new(),
+        };
+        if reservation.chains.is_empty() {
+            return Ok(reservation);
+        }
+        let held = self.hold(&mut reservation).await?;
+        match held.outcome {
+            Ok(parts) => {
+                reservation.parts = parts;
+                reservation.open = true;
+            }
+            Err(short) => {
+                reservation.open = false;
+                let chains = &reservation.chains;
+                return Err(Denied::exhausted(chains, &held.accounts, &short));
+            }
+        }
+        reservation.describe(&held.accounts, &sources);
+        Ok(reservation)
+    }
+
+    async fn hold(&self, wanted: &mut Reservation) -> Result<ledger::Held, Denied> {
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(local.hold(&wanted.chains, clock::unix_ms()));
+        }
+        // Whoever stops waiting for the answer doesn't know whether something is held: the
+        // reservation then gives it up.
+        wanted.open = true;
+        self.inner.holds().insert(wanted.hold.clone());
+        let held = self
+            .inner
+            .ledger
+            .hold(&wanted.hold, wanted.chains.clone(), LEASE)
+            .await;
+        if matches!(&held, Ok(held) if held.outcome.is_err()) {
+            self.inner.holds().remove(&wanted.hold);
+        }
+        held.map_err(|error| {
+            tracing::error!(%error, "budgets can't be looked at");
+            Denied::Unavailable
+        })
+    }
+
+    /// Keeps the holds of this node in a shared database from expiring; never returns.
+    pub async fn keep(&self) {
+        if self.inner.local.is_some() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(LEASE / 4).await;
+            let holds = self.inner.holds().iter().cloned().collect();
+            if let Err(error) = self.inner.ledger.renew(holds, LEASE).await {
+                tracing::warn!(%error, "the holds on budgets could not be renewed");
+            }
+        }
+    }
+
+    /// Forgets the buckets of definitions that are gone.
+    pub async fn retain(&self, definitions: &Definitions) {
+        let templates: Vec<String> = definitions.names().map(str::to_owned).collect();
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.retain(|template| templates.iter().any(|known| known == template));
+        }
+        if let Err(error) = self.inner.ledger.retain_buckets(templates).await {
+            tracing::warn!(%error, "buckets of removed budgets are still stored");
+        }
+    }
+
+    /// All buckets that somebody has used, and those of `links`, by name.
+    ///
+    /// # Errors
+    /// When a shared database can't be asked.
+    pub async fn states(
+        &self,
+        definitions: &Definitions,
+        links: Vec<Link>,
+    ) -> Result<Vec<State>, ledger::Error> {
+        let now = clock::unix_ms();
+        let mut known: BTreeMap<String, State> = BTreeMap::new();
+        for link in links {
+            let full = Account {
+                level: link.terms.full(now),
+                held: 0,
+            };
+            known.insert(link.bucket.clone(), State::new(&link, full));
+        }
+        let stored = if let Some(local) = &self.inner.local {
+            let local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.stored()
+        } else {
+            self.inner.ledger.buckets().await?
+        };
+        for stored in stored {
+            let Some(terms) = definitions.terms(&stored.template) else {
+                continue;
+            };
+            let account = Account {
+                level: terms.at(stored.level, now),
+                held: stored.held,
+            };
+            let link = Link {
+                bucket: stored.bucket,
+                template: stored.template,
+                terms,
+            };
+            known.insert(link.bucket.clone(), State::new(&link, account));
+        }
+        Ok(known.into_values().collect())
+    }
+
+    /// Adds to a bucket, at most up to its capacity. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn refill(&self, link: Link, amount: i64) -> Result<State, ledger::Error> {
+        let level = self.inner.ledger.refill(link.clone(), amount).await?;
+        let account = if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.refill(&link, amount, clock::unix_ms())
+        } else {
+            Account { level, held: 0 }
+        };
+        Ok(State::new(&link, account))
+    }
+}
+
+impl Inner {
+    fn holds(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Says what is held of what, and whom to warn.
+    fn describe(&mut self, before: &BTreeMap<String, Account>, sources: &[String]) {
+        for (chain, source) in self.chains.iter().zip(sources) {
+            let mut left: i64 = 0;
+            let mut names = Vec::new();
+            for link in &chain.links {
+                let Some(account) = before.get(&link.bucket) else {
+                    continue;
+                };
+                self.states.push(State::new(link, *account));
+                let free = account.level.balance.saturating_sub(account.held);
+                left = left.saturating_add(free);
+                names.push(link.bucket.as_str());
+            }
+            let terms = &chain.links[0].terms;
+            let names = names.join(", then ");
+            self.reasons.push(format!(
+                "bucket {names} has {}; {} held for this request ({source})",
+                terms.show(left),
+                terms.show(chain.amount)
+            ));
+            let after = left.saturating_sub(chain.amount);
+            if after < terms.warn_below {
+                self.warnings.push(format!(
+                    "{names}: {} left of {}",
+                    terms.show(after),
+                    terms.show(terms.capacity)
+                ));
+            }
+        }
+    }
+
+    /// Gives up what was held, and takes what the request has cost instead: at once in memory,
+    /// and in the database with the record that carries the settlement.
+    #[must_use]
+    pub fn settle(mut self, spent: Spent) -> Option<Settlement> {
+        if !self.open {
+            return None;
+        }
+        self.open = false;
+        let chains = std::mem::take(&mut self.chains);
+        let chains: Vec<Chain> = chains
+            .into_iter()
+            .map(|chain| Chain {
+                amount: match chain.links[0].terms.unit {
+                    Unit::Money => spent.cost.map_or(0, Money::nanodollars),
+                    Unit::Tokens => spent.tokens,
+                    Unit::Requests => 1,
+                    Unit::Parallel => 0,
+                },
+                ..chain
+            })
+            .filter(|chain| chain.amount > 0)
+            .collect();
+        let at = clock::unix_ms();
+        let mut hold = String::new();
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.release(&self.parts);
+            local.spend(&chains, at);
+        } else {
+            hold = std::mem::take(&mut self.hold);
+            self.inner.holds().remove(&hold);
+        }
+        Some(Settlement { hold, chains, at })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.release(&self.parts);
+        } else {
+            self.inner.holds().remove(&self.hold);
+            self.inner.ledger.release(std::mem::take(&mut self.hold));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A bucket as people and hooks see it.
+
+use serde::Serialize;
+
+use crate::bucket::{Account, Link, Unit};
+
+/// A bucket at a time. Amounts are nanodollars, requests, tokens or requests at once, as `unit`
+/// says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// Such as `daily:pat@example.org`.
+    pub bucket: String,
+    /// Such as `daily:<user>`.
+    pub template: String,
+    /// What is counted.
+    pub unit: Unit,
+    /// What it holds; below zero for what is owed.
+    pub current: i64,
+    /// What of it is held for requests that run.
+    pub held: i64,
+    /// The most that it holds.
+    pub capacity: i64,
+    /// Its refill, such as `$5.00/day`; none where nothing flows in.
+    pub rate: Option<String>,
+    /// Below this much left, callers are warned; 0 warns nobody.
+    pub warn_below: i64,
+    /// Seconds until it is full, if nothing is taken; none where it never will be.
+    pub full_in: Option<i64>,
+    /// Unix milliseconds for which this is true.
+    pub at: i64,
+}
+
+impl State {
+    pub(super) fn new(link: &Link, account: Account) -> Self {
+        let terms = &link.terms;
+        let missing = terms.capacity.saturating_sub(account.level.balance);
+        Self {
+            bucket: link.bucket.clone(),
+            template: link.template.clone(),
+            unit: terms.unit,
+            current: account.level.balance,
+            held: account.held,
+            capacity: terms.capacity,
+            rate: terms.rate_text(),
+            warn_below: terms.warn_below,
+            full_in: terms
+                .wait(missing)
+                .map(|wait| wait.saturating_add(999) / 1_000),
+            at: account.level.at,
+        }
+    }
+}

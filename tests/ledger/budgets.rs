@@ -1,0 +1,212 @@
+//! Budgets on both databases: what is held, what is taken, and what is left after an end.
+
+use std::time::Duration;
+
+use iris::access::{Access, Permit};
+use iris::config;
+use iris::identity::Caller;
+use iris::ledger::{EntryId, Ledger, Record};
+use iris::money::Money;
+use iris::quota::{Definitions, Denied, Estimate, Quotas, Reservation, Spent};
+
+use crate::store::{Place, entry};
+
+const CENT: i64 = 10_000_000;
+
+/// Budgets, and a caller whom a grant lets use them.
+struct Rules {
+    definitions: Definitions,
+    permit: Permit,
+    caller: Caller,
+}
+
+fn rules(quotas: &str, references: &str) -> Rules {
+    let text = format!(
+        r#"{{"quotas":{{{quotas}}},"grants":[{{"src":["*"],"app":{{"tailscale.com/cap/aperture":[
+            {{"role":"user"}},{{"models":"**","quotas":[{references}]}}]}}}}]}}"#
+    );
+    let file = config::parse(&text, &|_| None).unwrap().file;
+    let caller = Caller::hypothetical("ann@example.com", None);
+    Rules {
+        definitions: Definitions::compile(&file),
+        permit: Access::compile(&file).permit(&caller).unwrap(),
+        caller,
+    }
+}
+
+impl Rules {
+    async fn reserve(&self, quotas: &Quotas, cost: i64) -> Result<Reservation, Denied> {
+        let plan = self
+            .definitions
+            .plan(&self.permit, &self.caller, "p", "m")?;
+        let estimate = Estimate {
+            tokens: 100,
+            cost: Some(Money::from_nanodollars(cost)),
+        };
+        let hold = EntryId::new(1).to_string();
+        quotas.reserve(plan, estimate, hold).await
+    }
+
+    /// What each bucket holds, and what of it is held.
+    async fn levels(&self, quotas: &Quotas) -> Vec<(String, i64, i64)> {
+        let states = quotas.states(&self.definitions, Vec::new()).await.unwrap();
+        let level = |state: iris::quota::State| (state.bucket, state.current, state.held);
+        states.into_iter().map(level).collect()
+    }
+}
+
+/// Ends a request that has cost so much.
+fn end(ledger: &Ledger, reservation: Reservation, cost: i64) {
+    let mut record: Record = entry(1_000, "ann@example.com", "s").into();
+    record.entry.cost = Some(cost);
+    record.settlement = reservation.settle(Spent {
+        tokens: 100,
+        cost: Some(Money::from_nanodollars(cost)),
+    });
+    ledger.admit().unwrap().record(record);
+}
+
+async fn race(place: &Place, nodes: usize) {
+    let rules = std::sync::Arc::new(rules(
+        r#""daily:<user>":{"capacity":"$0.50","rate":"$0.00/day"}"#,
+        r#"{"bucket":"daily:<user>"}"#,
+    ));
+    let mut engines = Vec::new();
+    for _ in 0..nodes {
+        let ledger = place.open();
+        engines.push((Quotas::open(ledger.clone()).await.unwrap(), ledger));
+    }
+    let tasks: Vec<_> = (0..200)
+        .map(|nth| {
+            let (quotas, ledger) = engines[nth % nodes].clone();
+            let rules = rules.clone();
+            tokio::spawn(async move {
+                let Ok(reservation) = rules.reserve(&quotas, CENT).await else {
+                    return false;
+                };
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                // Some cost less than was expected.
+                end(
+                    &ledger,
+                    reservation,
+                    if nth % 3 == 0 { CENT / 2 } else { CENT },
+                );
+                true
+            })
+        })
+        .collect();
+    let mut admitted = 0;
+    for task in tasks {
+        admitted += i64::from(task.await.unwrap());
+    }
+    for (_, ledger) in &engines {
+        ledger.flush().await.unwrap();
+    }
+    assert!((50..=100).contains(&admitted), "{admitted}");
+    // One at a time, until nothing is left: the last may owe what it cost beyond the rest.
+    let (quotas, ledger) = &engines[0];
+    while let Ok(reservation) = rules.reserve(quotas, CENT).await {
+        end(ledger, reservation, CENT);
+        ledger.flush().await.unwrap();
+    }
+    let (bucket, left, held) = rules.levels(quotas).await.remove(0);
+    assert_eq!((bucket.as_str(), held), ("daily:ann@example.com", 0));
+    assert!((-CENT..=0).contains(&left), "{left}");
+    let spent = place
+        .integers("SELECT CAST(SUM(cost) AS BIGINT) FROM entries")
+        .await[0];
+    assert_eq!(
+        spent,
+        50 * CENT - left,
+        "what was taken is what the records say"
+    );
+}
+
+pub(crate) async fn two_hundred_at_once_spend_what_there_is(place: Place) {
+    race(&place, 1).await;
+}
+
+pub(crate) async fn two_nodes_spend_one_budget(place: Place) {
+    race(&place, 2).await;
+}
+
+pub(crate) async fn balances_outlive_the_process(place: Place) {
+    let rules = rules(
+        r#""daily:<user>":{"capacity":"$1.00","rate":"$0.00/day"},"rpm":{"capacity":"5 requests","rate":"1 request/month"}"#,
+        r#"{"bucket":"daily:<user>"},{"bucket":"rpm"}"#,
+    );
+    {
+        let ledger = place.open();
+        let quotas = Quotas::open(ledger.clone()).await.unwrap();
+        let reservation = rules.reserve(&quotas, CENT).await.unwrap();
+        end(&ledger, reservation, 30 * CENT);
+        let dropped = rules.reserve(&quotas, 50 * CENT).await.unwrap();
+        drop(dropped);
+        let running = rules.reserve(&quotas, CENT).await.unwrap();
+        ledger.flush().await.unwrap();
+        let expected = [
+            ("daily:ann@example.com".to_owned(), 70 * CENT, CENT),
+            ("rpm".to_owned(), 4, 1),
+        ];
+        assert_eq!(rules.levels(&quotas).await, expected);
+        // As if killed: nobody gives back what is held.
+        std::mem::forget(running);
+    }
+    let ledger = place.open();
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let levels = rules.levels(&quotas).await;
+    assert_eq!((levels[0].1, levels[1].1), (70 * CENT, 4));
+    quotas.retain(&Definitions::default()).await;
+    assert!(rules.levels(&quotas).await.is_empty());
+    let stored = place.integers("SELECT COUNT(*) FROM buckets").await;
+    assert_eq!(stored, [0]);
+}
+
+pub(crate) async fn overdrafts_help_out_in_order(place: Place) {
+    let rules = rules(
+        r#""daily:<user>":{"capacity":"$0.10"},"extra:<user>":{"capacity":"$0.20"},"team":{"capacity":"$5.00"},"all":{"capacity":"$9.00"}"#,
+        r#"{"bucket":"daily:<user>","overdraft":["extra:<user>"]},{"bucket":"daily:<user>","overdraft":["team"]},{"bucket":"all"},{"bucket":"team"}"#,
+    );
+    let ledger = place.open();
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let reservation = rules.reserve(&quotas, CENT).await.unwrap();
+    end(&ledger, reservation, 35 * CENT);
+    ledger.flush().await.unwrap();
+    let expected = [
+        ("all".to_owned(), 865 * CENT, 0),
+        ("daily:ann@example.com".to_owned(), 0, 0),
+        ("extra:ann@example.com".to_owned(), 0, 0),
+        ("team".to_owned(), 495 * CENT, 0),
+    ];
+    assert_eq!(rules.levels(&quotas).await, expected);
+    let refilled = quotas
+        .refill(
+            rules.definitions.named("extra:ann@example.com").unwrap(),
+            90 * CENT,
+        )
+        .await
+        .unwrap();
+    assert_eq!(refilled.current, 20 * CENT, "no more than its capacity");
+}
+
+pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {
+    let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
+    let ledger = place.open();
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let running = rules.reserve(&quotas, 10 * CENT).await.unwrap();
+    std::mem::forget(running);
+    let other = Quotas::open(place.open()).await.unwrap();
+    let denied = rules.reserve(&other, CENT).await.err().unwrap();
+    assert_eq!(denied.rejection().status, 429, "{denied}");
+    // Its lease ends.
+    let client = place.server.client(&place.database).await;
+    let sql = "UPDATE bucket_holds SET expires_at = 1";
+    client.batch_execute(sql).await.unwrap();
+    let reservation = rules.reserve(&other, CENT).await.unwrap();
+    end(&ledger, reservation, CENT);
+    ledger.flush().await.unwrap();
+    assert_eq!(
+        rules.levels(&other).await,
+        [("all".to_owned(), 9 * CENT, 0)]
+    );
+}
