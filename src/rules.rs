@@ -166,7 +166,7 @@ fn dangling_quotas(file: &config::File, findings: &mut Vec<Finding>) {
 /// Aliases for models that no provider lists.
 fn dangling_aliases(file: &config::File, findings: &mut Vec<Finding>) {
     for (name, alias) in &file.model_aliases.models {
-        for destination in &alias.dst {
+        for destination in alias.dst.iter().map(|one| &one.model) {
             let known = destination.split_once('/').is_some_and(|(id, model)| {
                 file.providers
                     .get(id)

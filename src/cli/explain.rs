@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Places, print};
 use crate::api;
 use crate::identity::Caller;
-use crate::route::NoRoute;
+use crate::route::{NoRoute, Now, Traffic};
 use crate::rules::Rules;
 
 /// Tell why somebody gets a model from a provider, or why not. Asks the configuration alone:
@@ -102,9 +102,20 @@ impl Explain {
             permit.role(),
             permit.role_source()
         ));
-        let none = match rules.routes.select(&permit, *api, &self.model) {
-            Ok(route) => {
+        let now = Now {
+            traffic: &Traffic::default(),
+            conversation: None,
+        };
+        let none = match rules.routes.select(&permit, *api, &self.model, now) {
+            Ok(choice) => {
+                let route = choice.first;
                 reasons.extend(route.reasons);
+                reasons.extend(choice.others.iter().map(|other| {
+                    format!(
+                        "if that fails, provider {} as {:?}",
+                        other.provider.id, other.model
+                    )
+                }));
                 let answer = format!(
                     "yes: {} goes to provider {} as {:?}",
                     self.model, route.provider.id, route.model

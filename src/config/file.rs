@@ -30,6 +30,8 @@ pub struct File {
     pub grants: Vec<Grant>,
     /// Other names for models.
     pub model_aliases: Aliases,
+    /// The way among providers that could all answer.
+    pub routing: Routing,
     /// Bounds in bytes.
     pub limits: Limits,
     /// Bounds in time.
@@ -153,18 +155,97 @@ pub struct Aliases {
 /// One alias.
 #[derive(Clone, Debug)]
 pub struct Alias {
-    /// Models that it may stand for, as `provider/model`.
-    pub dst: Vec<String>,
+    /// Models that it may stand for, in order.
+    pub dst: Vec<Destination>,
     /// How one is picked.
     pub strategy: Strategy,
+}
+
+/// A model that an alias may stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// As `provider/model`.
+    pub model: String,
+    /// Its share of the requests, for the strategy `weighted`.
+    pub weight: u32,
 }
 
 /// How an alias picks among its destinations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// The first that exists.
+    /// The first that exists, and no other.
     #[default]
     First,
+    /// Each in its turn; the others help out.
+    RoundRobin,
+    /// By weight; the others help out.
+    Weighted,
+    /// The one with the fewest open requests; the others help out.
+    LeastBusy,
+    /// The first, and the others in order when it fails.
+    Failover,
+}
+
+impl Strategy {
+    /// All, by their words in a configuration.
+    pub const WORDS: [(&str, Self); 5] = [
+        ("first", Self::First),
+        ("round_robin", Self::RoundRobin),
+        ("weighted", Self::Weighted),
+        ("least_busy", Self::LeastBusy),
+        ("failover", Self::Failover),
+    ];
+
+    /// Its word in a configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let known = Self::WORDS.into_iter().find(|(_, one)| *one == self);
+        known.map_or("first", |(word, _)| word)
+    }
+}
+
+/// How providers of equal preference share the requests for a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// A conversation stays with one, for the sake of its cache; new ones go to the least busy.
+    #[default]
+    Affinity,
+    /// The one with the fewest open requests.
+    LeastBusy,
+    /// Each in its turn.
+    RoundRobin,
+    /// The first by its id.
+    First,
+}
+
+/// How requests find their way among providers that could all answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Routing {
+    /// Among those of equal preference.
+    pub equal: Share,
+    /// Whether another is asked when one fails before anything has reached the caller.
+    pub failover: bool,
+    /// How many are asked for one request at most.
+    pub attempts: u32,
+    /// Failures in a row after which a provider is left alone; zero leaves none alone.
+    pub eject_after: u32,
+    /// For how long, the first time.
+    pub eject_for: Duration,
+    /// For how long at most, when it goes on failing.
+    pub eject_at_most: Duration,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            equal: Share::Affinity,
+            failover: true,
+            attempts: 3,
+            eject_after: 5,
+            eject_for: Duration::from_secs(10),
+            eject_at_most: Duration::from_mins(5),
+        }
+    }
 }
 
 /// Bounds in bytes.

@@ -15,12 +15,14 @@ mod prices;
 mod provider;
 mod quotas;
 mod read;
+mod routing;
 mod table;
 
 pub use aws::{AwsKey, aws_region};
 pub use database::{Database, Filterable, Retention};
 pub use file::{
-    Alias, Aliases, CAPABILITY, File, Grant, Limits, Listen, Mode, Strategy, Tailnet, Timeouts,
+    Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,
+    Strategy, Tailnet, Timeouts,
 };
 pub use finding::{Finding, Severity, refusal};
 pub use hujson::Position;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::file::{Alias, Aliases, File, Limits, Listen, Mode, Strategy, Tailnet, Timeouts};
+use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{database, grant, later, prices, provider, quotas};
+use super::{database, grant, later, prices, provider, quotas, routing};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -38,7 +38,11 @@ pub(super) fn file(root: &Item<'_>) -> File {
         .unwrap_or_default();
     read.model_aliases = table
         .table("model_aliases")
-        .map(aliases)
+        .map(routing::aliases)
+        .unwrap_or_default();
+    read.routing = table
+        .table("routing")
+        .map(routing::read)
         .unwrap_or_default();
     read.limits = table.table("limits").map(limits).unwrap_or_default();
     read.timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
@@ -240,27 +244,6 @@ fn groups(item: &Item<'_>) -> BTreeMap<String, Vec<String>> {
             Some((name.to_owned(), item.strings()?))
         })
         .collect()
-}
-
-fn aliases(table: Table<'_>) -> Aliases {
-    let strategies = [("", Strategy::First), ("first", Strategy::First)];
-    let strategy = table.choice("strategy", &strategies).unwrap_or_default();
-    let mut read = Aliases::default();
-    if let Some(models) = table.table("models") {
-        for (name, item) in models.named() {
-            let Some(alias) = item.table() else { continue };
-            let dst = alias.strings("dst").unwrap_or_default();
-            if dst.is_empty() {
-                let message = format!("the alias {name:?} has no dst and stands for nothing");
-                item.findings.warn(item.node.at, &item.path, message);
-            }
-            let strategy = alias.choice("strategy", &strategies).unwrap_or(strategy);
-            alias.finish();
-            read.models.insert(name.to_owned(), Alias { dst, strategy });
-        }
-    }
-    table.finish();
-    read
 }
 
 fn limits(table: Table<'_>) -> Limits {

@@ -1,6 +1,7 @@
 //! The way of a model request, from the verified caller to the relayed answer: one function.
 
 mod agent;
+mod attempt;
 mod budget;
 mod entry;
 mod refusal;
@@ -20,13 +21,14 @@ use crate::clock;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
 use crate::quota::Quotas;
-use crate::relay::{Form, Framing, Reader, Recording, RelayBody};
-use crate::route::Route;
+use crate::relay::{Begun, Form, Framing, Reader, Recording, RelayBody};
+use crate::route::{Now, Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Rejection, body, headers};
 
+use attempt::Asking;
 pub use websocket::Pending;
 
 /// The engines that a request passes through. They outlive every configuration.
@@ -35,6 +37,8 @@ pub struct Gateway {
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Connections to providers.
     pub upstream: Upstream,
+    /// What is known of providers from their traffic.
+    pub traffic: Traffic,
     /// Balances of budgets.
     pub quotas: Quotas,
     /// Records.
@@ -107,40 +111,29 @@ impl Gateway {
                 .map_err(|error| refusal::unreadable(&error))?;
             let call = api.read(&asked(&head), bytes)?;
             recording.note(|entry| entry::describe(entry, &call, &head.headers));
-            let route = rules
+            let now = Now {
+                traffic: &self.traffic,
+                conversation: call.session.as_deref().or(call.opening.as_deref()),
+            };
+            let choice = rules
                 .routes
-                .select(&permit, api, &call.model)
+                .select(&permit, api, &call.model, now)
                 .map_err(|none| {
                     refusal::no_route(&none, &call, &who.caller, &mut recording, api)
                 })?;
-            self.routed(&mut recording, &rules, &route, (api, &call), &head.headers);
-            let outbound = api.prepare(&call, &route.provider.destination(&route.model))?;
-            let payer = (&*rules, &permit, &*who.caller);
-            let told = self.reserve(payer, &route, &call, &mut recording).await?;
-            let query = head
-                .uri
-                .query()
-                .map(without_keys)
-                .filter(|query| !query.is_empty());
-            let before = recording.elapsed_ms();
-            recording.asked(true);
-            let sent = self
-                .upstream
-                .send(&route, &permit, &head.headers, query.as_deref(), outbound)
-                .await;
-            match sent {
-                Ok(mut response) => {
-                    budget::tell(&told, response.headers_mut());
-                    Ok((response, call, route, before))
-                }
-                Err(failure) => {
-                    recording.asked(failure.leaves_work());
-                    Err(failure.rejection())
-                }
-            }
+            let asking = Asking {
+                api,
+                call: &call,
+                rules: &rules,
+                permit: &permit,
+                who: &who,
+                head: &head,
+            };
+            let answer = self.ask(choice, asking, &mut recording).await?;
+            Ok((call, answer))
         }
         .await;
-        let (response, call, route, before) = match outcome {
+        let (call, answer) = match outcome {
             Ok(answered) => answered,
             Err(rejection) => {
                 refusal::record(&mut recording, &rejection);
@@ -149,12 +142,12 @@ impl Gateway {
         };
         let first_byte = recording.elapsed_ms();
         recording.note(|entry| {
-            entry.status = response.status().as_u16();
+            entry.status = answer.response.status().as_u16();
             entry.first_byte_ms = Some(first_byte);
-            entry.overhead_ms = Some(before);
+            entry.overhead_ms = Some(answer.before);
         });
-        let revoked = revoke::watch(self.rules.clone(), who, route, rules.generation);
-        Ok(self.answer(response, api, call, recording, (revoked, &rules)))
+        let revoked = revoke::watch(self.rules.clone(), who, answer.route, rules.generation);
+        Ok(self.answer(answer.response, api, call, recording, (revoked, &rules)))
     }
 
     fn room_for_record(&self) -> Result<Slot, Rejection> {
@@ -203,7 +196,7 @@ impl Gateway {
 
     fn answer(
         &self,
-        response: Response<hyper::body::Incoming>,
+        response: Response<Begun>,
         api: &'static dyn Api,
         call: Call,
         mut recording: Recording,

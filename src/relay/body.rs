@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::tee::{Framing, Tee};
-use super::{Ended, Recording};
+use super::{Begun, Ended, Recording};
 use crate::api::{Api, Call, Meter};
 use crate::ledger::Outcome;
 use crate::wire::Rejection;
@@ -61,7 +60,7 @@ pub struct Reader {
 
 /// Relays a provider's answer. Dropping it cancels the answer at the provider.
 pub struct RelayBody {
-    upstream: Incoming,
+    upstream: Begun,
     tee: Tee,
     is_stream: bool,
     api: &'static dyn Api,
@@ -79,7 +78,7 @@ pub struct RelayBody {
 impl RelayBody {
     /// Relays `upstream`, whose head has arrived.
     pub fn new(
-        upstream: Incoming,
+        upstream: Begun,
         reader: Reader,
         recording: Recording,
         revoked: Watch,

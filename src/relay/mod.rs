@@ -1,10 +1,12 @@
 //! Bytes back to the caller as they come, with a meter beside them and a record at the end.
 
+mod begun;
 mod blobs;
 mod body;
 mod recording;
 mod tee;
 
+pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};
 pub use recording::{Ended, Recording};
 pub use tee::Framing;

@@ -8,9 +8,11 @@ use http::HeaderMap;
 
 use super::blobs;
 use crate::api::{Reading, Tokens, tokens};
+use crate::config::Routing;
 use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
 use crate::money::{Mode, Money};
 use crate::quota::{Reservation, Spent};
+use crate::route;
 use crate::usage::Quote;
 use crate::wire::headers;
 
@@ -31,6 +33,8 @@ struct Open {
     reservation: Option<Box<Reservation>>,
     /// A provider has been asked, so it may have worked.
     asked: bool,
+    /// The request as it is open at its provider.
+    provider: Option<(route::Open, Routing)>,
     /// How often something was held of budgets.
     attempts: u32,
     /// Keys whose values the capture leaves out.
@@ -83,6 +87,7 @@ impl Recording {
                 quote: None,
                 reservation: None,
                 asked: false,
+                provider: None,
                 attempts: 0,
                 opaque: &[],
             }),
@@ -129,6 +134,13 @@ impl Recording {
     pub fn asked(&mut self, asked: bool) {
         if let Some(open) = &mut self.open {
             open.asked = asked;
+        }
+    }
+
+    /// Notes at which provider the request is open, which ends with the record.
+    pub fn opened(&mut self, provider: route::Open, rules: Routing) {
+        if let Some(open) = &mut self.open {
+            open.provider = Some((provider, rules));
         }
     }
 
@@ -191,6 +203,12 @@ impl Recording {
         let settlement = reservation.and_then(|reservation| reservation.settle(spent(&entry)));
         entry.finish_reason = ended.reading.finish_reason;
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
+        if let Some((mut provider, rules)) = open.provider
+            && matches!(entry.outcome, Outcome::UpstreamError | Outcome::TimedOut)
+        {
+            let why = ended.error.as_deref().unwrap_or("its answer broke off");
+            provider.failed(why, &rules);
+        }
         entry.error = ended.error;
         tracing::info!(
             id = entry.id.as_str(),

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Provider;
+use super::choice::{self, Candidate, Choice, Now};
 use crate::access::Permit;
 use crate::api::Api;
-use crate::config;
+use crate::config::{self, Alias, Routing, Strategy};
 
 /// Providers and aliases of a configuration.
 pub struct RouteTable {
     providers: Vec<Arc<Provider>>,
-    /// From a model to the enabled providers that serve it, the best first.
+    /// From a model to the enabled providers that serve it.
     by_model: HashMap<String, Vec<Arc<Provider>>>,
-    aliases: HashMap<String, Vec<String>>,
+    aliases: HashMap<String, Alias>,
+    routing: Routing,
 }
 
 /// Where a request goes.
@@ -75,21 +77,18 @@ impl RouteTable {
                 }
             }
         }
-        for serving in by_model.values_mut() {
-            // Equal preference: by id, so that the choice never depends on the file's order.
-            serving.sort_by(|a, b| b.preference.cmp(&a.preference).then(a.id.cmp(&b.id)));
-        }
         let aliases = file
             .model_aliases
             .models
             .iter()
-            .map(|(name, alias)| (name.clone(), alias.dst.clone()))
+            .map(|(name, alias)| (name.clone(), alias.clone()))
             .collect();
         (
             Self {
                 providers,
                 by_model,
                 aliases,
+                routing: file.routing,
             },
             unusable,
         )
@@ -115,7 +114,7 @@ impl RouteTable {
             .filter(|found| permit.covers(&found.provider.id, found.model).is_some())
     }
 
-    /// The provider for a model named by a caller: an alias, a bare name, or
+    /// The providers for a model named by a caller: an alias, a bare name, or
     /// `provider/model`, tried in this order.
     ///
     /// # Errors
@@ -125,8 +124,9 @@ impl RouteTable {
         permit: &Permit,
         api: &dyn Api,
         requested: &str,
-    ) -> Result<Route, NoRoute> {
-        self.select_where(permit, requested, &|provider| provider.speaks(api))
+        now: Now<'_>,
+    ) -> Result<Choice, NoRoute> {
+        self.select_where(permit, requested, &|provider| provider.speaks(api), now)
     }
 
     /// The same among the providers that `fits`.
@@ -138,95 +138,171 @@ impl RouteTable {
         permit: &Permit,
         requested: &str,
         fits: &dyn Fn(&Provider) -> bool,
-    ) -> Result<Route, NoRoute> {
-        let mut reasons = Vec::new();
-        let mut wanted = requested;
-        // An alias picks its first destination that exists; it is no chain of retries.
-        if let Some(destinations) = self.aliases.get(requested)
-            && let Some(destination) = destinations
-                .iter()
-                .find(|name| !self.candidates(name).is_empty())
-        {
-            reasons.push(format!("alias {requested:?} stands for {destination:?}"));
-            wanted = destination;
-        }
-        let candidates = self.candidates(wanted);
-        if candidates.is_empty() {
-            return Err(NoRoute::Unknown);
-        }
-        let granted: Vec<_> = candidates
-            .iter()
-            .filter_map(|found| {
-                permit
-                    .covers(&found.provider.id, found.model)
-                    .map(|by| (found, by))
-            })
-            .collect();
-        if granted.is_empty() {
-            let candidates = candidates
-                .iter()
-                .map(|found| format!("{}/{}", found.provider.id, found.model))
-                .collect();
-            return Err(NoRoute::NotGranted { candidates });
-        }
-        let Some((found, (pattern, source))) =
-            granted.iter().find(|(found, _)| fits(found.provider))
-        else {
-            let mut through: Vec<&'static str> = granted
-                .iter()
-                .flat_map(|(found, _)| found.provider.flags.iter().copied())
-                .filter(|flag| !flag.starts_with("experimental_") && !flag.ends_with("_websocket"))
-                .collect();
-            through.sort_unstable();
-            through.dedup();
-            return Err(NoRoute::OtherApi { through });
+        now: Now<'_>,
+    ) -> Result<Choice, NoRoute> {
+        let mut search = Search {
+            table: self,
+            permit,
+            fits,
+            now,
+            found: Vec::new(),
+            granted: Vec::new(),
+            why: None,
         };
-        let others = candidates.len() - 1;
-        reasons.push(format!(
-            "models pattern {:?} of {source}",
-            pattern.to_string()
-        ));
+        let mut reasons = Vec::new();
+        let mut candidates = match self.aliases.get(requested) {
+            Some(alias) => {
+                let candidates = search.of_alias(requested, alias);
+                reasons.extend(candidates.first().map(|first| {
+                    format!(
+                        "alias {requested:?} stands for \"{}/{}\" ({})",
+                        first.provider.id,
+                        first.model,
+                        alias.strategy.word()
+                    )
+                }));
+                candidates
+            }
+            None => Vec::new(),
+        };
+        // A name that is an alias of nothing may still be a model's.
+        if search.found.is_empty() {
+            candidates = search.of_name(requested);
+        }
+        if candidates.is_empty() {
+            return Err(search.nothing());
+        }
+        let put_off = choice::put_off(&mut candidates, now.traffic);
+        if !self.routing.failover {
+            candidates.truncate(1);
+        }
+        reasons.push(candidates[0].granted.clone());
+        let best = &candidates[0];
+        let others = search.found.len() - 1;
         reasons.push(match others {
             0 => format!(
                 "provider {} is the only one with {:?}",
-                found.provider.id, found.model
+                best.provider.id, best.model
             ),
             _ => format!(
-                "provider {} (preference {}) before {others} other(s) with {:?}",
-                found.provider.id, found.provider.preference, found.model
+                "provider {} (preference {}) before {others} other(s) with {:?}{}",
+                best.provider.id,
+                best.provider.preference,
+                best.model,
+                search.why.map(|why| format!(", {why}")).unwrap_or_default()
             ),
         });
-        let provider = self.by_model[found.model]
-            .iter()
-            .find(|provider| provider.id == found.provider.id)
-            .cloned()
-            .ok_or(NoRoute::Unknown)?;
-        Ok(Route {
-            provider,
-            model: found.model.to_owned(),
-            reasons,
+        if !put_off.is_empty() {
+            reasons.push(format!("put off because they fail: {}", put_off.join(", ")));
+        }
+        let mut routes = candidates.into_iter().map(|one| Route {
+            reasons: vec![one.granted],
+            provider: one.provider,
+            model: one.model,
+        });
+        let Some(mut first) = routes.next() else {
+            return Err(NoRoute::Unknown);
+        };
+        first.reasons = reasons;
+        Ok(Choice {
+            first,
+            others: routes.collect(),
         })
     }
 
-    /// Enabled providers of a name, the best first: the bare name wins over
-    /// `provider/model`, because a model's own name may begin with a provider's id.
-    fn candidates<'a>(&'a self, name: &'a str) -> Vec<Found<'a>> {
-        if let Some((model, serving)) = self.by_model.get_key_value(name) {
-            return serving
-                .iter()
-                .map(|provider| Found { provider, model })
-                .collect();
+    /// Enabled providers of a name: the bare name wins over `provider/model`, because a model's
+    /// own name may begin with a provider's id.
+    fn serving<'a>(&'a self, name: &'a str) -> (&'a str, Vec<&'a Arc<Provider>>) {
+        if let Some(serving) = self.by_model.get(name) {
+            return (name, serving.iter().collect());
         }
         let Some((id, model)) = name.split_once('/') else {
-            return Vec::new();
+            return (name, Vec::new());
         };
-        self.by_model
-            .get(model)
-            .into_iter()
-            .flatten()
-            .filter(|provider| provider.id == id)
-            .map(|provider| Found { provider, model })
-            .collect()
+        let serving = self.by_model.get(model).into_iter().flatten();
+        let serving = serving.filter(|provider| provider.id == id);
+        (model, serving.collect())
+    }
+}
+
+/// A search for those who could answer, and what it has come by.
+struct Search<'a> {
+    table: &'a RouteTable,
+    permit: &'a Permit,
+    fits: &'a dyn Fn(&Provider) -> bool,
+    now: Now<'a>,
+    /// All that serve the model, as `provider/model`.
+    found: Vec<String>,
+    /// Those of them that a grant covers.
+    granted: Vec<Arc<Provider>>,
+    /// Why the first of equals is the first.
+    why: Option<String>,
+}
+
+impl Search<'_> {
+    fn of_alias(&mut self, name: &str, alias: &Alias) -> Vec<Candidate> {
+        let mut destinations = Vec::new();
+        for destination in &alias.dst {
+            let before = self.found.len();
+            let candidates = self.of_name(&destination.model);
+            let exists = self.found.len() > before;
+            if !candidates.is_empty() {
+                destinations.push((destination.weight, candidates));
+            }
+            // It stands for the first that there is, whether or not that is granted.
+            if alias.strategy == Strategy::First && exists {
+                break;
+            }
+        }
+        if destinations.is_empty() {
+            return Vec::new();
+        }
+        choice::among_destinations(name, alias.strategy, destinations, self.now)
+    }
+
+    fn of_name(&mut self, name: &str) -> Vec<Candidate> {
+        let (model, serving) = self.table.serving(name);
+        let mut candidates = Vec::new();
+        for provider in serving {
+            self.found.push(format!("{}/{model}", provider.id));
+            let Some((pattern, source)) = self.permit.covers(&provider.id, model) else {
+                continue;
+            };
+            self.granted.push(Arc::clone(provider));
+            if (self.fits)(provider) {
+                candidates.push(Candidate {
+                    provider: Arc::clone(provider),
+                    model: model.to_owned(),
+                    granted: format!("models pattern {:?} of {source}", pattern.to_string()),
+                });
+            }
+        }
+        let share = self.table.routing.equal;
+        let (ordered, why) = choice::among_equals(model, share, candidates, self.now);
+        self.why = self.why.take().or(why);
+        ordered
+    }
+
+    /// Why nobody can answer.
+    fn nothing(self) -> NoRoute {
+        if self.found.is_empty() {
+            return NoRoute::Unknown;
+        }
+        if self.granted.is_empty() {
+            return NoRoute::NotGranted {
+                candidates: self.found,
+            };
+        }
+        let flags = self
+            .granted
+            .iter()
+            .flat_map(|provider| provider.flags.iter().copied());
+        let mut through: Vec<&'static str> = flags
+            .filter(|flag| !flag.starts_with("experimental_") && !flag.ends_with("_websocket"))
+            .collect();
+        through.sort_unstable();
+        through.dedup();
+        NoRoute::OtherApi { through }
     }
 }
 
@@ -236,6 +312,14 @@ mod tests {
     use crate::access::Access;
     use crate::api;
     use crate::identity::Caller;
+    use crate::route::Traffic;
+
+    fn now(traffic: &Traffic) -> Now<'_> {
+        Now {
+            traffic,
+            conversation: None,
+        }
+    }
 
     fn select(grants: &str, model: &str) -> Result<(String, String), NoRoute> {
         let text = format!(
@@ -256,7 +340,8 @@ mod tests {
             .unwrap();
         RouteTable::compile(&file)
             .0
-            .select(&permit, api::ALL[0], model)
+            .select(&permit, api::ALL[0], model, now(&Traffic::default()))
+            .map(|choice| choice.first)
             .map(|route| (route.provider.id.clone(), route.model))
     }
 

@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
 use crate::quota::Quotas;
+use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{self, Node};
 use crate::upstream::{Timeouts, Upstream};
@@ -88,6 +89,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         gateway: Gateway {
             rules: receiver,
             upstream,
+            traffic: Traffic::default(),
             quotas,
             ledger,
         },

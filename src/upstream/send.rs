@@ -82,6 +82,8 @@ pub enum Failure {
         provider: String,
         /// The cause.
         why: String,
+        /// There was a connection, so the provider may have seen the request.
+        sent: bool,
     },
     /// The provider took too long.
     #[error("provider {provider:?} gave no answer within {within:?}")]
@@ -110,6 +112,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it speaks against the provider, and not against the configuration.
+    #[must_use]
+    pub fn is_the_providers(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
+    }
+
     /// Whether the provider may be at work all the same.
     #[must_use]
     pub fn leaves_work(&self) -> bool {
@@ -292,5 +300,6 @@ pub(super) fn failure(provider: &str, error: &hyper_util::client::legacy::Error)
     Failure::Unreachable {
         provider: provider.to_owned(),
         why: cause.to_string(),
+        sent: !error.is_connect(),
     }
 }

@@ -74,6 +74,7 @@ impl Upstream {
             return Err(Failure::Unreachable {
                 provider: provider.id.clone(),
                 why: format!("it answered {} instead of a WebSocket", response.status()),
+                sent: true,
             });
         }
         let upgraded =
@@ -82,6 +83,7 @@ impl Upstream {
                 .map_err(|error| Failure::Unreachable {
                     provider: provider.id.clone(),
                     why: error.to_string(),
+                    sent: true,
                 })?;
         let io = TokioIo::new(upgraded);
         Ok(Socket::from_raw_socket(io, Role::Client, Some(config)).await)

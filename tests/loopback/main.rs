@@ -18,6 +18,7 @@ mod headers;
 mod prices;
 mod quotas;
 mod requests;
+mod routing;
 mod support;
 mod tls;
 mod websocket;

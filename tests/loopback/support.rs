@@ -103,7 +103,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// One provider `p` with the model `m`, and an admin on loopback; `more` is put into the
-    /// document, and its `provider` into the provider.
+    /// document, its `provider` into the provider, and its `others` beside that.
     pub async fn start(provider: SocketAddr, more: Value) -> Self {
         let mut entry = json!({ "baseurl": format!("http://{provider}"), "models": ["m"] });
         let mut config = json!({
@@ -114,13 +114,16 @@ impl Gateway {
                 "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
             }],
         });
+        let mut others = json!({});
         for (key, value) in more.as_object().cloned().unwrap_or_default() {
             match key.as_str() {
                 "provider" => merge(&mut entry, &value),
+                "others" => others = value,
                 _ => config[key] = value,
             }
         }
         config["providers"] = json!({ "p": entry });
+        merge(&mut config["providers"], &others);
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("iris.hujson");
         std::fs::write(&path, config.to_string()).expect("the configuration");

@@ -20,7 +20,7 @@ use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
 use crate::identity::Refused;
 use crate::ledger::{EntryId, Outcome};
 use crate::relay::Recording;
-use crate::route::Route;
+use crate::route::{Now, Route};
 use crate::upstream::Socket;
 use crate::wire::Rejection;
 
@@ -205,9 +205,14 @@ impl Session<'_> {
             call.stream = true;
             recording.note(|entry| entry::describe(entry, &call, &self.head.headers));
             let fits = |provider: &crate::route::Provider| provider.flags.contains(&self.flag);
+            let now = Now {
+                traffic: &gateway.traffic,
+                conversation: call.session.as_deref().or(call.opening.as_deref()),
+            };
             let route = rules
                 .routes
-                .select_where(&permit, &call.model, &fits)
+                .select_where(&permit, &call.model, &fits, now)
+                .map(|choice| choice.first)
                 .map_err(|none| {
                     refusal::no_route(&none, &call, &self.who.caller, &mut recording, self.api)
                 })?;
@@ -225,6 +230,8 @@ impl Session<'_> {
                 .await?;
             let sent = String::from_utf8(outbound.body.to_vec()).unwrap_or_default();
             recording.asked(true);
+            let open = gateway.traffic.open(&route.provider.id);
+            recording.opened(open, rules.file.routing);
             if let Some((_, upstream)) = &mut self.upstream {
                 let limit = gateway.upstream.timeouts().first_byte;
                 within(limit, upstream.send(Message::text(sent)))

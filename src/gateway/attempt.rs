@@ -1,0 +1,212 @@
+//! Asking providers, one after the other, until one answers. Another is asked only while nothing
+//! of an answer has reached the caller, and only while the budget of retries allows it.
+
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::{Gateway, Verified, budget};
+use crate::access::Permit;
+use crate::api::{Api, Call};
+use crate::clock::within;
+use crate::relay::{Begun, Recording};
+use crate::route::{Choice, Route, backoff};
+use crate::rules::Rules;
+use crate::upstream::Failure;
+use crate::wire::Rejection;
+
+/// Before a provider that refused the connection is asked once more.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is asked, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) api: &'static dyn Api,
+    pub(super) call: &'a Call,
+    pub(super) rules: &'a Rules,
+    pub(super) permit: &'a Permit,
+    pub(super) who: &'a Verified,
+    pub(super) head: &'a Parts,
+}
+
+/// The answer of a provider.
+pub(super) struct Answer {
+    pub(super) response: Response<Begun>,
+    pub(super) route: Route,
+    /// Milliseconds from the request to its being sent.
+    pub(super) before: f64,
+    /// Why it is worth asking another, if it is.
+    failure: Option<String>,
+}
+
+/// No answer.
+enum Stop {
+    /// Nobody else could do better.
+    Refused(Rejection),
+    /// This provider has none; another may.
+    Failed(Failure),
+}
+
+impl Gateway {
+    /// Asks the providers of a choice.
+    pub(super) async fn ask(
+        &self,
+        choice: Choice,
+        asking: Asking<'_>,
+        recording: &mut Recording,
+    ) -> Result<Answer, Rejection> {
+        let mut others = choice.others.into_iter();
+        let mut route = choice.first;
+        let most = asking.rules.file.routing.attempts;
+        let mut repeated = false;
+        let mut attempt = 1;
+        loop {
+            let may_go_on = attempt < most && others.len() > 0;
+            let began = recording.elapsed_ms();
+            let outcome = self.attempt(&route, asking, recording, may_go_on).await;
+            let why = match &outcome {
+                Ok(Answer { failure: None, .. }) | Err(Stop::Refused(_)) => None,
+                Ok(Answer { failure, .. }) => failure.clone(),
+                Err(Stop::Failed(failure)) => Some(failure.to_string()),
+            };
+            let refused = matches!(
+                outcome,
+                Err(Stop::Failed(Failure::Unreachable { sent: false, .. }))
+            );
+            let again = others.len() == 0 && refused && !repeated;
+            if let Some(why) = why
+                && attempt < most
+                && (others.len() > 0 || again)
+                && self.traffic.retry()
+            {
+                let took = recording.elapsed_ms() - began;
+                let next = others.next();
+                repeated |= next.is_none();
+                let then = next.as_ref().map_or("the same again", |_| "another");
+                recording.note(|entry| {
+                    entry.reasons.push(format!(
+                        "attempt {attempt} at provider {} failed after {took:.0} ms: {why}; asking {then}",
+                        route.provider.id
+                    ));
+                });
+                if next.is_none() {
+                    tokio::time::sleep(backoff(PAUSE, 0, PAUSE)).await;
+                }
+                route = next.unwrap_or(route);
+                attempt += 1;
+                continue;
+            }
+            return match outcome {
+                Ok(answer) => Ok(answer),
+                Err(Stop::Refused(rejection)) => Err(rejection),
+                Err(Stop::Failed(failure)) => Err(failure.rejection()),
+            };
+        }
+    }
+
+    /// Asks one provider.
+    async fn attempt(
+        &self,
+        route: &Route,
+        asking: Asking<'_>,
+        recording: &mut Recording,
+        may_go_on: bool,
+    ) -> Result<Answer, Stop> {
+        let Asking {
+            api,
+            call,
+            rules,
+            permit,
+            who,
+            head,
+        } = asking;
+        self.routed(recording, rules, route, (api, call), &head.headers);
+        let outbound = api
+            .prepare(call, &route.provider.destination(&route.model))
+            .map_err(Stop::Refused)?;
+        let payer = (rules, permit, &*who.caller);
+        let told = self
+            .reserve(payer, route, call, recording)
+            .await
+            .map_err(Stop::Refused)?;
+        let query = head
+            .uri
+            .query()
+            .map(super::without_keys)
+            .filter(|query| !query.is_empty());
+        let before = recording.elapsed_ms();
+        let routing = &rules.file.routing;
+        let mut open = self.traffic.open(&route.provider.id);
+        recording.asked(true);
+        let sent = self
+            .upstream
+            .send(route, permit, &head.headers, query.as_deref(), outbound)
+            .await;
+        let sent = match sent {
+            Ok(response) => self.begun(response, route, may_go_on).await,
+            Err(failure) => Err(failure),
+        };
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(failure) => {
+                if failure.is_the_providers() {
+                    open.failed(&failure.to_string(), routing);
+                }
+                recording.asked(failure.leaves_work());
+                return Err(Stop::Failed(failure));
+            }
+        };
+        let status = response.status();
+        if is_broken(status) {
+            open.failed(&format!("it answered {status}"), routing);
+        } else {
+            open.succeeded();
+        }
+        recording.opened(open, *routing);
+        budget::tell(&told, response.headers_mut());
+        let worth_another = is_broken(status) || status == StatusCode::TOO_MANY_REQUESTS;
+        Ok(Answer {
+            response,
+            route: route.clone(),
+            before,
+            failure: worth_another.then(|| format!("it answered {status}")),
+        })
+    }
+
+    /// Waits for the first bytes of a body where another provider could still be asked.
+    async fn begun(
+        &self,
+        response: Response<hyper::body::Incoming>,
+        route: &Route,
+        may_go_on: bool,
+    ) -> Result<Response<Begun>, Failure> {
+        let (head, body) = response.into_parts();
+        if !may_go_on || !head.status.is_success() {
+            return Ok(Response::from_parts(head, body.into()));
+        }
+        let broke_off = |why: String| Failure::Unreachable {
+            provider: route.provider.id.clone(),
+            why,
+            sent: true,
+        };
+        let limit = self.upstream.timeouts().first_byte;
+        let begun = within(limit, Begun::begin(body))
+            .await
+            .map_err(|_| Failure::TimedOut {
+                provider: route.provider.id.clone(),
+                within: limit,
+            })?
+            .map_err(|error| broke_off(error.to_string()))?;
+        if begun.is_empty() && super::framing(&head.headers).is_some() {
+            return Err(broke_off("its stream ended before it began".to_owned()));
+        }
+        Ok(Response::from_parts(head, begun))
+    }
+}
+
+/// Statuses by which a provider says that it can't, not that it won't. 529 is Anthropic's for
+/// being overloaded.
+fn is_broken(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504 | 529)
+}

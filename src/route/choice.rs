@@ -1,0 +1,187 @@
+//! In which order providers are asked that could all answer.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::traffic::{Standing, Traffic};
+use super::{Provider, Route};
+use crate::config::{Share, Strategy};
+
+/// Open requests by which a conversation's own server may be busier than the least busy one
+/// before the conversation moves: its cached prompt is worth some waiting.
+const PATIENCE: usize = 4;
+
+/// A provider that could answer, with the model as it names it.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) provider: Arc<Provider>,
+    pub(super) model: String,
+    /// The pattern and the grant that cover it.
+    pub(super) granted: String,
+}
+
+/// What the choice may look at, besides the configuration.
+#[derive(Clone, Copy)]
+pub struct Now<'a> {
+    /// What is known of providers.
+    pub traffic: &'a Traffic,
+    /// Stands for the conversation that the request goes on with.
+    pub conversation: Option<&'a str>,
+}
+
+/// Destinations of an alias, each with those that could answer for it, in the order in which
+/// they are to be asked.
+pub(super) fn among_destinations(
+    alias: &str,
+    strategy: Strategy,
+    mut destinations: Vec<(u32, Vec<Candidate>)>,
+    now: Now<'_>,
+) -> Vec<Candidate> {
+    let open = |(_, candidates): &(u32, Vec<Candidate>)| {
+        let busy = candidates
+            .iter()
+            .map(|one| now.traffic.open_at(&one.provider.id));
+        busy.min().unwrap_or(usize::MAX)
+    };
+    match strategy {
+        Strategy::First => destinations.truncate(1),
+        Strategy::Failover => {}
+        Strategy::RoundRobin => {
+            let count = destinations.len().max(1);
+            destinations.rotate_left(now.traffic.turn(alias) % count);
+        }
+        Strategy::LeastBusy => destinations.sort_by_key(open),
+        Strategy::Weighted => {
+            let drawn = drawn(&destinations);
+            let first = destinations.remove(drawn);
+            destinations.insert(0, first);
+        }
+    }
+    let all = destinations
+        .into_iter()
+        .flat_map(|(_, candidates)| candidates);
+    all.collect()
+}
+
+/// One of several, by weight; those of no weight only help out.
+fn drawn(destinations: &[(u32, Vec<Candidate>)]) -> usize {
+    let sum: u64 = destinations
+        .iter()
+        .map(|(weight, _)| u64::from(*weight))
+        .sum();
+    let mut random = [0; 8];
+    // Without random bytes the first is drawn.
+    let _ = getrandom::fill(&mut random);
+    let mut rest = u64::from_ne_bytes(random) % sum.max(1);
+    for (nth, (weight, _)) in destinations.iter().enumerate() {
+        let weight = u64::from(*weight);
+        if rest < weight {
+            return nth;
+        }
+        rest -= weight;
+    }
+    0
+}
+
+/// Orders providers of one model: by preference, and those of equal preference as `share` says.
+/// Answers with why the first of them is the first, where it is one of several equals.
+pub(super) fn among_equals(
+    model: &str,
+    share: Share,
+    mut candidates: Vec<Candidate>,
+    now: Now<'_>,
+) -> (Vec<Candidate>, Option<String>) {
+    candidates.sort_by(|a, b| {
+        let (a, b) = (&a.provider, &b.provider);
+        b.preference.cmp(&a.preference).then(a.id.cmp(&b.id))
+    });
+    let mut ordered = Vec::with_capacity(candidates.len());
+    let mut why = None;
+    let mut rest = candidates.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let preference = first.provider.preference;
+        let mut equals = vec![first];
+        while let Some(next) = rest.next_if(|next| next.provider.preference == preference) {
+            equals.push(next);
+        }
+        if equals.len() > 1 {
+            // The choice is among those that answer.
+            let is_ejected =
+                |one: &Candidate| now.traffic.standing(&one.provider.id) == Standing::Ejected;
+            equals.sort_by_key(is_ejected);
+            let well = equals.iter().filter(|one| !is_ejected(one)).count();
+            let told = shared(model, share, &mut equals[..well], now);
+            if ordered.is_empty() {
+                why = told;
+            }
+        }
+        ordered.append(&mut equals);
+    }
+    (ordered, why)
+}
+
+fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> Option<String> {
+    if equals.len() < 2 {
+        return None;
+    }
+    let open = |one: &Candidate| now.traffic.open_at(&one.provider.id);
+    match share {
+        Share::First => Some("the first by its id".to_owned()),
+        Share::RoundRobin => {
+            let turn = now.traffic.turn(model) % equals.len();
+            equals.rotate_left(turn);
+            Some("its turn".to_owned())
+        }
+        Share::LeastBusy => {
+            equals.sort_by_key(open);
+            Some(format!("{} open requests", open(&equals[0])))
+        }
+        Share::Affinity => {
+            let Some(conversation) = now.conversation else {
+                return shared(model, Share::LeastBusy, equals, now);
+            };
+            let least = equals.iter().map(open).min().unwrap_or(0);
+            // The highest of the hashes of both names: when a server comes or goes, only its
+            // own conversations move.
+            equals.sort_by_cached_key(|one| {
+                std::cmp::Reverse(weight(conversation, &one.provider.id))
+            });
+            let home = equals
+                .iter()
+                .position(|one| open(one) <= least.saturating_mul(2) + PATIENCE)
+                .unwrap_or(0);
+            equals[..=home].rotate_right(1);
+            Some(if home == 0 {
+                "where this conversation is at home".to_owned()
+            } else {
+                "because this conversation's own server is busy".to_owned()
+            })
+        }
+    }
+}
+
+fn weight(conversation: &str, provider: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (conversation, provider).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Puts off those that fail: asked last, but asked before nobody is. Answers with their names.
+pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<String> {
+    let is_ejected = |one: &Candidate| traffic.standing(&one.provider.id) == Standing::Ejected;
+    candidates.sort_by_key(is_ejected);
+    let names = candidates
+        .iter()
+        .filter(|one| is_ejected(one))
+        .map(|one| one.provider.id.clone());
+    names.collect()
+}
+
+/// Where a request goes: first to one provider, and to others while nothing has come of it.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The best.
+    pub first: Route,
+    /// The others, the better ones first.
+    pub others: Vec<Route>,
+}
