@@ -50,6 +50,8 @@ pub struct Access {
 pub struct Permit {
     role: Role,
     role_source: Arc<str>,
+    /// The grants that match the caller.
+    sources: Vec<Arc<str>>,
     models: Vec<(ModelPattern, Arc<str>)>,
     headers: Vec<(Option<ModelPattern>, String, String)>,
     read_pricing: bool,
@@ -113,11 +115,15 @@ impl Access {
         let mut read_pricing = false;
         let mut filterable_headers = Vec::new();
         let mut quotas = Vec::new();
+        let mut sources: Vec<Arc<str>> = Vec::new();
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
                 && role.as_ref().is_none_or(|(held, _)| granted > *held)
             {
                 role = Some((granted, Arc::clone(source)));
+            }
+            if sources.last() != Some(source) {
+                sources.push(Arc::clone(source));
             }
             read_pricing |= capability.read_pricing;
             filterable_headers.extend(capability.filterable_headers);
@@ -154,6 +160,7 @@ impl Access {
         Ok(Permit {
             role,
             role_source,
+            sources,
             models,
             headers,
             read_pricing,
@@ -203,6 +210,11 @@ impl Permit {
     #[must_use]
     pub fn role_source(&self) -> &str {
         &self.role_source
+    }
+
+    /// The grants that match the caller, in the order of the file; then the tailnet policy's.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|source| &**source)
     }
 
     /// Whether a grant says that the price list may be read; being an admin does not.

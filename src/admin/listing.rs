@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::access::Permit;
+use crate::access::{Permit, Role};
 use crate::api;
 use crate::config::AuthMode;
-use crate::route::Provider;
+use crate::route::{Provider, Traffic};
 use crate::rules::Rules;
 use crate::usage::{self, Quote};
 
@@ -118,7 +118,8 @@ fn costs(row: &mut Value, quote: &Quote) {
 
 /// `GET /api/providers`: those with a model that the caller may use, the disabled ones
 /// included.
-pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {
+pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Value {
+    let is_admin = permit.role() == Role::Admin;
     let rows: Vec<Value> = rules
         .routes
         .providers()
@@ -135,7 +136,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {
                     .iter()
                     .map(|flag| ((*flag).to_owned(), Value::Bool(true)))
                     .collect();
-                json!({
+                let mut row = json!({
                     "id": provider.id,
                     "name": provider.name,
                     "description": provider.description,
@@ -143,7 +144,12 @@ pub(super) fn providers(rules: &Rules, permit: &Permit) -> Value {
                     "compatibility": flags,
                     "disabled": provider.disabled,
                     "requires_client_auth": provider.auth_mode == AuthMode::Passthrough,
-                })
+                });
+                if is_admin {
+                    row["health"] =
+                        serde_json::to_value(traffic.health(&provider.id)).unwrap_or_default();
+                }
+                row
             })
         })
         .collect();

@@ -2,10 +2,12 @@
 //! an admin everyone's.
 
 mod csv;
+mod explain;
 mod listing;
 mod openapi;
 mod pricing;
 mod query;
+mod quotas;
 mod records;
 mod routes;
 mod usage;
@@ -19,6 +21,8 @@ use crate::access::{Permit, Role};
 use crate::api;
 use crate::identity::Caller;
 use crate::ledger::{Ledger, Scope};
+use crate::quota::Quotas;
+use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
 use crate::wire::{Body, Rejection, body};
@@ -30,6 +34,10 @@ pub struct View<'a> {
     pub rules: Arc<Rules>,
     /// The records.
     pub ledger: &'a Ledger,
+    /// Balances of budgets.
+    pub quotas: &'a Quotas,
+    /// What is known of providers.
+    pub traffic: &'a Traffic,
     /// State of the node; `None` without a tailnet.
     pub node: Option<Status>,
 }
@@ -98,12 +106,14 @@ async fn route<B>(
         }
         Action::Models => Ok(json(&listing::models(rules, permit))),
         Action::GeminiModels => Ok(json(&listing::gemini_models(rules, permit))),
-        Action::Providers => Ok(json(&listing::providers(rules, permit))),
+        Action::Providers => Ok(json(&listing::providers(rules, permit, view.traffic))),
         Action::Whoami => Ok(json(&whoami(caller, permit))),
         Action::Status => Ok(json(&status(view, permit))),
         Action::Sessions => records::sessions(view, &asked).await,
         Action::Requests => records::requests(view, &asked).await,
         Action::Request => records::request(view, &asked).await,
+        Action::Explain => explain::explain(view, &asked).await,
+        Action::Quotas => quotas::quotas(view, &asked).await,
         Action::Capture => records::capture(view, &asked).await,
         Action::Usage => usage::usage(view, &asked).await,
         Action::OpenApi => Ok(json(&openapi::document())),

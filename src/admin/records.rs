@@ -228,7 +228,7 @@ fn session_table(rows: &[Session]) -> Csv {
 }
 
 /// The same for a record that is not there and for another's: ids can't be tried out.
-fn no_such(id: &str) -> Rejection {
+pub(super) fn no_such(id: &str) -> Rejection {
     let shown: String = id.chars().take(64).collect();
     Rejection::new(
         StatusCode::NOT_FOUND,

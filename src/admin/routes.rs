@@ -30,7 +30,9 @@ pub(super) enum Action {
     Requests,
     Request,
     Capture,
+    Explain,
     Usage,
+    Quotas,
     OpenApi,
 }
 
@@ -236,6 +238,22 @@ pub(super) const ALL: &[Route] = &[
             "/api/requests/{id}/capture",
             Action::Capture,
             "What was said: heads without credentials, and bodies.",
+        )
+    },
+    Route {
+        answer: Some("Explanation"),
+        ..route(
+            "/api/requests/{id}/explain",
+            Action::Explain,
+            "The story of a request: who its caller was taken for, and every decision with its reason.",
+        )
+    },
+    Route {
+        answer: Some("QuotaList"),
+        ..route(
+            "/api/quotas",
+            Action::Quotas,
+            "The budgets and limits that pay for you, with what they hold; admins see all that were used.",
         )
     },
     Route {

@@ -52,6 +52,32 @@ pub(super) struct Status {
     gateway: Gateway,
 }
 
+/// Tells the story of a request that a running gateway has had.
+pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
+    let gateway = Gateway { url, json };
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    anyhow::ensure!(
+        id.bytes().all(is_id),
+        "{id:?} is no id of a request; it looks like req_01m88q5vhcnbzcxb7tbrhhx8vn"
+    );
+    let story = gateway.get(&format!("/api/requests/{id}/explain"))?;
+    gateway.show(&story, || {
+        let asked = [
+            ("at", "asked.at"),
+            ("from", "caller.login"),
+            ("on node", "caller.node_name"),
+            ("for model", "asked.model"),
+            ("as", "asked.api"),
+        ];
+        let mut lines = vec![text(&story, "answer")];
+        lines.extend(asked.map(|(what, key)| format!("  {what} {}", text(&story, key))));
+        let decisions = each(&story, "decisions").iter();
+        lines.extend(decisions.map(|one| format!("  - {}", shown(one))));
+        lines.join("\n") + "\n"
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
 impl Models {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let list = self.gateway.get("/v1/models")?;
@@ -171,14 +197,21 @@ fn each<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A field for people; `a.b` goes down. What a provider, a model or a user agent wrote must
-/// not steer the terminal.
+/// A field for people; `a.b` goes down.
 fn text(value: &Value, key: &str) -> String {
-    let shown = match key.split('.').fold(value, |value, key| &value[key]) {
-        Value::Number(ms) if key.ends_with("_at") => ms
+    match key.split('.').fold(value, |value, key| &value[key]) {
+        Value::Number(ms) if key.ends_with("_at") || key.ends_with(".at") => ms
             .as_i64()
             .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
             .map_or_else(|| ms.to_string(), |time| time.to_string()),
+        other => shown(other),
+    }
+}
+
+/// A value for people. What a provider, a model or a user agent wrote must not steer the
+/// terminal.
+fn shown(value: &Value) -> String {
+    let shown = match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),

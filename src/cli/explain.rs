@@ -5,22 +5,42 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Places, print};
+use super::{Places, ask, print};
+use crate::access::Permit;
 use crate::api;
 use crate::identity::Caller;
 use crate::route::{NoRoute, Now, Traffic};
 use crate::rules::Rules;
 
 /// Tell why somebody gets a model from a provider, or why not. Asks the configuration alone:
-/// what the tailnet policy grants besides is known only to a running gateway.
+/// what the tailnet policy grants besides is known only to a running gateway, which tells the
+/// story of a request that it has had (`--request`).
 #[derive(Args)]
+#[command(
+    override_usage = "iris explain --as <LOGIN|TAG> <MODEL>\n       iris explain --request <ID> [--url <URL>]"
+)]
 pub(super) struct Explain {
     /// The model, as a caller would name it.
-    #[arg(value_name = "MODEL")]
+    #[arg(
+        value_name = "MODEL",
+        required_unless_present = "request",
+        default_value = ""
+    )]
     model: String,
     /// A login, a tag or several joined by commas, or (loopback).
-    #[arg(long = "as", value_name = "LOGIN|TAG")]
+    #[arg(
+        long = "as",
+        value_name = "LOGIN|TAG",
+        required_unless_present = "request",
+        default_value = ""
+    )]
     caller: String,
+    /// A request that a running gateway has had, by the `x-iris-request-id` of its answer.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["model", "caller", "from"])]
+    request: Option<String>,
+    /// The running gateway [default: <http://127.0.0.1:8088>].
+    #[arg(long, value_name = "URL", env = "IRIS_URL")]
+    url: Option<String>,
     /// The node that the request would come from.
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
@@ -41,8 +61,25 @@ struct Verdict {
     reasons: Vec<String>,
 }
 
+/// The budgets and limits that would pay.
+fn buckets(
+    rules: &Rules,
+    permit: &Permit,
+    caller: &Caller,
+    provider: &str,
+    model: &str,
+) -> Vec<String> {
+    match rules.quotas.plan(permit, caller, provider, model) {
+        Ok(plan) => plan.describe(),
+        Err(denied) => vec![format!("every request is refused with 429: {denied}")],
+    }
+}
+
 impl Explain {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        if let Some(id) = &self.request {
+            return ask::story(id, self.url.clone(), self.json);
+        }
         let rules = self.places.rules()?;
         let verdict = self.verdict(&rules)?;
         if self.json {
@@ -110,6 +147,13 @@ impl Explain {
             Ok(choice) => {
                 let route = choice.first;
                 reasons.extend(route.reasons);
+                reasons.extend(buckets(
+                    rules,
+                    &permit,
+                    &caller,
+                    &route.provider.id,
+                    &route.model,
+                ));
                 reasons.extend(choice.others.iter().map(|other| {
                     format!(
                         "if that fails, provider {} as {:?}",

@@ -63,13 +63,19 @@ pub(super) fn new(
         response_bytes: 0,
         agent: agent::name(&user_agent),
         user_agent,
-        reasons: vec![format!(
-            "caller {} on node {}, role {:?} by {}",
-            caller.name(),
-            caller.node_name(),
-            permit.role(),
-            permit.role_source()
-        )],
+        reasons: vec![
+            format!(
+                "caller {} on node {}, role {:?} by {}",
+                caller.name(),
+                caller.node_name(),
+                permit.role(),
+                permit.role_source()
+            ),
+            format!(
+                "grants that match this caller: {}",
+                permit.sources().collect::<Vec<_>>().join("; ")
+            ),
+        ],
         error: None,
     }
 }

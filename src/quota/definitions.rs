@@ -18,6 +18,30 @@ pub struct Plan {
     pub(super) chains: Vec<Planned>,
 }
 
+impl Plan {
+    /// What pays, in sentences.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let sentence = |planned: &Planned| {
+            let links = planned.links.iter().map(|link| {
+                let terms = &link.terms;
+                let rate = terms
+                    .rate_text()
+                    .map(|rate| format!(", refilled by {rate}"));
+                format!(
+                    "{} (up to {}{})",
+                    link.bucket,
+                    terms.show(terms.capacity),
+                    rate.unwrap_or_default()
+                )
+            });
+            let links: Vec<String> = links.collect();
+            format!("bucket {} pays ({})", links.join(", then "), planned.source)
+        };
+        self.chains.iter().map(sentence).collect()
+    }
+}
+
 /// Buckets that pay together.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {

@@ -253,6 +253,8 @@ async fn dispatch(
     let view = View {
         rules: engines.gateway.rules.borrow().clone(),
         ledger: &engines.gateway.ledger,
+        quotas: &engines.gateway.quotas,
+        traffic: &engines.gateway.traffic,
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };
     admin::handle(view, &who.caller, &request).await

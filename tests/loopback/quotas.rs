@@ -327,3 +327,49 @@ async fn a_provider_that_was_not_reached_costs_nothing() {
         assert_eq!(gateway.chat(ASK).await.status, 502);
     }
 }
+
+#[tokio::test]
+async fn buckets_are_listed_and_a_refusal_tells_its_story() {
+    let (address, _received) = serving().await;
+    let gateway = gateway(
+        json!({ "all": { "capacity": "1 requests" }, "unused": { "capacity": "$3.00", "rate": "$1.00/week" } }),
+        json!([{ "bucket": "all", }, { "bucket": "unused" }]),
+        address,
+    )
+    .await;
+    let get = async |path: &str| {
+        let request = http::Request::get(path).body(http_body_util::Full::default());
+        gateway.send(request.unwrap()).await.json()
+    };
+    let listed = get("/api/quotas").await;
+    assert_eq!(listed["quotas"][0]["current"], 1);
+    assert_eq!(listed["quotas"][1]["rate"], "$1.00/week");
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+    let refused = gateway.chat(ASK).await;
+    let id = refused.headers["x-iris-request-id"].to_str().unwrap();
+    gateway.record_where(|row| row["id"] == id).await;
+    let story = get(&format!("/api/requests/{id}/explain")).await;
+    let answer = story["answer"].as_str().unwrap();
+    assert_eq!(
+        answer,
+        "it was refused with 429: rate limit exceeded: all has 0 requests; it is not refilled"
+    );
+    let decisions = story["decisions"].to_string();
+    for part in [
+        "role Admin by grants[0]",
+        "grants that match this caller: grants[0]",
+        "models pattern",
+        "provider p is the only one",
+    ] {
+        assert!(decisions.contains(part), "{decisions}");
+    }
+    let url = format!("http://{}", gateway.address);
+    let named = id.to_owned();
+    let told = tokio::task::spawn_blocking(move || {
+        crate::commands::iris(&["explain", "--request", &named, "--url", &url])
+    })
+    .await
+    .unwrap();
+    assert!(crate::commands::out(&told).starts_with(answer), "{told:?}");
+    assert_eq!(get("/api/quotas").await["quotas"][0]["current"], 0);
+}
