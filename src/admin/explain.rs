@@ -30,7 +30,7 @@ fn story(entry: &Entry) -> Value {
             "tags": entry.tags,
         },
         "asked": {
-            "at": entry.started_at,
+            "started_at": entry.started_at,
             "api": entry.api,
             "path": entry.path,
             "model": entry.model_requested,

@@ -63,7 +63,7 @@ pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result
     let story = gateway.get(&format!("/api/requests/{id}/explain"))?;
     gateway.show(&story, || {
         let asked = [
-            ("at", "asked.at"),
+            ("at", "asked.started_at"),
             ("from", "caller.login"),
             ("on node", "caller.node_name"),
             ("for model", "asked.model"),
@@ -200,7 +200,7 @@ fn each<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 /// A field for people; `a.b` goes down.
 fn text(value: &Value, key: &str) -> String {
     match key.split('.').fold(value, |value, key| &value[key]) {
-        Value::Number(ms) if key.ends_with("_at") || key.ends_with(".at") => ms
+        Value::Number(ms) if key.ends_with("_at") => ms
             .as_i64()
             .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
             .map_or_else(|| ms.to_string(), |time| time.to_string()),
