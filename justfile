@@ -33,6 +33,14 @@ clients *words:
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}
 
+# Side by side with plain proxies and other gateways, on loopback; named ones alone.
+bench-peers *peers:
+    cargo bench --no-default-features --features postgres --bench gateway -- {{ peers }}
+
+# The quick form: Iris against nginx, in less than three minutes.
+bench-quick:
+    cargo bench --no-default-features --features postgres --bench gateway -- --quick
+
 # A million records, and each question that reports ask of them.
 bench-ledger:
     cargo bench --no-default-features --features postgres --bench ledger

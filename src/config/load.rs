@@ -1,10 +1,8 @@
 //! From a path to a checked configuration, and the watch for its changes.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::mpsc;
 
 use super::finding::{Finding, Findings, Severity};
 use super::hujson::Position;
@@ -13,8 +11,8 @@ use super::{File, expand, hujson, read};
 
 /// A configuration larger than this is not read: it is another file by mistake.
 const MAX_BYTES: u64 = 8 << 20;
-/// Editors write a file in several steps; the last one counts.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Between two looks at a file that is watched.
+const LOOK: Duration = Duration::from_millis(150);
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -116,49 +114,45 @@ pub fn find(given: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
 }
 
 /// Tells of changes to a file, also when it is replaced by another one.
+///
+/// It is looked at a few times a second. Events of the system would come for its folder, because
+/// editors replace files: in a folder where records are kept as well, that is one for each of
+/// their writes; and file systems over a network have none.
 pub struct Watch {
-    changes: mpsc::Receiver<()>,
-    // Watching ends when this is dropped.
-    _watcher: notify::RecommendedWatcher,
+    path: PathBuf,
+    seen: Option<Mark>,
 }
 
-/// Watches a file by its folder, since editors replace files instead of writing them.
-///
-/// # Errors
-/// When the folder cannot be watched.
-pub fn watch(path: &Path) -> Result<Watch, notify::Error> {
-    let path = std::path::absolute(path).map_err(notify::Error::io)?;
-    let folder = path
-        .parent()
-        .map_or_else(|| PathBuf::from("/"), Path::to_owned);
-    let (sender, changes) = mpsc::channel(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        // A mounted secret or ConfigMap changes by a link beside the file.
-        let ours = event.paths.iter().any(|changed| {
-            *changed == path || changed.file_name().is_some_and(|name| name == "..data")
-        });
-        if ours && !event.kind.is_access() {
-            // A full queue already tells of a change.
-            let _ = sender.try_send(());
-        }
-    })?;
-    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-    Ok(Watch {
-        changes,
-        _watcher: watcher,
-    })
+/// What differs once a file was written or replaced.
+type Mark = (u64, u64, i64, i64, u64);
+
+fn mark(path: &Path) -> Option<Mark> {
+    let of = std::fs::metadata(path).ok()?;
+    Some((of.dev(), of.ino(), of.mtime(), of.mtime_nsec(), of.len()))
+}
+
+/// Watches a file; links are followed.
+#[must_use]
+pub fn watch(path: &Path) -> Watch {
+    Watch {
+        path: path.to_owned(),
+        seen: mark(path),
+    }
 }
 
 impl Watch {
-    /// Waits for a change, and until the file has come to rest.
+    /// Waits for a change, and until the file has come to rest: editors write in several steps.
     pub async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        let mut is_new = false;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = mark(&self.path);
+            if now != self.seen {
+                self.seen = now;
+                is_new = true;
+            } else if is_new && now.is_some() {
+                return;
+            }
         }
-        while tokio::time::timeout(SETTLE, self.changes.recv())
-            .await
-            .is_ok_and(|more| more.is_some())
-        {}
     }
 }

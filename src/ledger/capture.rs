@@ -1,6 +1,9 @@
 //! A capture as a row. Bodies are compressed; what is kept for months is mostly they.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use zstd::bulk::Compressor;
 
 use super::Capture;
 use super::database::{Failure, Row, Value};
@@ -53,7 +56,17 @@ fn size(body: &Bytes) -> Value {
 }
 
 fn compress(body: &Bytes) -> Result<Value, Failure> {
-    Ok(Value::Bytes(zstd::bulk::compress(body, LEVEL)?))
+    thread_local! {
+        /// Making one takes longer than most bodies do.
+        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(LEVEL)?),
+        };
+        Ok(Value::Bytes(compressor.compress(body)?))
+    })
 }
 
 /// A body and the size that it had.

@@ -105,7 +105,10 @@ async fn http<S>(
     let stop = engines.stop.clone();
     let service = service_fn(move |request| {
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
-        async move { Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await) }
+        // Boxed, because it is large, and hyper keeps room for it while an answer streams.
+        Box::pin(async move {
+            Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await)
+        })
     });
     let mut connection =
         pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));

@@ -41,23 +41,11 @@ async fn follow_file(
     mut hangup: tokio::signal::unix::Signal,
     sender: &watch::Sender<Arc<Rules>>,
 ) {
-    let mut watch = match config::watch(path) {
-        Ok(watch) => Some(watch),
-        Err(error) => {
-            tracing::warn!(%error, "the configuration is not watched; send SIGHUP after a change");
-            None
-        }
-    };
+    let mut watch = config::watch(path);
     loop {
-        let changed = async {
-            match &mut watch {
-                Some(watch) => watch.changed().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = hangup.recv() => {}
-            () = changed => {}
+            () = watch.changed() => {}
         }
         match config::load(path) {
             Ok(loaded) => {

@@ -1,0 +1,131 @@
+//! Processes of a peer: started, watched, and ended with all that they have started.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A peer that runs. It ends when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) port: u16,
+    /// It is no process of its own: the provider is asked directly.
+    none: bool,
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Running {
+    /// Starts a program and waits until it listens.
+    pub(crate) fn start(
+        command: &mut Command,
+        port: u16,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let mut running = Self {
+            child,
+            port,
+            none: false,
+        };
+        let until = Instant::now() + patience;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Ok(Some(status)) = running.child.try_wait() {
+                return Err(format!("it ended with {status}"));
+            }
+            if Instant::now() > until {
+                return Err(format!("it did not listen within {patience:?}"));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(running)
+    }
+
+    /// Stands for no peer at all.
+    pub(crate) fn none(port: u16) -> Result<Self, String> {
+        let child = Command::new("true").spawn();
+        Ok(Self {
+            child: child.map_err(|error| error.to_string())?,
+            port,
+            none: true,
+        })
+    }
+
+    /// Its process and all that it has started.
+    fn family(&self) -> Vec<u32> {
+        if self.none {
+            return Vec::new();
+        }
+        let mut family = vec![self.child.id()];
+        let mut next = 0;
+        while let Some(pid) = family.get(next).copied() {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let children = std::fs::read_to_string(task.path().join("children"));
+                let children = children.unwrap_or_default();
+                family.extend(
+                    children
+                        .split_whitespace()
+                        .filter_map(|pid| pid.parse::<u32>().ok()),
+                );
+            }
+            next += 1;
+        }
+        family
+    }
+
+    /// CPU time so far, user and system.
+    pub(crate) fn cpu(&self) -> Duration {
+        let ticks: u64 = self.family().into_iter().filter_map(ticks).sum();
+        // 100 a second on every Linux that there is.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        self.family().into_iter().filter_map(resident).sum()
+    }
+}
+
+fn ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after = stat.rsplit_once(')')?.1;
+    let mut fields = after.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn resident(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Asked first: those who have children end them then.
+        for pid in self.family() {
+            let _ = Command::new("kill").arg(pid.to_string()).status();
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
