@@ -351,6 +351,7 @@ fn record(nth: u32, of: u32, dice: &mut Dice) -> Record {
         headers,
         capture: None,
         settlement: None,
+        deliveries: Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod tailnet;
 
 pub mod access;
 pub mod api;
+pub mod hooks;
 pub mod ledger;
 pub mod quota;
 pub mod relay;

@@ -3,8 +3,9 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::access::{Access, Capability, ModelPattern};
+use crate::access::{Access, BucketRef, Capability, ModelPattern};
 use crate::config::{self, Finding, Severity};
+use crate::hooks::Guards;
 use crate::quota::Definitions;
 use crate::route::RouteTable;
 use crate::usage::Prices;
@@ -19,6 +20,8 @@ pub struct Rules {
     pub prices: Prices,
     /// What pays for it.
     pub quotas: Definitions,
+    /// What is looked for in it.
+    pub guards: Guards,
     /// Longest request body in bytes.
     pub request_body: usize,
     /// Longest silence while a request body arrives.
@@ -56,15 +59,25 @@ impl Rules {
             let at = file.providers[&id].at;
             findings.push(Finding::new(Severity::Warning, at, path, message));
         }
+        let (guards, problems) = Guards::compile(&file);
+        for (name, problem) in problems {
+            let message = format!("guard {name}: {problem}");
+            let at = config::Position::default();
+            let path = format!("guards.{name}");
+            let finding = Finding::new(Severity::Warning, at, path, message);
+            let hint = "until it is mended, every request that it should look at is refused";
+            findings.push(finding.hint(hint));
+        }
         dangling_patterns(&file, &mut findings);
         dangling_aliases(&file, &mut findings);
-        dangling_quotas(&file, &mut findings);
+        dangling_names(&file, &mut findings);
         findings.sort_by_key(|finding| finding.at);
         Self {
             access: Access::compile(&file),
             routes,
             prices,
             quotas: Definitions::compile(&file),
+            guards,
             request_body: file.limits.request_body,
             body_idle: file.timeouts.body,
             filterable: Filterable::compile(&file),
@@ -137,27 +150,37 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Grants that name budgets which nobody has defined.
-fn dangling_quotas(file: &config::File, findings: &mut Vec<Finding>) {
+/// Grants that name budgets, hooks or guards which nobody has defined.
+fn dangling_names(file: &config::File, findings: &mut Vec<Finding>) {
     for (nth, grant) in file.grants.iter().enumerate() {
         let ours = grant
             .app
             .iter()
             .filter(|(name, _)| file.tailnet.capabilities.contains(name));
-        let references = ours
+        let capabilities = ours
             .flat_map(|(_, objects)| objects)
-            .filter_map(|raw| Capability::decode(raw).ok())
-            .flat_map(|capability| capability.quotas);
-        for reference in references {
-            for name in reference
-                .names()
-                .filter(|name| !file.quotas.contains_key(*name))
-            {
+            .filter_map(|raw| Capability::decode(raw).ok());
+        let mut warn = |message: String, hint: &str| {
+            let path = format!("grants[{nth}]");
+            let finding = Finding::new(Severity::Warning, grant.at, path, message);
+            findings.push(finding.hint(hint));
+        };
+        let refuses = "until it is defined, every request that it governs is refused";
+        for capability in capabilities {
+            let quotas = capability.quotas.iter().flat_map(BucketRef::names);
+            for name in quotas.filter(|name| !file.quotas.contains_key(*name)) {
                 let message = format!("quotas references undefined quota \"{name}\"");
-                let path = format!("grants[{nth}]");
-                let finding = Finding::new(Severity::Warning, grant.at, path, message);
-                let hint = "until it is defined, every request that it governs is refused";
-                findings.push(finding.hint(hint));
+                warn(message, refuses);
+            }
+            let hooks = capability.send_hooks.iter().map(|hook| &hook.name);
+            for name in hooks.filter(|name| !file.hooks.contains_key(*name)) {
+                let message = format!("send_hooks references undefined hook \"{name}\"");
+                warn(message, "nobody is asked or told");
+            }
+            let guards = capability.guards.iter();
+            for name in guards.filter(|name| !file.guards.contains_key(*name)) {
+                let message = format!("guards references undefined guard \"{name}\"");
+                warn(message, refuses);
             }
         }
     }

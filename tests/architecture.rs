@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "secret", "clock", "money", "bucket", "wire", "tailnet", "config", "listen", "identity", "api",
-    "access", "route", "usage", "upstream", "ledger", "quota", "relay", "rules", "gateway",
-    "admin", "demo", "discover", "server", "cli", "main",
+    "access", "route", "usage", "upstream", "ledger", "quota", "hooks", "relay", "rules",
+    "gateway", "admin", "demo", "discover", "server", "cli", "main",
 ];
 
 fn root() -> PathBuf {

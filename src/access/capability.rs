@@ -32,6 +32,61 @@ pub struct Capability {
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
+    /// Hooks that are told.
+    pub send_hooks: Vec<SendHook>,
+    /// Guards that look.
+    pub guards: Vec<String>,
+}
+
+/// A hook, when it is told, and what.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendHook {
+    /// Name of its definition.
+    pub name: String,
+    /// When.
+    #[serde(default)]
+    pub events: Vec<HookEvent>,
+    /// What, besides what is always told.
+    #[serde(default)]
+    pub send: Vec<HookPart>,
+    /// For which models alone, where the object itself covers none.
+    #[serde(default)]
+    pub models: Option<ModelPattern>,
+}
+
+/// When a hook is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookEvent {
+    /// Before the provider is asked; it may refuse the request, or change it.
+    PreRequest,
+    /// After every request that has ended.
+    EntireRequest,
+    /// After a request whose answer called tools.
+    ToolCallEntireRequest,
+}
+
+/// What a hook is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookPart {
+    /// Calls of tools in the answer.
+    Tools,
+    /// The body of the request.
+    RequestBody,
+    /// What the user said last.
+    UserMessage,
+    /// The answer, put together.
+    ResponseBody,
+    /// The events of the answer, or the answer.
+    RawResponses,
+    /// What it cost.
+    EstimatedCost,
+    /// Capabilities that are not the gateway's.
+    Grants,
+    /// The buckets that pay.
+    Quotas,
 }
 
 /// A bucket that pays for what a capability object covers, and those that help it out.
@@ -68,6 +123,10 @@ struct Object {
     filterable_headers: Vec<HeaderName>,
     #[serde(default)]
     quotas: Vec<BucketRef>,
+    #[serde(default)]
+    send_hooks: Vec<SendHook>,
+    #[serde(default)]
+    guards: Vec<String>,
 }
 
 /// A header's name, alone or as it stands in `database.headers.filterable`.
@@ -109,6 +168,8 @@ impl Capability {
                 .map(String::from)
                 .collect(),
             quotas: object.quotas,
+            send_hooks: object.send_hooks,
+            guards: object.guards,
         })
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// A compiled pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(from = "String")]
 pub struct ModelPattern {
     text: String,
     segments: Vec<Segment>,
@@ -15,6 +16,12 @@ enum Segment {
     Any,
     /// The pieces between the stars of one segment.
     Pieces(Vec<String>),
+}
+
+impl From<String> for ModelPattern {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
 }
 
 impl ModelPattern {

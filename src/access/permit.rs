@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::StatusCode;
+use serde_json::value::RawValue;
 
-use super::{BucketRef, Capability, ModelPattern, Role};
+use super::{BucketRef, Capability, ModelPattern, Role, SendHook};
 use crate::config;
 use crate::identity::{Caller, Principal};
 use crate::wire::Rejection;
@@ -32,6 +33,8 @@ struct Granted {
     /// Where the grant stands, for explanations.
     source: Arc<str>,
     capabilities: Vec<Capability>,
+    /// Objects of capabilities that are not ours.
+    foreign: Vec<(String, Arc<RawValue>)>,
 }
 
 /// All grants of a configuration, ready to be asked.
@@ -57,6 +60,10 @@ pub struct Permit {
     read_pricing: bool,
     filterable_headers: Vec<String>,
     quotas: Vec<(Option<ModelPattern>, BucketRef, Arc<str>)>,
+    hooks: Vec<(Option<ModelPattern>, SendHook)>,
+    guards: Vec<(Option<ModelPattern>, String)>,
+    /// Capabilities that are not ours, as JSON.
+    foreign: Vec<(String, Arc<RawValue>)>,
 }
 
 impl Access {
@@ -79,9 +86,19 @@ impl Access {
                     Err(error) => tracing::warn!(%source, %error, "a capability grants nothing"),
                 }
             }
+            let foreign = grant
+                .app
+                .iter()
+                .filter(|(name, _)| !names.contains(name))
+                .flat_map(|(name, objects)| {
+                    objects
+                        .iter()
+                        .map(|raw| (name.clone(), Arc::from(raw.clone())))
+                });
             grants.push(Granted {
                 source,
                 capabilities,
+                foreign: foreign.collect(),
             });
             for entry in &grant.src {
                 by_source.entry(entry.clone()).or_default().push(nth);
@@ -115,6 +132,9 @@ impl Access {
         let mut read_pricing = false;
         let mut filterable_headers = Vec::new();
         let mut quotas = Vec::new();
+        let mut hooks = Vec::new();
+        let mut guards = Vec::new();
+        let mut foreign = Vec::new();
         let mut sources: Vec<Arc<str>> = Vec::new();
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
@@ -133,6 +153,12 @@ impl Access {
             for bucket in capability.quotas {
                 quotas.push((capability.models.clone(), bucket, Arc::clone(source)));
             }
+            for hook in capability.send_hooks {
+                hooks.push((capability.models.clone(), hook));
+            }
+            for guard in capability.guards {
+                guards.push((capability.models.clone(), guard));
+            }
             if let Some(pattern) = capability.models {
                 models.push((pattern, Arc::clone(source)));
             }
@@ -142,6 +168,7 @@ impl Access {
             for capability in &grant.capabilities {
                 add(capability.clone(), &grant.source);
             }
+            foreign.extend(grant.foreign.iter().cloned());
         }
         for name in &self.names {
             let source: Arc<str> = format!("the tailnet policy's {name}").into();
@@ -156,6 +183,12 @@ impl Access {
                 }
             }
         }
+        for (name, objects) in caller.capabilities() {
+            if !self.names.contains(name) {
+                let objects = objects.iter().map(|raw| (name.clone(), raw.clone().into()));
+                foreign.extend(objects);
+            }
+        }
         let (role, role_source) = role.ok_or(NoRole)?;
         Ok(Permit {
             role,
@@ -166,6 +199,9 @@ impl Access {
             read_pricing,
             filterable_headers,
             quotas,
+            hooks,
+            guards,
+            foreign,
         })
     }
 
@@ -251,6 +287,38 @@ impl Permit {
                     .is_none_or(|pattern| pattern.matches(provider, model))
             })
             .map(|(_, bucket, source)| (bucket, &**source))
+    }
+
+    /// The hooks that are told of requests for `provider/model`.
+    pub fn hooks(&self, provider: &str, model: &str) -> impl Iterator<Item = &SendHook> {
+        let matches = move |pattern: &Option<ModelPattern>| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(provider, model))
+        };
+        self.hooks
+            .iter()
+            .filter(move |(pattern, hook)| matches(pattern) && matches(&hook.models))
+            .map(|(_, hook)| hook)
+    }
+
+    /// The guards that look at requests for `provider/model`, each once.
+    pub fn guards(&self, provider: &str, model: &str) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for (pattern, guard) in &self.guards {
+            let covers = pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(provider, model));
+            if covers && !found.contains(&guard.as_str()) {
+                found.push(guard);
+            }
+        }
+        found
+    }
+
+    /// What the grants say besides: objects of capabilities that are not the gateway's.
+    pub fn foreign(&self) -> &[(String, Arc<RawValue>)] {
+        &self.foreign
     }
 
     /// All buckets that pay for anything.
@@ -350,7 +418,7 @@ mod tests {
             r#"{"src":["*"],"app":{"x.org/cap/ai":[{"role":"user"}]}}"#
         ));
         let mut who = whois(Some("alice"), &[]);
-        let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
+        let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
         who.capabilities
             .insert("x.org/cap/ai".into(), vec![raw(r#"{"models":"p/**"}"#)]);
         who.capabilities

@@ -22,7 +22,12 @@ fn json(rejection: &Rejection) -> String {
         "error": {
             "code": rejection.status.as_u16(),
             "message": rejection.message,
-            "status": status(rejection.status),
+            // A guardrail's block is denied permission, whatever its status.
+            "status": if rejection.code.0 == "guardrail_blocked" {
+                "PERMISSION_DENIED"
+            } else {
+                status(rejection.status)
+            },
         }
     })
     .to_string()

@@ -11,6 +11,7 @@ mod opening;
 mod refusal;
 mod splice;
 pub mod tokens;
+pub mod user_message;
 mod vertex;
 
 mod anthropic_messages;

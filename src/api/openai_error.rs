@@ -25,6 +25,8 @@ fn json(rejection: &Rejection) -> String {
 /// The error object alone.
 pub(super) fn object(rejection: &Rejection) -> Value {
     let kind = match rejection.status {
+        // A guardrail's block is told by its name, whatever its status.
+        _ if rejection.code.0 == "guardrail_blocked" => "guardrail_blocked",
         StatusCode::BAD_REQUEST
         | StatusCode::NOT_FOUND
         | StatusCode::PAYLOAD_TOO_LARGE

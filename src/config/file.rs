@@ -8,8 +8,9 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::database::Database;
+use super::hooks::{Guard, Hook};
 use super::hujson::Position;
-use super::later::{Connector, Hook, Mcp, S3};
+use super::later::{Connector, Mcp, S3};
 use super::provider::Provider;
 use super::quotas::Quota;
 use crate::money::Price;
@@ -40,7 +41,9 @@ pub struct File {
     pub database: Database,
     /// Budgets and limits by bucket name.
     pub quotas: IndexMap<String, Quota>,
-    /// Webhooks by name. Not yet acting.
+    /// What is looked for without asking anybody, by name.
+    pub guards: IndexMap<String, Guard>,
+    /// Webhooks by name.
     pub hooks: IndexMap<String, Hook>,
     /// The S3 exporter. Not yet acting.
     pub s3: Option<S3>,

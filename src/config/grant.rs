@@ -11,7 +11,7 @@ use super::provider::{header, name_only};
 use super::table::{Item, Table};
 
 /// Fields of a capability object; those that act already come first.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "role",
     "models",
     "add_headers",
@@ -19,6 +19,7 @@ const FIELDS: [&str; 18] = [
     "filterable_headers",
     "quotas",
     "send_hooks",
+    "guards",
     "enable_chat_ui",
     "read_metrics",
     "mcp_tools",
@@ -31,7 +32,7 @@ const FIELDS: [&str; 18] = [
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 6;
+const ACTING: usize = 8;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
@@ -207,6 +208,33 @@ fn raw(value: &serde_json::Value) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()
 }
 
+/// A hook of the old form, in which what it is for stands beside its name.
+fn legacy_hook(hook: Table<'_>) -> Option<serde_json::Value> {
+    let matched = hook.table("match")?;
+    let names = |key| matched.strings(key).unwrap_or_default();
+    let (providers, models) = (names("providers"), names("models"));
+    let name = hook.string("hook")?;
+    // One pattern is one model; lists of several are wired for everything.
+    let part = |list: &[String]| match list {
+        [one] if one != "*" => one.clone(),
+        _ => "**".to_owned(),
+    };
+    let models = match (part(&providers).as_str(), part(&models).as_str()) {
+        ("**", "**") => "**".to_owned(),
+        ("**", model) => format!("*/{model}"),
+        (provider, model) => format!("{provider}/{model}"),
+    };
+    let wired = json!([{
+        "name": name,
+        "events": names("events"),
+        "send": hook.strings("fields").unwrap_or_default(),
+        "models": models,
+    }]);
+    matched.finish();
+    hook.finish();
+    Some(json!({ "send_hooks": wired }))
+}
+
 /// Reads `temp_grants`, whose typed objects mean the same as today's capability objects.
 pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
     let Some(items) = item.items() else {
@@ -239,12 +267,8 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
                     objects.extend(raw(&json!({ "models": format!("{provider}/{model}") })));
                     pair.finish();
                 }
-                if let Some(hook) = entry.get("hook") {
-                    let message = "hooks of temp_grants are accepted and not yet acting";
-                    let note = super::Severity::Note;
-                    let at = hook.node.at;
-                    hook.findings
-                        .add(super::Finding::new(note, at, &hook.path, message));
+                if let Some(hook) = entry.table("hook") {
+                    objects.extend(legacy_hook(hook).and_then(|object| raw(&object)));
                 }
                 entry.finish();
             }

@@ -5,28 +5,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::finding::Severity;
-use super::provider::Authorization;
 use super::table::Item;
 use crate::secret::Secret;
-
-/// A webhook.
-#[derive(Clone, Debug)]
-pub struct Hook {
-    /// Where to post.
-    pub url: String,
-    /// Credential; may be empty.
-    pub apikey: Secret,
-    /// Header that carries it.
-    pub authorization: Authorization,
-    /// Zero is none.
-    pub timeout: Duration,
-    /// Kept, but not used.
-    pub disabled: bool,
-    /// Whether a failure of the hook stops the request.
-    pub fail_closed: bool,
-    /// Higher runs first.
-    pub preference: i64,
-}
 
 /// The S3 exporter.
 #[derive(Clone, Debug)]
@@ -82,50 +62,6 @@ pub(super) fn not_yet(item: &Item<'_>, what: &str) {
     let message = format!("{what:?} is accepted and not yet acting");
     let finding = super::Finding::new(Severity::Note, item.node.at, &item.path, message);
     item.findings.add(finding);
-}
-
-pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
-    not_yet(item, "hooks");
-    let Some(all) = item.table() else {
-        return IndexMap::new();
-    };
-    all.named()
-        .filter_map(|(name, item)| {
-            let table = item.table()?;
-            let url = table.string("url").unwrap_or_default();
-            if url.is_empty() {
-                let message = format!("hook {name} has no url configured");
-                item.findings.warn(item.node.at, &item.path, message);
-            } else if !url.starts_with("http://") && !url.starts_with("https://") {
-                let message = format!(
-                    "hook {name} has invalid URL scheme (must be http:// or https://): {url}"
-                );
-                item.findings
-                    .warn(table.position("url"), &item.path, message);
-            }
-            let text = table.string("authorization").unwrap_or_default();
-            // Only what goes to AWS can be signed for it.
-            let known = Authorization::parse(&text).filter(|way| *way != Authorization::AwsSigv4);
-            let authorization = known.unwrap_or_else(|| {
-                let message = format!("hook {name} has invalid authorization type: {text}");
-                item.findings
-                    .warn(table.position("authorization"), &item.path, message);
-                Authorization::Bearer
-            });
-            let policies = [("fail_open", false), ("fail_closed", true)];
-            let hook = Hook {
-                url,
-                apikey: Secret::new(table.string("apikey").unwrap_or_default()),
-                authorization,
-                timeout: table.duration("timeout").unwrap_or(Duration::from_secs(5)),
-                disabled: table.boolean("disabled").unwrap_or_default(),
-                fail_closed: table.choice("fail_policy", &policies).unwrap_or_default(),
-                preference: table.integer("preference").unwrap_or_default(),
-            };
-            table.finish();
-            Some((name.to_owned(), hook))
-        })
-        .collect()
 }
 
 pub(super) fn exporters(item: &Item<'_>) -> Option<S3> {

@@ -7,6 +7,7 @@ mod expand;
 mod file;
 mod finding;
 mod grant;
+mod hooks;
 mod hujson;
 mod keyfile;
 mod later;
@@ -25,9 +26,10 @@ pub use file::{
     Strategy, Tailnet, Timeouts,
 };
 pub use finding::{Finding, Severity, refusal};
+pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
-pub use later::{Connector, Hook, Mcp, S3};
+pub use later::{Connector, Mcp, S3};
 pub use load::{Loaded, Watch, find, load, parse, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use quotas::Quota;

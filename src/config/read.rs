@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{database, grant, later, prices, provider, quotas, routing};
+use super::{database, grant, hooks, later, prices, provider, quotas, routing};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -56,7 +56,11 @@ pub(super) fn file(root: &Item<'_>) -> File {
         .unwrap_or_default();
     read.hooks = table
         .get("hooks")
-        .map(|item| later::hooks(&item))
+        .map(|item| hooks::hooks(&item))
+        .unwrap_or_default();
+    read.guards = table
+        .get("guards")
+        .map(|item| hooks::guards(&item))
         .unwrap_or_default();
     read.s3 = table
         .get("exporters")

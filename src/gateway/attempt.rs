@@ -126,7 +126,7 @@ impl Gateway {
             .prepare(call, &route.provider.destination(&route.model))
             .map_err(Stop::Refused)?;
         let payer = (rules, permit, &*who.caller);
-        let told = self
+        let held = self
             .reserve(payer, route, call, recording)
             .await
             .map_err(Stop::Refused)?;
@@ -164,7 +164,7 @@ impl Gateway {
             open.succeeded();
         }
         recording.opened(open, *routing);
-        budget::tell(&told, response.headers_mut());
+        budget::tell(&held.warnings, response.headers_mut());
         let worth_another = is_broken(status) || status == StatusCode::TOO_MANY_REQUESTS;
         Ok(Answer {
             response,

@@ -7,7 +7,7 @@ use crate::access::Permit;
 use crate::api::{Call, Tokens, tokens};
 use crate::identity::Caller;
 use crate::money::Mode;
-use crate::quota::Estimate;
+use crate::quota::{Estimate, State};
 use crate::relay::Recording;
 use crate::route::Route;
 use crate::rules::Rules;
@@ -18,16 +18,23 @@ const ANSWER: u64 = 4_096;
 /// Tells a caller that a budget is running low.
 const WARNING: &str = "x-iris-quota-warning";
 
+/// What is held for a request.
+pub(super) struct Held {
+    /// What its caller should know of the buckets.
+    pub(super) warnings: Vec<String>,
+    /// The buckets as they stood before.
+    pub(super) states: Vec<State>,
+}
+
 impl Gateway {
-    /// Holds what a request may cost of every bucket that pays for it. Answers with what its
-    /// caller should know of them.
+    /// Holds what a request may cost of every bucket that pays for it.
     pub(super) async fn reserve(
         &self,
         (rules, permit, caller): (&Rules, &Permit, &Caller),
         route: &Route,
         call: &Call,
         recording: &mut Recording,
-    ) -> Result<Vec<String>, Rejection> {
+    ) -> Result<Held, Rejection> {
         let (provider, model) = (&route.provider.id, &route.model);
         let denied = |denied: crate::quota::Denied| {
             tracing::warn!(
@@ -71,9 +78,12 @@ impl Gateway {
             .map_err(denied)?;
         let reasons = std::mem::take(&mut reservation.reasons);
         recording.note(|entry| entry.reasons.extend(reasons));
-        let warnings = std::mem::take(&mut reservation.warnings);
+        let held = Held {
+            warnings: std::mem::take(&mut reservation.warnings),
+            states: std::mem::take(&mut reservation.states),
+        };
         recording.reserve(reservation);
-        Ok(warnings)
+        Ok(held)
     }
 }
 

@@ -4,6 +4,7 @@ mod agent;
 mod attempt;
 mod budget;
 mod entry;
+mod guard;
 mod refusal;
 mod revoke;
 mod websocket;
@@ -22,13 +23,14 @@ use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
 use crate::quota::Quotas;
 use crate::relay::{Begun, Form, Framing, Reader, Recording, RelayBody};
-use crate::route::{Now, Route, Traffic};
+use crate::route::{Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Rejection, body, headers};
 
 use attempt::Asking;
+use guard::Passing;
 pub use websocket::Pending;
 
 /// The engines that a request passes through. They outlive every configuration.
@@ -111,16 +113,16 @@ impl Gateway {
                 .map_err(|error| refusal::unreadable(&error))?;
             let call = api.read(&asked(&head), bytes)?;
             recording.note(|entry| entry::describe(entry, &call, &head.headers));
-            let now = Now {
-                traffic: &self.traffic,
-                conversation: call.session.as_deref().or(call.opening.as_deref()),
+            let passing = Passing {
+                api,
+                rules: &rules,
+                permit: &permit,
+                who: &who,
+                head: &head,
+                fits: &|provider| provider.speaks(api),
             };
-            let choice = rules
-                .routes
-                .select(&permit, api, &call.model, now)
-                .map_err(|none| {
-                    refusal::no_route(&none, &call, &who.caller, &mut recording, api)
-                })?;
+            let choice = self.chosen(&passing, &call, &mut recording)?;
+            let (call, choice) = self.guarded(&passing, call, choice, &mut recording).await?;
             let asking = Asking {
                 api,
                 call: &call,
@@ -215,7 +217,7 @@ impl Gateway {
             framing,
             hides: call.splice.hide_usage,
             room: rules.file.limits.capture,
-            raw: keep.captures && keep.raws,
+            raw: (keep.captures && keep.raws) || recording.is_raw_wanted(),
             idle: timeouts.idle,
             total: timeouts.total,
         };

@@ -8,11 +8,15 @@ use std::sync::Arc;
 use super::{Error, sqlite};
 
 /// The scripts that bring a database from version N to N + 1. Only ever appended to.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("buckets.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("buckets.sql"),
+    include_str!("outbox.sql"),
+];
 
 /// The version that they lead to.
-pub(super) const VERSION: i64 = 2;
-const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 3;
+const _: () = assert!(MIGRATIONS.len() == 3, "VERSION counts the migrations");
 
 /// The scripts that are still missing from a database of version `found`.
 pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {

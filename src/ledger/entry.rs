@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Tokens;
+use super::{Delivery, Tokens};
 use crate::api::ToolCall;
 use crate::bucket::Settlement;
 
@@ -165,6 +165,8 @@ pub struct Record {
     pub capture: Option<Capture>,
     /// What the request takes from budgets; written with its entry or not at all.
     pub settlement: Option<Settlement>,
+    /// What hooks are to be told of it; queued with its entry or not at all.
+    pub deliveries: Vec<Delivery>,
 }
 
 impl From<Entry> for Record {
@@ -176,6 +178,7 @@ impl From<Entry> for Record {
             headers: Vec::new(),
             capture: None,
             settlement: None,
+            deliveries: Vec::new(),
         }
     }
 }
@@ -188,7 +191,8 @@ impl Record {
             let raw = capture.raw.as_ref().map_or(0, Bytes::len);
             capture.request_body.len() + capture.response_body.len() + raw
         });
-        size_of::<Record>() + tools.sum::<usize>() + capture
+        let told = self.deliveries.iter().map(|one| one.payload.len());
+        size_of::<Record>() + tools.sum::<usize>() + capture + told.sum::<usize>()
     }
 }
 

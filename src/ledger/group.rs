@@ -3,7 +3,8 @@
 use super::database::{Connection, Failure, Value};
 use super::retention::Keep;
 use super::row::limit;
-use super::{Record, buckets, capture, distinct, rollup, row, session};
+use super::{Record, buckets, capture, distinct, outbox, rollup, row, session};
+use crate::clock;
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name, value, entry_id) DO NOTHING";
@@ -59,6 +60,7 @@ fn fill(
     if !new.is_empty() {
         rollup::add(connection, &new)?;
         session::add(connection, &new)?;
+        outbox::add(connection, &new, clock::unix_ms())?;
         // Last, because other nodes wait for these rows.
         let settlements: Vec<_> = new
             .iter()

@@ -17,6 +17,7 @@ mod entry;
 mod error;
 mod group;
 mod histogram;
+mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 pub use crate::api::{Tokens, ToolCall};
 use crate::bucket::{Chain, Level, Link};
@@ -45,6 +46,7 @@ pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
 pub use histogram::Percentiles;
+pub use outbox::{Delivery, Queued};
 pub use query::{Query, Scope};
 pub use report::{Group, Report, Usage, UsageGroup};
 pub use retention::Keep;
@@ -85,6 +87,8 @@ struct Shared {
     /// Bytes of the records that are queued.
     held: AtomicUsize,
     policy: Mutex<retention::Policy>,
+    /// Something was queued for a hook.
+    delivery: Notify,
 }
 
 impl Ledger {
@@ -100,6 +104,7 @@ impl Ledger {
             writing: AtomicBool::new(true),
             held: AtomicUsize::new(0),
             policy: Mutex::default(),
+            delivery: Notify::new(),
         });
         let queue = writer::spawn(store.clone(), shared.clone())?;
         let inner = Inner {
@@ -253,6 +258,56 @@ impl Ledger {
     /// Forgets the buckets whose definition is not among `templates`.
     pub async fn retain_buckets(&self, templates: Vec<String>) -> Result<(), Error> {
         self.write(move |connection| buckets::retain(connection, &templates))
+            .await
+    }
+
+    /// Waits until something is queued for a hook.
+    pub async fn delivery(&self) {
+        self.inner.shared.delivery.notified().await;
+    }
+
+    /// Takes up to `count` deliveries that are due for a hook. Nobody else gets them for `lease`.
+    pub async fn due(
+        &self,
+        hook: &str,
+        count: usize,
+        lease: Duration,
+    ) -> Result<Vec<Queued>, Error> {
+        let hook = hook.to_owned();
+        self.write(move |connection| {
+            let now = clock::unix_ms();
+            let until = now.saturating_add(millis(lease));
+            outbox::due(connection, &hook, count, (now, until))
+        })
+        .await
+    }
+
+    /// Makes all deliveries due now: for a node that is alone, when it starts.
+    pub async fn hasten(&self) -> Result<(), Error> {
+        self.write(outbox::hasten).await
+    }
+
+    /// Forgets a delivery.
+    pub async fn delivered(&self, id: &str) -> Result<(), Error> {
+        let id = id.to_owned();
+        self.write(move |connection| outbox::delivered(connection, &id))
+            .await
+    }
+
+    /// Makes a delivery due once more.
+    pub async fn put_off(&self, id: &str, wait: Duration) -> Result<(), Error> {
+        let id = id.to_owned();
+        self.write(move |connection| {
+            let due_at = clock::unix_ms().saturating_add(millis(wait));
+            outbox::put_off(connection, &id, due_at)
+        })
+        .await
+    }
+
+    /// Forgets what is for other hooks than `hooks`, and of each the oldest beyond `kept`.
+    /// Returns how many went.
+    pub async fn retain_deliveries(&self, hooks: Vec<String>, kept: usize) -> Result<u64, Error> {
+        self.write(move |connection| outbox::retain(connection, &hooks, kept))
             .await
     }
 

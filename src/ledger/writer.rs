@@ -228,6 +228,13 @@ impl Writer {
             self.failures = 0;
             self.shared.writing.store(true, Ordering::Relaxed);
         }
+        if self
+            .group
+            .iter()
+            .any(|(record, _)| !record.deliveries.is_empty())
+        {
+            self.shared.delivery.notify_one();
+        }
         for (record, room) in self.group.drain(..) {
             self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
             drop(room);

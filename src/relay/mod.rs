@@ -8,5 +8,5 @@ mod tee;
 
 pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};
-pub use recording::{Ended, Recording};
+pub use recording::{AfterEnd, Ended, Recording};
 pub use tee::Framing;

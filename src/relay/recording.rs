@@ -9,12 +9,17 @@ use http::HeaderMap;
 use super::blobs;
 use crate::api::{Reading, Tokens, tokens};
 use crate::config::Routing;
-use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
+use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot, ToolCall};
 use crate::money::{Mode, Money};
 use crate::quota::{Reservation, Spent};
 use crate::route;
 use crate::usage::Quote;
 use crate::wire::headers;
+
+/// Makes what is to be told of a request that has ended, from its entry, the calls of tools in
+/// its answer, and the answer: put together, and as it came.
+pub type AfterEnd =
+    Box<dyn FnOnce(&Entry, &[ToolCall], &[u8], Option<&[u8]>) -> Vec<Delivery> + Send>;
 
 /// A record being made.
 pub struct Recording {
@@ -35,6 +40,9 @@ struct Open {
     asked: bool,
     /// The request as it is open at its provider.
     provider: Option<(route::Open, Routing)>,
+    /// Makes what is to be told of the request once it has ended.
+    after: Option<AfterEnd>,
+    wants_raw: bool,
     /// How often something was held of budgets.
     attempts: u32,
     /// Keys whose values the capture leaves out.
@@ -88,6 +96,8 @@ impl Recording {
                 reservation: None,
                 asked: false,
                 provider: None,
+                after: None,
+                wants_raw: false,
                 attempts: 0,
                 opaque: &[],
             }),
@@ -135,6 +145,32 @@ impl Recording {
         if let Some(open) = &mut self.open {
             open.asked = asked;
         }
+    }
+
+    /// Has something told once the request has ended, if a provider was asked.
+    pub fn tell(&mut self, after: AfterEnd) {
+        if let Some(open) = &mut self.open {
+            open.after = Some(after);
+        }
+    }
+
+    /// Notes whether the answer is needed as it comes.
+    pub fn wants_raw(&mut self, wants: bool) {
+        if let Some(open) = &mut self.open {
+            open.wants_raw = wants;
+        }
+    }
+
+    /// Whether the answer is needed as it comes, besides for a capture.
+    #[must_use]
+    pub fn is_raw_wanted(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.wants_raw)
+    }
+
+    /// The entry, as far as it is known.
+    #[must_use]
+    pub fn entry(&self) -> Option<&Entry> {
+        self.open.as_ref().map(|open| &*open.entry)
     }
 
     /// Notes at which provider the request is open, which ends with the record.
@@ -221,6 +257,14 @@ impl Recording {
             duration_ms = entry.duration_ms,
             "request"
         );
+        let deliveries = open
+            .after
+            .filter(|_| open.asked)
+            .map(|after| {
+                let tools = &ended.reading.tool_calls;
+                after(&entry, tools, &ended.body, ended.raw.as_deref())
+            })
+            .unwrap_or_default();
         let capture = open.capture.map(|mut capture| {
             capture.request_body = blobs::without(&capture.request_body, open.opaque);
             capture.response_body = blobs::without(&ended.body, open.opaque);
@@ -234,6 +278,7 @@ impl Recording {
             headers: open.headers,
             capture,
             settlement,
+            deliveries,
         });
     }
 }

@@ -21,6 +21,7 @@ use crate::clock::within;
 use crate::config::{self, Mode};
 use crate::discover;
 use crate::gateway::Gateway;
+use crate::hooks::Deliverer;
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
 use crate::quota::Quotas;
@@ -104,6 +105,17 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         async move { quotas.keep().await }
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
+    let deliver = {
+        let engines = Arc::clone(&engines);
+        async move {
+            let gateway = &engines.gateway;
+            let hooks = || gateway.rules.borrow().file.hooks.clone();
+            Deliverer::new(&gateway.upstream, &gateway.ledger)
+                .run(hooks)
+                .await;
+        }
+    };
+    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(deliver));
     let loopback = doors::open(&engines).await?;
     reload::spawn(&engines, options.config.clone(), sender)?;
     Ok(Running { engines, loopback })

@@ -18,15 +18,30 @@ use crate::secret::Secret;
 /// # Errors
 /// When the configured key cannot be a header's value.
 pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
-    if !is_configured(headers, provider) || provider.apikey.is_empty() {
+    if !is_configured(headers, provider) {
         return Ok(());
     }
-    let key = provider.apikey.expose();
+    credential(headers, provider.authorization, &provider.apikey)
+}
+
+/// Sets a key in the header that carries it; an empty one is none.
+///
+/// # Errors
+/// When it cannot be a header's value.
+pub(super) fn credential(
+    headers: &mut HeaderMap,
+    way: Authorization,
+    key: &Secret,
+) -> Result<(), InvalidKey> {
+    if key.is_empty() {
+        return Ok(());
+    }
+    let key = key.expose();
     if key.starts_with("keyfile::") {
         // A key file that can't be read must not go out as it is.
         return Err(InvalidKey);
     }
-    let (name, text) = match provider.authorization {
+    let (name, text) = match way {
         Authorization::Bearer => (header::AUTHORIZATION, format!("Bearer {key}")),
         Authorization::XApiKey => (HeaderName::from_static("x-api-key"), key.to_owned()),
         Authorization::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),

@@ -2,9 +2,11 @@
 
 mod auth;
 mod connect;
+mod post;
 mod send;
 mod socket;
 
 pub use connect::{Connector, Timeouts, tls};
+pub use post::Post;
 pub use send::{Failure, Upstream};
 pub use socket::Socket;

@@ -63,7 +63,7 @@ impl Pools {
 
 /// Pooled connections to all providers. Lives as long as the process.
 pub struct Upstream {
-    pools: Pools,
+    pub(super) pools: Pools,
     /// For WebSockets, which begin as HTTP/1.1.
     pub(super) sockets: Pools,
     /// Tokens of service accounts, which outlive every configuration.
@@ -286,6 +286,15 @@ impl Upstream {
 }
 
 /// The innermost cause says what happened; the layers above it only that something did.
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Why there is no answer of a provider.
 pub(super) fn failure(provider: &str, error: &hyper_util::client::legacy::Error) -> Failure {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

@@ -11,6 +11,7 @@
 
 mod budgets;
 mod faults;
+mod outbox;
 mod queries;
 mod reports;
 mod retention;
@@ -55,6 +56,8 @@ const EVERY: &[(&str, Test)] = &[
     test!(retention::old_captures_are_purged_and_sums_stay),
     test!(retention::a_purge_waits_for_the_export),
     test!(budgets::overdrafts_help_out_in_order),
+    test!(outbox::each_delivery_is_taken_by_one_and_comes_back_until_it_is_done),
+    test!(outbox::what_is_too_much_or_for_nobody_is_forgotten),
 ];
 
 /// Tests of a database that outlives its ledger.

@@ -161,6 +161,7 @@ pub(crate) fn full(entry: Entry, said: &str) -> Record {
             ("x-trace".into(), String::new()),
         ],
         settlement: None,
+        deliveries: Vec::new(),
         capture: Some(Capture {
             request_headers: vec![("accept".into(), "*/*".into())],
             request_body: Bytes::from(format!("{{\"prompt\":{said:?}}}")),

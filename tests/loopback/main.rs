@@ -15,6 +15,7 @@ mod formats_bedrock;
 mod formats_google;
 mod formats_openai;
 mod headers;
+mod hooks;
 mod prices;
 mod quotas;
 mod requests;

@@ -44,7 +44,7 @@ pub async fn provider(script: Script) -> (SocketAddr, mpsc::Receiver<Received>) 
     (address, received)
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Received> {
+pub async fn read_request(stream: &mut TcpStream) -> Option<Received> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -145,6 +145,18 @@ impl Gateway {
         if let Some(running) = self.running.take() {
             running.stop().await.expect("every record is written");
         }
+    }
+
+    /// Starts once more what was stopped, with the same configuration and records.
+    pub async fn again(mut self) -> Self {
+        let options = Options {
+            config: Some(self.config()),
+            state_dir: self.dir.path().join("state"),
+        };
+        let running = start(&options).await.expect("the gateway starts");
+        self.address = running.loopback().expect("a loopback door");
+        self.running = Some(running);
+        self
     }
 
     pub fn config(&self) -> std::path::PathBuf {

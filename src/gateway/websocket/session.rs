@@ -16,11 +16,12 @@ use super::running::Running;
 use crate::access::Permit;
 use crate::api::{self, Api, Call};
 use crate::clock::{self, within};
+use crate::gateway::guard::Passing;
 use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
 use crate::identity::Refused;
 use crate::ledger::{EntryId, Outcome};
 use crate::relay::Recording;
-use crate::route::{Now, Route};
+use crate::route::Route;
 use crate::upstream::Socket;
 use crate::wire::Rejection;
 
@@ -204,18 +205,19 @@ impl Session<'_> {
             // Here every answer comes as events.
             call.stream = true;
             recording.note(|entry| entry::describe(entry, &call, &self.head.headers));
-            let fits = |provider: &crate::route::Provider| provider.flags.contains(&self.flag);
-            let now = Now {
-                traffic: &gateway.traffic,
-                conversation: call.session.as_deref().or(call.opening.as_deref()),
+            let passing = Passing {
+                api: self.api,
+                rules: &rules,
+                permit: &permit,
+                who: &self.who,
+                head: &self.head,
+                fits: &|provider| provider.flags.contains(&self.flag),
             };
-            let route = rules
-                .routes
-                .select_where(&permit, &call.model, &fits, now)
-                .map(|choice| choice.first)
-                .map_err(|none| {
-                    refusal::no_route(&none, &call, &self.who.caller, &mut recording, self.api)
-                })?;
+            let choice = gateway.chosen(&passing, &call, &mut recording)?;
+            let (call, choice) = gateway
+                .guarded(&passing, call, choice, &mut recording)
+                .await?;
+            let route = choice.first;
             let headers = self.head.headers.clone();
             gateway.routed(&mut recording, &rules, &route, (self.api, &call), &headers);
             let to = route.provider.destination(&route.model);

@@ -8,6 +8,7 @@
 
 mod ranges;
 mod scanner;
+mod strings;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,6 +16,7 @@ use std::ops::Range;
 
 pub use ranges::{elements, member};
 use scanner::Scanner;
+pub use strings::strings;
 
 /// Keys that one inspected object may have; more is refused.
 const MAX_KEYS: usize = 4096;

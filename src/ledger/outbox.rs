@@ -1,0 +1,165 @@
+//! The queue of what hooks are to be told. It is filled in the transaction of the record, so
+//! what is told is what is recorded; on a shared database each row is delivered by one node.
+
+use super::Record;
+use super::database::{Connection, Failure, Value, places, rows};
+use super::row::limit;
+
+/// Something that a hook is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Name of the hook.
+    pub hook: String,
+    /// Which event it is.
+    pub event: String,
+    /// JSON.
+    pub payload: Vec<u8>,
+}
+
+/// A delivery from the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Its own name.
+    pub id: String,
+    /// Name of the hook.
+    pub hook: String,
+    /// Which event it is.
+    pub event: String,
+    /// JSON.
+    pub payload: Vec<u8>,
+    /// How often it was tried before.
+    pub tries: u32,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+const INSERT: &str = "INSERT INTO outbox (id, hook, event, payload, tries, created_at, due_at) \
+    VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5)";
+
+/// Adds what a group of records has for hooks; within the transaction of the group.
+pub(super) fn add(
+    connection: &mut dyn Connection,
+    records: &[&Record],
+    now: i64,
+) -> Result<(), Failure> {
+    let mut added = Vec::new();
+    for record in records {
+        for (nth, delivery) in record.deliveries.iter().enumerate() {
+            added.push(vec![
+                Value::text(&format!("{}/{nth}", record.entry.id)),
+                Value::key(&delivery.hook, limit::TOOL),
+                delivery.event.as_str().into(),
+                Value::Bytes(delivery.payload.clone()),
+                now.into(),
+            ]);
+        }
+    }
+    if !added.is_empty() {
+        connection.execute(INSERT, added)?;
+    }
+    Ok(())
+}
+
+/// Takes up to `count` deliveries that are due for a hook; nobody else gets them before `until`.
+pub(super) fn due(
+    connection: &mut dyn Connection,
+    hook: &str,
+    count: usize,
+    (now, until): (i64, i64),
+) -> Result<Vec<Queued>, Failure> {
+    connection.begin()?;
+    let taken = take(connection, hook, count, (now, until))
+        .and_then(|taken| connection.commit().map(|()| taken));
+    if taken.is_err() {
+        connection.rollback();
+    }
+    taken
+}
+
+fn take(
+    connection: &mut dyn Connection,
+    hook: &str,
+    count: usize,
+    (now, until): (i64, i64),
+) -> Result<Vec<Queued>, Failure> {
+    let lock = connection.lock();
+    let skip = if lock.is_empty() { "" } else { " SKIP LOCKED" };
+    let sql = format!(
+        "SELECT id, hook, event, payload, tries, created_at FROM outbox \
+         WHERE hook = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT {count}{lock}{skip}"
+    );
+    let hook = Value::key(hook, limit::TOOL);
+    let taken = rows(connection, &sql, vec![hook, now.into()], |row| {
+        Ok(Queued {
+            id: row.text()?,
+            hook: row.text()?,
+            event: row.text()?,
+            payload: row.maybe_bytes()?.unwrap_or_default(),
+            tries: u32::try_from(row.integer()?).unwrap_or(u32::MAX),
+            created_at: row.integer()?,
+        })
+    })?;
+    if !taken.is_empty() {
+        let sql = "UPDATE outbox SET due_at = ?2, tries = tries + 1 WHERE id = ?1";
+        let ids = taken
+            .iter()
+            .map(|queued| vec![queued.id.as_str().into(), until.into()]);
+        connection.execute(sql, ids.collect())?;
+    }
+    Ok(taken)
+}
+
+/// Forgets a delivery.
+pub(super) fn delivered(connection: &mut dyn Connection, id: &str) -> Result<(), Failure> {
+    let sql = "DELETE FROM outbox WHERE id = ?1";
+    connection.execute(sql, vec![vec![id.into()]]).map(drop)
+}
+
+/// Makes a delivery due at another time.
+pub(super) fn put_off(
+    connection: &mut dyn Connection,
+    id: &str,
+    due_at: i64,
+) -> Result<(), Failure> {
+    let sql = "UPDATE outbox SET due_at = ?2 WHERE id = ?1";
+    connection
+        .execute(sql, vec![vec![id.into(), due_at.into()]])
+        .map(drop)
+}
+
+/// Makes everything due now.
+pub(super) fn hasten(connection: &mut dyn Connection) -> Result<(), Failure> {
+    let sql = "UPDATE outbox SET due_at = created_at WHERE due_at > created_at";
+    connection.execute(sql, vec![Vec::new()]).map(drop)
+}
+
+/// Forgets what is for other hooks than `hooks`, and of each the oldest beyond `kept`. Returns
+/// how many went.
+pub(super) fn retain(
+    connection: &mut dyn Connection,
+    hooks: &[String],
+    kept: usize,
+) -> Result<u64, Failure> {
+    let others = if hooks.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE hook NOT IN ({})", places(0, hooks.len()))
+    };
+    let names: Vec<Value> = hooks
+        .iter()
+        .map(|hook| Value::key(hook, limit::TOOL))
+        .collect();
+    let sql = format!("DELETE FROM outbox{others}");
+    let mut gone: u64 = connection.execute(&sql, vec![names.clone()])?.iter().sum();
+    let sql = format!(
+        "DELETE FROM outbox WHERE hook = ?1 AND id <= COALESCE((SELECT id FROM outbox \
+         WHERE hook = ?1 ORDER BY id DESC LIMIT 1 OFFSET {kept}), '')"
+    );
+    for name in names {
+        gone += connection
+            .execute(&sql, vec![vec![name]])?
+            .iter()
+            .sum::<u64>();
+    }
+    Ok(gone)
+}

@@ -1,0 +1,86 @@
+//! Posting to servers that are no providers: hooks and exporters. A redirect is an answer like
+//! any other, and answers have a bound.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+
+use super::{Upstream, auth};
+use crate::clock::within;
+use crate::config::{Authorization, Network};
+use crate::secret::Secret;
+
+/// What is sent to whom.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// Where to.
+    pub uri: Uri,
+    /// Content type, and what else is to be said.
+    pub headers: HeaderMap,
+    /// What is said.
+    pub body: Bytes,
+    /// Longest time for all of it; zero waits without end.
+    pub timeout: Duration,
+    /// Longest answer in bytes.
+    pub longest: usize,
+}
+
+impl Post {
+    /// A JSON document.
+    #[must_use]
+    pub fn json(uri: Uri, body: Bytes, timeout: Duration, longest: usize) -> Self {
+        let mut headers = HeaderMap::new();
+        let json = header::HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        Self {
+            uri,
+            headers,
+            body,
+            timeout,
+            longest,
+        }
+    }
+
+    /// Adds a credential; an empty key adds none.
+    ///
+    /// # Errors
+    /// When the key cannot be a header's value.
+    pub fn authorized(mut self, way: Authorization, key: &Secret) -> Result<Self, String> {
+        let set = auth::credential(&mut self.headers, way, key);
+        set.map_err(|error| error.to_string())?;
+        Ok(self)
+    }
+}
+
+impl Upstream {
+    /// Sends it, over the tailnet where the address is one of its own.
+    ///
+    /// # Errors
+    /// Why no answer came, in words that hold no secret.
+    pub async fn post(&self, method: Method, post: Post) -> Result<(StatusCode, Bytes), String> {
+        let limit = post.timeout;
+        let exchange = async {
+            let mut request = Request::new(Full::new(post.body));
+            *request.method_mut() = method;
+            *request.uri_mut() = post.uri;
+            *request.headers_mut() = post.headers;
+            let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
+            let agent = header::HeaderValue::from_static(agent);
+            request.headers_mut().entry(USER_AGENT).or_insert(agent);
+            let pool = self.pools.of(Network::Auto);
+            let response = pool.request(request).await;
+            let response = response.map_err(|error| super::send::innermost(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), post.longest);
+            let body = body.collect().await.map_err(|error| error.to_string())?;
+            Ok((status, body.to_bytes()))
+        };
+        within(limit, exchange)
+            .await
+            .map_err(|_| format!("no answer within {limit:?}"))?
+    }
+}
+
+const USER_AGENT: HeaderName = header::USER_AGENT;
