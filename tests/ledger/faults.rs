@@ -92,7 +92,8 @@ pub(crate) async fn many_that_start_at_once_migrate_once(place: Place) {
     let versions = place
         .integers("SELECT COUNT(*), max(version) FROM iris_schema")
         .await;
-    assert_eq!(versions, [1, 1]);
+    assert_eq!(versions[0], 1);
+    assert!(versions[1] >= 3, "the last script has run");
 }
 
 pub(crate) async fn a_newer_schema_is_refused(place: Place) {
