@@ -1,6 +1,9 @@
 //! What is served beside the models: listings, records, health. Everybody sees their own,
 //! an admin everyone's.
 
+mod audit;
+mod config;
+mod control;
 mod csv;
 mod explain;
 mod listing;
@@ -14,6 +17,8 @@ mod usage;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -28,6 +33,10 @@ use crate::tailnet::{State, Status};
 use crate::wire::{Body, Rejection, body};
 use routes::{Action, Open};
 
+pub use audit::Refusals;
+pub use config::version_in_file;
+pub use control::{Control, Saved};
+
 /// What the handlers may look at.
 pub struct View<'a> {
     /// Rules in force.
@@ -38,6 +47,10 @@ pub struct View<'a> {
     pub quotas: &'a Quotas,
     /// What is known of providers.
     pub traffic: &'a Traffic,
+    /// The configuration's file.
+    pub control: &'a Control,
+    /// Who was refused.
+    pub refusals: &'a Refusals,
     /// State of the node; `None` without a tailnet.
     pub node: Option<Status>,
 }
@@ -58,31 +71,58 @@ impl Asked<'_> {
     }
 }
 
+/// Longest body of a request to a route here: a configuration, with its escapes.
+const LONGEST_BODY: usize = 16 << 20;
+
 /// Answers a request that is for no model.
-pub async fn handle<B>(view: View<'_>, caller: &Caller, request: &Request<B>) -> Response<Body> {
-    match route(&view, caller, request).await {
+pub async fn handle<B>(view: View<'_>, caller: &Caller, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let (head, body) = request.into_parts();
+    match route(&view, caller, &head, body).await {
         Ok(response) => response,
-        Err(rejection) if pricing::owns(request.uri().path()) => {
-            pricing::problem(&rejection, request.uri().path())
+        Err(rejection) => {
+            if rejection.status == StatusCode::FORBIDDEN {
+                let (login, node) = (caller.name(), caller.node_name());
+                view.refusals
+                    .count(login, node, head.uri.path(), rejection.code.0);
+            }
+            let mut response = if head.uri.path().starts_with("/aperture/") {
+                pricing::problem(&rejection, head.uri.path())
+            } else {
+                api::plain(&rejection)
+            };
+            if rejection.status == StatusCode::METHOD_NOT_ALLOWED
+                && let Err(allowed) = routes::find(&head.method, head.uri.path())
+                && let Ok(allowed) = HeaderValue::from_str(&allowed.join(", "))
+            {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
+            response
         }
-        Err(rejection) => api::plain(&rejection),
     }
 }
 
 async fn route<B>(
     view: &View<'_>,
     caller: &Caller,
-    request: &Request<B>,
-) -> Result<Response<Body>, Rejection> {
-    let path = request.uri().path();
-    let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+    request: &Parts,
+    body: B,
+) -> Result<Response<Body>, Rejection>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let path = request.uri.path();
+    let readable = matches!(request.method, Method::GET | Method::HEAD);
     if readable && pricing::owns(path) {
         let permit = permitted(view, caller)?;
-        return pricing::pricing(view, &permit, path, request.headers());
+        return pricing::pricing(view, &permit, path, &request.headers);
     }
-    let Some((route, id)) = routes::find(path).filter(|_| readable) else {
-        return Err(not_found(request.method(), path));
-    };
+    let (route, id) = routes::find(&request.method, path)
+        .map_err(|others| not_found(&request.method, path, &others))?;
     if route.open == Open::Everyone {
         return match route.action {
             Action::Ready => ready(view),
@@ -94,14 +134,24 @@ async fn route<B>(
         caller,
         permit: &permit,
         id,
-        parameters: routes::parameters(route, request.uri().query().unwrap_or_default())?,
+        parameters: routes::parameters(route, request.uri.query().unwrap_or_default())?,
     };
     query::permitted(&asked.parameters, &permit)?;
+    if route.open == Open::Admin && permit.role() != Role::Admin {
+        return Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "not_admin",
+            "access denied: this takes the role admin",
+        ));
+    }
+    if route.takes.is_some() {
+        return act(view, &asked, route.action, request, body).await;
+    }
     let (rules, permit) = (&view.rules, &permit);
     match route.action {
         Action::Health | Action::Ready => ready(view),
         Action::Root => Ok(text("Iris, an AI gateway. Models: /v1/models\n")),
-        Action::Models if request.headers().contains_key("anthropic-version") => {
+        Action::Models if request.headers.contains_key("anthropic-version") => {
             Ok(json(&listing::anthropic_models(rules, permit)))
         }
         Action::Models => Ok(json(&listing::models(rules, permit))),
@@ -116,8 +166,100 @@ async fn route<B>(
         Action::Quotas => quotas::quotas(view, &asked).await,
         Action::Capture => records::capture(view, &asked).await,
         Action::Usage => usage::usage(view, &asked).await,
+        Action::Config => config::aperture_config(view),
+        Action::OlderConfig => config::older_config(view),
+        Action::Versions => config::versions(view).await,
+        Action::Version => config::version(view, &asked).await,
+        Action::Audit => audit::audit(view, &asked).await,
+        Action::ApertureOpenApi => Ok(json(&openapi::aperture())),
         Action::OpenApi => Ok(json(&openapi::document())),
+        // They take a body.
+        Action::Refill
+        | Action::PutConfig
+        | Action::Validate
+        | Action::PutOlderConfig
+        | Action::Rollback
+        | Action::DryRun => Err(not_found(&request.method, path, &[])),
     }
+}
+
+/// Does what changes something.
+async fn act<B>(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+    action: Action,
+    request: &Parts,
+    body: B,
+) -> Result<Response<Body>, Rejection>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let bytes = given(view, request, body).await?;
+    match action {
+        Action::Refill => quotas::refill(view, asked, read(&bytes)?).await,
+        Action::PutConfig => {
+            config::put_aperture_config(view, asked, &request.headers, read(&bytes)?).await
+        }
+        Action::PutOlderConfig => config::put_older_config(view, asked, read(&bytes)?).await,
+        Action::Validate => Ok(config::validate(view, asked, read(&bytes)?)),
+        Action::DryRun => config::dry_run(view, asked, read(&bytes)?).await,
+        Action::Rollback => config::rollback(view, asked, read(&bytes)?).await,
+        _ => Err(not_found(&request.method, request.uri.path(), &[])),
+    }
+}
+
+/// The body of a request that changes something. A browser sends none of another site's without
+/// asking first: it has to be JSON, and must not come from elsewhere.
+async fn given<B>(view: &View<'_>, request: &Parts, body: B) -> Result<Bytes, Rejection>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let text = |name: &str| {
+        let value = request.headers.get(name)?.to_str().ok()?;
+        Some(
+            value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase(),
+        )
+    };
+    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "this can't be asked for from another site",
+        ));
+    }
+    if text("content-type").as_deref() != Some("application/json") {
+        return Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong_content_type",
+            "the request needs the header Content-Type: application/json",
+        ));
+    }
+    let bytes = body::read(body, LONGEST_BODY, view.rules.body_idle).await;
+    bytes.map_err(|error| {
+        let status = match error {
+            body::ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            body::ReadError::Stalled => StatusCode::REQUEST_TIMEOUT,
+            body::ReadError::Broken(_) => StatusCode::BAD_REQUEST,
+        };
+        Rejection::new(status, "body_unreadable", error.to_string())
+    })
+}
+
+/// A body as what its route takes; a key that stands there twice is refused.
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Rejection> {
+    let bad = |why: String| {
+        let why = format!("the request body is not acceptable: {why}");
+        Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why)
+    };
+    crate::wire::json::scan(bytes, &[]).map_err(|error| bad(error.to_string()))?;
+    serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))
 }
 
 fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Rejection> {
@@ -166,8 +308,15 @@ fn status(view: &View<'_>, permit: &Permit) -> Value {
     status
 }
 
-fn not_found(method: &Method, path: &str) -> Rejection {
+fn not_found(method: &Method, path: &str, others: &[&str]) -> Rejection {
     let shown: String = path.chars().take(200).collect();
+    if !others.is_empty() {
+        return Rejection::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            format!("{shown} takes {}, not {method}", others.join(" and ")),
+        );
+    }
     Rejection::new(
         StatusCode::NOT_FOUND,
         "no_such_route",

@@ -7,12 +7,6 @@ use super::routes::{ALL, Open, Parameter, Route};
 
 /// The whole description.
 pub(super) fn document() -> Value {
-    let mut paths = Map::new();
-    for route in ALL {
-        for path in std::iter::once(&route.path).chain(route.aliases) {
-            paths.insert((*path).to_owned(), json!({ "get": operation(route) }));
-        }
-    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -21,9 +15,43 @@ pub(super) fn document() -> Value {
             "description": "What an Iris gateway serves beside the models. There is no credential: \
                 callers are known by their tailnet identity.",
         },
+        "paths": paths(""),
+        "components": { "schemas": schemas() },
+    })
+}
+
+/// The part that Aperture has as well, as Aperture describes it.
+pub(super) fn aperture() -> Value {
+    let mut paths = paths("/aperture");
+    let price = json!({ "get": {
+        "summary": "Prices by model, for callers whose grants have `read_pricing`.",
+        "operationId": "Pricing",
+        "responses": { "200": { "description": "The prices.", "content": { "application/json": {} } } },
+    } });
+    paths.insert("/pricing".to_owned(), price.clone());
+    paths.insert("/pricing/{model}".to_owned(), price);
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Aperture API", "version": "0" },
+        "servers": [{ "url": "/aperture" }],
         "paths": paths,
         "components": { "schemas": schemas() },
     })
+}
+
+/// The routes below a path, by what follows it.
+fn paths(below: &str) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for route in ALL {
+        for path in std::iter::once(&route.path).chain(route.aliases) {
+            let Some(rest) = path.strip_prefix(below) else {
+                continue;
+            };
+            let known = paths.entry(rest.to_owned()).or_insert_with(|| json!({}));
+            known[route.verb.name().to_ascii_lowercase()] = operation(route);
+        }
+    }
+    paths
 }
 
 fn operation(route: &Route) -> Value {
@@ -59,8 +87,10 @@ fn operation(route: &Route) -> Value {
                 "schema": { "$ref": "#/components/schemas/Error" } } },
         })
     };
-    if route.open == Open::Role {
-        responses["403"] = error("The caller has no role.");
+    match route.open {
+        Open::Everyone => {}
+        Open::Role => responses["403"] = error("The caller has no role."),
+        Open::Admin => responses["403"] = error("The caller is no admin."),
     }
     if !route.parameters.is_empty() {
         responses["400"] = error("A parameter is unknown or makes no sense.");
@@ -68,12 +98,20 @@ fn operation(route: &Route) -> Value {
     if route.path.contains("{id}") {
         responses["404"] = error("There is no such record that the caller may see.");
     }
-    json!({
+    let mut operation = json!({
         "summary": route.about,
         "operationId": format!("{:?}", route.action),
         "parameters": parameters,
         "responses": responses,
-    })
+    });
+    if let Some(schema) = route.takes {
+        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": { "application/json": { "schema": schema } },
+        });
+    }
+    operation
 }
 
 fn parameter(parameter: &Parameter) -> Value {

@@ -78,7 +78,7 @@ fn has(headers: &HeaderMap, tag: &str) -> bool {
 /// A refusal in the form of RFC 9457.
 pub(super) fn problem(rejection: &Rejection, path: &str) -> Response<Body> {
     let status = rejection.status;
-    let json = json!({
+    let mut json = json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or_default(),
         "status": status.as_u16(),
@@ -86,6 +86,9 @@ pub(super) fn problem(rejection: &Rejection, path: &str) -> Response<Body> {
         "instance": path,
         "code": rejection.code.0,
     });
+    if let Some(details) = &rejection.details {
+        json["errors"] = (**details).clone();
+    }
     let mut response = api::respond(rejection, json.to_string().into_bytes());
     let kind = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -86,6 +86,13 @@ pub(super) async fn capture(
     view: &View<'_>,
     asked: &Asked<'_>,
 ) -> Result<Response<Body>, Rejection> {
+    let whose = view.ledger.request(asked.scope(), asked.id).await;
+    let whose = whose.map_err(|error| unavailable(&error))?;
+    if let Some(entry) = whose.filter(|entry| entry.captured && entry.login != asked.caller.name())
+    {
+        let detail = json!({ "login": entry.login, "session": entry.session });
+        super::audit::note(view, asked, "capture_read", asked.id, detail).await?;
+    }
     let found = view.ledger.capture(asked.scope(), asked.id).await;
     let Some(capture) = found.map_err(|error| unavailable(&error))? else {
         return Err(no_such(asked.id));

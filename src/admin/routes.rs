@@ -2,7 +2,7 @@
 //! parameters are checked against it, and the `OpenAPI` description is made from it. So none of
 //! the three can say what the others don't.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::wire::Rejection;
 
@@ -13,6 +13,34 @@ pub(super) enum Open {
     Everyone,
     /// Callers with a role. Users see their own, admins everyone's.
     Role,
+    /// Admins.
+    Admin,
+}
+
+/// The method of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// Reads; HEAD does as well.
+    Get,
+    /// Replaces.
+    Put,
+    /// Does something.
+    Post,
+}
+
+impl Verb {
+    /// Its name in a request.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+        }
+    }
+
+    fn is(self, method: &Method) -> bool {
+        method.as_str() == self.name() || (self == Self::Get && method == Method::HEAD)
+    }
 }
 
 /// What a route does.
@@ -33,12 +61,25 @@ pub(super) enum Action {
     Explain,
     Usage,
     Quotas,
+    Refill,
+    Config,
+    PutConfig,
+    Validate,
+    OlderConfig,
+    PutOlderConfig,
+    Versions,
+    Version,
+    Rollback,
+    DryRun,
+    Audit,
+    ApertureOpenApi,
     OpenApi,
 }
 
-/// One route. All are read with GET or HEAD.
+/// One route.
 #[derive(Debug)]
 pub(super) struct Route {
+    pub verb: Verb,
     /// Path; a segment in braces stands for any one segment.
     pub path: &'static str,
     /// Other paths for the same.
@@ -48,6 +89,8 @@ pub(super) struct Route {
     /// One sentence.
     pub about: &'static str,
     pub parameters: &'static [Parameter],
+    /// Schema of the body in the description, for routes that take one.
+    pub takes: Option<&'static str>,
     /// Schema of the answer in the description; `None` for plain text.
     pub answer: Option<&'static str>,
     /// Whether the answer can be had as CSV.
@@ -146,8 +189,37 @@ const USAGE: &[Parameter] = &[
     FORMAT,
 ];
 
+/// A route that admins do something with.
+const fn act(
+    verb: Verb,
+    path: &'static str,
+    action: Action,
+    (takes, answer): (&'static str, &'static str),
+    about: &'static str,
+) -> Route {
+    Route {
+        verb,
+        takes: Some(takes),
+        open: Open::Admin,
+        answer: Some(answer),
+        ..route(path, action, about)
+    }
+}
+
+const AUDIT: &[Parameter] = &[
+    one("actor", "Only this caller's."),
+    one("kind", "Only of this kind."),
+    FROM,
+    TO,
+    LIMIT,
+    BEFORE,
+    FORMAT,
+];
+
 const fn route(path: &'static str, action: Action, about: &'static str) -> Route {
     Route {
+        verb: Verb::Get,
+        takes: None,
         path,
         aliases: &[],
         action,
@@ -266,6 +338,100 @@ pub(super) const ALL: &[Route] = &[
             "Requests, tokens, cost and latency, summed up by dimension and time.",
         )
     },
+    act(
+        Verb::Post,
+        "/api/quotas/refill",
+        Action::Refill,
+        ("Refill", "Quota"),
+        "Adds to a bucket, at most up to its capacity.",
+    ),
+    Route {
+        open: Open::Admin,
+        answer: Some("ConfigText"),
+        ..route(
+            "/aperture/config",
+            Action::Config,
+            "The configuration without its secrets, with an `ETag`.",
+        )
+    },
+    act(
+        Verb::Put,
+        "/aperture/config",
+        Action::PutConfig,
+        ("ConfigText", "ConfigText"),
+        "Replaces the configuration that has the `ETag` in `If-Match`; placeholders stand for the secrets that are stored.",
+    ),
+    act(
+        Verb::Post,
+        "/aperture/config:validate",
+        Action::Validate,
+        ("ConfigText", "Validation"),
+        "Checks a configuration as if it were to be saved.",
+    ),
+    Route {
+        open: Open::Admin,
+        answer: Some("OlderConfig"),
+        ..route(
+            "/api/config",
+            Action::OlderConfig,
+            "The configuration in the form that Aperture had before.",
+        )
+    },
+    act(
+        Verb::Put,
+        "/api/config",
+        Action::PutOlderConfig,
+        ("OlderChange", "Saved"),
+        "Replaces the configuration that has `hash`.",
+    ),
+    Route {
+        open: Open::Admin,
+        answer: Some("VersionList"),
+        ..route(
+            "/api/config/history",
+            Action::Versions,
+            "The versions of the configuration that were in force, newest first.",
+        )
+    },
+    Route {
+        open: Open::Admin,
+        answer: Some("Version"),
+        ..route(
+            "/api/config/history/{id}",
+            Action::Version,
+            "One version, with what it changed and what going back to it would change.",
+        )
+    },
+    act(
+        Verb::Post,
+        "/api/config/rollback",
+        Action::Rollback,
+        ("Rollback", "Saved"),
+        "Goes back to a version; secrets are those of the file as it is now.",
+    ),
+    act(
+        Verb::Post,
+        "/api/config/dry-run",
+        Action::DryRun,
+        ("ConfigText", "DryRun"),
+        "What a configuration would change: its text, and who would gain and lose which models.",
+    ),
+    Route {
+        open: Open::Admin,
+        parameters: AUDIT,
+        answer: Some("AuditPage"),
+        csv: true,
+        ..route(
+            "/api/audit",
+            Action::Audit,
+            "What admins did and looked at, and who was refused, newest first.",
+        )
+    },
+    route(
+        "/aperture/openapi.json",
+        Action::ApertureOpenApi,
+        "The routes of Aperture's own API, in OpenAPI 3.1.",
+    ),
     route(
         "/api/openapi.json",
         Action::OpenApi,
@@ -273,14 +439,26 @@ pub(super) const ALL: &[Route] = &[
     ),
 ];
 
-/// The route of a path, and what stands in place of its braces; nothing if it has none.
-pub(super) fn find(path: &str) -> Option<(&'static Route, &str)> {
-    ALL.iter().find_map(|route| {
-        std::iter::once(&route.path)
-            .chain(route.aliases)
-            .find_map(|pattern| matches(pattern, path))
-            .map(|id| (route, id))
-    })
+/// The route of a request, and what stands in place of the path's braces.
+///
+/// # Errors
+/// The methods that the path has, if it has any.
+pub(super) fn find<'p>(
+    method: &Method,
+    path: &'p str,
+) -> Result<(&'static Route, &'p str), Vec<&'static str>> {
+    let mut others = Vec::new();
+    for route in ALL {
+        let mut patterns = std::iter::once(&route.path).chain(route.aliases);
+        let Some(id) = patterns.find_map(|pattern| matches(pattern, path)) else {
+            continue;
+        };
+        if route.verb.is(method) {
+            return Ok((route, id));
+        }
+        others.push(route.verb.name());
+    }
+    Err(others)
 }
 
 fn matches<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
@@ -308,7 +486,7 @@ pub(super) fn parameters(
 ) -> Result<Vec<(&'static str, String)>, Rejection> {
     let mut read: Vec<(&'static str, String)> = Vec::new();
     // Other APIs' clients ask for pages and more that there is not.
-    if !route.path.starts_with("/api/") {
+    if !route.path.starts_with("/api/") && !route.path.starts_with("/aperture/") {
         return Ok(read);
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -356,7 +534,10 @@ mod tests {
 
     #[test]
     fn paths_lead_to_their_routes() {
-        let action = |path| find(path).map(|(route, id)| (route.action, id));
+        let action = |path| {
+            let found = find(&Method::GET, path).ok();
+            found.map(|(route, id)| (route.action, id))
+        };
         assert_eq!(action("/api/requests"), Some((Action::Requests, "")));
         assert_eq!(
             action("/api/requests/req_1/capture"),
@@ -376,7 +557,7 @@ mod tests {
 
     #[test]
     fn parameters_are_known_once_and_decoded() {
-        let (usage, _) = find("/api/usage").unwrap();
+        let (usage, _) = find(&Method::GET, "/api/usage").unwrap();
         assert_eq!(
             parameters(usage, "model=a%2Fb&model=c+d&by=day").unwrap(),
             [

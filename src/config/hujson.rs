@@ -19,6 +19,8 @@ pub struct Position {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub at: Position,
+    /// The bytes that it stands in, a byte order mark in front of the document left out.
+    pub bytes: std::ops::Range<usize>,
     pub value: Value,
 }
 
@@ -163,6 +165,7 @@ impl Parser<'_> {
 
     fn value(&mut self) -> Result<Node, SyntaxError> {
         let at = self.at();
+        let start = self.offset;
         // A long line is counted once, not anew for each of its values.
         self.known = (self.offset, at.column);
         let value = match self.peek() {
@@ -187,7 +190,11 @@ impl Parser<'_> {
                 value
             }
         };
-        Ok(Node { at, value })
+        Ok(Node {
+            at,
+            bytes: start..self.offset,
+            value,
+        })
     }
 
     fn nested(

@@ -54,6 +54,14 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
     Ok(Loaded { file, findings })
 }
 
+/// Parses a text as if it stood in the file at `path`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn check(text: &str, path: &Path) -> Result<Loaded, Vec<Finding>> {
+    parse(text, &|name| resolve(name, path.parent()))
+}
+
 /// Reads and parses a file, with macros from the environment and from files.
 ///
 /// # Errors
@@ -68,7 +76,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Finding>> {
             message,
         )]
     })?;
-    parse(&text, &|name| resolve(name, path.parent()))
+    check(&text, path)
 }
 
 fn text(path: &Path) -> std::io::Result<String> {

@@ -17,6 +17,7 @@ mod provider;
 mod quotas;
 mod read;
 mod routing;
+mod secrets;
 mod table;
 
 pub use aws::{AwsKey, aws_region};
@@ -30,9 +31,10 @@ pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
 pub use later::{Connector, Mcp, S3};
-pub use load::{Loaded, Watch, find, load, parse, watch};
+pub use load::{Loaded, Watch, check, find, load, parse, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
-pub use quotas::Quota;
+pub use quotas::{Quota, amount};
+pub use secrets::{PLACEHOLDER, redacted, restored};
 
 #[cfg(test)]
 mod tests;

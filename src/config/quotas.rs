@@ -121,7 +121,8 @@ fn terms(table: &Table<'_>) -> Quota {
 }
 
 /// `$5.00`, `60 requests`, `100000 tokens`, `4 parallel`.
-fn amount(text: &str) -> Option<(Unit, i64)> {
+#[must_use]
+pub fn amount(text: &str) -> Option<(Unit, i64)> {
     if text.starts_with('$') {
         return Some((Unit::Money, Money::parse(text)?.nanodollars()));
     }

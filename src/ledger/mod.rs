@@ -7,6 +7,7 @@
 //! The database is `SQLite` or `PostgreSQL` behind one trait (`database`): one schema, one set of
 //! queries. Sums by day (`rollup`) and sessions (`session`) are kept as records are written.
 
+mod audit;
 mod buckets;
 mod capture;
 mod connections;
@@ -41,6 +42,7 @@ pub use crate::api::{Tokens, ToolCall};
 use crate::bucket::{Chain, Level, Link};
 use crate::clock;
 use crate::config::Database;
+pub use audit::{AuditQuery, Audited, Version};
 pub use buckets::{Held, Stored};
 pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
@@ -259,6 +261,36 @@ impl Ledger {
     pub async fn retain_buckets(&self, templates: Vec<String>) -> Result<(), Error> {
         self.write(move |connection| buckets::retain(connection, &templates))
             .await
+    }
+
+    /// Notes what was done. It is durable when this returns.
+    pub async fn audit(&self, one: Audited) -> Result<(), Error> {
+        self.write(move |connection| audit::add(connection, &one))
+            .await
+    }
+
+    /// What was done, newest first.
+    pub async fn audited(&self, query: AuditQuery) -> Result<Vec<Audited>, Error> {
+        let read = move |connection: &mut dyn database::Connection| audit::page(connection, &query);
+        self.inner.readers.run(read).await
+    }
+
+    /// Keeps a version of the configuration, unless it is the newest. Answers whether it is new.
+    pub async fn add_version(&self, version: Version) -> Result<bool, Error> {
+        self.write(move |connection| audit::add_version(connection, &version))
+            .await
+    }
+
+    /// The versions of the configuration, newest first, without their texts.
+    pub async fn versions(&self) -> Result<Vec<Version>, Error> {
+        self.inner.readers.run(audit::versions).await
+    }
+
+    /// One version of the configuration.
+    pub async fn version(&self, id: &str) -> Result<Option<Version>, Error> {
+        let id = id.to_owned();
+        let read = move |connection: &mut dyn database::Connection| audit::version(connection, &id);
+        self.inner.readers.run(read).await
     }
 
     /// Waits until something is queued for a hook.

@@ -258,7 +258,9 @@ async fn dispatch(
         ledger: &engines.gateway.ledger,
         quotas: &engines.gateway.quotas,
         traffic: &engines.gateway.traffic,
+        control: &engines.control,
+        refusals: &engines.refusals,
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };
-    admin::handle(view, &who.caller, &request).await
+    admin::handle(view, &who.caller, request).await
 }

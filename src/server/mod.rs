@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::{Control, Refusals};
 use crate::clock::within;
 use crate::config::{self, Mode};
 use crate::discover;
@@ -49,6 +50,8 @@ pub struct Options {
 /// What lives as long as the process.
 struct Engines {
     gateway: Gateway,
+    control: Control,
+    refusals: Refusals,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     /// One permit for each open connection.
@@ -85,6 +88,9 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = rules.file.limits.connections;
+    let path = options.config.clone();
+    let path = path.unwrap_or_else(|| options.state_dir.join("iris.hujson"));
+    let (control, saved) = Control::new(path);
     let (sender, receiver) = watch::channel(rules);
     let engines = Arc::new(Engines {
         gateway: Gateway {
@@ -94,6 +100,8 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
             quotas,
             ledger,
         },
+        control,
+        refusals: Refusals::default(),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         room: Arc::new(Semaphore::new(connections)),
@@ -117,7 +125,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(deliver));
     let loopback = doors::open(&engines).await?;
-    reload::spawn(&engines, options.config.clone(), sender)?;
+    reload::spawn(&engines, options.config.is_some(), saved, sender)?;
     Ok(Running { engines, loopback })
 }
 
@@ -147,6 +155,7 @@ impl Running {
         if within(patience, engines.tracker.wait()).await.is_err() {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
+        engines.refusals.write(&engines.gateway.ledger).await;
         let written = engines.gateway.ledger.close().await;
         if let Some(node) = &engines.node
             && let Err(error) = node.close().await

@@ -1,14 +1,15 @@
 //! New rules without a restart: on SIGHUP, when the file changes, and, without a file, when
 //! a model server appears or leaves. Requests keep the rules that they began with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::{Engines, timeouts};
+use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity};
 use crate::discover;
 use crate::rules::Rules;
@@ -16,46 +17,136 @@ use crate::rules::Rules;
 /// How often model servers are looked for.
 const DISCOVERY: Duration = Duration::from_secs(15);
 
+/// Between two times that refusals are written to the audit log.
+const REFUSALS: Duration = Duration::from_secs(10);
+
 /// Keeps the rules up to date until the gateway stops.
 pub(super) fn spawn(
     engines: &Arc<Engines>,
-    path: Option<PathBuf>,
+    has_file: bool,
+    saved: mpsc::Receiver<Saved>,
     sender: watch::Sender<Arc<Rules>>,
 ) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup())?;
     let stop = engines.stop.clone();
+    let audited = Arc::clone(engines);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        loop {
+            tokio::time::sleep(REFUSALS).await;
+            audited.refusals.write(&audited.gateway.ledger).await;
+        }
+    }));
     let engines = Arc::clone(engines);
     let follow = async move {
-        match path {
-            Some(path) => follow_file(&engines, &path, hangup, &sender).await,
-            None => follow_servers(hangup, &sender).await,
-        }
+        let mut follow = Follow {
+            engines: &engines,
+            hangup,
+            saved,
+            sender: &sender,
+        };
+        let first = if has_file {
+            None
+        } else {
+            Some(follow.servers().await)
+        };
+        follow.file(first).await;
     };
     tokio::spawn(stop.run_until_cancelled_owned(follow));
     Ok(())
 }
 
-async fn follow_file(
-    engines: &Engines,
-    path: &Path,
-    mut hangup: tokio::signal::unix::Signal,
-    sender: &watch::Sender<Arc<Rules>>,
-) {
-    let mut watch = config::watch(path);
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {}
-            () = watch.changed() => {}
+/// What is followed, and how it is told of.
+struct Follow<'e> {
+    engines: &'e Engines,
+    hangup: tokio::signal::unix::Signal,
+    saved: mpsc::Receiver<Saved>,
+    sender: &'e watch::Sender<Arc<Rules>>,
+}
+
+impl Follow<'_> {
+    /// Follows the file, of which the first version may have been saved just now.
+    async fn file(&mut self, mut first: Option<Saved>) {
+        let path = self.engines.control.path().to_owned();
+        let mut watch = config::watch(&path);
+        if first.is_none() {
+            self.remember().await;
         }
-        match config::load(path) {
-            Ok(loaded) => {
-                apply(engines, path, loaded, sender);
-                let rules = sender.borrow().clone();
-                engines.gateway.quotas.retain(&rules.quotas).await;
-            }
-            Err(findings) => {
-                tell(Some(path), &findings);
+        loop {
+            let saved = if let Some(saved) = first.take() {
+                Some(saved)
+            } else {
+                tokio::select! {
+                    _ = self.hangup.recv() => None,
+                    () = watch.changed() => None,
+                    Some(saved) = self.saved.recv() => Some(saved),
+                }
+            };
+            let loaded = config::load(&path).map_err(|findings| {
+                tell(Some(&path), &findings);
                 tracing::error!("the configuration has errors; the one before stays in force");
+                config::refusal(&path, &findings)
+            });
+            let done = match loaded {
+                Ok(loaded) => {
+                    apply(self.engines, &path, loaded, self.sender);
+                    let rules = self.sender.borrow().clone();
+                    self.engines.gateway.quotas.retain(&rules.quotas).await;
+                    Ok(())
+                }
+                Err(why) => Err(why),
+            };
+            match saved {
+                Some(saved) => {
+                    // What was saved is known, and no change to be told of.
+                    watch = config::watch(&path);
+                    // Whoever saved it may have gone.
+                    let _ = saved.send(done);
+                }
+                None if done.is_ok() => self.remember().await,
+                None => {}
+            }
+        }
+    }
+
+    /// Keeps the version in the file in the history, if it is a new one.
+    async fn remember(&self) {
+        let text = self.engines.control.text().ok().flatten();
+        let Some(version) = text.as_deref().and_then(admin::version_in_file) else {
+            return;
+        };
+        let hash = version.hash.clone();
+        let ledger = &self.engines.gateway.ledger;
+        match ledger.add_version(version).await {
+            Ok(true) => tracing::debug!(hash, "a version of the configuration is new"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a version of the configuration is not in its history");
+            }
+        }
+    }
+
+    /// Follows the model servers on this machine, until a configuration is saved.
+    async fn servers(&mut self) -> Saved {
+        let mut known = None;
+        loop {
+            let found = discover::servers(&discover::USUAL).await;
+            if known.as_ref() != Some(&found) {
+                for server in &found {
+                    tracing::info!(provider = server.id, port = server.port, models = ?server.models, "found");
+                }
+                if known.is_some()
+                    && let Ok(loaded) = discovered(&found)
+                {
+                    let generation = self.sender.borrow().generation + 1;
+                    self.sender
+                        .send_replace(Arc::new(Rules::compile(loaded, generation)));
+                }
+                known = Some(found);
+            }
+            tokio::select! {
+                _ = self.hangup.recv() => {}
+                Some(saved) = self.saved.recv() => return saved,
+                () = tokio::time::sleep(DISCOVERY) => {}
             }
         }
     }
@@ -97,32 +188,6 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
 /// The exporters for which a purge may have to wait.
 pub(super) fn exporters(file: &config::File) -> &'static [&'static str] {
     if file.s3.is_some() { &["s3"] } else { &[] }
-}
-
-async fn follow_servers(
-    mut hangup: tokio::signal::unix::Signal,
-    sender: &watch::Sender<Arc<Rules>>,
-) {
-    let mut known = None;
-    loop {
-        let found = discover::servers(&discover::USUAL).await;
-        if known.as_ref() != Some(&found) {
-            for server in &found {
-                tracing::info!(provider = server.id, port = server.port, models = ?server.models, "found");
-            }
-            if known.is_some()
-                && let Ok(loaded) = discovered(&found)
-            {
-                let generation = sender.borrow().generation + 1;
-                sender.send_replace(Arc::new(Rules::compile(loaded, generation)));
-            }
-            known = Some(found);
-        }
-        tokio::select! {
-            _ = hangup.recv() => {}
-            () = tokio::time::sleep(DISCOVERY) => {}
-        }
-    }
 }
 
 /// The configuration for servers that were found.

@@ -20,6 +20,8 @@ pub struct Rejection {
     pub message: Cow<'static, str>,
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
+    /// Everything that speaks against the request, for those who show it one by one.
+    pub details: Option<Box<serde_json::Value>>,
 }
 
 impl Rejection {
@@ -34,7 +36,15 @@ impl Rejection {
             code: Code(code),
             message: message.into(),
             retry_after: None,
+            details: None,
         }
+    }
+
+    /// The same refusal, with everything that speaks against the request.
+    #[must_use]
+    pub fn details(mut self, details: serde_json::Value) -> Self {
+        self.details = Some(Box::new(details));
+        self
     }
 
     /// The same refusal, with a `Retry-After`.

@@ -16,6 +16,7 @@ mod formats_google;
 mod formats_openai;
 mod headers;
 mod hooks;
+mod management;
 mod prices;
 mod quotas;
 mod requests;

@@ -1,0 +1,117 @@
+//! The audit log: what admins did, what they looked at, and who was refused.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use http::Response;
+use serde_json::{Value, json};
+
+use super::config::row;
+use super::csv::Csv;
+use super::query;
+use super::{Asked, View};
+use crate::ledger::{AuditQuery, Ledger};
+use crate::wire::{Body, Rejection};
+
+/// Kinds of refusals that are counted apart; beyond it they are counted together.
+const KINDS: usize = 1_000;
+
+/// Refusals since they were last written: counted, because whoever is refused can ask again and
+/// again.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<Refused, i64>>);
+
+/// Who was refused, on which node, where, and why.
+type Refused = (String, String, String, &'static str);
+
+impl Refusals {
+    /// Counts one.
+    pub fn count(&self, login: &str, node: &str, path: &str, code: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let path: String = path.chars().take(200).collect();
+        let mut key = (login.to_owned(), node.to_owned(), path, code);
+        if counts.len() >= KINDS && !counts.contains_key(&key) {
+            key = (String::new(), String::new(), "many".to_owned(), code);
+        }
+        *counts.entry(key).or_default() += 1;
+    }
+
+    /// Writes what was counted. What can't be written is counted on.
+    pub async fn write(&self, ledger: &Ledger) {
+        let counted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (key, count) in counted {
+            let (login, node, path, code) = &key;
+            let detail = json!({ "code": code });
+            let row = row(login, node, "refused", path, (detail, count));
+            if let Err(error) = ledger.audit(row).await {
+                tracing::warn!(%error, "refusals are not in the audit log yet");
+                let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                *counts.entry(key).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Notes what an admin is about to do.
+///
+/// # Errors
+/// A 503 when it can't be noted: it must not be done then.
+pub(super) async fn note(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+    kind: &str,
+    subject: &str,
+    detail: Value,
+) -> Result<(), Rejection> {
+    let (actor, node) = (asked.caller.name(), asked.caller.node_name());
+    tracing::info!(actor, node, kind, subject, "audit");
+    let noted = view
+        .ledger
+        .audit(row(actor, node, kind, subject, (detail, 1)))
+        .await;
+    noted.map_err(|error| super::records::unavailable(&error))
+}
+
+/// `GET /api/audit`.
+pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+    let wanted = query::Wanted::read(&asked.parameters)?;
+    let value = |name: &str| {
+        let given = asked.parameters.iter().find(|(known, _)| *known == name);
+        given.map(|(_, value)| value.clone())
+    };
+    let limit = wanted.query.limit;
+    let rows = view.ledger.audited(AuditQuery {
+        actor: value("actor"),
+        kind: value("kind"),
+        from: wanted.query.from,
+        to: wanted.query.to,
+        before: wanted.query.before,
+        limit,
+    });
+    let rows = rows
+        .await
+        .map_err(|error| super::records::unavailable(&error))?;
+    if wanted.csv {
+        let mut csv = Csv::new(&[
+            "id", "at", "actor", "node", "kind", "subject", "detail", "count",
+        ]);
+        for one in &rows {
+            csv.row([
+                one.id.to_string(),
+                one.at.to_string(),
+                one.actor.clone(),
+                one.node.clone(),
+                one.kind.clone(),
+                one.subject.clone(),
+                one.detail.to_string(),
+                one.count.to_string(),
+            ]);
+        }
+        return Ok(csv.respond("audit"));
+    }
+    let next = rows
+        .last()
+        .filter(|_| rows.len() == limit)
+        .map(|last| &last.id);
+    Ok(super::json(&json!({ "audit": rows, "next": next })))
+}

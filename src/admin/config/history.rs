@@ -1,0 +1,82 @@
+//! The versions of the configuration that were in force, and the way back to one.
+
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use similar::TextDiff;
+
+use super::{current, save};
+use crate::admin::{Asked, View, records};
+use crate::config;
+use crate::wire::{Body, Rejection};
+
+/// Which version is wanted back, and the hash of the one in force.
+#[derive(Deserialize)]
+pub(in crate::admin) struct Back {
+    id: String,
+    hash: String,
+}
+
+/// `GET /api/config/history`.
+pub(in crate::admin) async fn versions(view: &View<'_>) -> Result<Response<Body>, Rejection> {
+    let versions = view.ledger.versions().await;
+    let versions = versions.map_err(|error| records::unavailable(&error))?;
+    Ok(crate::admin::json(&json!({ "versions": versions })))
+}
+
+/// `GET /api/config/history/{id}`.
+pub(in crate::admin) async fn version(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let version = found(view, asked.id).await?;
+    let parent = match &version.parent {
+        Some(parent) => {
+            let parent = view.ledger.version(parent).await;
+            parent.map_err(|error| records::unavailable(&error))?
+        }
+        None => None,
+    };
+    let now = current(view)?.unwrap_or_default();
+    let now = config::redacted(&now).unwrap_or_default();
+    let before = parent.map(|parent| parent.text).unwrap_or_default();
+    let changes = diff(&before, &version.text);
+    let back = diff(&now, &version.text);
+    let mut row = serde_json::to_value(&version).unwrap_or_default();
+    row["diff"] = changes.into();
+    row["diff_to_current"] = back.into();
+    Ok(crate::admin::json(&row))
+}
+
+/// `POST /api/config/rollback`. Secrets are those of the file as it is now: the history holds
+/// none. Where the file has none in that place any more, it is said which are missing.
+pub(in crate::admin) async fn rollback(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+    back: Back,
+) -> Result<Response<Body>, Rejection> {
+    let version = found(view, &back.id).await?;
+    let tag = save(view, asked, &back.hash, &version.text, "rolled_back").await?;
+    Ok(crate::admin::json(&json!({ "success": true, "hash": tag })))
+}
+
+async fn found(view: &View<'_>, id: &str) -> Result<crate::ledger::Version, Rejection> {
+    let version = view.ledger.version(id).await;
+    version
+        .map_err(|error| records::unavailable(&error))?
+        .ok_or_else(|| {
+            Rejection::new(
+                StatusCode::NOT_FOUND,
+                "no_such_version",
+                format!("there is no version {id:?} of the configuration"),
+            )
+        })
+}
+
+/// A unified diff; empty for equal texts.
+pub(super) fn diff(before: &str, after: &str) -> String {
+    TextDiff::from_lines(before, after)
+        .unified_diff()
+        .header("before", "after")
+        .to_string()
+}
