@@ -21,8 +21,10 @@ pub mod tailnet;
 
 pub mod access;
 pub mod api;
+pub mod exporters;
 pub mod hooks;
 pub mod ledger;
+pub mod metrics;
 pub mod quota;
 pub mod relay;
 pub mod route;

@@ -5,10 +5,35 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 26] = [
-    "secret", "clock", "money", "bucket", "wire", "tailnet", "config", "listen", "identity", "api",
-    "access", "route", "usage", "upstream", "ledger", "quota", "hooks", "relay", "rules",
-    "gateway", "admin", "demo", "discover", "server", "cli", "main",
+const ORDER: [&str; 28] = [
+    "secret",
+    "clock",
+    "money",
+    "bucket",
+    "wire",
+    "tailnet",
+    "config",
+    "listen",
+    "identity",
+    "api",
+    "access",
+    "metrics",
+    "route",
+    "usage",
+    "upstream",
+    "ledger",
+    "quota",
+    "hooks",
+    "exporters",
+    "relay",
+    "rules",
+    "gateway",
+    "admin",
+    "demo",
+    "discover",
+    "server",
+    "cli",
+    "main",
 ];
 
 fn root() -> PathBuf {

@@ -28,6 +28,8 @@ pub struct Capability {
     pub add_headers: Vec<(String, String)>,
     /// Whether the price list may be read. No role implies it.
     pub read_pricing: bool,
+    /// Whether `/metrics` may be read. No role implies it.
+    pub read_metrics: bool,
     /// Headers, in lower case, by which records may be filtered; `*` is any. No role implies it.
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
@@ -120,6 +122,8 @@ struct Object {
     #[serde(default)]
     read_pricing: bool,
     #[serde(default)]
+    read_metrics: bool,
+    #[serde(default)]
     filterable_headers: Vec<HeaderName>,
     #[serde(default)]
     quotas: Vec<BucketRef>,
@@ -162,6 +166,7 @@ impl Capability {
             models: object.models.as_deref().map(ModelPattern::new),
             add_headers,
             read_pricing: object.read_pricing,
+            read_metrics: object.read_metrics,
             filterable_headers: object
                 .filterable_headers
                 .into_iter()

@@ -58,6 +58,7 @@ pub struct Permit {
     models: Vec<(ModelPattern, Arc<str>)>,
     headers: Vec<(Option<ModelPattern>, String, String)>,
     read_pricing: bool,
+    read_metrics: bool,
     filterable_headers: Vec<String>,
     quotas: Vec<(Option<ModelPattern>, BucketRef, Arc<str>)>,
     hooks: Vec<(Option<ModelPattern>, SendHook)>,
@@ -130,6 +131,7 @@ impl Access {
         let mut models = Vec::new();
         let mut headers = Vec::new();
         let mut read_pricing = false;
+        let mut read_metrics = false;
         let mut filterable_headers = Vec::new();
         let mut quotas = Vec::new();
         let mut hooks = Vec::new();
@@ -146,6 +148,7 @@ impl Access {
                 sources.push(Arc::clone(source));
             }
             read_pricing |= capability.read_pricing;
+            read_metrics |= capability.read_metrics;
             filterable_headers.extend(capability.filterable_headers);
             for (name, value) in capability.add_headers {
                 headers.push((capability.models.clone(), name, value));
@@ -197,6 +200,7 @@ impl Access {
             models,
             headers,
             read_pricing,
+            read_metrics,
             filterable_headers,
             quotas,
             hooks,
@@ -257,6 +261,12 @@ impl Permit {
     #[must_use]
     pub fn may_read_pricing(&self) -> bool {
         self.read_pricing
+    }
+
+    /// Whether a grant says that the metrics may be read; being an admin does not.
+    #[must_use]
+    pub fn may_read_metrics(&self) -> bool {
+        self.read_metrics
     }
 
     /// Whether a grant says that records may be filtered by a header, named in lower case.

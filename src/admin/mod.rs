@@ -8,6 +8,7 @@ mod csv;
 mod explain;
 mod listing;
 mod openapi;
+mod outlets;
 mod pricing;
 mod query;
 mod quotas;
@@ -24,8 +25,10 @@ use serde_json::{Value, json};
 
 use crate::access::{Permit, Role};
 use crate::api;
+use crate::exporters::Board;
 use crate::identity::Caller;
 use crate::ledger::{Ledger, Scope};
+use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
@@ -51,6 +54,10 @@ pub struct View<'a> {
     pub control: &'a Control,
     /// Who was refused.
     pub refusals: &'a Refusals,
+    /// What is counted.
+    pub metrics: &'a Metrics,
+    /// How exporters do.
+    pub board: &'a Board,
     /// State of the node; `None` without a tailnet.
     pub node: Option<Status>,
 }
@@ -171,6 +178,8 @@ where
         Action::Versions => config::versions(view).await,
         Action::Version => config::version(view, &asked).await,
         Action::Audit => audit::audit(view, &asked).await,
+        Action::Metrics => outlets::metrics(view, permit),
+        Action::Exporters => outlets::exporters(view).await,
         Action::ApertureOpenApi => Ok(json(&openapi::aperture())),
         Action::OpenApi => Ok(json(&openapi::document())),
         // They take a body.

@@ -72,6 +72,8 @@ pub(super) enum Action {
     Rollback,
     DryRun,
     Audit,
+    Metrics,
+    Exporters,
     ApertureOpenApi,
     OpenApi,
 }
@@ -425,6 +427,20 @@ pub(super) const ALL: &[Route] = &[
             "/api/audit",
             Action::Audit,
             "What admins did and looked at, and who was refused, newest first.",
+        )
+    },
+    route(
+        "/metrics",
+        Action::Metrics,
+        "Counters for Prometheus; takes a grant with `read_metrics`.",
+    ),
+    Route {
+        open: Open::Admin,
+        answer: Some("ExporterList"),
+        ..route(
+            "/api/exporters",
+            Action::Exporters,
+            "How exporters do: what waits, what arrived last, and what failed.",
         )
     },
     route(

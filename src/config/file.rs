@@ -8,9 +8,10 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::database::Database;
+use super::exporters::Exporters;
 use super::hooks::{Guard, Hook};
 use super::hujson::Position;
-use super::later::{Connector, Mcp, S3};
+use super::later::{Connector, Mcp};
 use super::provider::Provider;
 use super::quotas::Quota;
 use crate::money::Price;
@@ -45,8 +46,8 @@ pub struct File {
     pub guards: IndexMap<String, Guard>,
     /// Webhooks by name.
     pub hooks: IndexMap<String, Hook>,
-    /// The S3 exporter. Not yet acting.
-    pub s3: Option<S3>,
+    /// Where records go besides.
+    pub exporters: Exporters,
     /// Prices that win over the built-in ones, by `model` or `provider/model`.
     pub prices: IndexMap<String, Price>,
     /// Whether a provider's price list is inferred from its URL and formats.

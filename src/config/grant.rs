@@ -20,8 +20,8 @@ const FIELDS: [&str; 19] = [
     "quotas",
     "send_hooks",
     "guards",
-    "enable_chat_ui",
     "read_metrics",
+    "enable_chat_ui",
     "mcp_tools",
     "mcp_resources",
     "mcp_templates",
@@ -32,7 +32,7 @@ const FIELDS: [&str; 19] = [
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 8;
+const ACTING: usize = 9;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {

@@ -1,33 +1,9 @@
 //! Sections that are read and checked in full, and whose behaviour comes later.
 
-use std::time::Duration;
-
 use indexmap::IndexMap;
 
 use super::finding::Severity;
 use super::table::Item;
-use crate::secret::Secret;
-
-/// The S3 exporter.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// Empty for AWS.
-    pub endpoint: String,
-    /// Bucket.
-    pub bucket_name: String,
-    /// Region.
-    pub region: String,
-    /// In front of object names.
-    pub prefix: String,
-    /// Key id.
-    pub access_key_id: Secret,
-    /// Key.
-    pub access_secret: Secret,
-    /// Between two exports.
-    pub every: Duration,
-    /// Records an export.
-    pub limit: u32,
-}
 
 /// Legacy MCP servers.
 #[derive(Clone, Debug)]
@@ -62,41 +38,6 @@ pub(super) fn not_yet(item: &Item<'_>, what: &str) {
     let message = format!("{what:?} is accepted and not yet acting");
     let finding = super::Finding::new(Severity::Note, item.node.at, &item.path, message);
     item.findings.add(finding);
-}
-
-pub(super) fn exporters(item: &Item<'_>) -> Option<S3> {
-    not_yet(item, "exporters");
-    let all = item.table()?;
-    let table = all.table("s3")?;
-    all.finish();
-    let prefix = table.string("prefix").unwrap_or_default();
-    if prefix.ends_with('/') {
-        let message = "exporters.s3.prefix must not end with a slash";
-        table
-            .findings
-            .warn(table.position("prefix"), &table.path, message);
-    }
-    let secret = |key| Secret::new(table.string(key).unwrap_or_default());
-    let positive = |key, default: u32| {
-        table
-            .integer(key)
-            .and_then(|value| u32::try_from(value).ok())
-            .unwrap_or(default)
-    };
-    let s3 = S3 {
-        endpoint: table.string("endpoint").unwrap_or_default(),
-        bucket_name: table.string("bucket_name").unwrap_or_default(),
-        region: table
-            .string("region")
-            .unwrap_or_else(|| "us-east-1".to_owned()),
-        prefix,
-        access_key_id: secret("access_key_id"),
-        access_secret: secret("access_secret"),
-        every: Duration::from_secs(positive("every", 3_600).into()),
-        limit: positive("limit", 1_000).min(10_000),
-    };
-    table.finish();
-    Some(s3)
 }
 
 pub(super) fn mcp(item: &Item<'_>) -> Option<Mcp> {

@@ -4,6 +4,7 @@
 mod aws;
 mod database;
 mod expand;
+mod exporters;
 mod file;
 mod finding;
 mod grant;
@@ -22,6 +23,7 @@ mod table;
 
 pub use aws::{AwsKey, aws_region};
 pub use database::{Database, Filterable, Retention};
+pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
     Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,
     Strategy, Tailnet, Timeouts,
@@ -30,7 +32,7 @@ pub use finding::{Finding, Severity, refusal};
 pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
-pub use later::{Connector, Mcp, S3};
+pub use later::{Connector, Mcp};
 pub use load::{Loaded, Watch, check, find, load, parse, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use quotas::{Quota, amount};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{database, grant, hooks, later, prices, provider, quotas, routing};
+use super::{database, exporters, grant, hooks, later, prices, provider, quotas, routing};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -62,9 +62,10 @@ pub(super) fn file(root: &Item<'_>) -> File {
         .get("guards")
         .map(|item| hooks::guards(&item))
         .unwrap_or_default();
-    read.s3 = table
+    read.exporters = table
         .get("exporters")
-        .and_then(|item| later::exporters(&item));
+        .map(|item| exporters::read(&item))
+        .unwrap_or_default();
     read.mcp = table.get("mcp").and_then(|item| later::mcp(&item));
     read.connectors = table
         .get("connectors")
@@ -104,7 +105,7 @@ fn whole(table: &Table<'_>, file: &File) {
             "providers are configured but no grants or temp_grants defined; all access will be denied",
         );
     }
-    if file.database.retention.require_export && file.s3.is_none() {
+    if file.database.retention.require_export && file.exporters.s3.is_none() {
         table.findings.warn(
             table.position("database"),
             "database.retention.require_export",

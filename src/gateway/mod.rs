@@ -21,6 +21,7 @@ use crate::api::{Api, Call, Head};
 use crate::clock;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
+use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::relay::{Begun, Form, Framing, Reader, Recording, RelayBody};
 use crate::route::{Route, Traffic};
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub upstream: Upstream,
     /// What is known of providers from their traffic.
     pub traffic: Traffic,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Balances of budgets.
     pub quotas: Quotas,
     /// Records.
@@ -106,6 +109,7 @@ impl Gateway {
         let slot = self.room_for_record()?;
         let (head, incoming) = request.into_parts();
         let mut recording = Recording::new(slot, entry::new(id, api, &who.caller, &head, &permit));
+        recording.counts(Arc::clone(&self.metrics));
         let outcome = async {
             refusal::unreadable_type(api, &head.headers)?;
             let bytes = body::read(incoming, rules.request_body, rules.body_idle)

@@ -1,9 +1,9 @@
 //! A group of records in one transaction: entries, what goes with them, and what they add up to.
 
 use super::database::{Connection, Failure, Value};
-use super::retention::Keep;
+use super::retention::Policy;
 use super::row::limit;
-use super::{Record, buckets, capture, distinct, outbox, rollup, row, session};
+use super::{Record, buckets, capture, distinct, exports, outbox, rollup, row, session};
 use crate::clock;
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
@@ -18,10 +18,10 @@ const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nt
 pub(super) fn write(
     connection: &mut dyn Connection,
     records: &[&Record],
-    keep: Keep,
+    policy: &Policy,
 ) -> Result<usize, Failure> {
     connection.begin()?;
-    let written = fill(connection, records, keep).and_then(|skipped| {
+    let written = fill(connection, records, policy).and_then(|skipped| {
         connection.commit()?;
         Ok(skipped)
     });
@@ -34,8 +34,9 @@ pub(super) fn write(
 fn fill(
     connection: &mut dyn Connection,
     records: &[&Record],
-    keep: Keep,
+    policy: &Policy,
 ) -> Result<usize, Failure> {
+    let keep = policy.keep();
     let entries = records.iter().map(|record| row::write(&record.entry));
     let inserted = connection.execute(&row::INSERT, entries.collect())?;
     let new: Vec<&Record> = records
@@ -60,6 +61,7 @@ fn fill(
     if !new.is_empty() {
         rollup::add(connection, &new)?;
         session::add(connection, &new)?;
+        exports::queue(connection, &new, policy.exporters())?;
         outbox::add(connection, &new, clock::unix_ms())?;
         // Last, because other nodes wait for these rows.
         let settlements: Vec<_> = new

@@ -16,6 +16,7 @@ mod database;
 mod dialect;
 mod entry;
 mod error;
+mod exports;
 mod group;
 mod histogram;
 mod outbox;
@@ -47,6 +48,7 @@ pub use buckets::{Held, Stored};
 pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
+pub use exports::Batch;
 pub use histogram::Percentiles;
 pub use outbox::{Delivery, Queued};
 pub use query::{Query, Scope};
@@ -157,7 +159,7 @@ impl Ledger {
     }
 
     /// Puts the section's retention in force, now and after each reload; `exporters` are those
-    /// that `require_export` waits for.
+    /// that entries are queued for, and that `require_export` waits for.
     pub fn set_retention(&self, database: &Database, exporters: &[&str]) {
         *self.lock_policy() = retention::Policy::new(database, exporters);
         // The writer outlives every handle.
@@ -178,13 +180,6 @@ impl Ledger {
     /// Waits until every record handed over so far is durable, however long that takes.
     pub async fn flush(&self) -> Result<(), Error> {
         self.ask(writer::Message::Flush).await
-    }
-
-    /// Notes durably that `exporter` has taken all records up to `last`. It never goes back.
-    pub async fn exported(&self, exporter: &str, last: &EntryId) -> Result<(), Error> {
-        let (exporter, last) = (exporter.to_owned(), last.clone());
-        self.ask(|done| writer::Message::Exported(exporter, last, done))
-            .await
     }
 
     async fn ask<T>(
@@ -363,13 +358,59 @@ impl Ledger {
         done.await?.map_err(Error::Write)
     }
 
-    /// The last record that `exporter` has taken.
-    pub async fn export_cursor(&self, exporter: &str) -> Result<Option<EntryId>, Error> {
+    /// Queues for an exporter what was written while it was off.
+    pub async fn start_export(&self, exporter: &str) -> Result<(), Error> {
+        let (exporter, alone) = (exporter.to_owned(), !self.is_shared());
+        self.write(move |connection| exports::start(connection, &exporter, alone))
+            .await
+    }
+
+    /// Takes up to `limit` entries for an exporter, under the name `name`; or a batch that was
+    /// begun and not ended. Nobody else gets them for `lease`.
+    pub async fn take_batch(
+        &self,
+        exporter: &str,
+        name: &str,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Option<Batch>, Error> {
+        let (exporter, name) = (exporter.to_owned(), name.to_owned());
+        self.write(move |connection| {
+            let now = clock::unix_ms();
+            let until = now.saturating_add(millis(lease));
+            exports::take(connection, &exporter, (&name, limit), (now, until))
+        })
+        .await
+    }
+
+    /// Puts entries back that did not fit into their batch.
+    pub async fn put_back(&self, exporter: &str, entries: Vec<EntryId>) -> Result<(), Error> {
+        let exporter = exporter.to_owned();
+        self.write(move |connection| exports::put_back(connection, &exporter, &entries))
+            .await
+    }
+
+    /// Lets a batch that could not be sent be taken up again at once.
+    pub async fn abandon_batch(&self, exporter: &str, batch: &str) -> Result<(), Error> {
+        let (exporter, batch) = (exporter.to_owned(), batch.to_owned());
+        self.write(move |connection| exports::abandon(connection, &exporter, &batch))
+            .await
+    }
+
+    /// Notes durably that a batch is where it should be.
+    pub async fn exported(&self, exporter: &str, batch: Batch) -> Result<(), Error> {
+        let exporter = exporter.to_owned();
+        self.write(move |connection| exports::done(connection, &exporter, &batch))
+            .await
+    }
+
+    /// How many entries an exporter has yet to take.
+    pub async fn export_waiting(&self, exporter: &str) -> Result<u64, Error> {
         let exporter = exporter.to_owned();
         let read = move |connection: &mut dyn database::Connection| {
-            retention::cursor(connection, &exporter)
+            exports::waiting(connection, &exporter)
         };
-        Ok(self.inner.readers.run(read).await?.map(EntryId))
+        self.inner.readers.run(read).await
     }
 
     /// The matching requests within `scope`, newest first.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::EntryId;
-use super::database::{Connection, Failure, Row, Value, rows};
+use super::database::{Connection, Failure, Value};
+use super::exports::{self, Progress};
 use crate::config::{Database, Retention};
 
 /// Entries whose captures are purged in one transaction: few enough not to hold up records.
@@ -39,6 +40,11 @@ impl Policy {
         }
     }
 
+    /// Those for whom entries are queued.
+    pub(super) fn exporters(&self) -> &[String] {
+        &self.exporters
+    }
+
     pub(super) fn keep(&self) -> Keep {
         let never = self.retention.duration == Some(Duration::ZERO);
         let captures = !(never && self.retention.captures);
@@ -65,11 +71,12 @@ impl Policy {
                 return Ok(None);
             }
             for exporter in &self.exporters {
-                let Some(last) = cursor(connection, exporter)? else {
-                    return Ok(None);
-                };
-                // One character more: the last exported one is included.
-                bound = bound.min(last + "0");
+                // All before the oldest one that waits were taken.
+                match exports::progress(connection, exporter)? {
+                    Progress::Idle => return Ok(None),
+                    Progress::Upto(oldest) => bound = bound.min(oldest),
+                    Progress::Done => {}
+                }
             }
         }
         Ok(Some(bound))
@@ -107,26 +114,4 @@ pub(super) fn purge(
         is_more |= deleted >= BATCH as u64;
     }
     Ok((purged, is_more))
-}
-
-/// The last entry that `exporter` has taken.
-pub(super) fn cursor(
-    connection: &mut dyn Connection,
-    exporter: &str,
-) -> Result<Option<String>, Failure> {
-    let sql = "SELECT last_entry FROM export_cursor WHERE name = ?1";
-    Ok(rows(connection, sql, vec![exporter.into()], Row::text)?.pop())
-}
-
-/// Notes the last entry that `exporter` has taken. It never goes back.
-pub(super) fn exported(
-    connection: &mut dyn Connection,
-    exporter: &str,
-    last: &EntryId,
-) -> Result<(), Failure> {
-    let sql = "INSERT INTO export_cursor (name, last_entry) VALUES (?1, ?2) \
-        ON CONFLICT (name) DO UPDATE SET last_entry = excluded.last_entry \
-        WHERE excluded.last_entry > export_cursor.last_entry";
-    connection.execute(sql, vec![vec![exporter.into(), last.as_str().into()]])?;
-    Ok(())
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::database::{Connection, Failure, Store};
-use super::{EntryId, Error, Record, Shared, group, retention};
+use super::{Error, Record, Shared, group, retention};
 use crate::clock;
 
 /// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
@@ -29,8 +29,6 @@ pub(super) enum Message {
     /// The permit is the record's room in the queue, given back once it is durable.
     Record(Box<Record>, OwnedSemaphorePermit),
     Flush(oneshot::Sender<()>),
-    /// Notes the last entry that an exporter has taken.
-    Exported(String, EntryId, oneshot::Sender<()>),
     /// Purges all that is due; answered with how many rows went.
     Purge(oneshot::Sender<u64>),
     /// Something has changed that decides what is due.
@@ -76,7 +74,6 @@ struct Writer {
     group_bytes: usize,
     /// To be answered once the group is durable.
     flushes: Vec<oneshot::Sender<()>>,
-    exported: Vec<(String, EntryId, oneshot::Sender<()>)>,
     purges: Vec<oneshot::Sender<u64>>,
     /// When to look for what has become too old.
     purge_at: Instant,
@@ -101,7 +98,6 @@ impl Writer {
             group: Vec::with_capacity(GROUP),
             group_bytes: 0,
             flushes: Vec::new(),
-            exported: Vec::new(),
             purges: Vec::new(),
             purge_at: Instant::now() + retention::EVERY,
             // A purge before the last end may not have come that far.
@@ -124,7 +120,7 @@ impl Writer {
 
     fn run(&mut self) {
         loop {
-            if self.group.is_empty() && self.flushes.is_empty() && self.exported.is_empty() {
+            if self.group.is_empty() && self.flushes.is_empty() {
                 let wait = self.purge_at.saturating_duration_since(Instant::now());
                 match self.messages.recv_timeout(wait) {
                     Ok(message) => self.take(message),
@@ -155,7 +151,6 @@ impl Writer {
                 self.group.push((record, room));
             }
             Message::Flush(done) => self.flushes.push(done),
-            Message::Exported(exporter, last, done) => self.exported.push((exporter, last, done)),
             Message::Purge(done) => {
                 self.purges.push(done);
                 self.purge_at = Instant::now();
@@ -169,22 +164,19 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<(), String> {
-        if self.group.is_empty() && self.exported.is_empty() {
+        if self.group.is_empty() {
             return Ok(());
         }
         self.connect()?;
-        let keep = self.policy().keep();
+        let policy = self.policy();
         let connection = &mut *self.connection;
         if !self.group.is_empty() {
             let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
-            let skipped = group::write(connection, &records, keep);
+            let skipped = group::write(connection, &records, &policy);
             let skipped = skipped.map_err(|error| error.to_string())?;
             if skipped > 0 && self.failures == 0 {
                 tracing::error!(skipped, "ledger: records with an id that is there already");
             }
-        }
-        for (exporter, last, _) in &self.exported {
-            retention::exported(connection, exporter, last).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -217,7 +209,7 @@ impl Writer {
 
     fn succeeded(&mut self) {
         // A flush of nothing proves nothing about the disk.
-        let has_written = !self.group.is_empty() || !self.exported.is_empty();
+        let has_written = !self.group.is_empty();
         if self.failures > 0 && has_written {
             tracing::info!(
                 ledger = self.store.name(),
@@ -243,9 +235,6 @@ impl Writer {
         // Whoever waited may have given up.
         for flush in self.flushes.drain(..) {
             let _ = flush.send(());
-        }
-        for (_, _, done) in self.exported.drain(..) {
-            let _ = done.send(());
         }
     }
 

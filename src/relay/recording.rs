@@ -1,6 +1,7 @@
 //! The record of a request while it runs. However the request ends, exactly one entry
 //! reaches the ledger: whoever drops a recording without ending it has lost its caller.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::blobs;
 use crate::api::{Reading, Tokens, tokens};
 use crate::config::Routing;
 use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot, ToolCall};
+use crate::metrics::{self, Key, Metrics};
 use crate::money::{Mode, Money};
 use crate::quota::{Reservation, Spent};
 use crate::route;
@@ -43,6 +45,8 @@ struct Open {
     /// Makes what is to be told of the request once it has ended.
     after: Option<AfterEnd>,
     wants_raw: bool,
+    /// Where the request is counted.
+    metrics: Option<Arc<Metrics>>,
     /// How often something was held of budgets.
     attempts: u32,
     /// Keys whose values the capture leaves out.
@@ -98,6 +102,7 @@ impl Recording {
                 provider: None,
                 after: None,
                 wants_raw: false,
+                metrics: None,
                 attempts: 0,
                 opaque: &[],
             }),
@@ -115,6 +120,13 @@ impl Recording {
     pub fn priced(&mut self, quote: Quote) {
         if let Some(open) = &mut self.open {
             open.quote = Some(Box::new(quote));
+        }
+    }
+
+    /// Has the request counted when it ends.
+    pub fn counts(&mut self, metrics: Arc<Metrics>) {
+        if let Some(open) = &mut self.open {
+            open.metrics = Some(metrics);
         }
     }
 
@@ -257,6 +269,9 @@ impl Recording {
             duration_ms = entry.duration_ms,
             "request"
         );
+        if let Some(metrics) = open.metrics {
+            count(&metrics, &entry);
+        }
         let deliveries = open
             .after
             .filter(|_| open.asked)
@@ -281,6 +296,25 @@ impl Recording {
             deliveries,
         });
     }
+}
+
+fn count(metrics: &Metrics, entry: &Entry) {
+    let key = Key {
+        api: entry.api.clone(),
+        provider: entry.provider.clone(),
+        model: entry.model.clone(),
+        outcome: entry.outcome.as_str(),
+        class: entry.status / 100,
+    };
+    let seconds = |ms: f64| ms / 1_000.0;
+    let ended = metrics::Ended {
+        tokens: entry.tokens,
+        cost: entry.cost,
+        duration: seconds(entry.duration_ms),
+        first_token: entry.first_token_ms.map(seconds),
+        overhead: entry.overhead_ms.map(seconds),
+    };
+    metrics.count(key, &ended);
 }
 
 /// A provider that was asked has read the request, whether or not its answer was waited for.

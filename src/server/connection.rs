@@ -260,6 +260,8 @@ async fn dispatch(
         traffic: &engines.gateway.traffic,
         control: &engines.control,
         refusals: &engines.refusals,
+        metrics: &engines.gateway.metrics,
+        board: &engines.board,
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };
     admin::handle(view, &who.caller, request).await

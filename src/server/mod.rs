@@ -21,6 +21,8 @@ use crate::admin::{Control, Refusals};
 use crate::clock::within;
 use crate::config::{self, Mode};
 use crate::discover;
+use crate::exporters;
+use crate::exporters::{Board, Outlets};
 use crate::gateway::Gateway;
 use crate::hooks::Deliverer;
 use crate::identity::Resolver;
@@ -52,6 +54,7 @@ struct Engines {
     gateway: Gateway,
     control: Control,
     refusals: Refusals,
+    board: Board,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     /// One permit for each open connection.
@@ -82,7 +85,10 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
-    ledger.set_retention(&rules.file.database, reload::exporters(&rules.file));
+    ledger.set_retention(
+        &rules.file.database,
+        &exporters::names(&rules.file.exporters),
+    );
     let quotas = Quotas::open(ledger.clone()).await?;
     quotas.retain(&rules.quotas).await;
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
@@ -97,11 +103,13 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
             rules: receiver,
             upstream,
             traffic: Traffic::default(),
+            metrics: Arc::default(),
             quotas,
             ledger,
         },
         control,
         refusals: Refusals::default(),
+        board: Board::default(),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         room: Arc::new(Semaphore::new(connections)),
@@ -113,6 +121,12 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         async move { quotas.keep().await }
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
+    tokio::spawn(
+        engines
+            .stop
+            .clone()
+            .run_until_cancelled_owned(export(Arc::clone(&engines))),
+    );
     let deliver = {
         let engines = Arc::clone(&engines);
         async move {
@@ -127,6 +141,29 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let loopback = doors::open(&engines).await?;
     reload::spawn(&engines, options.config.is_some(), saved, sender)?;
     Ok(Running { engines, loopback })
+}
+
+/// Exports, anew with each configuration; a batch that is cut off is taken up again.
+async fn export(engines: Arc<Engines>) {
+    let gateway = &engines.gateway;
+    let mut rules = gateway.rules.clone();
+    loop {
+        let current = rules.borrow_and_update().clone();
+        let outlets = Outlets {
+            upstream: &gateway.upstream,
+            ledger: &gateway.ledger,
+            metrics: &gateway.metrics,
+            board: &engines.board,
+        };
+        tokio::select! {
+            () = outlets.run(&current.file.exporters) => {}
+            changed = rules.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 impl Running {

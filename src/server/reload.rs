@@ -12,6 +12,7 @@ use super::{Engines, timeouts};
 use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity};
 use crate::discover;
+use crate::exporters;
 use crate::rules::Rules;
 
 /// How often model servers are looked for.
@@ -179,15 +180,10 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     }
     engines.gateway.upstream.set_timeouts(timeouts(new));
     let ledger = &engines.gateway.ledger;
-    ledger.set_retention(&new.database, exporters(new));
+    ledger.set_retention(&new.database, &exporters::names(&new.exporters));
     let generation = rules.generation;
     sender.send_replace(Arc::new(rules));
     tracing::info!(generation, "a new configuration is in force");
-}
-
-/// The exporters for which a purge may have to wait.
-pub(super) fn exporters(file: &config::File) -> &'static [&'static str] {
-    if file.s3.is_some() { &["s3"] } else { &[] }
 }
 
 /// The configuration for servers that were found.

@@ -6,6 +6,7 @@ mod post;
 mod send;
 mod socket;
 
+pub use auth::aws::sign_s3;
 pub use connect::{Connector, Timeouts, tls};
 pub use post::Post;
 pub use send::{Failure, Upstream};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
 use super::{Upstream, auth};
@@ -32,7 +32,7 @@ impl Post {
     #[must_use]
     pub fn json(uri: Uri, body: Bytes, timeout: Duration, longest: usize) -> Self {
         let mut headers = HeaderMap::new();
-        let json = header::HeaderValue::from_static("application/json");
+        let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
         Self {
             uri,
@@ -40,6 +40,16 @@ impl Post {
             body,
             timeout,
             longest,
+        }
+    }
+
+    /// Adds a header whose value may be a secret, unless it is none.
+    pub fn secret(&mut self, name: &str, value: &Secret) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let value = HeaderValue::from_str(value.expose());
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            value.set_sensitive(true);
+            self.headers.insert(name, value);
         }
     }
 
@@ -67,7 +77,7 @@ impl Upstream {
             *request.uri_mut() = post.uri;
             *request.headers_mut() = post.headers;
             let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
-            let agent = header::HeaderValue::from_static(agent);
+            let agent = HeaderValue::from_static(agent);
             request.headers_mut().entry(USER_AGENT).or_insert(agent);
             let pool = self.pools.of(Network::Auto);
             let response = pool.request(request).await;

@@ -126,15 +126,23 @@ pub(crate) async fn a_purge_waits_for_the_export(place: Place) {
         ledger.purge().await.unwrap();
         assert_eq!(kept(&ledger, &records).await.0, 8);
     }
-    ledger.exported("s3", &records[1].entry.id).await.unwrap();
-    // It never goes back.
-    ledger.exported("s3", &records[0].entry.id).await.unwrap();
-    let cursor = ledger.export_cursor("s3").await.unwrap();
-    assert_eq!(cursor, Some(records[1].entry.id.clone()));
+    ledger.start_export("s3").await.unwrap();
+    let take = async |limit| {
+        let taken = ledger.take_batch("s3", "batch", limit, DAYS).await;
+        taken.unwrap()
+    };
+    let batch = take(2).await.unwrap();
+    let first = [0, 1].map(|nth| records[nth].entry.id.clone());
+    assert_eq!(batch.entries, first);
+    ledger.purge().await.unwrap();
+    assert_eq!(kept(&ledger, &records).await.0, 8, "taken is not exported");
+    ledger.exported("s3", batch).await.unwrap();
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await.0, 6);
     // Exported and young: kept all the same.
-    ledger.exported("s3", &records[7].entry.id).await.unwrap();
+    let batch = take(100).await.unwrap();
+    ledger.exported("s3", batch).await.unwrap();
+    assert!(take(100).await.is_none());
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await.0, 4);
     assert_eq!(kept(&ledger, &records[4..]).await.0, 4);

@@ -19,6 +19,7 @@ async fn with_records() -> Gateway {
             "src": ["(loopback)"],
             "app": { "tailscale.com/cap/aperture": [
                 { "role": "admin" }, { "models": "**" }, { "filterable_headers": ["X-Team"] },
+                { "read_metrics": true },
             ] },
         }],
     });

@@ -307,6 +307,42 @@ async fn budgets_are_refilled_by_admins_and_that_is_on_record() {
 }
 
 #[tokio::test]
+async fn metrics_need_a_grant_of_their_own() {
+    let gateway = gateway().await;
+    assert_eq!(get(&gateway, "/metrics").await.status, 403);
+    let (now, tag) = shown(&gateway).await;
+    let text = now["config"].as_str().unwrap();
+    let text = text.replacen(
+        "{\"role\":\"admin\"}",
+        "{\"role\":\"admin\"},{\"read_metrics\":true}",
+        1,
+    );
+    assert_eq!(put(&gateway, &text, &tag).await.status, 200);
+    let ask = crate::support::post(crate::support::CHAT, r#"{"model":"m","messages":[]}"#);
+    assert_eq!(gateway.send(ask).await.status, 200);
+    let reply = get(&gateway, "/metrics").await;
+    assert!(
+        reply.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
+    let line = r#"iris_requests_total{api="openai_chat",provider="p",model="m",outcome="complete",status_class="2xx"} 1"#;
+    assert!(
+        reply.text().lines().any(|one| one == line),
+        "{}",
+        reply.text()
+    );
+    assert!(
+        reply
+            .text()
+            .contains("iris_upstream_attempts_total{provider=\"p\"} 1")
+    );
+    let refused = audited(&gateway, "refused").await;
+    assert!(refused.is_empty() || refused[0]["subject"] == "/metrics");
+}
+
+#[tokio::test]
 async fn the_older_routes_and_the_description_are_there() {
     let gateway = gateway().await;
     let (shown, tag) = shown(&gateway).await;

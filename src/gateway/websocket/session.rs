@@ -199,6 +199,7 @@ impl Session<'_> {
         let id = (EntryId::new(now), now);
         let record = entry::new(id, self.api, &self.who.caller, &self.head, &permit);
         let mut recording = Recording::new(slot, record);
+        recording.counts(std::sync::Arc::clone(&gateway.metrics));
         let outcome = async {
             let frame = bytes::Bytes::copy_from_slice(text.as_bytes());
             let mut call = self.api.read(&asked(&self.head), frame)?;

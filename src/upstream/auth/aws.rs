@@ -5,12 +5,17 @@
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
-use http::{HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
+use crate::clock;
 use crate::config::AwsKey;
 use crate::route::Provider;
+use crate::secret::Secret;
 
 /// The name under which Bedrock's endpoints are signed for.
 const SERVICE: &str = "bedrock";
@@ -59,13 +64,54 @@ pub(in crate::upstream) fn signed<B>(
     Ok(())
 }
 
+/// Signs a request to S3, whose paths are signed as they are, and whose body is named by its hash.
+///
+/// # Errors
+/// When it can't be signed.
+pub fn sign_s3(
+    headers: &mut HeaderMap,
+    (method, uri): (&Method, &Uri),
+    body: &[u8],
+    (id, secret): (&Secret, &Secret),
+    region: &str,
+) -> Result<(), String> {
+    let mut request = Request::new(());
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers.clone();
+    let key = AwsKey {
+        id: id.expose(),
+        secret: secret.expose(),
+        token: None,
+    };
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let place = (region, "s3");
+    let signed = signed_headers(&request, body, &key, place, (clock::now(), settings))
+        .ok_or_else(|| "it cannot be signed".to_owned())?;
+    headers.extend(signed);
+    Ok(())
+}
+
 /// The headers of a signature for a region and a service.
 fn signature<B>(
     request: &Request<B>,
     body: &[u8],
     key: &AwsKey<'_>,
-    (region, service): (&str, &str),
+    place: (&str, &str),
     now: SystemTime,
+) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    signed_headers(request, body, key, place, (now, SigningSettings::default()))
+}
+
+fn signed_headers<B>(
+    request: &Request<B>,
+    body: &[u8],
+    key: &AwsKey<'_>,
+    (region, service): (&str, &str),
+    (now, settings): (SystemTime, SigningSettings),
 ) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let token = key.token.map(str::to_owned);
     let identity = Credentials::new(key.id, key.secret, token, None, "configuration").into();
@@ -74,7 +120,7 @@ fn signature<B>(
         .region(region)
         .name(service)
         .time(now)
-        .settings(SigningSettings::default())
+        .settings(settings)
         .build()
         .ok()?
         .into();

@@ -1,0 +1,141 @@
+//! What leaves the gateway besides: metrics for whoever asks, and how exporters do.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::View;
+use crate::access::Permit;
+use crate::exporters;
+use crate::metrics::{self, Gauge};
+use crate::route::Health;
+use crate::tailnet::State;
+use crate::wire::{Body, Rejection, body};
+
+/// `GET /metrics`.
+pub(super) fn metrics(view: &View<'_>, permit: &Permit) -> Result<Response<Body>, Rejection> {
+    // They name every provider and model, so that being an admin is not asking for enough.
+    if !permit.may_read_metrics() {
+        return Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "no_metrics",
+            "access denied: no grant has read_metrics",
+        ));
+    }
+    let text = metrics::render(view.metrics, &gauges(view));
+    let mut response = Response::new(body::full(text));
+    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+fn gauges(view: &View<'_>) -> Vec<Gauge> {
+    let flag = |is: bool| if is { 1.0 } else { 0.0 };
+    let alone = |name, help, value: f64| Gauge {
+        name,
+        help,
+        kind: "gauge",
+        values: vec![(Vec::new(), value)],
+    };
+    let node = view.node.as_ref();
+    let is_up = node.is_none_or(|node| node.state == State::Running);
+    let mut gauges = vec![
+        Gauge {
+            name: "iris_build_info",
+            help: "The version that runs.",
+            kind: "gauge",
+            values: vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
+        },
+        alone(
+            "iris_ledger_healthy",
+            "Whether requests can be recorded.",
+            flag(view.ledger.healthy()),
+        ),
+        alone(
+            "iris_node_running",
+            "Whether the node is on its tailnet; 1 without a tailnet.",
+            flag(is_up),
+        ),
+    ];
+    gauges.extend(upstream(view));
+    gauges.push(Gauge {
+        name: "iris_exporter_failures",
+        help: "Failures of an exporter in a row.",
+        kind: "gauge",
+        values: view
+            .board
+            .all()
+            .into_iter()
+            .map(|(name, status)| {
+                let labels = vec![("exporter", name.to_owned())];
+                (labels, f64::from(status.failures))
+            })
+            .collect(),
+    });
+    gauges
+}
+
+/// What is known of providers from their traffic.
+fn upstream(view: &View<'_>) -> [Gauge; 4] {
+    let of = |name, help, kind, value: fn(&Health) -> f64| Gauge {
+        name,
+        help,
+        kind,
+        values: view
+            .rules
+            .routes
+            .providers()
+            .iter()
+            .filter_map(|provider| {
+                let health = view.traffic.health(&provider.id)?;
+                Some((vec![("provider", provider.id.clone())], value(&health)))
+            })
+            .collect(),
+    };
+    [
+        of(
+            "iris_upstream_open",
+            "Requests that are open at a provider.",
+            "gauge",
+            |health| as_float(health.open as u64),
+        ),
+        of(
+            "iris_upstream_attempts_total",
+            "Requests sent to a provider.",
+            "counter",
+            |health| as_float(health.requests),
+        ),
+        of(
+            "iris_upstream_failures_total",
+            "Those of them that failed.",
+            "counter",
+            |health| as_float(health.failed),
+        ),
+        of(
+            "iris_upstream_ejected",
+            "Whether a provider is left alone for its failures.",
+            "gauge",
+            |health| if health.ejected { 1.0 } else { 0.0 },
+        ),
+    ]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for a chart")]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
+/// `GET /api/exporters`.
+pub(super) async fn exporters(view: &View<'_>) -> Result<Response<Body>, Rejection> {
+    let mut rows: Vec<Value> = Vec::new();
+    let board = view.board.all();
+    for name in exporters::names(&view.rules.file.exporters) {
+        let waiting = view.ledger.export_waiting(name).await;
+        let waiting = waiting.map_err(|error| super::records::unavailable(&error))?;
+        let status = board.get(name).cloned().unwrap_or_default();
+        let mut row = serde_json::to_value(status).unwrap_or_default();
+        row["exporter"] = name.into();
+        row["waiting"] = waiting.into();
+        rows.push(row);
+    }
+    Ok(super::json(&json!({ "exporters": rows })))
+}

@@ -1,0 +1,320 @@
+//! Exports to a real S3 server and to a real collector of OpenTelemetry, which are ended and
+//! started again in the middle: what has arrived is compared with the records one by one.
+//!
+//! `cargo test --test exports -- WORD` runs those whose name contains WORD.
+#![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
+#![expect(
+    unreachable_pub,
+    dead_code,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a program of its own, whose helpers are shared and fail as its tests do"
+)]
+
+#[path = "../loopback/support.rs"]
+mod support;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use support::{COMPLETION, Gateway, answer, provider};
+
+/// What `exports.sh` has built.
+struct Parts {
+    s3: PathBuf,
+    otelcol: PathBuf,
+    python: PathBuf,
+}
+
+impl Parts {
+    fn prepare() -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/exports.sh");
+        let output = Command::new(script).stderr(Stdio::inherit()).output();
+        let output = output.expect("tests/servers/exports.sh runs");
+        assert!(output.status.success(), "its message is above");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: HashMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        Self {
+            s3: found["S3"].into(),
+            otelcol: found["OTELCOL"].into(),
+            python: found["PYTHON"].into(),
+        }
+    }
+}
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Server {
+    fn start(command: &mut Command, port: u16) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().expect("it starts");
+        let server = Self(child);
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "nobody listens on {port}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // As a crash does.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn main() {
+    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let parts = Parts::prepare();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut failed = 0;
+    let mut run = |name: &str, test: &mut dyn FnMut()| {
+        if only
+            .as_ref()
+            .is_some_and(|only| !name.contains(only.as_str()))
+        {
+            return;
+        }
+        let began = Instant::now();
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
+        failed += i32::from(!done);
+        let word = if done { "ok" } else { "FAILED" };
+        println!("test {name} ... {word} ({:.1?})", began.elapsed());
+    };
+    run("objects_are_what_the_records_are", &mut || {
+        runtime.block_on(objects(&parts, "cbor"));
+    });
+    run("lines_are_what_the_records_are", &mut || {
+        runtime.block_on(objects(&parts, "jsonl"));
+    });
+    run("spans_are_what_the_records_are", &mut || {
+        runtime.block_on(spans(&parts));
+    });
+    runtime.shutdown_background();
+    if failed > 0 {
+        println!("{failed} failed");
+        std::process::exit(1);
+    }
+}
+
+async fn gateway(exporters: Value) -> Gateway {
+    // Nobody looks at what it gets.
+    let (address, _) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let more = json!({
+        "exporters": exporters,
+        "prices": { "m": { "input": "1", "output": "1" } },
+        "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
+            { "role": "admin" }, { "models": "**" }, { "read_metrics": true }] } }],
+    });
+    Gateway::start(address, more).await
+}
+
+async fn ask(gateway: &Gateway, count: usize) {
+    for nth in 0..count {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"say {nth}"}}]}}"#);
+        assert_eq!(gateway.chat(&body).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn get(gateway: &Gateway, path: &str) -> Value {
+    let request = Request::get(path).body(Full::default());
+    gateway.send(request.unwrap()).await.json()
+}
+
+/// All records by id.
+async fn records(gateway: &Gateway) -> BTreeMap<String, Value> {
+    let page = get(gateway, "/api/requests?limit=1000").await;
+    let rows = page["requests"].as_array().unwrap().iter();
+    rows.map(|row| (row["id"].as_str().unwrap().to_owned(), row.clone()))
+        .collect()
+}
+
+/// Waits until nothing waits for the exporter.
+async fn exported(gateway: &Gateway) -> Value {
+    for _ in 0..600 {
+        let status = get(gateway, "/api/exporters").await["exporters"][0].clone();
+        if status["waiting"] == 0 && status["failures"] == 0 {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{}", get(gateway, "/api/exporters").await);
+}
+
+async fn objects(parts: &Parts, format: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("records")).unwrap();
+    let port = free_port();
+    let start = || {
+        Server::start(
+            Command::new(&parts.s3)
+                .env("ROOT_ACCESS_KEY", "key")
+                .env("ROOT_SECRET_KEY", "secret")
+                .args(["--port", &format!("127.0.0.1:{port}"), "posix"])
+                .arg(dir.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+            port,
+        )
+    };
+    let s3 = start();
+    let mut gateway = gateway(json!({ "s3": {
+        "endpoint": format!("http://127.0.0.1:{port}"), "bucket_name": "records", "prefix": "ai/ours",
+        "access_key_id": "key", "access_secret": "secret", "every": 1, "limit": 20, "format": format,
+    } }))
+    .await;
+    ask(&gateway, 60).await;
+    drop(s3);
+    ask(&gateway, 60).await;
+    // It fails, says so, and nothing is lost by an end in the middle of that.
+    let mut status = Value::Null;
+    for _ in 0..100 {
+        status = get(&gateway, "/api/exporters").await["exporters"][0].clone();
+        if status["last_error"].is_string() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(
+        status["waiting"].as_i64().unwrap() > 0 && status["last_error"].is_string(),
+        "{status}"
+    );
+    gateway.stop().await;
+    let _s3 = start();
+    let gateway = gateway.again().await;
+    ask(&gateway, 30).await;
+    exported(&gateway).await;
+    compare(parts, &gateway, dir.path()).await;
+}
+
+/// What lies in the bucket, read by somebody else, against the records.
+async fn compare(parts: &Parts, gateway: &Gateway, dir: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports/read.py");
+    let output = Command::new(&parts.python)
+        .arg(script)
+        .arg(dir.join("records"))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let records = records(gateway).await;
+    assert_eq!(records.len(), 150);
+    let mut seen = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let one: Value = serde_json::from_str(line).unwrap();
+        let id = one["request_id"].as_str().unwrap().to_owned();
+        let record = &records[&id];
+        for (theirs, ours) in [
+            ("session_id", "session"),
+            ("status_code", "status"),
+            ("model", "model"),
+            ("path", "path"),
+            ("usage", "usage"),
+            ("duration_ms", "duration_ms"),
+            ("provider", "provider"),
+        ] {
+            assert_eq!(one[theirs], record[ours], "{theirs}");
+        }
+        assert_eq!(
+            (&one["ver"], &one["api_type"]),
+            (&json!(2), &json!("oai_chat"))
+        );
+        assert_eq!(one["estimated_cost"]["nanodollars"], record["cost"]);
+        assert_eq!(one["identity"]["login"], "(loopback)");
+        assert_eq!(one["capture"]["request_body"]["model"], "m");
+        assert_eq!(one["capture"]["response_body"]["id"], "c");
+        let object = one["object"].as_str().unwrap().to_owned();
+        assert!(object.starts_with("ts-aperture-export-"), "{object}");
+        let number = one["id"].as_i64().unwrap();
+        assert!(seen.insert(id, number).is_none(), "exported twice");
+    }
+    assert_eq!(seen.len(), 150, "not all were exported");
+}
+
+async fn spans(parts: &Parts) {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let config = dir.path().join("otel.yaml");
+    let text = format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}}}\n\
+         exporters: {{debug: {{verbosity: detailed}}}}\n\
+         service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    \
+         traces: {{receivers: [otlp], exporters: [debug]}}\n    \
+         metrics: {{receivers: [otlp], exporters: [debug]}}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let log = dir.path().join("log");
+    let start = || {
+        let out = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        Server::start(
+            Command::new(&parts.otelcol)
+                .arg("--config")
+                .arg(&config)
+                .stdout(out.try_clone().unwrap())
+                .stderr(out),
+            port,
+        )
+    };
+    let collector = start();
+    let gateway = gateway(
+        json!({ "otlp": { "endpoint": format!("http://127.0.0.1:{port}"), "every": "1s" } }),
+    )
+    .await;
+    ask(&gateway, 40).await;
+    exported(&gateway).await;
+    drop(collector);
+    ask(&gateway, 40).await;
+    gateway.chat(r#"{"model":"unknown","messages":[]}"#).await;
+    let _collector = start();
+    exported(&gateway).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = std::fs::read_to_string(&log).unwrap();
+    for id in records(&gateway).await.keys() {
+        let times = told.matches(&format!("iris.request.id: Str({id})")).count();
+        assert_eq!(times, 1, "{id}");
+    }
+    for part in [
+        "Name           : chat m",
+        "gen_ai.provider.name: Str(p)",
+        "gen_ai.usage.input_tokens: Int(3)",
+        "gen_ai.usage.output_tokens: Int(5)",
+        "error.type: Str(404)",
+        "Name: gen_ai.client.token.usage",
+        "Name: gen_ai.client.operation.duration",
+    ] {
+        assert!(told.contains(part), "{part}");
+    }
+    let said = ["say 1", "\"hi\""];
+    assert!(
+        !said.iter().any(|part| told.contains(part)),
+        "what was said is in it"
+    );
+}
