@@ -135,6 +135,7 @@ impl Gateway {
             .query()
             .map(super::without_keys)
             .filter(|query| !query.is_empty());
+        self.tell((rules, permit, who), route, (call, held.states), recording);
         let before = recording.elapsed_ms();
         let routing = &rules.file.routing;
         let mut open = self.traffic.open(&route.provider.id);

@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::{Gateway, Verified, asked, refusal};
 use crate::access::{HookEvent, Permit};
-use crate::api::{Api, Call};
+use crate::api::{Api, Call, Frame};
 use crate::hooks::{self, After, Answer, Found, Story};
 use crate::ledger::Entry;
 use crate::quota::State;
@@ -23,8 +23,17 @@ pub(super) struct Passing<'a> {
     pub(super) permit: &'a Permit,
     pub(super) who: &'a Verified,
     pub(super) head: &'a Parts,
+    /// It is a frame of a WebSocket.
+    pub(super) is_socket: bool,
     /// The providers that could answer, by the caller's model.
     pub(super) fits: &'a (dyn Fn(&crate::route::Provider) -> bool + Sync),
+}
+
+/// Who has looked at a request so far.
+#[derive(Default)]
+struct Seen {
+    guards: BTreeSet<String>,
+    hooks: BTreeSet<String>,
 }
 
 impl Gateway {
@@ -37,19 +46,98 @@ impl Gateway {
         mut choice: Choice,
         recording: &mut Recording,
     ) -> Result<(Call, Choice), Rejection> {
-        let mut done: BTreeSet<String> = BTreeSet::new();
-        loop {
-            let route = choice.first.clone();
-            let model = call.model.clone();
-            look(passing, &route, &mut call, &mut done, recording)?;
-            self.hooks(passing, &route, &mut call, &mut done, recording)
-                .await?;
-            if call.model == model {
-                return Ok((call, choice));
-            }
-            // Whoever asks for another model needs a grant for that one, and its guards.
-            choice = self.chosen(passing, &call, recording)?;
+        let mut seen = Seen::default();
+        let way = (&mut call, &mut choice);
+        if let Err(rejection) = self.judged(passing, way, &mut seen, recording).await {
+            let route = &choice.first;
+            recording.note(|entry| {
+                entry.provider.clone_from(&route.provider.id);
+                entry.model.clone_from(&route.model);
+            });
+            return Err(rejection);
         }
+        only_seen(passing, &mut choice, &seen, recording);
+        Ok((call, choice))
+    }
+
+    /// Each hook is asked once. Guards look again at what it has written: nothing leaves unseen,
+    /// not even to the next hook.
+    async fn judged(
+        &self,
+        passing: &Passing<'_>,
+        (call, choice): (&mut Call, &mut Choice),
+        seen: &mut Seen,
+        recording: &mut Recording,
+    ) -> Result<(), Rejection> {
+        let mut is_new = true;
+        let mut quotas: Option<Vec<State>> = None;
+        loop {
+            if std::mem::take(&mut is_new) {
+                look(passing, &choice.first, call, seen, recording)?;
+            }
+            let wired = wired(passing, &choice.first);
+            let is_next = |wired: &&hooks::Wired<'_>| {
+                wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
+            };
+            let Some(wired) = wired.iter().find(is_next) else {
+                return Ok(());
+            };
+            seen.hooks.insert(wired.name.to_owned());
+            if quotas.is_none() {
+                // A bucket that can't pay refuses before anybody is bothered.
+                let payer = (passing.rules, passing.permit, &*passing.who.caller);
+                let held = self.reserve(payer, &choice.first, call, recording).await?;
+                quotas = Some(held.states);
+            }
+            let Some(entry) = recording.entry() else {
+                return Ok(());
+            };
+            let states = quotas.clone().unwrap_or_default();
+            let story = story(entry, passing.permit, passing.who, &choice.first, states);
+            let said = hooks::ask(&self.upstream, wired, &story, &call.body).await;
+            let (answer, sentence) = match said {
+                Ok(said) => said,
+                Err((rejection, sentence)) => {
+                    recording.note(|entry| entry.reasons.push(sentence));
+                    return Err(rejection);
+                }
+            };
+            recording.note(|entry| entry.reasons.push(sentence));
+            match answer {
+                Answer::Allow => {}
+                Answer::Modify(body) => {
+                    let changed = reread(passing, wired.name, call, body)?;
+                    let before = std::mem::replace(call, changed);
+                    is_new = true;
+                    if call.model != before.model {
+                        // Whoever asks for another model needs a grant for that one.
+                        *choice = self.chosen(passing, call, recording)?;
+                        quotas = None;
+                    }
+                }
+                Answer::Block(rejection) => return Err(rejection),
+            }
+        }
+    }
+
+    /// Has those told of a request, once it has ended, who are to be told of `route`.
+    pub(super) fn tell(
+        &self,
+        (rules, permit, who): (&Rules, &Permit, &Verified),
+        route: &Route,
+        (call, quotas): (&Call, Vec<State>),
+        recording: &mut Recording,
+    ) {
+        let place = (route.provider.id.as_str(), route.model.as_str());
+        let wired = hooks::wired(&rules.file.hooks, permit, place);
+        let after = recording
+            .entry()
+            .filter(|_| !wired.is_empty())
+            .and_then(|entry| {
+                let story = story(entry, permit, who, route, quotas);
+                After::new(&wired, &story, &call.body, self.ledger.policy().tools)
+            });
+        recording.tell(after);
     }
 
     /// The providers for a call.
@@ -71,73 +159,46 @@ impl Gateway {
                 refusal::no_route(&none, call, &passing.who.caller, recording, passing.api)
             })
     }
-
-    async fn hooks(
-        &self,
-        passing: &Passing<'_>,
-        route: &Route,
-        call: &mut Call,
-        done: &mut BTreeSet<String>,
-        recording: &mut Recording,
-    ) -> Result<(), Rejection> {
-        let rules = passing.rules;
-        let place = (route.provider.id.as_str(), route.model.as_str());
-        let wired = hooks::wired(&rules.file.hooks, passing.permit, place);
-        if wired.is_empty() {
-            return Ok(());
-        }
-        let Some(entry) = recording.entry() else {
-            return Ok(());
-        };
-        let mut story = story(entry, passing, route);
-        let is_asked = |wired: &hooks::Wired<'_>| wired.events.contains(&HookEvent::PreRequest);
-        if wired.iter().any(is_asked) {
-            // A bucket that can't pay refuses before anybody is bothered.
-            let payer = (rules, passing.permit, &*passing.who.caller);
-            story.quotas = self.reserve(payer, route, call, recording).await?.states;
-        }
-        for wired in wired.iter().filter(|wired| is_asked(wired)) {
-            if !done.insert(format!("hook {}", wired.name)) {
-                continue;
-            }
-            let said = hooks::ask(&self.upstream, wired, &story, &call.body).await;
-            let (answer, sentence) = match said {
-                Ok(said) => said,
-                Err((rejection, sentence)) => {
-                    recording.note(|entry| entry.reasons.push(sentence));
-                    return Err(rejection);
-                }
-            };
-            recording.note(|entry| entry.reasons.push(sentence));
-            match answer {
-                Answer::Allow => {}
-                Answer::Modify(body) => *call = reread(passing, wired.name, call, body)?,
-                Answer::Block(rejection) => return Err(rejection),
-            }
-        }
-        let keeps_tools = self.ledger.policy().tools;
-        if let Some(after) = After::new(&wired, &story, &call.body, keeps_tools) {
-            recording.wants_raw(after.wants_raw());
-            recording.tell(Box::new(move |entry, tools, answer, raw| {
-                after.deliveries(entry, tools, answer, raw)
-            }));
-        }
-        Ok(())
-    }
 }
 
-/// Has the guards look that have not looked yet.
+/// The hooks for a route.
+fn wired<'a>(passing: &Passing<'a>, route: &Route) -> Vec<hooks::Wired<'a>> {
+    let place = (route.provider.id.as_str(), route.model.as_str());
+    hooks::wired(&passing.rules.file.hooks, passing.permit, place)
+}
+
+/// Leaves those providers to help out for which no other guard and no other hook would have had
+/// to look.
+fn only_seen(passing: &Passing<'_>, choice: &mut Choice, seen: &Seen, recording: &mut Recording) {
+    choice.others.retain(|route| {
+        let guards = passing.permit.guards(&route.provider.id, &route.model);
+        let mut guards = guards.into_iter();
+        let guard = guards.find(|name| !seen.guards.contains(*name));
+        let hook = wired(passing, route).into_iter().find(|wired| {
+            wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
+        });
+        let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
+            return true;
+        };
+        let sentence = format!(
+            "provider {} is no alternative: {unseen} has not looked at the request",
+            route.provider.id
+        );
+        recording.note(|entry| entry.reasons.push(sentence));
+        false
+    });
+}
+
+/// Has the guards look.
 fn look(
     passing: &Passing<'_>,
     route: &Route,
     call: &mut Call,
-    done: &mut BTreeSet<String>,
+    seen: &mut Seen,
     recording: &mut Recording,
 ) -> Result<(), Rejection> {
     for name in passing.permit.guards(&route.provider.id, &route.model) {
-        if !done.insert(format!("guard {name}")) {
-            continue;
-        }
+        seen.guards.insert(name.to_owned());
         let mut note = |sentence| recording.note(|entry| entry.reasons.push(sentence));
         match passing.rules.guards.look(name, &call.body)? {
             Found::Nothing => {}
@@ -157,7 +218,20 @@ fn look(
 
 /// The call of a body that was changed: read as strictly as the caller's own.
 fn reread(passing: &Passing<'_>, by: &str, before: &Call, body: Bytes) -> Result<Call, Rejection> {
-    let call = passing.api.read(&asked(passing.head), body);
+    let call = passing
+        .api
+        .read(&asked(passing.head), body)
+        .and_then(|call| {
+            // A frame must go on asking for an answer.
+            if passing.is_socket && passing.api.frame(&call.body)? != Frame::Request {
+                return Err(Rejection::new(
+                    http::StatusCode::BAD_REQUEST,
+                    "invalid_request",
+                    "the frame asks for no answer any more",
+                ));
+            }
+            Ok(call)
+        });
     let mut call = call.map_err(|rejection| {
         tracing::warn!(by, why = %rejection.message, "a guardrail made no valid request");
         Rejection::new(
@@ -170,27 +244,30 @@ fn reread(passing: &Passing<'_>, by: &str, before: &Call, body: Bytes) -> Result
         )
     })?;
     // Over a WebSocket every answer comes as events.
-    call.stream |= before.stream;
+    call.stream |= passing.is_socket && before.stream;
     Ok(call)
 }
 
-fn story(entry: &Entry, passing: &Passing<'_>, route: &Route) -> Story {
-    let status = passing.who.changes.as_ref().map(|status| status.borrow());
-    let domain = status.and_then(|status| {
-        let (_, domain) = status.dns_name.as_deref()?.split_once('.')?;
-        Some(domain.to_owned())
-    });
+fn story(
+    entry: &Entry,
+    permit: &Permit,
+    who: &Verified,
+    route: &Route,
+    quotas: Vec<State>,
+) -> Story {
+    let status = who.changes.as_ref().map(|status| status.borrow());
+    let tailnet = status.and_then(|status| status.tailnet.clone());
     Story {
         login: entry.login.clone(),
         user_agent: entry.user_agent.clone(),
         url: entry.path.clone(),
         model: route.model.clone(),
         provider: route.provider.id.clone(),
-        tailnet: domain.unwrap_or_default(),
+        tailnet: tailnet.unwrap_or_default(),
         node_id: entry.node_id.clone(),
         request: entry.id.to_string(),
         session: entry.session.clone(),
-        quotas: Vec::<State>::new(),
-        grants: passing.permit.foreign().to_vec(),
+        quotas,
+        grants: permit.foreign().to_vec(),
     }
 }

@@ -23,12 +23,12 @@ use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
-use crate::relay::{Begun, Form, Framing, Reader, Recording, RelayBody};
+use crate::relay::{Begun, Form, Reader, Recording, RelayBody};
 use crate::route::{Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
-use crate::wire::{Body, Rejection, body, headers};
+use crate::wire::{Body, Framing, Rejection, body, headers};
 
 use attempt::Asking;
 use guard::Passing;
@@ -123,6 +123,7 @@ impl Gateway {
                 permit: &permit,
                 who: &who,
                 head: &head,
+                is_socket: false,
                 fits: &|provider| provider.speaks(api),
             };
             let choice = self.chosen(&passing, &call, &mut recording)?;
@@ -215,13 +216,19 @@ impl Gateway {
         let timeouts = self.upstream.timeouts();
         let keep = self.ledger.policy();
         let framing = framing(&head.headers);
+        let (mut room, mut raw) = (rules.file.limits.capture, keep.captures && keep.raws);
+        if let Some(after) = recording.told() {
+            after.answered(framing, Decoding::of(&head.headers));
+            room = after.room(room);
+            raw |= after.wants_raw();
+        }
         let form = Form {
             is_error: !head.status.is_success(),
             is_stream: call.stream || framing.is_some(),
             framing,
             hides: call.splice.hide_usage,
-            room: rules.file.limits.capture,
-            raw: (keep.captures && keep.raws) || recording.is_raw_wanted(),
+            room,
+            raw,
             idle: timeouts.idle,
             total: timeouts.total,
         };

@@ -13,6 +13,8 @@ use crate::wire::{Rejection, body};
 pub(super) fn record(recording: &mut Recording, rejection: &Rejection) {
     recording.note(|entry| entry.status = rejection.status.as_u16());
     let outcome = match rejection.status {
+        // A guardrail chooses its status as it likes.
+        _ if rejection.code.0 == "guardrail_blocked" => Outcome::Refused,
         StatusCode::BAD_GATEWAY => Outcome::Failed,
         StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
         _ => Outcome::Refused,

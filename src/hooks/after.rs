@@ -1,12 +1,19 @@
 //! What hooks are told of a request that has ended: made with its record, delivered later.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::Wired;
 use super::payload::{self, Outcome, Story};
 use crate::access::{HookEvent, HookPart};
 use crate::config::Hook;
 use crate::ledger::{Delivery, Entry, ToolCall};
+use crate::wire::Framing;
+use crate::wire::decode::Decoding;
+
+/// Bytes of each body of an answer that hooks are told, whatever a capture keeps. A longer one
+/// that is no stream is not told: part of it would be no JSON.
+const ROOM: usize = 8 << 20;
 
 /// The hooks to be told once a request has ended.
 pub struct After {
@@ -14,6 +21,10 @@ pub struct After {
     story: Story,
     /// The request, where somebody wants it.
     body: Bytes,
+    /// How the answer is cut into events, if it is.
+    framing: Option<Framing>,
+    /// Opens the answer as it came, if it is compressed.
+    decoding: Option<Decoding>,
 }
 
 /// What is needed of a wired hook once its configuration may have changed.
@@ -38,6 +49,9 @@ impl After {
             .iter()
             .filter_map(|wired| {
                 let mut events = wired.events.clone();
+                if wired.hook.url.is_empty() {
+                    events.clear();
+                }
                 events.remove(&HookEvent::PreRequest);
                 if !keeps_tools {
                     events.remove(&HookEvent::ToolCallEntireRequest);
@@ -59,14 +73,49 @@ impl After {
             story: story.clone(),
             body: if keeps { body.clone() } else { Bytes::new() },
             hooks,
+            framing: None,
+            decoding: None,
         })
+    }
+
+    /// Notes how the answer comes.
+    pub fn answered(&mut self, framing: Option<Framing>, decoding: Option<Decoding>) {
+        self.framing = framing;
+        self.decoding = decoding;
+    }
+
+    /// Bytes of each body to keep until the end, where a capture keeps `room`.
+    #[must_use]
+    pub fn room(&self, room: usize) -> usize {
+        if self.wants(HookPart::ResponseBody) || self.wants_raw() {
+            room.max(ROOM)
+        } else {
+            room
+        }
     }
 
     /// Whether some hook wants the answer as it came.
     #[must_use]
     pub fn wants_raw(&self) -> bool {
-        let wants = |hook: &Telling| hook.parts.contains(&HookPart::RawResponses);
-        self.hooks.iter().any(wants)
+        self.wants(HookPart::RawResponses)
+    }
+
+    fn wants(&self, part: HookPart) -> bool {
+        self.hooks.iter().any(|hook| hook.parts.contains(&part))
+    }
+
+    /// The data of each event, or the one answer.
+    fn raws(&mut self, answer: &[u8], raw: Option<&[u8]>) -> Vec<Box<RawValue>> {
+        let mut raws = Vec::new();
+        let mut add = |data: &[u8]| raws.extend(payload::document(data).map(ToOwned::to_owned));
+        match (self.framing, raw) {
+            (Some(framing), Some(raw)) => match &mut self.decoding {
+                Some(decoding) => framing.data(&decoding.feed(raw), ROOM, add),
+                None => framing.data(raw, ROOM, add),
+            },
+            _ => add(answer),
+        }
+        raws
     }
 
     /// What is to be delivered, now that the request has ended.
@@ -81,11 +130,16 @@ impl After {
         // Another provider may have answered than the one that was to be asked.
         self.story.provider.clone_from(&entry.provider);
         self.story.model.clone_from(&entry.model);
+        let raws = if self.wants_raw() {
+            self.raws(answer, raw)
+        } else {
+            Vec::new()
+        };
         let outcome = Outcome {
             entry,
             tools,
             answer,
-            raw,
+            raws: &raws,
         };
         let mut deliveries = Vec::new();
         for telling in &self.hooks {

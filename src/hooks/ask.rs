@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -107,12 +107,16 @@ async fn exchange(
     read(&said)
 }
 
-/// How long a hook may take.
-pub(super) fn patience(hook: &crate::config::Hook) -> Duration {
-    if hook.timeout.is_zero() {
+/// How long a hook may take: never longer than a whole request.
+pub(super) fn patience(hook: &crate::config::Hook, upstream: &Upstream) -> Duration {
+    let own = if hook.timeout.is_zero() {
         PATIENCE
     } else {
         hook.timeout
+    };
+    match upstream.timeouts().total {
+        total if total.is_zero() => own,
+        total => own.min(total),
     }
 }
 
@@ -122,13 +126,22 @@ pub(super) async fn post(
     hook: &crate::config::Hook,
     payload: Bytes,
 ) -> Result<(StatusCode, Bytes), String> {
-    let uri = hook.url.parse().map_err(|_| "its url is none".to_owned())?;
-    let post = Post::json(uri, payload, patience(hook), LONGEST);
+    let uri: Uri = hook.url.parse().map_err(|_| "its url is none".to_owned())?;
+    let authority = uri.authority().map_or("@", http::uri::Authority::as_str);
+    // A user's name would be a credential that everybody can read.
+    if authority.contains('@') || !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("its url is none of http or https, or names a user".to_owned());
+    }
+    let post = Post::json(uri, payload, patience(hook, upstream), LONGEST);
     let post = post.authorized(hook.authorization, &hook.apikey)?;
     upstream.post(Method::POST, post).await
 }
 
 fn read(said: &[u8]) -> Result<Answer, String> {
+    // An array would be read as the fields in their order.
+    if said.trim_ascii_start().first() != Some(&b'{') {
+        return Err("its answer is none: it is no object".to_owned());
+    }
     let said: Said<'_> =
         serde_json::from_slice(said).map_err(|error| format!("its answer is none: {error}"))?;
     Ok(match said.action {
@@ -194,6 +207,7 @@ mod tests {
             (r#"{"action":"modify"}"#, "allow"),
             (r#"{"action":"maybe"}"#, "failure"),
             (r"{}", "failure"),
+            (r#"["allow"]"#, "failure"),
             ("", "failure"),
             ("allow", "failure"),
         ] {

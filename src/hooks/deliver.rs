@@ -100,7 +100,7 @@ impl<'e> Deliverer<'e> {
     }
 
     async fn due(&self, name: &str, hook: &Hook, count: usize) -> Vec<Queued> {
-        let lease = ask::patience(hook) + LEASE;
+        let lease = ask::patience(hook, self.upstream) + LEASE;
         match self.ledger.due(name, count, lease).await {
             Ok(due) => due,
             Err(error) => {

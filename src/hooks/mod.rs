@@ -59,7 +59,8 @@ pub fn wired<'a>(
         let Some((name, hook)) = hooks.get_key_value(&named.name) else {
             continue;
         };
-        if hook.disabled || hook.url.is_empty() {
+        // One without a place stays: asking it fails, and what that means is its own to say.
+        if hook.disabled {
             continue;
         }
         let wired = found.entry(name).or_insert_with(|| Wired {

@@ -49,8 +49,8 @@ pub(super) struct Outcome<'a> {
     pub(super) tools: &'a [ToolCall],
     /// The answer, put together.
     pub(super) answer: &'a [u8],
-    /// The answer as it came.
-    pub(super) raw: Option<&'a [u8]>,
+    /// The answer as it came, event by event.
+    pub(super) raws: &'a [Box<RawValue>],
 }
 
 #[derive(Serialize)]
@@ -61,11 +61,25 @@ struct Payload<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request_body: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<Vec<Value>>,
+    tool_calls: Option<Vec<Tool<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_body: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    raw_responses: Option<Vec<Value>>,
+    raw_responses: Option<&'a [Box<RawValue>]>,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'a str,
+    params: Params<'a>,
+}
+
+/// As the model wrote them: JSON, or text where it is none.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Params<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
 }
 
 /// The payload for a hook; `outcome` is there once the request has ended.
@@ -92,34 +106,22 @@ pub(super) fn build(
             .and_then(|outcome| document(outcome.answer)),
         raw_responses: outcome
             .filter(|_| wants(HookPart::RawResponses))
-            .map(|outcome| raws(outcome)),
+            .map(|outcome| outcome.raws),
     };
     // Maps of strings and documents that were parsed: nothing that can't be written.
     serde_json::to_vec(&payload).unwrap_or_default()
 }
 
 /// What is JSON, as it came.
-fn document(bytes: &[u8]) -> Option<&RawValue> {
+pub(super) fn document(bytes: &[u8]) -> Option<&RawValue> {
     serde_json::from_slice(bytes).ok()
 }
 
-fn tool(call: &ToolCall) -> Value {
-    let params: Value =
-        serde_json::from_str(&call.params).unwrap_or_else(|_| Value::String(call.params.clone()));
-    json!({ "name": call.name, "params": params })
-}
-
-/// The data of each event, or the whole answer.
-fn raws(outcome: &Outcome<'_>) -> Vec<Value> {
-    let raw = outcome.raw.unwrap_or(outcome.answer);
-    if let Ok(whole) = serde_json::from_slice(raw) {
-        return vec![whole];
+fn tool(call: &ToolCall) -> Tool<'_> {
+    Tool {
+        name: &call.name,
+        params: document(call.params.as_bytes()).map_or(Params::Text(&call.params), Params::Json),
     }
-    String::from_utf8_lossy(raw)
-        .lines()
-        .filter_map(|line| line.strip_prefix("data:"))
-        .filter_map(|data| serde_json::from_str(data.trim()).ok())
-        .collect()
 }
 
 fn metadata(wired: &Wired<'_>, story: &Story, outcome: Option<&Outcome<'_>>) -> Value {

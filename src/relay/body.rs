@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::tee::{Framing, Tee};
+use super::tee::Tee;
 use super::{Begun, Ended, Recording};
 use crate::api::{Api, Call, Meter};
 use crate::ledger::Outcome;
-use crate::wire::Rejection;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
+use crate::wire::{Framing, Rejection};
 
 /// The connection breaks this long after the event that says why: hyper throws away what it
 /// has not yet written when a body fails.

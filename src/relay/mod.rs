@@ -8,5 +8,4 @@ mod tee;
 
 pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};
-pub use recording::{AfterEnd, Ended, Recording};
-pub use tee::Framing;
+pub use recording::{Ended, Recording};

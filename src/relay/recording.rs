@@ -10,18 +10,14 @@ use http::HeaderMap;
 use super::blobs;
 use crate::api::{Reading, Tokens, tokens};
 use crate::config::Routing;
-use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot, ToolCall};
+use crate::hooks::After;
+use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
 use crate::metrics::{self, Key, Metrics};
 use crate::money::{Mode, Money};
 use crate::quota::{Reservation, Spent};
 use crate::route;
 use crate::usage::Quote;
 use crate::wire::headers;
-
-/// Makes what is to be told of a request that has ended, from its entry, the calls of tools in
-/// its answer, and the answer: put together, and as it came.
-pub type AfterEnd =
-    Box<dyn FnOnce(&Entry, &[ToolCall], &[u8], Option<&[u8]>) -> Vec<Delivery> + Send>;
 
 /// A record being made.
 pub struct Recording {
@@ -42,15 +38,16 @@ struct Open {
     asked: bool,
     /// The request as it is open at its provider.
     provider: Option<(route::Open, Routing)>,
-    /// Makes what is to be told of the request once it has ended.
-    after: Option<AfterEnd>,
-    wants_raw: bool,
+    /// Who is told of the request once it has ended.
+    after: Option<Box<After>>,
     /// Where the request is counted.
     metrics: Option<Arc<Metrics>>,
     /// How often something was held of budgets.
     attempts: u32,
     /// Keys whose values the capture leaves out.
     opaque: &'static [&'static str],
+    /// Bytes of each body that the capture keeps.
+    room: usize,
 }
 
 /// How a request ended, and what was read of its answer.
@@ -101,7 +98,7 @@ impl Recording {
                 asked: false,
                 provider: None,
                 after: None,
-                wants_raw: false,
+                room: 0,
                 metrics: None,
                 attempts: 0,
                 opaque: &[],
@@ -159,24 +156,16 @@ impl Recording {
         }
     }
 
-    /// Has something told once the request has ended, if a provider was asked.
-    pub fn tell(&mut self, after: AfterEnd) {
+    /// Notes who is told of the request once it has ended, if a provider was asked.
+    pub fn tell(&mut self, after: Option<After>) {
         if let Some(open) = &mut self.open {
-            open.after = Some(after);
+            open.after = after.map(Box::new);
         }
     }
 
-    /// Notes whether the answer is needed as it comes.
-    pub fn wants_raw(&mut self, wants: bool) {
-        if let Some(open) = &mut self.open {
-            open.wants_raw = wants;
-        }
-    }
-
-    /// Whether the answer is needed as it comes, besides for a capture.
-    #[must_use]
-    pub fn is_raw_wanted(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.wants_raw)
+    /// Who is told of the request once it has ended.
+    pub fn told(&mut self) -> Option<&mut After> {
+        self.open.as_mut()?.after.as_deref_mut()
     }
 
     /// The entry, as far as it is known.
@@ -203,6 +192,7 @@ impl Recording {
     ) {
         if let Some(open) = &mut self.open {
             open.opaque = opaque;
+            open.room = room;
             open.capture = Some(Box::new(Capture {
                 request_headers: headers::redacted(head),
                 request_body: body.slice(..body.len().min(room)),
@@ -277,14 +267,20 @@ impl Recording {
             .filter(|_| open.asked)
             .map(|after| {
                 let tools = &ended.reading.tool_calls;
-                after(&entry, tools, &ended.body, ended.raw.as_deref())
+                after.deliveries(&entry, tools, &ended.body, ended.raw.as_deref())
             })
             .unwrap_or_default();
         let capture = open.capture.map(|mut capture| {
+            // Hooks may be told more than is kept.
+            let over = ended.body.len() > open.room;
+            ended.body.truncate(open.room);
+            if let Some(raw) = &mut ended.raw {
+                raw.truncate(open.room);
+            }
             capture.request_body = blobs::without(&capture.request_body, open.opaque);
             capture.response_body = blobs::without(&ended.body, open.opaque);
             capture.raw = ended.raw;
-            capture.truncated |= ended.truncated;
+            capture.truncated |= ended.truncated || over;
             *capture
         });
         open.slot.record(Record {

@@ -6,22 +6,13 @@ use bytes::{Bytes, BytesMut};
 use super::Form;
 use crate::api::{Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
-use crate::wire::{event_stream, sse};
+use crate::wire::{Framing, event_stream, sse};
 
 /// An answer that is no stream is held for its meter up to here, by reference to the bytes
 /// that pass; a longer one is relayed all the same, and not counted.
 const MAX_METERED: usize = 16 * 1024 * 1024;
 /// An event that may have to be hidden is held back up to here; a longer one is no usage.
 const MAX_HELD: usize = 256 * 1024;
-
-/// How a stream is cut into events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// Server-sent events.
-    Text,
-    /// Amazon's event stream.
-    Amazon,
-}
 
 /// How the body is understood.
 enum Shape {

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod decode;
 pub mod event_stream;
+mod framing;
 pub mod headers;
 pub mod json;
 pub mod multipart;
@@ -11,4 +12,5 @@ pub mod rejection;
 pub mod sse;
 
 pub use body::Body;
+pub use framing::Framing;
 pub use rejection::{Code, Rejection};

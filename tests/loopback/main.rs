@@ -14,6 +14,7 @@ mod formats_anthropic;
 mod formats_bedrock;
 mod formats_google;
 mod formats_openai;
+mod guardrails;
 mod headers;
 mod hooks;
 mod management;

@@ -212,6 +212,7 @@ impl Session<'_> {
                 permit: &permit,
                 who: &self.who,
                 head: &self.head,
+                is_socket: true,
                 fits: &|provider| provider.flags.contains(&self.flag),
             };
             let choice = gateway.chosen(&passing, &call, &mut recording)?;
@@ -225,9 +226,11 @@ impl Session<'_> {
             let outbound = self.api.prepare(&call, &to)?;
             // A WebSocket has no headers left to warn in.
             let payer = (&*rules, &permit, &*self.who.caller);
-            gateway
+            let held = gateway
                 .reserve(payer, &route, &call, &mut recording)
                 .await?;
+            let (of, what) = ((&*rules, &permit, &self.who), (&call, held.states));
+            gateway.tell(of, &route, what, &mut recording);
             let before = recording.elapsed_ms();
             self.connect(&route, &permit, &headers, &outbound.path)
                 .await?;
@@ -256,7 +259,11 @@ impl Session<'_> {
                 return Err(rejection);
             }
         };
-        let meter = self.api.meter(&call, rules.file.limits.capture);
+        let mut room = rules.file.limits.capture;
+        if let Some(after) = recording.told() {
+            room = after.room(room);
+        }
+        let meter = self.api.meter(&call, room);
         let who = self.who.clone();
         let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);
         self.running = Some(Running::new(call, meter, recording, revoked));

@@ -1,0 +1,291 @@
+//! What must not slip past a guardrail: other providers, other formats, other spellings, and what
+//! hooks themselves write. And that a hook is told all there is, whatever is kept.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::Receiver;
+
+use crate::support::{COMPLETION, Gateway, Received, STREAM, Script, answer, provider, write};
+
+const ASK: &str =
+    r#"{"model":"m","messages":[{"role":"user","content":"I am pat@example.org"}], "n":1.0}"#;
+const ALLOWS: Script = |mut stream| {
+    async move { answer(&mut stream, "200 OK", "", r#"{"action":"allow"}"#).await }.boxed()
+};
+const HANGS: Script = |stream| {
+    async move {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        drop(stream);
+    }
+    .boxed()
+};
+
+async fn model() -> (SocketAddr, Receiver<Received>) {
+    provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await
+}
+
+fn drain(inbox: &mut Receiver<Received>) -> Vec<Received> {
+    std::iter::from_fn(|| inbox.try_recv().ok()).collect()
+}
+
+fn body(received: &Received) -> String {
+    String::from_utf8_lossy(&received.body).into_owned()
+}
+
+async fn told(inbox: &mut Receiver<Received>) -> Value {
+    let received = tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await;
+    serde_json::from_slice(&received.expect("the hook is told").unwrap().body).unwrap()
+}
+
+/// A gateway with these capability objects beside an admin's, in front of all formats.
+async fn gateway(model: SocketAddr, objects: Value, more: Value) -> Gateway {
+    let mut all = vec![json!({ "role": "admin" })];
+    all.extend(objects.as_array().unwrap().iter().cloned());
+    let mut document = json!({
+        "provider": { "models": ["m", "free"], "preference": 5, "compatibility": {
+            "openai_chat": true, "openai_responses": true, "anthropic_messages": true,
+            "gemini_generate_content": true, "bedrock_converse": true } },
+        "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": all } }],
+    });
+    for (key, value) in more.as_object().unwrap() {
+        document[key] = value.clone();
+    }
+    Gateway::start(model, document).await
+}
+
+fn pii(action: &str) -> Value {
+    json!({ "guards": { "pii": { "kind": "patterns", "detect": ["email"], "action": action } } })
+}
+
+fn hook(address: SocketAddr, more: &Value) -> Value {
+    let mut hook = json!({ "url": format!("http://{address}/"), "timeout": "2s" });
+    for (key, value) in more.as_object().unwrap() {
+        hook[key] = value.clone();
+    }
+    json!({ "hooks": { "h": hook } })
+}
+
+async fn reasons(gateway: &Gateway) -> String {
+    gateway.record_where(|row| row["path"] != "").await["reasons"].to_string()
+}
+
+#[tokio::test]
+async fn another_provider_helps_out_only_if_its_guards_and_hooks_have_looked() {
+    let (broken, _asked) = provider(|mut stream| {
+        async move { answer(&mut stream, "503 Busy", "", "{}").await }.boxed()
+    })
+    .await;
+    let (other, mut others) = model().await;
+    let (judge, mut judged) = provider(ALLOWS).await;
+    for (scope, helped) in [("**", 1), ("q/**", 0)] {
+        let guards = json!({ "models": scope, "guards": ["pii"] });
+        let hooks =
+            json!({ "models": scope, "send_hooks": [{ "name": "h", "events": ["pre_request"] }] });
+        for object in [guards, hooks] {
+            let mut more = pii("report");
+            more["hooks"] = hook(judge, &json!({}))["hooks"].clone();
+            more["others"] =
+                json!({ "q": { "baseurl": format!("http://{other}"), "models": ["m"] } });
+            let objects = json!([{ "models": "**" }, object]);
+            let gateway = gateway(broken, objects, more).await;
+            gateway.chat(ASK).await;
+            assert_eq!(drain(&mut others).len(), helped, "{object}");
+            let told = reasons(&gateway).await;
+            assert_eq!(told.contains("is no alternative"), helped == 0, "{told}");
+        }
+    }
+    assert_eq!(drain(&mut judged).len(), 1);
+}
+
+#[tokio::test]
+async fn guards_look_at_what_hooks_write() {
+    let (model, mut asked) = model().await;
+    let (first, _first) = provider(|mut stream| {
+        async move {
+            let body = r#"{"action":"modify","request_body":{"model":"m","messages":["for sam@example.org"]}}"#;
+            answer(&mut stream, "200 OK", "", body).await;
+        }
+        .boxed()
+    })
+    .await;
+    let (second, mut seen) = provider(ALLOWS).await;
+    let mut more = pii("redact");
+    more["hooks"] = json!({
+        "a": { "url": format!("http://{first}/") }, "b": { "url": format!("http://{second}/") } });
+    let wired = |name| json!({ "name": name, "events": ["pre_request"], "send": ["request_body"] });
+    let objects =
+        json!([{ "models": "**", "guards": ["pii"], "send_hooks": [wired("a"), wired("b")] }]);
+    let gateway = gateway(model, objects, more).await;
+    assert_eq!(gateway.chat(ASK).await.status, StatusCode::OK);
+    let seen = body(&drain(&mut seen)[0]);
+    assert!(seen.contains("for [redacted email]"), "{seen}");
+    let sent = body(&drain(&mut asked)[0]);
+    assert_eq!(sent, r#"{"model":"m","messages":["for [redacted email]"]}"#);
+}
+
+#[tokio::test]
+async fn a_hook_without_a_place_fails_like_any_other() {
+    let (model, mut asked) = model().await;
+    for url in ["", "ftp://h/", "http://u:p@h/"] {
+        let more = json!({ "hooks": { "h": { "url": url, "fail_policy": "fail_closed" } } });
+        let objects =
+            json!([{ "models": "**", "send_hooks": [{ "name": "h", "events": ["pre_request"] }] }]);
+        let gateway = gateway(model, objects, more).await;
+        assert_eq!(
+            gateway.chat(ASK).await.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{url:?}"
+        );
+    }
+    assert_eq!(drain(&mut asked).len(), 0);
+}
+
+#[tokio::test]
+async fn no_hook_holds_a_request_longer_than_the_whole_may_take() {
+    let (model, mut asked) = model().await;
+    let (slow, _slow) = provider(HANGS).await;
+    let mut more = hook(
+        slow,
+        &json!({ "timeout": "0", "fail_policy": "fail_closed" }),
+    );
+    more["timeouts"] = json!({ "total": "500ms" });
+    let objects =
+        json!([{ "models": "**", "send_hooks": [{ "name": "h", "events": ["pre_request"] }] }]);
+    let gateway = gateway(model, objects, more).await;
+    let reply = tokio::time::timeout(Duration::from_secs(5), gateway.chat(ASK)).await;
+    assert_eq!(
+        reply.expect("an answer").status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(drain(&mut asked).len(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_object_is_none() {
+    let (model, mut asked) = model().await;
+    let (odd, _odd) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", r#"["allow"]"#).await }.boxed()
+    })
+    .await;
+    let objects =
+        json!([{ "models": "**", "send_hooks": [{ "name": "h", "events": ["pre_request"] }] }]);
+    let gateway = gateway(
+        model,
+        objects,
+        hook(odd, &json!({ "fail_policy": "fail_closed" })),
+    )
+    .await;
+    assert_eq!(
+        gateway.chat(ASK).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(drain(&mut asked).len(), 0);
+}
+
+#[tokio::test]
+async fn a_block_is_a_refusal_whatever_its_status_and_names_its_provider() {
+    let (model, _asked) = model().await;
+    let (judge, _judged) = provider(|mut stream| {
+        async move {
+            answer(
+                &mut stream,
+                "200 OK",
+                "",
+                r#"{"action":"block","status_code":502}"#,
+            )
+            .await;
+        }
+        .boxed()
+    })
+    .await;
+    let objects =
+        json!([{ "models": "**", "send_hooks": [{ "name": "h", "events": ["pre_request"] }] }]);
+    let gateway = gateway(model, objects, hook(judge, &json!({}))).await;
+    assert_eq!(gateway.chat(ASK).await.status, StatusCode::BAD_GATEWAY);
+    let record = gateway.record_where(|row| row["path"] != "").await;
+    assert_eq!(
+        (
+            &record["outcome"],
+            &record["provider"],
+            &record["model"],
+            &record["cost"]
+        ),
+        (&json!("refused"), &json!("p"), &json!("m"), &json!(0)),
+    );
+}
+
+#[tokio::test]
+async fn a_hook_is_told_everything_even_where_nothing_is_kept() {
+    let (model, _asked) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            for event in [
+                r#"{"choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"bash","arguments":"{\"cmd\":\"ls\"}"}}]}}]}"#,
+                r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+                r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}"#,
+                "[DONE]",
+            ] {
+                write(&mut stream, &format!("data: {event}\n\n")).await;
+            }
+        }
+        .boxed()
+    })
+    .await;
+    let (log, mut inbox) = provider(ALLOWS).await;
+    let mut more = hook(log, &json!({}));
+    more["limits"] = json!({ "capture": 0 });
+    let objects = json!([{ "models": "**", "send_hooks": [{ "name": "h", "events": ["entire_request"],
+        "send": ["response_body", "raw_responses", "tools"] }] }]);
+    let gateway = gateway(model, objects, more).await;
+    gateway
+        .chat(r#"{"model":"m","stream":true,"messages":[]}"#)
+        .await;
+    let told = told(&mut inbox).await;
+    assert_eq!(told["raw_responses"].as_array().unwrap().len(), 3, "{told}");
+    let message = &told["response_body"]["choices"][0]["message"];
+    assert_eq!(
+        message["tool_calls"][0]["function"]["name"], "bash",
+        "{told}"
+    );
+    // And the capture is as short as it should be.
+    let record = gateway.record_where(|row| row["status"] == 200).await;
+    let path = format!("/api/requests/{}/capture", record["id"].as_str().unwrap());
+    let kept = gateway
+        .send(Request::get(path).body(Full::default()).unwrap())
+        .await;
+    assert!(!kept.text().contains("bash"), "{}", kept.text());
+}
+
+#[tokio::test]
+async fn who_is_told_is_who_looks_after_the_provider_that_answered() {
+    let (broken, _asked) = provider(|mut stream| {
+        async move { answer(&mut stream, "503 Busy", "", "{}").await }.boxed()
+    })
+    .await;
+    let (other, _others) = model().await;
+    let (log, mut inbox) = provider(ALLOWS).await;
+    let wired = |name| json!([{ "name": name, "events": ["entire_request"] }]);
+    let objects = json!([
+        { "models": "p/**", "send_hooks": wired("of-p") },
+        { "models": "q/**", "send_hooks": wired("of-q") },
+    ]);
+    let more = json!({
+        "hooks": { "of-p": { "url": format!("http://{log}/p") }, "of-q": { "url": format!("http://{log}/q") } },
+        "others": { "q": { "baseurl": format!("http://{other}"), "models": ["m"] } },
+    });
+    let gateway = gateway(broken, objects, more).await;
+    assert_eq!(gateway.chat(ASK).await.status, StatusCode::OK);
+    let received = tokio::time::timeout(Duration::from_secs(10), inbox.recv()).await;
+    let received = received.expect("a hook is told").unwrap();
+    assert!(received.head.starts_with("POST /q "), "{}", received.head);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(drain(&mut inbox).len(), 0);
+}
