@@ -1,6 +1,8 @@
 //! What a configuration compiles to: immutable, replaced whole on reload. A request takes
 //! one at its start and keeps it to its end.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::access::{Access, BucketRef, Capability, ModelPattern};
@@ -21,7 +23,7 @@ pub struct Rules {
     /// What pays for it.
     pub quotas: Definitions,
     /// What is looked for in it.
-    pub guards: Guards,
+    pub guards: Arc<Guards>,
     /// Longest request body in bytes.
     pub request_body: usize,
     /// Longest silence while a request body arrives.
@@ -77,7 +79,7 @@ impl Rules {
             routes,
             prices,
             quotas: Definitions::compile(&file),
-            guards,
+            guards: Arc::new(guards),
             request_body: file.limits.request_body,
             body_idle: file.timeouts.body,
             filterable: Filterable::compile(&file),

@@ -7,6 +7,7 @@ mod call;
 mod corpus;
 mod merge;
 mod meter;
+mod offer;
 mod opening;
 mod refusal;
 mod splice;
@@ -37,6 +38,7 @@ use http::{HeaderMap, Method, Response};
 
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use meter::{Meter, Pass, Reading, ToolCall};
+pub use offer::Offer;
 pub use refusal::{plain, respond};
 pub use splice::Splice;
 pub use tokens::Tokens;
@@ -125,6 +127,10 @@ pub trait Api: Send + Sync {
     /// # Errors
     /// A 400 when it is no request of this format or could be read in two ways.
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection>;
+    /// The tools that a request offers to the model.
+    fn tools(&self, _body: &[u8]) -> Offer {
+        Offer::default()
+    }
     /// The request for a provider.
     ///
     /// # Errors

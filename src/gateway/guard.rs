@@ -1,8 +1,10 @@
 //! Guards and hooks in front of a provider: what they say of a request, and what becomes of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header;
 use http::request::Parts;
 
 use super::{Gateway, Verified, asked, refusal};
@@ -15,6 +17,9 @@ use crate::relay::Recording;
 use crate::route::{Choice, Now, Route};
 use crate::rules::Rules;
 use crate::wire::Rejection;
+
+/// Looking at a body takes long enough from here on, in bytes.
+const LONG: usize = 64 << 10;
 
 /// A request on its way past the guards.
 pub(super) struct Passing<'a> {
@@ -73,7 +78,7 @@ impl Gateway {
         let mut quotas: Option<Vec<State>> = None;
         loop {
             if std::mem::take(&mut is_new) {
-                look(passing, &choice.first, call, seen, recording)?;
+                look(passing, &choice.first, call, seen, recording).await?;
             }
             let wired = wired(passing, &choice.first);
             let is_next = |wired: &&hooks::Wired<'_>| {
@@ -190,7 +195,7 @@ fn only_seen(passing: &Passing<'_>, choice: &mut Choice, seen: &Seen, recording:
 }
 
 /// Has the guards look.
-fn look(
+async fn look(
     passing: &Passing<'_>,
     route: &Route,
     call: &mut Call,
@@ -199,8 +204,9 @@ fn look(
 ) -> Result<(), Rejection> {
     for name in passing.permit.guards(&route.provider.id, &route.model) {
         seen.guards.insert(name.to_owned());
+        let found = looked(passing, name, call).await?;
         let mut note = |sentence| recording.note(|entry| entry.reasons.push(sentence));
-        match passing.rules.guards.look(name, &call.body)? {
+        match found {
             Found::Nothing => {}
             Found::Reported(sentence) => note(sentence),
             Found::Removed(body, sentence) => {
@@ -214,6 +220,28 @@ fn look(
         }
     }
     Ok(())
+}
+
+/// Has one guard look, at a long request beside the threads that serve others.
+async fn looked(passing: &Passing<'_>, name: &str, call: &Call) -> Result<Found, Rejection> {
+    let api = passing.api;
+    let kind = passing.head.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if call.body.len() < LONG {
+        return passing
+            .rules
+            .guards
+            .look(name, hooks::Request { api, call, kind });
+    }
+    let guards = Arc::clone(&passing.rules.guards);
+    let (call, kind, named) = (call.clone(), kind.to_owned(), name.to_owned());
+    let look = move || {
+        let (call, kind) = (&call, &*kind);
+        guards.look(&named, hooks::Request { api, call, kind })
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .unwrap_or_else(|_| Err(hooks::unavailable(name)))
 }
 
 /// The call of a body that was changed: read as strictly as the caller's own.

@@ -84,7 +84,8 @@ pub async fn ask(
 }
 
 /// The refusal of a request that a guardrail should have judged and could not.
-pub(super) fn unavailable(name: &str) -> Rejection {
+#[must_use]
+pub fn unavailable(name: &str) -> Rejection {
     Rejection::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "guardrail_unavailable",

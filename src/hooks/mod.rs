@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 pub use after::After;
-pub use ask::{Answer, ask};
+pub use ask::{Answer, ask, unavailable};
 pub use deliver::Deliverer;
-pub use guard::{Found, Guards};
+pub use guard::{Found, Guards, Request};
 pub use payload::Story;
 
 use crate::access::{HookEvent, HookPart, Permit};

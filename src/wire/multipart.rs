@@ -25,12 +25,58 @@ pub fn scan(
     content_type: &str,
     names: &[&str],
 ) -> Result<Vec<Option<Range<usize>>>, FormError> {
+    let mut found = vec![None; names.len()];
+    walk(body, content_type, |part, at| {
+        if let Some(nth) = names.iter().position(|name| *name == part.name) {
+            if found[nth].is_some() {
+                return Err(FormError("a field is given twice"));
+            }
+            if part.is_file {
+                return Err(FormError("a field of text is sent as a file"));
+            }
+            if part.is_recoded {
+                return Err(FormError("a field of text is not in UTF-8"));
+            }
+            found[nth] = Some(at);
+        } else if names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(bare(part.name)))
+        {
+            return Err(FormError("a field can be mistaken for a known one"));
+        } else if part.name == "_charset_" {
+            return Err(FormError("a field names a character set for the others"));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The ranges of all values that are no files.
+///
+/// # Errors
+/// [`FormError`] when it is no form.
+pub fn texts(body: &[u8], content_type: &str) -> Result<Vec<Range<usize>>, FormError> {
+    let mut found = Vec::new();
+    walk(body, content_type, |part, at| {
+        if !part.is_file {
+            found.push(at);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Calls `each` with every part and the range of its value.
+fn walk(
+    body: &[u8],
+    content_type: &str,
+    mut each: impl FnMut(&Part<'_>, Range<usize>) -> Result<(), FormError>,
+) -> Result<(), FormError> {
     let boundary = boundary(content_type)?;
     let (first, between) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
     if !body.starts_with(first.as_bytes()) {
         return Err(FormError("it does not begin with its boundary"));
     }
-    let mut found = vec![None; names.len()];
     let mut at = first.len();
     for _ in 0..MAX_PARTS {
         match body.get(at..at + 2) {
@@ -38,7 +84,7 @@ pub fn scan(
             Some(b"--") => {
                 let rest = &body[at + 2..];
                 if rest.is_empty() || rest == b"\r\n" {
-                    return Ok(found);
+                    return Ok(());
                 }
                 return Err(FormError("there is more after its end"));
             }
@@ -50,26 +96,7 @@ pub fn scan(
         let start = at + head + 4;
         let length = memmem::find(&body[start..], between.as_bytes())
             .ok_or(FormError("a part has no end"))?;
-        let part = Part::read(&body[at..at + head])?;
-        if let Some(nth) = names.iter().position(|name| *name == part.name) {
-            if found[nth].is_some() {
-                return Err(FormError("a field is given twice"));
-            }
-            if part.is_file {
-                return Err(FormError("a field of text is sent as a file"));
-            }
-            if part.is_recoded {
-                return Err(FormError("a field of text is not in UTF-8"));
-            }
-            found[nth] = Some(start..start + length);
-        } else if names
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(bare(part.name)))
-        {
-            return Err(FormError("a field can be mistaken for a known one"));
-        } else if part.name == "_charset_" {
-            return Err(FormError("a field names a character set for the others"));
-        }
+        each(&Part::read(&body[at..at + head])?, start..start + length)?;
         at = start + length + between.len();
     }
     Err(FormError("it has too many parts"))

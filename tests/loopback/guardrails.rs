@@ -10,7 +10,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::{COMPLETION, Gateway, Received, STREAM, Script, answer, provider, write};
+use crate::support::{
+    COMPLETION, Gateway, Received, STREAM, Script, answer, post, provider, write,
+};
 
 const ASK: &str =
     r#"{"model":"m","messages":[{"role":"user","content":"I am pat@example.org"}], "n":1.0}"#;
@@ -129,6 +131,197 @@ async fn guards_look_at_what_hooks_write() {
     assert!(seen.contains("for [redacted email]"), "{seen}");
     let sent = body(&drain(&mut asked)[0]);
     assert_eq!(sent, r#"{"model":"m","messages":["for [redacted email]"]}"#);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_string_stays_byte_for_byte() {
+    let (model, mut asked) = model().await;
+    let gateway = gateway(
+        model,
+        json!([{ "models": "**", "guards": ["pii"] }]),
+        pii("redact"),
+    )
+    .await;
+    let ask = r#"{ "model":"m", "messages":["I\u0027m a\u0040b.org,\n\ud83d\ude00 \/","{\"to\":\"c@d.org\"}"]}"#;
+    gateway.chat(ask).await;
+    assert_eq!(
+        body(&drain(&mut asked)[0]),
+        r#"{ "model":"m", "messages":["I\u0027m [redacted email],\n\ud83d\ude00 \/","{\"to\":\"[redacted email]\"}"]}"#
+    );
+}
+
+#[tokio::test]
+async fn text_that_begins_like_a_file_is_text() {
+    let (model, mut asked) = model().await;
+    let gateway = gateway(
+        model,
+        json!([{ "models": "**", "guards": ["pii"] }]),
+        pii("block"),
+    )
+    .await;
+    for text in [
+        "data: I am pat@example.org",
+        "data:text/plain,pat@example.org",
+        "data:x;base64,AAAA pat@example.org",
+    ] {
+        let ask = ASK.replace("I am pat@example.org", text);
+        assert_eq!(
+            gateway.chat(&ask).await.status,
+            StatusCode::FORBIDDEN,
+            "{text}"
+        );
+    }
+    assert_eq!(drain(&mut asked).len(), 0);
+    let image = ASK.replace("I am pat@example.org", "data:image/png;base64,QUtJQQ+/==");
+    assert_eq!(gateway.chat(&image).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_texts_of_a_form_are_looked_at_and_its_files_are_not() {
+    let (model, mut asked) = model().await;
+    let gateway = gateway(
+        model,
+        json!([{ "models": "**", "guards": ["pii"] }]),
+        pii("redact"),
+    )
+    .await;
+    let form = "--X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--X\r\n\
+        Content-Disposition: form-data; name=\"prompt\"\r\n\r\nlike a@b.org\r\n--X\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"e@f.org\"\r\n\r\nc@d.org\r\n--X--\r\n";
+    let request = Request::post("/v1/audio/transcriptions")
+        .header("content-type", "multipart/form-data; boundary=X")
+        .body(Full::from(form))
+        .unwrap();
+    assert_eq!(gateway.send(request).await.status, StatusCode::OK);
+    assert_eq!(
+        body(&drain(&mut asked)[0]),
+        form.replace("a@b.org", "[redacted email]")
+    );
+}
+
+#[tokio::test]
+async fn what_only_a_provider_can_read_is_left_alone() {
+    let (model, mut asked) = model().await;
+    let more = json!({ "guards": { "own": { "kind": "patterns", "patterns": ["[a-z]+1"], "action": "redact" } } });
+    let gateway = gateway(model, json!([{ "models": "**", "guards": ["own"] }]), more).await;
+    let ask = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"thinking","signature":"ab1","thinking":"cd1"}]}]}"#;
+    gateway.send(post("/v1/messages", ask)).await;
+    let sent = body(&drain(&mut asked)[0]);
+    assert!(
+        sent.contains(r#""signature":"ab1","thinking":"[redacted "#),
+        "{sent}"
+    );
+}
+
+/// Requests that offer `evil`, each in a way in which some provider reads it.
+const OFFERS: [(&str, &str); 16] = [
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","tools":[{"type":"function","function":{"name":"evil"}}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","tools":[{"type":"function","name":"ok","function":{"name":"evil"}}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","tools":[{"functionDeclarations":[{"name":"ok"}]},{"type":"function","function":{"name":"evil"}}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","tools":[{"type":"custom","custom":{"name":"evil"}}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","Tools":[{"type":"function","function":{"name":"evil"}}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","tools":[{"type":"function","function":{"name":"evil","name":"ok"}}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","tools":[{"type":"function","function":{"Name":"evil","name":"ok"}}]}"#,
+    ),
+    (
+        "/v1/responses",
+        r#"{"model":"m","tools":[{"type":"mcp","server_label":"evil"}]}"#,
+    ),
+    (
+        "/v1/responses",
+        r#"{"model":"m","tools":[{"type":"function","name":"evil","function":{"name":"ok"}}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","mcp_servers":[{"type":"url","name":"evil","url":"https://x"}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","tools":[{"type":"mcp_toolset","mcp_server_name":"evil"}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","tools":[{"name":"evil","function":{"name":"ok"}}]}"#,
+    ),
+    (
+        "/v1beta/models/m:generateContent",
+        r#"{"tools":[{"functionDeclarations":[{"name":"ok"}]},{"googleSearch":{}}]}"#,
+    ),
+    (
+        "/v1beta/models/m:generateContent",
+        r#"{"tools":[{"functionDeclarations":[{"name":"ok"}],"googleSearch":{}}]}"#,
+    ),
+    (
+        "/bedrock/model/m/converse",
+        r#"{"toolConfig":{"tools":[{"systemTool":{"name":"evil"}}]}}"#,
+    ),
+    (
+        "/bedrock/model/m/converse",
+        r#"{"additionalModelRequestFields":{"tools":[{"type":"bash","name":"evil"}]}}"#,
+    ),
+];
+
+#[tokio::test]
+async fn no_spelling_of_a_tool_gets_past_the_list() {
+    let (model, mut asked) = model().await;
+    let more = json!({ "guards": { "t": { "kind": "tools", "allow": ["ok*", "function", "custom"], "action": "block" } } });
+    let gateway = gateway(model, json!([{ "models": "**", "guards": ["t"] }]), more).await;
+    for (path, ask) in OFFERS {
+        let reply = gateway.send(post(path, ask)).await;
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{path} {ask}");
+        assert_eq!(drain(&mut asked).len(), 0, "{path} {ask}");
+    }
+    for (path, ask) in [
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m","tools":[{"type":"function","function":{"name":"ok1"}}],"tool_choice":"auto"}"#,
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"m","tools":[{"type":"function","name":"ok1"}]}"#,
+        ),
+        (
+            "/v1/messages",
+            r#"{"model":"m","tools":[{"name":"ok1","input_schema":{"Name":1,"name":2}}]}"#,
+        ),
+        (
+            "/bedrock/model/m/converse",
+            r#"{"toolConfig":{"tools":[{"toolSpec":{"name":"ok1"}},{"cachePoint":{"type":"default"}}]}}"#,
+        ),
+        (
+            "/v1beta/models/m:generateContent",
+            r#"{"tools":[{"functionDeclarations":[{"name":"ok1"}]}]}"#,
+        ),
+        ("/v1/embeddings", r#"{"model":"m","input":"x"}"#),
+    ] {
+        let reply = gateway.send(post(path, ask)).await;
+        assert_eq!(
+            reply.status,
+            StatusCode::OK,
+            "{path} {ask}: {}",
+            reply.text()
+        );
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use http::{Method, Response};
 
 use super::body;
 use super::meter::Assembling;
-use super::{Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, opening};
+use super::offer;
+use super::{Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, opening};
 use crate::wire::{Body, Rejection};
 
 pub(in crate::api) use error::{event, refuse};
@@ -82,6 +83,10 @@ impl Api for AnthropicMessages {
         })
     }
 
+    fn tools(&self, body: &[u8]) -> Offer {
+        tools(body)
+    }
+
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
     }
@@ -116,6 +121,18 @@ fn target(path: &str) -> Option<&'static str> {
         COUNT | "/messages/count_tokens" => Some(COUNT),
         _ => None,
     }
+}
+
+/// Tools by their name, those of a server by the server's.
+pub(in crate::api) fn tools(body: &[u8]) -> Offer {
+    let server = |name: Option<String>| name.map(|name| format!("mcp:{name}"));
+    offer::request(body, &["tools", "mcp_servers"], |key, at| match key {
+        "tools" => offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+            Some("mcp_toolset") => tool.text(&["mcp_server_name"]).map(server),
+            _ => tool.first(&[&["name"], &["type"]]),
+        }),
+        _ => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
+    })
 }
 
 type At = Option<std::ops::Range<usize>>;

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 use super::meter::Assembling;
+use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, bedrock_error, bedrock_path, body,
-    opening,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
+    body, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -71,6 +72,10 @@ impl Api for BedrockConverse {
         })
     }
 
+    fn tools(&self, body: &[u8]) -> Offer {
+        tools(body)
+    }
+
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
     }
@@ -91,6 +96,26 @@ impl Api for BedrockConverse {
     fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
         bedrock_error::event(rejection)
     }
+}
+
+/// Where Bedrock has tools, and where a model's vendor has some besides.
+fn tools(body: &[u8]) -> Offer {
+    let keys = ["toolConfig", "additionalModelRequestFields"];
+    offer::request(body, &keys, |key, at| match key {
+        "toolConfig" => tool_config(body, at),
+        _ => offer::object(body, at, &["tools"], |_, at| {
+            offer::tools(body, at, |tool| tool.first(&[&["name"], &["type"]]))
+        }),
+    })
+}
+
+/// Tools of the caller and of the system.
+pub(in crate::api) fn tool_config(body: &[u8], at: std::ops::Range<usize>) -> Offer {
+    offer::object(body, at, &["tools"], |_, at| {
+        offer::tools(body, at, |tool| {
+            tool.first(&[&["toolSpec", "name"], &["systemTool", "name"]])
+        })
+    })
 }
 
 #[cfg(test)]

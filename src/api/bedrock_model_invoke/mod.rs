@@ -11,9 +11,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 use super::anthropic_messages as anthropic;
+use super::bedrock_converse as converse;
+use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, bedrock_error, bedrock_path, body,
-    opening,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
+    body, opening,
 };
 use crate::wire::{Body, Rejection};
 
@@ -70,6 +72,20 @@ impl Api for BedrockModelInvoke {
             session: value(2).and_then(anthropic::session),
             opening: value(1).and_then(|messages| opening::of(value(0), messages)),
             ..call
+        })
+    }
+
+    /// Those of Anthropic's models and of OpenAI's stand in a list of the same name, those of
+    /// Amazon's where `Converse` has them.
+    fn tools(&self, body: &[u8]) -> Offer {
+        let keys = ["tools", "mcp_servers", "toolConfig"];
+        offer::request(body, &keys, |key, at| match key {
+            "toolConfig" => converse::tool_config(body, at),
+            "tools" => offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+                Some("function") => tool.text(&["function", "name"]),
+                _ => tool.first(&[&["name"], &["function", "name"], &["type"]]),
+            }),
+            _ => offer::tools(body, at, |one| one.text(&["name"])),
         })
     }
 

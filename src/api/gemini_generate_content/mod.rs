@@ -12,10 +12,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{Method, Response};
 
+use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, google_error, google_path, vertex,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, google_error, google_path,
+    vertex,
 };
-use crate::wire::{Body, Rejection};
+use crate::wire::{Body, Rejection, json};
 
 pub(super) use meter::{meter, read};
 pub(super) use request::{body, renamed};
@@ -79,6 +81,10 @@ impl Api for GeminiGenerateContent {
         })
     }
 
+    fn tools(&self, body: &[u8]) -> Offer {
+        tools(body)
+    }
+
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         let Path::Around { before, after } = &call.path else {
             return Ok(call.outbound(to.model));
@@ -113,6 +119,35 @@ impl Api for GeminiGenerateContent {
     fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
         google_error::event(rejection)
     }
+}
+
+/// Keys under which functions are declared; this API reads either spelling.
+const FUNCTIONS: [&str; 2] = ["functionDeclarations", "function_declarations"];
+
+/// Functions by their name, Google's own tools by the key that they stand under.
+pub(super) fn tools(body: &[u8]) -> Offer {
+    let group = |body: &[u8], at: std::ops::Range<usize>| {
+        let keys: Vec<String> = keys(&body[at.clone()]);
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        What::Offers(offer::object(body, at, &keys, |key, at| {
+            if FUNCTIONS.contains(&key) {
+                offer::tools(body, at, |function| function.text(&["name"]))
+            } else {
+                Offer::Tool(key.to_owned())
+            }
+        }))
+    };
+    offer::request(body, &["tools"], |_, at| offer::list(body, at, group))
+}
+
+/// The keys of an object: each of them offers a tool.
+fn keys(object: &[u8]) -> Vec<String> {
+    let members = json::members(object).unwrap_or_default();
+    let key = |(key, _): (std::ops::Range<usize>, _)| json::string(&object[key]);
+    members
+        .into_iter()
+        .filter_map(|member| key(member).map(Cow::into_owned))
+        .collect()
 }
 
 /// What a model can be a member of; a tuned one keeps this as part of its name.

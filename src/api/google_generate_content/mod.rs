@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Reading, google_error,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, google_error,
     google_path, vertex,
 };
 use crate::wire::{Body, Rejection};
@@ -69,6 +69,10 @@ impl Api for GoogleGenerateContent {
             },
             ..Call::new(self.kind(), target.model, body)
         })
+    }
+
+    fn tools(&self, body: &[u8]) -> Offer {
+        gemini::tools(body)
     }
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {

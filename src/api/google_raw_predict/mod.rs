@@ -13,8 +13,8 @@ use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Reading, Splice, google_error,
-    google_path, vertex,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, Splice,
+    google_error, google_path, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -87,6 +87,10 @@ impl Api for GoogleRawPredict {
             body,
             ..call
         })
+    }
+
+    fn tools(&self, body: &[u8]) -> Offer {
+        anthropic::tools(body)
     }
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {

@@ -10,8 +10,10 @@ use http::{Method, Response};
 
 use super::body::{self, bad_request};
 use super::meter::Assembling;
+use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, openai_error, opening,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, openai_error,
+    opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -78,6 +80,10 @@ impl Api for OpenAiChat {
         })
     }
 
+    fn tools(&self, body: &[u8]) -> Offer {
+        tools(body)
+    }
+
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
     }
@@ -94,6 +100,18 @@ impl Api for OpenAiChat {
     fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
         openai_error::event(rejection)
     }
+}
+
+/// Functions and custom tools by their name, others by their type.
+fn tools(body: &[u8]) -> Offer {
+    offer::request(body, &["tools", "functions"], |key, at| match key {
+        "tools" => offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+            None | Some("function") => tool.agreed(&[&["function", "name"], &["name"]]),
+            Some("custom") => tool.agreed(&[&["custom", "name"], &["name"]]),
+            Some(kind) => Ok(Some(kind.to_owned())),
+        }),
+        _ => offer::tools(body, at, |function| function.text(&["name"])),
+    })
 }
 
 /// Streams carry no usage unless asked (`stream_options.include_usage`); the gateway asks,

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::{Method, Response};
 
 use super::meter::Assembling;
+use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Frame, Head, Meter, Outbound, Path, Reading, Splice, body,
-    openai_error, opening,
+    Api, ApiKind, Call, Destination, Frame, Head, Meter, Offer, Outbound, Path, Reading, Splice,
+    body, openai_error, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -105,6 +106,22 @@ impl Api for OpenAiResponses {
                 ..Splice::default()
             },
             ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    /// Functions and custom tools by their name, others by their type.
+    fn tools(&self, body: &[u8]) -> Offer {
+        offer::request(body, &["tools"], |_, at| {
+            offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+                None | Some("function" | "custom") => {
+                    tool.agreed(&[&["name"], &["function", "name"]])
+                }
+                Some("mcp") => {
+                    let label = tool.text(&["server_label"])?.unwrap_or_default();
+                    Ok(Some(format!("mcp:{label}")))
+                }
+                Some(kind) => Ok(Some(kind.to_owned())),
+            })
         })
     }
 

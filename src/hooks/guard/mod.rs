@@ -1,6 +1,7 @@
 //! Guards: what is looked for in a request without asking anybody.
 
 mod detect;
+mod text;
 mod tools;
 
 use std::ops::Range;
@@ -10,8 +11,10 @@ use http::StatusCode;
 use indexmap::IndexMap;
 use regex::Regex;
 
+use crate::api::{Api, Call};
 use crate::config::{self, Guard, GuardAction, GuardKind};
-use crate::wire::{Rejection, json};
+use crate::wire::{Rejection, json, multipart};
+use text::Text;
 
 /// The guards of a configuration, ready to look.
 #[derive(Debug, Default)]
@@ -36,6 +39,24 @@ struct Detector {
     pattern: Regex,
     /// What a match must be besides, such as to have a right check digit.
     holds: fn(&str) -> bool,
+}
+
+/// A request that is looked at.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Its format.
+    pub api: &'a dyn Api,
+    /// As its format understands it.
+    pub call: &'a Call,
+    /// The content type of its body.
+    pub kind: &'a str,
+}
+
+impl Request<'_> {
+    /// Formats take objects and forms, nothing else.
+    fn is_form(&self) -> bool {
+        self.call.body.trim_ascii_start().first() != Some(&b'{')
+    }
 }
 
 /// What a guard has found in a request.
@@ -69,18 +90,18 @@ impl Guards {
         (Self(ready), problems)
     }
 
-    /// Has a guard look at the body of a request.
+    /// Has a guard look at a request.
     ///
     /// # Errors
     /// A 503 for a guard that there is not: what it should stop must not pass.
-    pub fn look(&self, name: &str, body: &Bytes) -> Result<Found, Rejection> {
+    pub fn look(&self, name: &str, request: Request<'_>) -> Result<Found, Rejection> {
         let guard = self
             .0
             .get(name)
             .ok_or_else(|| super::ask::unavailable(name))?;
         Ok(match &guard.look {
-            Look::Patterns(detectors) => patterns(name, guard.action, detectors, body),
-            Look::Tools(allow) => tools::look(name, guard.action, allow, body),
+            Look::Patterns(detectors) => patterns(name, guard.action, detectors, request),
+            Look::Tools(allow) => tools::look(name, guard.action, allow, request),
         })
     }
 }
@@ -132,27 +153,21 @@ fn blocked(name: &str, what: &str) -> Rejection {
     )
 }
 
-fn patterns(name: &str, action: GuardAction, detectors: &[Detector], body: &Bytes) -> Found {
+fn patterns(
+    name: &str,
+    action: GuardAction,
+    detectors: &[Detector],
+    request: Request<'_>,
+) -> Found {
+    let body = &request.call.body;
     let mut counts: IndexMap<&str, usize> = IndexMap::new();
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
-    for at in json::strings(body) {
-        let Some(text) = json::string(&body[at.clone()]) else {
-            continue;
-        };
-        // An image or a file, not something said.
-        if text.starts_with("data:") {
-            continue;
-        }
-        let hits = hits(detectors, &text);
-        if hits.is_empty() {
-            continue;
-        }
-        for (_, what) in &hits {
+    for text in texts(request) {
+        for (at, what) in hits(detectors, text.decoded()) {
             *counts.entry(what).or_default() += 1;
-        }
-        if action == GuardAction::Redact {
-            let left = redacted(&text, &hits);
-            edits.push((at, serde_json::Value::from(left).to_string()));
+            if action == GuardAction::Redact {
+                edits.push((text.place(at), format!("[redacted {what}]")));
+            }
         }
     }
     if counts.is_empty() {
@@ -198,18 +213,42 @@ fn hits<'d>(detectors: &'d [Detector], text: &str) -> Vec<(Range<usize>, &'d str
     all
 }
 
-fn redacted(text: &str, hits: &[(Range<usize>, &str)]) -> String {
-    let mut left = String::with_capacity(text.len());
-    let mut at = 0;
-    for (range, what) in hits {
-        left.push_str(&text[at..range.start]);
-        left.push_str("[redacted ");
-        left.push_str(what);
-        left.push(']');
-        at = range.end;
+/// What is said in a request: the strings of an object, the fields of a form that are no files.
+fn texts(request: Request<'_>) -> Vec<Text<'_>> {
+    let call = request.call;
+    let body = &call.body[..];
+    if request.is_form() {
+        let fields = multipart::texts(body, request.kind).unwrap_or_default();
+        let text = |at| Text::plain(body, at);
+        return fields.into_iter().filter_map(text).collect();
     }
-    left.push_str(&text[at..]);
-    left
+    let opaque = |key: &Range<usize>| {
+        let key = json::string(&body[key.clone()]).unwrap_or_default();
+        request.api.opaque().contains(&&*key)
+    };
+    let said = json::strings(body).into_iter().filter(|text| {
+        // By the model's name it is decided already where the request goes.
+        call.splice.model.as_ref() != Some(&text.at) && !text.key.as_ref().is_some_and(opaque)
+    });
+    said.filter_map(|text| Text::of_json(body, text.at))
+        .filter(|text| !is_file(text.decoded()))
+        .collect()
+}
+
+/// An image or another file in base64, and nothing besides.
+fn is_file(text: &str) -> bool {
+    let Some((kind, data)) = text
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(";base64,"))
+    else {
+        return false;
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/+.-=;".contains(&byte);
+    kind.len() < 128
+        && kind.bytes().all(plain)
+        && data
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
 }
 
 /// The body with other text at some places; all else is as it was.
@@ -229,13 +268,34 @@ fn spliced(body: &[u8], edits: &[(Range<usize>, String)]) -> Bytes {
 mod tests {
     use super::*;
 
+    fn request(body: &str) -> (&'static dyn Api, Call) {
+        let api = crate::api::ALL[0];
+        let head = crate::api::Head {
+            path: "/v1/chat/completions",
+            query: None,
+            headers: &http::HeaderMap::new(),
+        };
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        (api, api.read(&head, body).unwrap())
+    }
+
     fn look(definition: &str, body: &str) -> Found {
         let text = format!(r#"{{"guards":{{"g":{definition}}}}}"#);
         let file = config::parse(&text, &|_| None).unwrap().file;
         let (guards, problems) = Guards::compile(&file);
         assert!(problems.is_empty(), "{problems:?}");
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        guards.look("g", &body).unwrap()
+        let (api, call) = &request(body);
+        let kind = "application/json";
+        guards
+            .look(
+                "g",
+                Request {
+                    api: *api,
+                    call,
+                    kind,
+                },
+            )
+            .unwrap()
     }
 
     #[test]
@@ -256,14 +316,14 @@ mod tests {
     #[test]
     fn own_patterns_block_and_are_not_repeated() {
         let definition = r#"{"kind":"patterns","patterns":["(?i)project\\s+zeus"]}"#;
-        let body = r#"{"input":"tell me of Project  Zeus"}"#;
+        let body = r#"{"model":"m","input":"tell me of Project  Zeus"}"#;
         let Found::Blocked(rejection, _) = look(definition, body) else {
             panic!("it passed");
         };
         assert_eq!(rejection.status, 403);
         assert!(!rejection.message.contains("Zeus"));
         assert!(matches!(
-            look(definition, r#"{"project zeus":"a"}"#),
+            look(definition, r#"{"model":"m","project zeus":"a"}"#),
             Found::Nothing
         ));
         let report = definition.replace("]}", r#"],"action":"report"}"#);
@@ -281,7 +341,13 @@ mod tests {
             let file = config::parse(&text, &|_| None).unwrap().file;
             let (guards, problems) = Guards::compile(&file);
             assert_eq!(problems.len(), 1, "{guard}");
-            assert_eq!(guards.look("g", &Bytes::new()).unwrap_err().status, 503);
+            let (api, call) = &request(r#"{"model":"m"}"#);
+            let request = Request {
+                api: *api,
+                call,
+                kind: "",
+            };
+            assert_eq!(guards.look("g", request).unwrap_err().status, 503);
         }
         assert!(config::parse(r#"{"guards":{"g":{"kind":"x"}}}"#, &|_| None).is_err());
     }

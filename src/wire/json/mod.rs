@@ -14,9 +14,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-pub use ranges::{elements, member};
+pub use ranges::{elements, member, members};
 use scanner::Scanner;
-pub use strings::strings;
+pub use strings::{Text, strings};
 
 /// Keys that one inspected object may have; more is refused.
 const MAX_KEYS: usize = 4096;
@@ -105,7 +105,8 @@ fn folded(key: &str) -> String {
 }
 
 /// The one of `keys` that a lenient decoder would take `key` for.
-fn variant<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
+#[must_use]
+pub fn variant<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
     let folded = folded(key);
     let mut keys = keys.iter().copied();
     keys.find(|wanted| wanted.eq_ignore_ascii_case(&folded))

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::scanner::Scanner;
+
 /// Where the member whose value stands at `value` can be cut out of its object, with the comma
 /// that parts it from its neighbour.
 #[must_use]
@@ -50,6 +52,41 @@ pub fn elements(array: &[u8]) -> Option<Vec<Range<usize>>> {
     )
 }
 
+/// The members of a JSON object, each as the ranges of its key (a literal) and of its value;
+/// `None` if it is none.
+#[must_use]
+pub fn members(object: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+    let mut scanner = Scanner {
+        bytes: object,
+        at: 0,
+    };
+    let mut found = Vec::new();
+    scanner.space();
+    scanner.take(b'{', "`{`").ok()?;
+    scanner.space();
+    if scanner.peek() == Some(b'}') {
+        return Some(found);
+    }
+    loop {
+        scanner.space();
+        let key = scanner.at;
+        scanner.string().ok()?;
+        let key = key..scanner.at;
+        scanner.space();
+        scanner.take(b':', "`:`").ok()?;
+        scanner.space();
+        let value = scanner.at;
+        scanner.value(1).ok()?;
+        found.push((key, value..scanner.at));
+        scanner.space();
+        match scanner.peek()? {
+            b',' => scanner.at += 1,
+            b'}' => return Some(found),
+            _ => return None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +119,24 @@ mod tests {
             .collect();
         assert_eq!(found, [&br#"{"a":[1]}"#[..], br#""x""#, b"3"]);
         assert_eq!(elements(b"{}"), None);
+    }
+
+    #[test]
+    fn members_are_keys_and_values() {
+        let object = br#" { "a" : [1] , "b\"":{"c":2}}"#;
+        let found: Vec<(&[u8], &[u8])> = members(object)
+            .unwrap()
+            .into_iter()
+            .map(|(key, value)| (&object[key], &object[value]))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (&br#""a""#[..], &b"[1]"[..]),
+                (&br#""b\"""#[..], &br#"{"c":2}"#[..])
+            ]
+        );
+        assert_eq!(members(b"{ }").unwrap(), []);
+        assert_eq!(members(b"[1]"), None);
     }
 }

@@ -2,23 +2,46 @@
 
 use std::ops::Range;
 
-/// Every string of a JSON document that is a value and no key, as ranges of its bytes with the
-/// quotes. For documents that a scan has accepted: in others the ranges mean nothing.
+/// A string of a document that is a value and no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Where it stands, quotes included.
+    pub at: Range<usize>,
+    /// Where the key stands whose value it is, if it is one.
+    pub key: Option<Range<usize>>,
+}
+
+/// Every string of a JSON document that is a value and no key. For documents that a scan has
+/// accepted: in others the ranges mean nothing.
 #[must_use]
-pub fn strings(bytes: &[u8]) -> Vec<Range<usize>> {
+pub fn strings(bytes: &[u8]) -> Vec<Text> {
     let mut found = Vec::new();
-    let mut at = 0;
+    let (mut at, mut key) = (0, None);
     while let Some(start) = memchr::memchr(b'"', &bytes[at..]).map(|offset| at + offset) {
         let Some(end) = closing(bytes, start + 1) else {
             break;
         };
+        // Between a key and its value there is a colon, and nothing else.
+        let between = &bytes[at..start];
+        if !between
+            .iter()
+            .all(|byte| *byte == b':' || byte.is_ascii_whitespace())
+        {
+            key = None;
+        }
         let rest = &bytes[end..];
         let is_key = rest
             .iter()
             .find(|byte| !byte.is_ascii_whitespace())
             .is_some_and(|byte| *byte == b':');
-        if !is_key {
-            found.push(start..end);
+        if is_key {
+            key = Some(start..end);
+        } else {
+            let key = key.take();
+            found.push(Text {
+                at: start..end,
+                key,
+            });
         }
         at = end;
     }
@@ -42,12 +65,22 @@ mod tests {
 
     #[test]
     fn values_are_found_and_keys_are_not() {
-        let text = r#"{"a" : "b", "c":["d\"e","f\\"], "g":{"h":"" , "i":1}}"#;
-        let found: Vec<&str> = strings(text.as_bytes())
+        let text = r#"{"a" : "b", "c":["d\"e","f\\"], "g":{"h":"" , "i":1, "j":["k"]}}"#;
+        let found = strings(text.as_bytes());
+        let found: Vec<(&str, Option<&str>)> = found
             .into_iter()
-            .map(|range| &text[range])
+            .map(|found| (&text[found.at], found.key.map(|key| &text[key])))
             .collect();
-        assert_eq!(found, [r#""b""#, r#""d\"e""#, r#""f\\""#, r#""""#]);
+        assert_eq!(
+            found,
+            [
+                (r#""b""#, Some(r#""a""#)),
+                (r#""d\"e""#, None),
+                (r#""f\\""#, None),
+                (r#""""#, Some(r#""h""#)),
+                (r#""k""#, None),
+            ]
+        );
         assert!(strings(br#"{"a":"b"#).is_empty());
         assert!(strings(b"\"\\").is_empty());
     }
