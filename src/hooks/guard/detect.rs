@@ -8,11 +8,12 @@ use super::Detector;
 
 type Kind = (&'static str, &'static str, fn(&str) -> bool);
 
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 18] = [
     ("aws_access_key", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b", always),
     (
         "private_key",
-        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?:[\s\S]*?-----END (?:[A-Z0-9]+ )*PRIVATE KEY-----)?",
+        // To its end, or to that of the text where it is cut off.
+        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\z)",
         always,
     ),
     (
@@ -24,8 +25,8 @@ const KINDS: [Kind; 17] = [
     ("slack_token", r"\bxox[abposr]-[A-Za-z0-9-]{10,}", always),
     (
         "openai_key",
-        r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}",
-        always,
+        r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,250}",
+        is_random,
     ),
     ("anthropic_key", r"\bsk-ant-[A-Za-z0-9_-]{20,}", always),
     ("google_api_key", r"\bAIza[A-Za-z0-9_-]{35}", always),
@@ -45,14 +46,19 @@ const KINDS: [Kind; 17] = [
         always,
     ),
     (
+        "api_key",
+        r#"(?i)(?:api|secret|access|auth|client|private)[ _-]?(?:key|token|secret)["'\\]{0,4}\s{0,4}(?:=>|[:=])\s{0,4}["'\\]{0,4}(?:bearer )?([A-Za-z0-9_+/=.-]{16,250})"#,
+        is_random,
+    ),
+    (
         "password_in_url",
         r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/:@]+@[^\s/]+",
         always,
     ),
     (
         "email",
-        r"\b[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b",
-        always,
+        r"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}\b",
+        is_email,
     ),
     (
         "iban",
@@ -61,7 +67,8 @@ const KINDS: [Kind; 17] = [
     ),
     (
         "credit_card",
-        r"\b[3-6][0-9](?:[ -]?[0-9]){11,17}\b",
+        // In groups of four, or as American Express and Diners write theirs.
+        r"\b(?:[2-6][0-9]{3}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}|3[0-9]{3}[ -]?[0-9]{6}[ -]?[0-9]{4,5})\b",
         is_card,
     ),
     ("us_ssn", r"\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b", is_ssn),
@@ -89,6 +96,21 @@ pub(super) fn known(wanted: &str) -> Option<Detector> {
 
 fn always(_: &str) -> bool {
     true
+}
+
+/// Keys are drawn at random: words with hyphens between them are none.
+fn is_random(text: &str) -> bool {
+    let distinct: std::collections::HashSet<char> = text.chars().collect();
+    let has = |kind: fn(&u8) -> bool| text.bytes().any(|byte| kind(&byte));
+    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && distinct.len() >= 8
+}
+
+/// Where repositories are, and images for other screens, nobody gets mail.
+fn is_email(text: &str) -> bool {
+    const IMAGES: [&str; 6] = ["png", "jpg", "jpeg", "gif", "svg", "webp"];
+    let (account, domain) = text.rsplit_once('@').unwrap_or_default();
+    let top = domain.rsplit('.').next().unwrap_or_default();
+    account != "git" && !IMAGES.iter().any(|image| image.eq_ignore_ascii_case(top))
 }
 
 fn digits(text: &str) -> impl DoubleEndedIterator<Item = u32> + Clone {
