@@ -153,3 +153,58 @@ async fn edits(world: &World) -> anyhow::Result<()> {
     ensure!(world.gateway.process.log().contains("stays in force"));
     world.configure(false)
 }
+
+/// What the tailnet policy grants acts as what the file grants: budgets, guards and hooks.
+pub async fn budgets_guards_and_hooks_of_the_policy_act(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    world.headscale.give(&json!([
+        { "role": "user" },
+        { "models": "private/**", "quotas": [{ "bucket": "policy:<user>" }], "guards": ["words"],
+          "send_hooks": [{ "name": "told", "events": ["entire_request"], "send": ["user_message"] }] },
+    ]))?;
+    let mut ai = Connection::from(&world.alice, "ai").await?;
+    let said = |text: &str| {
+        let messages = json!([{ "role": "user", "content": text }]);
+        chat(json!({ "messages": messages, "max_tokens": 5 }))
+    };
+    let until = Instant::now() + 10 * SOON;
+    while ai.post(CHAT, said("this is FORBIDDEN")).await?.status != 403 {
+        ensure!(
+            Instant::now() < until,
+            "the guard of the policy does not act"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Whatever passed before the policy was in force is not counted by its bucket.
+    let told = world.hooks.try_clone()?;
+    let told = tokio::task::spawn_blocking(move || tell(&told));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(ai.post(CHAT, said("hello")).await?.status);
+    }
+    ensure!(statuses == [200, 200, 429], "{statuses:?}");
+    let told = tokio::time::timeout(10 * SOON, told).await;
+    let told = told.context("the hook of the policy is not told")???;
+    ensure!(told.contains("\"user_message\":\"hello\""), "{told}");
+    ensure!(told.contains("\"login_name\":\"alice"), "{told}");
+    world.headscale.grant(true)?;
+    becomes(&mut ai, 200).await
+}
+
+/// The first thing that a hook is told.
+fn tell(hooks: &std::net::TcpListener) -> anyhow::Result<String> {
+    use std::io::{Read, Write};
+    let (mut stream, _) = hooks.accept()?;
+    stream.set_read_timeout(Some(10 * SOON))?;
+    let mut text = String::new();
+    while !text.contains("\"metadata\"") || !text.trim_end().ends_with('}') {
+        let mut piece = [0; 4096];
+        let read = stream.read(&mut piece)?;
+        ensure!(read > 0, "the gateway hung up: {text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")?;
+    Ok(text)
+}

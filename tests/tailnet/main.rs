@@ -91,6 +91,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         changes::a_withdrawn_grant_takes_effect_within_a_second
         changes::a_withdrawn_grant_cuts_a_stream
         changes::a_new_configuration_takes_effect_under_load
+        changes::budgets_guards_and_hooks_of_the_policy_act
         scenarios::the_openai_sdk_works_through_tailscaled
         lifecycle::the_gateway_stops_and_comes_back_as_the_same_node
         node::half_closes_resets_and_backpressure_pass

@@ -149,12 +149,22 @@ impl Headscale {
         std::fs::write(&self.policy, policy_text(granted))?;
         self.process.signal("HUP")
     }
+
+    /// Puts a policy in force that gives alice's group these capability objects.
+    pub fn give(&self, objects: &serde_json::Value) -> anyhow::Result<()> {
+        std::fs::write(&self.policy, policy_with(Some(objects)))?;
+        self.process.signal("HUP")
+    }
 }
 
 fn policy_text(granted: bool) -> String {
+    let objects = json!([{ "role": "user" }, { "models": "private/**" }]);
+    policy_with(granted.then_some(&objects))
+}
+
+fn policy_with(objects: Option<&serde_json::Value>) -> String {
     let mut grants = vec![json!({ "src": ["*"], "dst": ["*"], "ip": ["*"] })];
-    if granted {
-        let objects = json!([{ "role": "user" }, { "models": "private/**" }]);
+    if let Some(objects) = objects {
         grants.push(
             json!({ "src": ["group:eng"], "dst": ["tag:ai"], "app": { CAPABILITY: objects } }),
         );
@@ -333,6 +343,8 @@ pub struct World {
     pub bob: Node,
     pub ci: Node,
     pub provider: String,
+    /// Where the hook of the configuration is told.
+    pub hooks: std::net::TcpListener,
     _gpu: Node,
     pub dir: tempfile::TempDir,
 }
@@ -355,7 +367,13 @@ impl World {
         )?;
         let provider = offer(&gpu, llama.port).await?;
         let local = format!("127.0.0.1:{}", free_port()?);
-        let config = config(&headscale.url, &provider, &local, false);
+        let hooks = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let config = config(
+            &headscale.url,
+            &provider,
+            (&local, hooks.local_addr()?),
+            false,
+        );
         let key = headscale.tag_key("tag:ai")?;
         let gateway = Gateway::start(dir.path(), &config, local, &key).await?;
         let world = Self {
@@ -366,6 +384,7 @@ impl World {
             bob,
             ci,
             provider,
+            hooks,
             _gpu: gpu,
             dir,
         };
@@ -382,7 +401,8 @@ impl World {
 
     /// Rewrites the configuration, with or without a grant for the tagged device.
     pub fn configure(&self, ci: bool) -> anyhow::Result<()> {
-        let text = config(&self.headscale.url, &self.provider, &self.gateway.local, ci);
+        let places = (self.gateway.local.as_str(), self.hooks.local_addr()?);
+        let text = config(&self.headscale.url, &self.provider, places, ci);
         let new = self.gateway.config.with_extension("new");
         std::fs::write(&new, text)?;
         Ok(std::fs::rename(new, &self.gateway.config)?)
@@ -391,7 +411,12 @@ impl World {
 
 /// Bob has a role and no models; alice has what the tailnet policy gives her; the tagged
 /// device has nothing unless `ci` is set.
-fn config(control: &str, provider: &str, local: &str, ci: bool) -> String {
+fn config(
+    control: &str,
+    provider: &str,
+    (local, hooks): (&str, std::net::SocketAddr),
+    ci: bool,
+) -> String {
     let ci = if ci {
         format!(
             r#"{{ "src": ["tag:ci"], "app": {{ "{CAPABILITY}": [{{ "role": "user" }}, {{ "models": "private/tiny" }}] }} }},"#
@@ -415,6 +440,10 @@ fn config(control: &str, provider: &str, local: &str, ci: bool) -> String {
       "models": ["tiny"],
     }},
   }},
+  // For grants of the tailnet policy.
+  "quotas": {{ "policy:<user>": {{ "capacity": "2 requests" }} }},
+  "guards": {{ "words": {{ "kind": "patterns", "patterns": ["FORBIDDEN"] }} }},
+  "hooks": {{ "told": {{ "url": "http://{hooks}/" }} }},
   "grants": [
     {{ "src": ["(loopback)"], "app": {{ "{CAPABILITY}": [{{ "role": "admin" }}] }} }},
     {{ "src": ["bob"], "app": {{ "{CAPABILITY}": [{{ "role": "user" }}] }} }},
