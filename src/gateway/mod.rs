@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::api::{Api, Call, Head};
 use crate::clock;
+use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
 use crate::metrics::Metrics;
@@ -46,6 +47,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Balances of budgets.
     pub quotas: Quotas,
+    /// What came of calls of hooks.
+    pub tally: Tally,
     /// Records.
     pub ledger: Ledger,
 }

@@ -7,8 +7,8 @@ use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Wired;
 use super::payload::{self, Story};
+use super::{Tally, What, Wired};
 use crate::upstream::{Post, Upstream};
 use crate::wire::Rejection;
 
@@ -56,11 +56,19 @@ pub async fn ask(
     wired: &Wired<'_>,
     story: &Story,
     body: &Bytes,
+    tally: &Tally,
 ) -> Result<(Answer, String), (Rejection, String)> {
     let began = Instant::now();
     let said = exchange(upstream, wired, story, body).await;
     let took = began.elapsed().as_millis();
     let name = wired.name;
+    let what = match &said {
+        Ok(Answer::Allow) => What::Allowed,
+        Ok(Answer::Modify(_)) => What::Modified,
+        Ok(Answer::Block(_)) => What::Blocked,
+        Err(_) => What::Failed,
+    };
+    tally.count(name, what);
     match said {
         Ok(answer) => {
             let word = match &answer {

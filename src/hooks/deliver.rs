@@ -1,15 +1,17 @@
 //! Delivers what hooks are to be told from the queue in the ledger: each hook for itself, so that
-//! one that hangs holds up nobody else, and again until it is taken.
+//! one that hangs holds up nobody else, and again until it is taken. One that is down is left alone
+//! for a while, and then tried with one delivery: what waits may be much, and each try is written
+//! down.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
 use indexmap::IndexMap;
 
-use super::ask;
+use super::{Tally, What, ask};
 use crate::clock;
 use crate::config::Hook;
 use crate::ledger::{Ledger, Queued};
@@ -25,16 +27,43 @@ const POLL: Duration = Duration::from_secs(2);
 /// Before the second try; doubled for each further one, up to [`LATEST`].
 const FIRST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_mins(10);
+/// At most, a hook that is down is left alone for so long.
+const PAUSE: Duration = Duration::from_mins(1);
 /// Older than this, nobody wants to know any more.
 const OLDEST: Duration = Duration::from_hours(24);
-/// Deliveries kept for one hook; beyond it the oldest are dropped.
+/// Deliveries kept for one hook, and bytes of them; beyond either the oldest are dropped.
 const KEPT: usize = 100_000;
+const KEPT_BYTES: i64 = 1 << 30;
+/// Between two looks at how much there is.
+const TIDY: Duration = Duration::from_mins(1);
 
 /// Delivers until it is dropped.
 pub struct Deliverer<'e> {
     upstream: &'e Upstream,
     ledger: &'e Ledger,
-    in_flight: HashMap<String, usize>,
+    tally: &'e Tally,
+    standings: HashMap<String, Standing>,
+}
+
+/// How a hook stands.
+#[derive(Default)]
+struct Standing {
+    in_flight: usize,
+    /// Deliveries in a row that found it down.
+    failures: u32,
+    /// Until when it is left alone.
+    until: Option<Instant>,
+}
+
+impl Standing {
+    /// Deliveries that it can be given.
+    fn free(&self) -> usize {
+        if self.until.is_some_and(|until| Instant::now() < until) {
+            return 0;
+        }
+        let most = if self.failures > 0 { 1 } else { AT_ONCE };
+        most.saturating_sub(self.in_flight)
+    }
 }
 
 type Done = (Queued, Result<(StatusCode, bytes::Bytes), String>);
@@ -42,11 +71,12 @@ type Done = (Queued, Result<(StatusCode, bytes::Bytes), String>);
 impl<'e> Deliverer<'e> {
     /// A deliverer for the queue of `ledger`.
     #[must_use]
-    pub fn new(upstream: &'e Upstream, ledger: &'e Ledger) -> Self {
+    pub fn new(upstream: &'e Upstream, ledger: &'e Ledger, tally: &'e Tally) -> Self {
         Self {
             upstream,
             ledger,
-            in_flight: HashMap::new(),
+            tally,
+            standings: HashMap::new(),
         }
     }
 
@@ -62,13 +92,14 @@ impl<'e> Deliverer<'e> {
         let mut running = FuturesUnordered::new();
         let mut idle: HashSet<String> = HashSet::new();
         let mut look = tokio::time::interval(POLL);
+        let mut tidy = tokio::time::interval(TIDY);
         loop {
             let hooks = current();
             for (name, hook) in &hooks {
                 if hook.disabled || idle.contains(name) {
                     continue;
                 }
-                let free = AT_ONCE - self.in_flight.get(name).copied().unwrap_or(0).min(AT_ONCE);
+                let free = self.standings.entry(name.clone()).or_default().free();
                 if free == 0 {
                     continue;
                 }
@@ -77,7 +108,7 @@ impl<'e> Deliverer<'e> {
                     idle.insert(name.clone());
                 }
                 for queued in due {
-                    *self.in_flight.entry(name.clone()).or_default() += 1;
+                    self.standings.entry(name.clone()).or_default().in_flight += 1;
                     let (upstream, hook) = (self.upstream, hook.clone());
                     running.push(async move {
                         let payload = bytes::Bytes::from(queued.payload.clone());
@@ -93,8 +124,8 @@ impl<'e> Deliverer<'e> {
                 () = self.ledger.delivery() => idle.clear(),
                 _ = look.tick() => {
                     idle.clear();
-                    self.tidy(&hooks).await;
                 }
+                _ = tidy.tick() => self.tidy(&hooks).await,
             }
         }
     }
@@ -111,16 +142,35 @@ impl<'e> Deliverer<'e> {
     }
 
     async fn settle(&mut self, (queued, said): Done) {
-        if let Some(count) = self.in_flight.get_mut(&queued.hook) {
-            *count = count.saturating_sub(1);
-        }
-        let why = match said {
-            Ok((status, _)) if status.is_success() => None,
-            Ok((status, _)) => Some(format!("it answered {status}")),
-            Err(why) => Some(why),
+        let standing = self.standings.entry(queued.hook.clone()).or_default();
+        standing.in_flight = standing.in_flight.saturating_sub(1);
+        // One that refuses this delivery may well take others.
+        let (why, is_down) = match said {
+            Ok((status, _)) if status.is_success() => (None, false),
+            Ok((status, _)) => {
+                let is_down = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                (Some(format!("it answered {status}")), is_down)
+            }
+            Err(why) => (Some(why), true),
         };
+        if is_down {
+            let pause = backoff(FIRST, standing.failures, PAUSE);
+            standing.until = Some(Instant::now() + pause);
+            standing.failures = standing.failures.saturating_add(1);
+        } else {
+            *standing = Standing {
+                in_flight: standing.in_flight,
+                ..Standing::default()
+            };
+        }
         let age = clock::unix_ms().saturating_sub(queued.created_at);
         let is_old = u128::try_from(age).unwrap_or(0) > OLDEST.as_millis();
+        let what = match &why {
+            None => What::Delivered,
+            Some(_) if is_old => What::Dropped,
+            Some(_) => What::Retried,
+        };
+        self.tally.count(&queued.hook, what);
         let noted = match why {
             None => self.ledger.delivered(&queued.id).await,
             Some(why) if is_old => {
@@ -151,12 +201,21 @@ impl<'e> Deliverer<'e> {
     /// Forgets what nobody is to be told any more, and what is too much.
     async fn tidy(&self, hooks: &IndexMap<String, Hook>) {
         let names: Vec<String> = hooks.keys().cloned().collect();
-        match self.ledger.retain_deliveries(names, KEPT).await {
-            Ok(0) => {}
-            Ok(dropped) => tracing::error!(
-                dropped,
-                "hooks were not told: too much is waiting, or they are gone"
-            ),
+        match self
+            .ledger
+            .retain_deliveries(names, (KEPT, KEPT_BYTES))
+            .await
+        {
+            Ok(dropped) => {
+                for (hook, rows) in dropped {
+                    tracing::error!(
+                        hook,
+                        rows,
+                        "a hook was not told: too much is waiting, or it is gone"
+                    );
+                    self.tally.add(&hook, What::Dropped, rows);
+                }
+            }
             Err(error) => tracing::warn!(%error, "what hooks are to be told cannot be tidied"),
         }
     }

@@ -10,6 +10,7 @@ mod ask;
 mod deliver;
 mod guard;
 mod payload;
+mod tally;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ pub use ask::{Answer, ask, unavailable};
 pub use deliver::Deliverer;
 pub use guard::{Found, Guards, Request};
 pub use payload::Story;
+pub use tally::{Tally, What};
 
 use crate::access::{HookEvent, HookPart, Permit};
 use crate::config::Hook;

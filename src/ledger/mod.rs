@@ -93,6 +93,8 @@ struct Shared {
     policy: Mutex<retention::Policy>,
     /// Something was queued for a hook.
     delivery: Notify,
+    /// Something said was deleted, and can perhaps still be read.
+    deleted: AtomicBool,
 }
 
 impl Ledger {
@@ -109,6 +111,7 @@ impl Ledger {
             held: AtomicUsize::new(0),
             policy: Mutex::default(),
             delivery: Notify::new(),
+            deleted: AtomicBool::new(false),
         });
         let queue = writer::spawn(store.clone(), shared.clone())?;
         let inner = Inner {
@@ -314,11 +317,13 @@ impl Ledger {
         self.write(outbox::hasten).await
     }
 
-    /// Forgets a delivery.
+    /// Forgets a delivery. What it said can soon be read nowhere.
     pub async fn delivered(&self, id: &str) -> Result<(), Error> {
         let id = id.to_owned();
         self.write(move |connection| outbox::delivered(connection, &id))
-            .await
+            .await?;
+        self.inner.shared.deleted.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes a delivery due once more.
@@ -331,11 +336,20 @@ impl Ledger {
         .await
     }
 
-    /// Forgets what is for other hooks than `hooks`, and of each the oldest beyond `kept`.
-    /// Returns how many went.
-    pub async fn retain_deliveries(&self, hooks: Vec<String>, kept: usize) -> Result<u64, Error> {
-        self.write(move |connection| outbox::retain(connection, &hooks, kept))
-            .await
+    /// Forgets what is for other hooks than `hooks`, and of each the oldest beyond so many rows
+    /// and bytes. Answers with how many of whose went.
+    pub async fn retain_deliveries(
+        &self,
+        hooks: Vec<String>,
+        kept: (usize, i64),
+    ) -> Result<Vec<(String, u64)>, Error> {
+        let gone = self
+            .write(move |connection| outbox::retain(connection, &hooks, kept))
+            .await?;
+        if !gone.is_empty() {
+            self.inner.shared.deleted.store(true, Ordering::Relaxed);
+        }
+        Ok(gone)
     }
 
     /// Writes at once, by itself: beside the writer where that may be, else through it. May run

@@ -2,7 +2,7 @@
 //! what is told is what is recorded; on a shared database each row is delivered by one node.
 
 use super::Record;
-use super::database::{Connection, Failure, Value, places, rows};
+use super::database::{Connection, Failure, Value, rows};
 use super::row::limit;
 
 /// Something that a hook is to be told.
@@ -133,33 +133,59 @@ pub(super) fn hasten(connection: &mut dyn Connection) -> Result<(), Failure> {
     connection.execute(sql, vec![Vec::new()]).map(drop)
 }
 
-/// Forgets what is for other hooks than `hooks`, and of each the oldest beyond `kept`. Returns
-/// how many went.
+/// A tenth of what waits for a hook is dropped at once, so that a full queue isn't cut for each
+/// delivery more.
+const SHARE: i64 = 10;
+
+/// Forgets what is for other hooks than `hooks`, and of each the oldest beyond so many rows and
+/// bytes. Answers with how many of whose went.
 pub(super) fn retain(
     connection: &mut dyn Connection,
     hooks: &[String],
-    kept: usize,
-) -> Result<u64, Failure> {
-    let others = if hooks.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE hook NOT IN ({})", places(0, hooks.len()))
-    };
-    let names: Vec<Value> = hooks
-        .iter()
-        .map(|hook| Value::key(hook, limit::TOOL))
-        .collect();
-    let sql = format!("DELETE FROM outbox{others}");
-    let mut gone: u64 = connection.execute(&sql, vec![names.clone()])?.iter().sum();
-    let sql = format!(
-        "DELETE FROM outbox WHERE hook = ?1 AND id <= COALESCE((SELECT id FROM outbox \
-         WHERE hook = ?1 ORDER BY id DESC LIMIT 1 OFFSET {kept}), '')"
-    );
-    for name in names {
-        gone += connection
-            .execute(&sql, vec![vec![name]])?
-            .iter()
-            .sum::<u64>();
+    (rows_kept, bytes_kept): (usize, i64),
+) -> Result<Vec<(String, u64)>, Failure> {
+    let known: Vec<&str> = hooks.iter().map(|hook| key(hook)).collect();
+    let rows_kept = i64::try_from(rows_kept).unwrap_or(i64::MAX);
+    let mut gone = Vec::new();
+    let sql = "SELECT hook, COUNT(*), CAST(SUM(LENGTH(payload)) AS BIGINT) FROM outbox \
+        GROUP BY hook ORDER BY hook";
+    let all = rows(connection, sql, Vec::new(), |row| {
+        Ok((row.text()?, row.integer()?, row.integer()?))
+    })?;
+    for (hook, mut count, mut bytes) in all {
+        let mut dropped = 0;
+        if !known.contains(&hook.as_str()) {
+            let sql = "DELETE FROM outbox WHERE hook = ?1";
+            dropped = connection.execute(sql, vec![vec![Value::text(&hook)]])?[0];
+            count = 0;
+        }
+        while count > 0 && (count > rows_kept || bytes > bytes_kept) {
+            let over = (count - rows_kept).max(count / SHARE).max(1);
+            dropped += cut(connection, &hook, over)?;
+            let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(payload)), 0) AS BIGINT) \
+                FROM outbox WHERE hook = ?1";
+            let left = rows(connection, sql, vec![Value::text(&hook)], |row| {
+                Ok((row.integer()?, row.integer()?))
+            })?;
+            (count, bytes) = left.first().copied().unwrap_or_default();
+        }
+        if dropped > 0 {
+            gone.push((hook, dropped));
+        }
     }
     Ok(gone)
+}
+
+/// Forgets the oldest of a hook's.
+fn cut(connection: &mut dyn Connection, hook: &str, count: i64) -> Result<u64, Failure> {
+    let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE hook = ?1 \
+        ORDER BY id LIMIT ?2)";
+    let values = vec![Value::text(hook), count.into()];
+    let deleted = connection.execute(sql, vec![values])?;
+    Ok(deleted.into_iter().sum())
+}
+
+/// A hook's name as it is stored.
+fn key(hook: &str) -> &str {
+    &hook[..hook.floor_char_boundary(limit::TOOL)]
 }

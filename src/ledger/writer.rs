@@ -272,7 +272,7 @@ impl Writer {
         let failed = |error: Failure| error.to_string();
         let (purged, is_more) =
             retention::purge(&mut *self.connection, &policy, clock::unix_ms()).map_err(failed)?;
-        self.unscrubbed |= purged > 0;
+        self.unscrubbed |= purged > 0 || self.shared.deleted.swap(false, Ordering::Relaxed);
         if self.unscrubbed && !is_more {
             self.unscrubbed = !self.connection.scrub().map_err(failed)?;
         }

@@ -24,7 +24,7 @@ use crate::discover;
 use crate::exporters;
 use crate::exporters::{Board, Outlets};
 use crate::gateway::Gateway;
-use crate::hooks::Deliverer;
+use crate::hooks::{Deliverer, Tally};
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
 use crate::quota::Quotas;
@@ -105,6 +105,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
             traffic: Traffic::default(),
             metrics: Arc::default(),
             quotas,
+            tally: Tally::default(),
             ledger,
         },
         control,
@@ -132,7 +133,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         async move {
             let gateway = &engines.gateway;
             let hooks = || gateway.rules.borrow().file.hooks.clone();
-            Deliverer::new(&gateway.upstream, &gateway.ledger)
+            Deliverer::new(&gateway.upstream, &gateway.ledger, &gateway.tally)
                 .run(hooks)
                 .await;
         }

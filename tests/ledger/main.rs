@@ -64,11 +64,15 @@ const EVERY: &[(&str, Test)] = &[
 const LASTING: &[(&str, Test)] = &[
     test!(faults::opening_again_migrates_nothing),
     test!(faults::two_ledgers_share_a_database),
+    test!(outbox::two_nodes_never_take_the_same),
     test!(budgets::two_hundred_at_once_spend_what_there_is),
     test!(budgets::balances_outlive_the_process),
 ];
 
-const FILES: &[(&str, Test)] = &[test!(retention::what_was_purged_is_not_in_the_files)];
+const FILES: &[(&str, Test)] = &[
+    test!(retention::what_was_purged_is_not_in_the_files),
+    test!(outbox::what_was_told_is_not_in_the_files),
+];
 
 const POSTGRES: &[(&str, Test)] = &[
     test!(faults::many_that_start_at_once_migrate_once),

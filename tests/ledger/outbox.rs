@@ -64,12 +64,66 @@ pub(crate) async fn what_is_too_much_or_for_nobody_is_forgotten(place: Place) {
     let ledger = place.open();
     let records = (0..10).flat_map(|nth| [telling(nth, "log", "x"), telling(nth, "gone", "y")]);
     write(&ledger, records).await;
-    let forgotten = ledger
-        .retain_deliveries(vec!["log".to_owned()], 4)
-        .await
-        .unwrap();
-    assert_eq!(forgotten, 16);
-    assert_eq!(ledger.due("log", 100, LEASE).await.unwrap().len(), 4);
+    let log = vec!["log".to_owned()];
+    let forgotten = ledger.retain_deliveries(log.clone(), (4, 1 << 20));
+    assert_eq!(
+        forgotten.await.unwrap(),
+        [("gone".to_owned(), 10), ("log".to_owned(), 6)]
+    );
+    let left = ledger.due("log", 100, LEASE).await.unwrap();
+    assert_eq!(left.len(), 4);
     assert!(ledger.due("gone", 100, LEASE).await.unwrap().is_empty());
-    assert_eq!(ledger.retain_deliveries(Vec::new(), 4).await.unwrap(), 4);
+    let size = i64::try_from(left[0].payload.len()).unwrap();
+    let forgotten = ledger.retain_deliveries(log.clone(), (4, 2 * size));
+    assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
+    let forgotten = ledger.retain_deliveries(log, (4, 2 * size));
+    assert_eq!(forgotten.await.unwrap(), []);
+    let forgotten = ledger.retain_deliveries(Vec::new(), (4, 1 << 20));
+    assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
+}
+
+pub(crate) async fn two_nodes_never_take_the_same(place: Place) {
+    let nodes = [place.open(), place.open()];
+    write(&nodes[0], (0..200).map(|nth| telling(nth, "log", "x"))).await;
+    let tasks = (0..8).map(|nth| {
+        let node = nodes[nth % 2].clone();
+        tokio::spawn(async move {
+            let (mut mine, mut misses) = (Vec::new(), 0);
+            while misses < 5 {
+                match node.due("log", 7, LEASE).await {
+                    Ok(taken) if taken.is_empty() => misses += 1,
+                    Ok(taken) => mine.extend(taken.into_iter().map(|one| one.id)),
+                    // Another process may hold the lock of a file.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+            mine
+        })
+    });
+    let mut all = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        all.extend(task.await.unwrap());
+    }
+    let distinct: std::collections::HashSet<&String> = all.iter().collect();
+    assert_eq!((all.len(), distinct.len()), (200, 200));
+}
+
+pub(crate) async fn what_was_told_is_not_in_the_files(place: Place) {
+    let planted = "a-word-nobody-else-says";
+    let is_there = || {
+        std::fs::read_dir(place.file()).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let mut windows = bytes.windows(planted.len());
+            windows.any(|window| window == planted.as_bytes())
+        })
+    };
+    let ledger = place.open();
+    // The first purge of a process wipes whatever was left behind.
+    ledger.purge().await.unwrap();
+    write(&ledger, [telling(1, "log", planted)]).await;
+    assert!(is_there());
+    let taken = ledger.due("log", 1, LEASE).await.unwrap();
+    ledger.delivered(&taken[0].id).await.unwrap();
+    ledger.purge().await.unwrap();
+    assert!(!is_there());
 }

@@ -482,3 +482,21 @@ async fn who_is_told_is_who_looks_after_the_provider_that_answered() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(drain(&mut inbox).len(), 0);
 }
+
+#[tokio::test]
+async fn a_hook_that_is_down_is_left_alone() {
+    let (model, _asked) = model().await;
+    // Says no at once, so that only pauses keep it from being asked all the time.
+    let (down, mut asked) =
+        provider(|mut stream| async move { answer(&mut stream, "503 Down", "", "").await }.boxed())
+            .await;
+    let objects =
+        json!([{ "models": "**", "send_hooks": [{ "name": "h", "events": ["entire_request"] }] }]);
+    let gateway = gateway(model, objects, hook(down, &json!({}))).await;
+    for _ in 0..40 {
+        gateway.chat(ASK).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let calls = drain(&mut asked).len();
+    assert!((1..=12).contains(&calls), "it was told {calls} times");
+}
