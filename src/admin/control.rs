@@ -72,7 +72,7 @@ impl Control {
     /// Replaces the text whose hash is `expected`, and waits until the new one is in force.
     ///
     /// # Errors
-    /// [`SaveError`]; but for its last kind, the file is as it was.
+    /// `SaveError`; but for its last kind, the file is as it was.
     pub async fn save(&self, expected: &str, text: String) -> Result<(), SaveError> {
         let _one = self.saving.lock().await;
         let failed = |why| SaveError::Io {
