@@ -149,6 +149,27 @@ impl From<HeaderName> for String {
 }
 
 impl Capability {
+    /// The guards that an object names which cannot be decoded, and for which models. It grants
+    /// nothing, but what it should have had looked at must not go unseen. What is no list of names
+    /// stands for a guard that nobody has, which refuses.
+    #[must_use]
+    pub fn guards_of_broken(raw: &RawValue) -> Vec<(Option<ModelPattern>, String)> {
+        let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else {
+            return Vec::new();
+        };
+        let name = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let names = match &object["guards"] {
+            serde_json::Value::Null => Vec::new(),
+            serde_json::Value::Array(names) => names.iter().map(name).collect(),
+            other => vec![name(other)],
+        };
+        let models = object["models"].as_str().map(ModelPattern::new);
+        names
+            .into_iter()
+            .map(|name| (models.clone(), name))
+            .collect()
+    }
+
     /// Decodes an object.
     ///
     /// # Errors

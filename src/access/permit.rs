@@ -33,6 +33,8 @@ struct Granted {
     /// Where the grant stands, for explanations.
     source: Arc<str>,
     capabilities: Vec<Capability>,
+    /// Guards of objects that can't be decoded.
+    guards: Vec<(Option<ModelPattern>, String)>,
     /// Objects of capabilities that are not ours.
     foreign: Vec<(String, Arc<RawValue>)>,
 }
@@ -76,7 +78,7 @@ impl Access {
         let mut by_source: HashMap<String, Vec<usize>> = HashMap::new();
         for (nth, grant) in file.grants.iter().enumerate() {
             let source: Arc<str> = format!("grants[{nth}], line {}", grant.at.line).into();
-            let mut capabilities = Vec::new();
+            let (mut capabilities, mut guards) = (Vec::new(), Vec::new());
             for raw in names
                 .iter()
                 .filter_map(|name| grant.app.get(name))
@@ -84,7 +86,10 @@ impl Access {
             {
                 match Capability::decode(raw) {
                     Ok(capability) => capabilities.push(capability),
-                    Err(error) => tracing::warn!(%source, %error, "a capability grants nothing"),
+                    Err(error) => {
+                        tracing::warn!(%source, %error, "a capability grants nothing");
+                        guards.extend(Capability::guards_of_broken(raw));
+                    }
                 }
             }
             let foreign = grant
@@ -99,6 +104,7 @@ impl Access {
             grants.push(Granted {
                 source,
                 capabilities,
+                guards,
                 foreign: foreign.collect(),
             });
             for entry in &grant.src {
@@ -137,6 +143,7 @@ impl Access {
         let mut hooks = Vec::new();
         let mut guards = Vec::new();
         let mut foreign = Vec::new();
+        let mut broken = Vec::new();
         let mut sources: Vec<Arc<str>> = Vec::new();
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
@@ -172,17 +179,21 @@ impl Access {
                 add(capability.clone(), &grant.source);
             }
             foreign.extend(grant.foreign.iter().cloned());
+            broken.extend(grant.guards.iter().cloned());
         }
         for name in &self.names {
             let source: Arc<str> = format!("the tailnet policy's {name}").into();
             for raw in caller.capabilities().get(name).into_iter().flatten() {
                 match Capability::decode(raw) {
                     Ok(capability) => add(capability, &source),
-                    Err(error) => tracing::warn!(
-                        caller = caller.name(),
-                        %error,
-                        "a capability of the tailnet policy grants nothing"
-                    ),
+                    Err(error) => {
+                        tracing::warn!(
+                            caller = caller.name(),
+                            %error,
+                            "a capability of the tailnet policy grants nothing"
+                        );
+                        broken.extend(Capability::guards_of_broken(raw));
+                    }
                 }
             }
         }
@@ -192,6 +203,7 @@ impl Access {
                 foreign.extend(objects);
             }
         }
+        guards.extend(broken);
         let (role, role_source) = role.ok_or(NoRole)?;
         Ok(Permit {
             role,
@@ -449,5 +461,33 @@ mod tests {
         );
         who.shared_in = true;
         assert!(access.permit(&Caller::from_whois(who).unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_object_that_grants_nothing_still_has_its_guards_look() {
+        use crate::identity::tests_support::whois;
+        let access = access(&format!(
+            r#"{{"grants":[{},{}]}}"#,
+            grant(
+                r#""*""#,
+                r#"{"role":"user"},{"models":"**"},{"guards":"pii"}"#
+            ),
+            grant(
+                r#""*""#,
+                r#"{"models":"p/**","guards":["secrets"],"send_hooks":[{"name":"h","events":["later"]}]}"#
+            )
+        ));
+        let permit = access.permit(&Caller::hypothetical("a@x.org", None));
+        let permit = permit.unwrap();
+        assert_eq!(permit.guards("p", "m"), ["pii", "secrets"]);
+        assert_eq!(permit.guards("q", "m"), ["pii"]);
+        let mut who = whois(Some("alice"), &[]);
+        let raw = r#"{"guards":{"pii":true},"quotas":[]}"#.to_owned();
+        let raw = RawValue::from_string(raw).unwrap();
+        who.capabilities
+            .insert(crate::config::CAPABILITY.into(), vec![raw]);
+        let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
+        // Nobody has one of that name, so nothing passes.
+        assert!(permit.guards("q", "m").contains(&""));
     }
 }
