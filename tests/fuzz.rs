@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use iris::api::{ALL, Call, Destination, Head, Reading};
+use iris::hooks::{Found, Guards};
 use iris::wire::{Rejection, json, sse};
 use serde_json::Value;
 
@@ -124,6 +125,64 @@ fn what_is_sent_on_is_what_was_judged() {
             );
         }
     });
+}
+
+const GUARDED: [&str; 4] = [
+    r#"{"model":"m","messages":[{"role":"user","content":"a\u0040b.org \ud83d\ude00 4111 1111 1111 1111"}]}"#,
+    r#"{"tools":[{"type":"function","function":{"name":"ok"}}, {"type":"function","function":{"name":"no"}}],"model":"m"}"#,
+    r#"{"model":"m","functions":[{"name":"no"}],"tools":[{"type":"x"}],"x":"{\"to\":\"a@b.org\"}"}"#,
+    r#"{"model":"m","x":["-----BEGIN PRIVATE KEY-----\n","+49 30 901820","DE89 3704 0044 0532 0130 00"]}"#,
+];
+
+#[test]
+fn what_guards_leave_is_the_same_request_without_what_they_found() {
+    let section = r#"{"guards":{
+        "p":{"kind":"patterns","detect":["email","credit_card","private_key","phone","iban","api_key"],"action":"redact"},
+        "t":{"kind":"tools","allow":["ok*"],"action":"strip"}}}"#;
+    let file = iris::config::parse(section, &|_| None).unwrap().file;
+    let (guards, problems) = Guards::compile(&file);
+    assert!(problems.is_empty());
+    let pieces = [
+        &PIECES[..],
+        &["a@b.org", "\\u0040", "\\", "[{}],", "\"tools\":", "null"],
+    ]
+    .concat();
+    fuzz(9, &GUARDED, &pieces, |bytes, _| {
+        let Ok(call) = read(bytes) else {
+            return;
+        };
+        let before: Value = serde_json::from_slice(bytes).unwrap();
+        for name in ["p", "t"] {
+            let request = iris::hooks::Request {
+                api: ALL[0],
+                call: &call,
+                kind: "application/json",
+            };
+            let Ok(Found::Removed(left, _)) = guards.look(name, request) else {
+                continue;
+            };
+            let after: Value = serde_json::from_slice(&left).unwrap();
+            assert_eq!(read(&left).unwrap().model, call.model);
+            for (key, value) in before.as_object().unwrap() {
+                let is_tools = name == "t" && matches!(key.as_str(), "tools" | "functions");
+                // Of strings some are others now; nothing else is.
+                assert!(is_tools || shape(value) == shape(&after[key]), "{key}");
+            }
+        }
+    });
+}
+
+/// A value with all strings alike.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::String(_) => Value::String(String::new()),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::Object(members) => {
+            let member = |(key, value): (&String, &Value)| (key.clone(), shape(value));
+            Value::Object(members.iter().map(member).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 #[test]

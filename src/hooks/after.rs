@@ -11,8 +11,8 @@ use crate::ledger::{Delivery, Entry, ToolCall};
 use crate::wire::Framing;
 use crate::wire::decode::Decoding;
 
-/// Bytes of each body of an answer that hooks are told, whatever a capture keeps. A longer one
-/// that is no stream is not told: part of it would be no JSON.
+/// Bytes of each body that hooks are told, whatever a capture keeps. Of a longer one that is no
+/// stream they are told nothing: part of it would be no JSON.
 const ROOM: usize = 8 << 20;
 
 /// The hooks to be told once a request has ended.
@@ -71,7 +71,11 @@ impl After {
         let keeps = wants_body(HookPart::RequestBody) || wants_body(HookPart::UserMessage);
         Some(Self {
             story: story.clone(),
-            body: if keeps { body.clone() } else { Bytes::new() },
+            body: if keeps && body.len() <= ROOM {
+                body.clone()
+            } else {
+                Bytes::new()
+            },
             hooks,
             framing: None,
             decoding: None,
