@@ -187,22 +187,14 @@ impl Access {
                 match Capability::decode(raw) {
                     Ok(capability) => add(capability, &source),
                     Err(error) => {
-                        tracing::warn!(
-                            caller = caller.name(),
-                            %error,
-                            "a capability of the tailnet policy grants nothing"
-                        );
+                        let caller = caller.name();
+                        tracing::warn!(caller, %error, "a capability of the policy grants nothing");
                         broken.extend(Capability::guards_of_broken(raw));
                     }
                 }
             }
         }
-        for (name, objects) in caller.capabilities() {
-            if !self.names.contains(name) {
-                let objects = objects.iter().map(|raw| (name.clone(), raw.clone().into()));
-                foreign.extend(objects);
-            }
-        }
+        foreign.extend(self.others(caller));
         guards.extend(broken);
         let (role, role_source) = role.ok_or(NoRole)?;
         Ok(Permit {
@@ -219,6 +211,17 @@ impl Access {
             guards,
             foreign,
         })
+    }
+
+    /// Capability objects of the tailnet policy that are not ours.
+    fn others(&self, caller: &Caller) -> impl Iterator<Item = (String, Arc<RawValue>)> {
+        caller
+            .capabilities()
+            .iter()
+            .filter(|(name, _)| !self.names.contains(name))
+            .flat_map(|(name, objects)| {
+                objects.iter().map(|raw| (name.clone(), raw.clone().into()))
+            })
     }
 
     /// Grants whose `src` names the caller, in the order of the file.
@@ -485,7 +488,7 @@ mod tests {
         let raw = r#"{"guards":{"pii":true},"quotas":[]}"#.to_owned();
         let raw = RawValue::from_string(raw).unwrap();
         who.capabilities
-            .insert(crate::config::CAPABILITY.into(), vec![raw]);
+            .insert(config::CAPABILITY.into(), vec![raw]);
         let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
         // Nobody has one of that name, so nothing passes.
         assert!(permit.guards("q", "m").contains(&""));
