@@ -218,6 +218,121 @@ mod tests {
         rules.findings.iter().map(ToString::to_string).collect()
     }
 
+    /// Every message of Aperture's catalogue that a document can cause: word by word, and no
+    /// more than a warning unless the document can't be used at all.
+    #[test]
+    fn the_catalogue_of_findings_word_by_word() {
+        let ok = r#""providers":{"p":{"baseurl":"http://p","models":["m"]}}"#;
+        let grant = |object: &str| {
+            let admin = r#"{"role":"admin"}"#;
+            format!(
+                r#"{{{ok},"grants":[{{"src":["*"],"app":{{"tailscale.com/cap/aperture":[{admin},{object}]}}}}]}}"#
+            )
+        };
+        let provider = |more: &str| format!(r#"{{"providers":{{"p":{{"models":["m"]{more}}}}}}}"#);
+        for (document, message) in [
+            (
+                "{}".to_owned(),
+                "no providers or mcp servers defined; users will not be able to access any models",
+            ),
+            (provider(""), "provider p has no baseurl configured"),
+            (
+                provider(r#","baseurl":"http://p","authorization":"basic""#),
+                "provider p has invalid authorization type: basic",
+            ),
+            (
+                r#"{"a":"${GONE}"}"#.to_owned(),
+                "unsubstituted macros: [GONE]",
+            ),
+            (
+                r#"{"quotas":{"q":{"capacity":"5"}}}"#.to_owned(),
+                "quota q: capacity \"5\" is not of the form",
+            ),
+            (
+                r#"{"grants":[],"grants":[]}"#.to_owned(),
+                "duplicate config key \"grants\"",
+            ),
+            (r#"{"grant":[]}"#.to_owned(), "unknown config key \"grant\""),
+            (
+                provider(r#","baseurl":5"#),
+                "cannot unmarshal number into providers.p.baseurl of type string",
+            ),
+            (
+                provider(r#","baseurl":"http://p","add_headers":["X-A value"]"#),
+                "provider p: add_headers entry \"X-A…\" must be in \"Header-Name: value\" format",
+            ),
+            (
+                r#"{"quotas":{"q:<x>":{"capacity":"$5"}}}"#.to_owned(),
+                "quota \"q:<x>\": quota name \"q:<x>\" has unsupported template \"<x>\" after colon",
+            ),
+            (
+                grant(r#"{"modles":"**"}"#),
+                "json: unknown field \"modles\"",
+            ),
+            (
+                grant(r#"{"models":"q/**"}"#),
+                "models pattern \"q/**\" references provider \"q\" which does not match any declared provider",
+            ),
+            (
+                grant(r#"{"send_hooks":[{"name":"h"}]}"#),
+                "send_hooks references undefined hook \"h\"",
+            ),
+            (
+                grant(r#"{"quotas":[{"bucket":"q"}]}"#),
+                "quotas references undefined quota \"q\"",
+            ),
+            (
+                grant(r#"{"quotas":[{"bucket":"q:<x>"}]}"#),
+                "grants[0] grant 1 quotas[0]: bucket ref \"q:<x>\" has unsupported template \"<x>\"",
+            ),
+            (
+                grant(r#"{"add_headers":["X-A value"]}"#),
+                "add_headers entry \"X-A…\" must be in \"Header-Name: value\" format",
+            ),
+            (
+                r#"{"hooks":{"h":{}}}"#.to_owned(),
+                "hook h has no url configured",
+            ),
+            (
+                r#"{"hooks":{"h":{"url":"ftp://x"}}}"#.to_owned(),
+                "hook h has invalid URL scheme (must be http:// or https://): ftp://x",
+            ),
+            (
+                r#"{"hooks":{"h":{"url":"http://x","authorization":"z"}}}"#.to_owned(),
+                "hook h has invalid authorization type: z",
+            ),
+            (
+                r#"{"exporters":{"s3":{"bucket_name":"b","prefix":"a/"}}}"#.to_owned(),
+                "exporters.s3.prefix must not end with a slash",
+            ),
+            (
+                format!("{{{ok}}}"),
+                "no grant in grants or temp_grants assigns role:admin; nobody will be able to manage this instance",
+            ),
+            (
+                format!("{{{ok}}}"),
+                "providers are configured but no grants or temp_grants defined; all access will be denied",
+            ),
+        ] {
+            let (findings, is_used) = match config::parse(&document, &|_| None) {
+                Ok(loaded) => (Rules::compile(loaded, 1).findings, true),
+                Err(findings) => (findings, false),
+            };
+            let found = findings.iter().find(|one| one.message.contains(message));
+            let Some(found) = found else {
+                panic!("{document}: {findings:?}");
+            };
+            let expected = if is_used {
+                Severity::Warning
+            } else {
+                Severity::Error
+            };
+            assert_eq!(found.severity, expected, "{document}");
+            assert_eq!(is_used, !message.starts_with("unsubstituted"), "{document}");
+        }
+        assert!(config::parse("{", &|_| None).is_err());
+    }
+
     #[test]
     fn references_that_lead_nowhere_are_found() {
         let grant = |models: &str| {

@@ -195,8 +195,16 @@ fn quotas(node: &Node, object: &Item<'_>) {
             if let Some((_, template)) = name.split_once(':')
                 && !matches!(template, "<user>" | "<node>")
             {
+                // As Aperture counts: the grant, the object in it, and the reference.
+                let place = |at: Option<&str>| {
+                    let digits = at.and_then(|rest| rest.split(']').next());
+                    digits.unwrap_or_default().to_owned()
+                };
+                let grant = place(object.path.split('[').nth(1));
+                let within = place(object.path.rsplit('[').next());
                 let message = format!(
-                    "{path}: bucket ref \"{name}\" has unsupported template \"{template}\" after colon"
+                    "grants[{grant}] grant {within} quotas[{nth}]: bucket ref \"{name}\" has \
+                     unsupported template \"{template}\" after colon"
                 );
                 object.findings.warn(entry.at, &path, message);
             }

@@ -117,7 +117,7 @@ fn the_catalogue_of_messages() {
     );
     says(
         &object(r#"{"quotas":[{"bucket":"d:<team>"}]}"#),
-        "quotas[0]: bucket ref \"d:<team>\" has unsupported template",
+        "grants[0] grant 0 quotas[0]: bucket ref \"d:<team>\" has unsupported template",
     );
 }
 
