@@ -30,6 +30,8 @@ pub struct Capability {
     pub read_pricing: bool,
     /// Whether `/metrics` may be read. No role implies it.
     pub read_metrics: bool,
+    /// Whether an admin may read what others said.
+    pub read_captures: Option<bool>,
     /// Headers, in lower case, by which records may be filtered; `*` is any. No role implies it.
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
@@ -124,6 +126,8 @@ struct Object {
     #[serde(default)]
     read_metrics: bool,
     #[serde(default)]
+    read_captures: Option<bool>,
+    #[serde(default)]
     filterable_headers: Vec<HeaderName>,
     #[serde(default)]
     quotas: Vec<BucketRef>,
@@ -188,6 +192,7 @@ impl Capability {
             add_headers,
             read_pricing: object.read_pricing,
             read_metrics: object.read_metrics,
+            read_captures: object.read_captures,
             filterable_headers: object
                 .filterable_headers
                 .into_iter()

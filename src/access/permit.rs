@@ -48,6 +48,8 @@ pub struct Access {
     groups_of: HashMap<String, Vec<String>>,
     /// Capability names that count.
     names: Vec<String>,
+    /// Whether admins read what others said where no grant says anything of it.
+    admins_read_captures: bool,
 }
 
 /// What a caller may do. Only [`Access::permit`] makes one.
@@ -61,6 +63,7 @@ pub struct Permit {
     headers: Vec<(Option<ModelPattern>, String, String)>,
     read_pricing: bool,
     read_metrics: bool,
+    read_captures: bool,
     filterable_headers: Vec<String>,
     quotas: Vec<(Option<ModelPattern>, BucketRef, Arc<str>)>,
     hooks: Vec<(Option<ModelPattern>, SendHook)>,
@@ -125,6 +128,7 @@ impl Access {
             by_source,
             groups_of,
             names,
+            admins_read_captures: file.access.admins_read_captures,
         }
     }
 
@@ -136,8 +140,8 @@ impl Access {
         let mut role: Option<(Role, Arc<str>)> = None;
         let mut models = Vec::new();
         let mut headers = Vec::new();
-        let mut read_pricing = false;
-        let mut read_metrics = false;
+        let (mut read_pricing, mut read_metrics) = (false, false);
+        let mut read_captures: Option<bool> = None;
         let mut filterable_headers = Vec::new();
         let mut quotas = Vec::new();
         let mut hooks = Vec::new();
@@ -156,6 +160,7 @@ impl Access {
             }
             read_pricing |= capability.read_pricing;
             read_metrics |= capability.read_metrics;
+            read_captures = read_captures.max(capability.read_captures);
             filterable_headers.extend(capability.filterable_headers);
             for (name, value) in capability.add_headers {
                 headers.push((capability.models.clone(), name, value));
@@ -205,6 +210,7 @@ impl Access {
             headers,
             read_pricing,
             read_metrics,
+            read_captures: self.reads_captures(role, read_captures),
             filterable_headers,
             quotas,
             hooks,
@@ -222,6 +228,12 @@ impl Access {
             .flat_map(|(name, objects)| {
                 objects.iter().map(|raw| (name.clone(), raw.clone().into()))
             })
+    }
+
+    /// Whether others' captures may be read, by what grants say: yes wins over no, as an admin
+    /// over a user.
+    fn reads_captures(&self, role: Role, granted: Option<bool>) -> bool {
+        role == Role::Admin && granted.unwrap_or(self.admins_read_captures)
     }
 
     /// Grants whose `src` names the caller, in the order of the file.
@@ -270,6 +282,47 @@ impl Permit {
     /// The grants that match the caller, in the order of the file; then the tailnet policy's.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().map(|source| &**source)
+    }
+
+    /// Whether what others said may be read: by admins alone, and by none of them whose grants
+    /// say no.
+    #[must_use]
+    pub fn may_read_captures(&self) -> bool {
+        self.read_captures
+    }
+
+    /// What is held besides models, each in a few words, for those who compare.
+    #[must_use]
+    pub fn besides_models(&self) -> BTreeSet<String> {
+        let flags = [
+            (self.read_pricing, "read_pricing"),
+            (self.read_metrics, "read_metrics"),
+            (self.read_captures, "read_captures"),
+        ];
+        let flags = flags.into_iter().filter(|(held, _)| *held);
+        // Values of headers can be secret.
+        let headers = self.headers.iter().map(|(_, name, _)| name);
+        let quotas = self.quotas.iter().flat_map(|(_, bucket, _)| bucket.names());
+        flags
+            .map(|(_, name)| name.to_owned())
+            .chain(
+                self.filterable_headers
+                    .iter()
+                    .map(|name| format!("filterable_headers: {name}")),
+            )
+            .chain(headers.map(|name| format!("add_headers: {name}")))
+            .chain(quotas.map(|name| format!("quotas: {name}")))
+            .chain(
+                self.hooks
+                    .iter()
+                    .map(|(_, hook)| format!("send_hooks: {}", hook.name)),
+            )
+            .chain(
+                self.guards
+                    .iter()
+                    .map(|(_, guard)| format!("guards: {guard}")),
+            )
+            .collect()
     }
 
     /// Whether a grant says that the price list may be read; being an admin does not.
@@ -433,6 +486,26 @@ mod tests {
             .permit(&Caller::hypothetical("z@x.org", None))
             .unwrap();
         assert!(other.covers("p", "m").is_none());
+    }
+
+    #[test]
+    fn what_others_said_is_for_admins_whom_nothing_forbids_it() {
+        let may = |section: &str, objects: &str| {
+            let text = format!(
+                r#"{{"access":{{{section}}},"grants":[{}]}}"#,
+                grant(r#""a@x.org""#, objects)
+            );
+            let permit = access(&text).permit(&Caller::hypothetical("a@x.org", None));
+            permit.unwrap().may_read_captures()
+        };
+        let (default, strict) = ("", r#""admins_read_captures":false"#);
+        let admin = r#"{"role":"admin"}"#;
+        assert!(may(default, admin) && !may(strict, admin));
+        assert!(may(strict, r#"{"role":"admin"},{"read_captures":true}"#));
+        assert!(!may(default, r#"{"role":"admin"},{"read_captures":false}"#));
+        let both = r#"{"role":"admin"},{"read_captures":true},{"read_captures":false}"#;
+        assert!(may(strict, both));
+        assert!(!may(default, r#"{"role":"user"},{"read_captures":true}"#));
     }
 
     #[test]

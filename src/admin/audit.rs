@@ -6,15 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use http::Response;
 use serde_json::{Value, json};
 
-use super::config::row;
-use super::csv::Csv;
+use super::csv::{self, Csv};
 use super::query;
 use super::{Asked, View};
-use crate::ledger::{AuditQuery, Ledger};
+use crate::clock;
+use crate::ledger::{AuditQuery, Audited, EntryId, Ledger};
 use crate::wire::{Body, Rejection};
 
-/// Kinds of refusals that are counted apart; beyond it they are counted together.
-const KINDS: usize = 1_000;
+/// Kinds of refusals that are counted apart; beyond it they are counted together. They are written
+/// once a minute, which bounds what whoever is refused can put into the log.
+const KINDS: usize = 200;
 
 /// Refusals since they were last written: counted, because whoever is refused can ask again and
 /// again.
@@ -22,16 +23,15 @@ const KINDS: usize = 1_000;
 pub struct Refusals(Mutex<HashMap<Refused, i64>>);
 
 /// Who was refused, on which node, where, and why.
-type Refused = (String, String, String, &'static str);
+type Refused = (String, String, &'static str, &'static str);
 
 impl Refusals {
     /// Counts one.
-    pub fn count(&self, login: &str, node: &str, path: &str, code: &'static str) {
+    pub fn count(&self, login: &str, node: &str, route: &'static str, code: &'static str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let path: String = path.chars().take(200).collect();
-        let mut key = (login.to_owned(), node.to_owned(), path, code);
+        let mut key = (login.to_owned(), node.to_owned(), route, code);
         if counts.len() >= KINDS && !counts.contains_key(&key) {
-            key = (String::new(), String::new(), "many".to_owned(), code);
+            key = (String::new(), String::new(), "many", code);
         }
         *counts.entry(key).or_default() += 1;
     }
@@ -40,15 +40,36 @@ impl Refusals {
     pub async fn write(&self, ledger: &Ledger) {
         let counted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for (key, count) in counted {
-            let (login, node, path, code) = &key;
+            let (login, node, route, code) = &key;
             let detail = json!({ "code": code });
-            let row = row(login, node, "refused", path, (detail, count));
+            let row = row(login, node, "refused", route, (detail, count));
             if let Err(error) = ledger.audit(row).await {
                 tracing::warn!(%error, "refusals are not in the audit log yet");
                 let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 *counts.entry(key).or_default() += count;
             }
         }
+    }
+}
+
+/// A row of the log, of this moment.
+pub(super) fn row(
+    actor: &str,
+    node: &str,
+    kind: &str,
+    subject: &str,
+    (detail, count): (Value, i64),
+) -> Audited {
+    let at = clock::unix_ms();
+    Audited {
+        id: EntryId::new(at),
+        at,
+        actor: actor.to_owned(),
+        node: node.to_owned(),
+        kind: kind.to_owned(),
+        subject: subject.to_owned(),
+        detail,
+        count,
     }
 }
 
@@ -98,7 +119,7 @@ pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response
         for one in &rows {
             csv.row([
                 one.id.to_string(),
-                one.at.to_string(),
+                csv::time(one.at),
                 one.actor.clone(),
                 one.node.clone(),
                 one.kind.clone(),

@@ -1,11 +1,13 @@
 //! The file that the configuration is in: read, and replaced as a whole.
 
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::config;
 
 /// A file that was saved is to be put in force; answered once it is.
 pub type Saved = oneshot::Sender<Result<(), String>>;
@@ -25,7 +27,7 @@ pub enum SaveError {
     #[error("the configuration has changed since it was read; read it again")]
     Changed,
     /// The file can't be written.
-    #[error("the configuration cannot be written to {path}: {why}", path = path.display())]
+    #[error("the configuration cannot be written to {path}: {why}{}", hint(why), path = path.display())]
     Io {
         /// Where it was to be written.
         path: PathBuf,
@@ -62,7 +64,7 @@ impl Control {
     /// # Errors
     /// When it can't be read.
     pub fn text(&self) -> io::Result<Option<String>> {
-        match std::fs::read_to_string(&self.path) {
+        match config::text(&self.path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -98,6 +100,16 @@ impl Control {
     }
 }
 
+/// What to do about a file that can't be written.
+fn hint(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "; its file system is read-only",
+        io::ErrorKind::PermissionDenied => "; Iris may not write to its folder or keep its owner",
+        io::ErrorKind::ResourceBusy => "; it is mounted as a single file: mount its folder instead",
+        _ => "",
+    }
+}
+
 /// What tells two texts apart: 128 bits of SHA-256, in hexadecimal.
 #[must_use]
 pub(super) fn hash(text: &str) -> String {
@@ -110,6 +122,10 @@ pub(super) fn hash(text: &str) -> String {
     })
 }
 
+fn random() -> io::Result<u64> {
+    getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
+}
+
 /// Replaces a file so that whoever reads it sees the old text or the new one. Links are followed;
 /// mode and owner stay. A new file is its owner's alone.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -119,25 +135,27 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
     let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    // Nobody can have put a link there.
+    name.push(format!(".{:016x}.new", random()?));
     let new = folder.join(name);
     let before = std::fs::metadata(&target).ok();
     let write = || {
         let mut file = std::fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
+            .mode(0o600)
             .open(&new)?;
         let mode = before
             .as_ref()
             .map_or(0o600, |before| before.mode() & 0o7777);
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         if let Some(before) = &before {
             let ours = file.metadata()?;
             if (ours.uid(), ours.gid()) != (before.uid(), before.gid()) {
                 std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
             }
         }
+        // After the owner, whose change takes some bits away.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.write_all(text)?;
         file.sync_all()?;
         std::fs::rename(&new, &target)?;

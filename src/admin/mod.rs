@@ -14,6 +14,7 @@ mod query;
 mod quotas;
 mod records;
 mod routes;
+mod table;
 mod usage;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use serde_json::{Value, json};
 use crate::access::{Permit, Role};
 use crate::api;
 use crate::exporters::Board;
-use crate::identity::Caller;
+use crate::identity::{Caller, Resolver};
 use crate::ledger::{Ledger, Scope};
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
@@ -51,13 +52,15 @@ pub struct View<'a> {
     /// What is known of providers.
     pub traffic: &'a Traffic,
     /// The configuration's file.
-    pub control: &'a Control,
+    pub control: &'a Arc<Control>,
     /// Who was refused.
     pub refusals: &'a Refusals,
     /// What is counted.
     pub metrics: &'a Metrics,
     /// How exporters do.
     pub board: &'a Board,
+    /// Knows the callers of the tailnet; `None` without one.
+    pub resolver: Option<&'a Resolver>,
     /// State of the node; `None` without a tailnet.
     pub node: Option<Status>,
 }
@@ -93,8 +96,8 @@ where
         Err(rejection) => {
             if rejection.status == StatusCode::FORBIDDEN {
                 let (login, node) = (caller.name(), caller.node_name());
-                view.refusals
-                    .count(login, node, head.uri.path(), rejection.code.0);
+                let route = routes::pattern(head.uri.path());
+                view.refusals.count(login, node, route, rejection.code.0);
             }
             let mut response = if head.uri.path().starts_with("/aperture/") {
                 pricing::problem(&rejection, head.uri.path())
@@ -211,7 +214,7 @@ where
             config::put_aperture_config(view, asked, &request.headers, read(&bytes)?).await
         }
         Action::PutOlderConfig => config::put_older_config(view, asked, read(&bytes)?).await,
-        Action::Validate => Ok(config::validate(view, asked, read(&bytes)?)),
+        Action::Validate => config::validate(view, &read(&bytes)?),
         Action::DryRun => config::dry_run(view, asked, read(&bytes)?).await,
         Action::Rollback => config::rollback(view, asked, read(&bytes)?).await,
         _ => Err(not_found(&request.method, request.uri.path(), &[])),
@@ -225,29 +228,32 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let text = |name: &str| {
-        let value = request.headers.get(name)?.to_str().ok()?;
-        Some(
-            value
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase(),
-        )
-    };
-    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+    let mut sites = request.headers.get_all("sec-fetch-site").iter();
+    if !sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none")) {
         return Err(Rejection::new(
             StatusCode::FORBIDDEN,
             "cross_site",
             "this can't be asked for from another site",
         ));
     }
-    if text("content-type").as_deref() != Some("application/json") {
+    let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
+    let is_json = kinds.next().is_some_and(|kind| {
+        let kind = kind.to_str().unwrap_or_default().split(';').next();
+        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    });
+    // Whoever reads the second of two types reads another body.
+    if !is_json || kinds.next().is_some() {
         return Err(Rejection::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "wrong_content_type",
             "the request needs the header Content-Type: application/json",
+        ));
+    }
+    if request.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "compressed_request",
+            "compressed request bodies are not accepted",
         ));
     }
     let bytes = body::read(body, LONGEST_BODY, view.rules.body_idle).await;
@@ -268,7 +274,17 @@ fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Rejection> {
         Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why)
     };
     crate::wire::json::scan(bytes, &[]).map_err(|error| bad(error.to_string()))?;
-    serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let why = error.to_string();
+        // A value that has the wrong type can be a secret all the same.
+        let wanted = why
+            .starts_with("invalid ")
+            .then(|| why.rsplit_once("expected "));
+        bad(match wanted.flatten() {
+            Some((_, wanted)) => format!("a value is not {wanted}"),
+            None => why,
+        })
+    })
 }
 
 fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Rejection> {

@@ -3,7 +3,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::routes::{ALL, Open, Parameter, Route};
+use super::routes::{Action, Open, Parameter, Route};
+use super::table::ALL;
+
+/// Where Aperture's own routes are.
+const APERTURE: &str = "/aperture";
 
 /// The whole description.
 pub(super) fn document() -> Value {
@@ -22,7 +26,7 @@ pub(super) fn document() -> Value {
 
 /// The part that Aperture has as well, as Aperture describes it.
 pub(super) fn aperture() -> Value {
-    let mut paths = paths("/aperture");
+    let mut paths = paths(APERTURE);
     let price = json!({ "get": {
         "summary": "Prices by model, for callers whose grants have `read_pricing`.",
         "operationId": "Pricing",
@@ -60,7 +64,7 @@ fn operation(route: &Route) -> Value {
         parameters.push(json!({
             "name": "id", "in": "path", "required": true,
             "schema": { "type": "string" },
-            "description": "Id of a request, as it stands in its record and in `x-iris-request-id`.",
+            "description": "Id of the record: that of a request is in `x-iris-request-id` as well.",
         }));
     }
     let mut content = Map::new();
@@ -81,11 +85,13 @@ fn operation(route: &Route) -> Value {
     }
     let mut responses = json!({ "200": { "description": route.about, "content": content } });
     let error = |about: &str| {
-        json!({
-            "description": about,
-            "content": { "application/json": {
-                "schema": { "$ref": "#/components/schemas/Error" } } },
-        })
+        let (kind, schema) = if route.path.starts_with(APERTURE) {
+            ("application/problem+json", "Problem")
+        } else {
+            ("application/json", "Error")
+        };
+        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+        json!({ "description": about, "content": { kind: { "schema": schema } } })
     };
     match route.open {
         Open::Everyone => {}
@@ -97,6 +103,26 @@ fn operation(route: &Route) -> Value {
     }
     if route.path.contains("{id}") {
         responses["404"] = error("There is no such record that the caller may see.");
+    }
+    if route.takes.is_some() {
+        responses["400"] = error("The body is no JSON, or not what this route takes.");
+        responses["413"] = error("The body is too long.");
+        responses["415"] = error("The body is not declared as JSON.");
+    }
+    if matches!(
+        route.action,
+        Action::PutConfig | Action::PutOlderConfig | Action::Rollback
+    ) {
+        responses["412"] = error("The configuration has changed since it was read.");
+        responses["422"] = error("It is not taken; `errors` says why and where.");
+    }
+    if route.action == Action::PutConfig {
+        responses["428"] = error("`If-Match` is missing.");
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": true,
+            "schema": { "type": "string" },
+            "description": "The `ETag` of the configuration that was changed.",
+        }));
     }
     let mut operation = json!({
         "summary": route.about,

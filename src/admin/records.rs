@@ -74,9 +74,16 @@ pub(super) async fn request(
         return Err(no_such(asked.id));
     };
     let tools = view.ledger.tools(asked.scope(), asked.id).await;
+    let mut tools = tools.map_err(|error| unavailable(&error))?;
+    if is_others(&entry, asked) && readable(asked).is_err() {
+        // With what a tool was called is a part of what was said.
+        for tool in &mut tools {
+            "null".clone_into(&mut tool.params);
+        }
+    }
     let headers = view.ledger.headers(asked.scope(), asked.id).await;
     let mut row = serde_json::to_value(&entry).unwrap_or_default();
-    row["tools"] = value(&tools.map_err(|error| unavailable(&error))?);
+    row["tools"] = value(&tools);
     row["headers"] = value(&headers.map_err(|error| unavailable(&error))?);
     Ok(super::json(&row))
 }
@@ -88,8 +95,8 @@ pub(super) async fn capture(
 ) -> Result<Response<Body>, Rejection> {
     let whose = view.ledger.request(asked.scope(), asked.id).await;
     let whose = whose.map_err(|error| unavailable(&error))?;
-    if let Some(entry) = whose.filter(|entry| entry.captured && entry.login != asked.caller.name())
-    {
+    if let Some(entry) = whose.filter(|entry| entry.captured && is_others(entry, asked)) {
+        readable(asked)?;
         let detail = json!({ "login": entry.login, "session": entry.session });
         super::audit::note(view, asked, "capture_read", asked.id, detail).await?;
     }
@@ -118,6 +125,23 @@ pub(super) async fn capture(
         .headers_mut()
         .insert(header::CONTENT_DISPOSITION, attachment);
     Ok(response)
+}
+
+/// Whether a record is somebody else's.
+fn is_others(entry: &Entry, asked: &Asked<'_>) -> bool {
+    entry.login != asked.caller.name()
+}
+
+/// Refuses what others said to admins who may not read it.
+fn readable(asked: &Asked<'_>) -> Result<(), Rejection> {
+    if asked.permit.may_read_captures() {
+        return Ok(());
+    }
+    Err(Rejection::new(
+        StatusCode::FORBIDDEN,
+        "no_captures",
+        "access denied: what others said takes a grant with read_captures",
+    ))
 }
 
 /// A body as text; what is none is shown as far as it can be.

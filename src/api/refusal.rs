@@ -27,6 +27,9 @@ pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
 /// The refusal of a request that belongs to no format.
 #[must_use]
 pub fn plain(rejection: &Rejection) -> Response<Body> {
-    let json = serde_json::json!({ "error": rejection.message, "code": rejection.code.0 });
+    let mut json = serde_json::json!({ "error": rejection.message, "code": rejection.code.0 });
+    if let Some(details) = &rejection.details {
+        json["errors"] = (**details).clone();
+    }
     respond(rejection, json.to_string().into_bytes())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
+use super::access::Access;
 use super::database::Database;
 use super::exporters::Exporters;
 use super::hooks::{Guard, Hook};
@@ -30,6 +31,8 @@ pub struct File {
     pub providers: IndexMap<String, Provider>,
     /// Grants, those of `temp_grants` last.
     pub grants: Vec<Grant>,
+    /// What being an admin does not imply.
+    pub access: Access,
     /// Other names for models.
     pub model_aliases: Aliases,
     /// The way among providers that could all answer.

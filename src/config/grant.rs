@@ -11,7 +11,7 @@ use super::provider::{header, name_only};
 use super::table::{Item, Table};
 
 /// Fields of a capability object; those that act already come first.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "role",
     "models",
     "add_headers",
@@ -21,6 +21,7 @@ const FIELDS: [&str; 19] = [
     "send_hooks",
     "guards",
     "read_metrics",
+    "read_captures",
     "enable_chat_ui",
     "mcp_tools",
     "mcp_resources",
@@ -32,7 +33,7 @@ const FIELDS: [&str; 19] = [
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 9;
+const ACTING: usize = 10;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {

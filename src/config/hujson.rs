@@ -298,7 +298,8 @@ impl Parser<'_> {
                 self.skip(length);
                 Ok(Value::Number(number))
             }
-            Err(_) => self.fail(format!("{:?} is no number", &rest[..length])),
+            // What stands there could be a secret without its quotes.
+            Err(_) => self.fail("a number is broken, or a string has no quotes"),
         }
     }
 }

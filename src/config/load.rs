@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::finding::{Finding, Findings, Severity};
 use super::hujson::Position;
+use super::secrets::Hidden;
 use super::table::Item;
 use super::{File, expand, hujson, read};
 
 /// A configuration larger than this is not read: it is another file by mistake.
-const MAX_BYTES: u64 = 8 << 20;
+pub const LONGEST: usize = 8 << 20;
 /// Between two looks at a file that is watched.
 const LOOK: Duration = Duration::from_millis(150);
 
@@ -31,6 +32,7 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
     let mut root = hujson::parse(text)
         .map_err(|error| vec![Finding::new(Severity::Error, error.at, "", error.message)])?;
     let findings = Findings::default();
+    let hidden = Hidden::of(&root, lookup);
     let unresolved = expand::expand(&mut root, lookup);
     if let Some((at, _)) = unresolved.first() {
         let names: Vec<&str> = unresolved.iter().map(|(_, name)| name.as_str()).collect();
@@ -44,7 +46,8 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
         findings: &findings,
     };
     let file = read::file(&item);
-    let findings = findings.sorted();
+    let mut findings = findings.sorted();
+    hidden.hide(&mut findings);
     if findings
         .iter()
         .any(|finding| finding.severity == Severity::Error)
@@ -79,8 +82,12 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Finding>> {
     check(&text, path)
 }
 
-fn text(path: &Path) -> std::io::Result<String> {
-    if std::fs::metadata(path)?.len() > MAX_BYTES {
+/// The text of a file, up to [`LONGEST`] bytes.
+///
+/// # Errors
+/// As reading gives them.
+pub fn text(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > LONGEST as u64 {
         return Err(std::io::Error::other("it is larger than 8 MiB"));
     }
     std::fs::read_to_string(path)

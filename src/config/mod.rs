@@ -1,6 +1,7 @@
 //! The configuration: one HuJSON document, read into types, with findings that say where and
 //! what to do. Sections have Aperture's names and meaning; ours stand beside them.
 
+mod access;
 mod aws;
 mod database;
 mod expand;
@@ -21,6 +22,7 @@ mod routing;
 mod secrets;
 mod table;
 
+pub use access::Access;
 pub use aws::{AwsKey, aws_region};
 pub use database::{Database, Filterable, Retention};
 pub use exporters::{Exporters, Format, Otlp, S3};
@@ -33,7 +35,7 @@ pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
 pub use later::{Connector, Mcp};
-pub use load::{Loaded, Watch, check, find, load, parse, watch};
+pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use quotas::{Quota, amount};
 pub use secrets::{PLACEHOLDER, redacted, restored};

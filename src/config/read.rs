@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{database, exporters, grant, hooks, later, prices, provider, quotas, routing};
+use super::{access, database, exporters, grant, hooks, later, prices, provider, quotas, routing};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
     let Some(table) = root.table() else {
         return File::default();
     };
-    let tailnet = table.table("tailnet").map(tailnet).unwrap_or_default();
     let mut read = File {
         auto_cost_basis: true,
+        tailnet: table.table("tailnet").map(tailnet).unwrap_or_default(),
+        access: access::section(&table),
         ..File::default()
     };
     if let Some(item) = table.get("providers")
@@ -26,7 +27,7 @@ pub(super) fn file(root: &Item<'_>) -> File {
         }
     }
     if let Some(item) = table.get("grants") {
-        read.grants = grant::read(&item, &tailnet.capabilities);
+        read.grants = grant::read(&item, &read.tailnet.capabilities);
     }
     if let Some(item) = table.get("temp_grants") {
         read.grants.extend(grant::read_legacy(&item));
@@ -85,7 +86,6 @@ pub(super) fn file(root: &Item<'_>) -> File {
     if let Some(item) = table.get("chat_models") {
         later::not_yet(&item, "chat_models");
     }
-    read.tailnet = tailnet;
     whole(&table, &read);
     table.finish();
     read

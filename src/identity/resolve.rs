@@ -80,6 +80,26 @@ impl Resolver {
             .clone()
     }
 
+    /// Up to `most` of the callers who are known in this epoch, with all that is granted them.
+    #[must_use]
+    pub fn known(&self, most: usize) -> Vec<Arc<Caller>> {
+        let epoch = self.epoch();
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.epoch != epoch {
+            return Vec::new();
+        }
+        let answers = cache.answers.values().filter_map(|answer| answer.get());
+        let callers = answers.filter_map(|answer| answer.as_ref().ok());
+        // A caller has an address of either kind on each node.
+        let mut known: Vec<Arc<Caller>> = callers.cloned().collect();
+        known.sort_by(|one, other| {
+            (one.name(), one.node_id()).cmp(&(other.name(), other.node_id()))
+        });
+        known.dedup_by(|one, other| (one.name(), one.node_id()) == (other.name(), other.node_id()));
+        known.truncate(most);
+        known
+    }
+
     fn answer(&self, source: IpAddr) -> Answer {
         let epoch = self.epoch();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);

@@ -251,7 +251,14 @@ async fn dispatch(
     request: Request<Incoming>,
 ) -> Response<Body> {
     if let Some(api) = api {
-        return engines.gateway.handle(api, who, request).await;
+        let caller = Arc::clone(&who.caller);
+        let response = engines.gateway.handle(api, who, request).await;
+        let code = response.headers().get("x-iris-error");
+        if code.is_some_and(|code| code == "no_role") {
+            let (login, node) = (caller.name(), caller.node_name());
+            engines.refusals.count(login, node, api.kind().0, "no_role");
+        }
+        return response;
     }
     let view = View {
         rules: engines.gateway.rules.borrow().clone(),
@@ -262,6 +269,7 @@ async fn dispatch(
         refusals: &engines.refusals,
         metrics: &engines.gateway.metrics,
         board: &engines.board,
+        resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };
     admin::handle(view, &who.caller, request).await

@@ -52,7 +52,7 @@ pub struct Options {
 /// What lives as long as the process.
 struct Engines {
     gateway: Gateway,
-    control: Control,
+    control: Arc<Control>,
     refusals: Refusals,
     board: Board,
     node: Option<Node>,
@@ -108,7 +108,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
             tally: Tally::default(),
             ledger,
         },
-        control,
+        control: Arc::new(control),
         refusals: Refusals::default(),
         board: Board::default(),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),

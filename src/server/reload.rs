@@ -19,7 +19,7 @@ use crate::rules::Rules;
 const DISCOVERY: Duration = Duration::from_secs(15);
 
 /// Between two times that refusals are written to the audit log.
-const REFUSALS: Duration = Duration::from_secs(10);
+const REFUSALS: Duration = Duration::from_mins(1);
 
 /// Keeps the rules up to date until the gateway stops.
 pub(super) fn spawn(
@@ -70,7 +70,7 @@ impl Follow<'_> {
         let path = self.engines.control.path().to_owned();
         let mut watch = config::watch(&path);
         if first.is_none() {
-            self.remember().await;
+            self.remember("start").await;
         }
         loop {
             let saved = if let Some(saved) = first.take() {
@@ -82,6 +82,10 @@ impl Follow<'_> {
                     Some(saved) = self.saved.recv() => Some(saved),
                 }
             };
+            if saved.is_some() {
+                // What was saved is known, and no change to be told of. What comes after it is.
+                watch = config::watch(&path);
+            }
             let loaded = config::load(&path).map_err(|findings| {
                 tell(Some(&path), &findings);
                 tracing::error!("the configuration has errors; the one before stays in force");
@@ -97,22 +101,21 @@ impl Follow<'_> {
                 Err(why) => Err(why),
             };
             match saved {
-                Some(saved) => {
-                    // What was saved is known, and no change to be told of.
-                    watch = config::watch(&path);
-                    // Whoever saved it may have gone.
-                    let _ = saved.send(done);
-                }
-                None if done.is_ok() => self.remember().await,
+                // Whoever saved it may have gone.
+                Some(saved) => drop(saved.send(done)),
+                None if done.is_ok() => self.remember("file").await,
                 None => {}
             }
         }
     }
 
     /// Keeps the version in the file in the history, if it is a new one.
-    async fn remember(&self) {
+    async fn remember(&self, how: &str) {
         let text = self.engines.control.text().ok().flatten();
-        let Some(version) = text.as_deref().and_then(admin::version_in_file) else {
+        let Some(version) = text
+            .as_deref()
+            .and_then(|text| admin::version_in_file(text, how))
+        else {
             return;
         };
         let hash = version.hash.clone();

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod audit;
 mod budgets;
 mod faults;
 mod outbox;
@@ -58,6 +59,8 @@ const EVERY: &[(&str, Test)] = &[
     test!(budgets::overdrafts_help_out_in_order),
     test!(outbox::each_delivery_is_taken_by_one_and_comes_back_until_it_is_done),
     test!(outbox::what_is_too_much_or_for_nobody_is_forgotten),
+    test!(audit::what_was_done_is_found_and_paged),
+    test!(audit::versions_have_parents_and_a_bound),
 ];
 
 /// Tests of a database that outlives its ledger.
@@ -65,6 +68,7 @@ const LASTING: &[(&str, Test)] = &[
     test!(faults::opening_again_migrates_nothing),
     test!(faults::two_ledgers_share_a_database),
     test!(outbox::two_nodes_never_take_the_same),
+    test!(audit::what_was_done_outlives_the_process),
     test!(budgets::two_hundred_at_once_spend_what_there_is),
     test!(budgets::balances_outlive_the_process),
 ];

@@ -167,34 +167,8 @@ impl Gateway {
         self.try_send(request).await.expect("an answer")
     }
 
-    pub async fn try_send(&self, mut request: Request<Full<Bytes>>) -> Result<Reply, String> {
-        if !request.headers().contains_key("host") {
-            let host = self.address.to_string().parse().expect("a host");
-            request.headers_mut().insert("host", host);
-        }
-        let text = |error: hyper::Error| error.to_string();
-        let stream = TcpStream::connect(self.address)
-            .await
-            .map_err(|error| error.to_string())?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(text)?;
-        tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(text)?;
-        let (head, mut body) = response.into_parts();
-        let (mut bytes, mut broken) = (Vec::new(), false);
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-                Err(_) => broken = true,
-            }
-        }
-        Ok(Reply {
-            status: head.status,
-            headers: head.headers,
-            body: bytes,
-            broken,
-        })
+    pub async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Reply, String> {
+        send_to(self.address, request).await
     }
 
     pub async fn chat(&self, body: &str) -> Reply {
@@ -258,6 +232,40 @@ impl Gateway {
         }
         panic!("there is no record");
     }
+}
+
+/// Sends a request to a gateway, on a connection of its own.
+pub async fn send_to(
+    address: SocketAddr,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Reply, String> {
+    if !request.headers().contains_key("host") {
+        let host = address.to_string().parse().expect("a host");
+        request.headers_mut().insert("host", host);
+    }
+    let text = |error: hyper::Error| error.to_string();
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(text)?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(text)?;
+    let (head, mut body) = response.into_parts();
+    let (mut bytes, mut broken) = (Vec::new(), false);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(_) => broken = true,
+        }
+    }
+    Ok(Reply {
+        status: head.status,
+        headers: head.headers,
+        body: bytes,
+        broken,
+    })
 }
 
 fn merge(into: &mut Value, from: &Value) {

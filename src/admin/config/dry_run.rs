@@ -1,12 +1,14 @@
-//! What a configuration would change: who would gain which models, and who would lose them.
+//! What a configuration would change: who would gain what, and who would lose it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use http::Response;
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::check::{compile, lockout, warnings};
 use super::history::diff;
-use super::{Given, check, current};
+use super::{Proposed, current};
 use crate::access::Role;
 use crate::admin::{Asked, View, records};
 use crate::clock;
@@ -19,19 +21,19 @@ use crate::wire::{Body, Rejection};
 /// Callers of the last days are looked at besides those whom grants name.
 const DAYS: i64 = 90;
 const DAY_MS: i64 = 86_400_000;
+/// Callers that are looked at.
+const CALLERS: usize = 2_000;
 
 /// `POST /api/config/dry-run`.
 pub(in crate::admin) async fn dry_run(
     view: &View<'_>,
     asked: &Asked<'_>,
-    given: Given,
+    proposed: Proposed,
 ) -> Result<Response<Body>, Rejection> {
-    let text = given.config.unwrap_or_default();
-    let now = current(view)?.unwrap_or_default();
-    let shown = config::redacted(&now).unwrap_or_default();
-    let proposed = config::redacted(&text).unwrap_or_default();
-    let changes = diff(&shown, &proposed);
-    let change = match check(view, asked, &text) {
+    let stored = current(view)?.unwrap_or_default();
+    let shown = |text| config::redacted(text).unwrap_or_default();
+    let changes = diff(&shown(&stored), &shown(&proposed.config));
+    let change = match compile(view, &proposed.config, &stored) {
         Ok(change) => change,
         Err(findings) => {
             return Ok(crate::admin::json(&json!({
@@ -39,23 +41,61 @@ pub(in crate::admin) async fn dry_run(
                 "findings": findings,
                 "diff": changes,
                 "callers": [],
+                "truncated": false,
             })));
         }
     };
+    let lockout = lockout(&change, asked);
+    let valid = lockout.is_none() && warnings(&change).is_empty();
+    let mut findings = change.rules.findings.clone();
+    findings.extend(lockout);
+    let known = view.resolver.map(|resolver| resolver.known(CALLERS));
     let mut names = named(&view.rules.file);
     names.extend(named(&change.rules.file));
     names.extend(seen(view).await?);
-    let callers: Vec<Value> = names
-        .iter()
-        .filter_map(|name| changed(name, &view.rules, &change.rules))
-        .collect();
+    let before = Arc::clone(&view.rules);
+    // For many callers and models this takes a while.
+    let compared = tokio::task::spawn_blocking(move || {
+        compare(known.unwrap_or_default(), names, &before, &change.rules)
+    })
+    .await;
+    let (callers, truncated) = compared.map_err(|error| {
+        let why = format!("the comparison broke off: {error}");
+        Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "not_compared", why)
+    })?;
     Ok(crate::admin::json(&json!({
-        "valid": true,
-        "findings": change.rules.findings,
+        "valid": valid,
+        "findings": findings,
         "diff": changes,
         "callers": callers,
-        "note": "What the tailnet policy and the tailnet's groups grant is not looked at.",
+        "truncated": truncated,
+        "note": "Where `policy` is false, what the tailnet's policy and groups grant the caller is \
+            not known and not looked at.",
     })))
+}
+
+/// What would change for whom, and whether some were not looked at. Callers whom the tailnet has
+/// told of lately are taken with what its policy grants them, others by their names alone.
+fn compare(
+    known: Vec<Arc<Caller>>,
+    mut names: BTreeSet<String>,
+    before: &Rules,
+    after: &Rules,
+) -> (Vec<Value>, bool) {
+    let mut rows = Vec::new();
+    let room = CALLERS.saturating_sub(known.len());
+    for caller in known {
+        names.remove(caller.name());
+        let row = changed(&caller, true, before, after);
+        // One caller's nodes mostly have the same.
+        rows.extend(row.filter(|row| !rows.contains(row)));
+    }
+    let truncated = names.len() > room;
+    for name in names.iter().take(room) {
+        let caller = Caller::hypothetical(name, None);
+        rows.extend(changed(&caller, false, before, after));
+    }
+    (rows, truncated)
 }
 
 /// The logins and tags that grants and groups name.
@@ -64,7 +104,8 @@ fn named(file: &File) -> BTreeSet<String> {
     let members = file.groups.values().flatten();
     sources
         .chain(members)
-        .filter(|name| *name != "*" && !name.starts_with("group:"))
+        // `*` stands for those whom nothing else names.
+        .filter(|name| !name.starts_with("group:") && !name.starts_with("autogroup:"))
         .cloned()
         .collect()
 }
@@ -89,32 +130,45 @@ async fn seen(view: &View<'_>) -> Result<BTreeSet<String>, Rejection> {
 }
 
 /// What would change for a caller; nothing if nothing would.
-fn changed(name: &str, before: &Rules, after: &Rules) -> Option<Value> {
-    let caller = Caller::hypothetical(name, None);
-    let (role_before, had) = holds(before, &caller);
-    let (role_after, has) = holds(after, &caller);
-    let gains: Vec<&String> = has.difference(&had).collect();
-    let loses: Vec<&String> = had.difference(&has).collect();
-    if role_before == role_after && gains.is_empty() && loses.is_empty() {
+fn changed(caller: &Caller, policy: bool, before: &Rules, after: &Rules) -> Option<Value> {
+    let (had, has) = (Holding::of(before, caller), Holding::of(after, caller));
+    if had == has {
         return None;
     }
     Some(json!({
-        "caller": name,
-        "role_before": role_before,
-        "role_after": role_after,
-        "gains": gains,
-        "loses": loses,
+        "caller": caller.name(),
+        "policy": policy,
+        "role_before": had.role,
+        "role_after": has.role,
+        "gains": has.models.difference(&had.models).collect::<Vec<_>>(),
+        "loses": had.models.difference(&has.models).collect::<Vec<_>>(),
+        "other_gains": has.others.difference(&had.others).collect::<Vec<_>>(),
+        "other_loses": had.others.difference(&has.others).collect::<Vec<_>>(),
     }))
 }
 
-/// A caller's role, and the models that they may use as `provider/model`.
-fn holds(rules: &Rules, caller: &Caller) -> (Option<Role>, BTreeSet<String>) {
-    let Ok(permit) = rules.access.permit(caller) else {
-        return (None, BTreeSet::new());
-    };
-    let models = rules
-        .routes
-        .models(&permit)
-        .map(|found| format!("{}/{}", found.provider.id, found.model));
-    (Some(permit.role()), models.collect())
+/// What a caller holds.
+#[derive(Default, PartialEq)]
+struct Holding {
+    role: Option<Role>,
+    /// As `provider/model`.
+    models: BTreeSet<String>,
+    others: BTreeSet<String>,
+}
+
+impl Holding {
+    fn of(rules: &Rules, caller: &Caller) -> Self {
+        let Ok(permit) = rules.access.permit(caller) else {
+            return Self::default();
+        };
+        let models = rules
+            .routes
+            .models(&permit)
+            .map(|found| format!("{}/{}", found.provider.id, found.model));
+        Self {
+            role: Some(permit.role()),
+            models: models.collect(),
+            others: permit.besides_models(),
+        }
+    }
 }

@@ -5,13 +5,15 @@ use serde::Deserialize;
 use serde_json::json;
 use similar::TextDiff;
 
-use super::{current, save};
+use super::current;
+use super::save::{How, save};
 use crate::admin::{Asked, View, records};
 use crate::config;
 use crate::wire::{Body, Rejection};
 
 /// Which version is wanted back, and the hash of the one in force.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Back {
     id: String,
     hash: String,
@@ -56,7 +58,7 @@ pub(in crate::admin) async fn rollback(
     back: Back,
 ) -> Result<Response<Body>, Rejection> {
     let version = found(view, &back.id).await?;
-    let tag = save(view, asked, &back.hash, &version.text, "rolled_back").await?;
+    let tag = save(view, asked, &back.hash, &version.text, How::RolledBack).await?;
     Ok(crate::admin::json(&json!({ "success": true, "hash": tag })))
 }
 

@@ -1,0 +1,149 @@
+//! A configuration as it may be shown: every secret in its text has a placeholder in its place,
+//! and the rest is as it was, comments included. Where such a text comes back, the placeholders
+//! stand for the secrets that were there before.
+//!
+//! Whoever may save a configuration must not be able to read what it holds. So a secret stays
+//! with the server that it was for, and a reference to the environment or to a file, which could
+//! hold anything, stays where it is.
+
+mod restore;
+mod what;
+
+use super::finding::{Finding, Severity};
+use super::hujson::{self, Node, Value};
+use restore::Restoring;
+use what::{Within, parts, quoted, references, shown, text};
+
+/// Stands for a secret.
+pub const PLACEHOLDER: &str = "[redacted]";
+
+/// Shorter values are not looked for in messages: they are in many words.
+const SHORTEST: usize = 4;
+
+/// The text without its secrets. References to the environment and to files are none.
+///
+/// # Errors
+/// A finding when the text can't be read: nobody knows then what in it is secret.
+pub fn redacted(source: &str) -> Result<String, Finding> {
+    let mut edits = Vec::new();
+    each(&parsed(source)?, Within::default(), &mut |node, within| {
+        let parts = parts(node, within);
+        if let Some(text) = text(node).filter(|_| !parts.is_empty()) {
+            edits.push((node.bytes.clone(), quoted(&shown(&text, &parts))));
+        }
+    });
+    Ok(edited(source, &edits))
+}
+
+/// The text with the secrets of `stored` where it has placeholders. References may stand where
+/// they stand in `stored`, and where `may_refer` says so of their name.
+///
+/// # Errors
+/// All placeholders and references that may not stand where they do, or the finding of a text
+/// that can't be read.
+pub fn restored(
+    source: &str,
+    stored: &str,
+    may_refer: &dyn Fn(&str) -> bool,
+) -> Result<String, Vec<Finding>> {
+    let new = parsed(source).map_err(|finding| vec![finding])?;
+    let old = parsed(stored).ok();
+    let mut restoring = Restoring {
+        stored: without_mark(stored),
+        may_refer,
+        edits: Vec::new(),
+        findings: Vec::new(),
+    };
+    restoring.walk(&new, old.as_ref());
+    if restoring.findings.is_empty() {
+        Ok(edited(source, &restoring.edits))
+    } else {
+        Err(restoring.findings)
+    }
+}
+
+fn parsed(source: &str) -> Result<Node, Finding> {
+    hujson::parse(source)
+        .map_err(|error| Finding::new(Severity::Error, error.at, "", error.message))
+}
+
+/// A text without a byte order mark in front of it, as positions count.
+fn without_mark(source: &str) -> &str {
+    source.strip_prefix('\u{feff}').unwrap_or(source)
+}
+
+/// A text with other literals in some places, in their order.
+fn edited(source: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
+    let text = without_mark(source);
+    let mut out = source[..source.len() - text.len()].to_owned();
+    let mut from = 0;
+    for (place, literal) in edits {
+        out.push_str(&text[from..place.start]);
+        out.push_str(literal);
+        from = place.end;
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
+/// Looks at every value that holds no others.
+fn each<'n>(node: &'n Node, within: Within<'n>, look: &mut impl FnMut(&Node, Within<'n>)) {
+    match &node.value {
+        Value::Object(members) => {
+            for member in members {
+                each(&member.node, within.member(&member.key), look);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                each(item, within, look);
+            }
+        }
+        _ => look(node, within),
+    }
+}
+
+/// What may not be in a message about a document.
+pub(super) struct Hidden(Vec<String>);
+
+impl Hidden {
+    /// The secrets of a document, and what the references in their places stand for.
+    pub(super) fn of(root: &Node, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut values = Vec::new();
+        each(root, Within::default(), &mut |node, within| {
+            let Some(text) = text(node) else { return };
+            let parts = parts(node, within);
+            values.extend(parts.iter().map(|part| text[part.range.clone()].to_owned()));
+            for range in references(&text) {
+                let name = &text[range.start + 2..range.end - 1];
+                let is_secret = within.is_secret() || within.key.ends_with("headers");
+                if is_secret || name.starts_with("file:") {
+                    values.extend(lookup(name));
+                }
+            }
+        });
+        values.retain(|value| value.len() >= SHORTEST);
+        // One may be a part of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self(values)
+    }
+
+    /// Takes them out of what a check has found.
+    pub(super) fn hide(&self, findings: &mut [Finding]) {
+        for finding in findings {
+            let texts = [Some(&mut finding.message), finding.hint.as_mut()];
+            for text in texts.into_iter().flatten() {
+                for value in &self.0 {
+                    for value in [value.as_str(), quoted(value).trim_matches('"')] {
+                        if text.contains(value) {
+                            *text = text.replace(value, PLACEHOLDER);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
