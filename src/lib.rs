@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! tailnet ─▶ listen ─▶ identity ─▶ server ─┬─▶ gateway: api ▸ access ▸ route ▸ upstream ▸ relay ▸ ledger
-//!             (host, origin)   Caller      └─▶ admin
+//!             (host, origin)   Caller      ├─▶ pages
+//!                                          └─▶ admin
 //! ```
 
 pub mod bucket;
@@ -38,4 +39,5 @@ pub mod admin;
 pub mod cli;
 pub mod demo;
 pub mod discover;
+pub mod pages;
 pub mod server;

@@ -40,6 +40,8 @@ pub struct Capability {
     pub send_hooks: Vec<SendHook>,
     /// Guards that look.
     pub guards: Vec<String>,
+    /// Whether the chat is there, if the object says so.
+    pub chat: Option<bool>,
 }
 
 /// A hook, when it is told, and what.
@@ -135,6 +137,8 @@ struct Object {
     send_hooks: Vec<SendHook>,
     #[serde(default)]
     guards: Vec<String>,
+    #[serde(default)]
+    enable_chat_ui: Option<bool>,
 }
 
 /// A header's name, alone or as it stands in `database.headers.filterable`.
@@ -201,6 +205,7 @@ impl Capability {
             quotas: object.quotas,
             send_hooks: object.send_hooks,
             guards: object.guards,
+            chat: object.enable_chat_ui,
         })
     }
 }

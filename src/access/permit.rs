@@ -68,6 +68,8 @@ pub struct Permit {
     quotas: Vec<(Option<ModelPattern>, BucketRef, Arc<str>)>,
     hooks: Vec<(Option<ModelPattern>, SendHook)>,
     guards: Vec<(Option<ModelPattern>, String)>,
+    /// What grants say of the chat; one that allows it wins.
+    chat: Option<bool>,
     /// Capabilities that are not ours, as JSON.
     foreign: Vec<(String, Arc<RawValue>)>,
 }
@@ -146,6 +148,7 @@ impl Access {
         let mut quotas = Vec::new();
         let mut hooks = Vec::new();
         let mut guards = Vec::new();
+        let mut chat = None;
         let mut foreign = Vec::new();
         let mut broken = Vec::new();
         let mut sources: Vec<Arc<str>> = Vec::new();
@@ -168,12 +171,11 @@ impl Access {
             for bucket in capability.quotas {
                 quotas.push((capability.models.clone(), bucket, Arc::clone(source)));
             }
-            for hook in capability.send_hooks {
-                hooks.push((capability.models.clone(), hook));
-            }
-            for guard in capability.guards {
-                guards.push((capability.models.clone(), guard));
-            }
+            let covered = || capability.models.clone();
+            hooks.extend((capability.send_hooks.into_iter()).map(|hook| (covered(), hook)));
+            guards.extend((capability.guards.into_iter()).map(|guard| (covered(), guard)));
+            // What says yes wins over what says no, and that over what says nothing.
+            chat = chat.max(capability.chat);
             if let Some(pattern) = capability.models {
                 models.push((pattern, Arc::clone(source)));
             }
@@ -215,6 +217,7 @@ impl Access {
             quotas,
             hooks,
             guards,
+            chat,
             foreign,
         })
     }
@@ -380,6 +383,12 @@ impl Permit {
             .map(|(_, hook)| hook)
     }
 
+    /// Whether the chat is there: unless a grant takes it away and none gives it back.
+    #[must_use]
+    pub fn may_chat(&self) -> bool {
+        self.chat.unwrap_or(true)
+    }
+
     /// The guards that look at requests for `provider/model`, each once.
     pub fn guards(&self, provider: &str, model: &str) -> Vec<&str> {
         let mut found: Vec<&str> = Vec::new();
@@ -506,6 +515,21 @@ mod tests {
         let both = r#"{"role":"admin"},{"read_captures":true},{"read_captures":false}"#;
         assert!(may(strict, both));
         assert!(!may(default, r#"{"role":"user"},{"read_captures":true}"#));
+    }
+
+    #[test]
+    fn the_chat_is_there_until_a_grant_takes_it_away_and_none_gives_it_back() {
+        let access = access(&format!(
+            r#"{{"grants":[{},{},{}]}}"#,
+            grant(r#""*""#, r#"{"role":"user"}"#),
+            grant(r#""b@x.org","c@x.org""#, r#"{"enable_chat_ui":false}"#),
+            grant(r#""c@x.org""#, r#"{"enable_chat_ui":true}"#)
+        ));
+        let may_chat = |login| {
+            let permit = access.permit(&Caller::hypothetical(login, None));
+            permit.unwrap().may_chat()
+        };
+        assert!(may_chat("a@x.org") && !may_chat("b@x.org") && may_chat("c@x.org"));
     }
 
     #[test]

@@ -93,8 +93,11 @@ pub(super) async fn note(
     noted.map_err(|error| super::records::unavailable(&error))
 }
 
-/// `GET /api/audit`.
-pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+/// The rows of the audit log that were asked for, and the cursor of those before.
+pub(crate) async fn page(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<(Vec<Audited>, Option<EntryId>), Rejection> {
     let wanted = query::Wanted::read(&asked.parameters)?;
     let value = |name: &str| {
         let given = asked.parameters.iter().find(|(known, _)| *known == name);
@@ -112,7 +115,16 @@ pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response
     let rows = rows
         .await
         .map_err(|error| super::records::unavailable(&error))?;
-    if wanted.csv {
+    let last = rows.last().filter(|_| rows.len() == limit);
+    let next = last.map(|last| last.id.clone());
+    Ok((rows, next))
+}
+
+/// `GET /api/audit`.
+pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+    let as_csv = query::Wanted::read(&asked.parameters)?.csv;
+    let (rows, next) = page(view, asked).await?;
+    if as_csv {
         let mut csv = Csv::new(&[
             "id", "at", "actor", "node", "kind", "subject", "detail", "count",
         ]);
@@ -130,9 +142,5 @@ pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response
         }
         return Ok(csv.respond("audit"));
     }
-    let next = rows
-        .last()
-        .filter(|_| rows.len() == limit)
-        .map(|last| &last.id);
     Ok(super::json(&json!({ "audit": rows, "next": next })))
 }

@@ -46,7 +46,7 @@ fn story(entry: &Entry) -> Value {
 }
 
 /// The end of the story, in one sentence.
-fn answer(entry: &Entry) -> String {
+pub(crate) fn answer(entry: &Entry) -> String {
     let went = if entry.provider.is_empty() {
         "it went to no provider".to_owned()
     } else {

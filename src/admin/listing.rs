@@ -10,7 +10,7 @@ use crate::rules::Rules;
 use crate::usage::{self, Quote};
 
 /// `GET /v1/models`: one row for each provider of a model.
-pub(super) fn models(rules: &Rules, permit: &Permit) -> Value {
+pub(crate) fn models(rules: &Rules, permit: &Permit) -> Value {
     let rows: Vec<Value> = rules
         .routes
         .models(permit)

@@ -1,21 +1,23 @@
 //! What is served beside the models: listings, records, health. Everybody sees their own,
 //! an admin everyone's.
 
-mod audit;
-mod config;
+pub(crate) mod audit;
+pub(crate) mod config;
 mod control;
 mod csv;
-mod explain;
-mod listing;
-mod openapi;
-mod outlets;
+pub(crate) mod explain;
+pub(crate) mod listing;
+pub(crate) mod openapi;
+pub(crate) mod outlets;
 mod pricing;
 mod query;
-mod quotas;
-mod records;
+pub(crate) mod quotas;
+pub(crate) mod records;
 mod routes;
 mod table;
-mod usage;
+pub(crate) mod tools;
+pub(crate) mod usage;
+pub mod whatif;
 
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
 use crate::wire::{Body, Rejection, body};
-use routes::{Action, Open};
+use routes::{Action, Open, Route};
 
 pub use audit::Refusals;
 pub use config::version_in_file;
@@ -66,7 +68,7 @@ pub struct View<'a> {
 }
 
 /// A request of somebody with a role, to a route of the table.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     caller: &'a Caller,
     permit: &'a Permit,
     /// What stands in place of the path's braces; empty for a path without.
@@ -74,7 +76,47 @@ struct Asked<'a> {
     parameters: Vec<(&'static str, String)>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// A question to a route, once all that the route demands is met.
+    fn new(
+        caller: &'a Caller,
+        permit: &'a Permit,
+        (route, id): (&Route, &'a str),
+        query: &str,
+    ) -> Result<Self, Rejection> {
+        let asked = Self {
+            caller,
+            permit,
+            id,
+            parameters: routes::parameters(route, query)?,
+        };
+        query::permitted(&asked.parameters, permit)?;
+        if route.open == Open::Admin && permit.role() != Role::Admin {
+            return Err(Rejection::new(
+                StatusCode::FORBIDDEN,
+                "not_admin",
+                "access denied: this takes the role admin",
+            ));
+        }
+        Ok(asked)
+    }
+
+    /// The question that a page puts to the route at `path`: it is told what a program that asks
+    /// there would be told, and refused where that would be.
+    ///
+    /// # Errors
+    /// Those of the route.
+    pub(crate) fn by_page(
+        caller: &'a Caller,
+        permit: &'a Permit,
+        path: &'a str,
+        query: &str,
+    ) -> Result<Self, Rejection> {
+        let found = routes::find(&Method::GET, path)
+            .map_err(|others| not_found(&Method::GET, path, &others))?;
+        Self::new(caller, permit, found, query)
+    }
+
     /// Whose records the answer may hold.
     fn scope(&self) -> Scope {
         records::scope(self.caller, self.permit)
@@ -140,20 +182,8 @@ where
         };
     }
     let permit = permitted(view, caller)?;
-    let asked = Asked {
-        caller,
-        permit: &permit,
-        id,
-        parameters: routes::parameters(route, request.uri.query().unwrap_or_default())?,
-    };
-    query::permitted(&asked.parameters, &permit)?;
-    if route.open == Open::Admin && permit.role() != Role::Admin {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "not_admin",
-            "access denied: this takes the role admin",
-        ));
-    }
+    let query = request.uri.query().unwrap_or_default();
+    let asked = Asked::new(caller, &permit, (route, id), query)?;
     if route.takes.is_some() {
         return act(view, &asked, route.action, request, body).await;
     }
@@ -173,6 +203,8 @@ where
         Action::Requests => records::requests(view, &asked).await,
         Action::Request => records::request(view, &asked).await,
         Action::Explain => explain::explain(view, &asked).await,
+        Action::WhatIf => whatif::explain(view, &asked),
+        Action::Tools => tools::tools(view, &asked).await,
         Action::Quotas => quotas::quotas(view, &asked).await,
         Action::Capture => records::capture(view, &asked).await,
         Action::Usage => usage::usage(view, &asked).await,
@@ -287,7 +319,7 @@ fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Rejection> {
     })
 }
 
-fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Rejection> {
+pub(crate) fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Rejection> {
     let permit = view.rules.access.permit(caller);
     permit.map_err(|none| none.rejection(caller))
 }

@@ -10,7 +10,7 @@ use super::table::ALL;
 const APERTURE: &str = "/aperture";
 
 /// The whole description.
-pub(super) fn document() -> Value {
+pub(crate) fn document() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -145,7 +145,7 @@ fn parameter(parameter: &Parameter) -> Value {
     json!({
         "name": parameter.name,
         "in": "query",
-        "required": false,
+        "required": parameter.required,
         "description": parameter.about,
         "schema": if parameter.many { json!({ "type": "array", "items": text }) } else { text },
     })

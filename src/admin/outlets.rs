@@ -124,18 +124,30 @@ fn as_float(count: u64) -> f64 {
     count as f64
 }
 
-/// `GET /api/exporters`.
-pub(super) async fn exporters(view: &View<'_>) -> Result<Response<Body>, Rejection> {
-    let mut rows: Vec<Value> = Vec::new();
+/// The exporters of the configuration: name, records that wait, and how each does.
+pub(crate) async fn exporting(
+    view: &View<'_>,
+) -> Result<Vec<(&'static str, u64, exporters::Status)>, Rejection> {
+    let mut rows = Vec::new();
     let board = view.board.all();
     for name in exporters::names(&view.rules.file.exporters) {
         let waiting = view.ledger.export_waiting(name).await;
         let waiting = waiting.map_err(|error| super::records::unavailable(&error))?;
-        let status = board.get(name).cloned().unwrap_or_default();
+        rows.push((name, waiting, board.get(name).cloned().unwrap_or_default()));
+    }
+    Ok(rows)
+}
+
+/// `GET /api/exporters`.
+pub(super) async fn exporters(view: &View<'_>) -> Result<Response<Body>, Rejection> {
+    let rows = exporting(view).await?.into_iter();
+    let rows = rows.map(|(name, waiting, status)| {
         let mut row = serde_json::to_value(status).unwrap_or_default();
         row["exporter"] = name.into();
         row["waiting"] = waiting.into();
-        rows.push(row);
-    }
-    Ok(super::json(&json!({ "exporters": rows })))
+        row
+    });
+    Ok(super::json(
+        &json!({ "exporters": rows.collect::<Vec<Value>>() }),
+    ))
 }

@@ -94,6 +94,21 @@ pub(super) fn report(parameters: &Parameters) -> Result<(Report, bool), Rejectio
     Ok((report, csv))
 }
 
+/// The time of a question that looks at every record of it: the last days unless told otherwise,
+/// and `most` of them.
+pub(super) fn days(query: &Query, most: i64) -> Result<(i64, i64), Rejection> {
+    let tomorrow = (clock::unix_ms().div_euclid(DAY_MS) + 1) * DAY_MS;
+    let to = query.to.unwrap_or(tomorrow);
+    let from = query.from.unwrap_or(to - DEFAULT_DAYS.min(most) * DAY_MS);
+    if from >= to {
+        return Err(bad("`from` must be before `to`".to_owned()));
+    }
+    if to.saturating_sub(from) > most * DAY_MS {
+        return Err(bad(format!("this covers {most} days at most")));
+    }
+    Ok((from, to))
+}
+
 fn groups(text: &str) -> Result<Vec<Group>, Rejection> {
     let mut groups = Vec::new();
     for name in text.split(',').filter(|name| !name.is_empty()) {

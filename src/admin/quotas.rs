@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Asked, View};
 use crate::access::Role;
 use crate::config;
+use crate::quota::State;
 use crate::wire::{Body, Rejection};
 
 /// What is added to which bucket, such as `$5.00`.
@@ -47,24 +48,35 @@ pub(super) async fn refill(
     Ok(super::json(&row))
 }
 
+/// The buckets that the caller may see, and whether each pays for the caller.
+pub(crate) async fn seen(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Vec<(State, bool)>, Rejection> {
+    let definitions = &view.rules.quotas;
+    let own: Vec<_> = definitions.of(asked.permit, asked.caller).collect();
+    let names: Vec<String> = own.iter().map(|link| link.bucket.clone()).collect();
+    let states = view.quotas.states(definitions, own).await;
+    let states = states.map_err(|error| super::records::unavailable(&error))?;
+    let is_admin = asked.permit.role() == Role::Admin;
+    let seen = states.into_iter().map(|state| {
+        let yours = names.contains(&state.bucket);
+        (state, yours)
+    });
+    Ok(seen.filter(|(_, yours)| is_admin || *yours).collect())
+}
+
 /// `GET /api/quotas`.
 pub(super) async fn quotas(
     view: &View<'_>,
     asked: &Asked<'_>,
 ) -> Result<Response<Body>, Rejection> {
-    let definitions = &view.rules.quotas;
-    let own: Vec<_> = definitions.of(asked.permit, asked.caller).collect();
-    let names: Vec<String> = own.iter().map(|link| link.bucket.clone()).collect();
-    let states = view.quotas.states(definitions, own).await;
-    let mut states = states.map_err(|error| super::records::unavailable(&error))?;
-    if asked.permit.role() != Role::Admin {
-        states.retain(|state| names.contains(&state.bucket));
-    }
-    let rows: Vec<_> = states
+    let rows: Vec<_> = seen(view, asked)
+        .await?
         .iter()
-        .map(|state| {
+        .map(|(state, yours)| {
             let mut row = serde_json::to_value(state).unwrap_or_default();
-            row["yours"] = names.contains(&state.bucket).into();
+            row["yours"] = (*yours).into();
             row
         })
         .collect();

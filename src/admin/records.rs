@@ -9,7 +9,7 @@ use super::query::Wanted;
 use super::{Asked, View};
 use crate::access::{Permit, Role};
 use crate::identity::Caller;
-use crate::ledger::{Capture, Entry, EntryId, Scope, Session};
+use crate::ledger::{Capture, Entry, EntryId, Scope, Session, ToolCall};
 use crate::wire::{Body, Rejection};
 
 /// The only place that decides whose records a caller sees.
@@ -21,54 +21,57 @@ pub(super) fn scope(caller: &Caller, permit: &Permit) -> Scope {
     }
 }
 
-/// `GET /api/sessions`.
-pub(super) async fn sessions(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-) -> Result<Response<Body>, Rejection> {
-    let wanted = Wanted::read(&asked.parameters)?;
-    let (limit, as_csv) = (wanted.query.limit, wanted.csv);
-    let rows = view
-        .ledger
-        .sessions(asked.scope(), wanted.query)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    if as_csv {
-        return Ok(session_table(&rows).respond("sessions"));
+/// A page of rows.
+pub(crate) struct Page<R> {
+    /// Newest first.
+    pub rows: Vec<R>,
+    /// The cursor of the page after, if this one is full.
+    pub next: Option<EntryId>,
+    csv: bool,
+}
+
+impl<R> Page<R> {
+    fn new(rows: Vec<R>, limit: usize, csv: bool, cursor: fn(&R) -> &EntryId) -> Self {
+        let last = rows.last().filter(|_| rows.len() == limit);
+        let next = last.map(cursor).cloned();
+        Self { rows, next, csv }
     }
-    let next = next(&rows, limit, |last| &last.last_request);
-    Ok(super::json(&json!({ "sessions": rows, "next": next })))
 }
 
-/// `GET /api/requests`.
-pub(super) async fn requests(
+/// The sessions that were asked for.
+pub(crate) async fn session_page(
     view: &View<'_>,
     asked: &Asked<'_>,
-) -> Result<Response<Body>, Rejection> {
+) -> Result<Page<Session>, Rejection> {
     let wanted = Wanted::read(&asked.parameters)?;
-    let (limit, as_csv) = (wanted.query.limit, wanted.csv);
-    let rows = view
-        .ledger
-        .requests(asked.scope(), wanted.query)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    if as_csv {
-        return Ok(request_table(&rows).respond("requests"));
-    }
-    let next = next(&rows, limit, |last| &last.id);
-    Ok(super::json(&json!({ "requests": rows, "next": next })))
+    let (limit, csv) = (wanted.query.limit, wanted.csv);
+    let rows = view.ledger.sessions(asked.scope(), wanted.query).await;
+    let rows = rows.map_err(|error| unavailable(&error))?;
+    Ok(Page::new(rows, limit, csv, |last| &last.last_request))
 }
 
-/// The cursor of the page after a full one.
-fn next<R>(rows: &[R], limit: usize, cursor: fn(&R) -> &EntryId) -> Option<&EntryId> {
-    rows.last().filter(|_| rows.len() == limit).map(cursor)
-}
-
-/// `GET /api/requests/{id}`.
-pub(super) async fn request(
+/// The requests that were asked for.
+pub(crate) async fn request_page(
     view: &View<'_>,
     asked: &Asked<'_>,
-) -> Result<Response<Body>, Rejection> {
+) -> Result<Page<Entry>, Rejection> {
+    let wanted = Wanted::read(&asked.parameters)?;
+    let (limit, csv) = (wanted.query.limit, wanted.csv);
+    let rows = view.ledger.requests(asked.scope(), wanted.query).await;
+    let rows = rows.map_err(|error| unavailable(&error))?;
+    Ok(Page::new(rows, limit, csv, |last| &last.id))
+}
+
+/// A request with what belongs to it.
+pub(crate) struct Found {
+    pub entry: Entry,
+    pub tools: Vec<ToolCall>,
+    /// Those by which it can be filtered.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The request that was asked for.
+pub(crate) async fn found(view: &View<'_>, asked: &Asked<'_>) -> Result<Found, Rejection> {
     let found = view.ledger.request(asked.scope(), asked.id).await;
     let Some(entry) = found.map_err(|error| unavailable(&error))? else {
         return Err(no_such(asked.id));
@@ -82,17 +85,15 @@ pub(super) async fn request(
         }
     }
     let headers = view.ledger.headers(asked.scope(), asked.id).await;
-    let mut row = serde_json::to_value(&entry).unwrap_or_default();
-    row["tools"] = value(&tools);
-    row["headers"] = value(&headers.map_err(|error| unavailable(&error))?);
-    Ok(super::json(&row))
+    Ok(Found {
+        entry,
+        tools,
+        headers: headers.map_err(|error| unavailable(&error))?,
+    })
 }
 
-/// `GET /api/requests/{id}/capture`.
-pub(super) async fn capture(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-) -> Result<Response<Body>, Rejection> {
+/// What was said in the request that was asked for. An admin who reads another's leaves a trace.
+pub(crate) async fn captured(view: &View<'_>, asked: &Asked<'_>) -> Result<Capture, Rejection> {
     let whose = view.ledger.request(asked.scope(), asked.id).await;
     let whose = whose.map_err(|error| unavailable(&error))?;
     if let Some(entry) = whose.filter(|entry| entry.captured && is_others(entry, asked)) {
@@ -101,9 +102,55 @@ pub(super) async fn capture(
         super::audit::note(view, asked, "capture_read", asked.id, detail).await?;
     }
     let found = view.ledger.capture(asked.scope(), asked.id).await;
-    let Some(capture) = found.map_err(|error| unavailable(&error))? else {
-        return Err(no_such(asked.id));
-    };
+    let found = found.map_err(|error| unavailable(&error))?;
+    found.ok_or_else(|| no_such(asked.id))
+}
+
+/// `GET /api/sessions`.
+pub(super) async fn sessions(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let page = session_page(view, asked).await?;
+    if page.csv {
+        return Ok(session_table(&page.rows).respond("sessions"));
+    }
+    Ok(super::json(
+        &json!({ "sessions": page.rows, "next": page.next }),
+    ))
+}
+
+/// `GET /api/requests`.
+pub(super) async fn requests(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let page = request_page(view, asked).await?;
+    if page.csv {
+        return Ok(request_table(&page.rows).respond("requests"));
+    }
+    Ok(super::json(
+        &json!({ "requests": page.rows, "next": page.next }),
+    ))
+}
+
+/// `GET /api/requests/{id}`.
+pub(super) async fn request(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let found = found(view, asked).await?;
+    let mut row = value(&found.entry);
+    row["tools"] = value(&found.tools);
+    row["headers"] = value(&found.headers);
+    Ok(super::json(&row))
+}
+
+/// `GET /api/requests/{id}/capture`.
+pub(super) async fn capture(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
     let Capture {
         request_headers,
         request_body,
@@ -111,7 +158,7 @@ pub(super) async fn capture(
         response_body,
         raw,
         truncated,
-    } = capture;
+    } = captured(view, asked).await?;
     let mut response = super::json(&json!({
         "id": asked.id,
         "request": { "headers": request_headers, "body": text(&request_body) },

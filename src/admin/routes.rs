@@ -60,6 +60,8 @@ pub(super) enum Action {
     Request,
     Capture,
     Explain,
+    WhatIf,
+    Tools,
     Usage,
     Quotas,
     Refill,
@@ -107,6 +109,8 @@ pub(super) struct Parameter {
     pub about: &'static str,
     /// It may be given more than once.
     pub many: bool,
+    /// Nothing is answered without it.
+    pub required: bool,
 }
 
 pub(super) const fn one(name: &'static str, about: &'static str) -> Parameter {
@@ -114,6 +118,7 @@ pub(super) const fn one(name: &'static str, about: &'static str) -> Parameter {
         name,
         about,
         many: false,
+        required: false,
     }
 }
 
@@ -122,6 +127,14 @@ pub(super) const fn many(name: &'static str, about: &'static str) -> Parameter {
         name,
         about,
         many: true,
+        required: false,
+    }
+}
+
+pub(super) const fn required(name: &'static str, about: &'static str) -> Parameter {
+    Parameter {
+        required: true,
+        ..one(name, about)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table itself: each route with its parameters, its body, and who may call it.
 
-use super::routes::{Action, Open, Parameter, Route, Verb, many, one};
+use super::routes::{Action, Open, Parameter, Route, Verb, many, one, required};
 
 const LIMIT: Parameter = one("limit", "Rows of a page, 1 to 1000; 100 unless given.");
 const BEFORE: Parameter = one("before", "Cursor: `next` of the page before.");
@@ -18,6 +18,18 @@ const TO: Parameter = one(
 const SESSIONS: &[Parameter] = &[
     LOGIN,
     one("session", "Only this session."),
+    one("model", "Only those with a request for this model."),
+    one("provider", "Only those with a request to this provider."),
+    one(
+        "agent",
+        "Only those with a request from this client program.",
+    ),
+    one("api", "Only those with a request in this API format."),
+    one("status", "Only those with a request of this HTTP status."),
+    one("outcome", "Only those with a request of this outcome."),
+    one("tool", "Only those with a request that calls this tool."),
+    FROM,
+    TO,
     LIMIT,
     BEFORE,
     FORMAT,
@@ -94,6 +106,29 @@ const AUDIT: &[Parameter] = &[
     LIMIT,
     BEFORE,
     FORMAT,
+];
+
+const WHAT_IF: &[Parameter] = &[
+    required(
+        "login",
+        "A login, a tag or several joined by commas, or `(loopback)`.",
+    ),
+    one("node", "The node that the request would come from."),
+    required("model", "The model, as the caller would name it."),
+    one(
+        "api",
+        "The API format of the request; `openai_chat` unless given.",
+    ),
+];
+
+const TOOLS: &[Parameter] = &[
+    LOGIN,
+    one("model", "Only in answers of this model."),
+    one("provider", "Only in answers of this provider."),
+    one("agent", "Only in answers to this client program."),
+    one("tool", "Only this tool."),
+    FROM,
+    TO,
 ];
 
 const fn route(path: &'static str, action: Action, about: &'static str) -> Route {
@@ -198,6 +233,25 @@ pub(super) const ALL: &[Route] = &[
             "/api/requests/{id}/explain",
             Action::Explain,
             "The story of a request: who its caller was taken for, and every decision with its reason.",
+        )
+    },
+    Route {
+        open: Open::Admin,
+        parameters: WHAT_IF,
+        answer: Some("Verdict"),
+        ..route(
+            "/api/explain",
+            Action::WhatIf,
+            "Whether somebody would get a model, from which provider, and why; the configuration alone is asked.",
+        )
+    },
+    Route {
+        parameters: TOOLS,
+        answer: Some("ToolReport"),
+        ..route(
+            "/api/tools",
+            Action::Tools,
+            "The tools that answers called, by day; 31 days at most.",
         )
     },
     Route {

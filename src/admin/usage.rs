@@ -9,23 +9,42 @@ use super::{Asked, View, query};
 use crate::ledger::{Group, Totals, Usage};
 use crate::wire::{Body, Rejection};
 
-pub(super) async fn usage(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let (report, as_csv) = query::report(&asked.parameters)?;
+/// The sums that were asked for.
+pub(crate) struct Sums {
+    /// Start of their time in unix milliseconds.
+    pub from: i64,
+    /// Its end, which is not included.
+    pub to: i64,
+    pub groups: Vec<Group>,
+    pub usage: Usage,
+    csv: bool,
+}
+
+/// Adds up what was asked for.
+pub(crate) async fn sums(view: &View<'_>, asked: &Asked<'_>) -> Result<Sums, Rejection> {
+    let (report, csv) = query::report(&asked.parameters)?;
     let (groups, from, to) = (report.groups.clone(), report.from, report.to);
-    let usage = view
-        .ledger
-        .usage(asked.scope(), report)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    if as_csv {
-        return Ok(table(&groups, &usage).respond("usage"));
+    let usage = view.ledger.usage(asked.scope(), report).await;
+    Ok(Sums {
+        from,
+        to,
+        groups,
+        usage: usage.map_err(|error| unavailable(&error))?,
+        csv,
+    })
+}
+
+pub(super) async fn usage(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+    let sums = sums(view, asked).await?;
+    if sums.csv {
+        return Ok(table(&sums.groups, &sums.usage).respond("usage"));
     }
     Ok(super::json(&json!({
-        "from": csv::time(from),
-        "to": csv::time(to),
-        "by": groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
-        "rows": usage.groups,
-        "totals": usage.totals,
+        "from": csv::time(sums.from),
+        "to": csv::time(sums.to),
+        "by": sums.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
+        "rows": sums.usage.groups,
+        "totals": sums.usage.totals,
     })))
 }
 

@@ -12,6 +12,7 @@ mod opening;
 mod refusal;
 mod splice;
 pub mod tokens;
+pub mod transcript;
 pub mod user_message;
 mod vertex;
 

@@ -6,11 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Places, ask, print};
-use crate::access::Permit;
-use crate::api;
+use crate::admin::whatif;
 use crate::identity::Caller;
-use crate::route::{NoRoute, Now, Traffic};
-use crate::rules::Rules;
 
 /// Tell why somebody gets a model from a provider, or why not. Asks the configuration alone:
 /// what the tailnet policy grants besides is known only to a running gateway, which tells the
@@ -54,34 +51,17 @@ pub(super) struct Explain {
     places: Places,
 }
 
-/// The answer, and what led to it.
-struct Verdict {
-    allowed: bool,
-    answer: String,
-    reasons: Vec<String>,
-}
-
-/// The budgets and limits that would pay.
-fn buckets(
-    rules: &Rules,
-    permit: &Permit,
-    caller: &Caller,
-    provider: &str,
-    model: &str,
-) -> Vec<String> {
-    match rules.quotas.plan(permit, caller, provider, model) {
-        Ok(plan) => plan.describe(),
-        Err(denied) => vec![format!("every request is refused with 429: {denied}")],
-    }
-}
-
 impl Explain {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         if let Some(id) = &self.request {
             return ask::story(id, self.url.clone(), self.json);
         }
         let rules = self.places.rules()?;
-        let verdict = self.verdict(&rules)?;
+        let Some(api) = whatif::format(&self.api) else {
+            anyhow::bail!("{}", whatif::no_format(&self.api));
+        };
+        let caller = Caller::hypothetical(&self.caller, self.from.as_deref());
+        let verdict = whatif::verdict(&rules, &caller, api, &self.model);
         if self.json {
             let report = json!({
                 "caller": self.caller,
@@ -105,88 +85,5 @@ impl Explain {
         } else {
             ExitCode::FAILURE
         })
-    }
-
-    fn verdict(&self, rules: &Rules) -> anyhow::Result<Verdict> {
-        let Some(api) = api::ALL.iter().find(|api| api.kind().0 == self.api) else {
-            let known: Vec<_> = api::ALL.iter().map(|api| api.kind().0).collect();
-            anyhow::bail!(
-                "{:?} is no format; known are {}",
-                self.api,
-                known.join(", ")
-            );
-        };
-        let caller = Caller::hypothetical(&self.caller, self.from.as_deref());
-        let mut reasons = vec![format!(
-            "the caller is {} on node {}",
-            caller.name(),
-            caller.node_name()
-        )];
-        let refused = |answer: String, reasons| Verdict {
-            allowed: false,
-            answer,
-            reasons,
-        };
-        let permit = match rules.access.permit(&caller) {
-            Ok(permit) => permit,
-            Err(none) => {
-                reasons.push("no grant of the configuration gives this caller a role".to_owned());
-                return Ok(refused(format!("no: 403 {none}"), reasons));
-            }
-        };
-        reasons.push(format!(
-            "role {:?} by {}",
-            permit.role(),
-            permit.role_source()
-        ));
-        let now = Now {
-            traffic: &Traffic::default(),
-            conversation: None,
-        };
-        let none = match rules.routes.select(&permit, *api, &self.model, now) {
-            Ok(choice) => {
-                let route = choice.first;
-                reasons.extend(route.reasons);
-                reasons.extend(buckets(
-                    rules,
-                    &permit,
-                    &caller,
-                    &route.provider.id,
-                    &route.model,
-                ));
-                reasons.extend(choice.others.iter().map(|other| {
-                    format!(
-                        "if that fails, provider {} as {:?}",
-                        other.provider.id, other.model
-                    )
-                }));
-                let answer = format!(
-                    "yes: {} goes to provider {} as {:?}",
-                    self.model, route.provider.id, route.model
-                );
-                return Ok(Verdict {
-                    allowed: true,
-                    answer,
-                    reasons,
-                });
-            }
-            Err(none) => none,
-        };
-        reasons.push(match &none {
-            NoRoute::Unknown => format!("no enabled provider lists {:?}", self.model),
-            NoRoute::NotGranted { candidates } => {
-                format!(
-                    "no grant of this caller covers any of {}",
-                    candidates.join(", ")
-                )
-            }
-            NoRoute::OtherApi { through } => format!(
-                "the provider speaks {}, not {}: set its `compatibility`, or use another endpoint",
-                through.join(", "),
-                self.api
-            ),
-        });
-        let answer = format!("no: 404 no route found for model {:?}", self.model);
-        Ok(refused(answer, reasons))
     }
 }

@@ -83,7 +83,8 @@ The demo runs at http://{address}, for this machine only. Try it:
     -H 'Content-Type: application/json' \
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
 
-Add "stream": true for a stream. What was recorded:
+Add "stream": true for a stream. What was recorded, in a browser: http://{address}
+And in a terminal:
 
   iris status --sessions --url http://{address}
 

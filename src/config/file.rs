@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::access::Access;
+use super::chat::ChatModel;
 use super::database::Database;
 use super::exporters::Exporters;
 use super::hooks::{Guard, Hook};
@@ -59,6 +60,9 @@ pub struct File {
     pub mcp: Option<Mcp>,
     /// Connectors by id. Not yet acting.
     pub connectors: IndexMap<String, Connector>,
+    /// The models that the chat offers, in this order; all that can be chatted with where it is
+    /// absent.
+    pub chat_models: Option<Vec<ChatModel>>,
     /// Feature flags of Aperture. Not yet acting.
     pub flags: BTreeMap<String, bool>,
 }

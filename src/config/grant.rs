@@ -33,7 +33,7 @@ const FIELDS: [&str; 20] = [
     "cors_paths",
     "Access-Control-Allow-Origin",
 ];
-const ACTING: usize = 10;
+const ACTING: usize = 11;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {

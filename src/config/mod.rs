@@ -3,6 +3,7 @@
 
 mod access;
 mod aws;
+mod chat;
 mod database;
 mod expand;
 mod exporters;
@@ -24,6 +25,7 @@ mod table;
 
 pub use access::Access;
 pub use aws::{AwsKey, aws_region};
+pub use chat::ChatModel;
 pub use database::{Database, Filterable, Retention};
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{

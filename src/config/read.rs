@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
-use super::{access, database, exporters, grant, hooks, later, prices, provider, quotas, routing};
+use super::{
+    access, chat, database, exporters, grant, hooks, later, prices, provider, quotas, routing,
+};
 use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -83,9 +85,7 @@ pub(super) fn file(root: &Item<'_>) -> File {
         later::not_yet(&item, "flags");
         read.flags = flags(&item);
     }
-    if let Some(item) = table.get("chat_models") {
-        later::not_yet(&item, "chat_models");
-    }
+    read.chat_models = table.get("chat_models").map(|item| chat::models(&item));
     whole(&table, &read);
     table.finish();
     read

@@ -30,6 +30,7 @@ mod row;
 mod session;
 mod sqlite;
 mod sums;
+mod tools;
 mod writer;
 
 use std::path::Path;
@@ -56,6 +57,7 @@ pub use report::{Group, Report, Usage, UsageGroup};
 pub use retention::Keep;
 pub use session::Session;
 pub use sums::{Counts, Totals};
+pub use tools::ToolUse;
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
@@ -471,6 +473,15 @@ impl Ledger {
     ) -> Result<T, Error> {
         let id = id.to_owned();
         let read = move |connection: &mut dyn database::Connection| read(connection, &scope, &id);
+        self.inner.readers.run(read).await
+    }
+
+    /// Sums over the calls of tools within `scope`, by tool and day. The query's time is what
+    /// bounds the work.
+    pub async fn tool_use(&self, scope: Scope, query: Query) -> Result<Vec<ToolUse>, Error> {
+        let read = move |connection: &mut dyn database::Connection| {
+            tools::used(connection, &scope, &query)
+        };
         self.inner.readers.run(read).await
     }
 

@@ -23,6 +23,7 @@ use crate::clock::within;
 use crate::gateway::Verified;
 use crate::identity::{Caller, Refused};
 use crate::listen::{Accepted, Gate, Stream};
+use crate::pages;
 use crate::wire::{Body, Rejection};
 
 /// Requests that one h2 connection may have open.
@@ -148,7 +149,7 @@ async fn answer(
     let api = api.or(socket);
     match admitted(engines, door, peer, &request).await {
         Ok(who) if socket.is_some() => open_socket(engines, socket, who, request),
-        Ok(who) => dispatch(engines, api, who, request).await,
+        Ok(who) => dispatch(engines, api, who, request, door.tls.is_some()).await,
         Err(rejection) => {
             tracing::info!(
                 source = %peer.address,
@@ -249,6 +250,7 @@ async fn dispatch(
     api: Option<&'static dyn Api>,
     who: Verified,
     request: Request<Incoming>,
+    secure: bool,
 ) -> Response<Body> {
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
@@ -272,5 +274,10 @@ async fn dispatch(
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };
+    let (head, body) = request.into_parts();
+    if pages::owns(&head) {
+        return pages::handle(&view, &who.caller, &head, secure).await;
+    }
+    let request = Request::from_parts(head, body);
     admin::handle(view, &who.caller, request).await
 }

@@ -48,6 +48,7 @@ const EVERY: &[(&str, Test)] = &[
     test!(queries::sessions_of_different_logins_stay_apart),
     test!(queries::sessions_are_found_by_a_tool_however_common),
     test!(queries::strange_records_do_not_stop_the_queue),
+    test!(queries::calls_of_tools_are_counted_by_day),
     test!(queries::concurrent_records_are_all_there_once),
     test!(reports::a_report_equals_plain_sums),
     test!(reports::hours_are_read_from_the_entries),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use iris::ledger::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens};
+use iris::ledger::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens, ToolCall};
 
 use crate::store::{Place, all, entry, full, write};
 
@@ -250,6 +250,56 @@ pub(crate) async fn strange_records_do_not_stop_the_queue(place: Place) {
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].counts.requests, 4);
     assert_eq!(sessions[0].counts.input_tokens, 4 << 36);
+}
+
+pub(crate) async fn calls_of_tools_are_counted_by_day(place: Place) {
+    const DAY: i64 = 86_400_000;
+    let ledger = place.open();
+    let call = |name: &str| ToolCall {
+        name: name.into(),
+        params: "{}".into(),
+    };
+    let mut records = Vec::new();
+    for (at, login, tools) in [
+        (DAY, ANN, vec![call("Bash"), call("Bash"), call("Read")]),
+        (DAY + 5, BOB, vec![call("Bash")]),
+        (2 * DAY, ANN, vec![call("Read")]),
+        (9 * DAY, ANN, vec![call("Read")]),
+    ] {
+        let mut record = Record::from(entry(at, login, "s"));
+        record.tools = tools;
+        records.push(record);
+    }
+    write(&ledger, records).await;
+    let query = Query {
+        from: Some(0),
+        to: Some(9 * DAY),
+        ..Query::default()
+    };
+    let read = async |scope: Scope, query: Query| {
+        let rows = ledger.tool_use(scope, query).await.unwrap().into_iter();
+        let rows = rows.map(|row| (row.day, row.name, row.calls, row.requests));
+        rows.collect::<Vec<_>>()
+    };
+    let row = |day: &str, name: &str, calls, requests| (day.into(), name.into(), calls, requests);
+    let (first, second) = ("1970-01-02", "1970-01-03");
+    assert_eq!(
+        read(Scope::Everyone, query.clone()).await,
+        [
+            row(first, "Bash", 3, 2),
+            row(first, "Read", 1, 1),
+            row(second, "Read", 1, 1),
+        ]
+    );
+    assert_eq!(
+        read(own(BOB), query.clone()).await,
+        [row(first, "Bash", 1, 1)]
+    );
+    let tool = Some("Read".into());
+    assert_eq!(
+        read(Scope::Everyone, Query { tool, ..query }).await,
+        [row(first, "Read", 1, 1), row(second, "Read", 1, 1)]
+    );
 }
 
 pub(crate) async fn concurrent_records_are_all_there_once(place: Place) {

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{COMPLETION, Gateway, Reply, answer, provider};
+use crate::support::{COMPLETION, Gateway, Reply, answer, post, provider};
 
 /// A gateway with some records.
 async fn with_records() -> Gateway {
@@ -105,6 +105,20 @@ fn mismatch(value: &Value, schema: &Value, all: &Value, at: &str) -> Option<Stri
     })
 }
 
+/// The query that an operation can't do without.
+fn required(operation: &Value) -> String {
+    let all = operation["parameters"].as_array().into_iter().flatten();
+    let names = all.filter(|one| one["in"] == "query" && one["required"] == true);
+    let pairs: Vec<_> = names
+        .map(|one| format!("{}=x", one["name"].as_str().unwrap()))
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
+}
+
 #[tokio::test]
 async fn every_answer_is_as_described() {
     let gateway = with_records().await;
@@ -127,7 +141,8 @@ async fn every_answer_is_as_described() {
         } else {
             id
         };
-        let reply = get(&gateway, &path.replace("{id}", id)).await;
+        let query = required(&operations["get"]);
+        let reply = get(&gateway, &(path.replace("{id}", id) + &query)).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
         let content = &operations["get"]["responses"]["200"]["content"];
         let schema = &content["application/json"]["schema"];
@@ -171,14 +186,22 @@ async fn every_parameter_is_taken() {
                 "format" => "csv",
                 "by" => "day,login,model,provider,agent,api,status,outcome",
                 "header" => "x-team:red",
+                "api" if path == "/api/explain" => "openai_chat",
                 _ => "x",
             };
-            // A time that ends before it begins is refused on purpose.
+            // What ends before it begins, or takes too long to look through, is refused on purpose.
             let more = match (name, path.as_str()) {
-                ("to", "/api/usage") => "&from=2025-12-31",
+                ("to", "/api/usage" | "/api/tools") => "&from=2025-12-31",
+                ("from", "/api/tools") => "&to=2026-01-05",
                 _ => "",
             };
-            let reply = get(&gateway, &format!("{path}?{name}={value}{more}")).await;
+            let needed = required(&operations["get"]).replace('?', "&");
+            let needed = if parameter["required"] == true {
+                needed.replace(&format!("&{name}=x"), "")
+            } else {
+                needed
+            };
+            let reply = get(&gateway, &format!("{path}?{name}={value}{more}{needed}")).await;
             assert_eq!(
                 reply.status,
                 StatusCode::OK,
@@ -251,7 +274,7 @@ async fn a_capture_holds_what_was_said_and_no_credential() {
     })
     .await;
     let gateway = Gateway::start(address, json!({})).await;
-    let mut request = crate::support::post(
+    let mut request = post(
         crate::support::CHAT,
         r#"{"model":"m","messages":[{"role":"user","content":"the question"}]}"#,
     );
@@ -342,4 +365,63 @@ async fn with_zero_retention_nothing_of_a_prompt_is_ever_on_disk() {
             "retention {duration}"
         );
     }
+}
+
+#[tokio::test]
+async fn it_tells_what_would_become_of_a_request() {
+    let gateway = with_records().await;
+    let ask = async |query: &str| get(&gateway, &format!("/api/explain?{query}")).await;
+    let yes = ask("login=(loopback)&model=m").await.json();
+    assert_eq!(yes["allowed"], true, "{yes}");
+    assert!(yes["answer"].as_str().unwrap().contains("provider p"));
+    let no = ask("login=nobody%40example.com&model=m").await.json();
+    assert_eq!(no["allowed"], false);
+    assert!(no["answer"].as_str().unwrap().contains("403"), "{no}");
+    for query in ["login=a", "model=m", "login=a&model=m&api=morse"] {
+        assert_eq!(ask(query).await.status, StatusCode::BAD_REQUEST, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn tools_are_counted_for_a_month_at_most() {
+    let gateway = with_records().await;
+    let all = get(&gateway, "/api/tools").await.json();
+    assert!(all["tools"].is_array(), "{all}");
+    let long = get(&gateway, "/api/tools?from=2026-01-01&to=2026-02-02").await;
+    assert_eq!(long.status, StatusCode::BAD_REQUEST);
+    assert!(long.text().contains("31 days"), "{}", long.text());
+}
+
+#[tokio::test]
+async fn a_browser_is_led_to_the_pages_and_a_program_gets_what_it_got() {
+    let gateway = with_records().await;
+    let get = async |path: &str, accept: &str| {
+        let request = Request::get(path).header("accept", accept);
+        let request = request.body(Full::default()).unwrap();
+        gateway.send(request).await
+    };
+    let led = get("/", "text/html,application/xhtml+xml,*/*;q=0.8").await;
+    assert_eq!(led.status, StatusCode::SEE_OTHER);
+    assert_eq!(led.headers["location"], "/ui/");
+    assert!(get("/", "*/*").await.text().starts_with("Iris"));
+    assert_eq!(get("/ui/", "*/*").await.status, StatusCode::OK);
+    assert_eq!(get("/chat/", "*/*").await.headers["location"], "/ui/chat");
+    let page = get("/ui/overview", "text/html").await;
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(page.headers[name], value, "{name}");
+    }
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
+    assert_eq!(
+        get("/ui/nothing", "*/*").await.status,
+        StatusCode::NOT_FOUND
+    );
+    let posted = gateway.send(post("/ui/", "{}")).await;
+    assert_eq!(posted.status, StatusCode::NOT_FOUND);
 }

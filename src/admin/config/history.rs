@@ -9,6 +9,7 @@ use super::current;
 use super::save::{How, save};
 use crate::admin::{Asked, View, records};
 use crate::config;
+use crate::ledger::Version;
 use crate::wire::{Body, Rejection};
 
 /// Which version is wanted back, and the hash of the one in force.
@@ -21,16 +22,26 @@ pub(in crate::admin) struct Back {
 
 /// `GET /api/config/history`.
 pub(in crate::admin) async fn versions(view: &View<'_>) -> Result<Response<Body>, Rejection> {
-    let versions = view.ledger.versions().await;
-    let versions = versions.map_err(|error| records::unavailable(&error))?;
-    Ok(crate::admin::json(&json!({ "versions": versions })))
+    Ok(crate::admin::json(&json!({ "versions": all(view).await? })))
 }
 
-/// `GET /api/config/history/{id}`.
-pub(in crate::admin) async fn version(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-) -> Result<Response<Body>, Rejection> {
+/// The versions, newest first, without their texts.
+pub(crate) async fn all(view: &View<'_>) -> Result<Vec<Version>, Rejection> {
+    let versions = view.ledger.versions().await;
+    versions.map_err(|error| records::unavailable(&error))
+}
+
+/// A version, and how its text differs from others.
+pub(crate) struct Told {
+    pub version: Version,
+    /// From the version before.
+    pub diff: String,
+    /// What going back to it would change.
+    pub back: String,
+}
+
+/// The version that was asked for.
+pub(crate) async fn told(view: &View<'_>, asked: &Asked<'_>) -> Result<Told, Rejection> {
     let version = found(view, asked.id).await?;
     let parent = match &version.parent {
         Some(parent) => {
@@ -42,11 +53,22 @@ pub(in crate::admin) async fn version(
     let now = current(view)?.unwrap_or_default();
     let now = config::redacted(&now).unwrap_or_default();
     let before = parent.map(|parent| parent.text).unwrap_or_default();
-    let changes = diff(&before, &version.text);
-    let back = diff(&now, &version.text);
-    let mut row = serde_json::to_value(&version).unwrap_or_default();
-    row["diff"] = changes.into();
-    row["diff_to_current"] = back.into();
+    Ok(Told {
+        diff: diff(&before, &version.text),
+        back: diff(&now, &version.text),
+        version,
+    })
+}
+
+/// `GET /api/config/history/{id}`.
+pub(in crate::admin) async fn version(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let told = told(view, asked).await?;
+    let mut row = serde_json::to_value(&told.version).unwrap_or_default();
+    row["diff"] = told.diff.into();
+    row["diff_to_current"] = told.back.into();
     Ok(crate::admin::json(&row))
 }
 
@@ -62,7 +84,7 @@ pub(in crate::admin) async fn rollback(
     Ok(crate::admin::json(&json!({ "success": true, "hash": tag })))
 }
 
-async fn found(view: &View<'_>, id: &str) -> Result<crate::ledger::Version, Rejection> {
+async fn found(view: &View<'_>, id: &str) -> Result<Version, Rejection> {
     let version = view.ledger.version(id).await;
     version
         .map_err(|error| records::unavailable(&error))?

@@ -3,7 +3,7 @@
 
 mod check;
 mod dry_run;
-mod history;
+pub(crate) mod history;
 mod save;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -108,7 +108,7 @@ fn current(view: &View<'_>) -> Result<Option<String>, Rejection> {
 }
 
 /// The text without its secrets, and its hash.
-fn shown(view: &View<'_>) -> Result<(String, String), Rejection> {
+pub(crate) fn shown(view: &View<'_>) -> Result<(String, String), Rejection> {
     let text = current(view)?.unwrap_or_default();
     let tag = hash(&text);
     if text.is_empty() {

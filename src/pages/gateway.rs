@@ -1,0 +1,318 @@
+//! How the gateway is set up: agents and providers with their traffic, the node, and the API.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::activity::{self, Lens};
+use super::layout::Page;
+use super::query::Query;
+use super::{Visit, format, parts};
+use crate::admin::{openapi, outlets};
+use crate::clock;
+use crate::config::{AuthMode, Mode, Severity};
+use crate::route::Provider;
+use crate::tailnet::State;
+use crate::wire::Rejection;
+
+/// `/ui/agents`.
+pub(super) async fn agents(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let lens = Lens::new(visit, Query::default());
+    let agents = visit.sums(&lens.report("agent")).await?;
+    let groups = &agents.usage.groups;
+    let filters = ["login", "model", "provider", "header"];
+    let body = html! {
+        (activity::filter_bar(visit, &lens, &filters).await?)
+        @if groups.is_empty() {
+            (parts::empty("No agent has asked for anything in this time", &html! {
+                "The page " a href="/ui/setup" { "Set up" } " has settings for each of the usual ones."
+            }))
+        } @else {
+            section.panel { (activity::over_time(visit, &lens, "agent").await?) }
+            (activity::breakdown(&lens, groups, ("agent", "Agent", "Usage by agent"), |agent| {
+                let query = lens.query.without(&["metric", "sort", "before"]);
+                query.with("agent", agent).at("/ui/requests")
+            }))
+            p.under { "Programs are told apart by what they call themselves in " code { "User-Agent" } "." }
+        }
+    };
+    Ok(Page::new("Agents", body))
+}
+
+/// `/ui/providers`.
+pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let lens = Lens::new(visit, Query::default());
+    let used = visit.sums(&lens.report("provider")).await?;
+    let columns = [
+        parts::words("Provider"),
+        parts::words("State"),
+        parts::words("Formats"),
+        parts::numbers("Models"),
+        parts::numbers("Open"),
+        parts::numbers("Since start"),
+        parts::numbers("Failed"),
+        parts::words("Last failure"),
+    ];
+    let all = visit.view.rules.routes.providers();
+    let rows = html! { @for provider in all { (provider_row(visit, provider)) } };
+    let body = html! {
+        @if all.is_empty() {
+            (parts::empty("There are no providers", &html! {
+                "Add one in the section " code { "providers" } " of the " a href="/ui/config" { "configuration" } "."
+            }))
+        } @else {
+            (parts::table("Providers and how they are", &columns, &rows))
+        }
+        h2 { "Traffic" }
+        (activity::filter_bar(visit, &lens, &["login", "model", "agent", "header"]).await?)
+        @if used.usage.groups.is_empty() {
+            (parts::empty("No requests in this time", &html! { "Choose a longer time." }))
+        } @else {
+            section.panel { (activity::over_time(visit, &lens, "provider").await?) }
+            (activity::breakdown(&lens, &used.usage.groups, ("provider", "Provider", "Usage by provider"), |id| {
+                let query = lens.query.without(&["metric", "sort", "before"]);
+                query.with("provider", id).at("/ui/requests")
+            }))
+        }
+    };
+    Ok(Page::new("Providers", body))
+}
+
+fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
+    let health = visit.view.traffic.health(&provider.id);
+    let state = match &health {
+        _ if provider.disabled => parts::badge(parts::Tone::Plain, "disabled"),
+        Some(health) if health.ejected => {
+            let again = health
+                .retry_in
+                .map(|seconds| format!("tried again in {seconds} s"));
+            html! { (parts::badge(parts::Tone::Bad, "left alone")) " " span.note { (again.unwrap_or_default()) } }
+        }
+        Some(health) if health.failed > 0 => parts::badge(parts::Tone::Warn, "some failures"),
+        Some(_) => parts::badge(parts::Tone::Good, "healthy"),
+        None => parts::badge(parts::Tone::Plain, "not asked yet"),
+    };
+    html! {
+        tr {
+            th scope="row" {
+                (provider.id)
+                @if !provider.name.is_empty() { br; span.note { (provider.name) } }
+                @if provider.auth_mode == AuthMode::Passthrough { br; span.note { "callers' own credentials" } }
+            }
+            td { (state) }
+            td.wrap { @for flag in &provider.flags { code { (flag) } " " } }
+            td.n { (provider.models.len()) }
+            @match &health {
+                Some(health) => {
+                    td.n { (health.open) }
+                    td.n { (format::grouped(health.requests)) }
+                    td.n { @if health.failed > 0 { span.bad { (format::grouped(health.failed)) } } @else { "0" } }
+                    td.wrap { (parts::maybe(health.last_error.clone())) }
+                }
+                None => { td.n { "0" } td.n { "0" } td.n { "0" } td { (parts::unknown("none")) } }
+            }
+        }
+    }
+}
+
+/// `/ui/exports`.
+pub(super) async fn exports(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    visit.ask("/api/exporters", &Query::default())?;
+    let all = outlets::exporting(visit.view).await?;
+    let now = clock::unix_ms();
+    let columns = [
+        parts::words("Exporter"),
+        parts::words("State"),
+        parts::numbers("Waiting"),
+        parts::numbers("Arrived"),
+        parts::words("Last batch"),
+        parts::words("Last failure"),
+        parts::words("What it was"),
+    ];
+    let when = |time: Option<i64>| match time {
+        Some(time) => parts::ago(now, time),
+        None => parts::unknown("none since the start"),
+    };
+    let rows = html! {
+        @for (name, waiting, status) in &all {
+            tr {
+                th scope="row" { (name) }
+                td {
+                    @if status.failures > 0 {
+                        (parts::badge(parts::Tone::Bad, &format::count(status.failures.into(), "failure in a row", "failures in a row")))
+                    } @else if status.last_success.is_some() {
+                        (parts::badge(parts::Tone::Good, "arrives"))
+                    } @else {
+                        (parts::badge(parts::Tone::Plain, "nothing sent yet"))
+                    }
+                }
+                td.n { (format::grouped(*waiting)) }
+                td.n { (format::grouped(status.records)) }
+                td { (when(status.last_success)) }
+                td { (when(status.last_failure)) }
+                td.wrap { (parts::maybe(status.last_error.clone())) }
+            }
+        }
+    };
+    let body = html! {
+        @if all.is_empty() {
+            (parts::empty("Nothing is exported", &html! {
+                "The section " code { "exporters" } " of the " a href="/ui/config" { "configuration" }
+                " sends records to S3 or OpenTelemetry as they are written."
+            }))
+        } @else {
+            (parts::table("Exporters", &columns, &rows))
+            p.under { "Figures of records that arrived are since the start of the process." }
+        }
+    };
+    Ok(Page::new("Exports", body))
+}
+
+/// `/ui/connection`.
+pub(super) fn connection(visit: &Visit<'_>) -> Page {
+    let file = &visit.view.rules.file;
+    let listen = &file.listen;
+    let port = |port: Option<u16>| parts::maybe(port.map(|port| port.to_string()));
+    let body = html! {
+        (node(visit))
+        (parts::section("Where it listens", &parts::facts(&[
+            ("This page", html! { code { (visit.origin) } }),
+            ("HTTP", html! { "port " (port(listen.http)) " on the tailnet" }),
+            ("HTTPS", html! { "port " (port(listen.https)) " on the tailnet" }),
+            ("Loopback", parts::maybe(listen.loopback.map(|address| address.to_string()))),
+            ("More names", html! { @if listen.names.is_empty() { "none" } @else { (listen.names.join(", ")) } }),
+        ])))
+        (parts::section("The process", &parts::facts(&[
+            ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
+            ("Records", if visit.view.ledger.healthy() { parts::badge(parts::Tone::Good, "written") } else { parts::badge(parts::Tone::Bad, "can't be written") }),
+            ("Configuration", html! { "loaded " (format::count(visit.view.rules.generation, "time", "times")) }),
+        ])))
+        (findings(visit))
+    };
+    Page::new("Connection", body)
+}
+
+fn node(visit: &Visit<'_>) -> Markup {
+    let mode = match visit.view.rules.file.tailnet.mode {
+        Mode::Embedded => "a node of its own",
+        Mode::Host => "this machine's tailscaled",
+        Mode::Off => "not on a tailnet: loopback only",
+    };
+    let Some(node) = &visit.view.node else {
+        return html! {
+            (parts::facts(&[("Tailnet", html! { (mode) })]))
+            (parts::notice(parts::Tone::Plain, &html! {
+                "Only this machine can reach the gateway. To put it on a tailnet, set "
+                code { "tailnet.mode" } " to " code { "embedded" } " in the " a href="/ui/config" { "configuration" } "."
+            }))
+        };
+    };
+    let state = match node.state {
+        State::Running => parts::badge(parts::Tone::Good, "running"),
+        State::Starting => parts::badge(parts::Tone::Warn, "starting"),
+        State::NeedsLogin => parts::badge(parts::Tone::Bad, "needs to sign in"),
+        State::NeedsMachineAuth => parts::badge(parts::Tone::Bad, "waits for approval"),
+        State::Stopped => parts::badge(parts::Tone::Bad, "stopped"),
+        State::NoState => parts::badge(parts::Tone::Warn, "no state yet"),
+    };
+    // The control server names it; nothing but an address of the web becomes a link.
+    let sign_in = node
+        .auth_url
+        .as_deref()
+        .filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+    html! {
+        @if let Some(url) = sign_in {
+            (parts::notice(parts::Tone::Warn, &html! {
+                "The node has to sign in: " a href=(url) rel="noreferrer noopener" { (url) }
+            }))
+        }
+        (parts::facts(&[
+            ("Tailnet", html! { (mode) }),
+            ("State", state),
+            ("Name", parts::maybe(node.dns_name.clone())),
+            ("Tailnet name", parts::maybe(node.tailnet.clone())),
+            ("Addresses", html! { (addresses.join(", ")) }),
+            ("Key expires", parts::maybe(node.key_expiry.clone())),
+            ("Certificate", html! {
+                @if node.cert_domains.is_empty() { "none: HTTPS is not enabled in the tailnet" }
+                @else { "for " (node.cert_domains.join(", ")) }
+            }),
+        ]))
+    }
+}
+
+fn findings(visit: &Visit<'_>) -> Markup {
+    let found = &visit.view.rules.findings;
+    let rows = html! {
+        @for finding in found {
+            tr {
+                td { (match finding.severity {
+                    Severity::Error => parts::badge(parts::Tone::Bad, "error"),
+                    Severity::Warning => parts::badge(parts::Tone::Warn, "warning"),
+                    Severity::Note => parts::badge(parts::Tone::Plain, "note"),
+                }) }
+                td.n { @if finding.at.line > 0 { (finding.at.line) } }
+                td.wrap { code { (finding.path) } }
+                td.wrap { (finding.message) @if let Some(hint) = &finding.hint { br; span.note { (hint) } } }
+            }
+        }
+    };
+    let columns = [
+        parts::words("Kind"),
+        parts::numbers("Line"),
+        parts::words("Where"),
+        parts::words("What"),
+    ];
+    html! {
+        @if !found.is_empty() {
+            (parts::section("Findings in the configuration", &parts::table("Findings", &columns, &rows)))
+        }
+    }
+}
+
+/// `/ui/api`: from the same description that programs read.
+pub(super) fn api() -> Page {
+    let document = openapi::document();
+    let columns = [
+        parts::words("Method"),
+        parts::words("Path"),
+        parts::words("What it does"),
+        parts::words("Parameters"),
+    ];
+    let empty = serde_json::Map::new();
+    let paths = document["paths"].as_object().unwrap_or(&empty);
+    let rows = html! {
+        @for (path, methods) in paths {
+            @for (method, operation) in methods.as_object().unwrap_or(&empty) {
+                tr {
+                    td { (parts::badge(if method == "get" { parts::Tone::Plain } else { parts::Tone::Accent }, &method.to_uppercase())) }
+                    th scope="row" { code { (path) } }
+                    td.wrap { (operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default()) }
+                    td.wrap { (parameters(operation)) }
+                }
+            }
+        }
+    };
+    let body = html! {
+        p.lead {
+            "There is no key: who asks is known by the device. Programs read the description at "
+            a href="/api/openapi.json" { code { "/api/openapi.json" } } " (OpenAPI 3.1)."
+        }
+        (parts::table("Routes", &columns, &rows))
+    };
+    Page::new("API", body)
+}
+
+fn parameters(operation: &Value) -> Markup {
+    let all = operation["parameters"].as_array();
+    html! {
+        @for parameter in all.into_iter().flatten() {
+            @if parameter["in"] == "query" {
+                code title=(parameter["description"].as_str().unwrap_or_default()) {
+                    (parameter["name"].as_str().unwrap_or_default())
+                }
+                " "
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+// The editor of the configuration: what speaks against a text as it is typed, whom it would
+// change, and saving it.
+import { announce, make } from "./app.js";
+import { send } from "./admin.js";
+
+function diff(text) {
+  if (!text) return make("p", { class: "unknown" }, "The text is what is in force.");
+  const kinds = { "+": "add", "-": "del", "@": "at" };
+  const lines = text.replace(/\n$/, "").split("\n").map((line) => {
+    const kind = /^(---|\+\+\+) /.test(line) ? "" : kinds[line[0]];
+    return kind ? make("span", { class: kind }, `${line}\n`) : `${line}\n`;
+  });
+  return make("pre", { class: "diff", tabindex: "0", role: "region", "aria-label": "Changes" }, ...lines);
+}
+
+function whom(callers, note) {
+  const names = (models) => make("td", { class: "wrap" }, ...models.flatMap((model) => [make("code", {}, model), " "]));
+  const head = ["Who", "Role", "Gains", "Loses"].map((name) => make("th", { scope: "col" }, name));
+  const rows = callers.map((one) => make("tr", {},
+    make("th", { scope: "row" }, one.caller),
+    make("td", {}, one.role_before === one.role_after
+      ? one.role_after ?? "none" : `${one.role_before ?? "none"} → ${one.role_after ?? "none"}`),
+    names(one.gains), names(one.loses)));
+  const table = callers.length
+    ? make("div", { class: "table", role: "region", "aria-label": "Whom it changes", tabindex: "0" },
+      make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)))
+    : make("p", {}, "Nobody gains or loses anything.");
+  return make("section", {}, make("h2", {}, "Whom it changes"), table,
+    note ? make("p", { class: "under" }, note) : "");
+}
+
+function editor(box) {
+  const text = box.querySelector("textarea");
+  const lines = box.querySelector("[data-lines]");
+  const state = box.querySelector("[data-state]");
+  const findings = box.querySelector("[data-findings]");
+  const result = box.querySelector("[data-result]");
+  const review = box.querySelector("[data-review]");
+  const save = box.querySelector("[data-save]");
+  let saved = text.value;
+  let tag = box.dataset.tag;
+  let timer;
+  let asked = 0;
+
+  const number = () => {
+    const count = text.value.split("\n").length;
+    lines.textContent = Array.from({ length: count }, (_, nth) => nth + 1).join("\n");
+    lines.scrollTop = text.scrollTop;
+  };
+  const show = (words, bad = false) => {
+    state.textContent = words;
+    state.className = bad ? "bad" : "note";
+  };
+  const goTo = (line) => {
+    const before = text.value.split("\n").slice(0, line - 1).join("\n").length;
+    text.focus();
+    text.setSelectionRange(before + (line > 1 ? 1 : 0), before + (line > 1 ? 1 : 0));
+  };
+  const list = (errors) => {
+    findings.replaceChildren(...errors.map((error) => {
+      const line = /\bline (\d+)|^(\d+):/.exec(error);
+      const item = make("li", {}, error);
+      if (line) {
+        const button = make("button", { type: "button", class: "quiet" }, "Show");
+        button.addEventListener("click", () => goTo(Number(line[1] ?? line[2])));
+        item.append(" ", button);
+      }
+      return item;
+    }));
+  };
+  const validate = async () => {
+    const mine = ++asked;
+    const { ok, read, why } = await send("POST", "/aperture/config:validate", { config: text.value });
+    // A later question has overtaken this one.
+    if (mine !== asked) return;
+    if (!ok) {
+      show(why, true);
+      return;
+    }
+    list(read.errors ?? []);
+    const count = read.errors?.length ?? 0;
+    const changed = text.value !== saved;
+    show(read.valid ? (changed ? "Fine; not saved yet" : "Fine") : `${count} ${count === 1 ? "thing speaks" : "things speak"} against it`, !read.valid);
+    save.disabled = !read.valid || !changed;
+    review.disabled = !changed;
+  };
+  text.addEventListener("input", () => {
+    number();
+    save.disabled = true;
+    show("Checking…");
+    clearTimeout(timer);
+    timer = setTimeout(validate, 400);
+  });
+  text.addEventListener("scroll", () => { lines.scrollTop = text.scrollTop; });
+  text.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "s") {
+      event.preventDefault();
+      if (!save.disabled) save.click();
+    }
+  });
+  review.addEventListener("click", async () => {
+    const { ok, read, why } = await send("POST", "/api/config/dry-run", { config: text.value });
+    if (!ok) {
+      show(why, true);
+      return;
+    }
+    result.replaceChildren(
+      make("section", {}, make("h2", {}, "Changes"), diff(read.diff)),
+      read.valid ? whom(read.callers, read.note) : "",
+    );
+    announce("The changes are below the editor");
+  });
+  save.addEventListener("click", async () => {
+    save.disabled = true;
+    const wanted = text.value;
+    const answer = await send("PUT", "/aperture/config", { config: wanted }, { "if-match": `"${tag}"` });
+    if (answer.ok) {
+      // Secrets that were typed are placeholders from now on.
+      text.value = answer.read.config;
+      saved = text.value;
+      tag = answer.tag.replace(/^W\//, "").replaceAll('"', "");
+      result.replaceChildren();
+      findings.replaceChildren();
+      number();
+      review.disabled = true;
+      show("Saved, and in force");
+      return;
+    }
+    save.disabled = false;
+    show(answer.status === 412
+      ? "Somebody else has changed it meanwhile: copy what you need and load this page again."
+      : answer.why, true);
+  });
+  addEventListener("beforeunload", (event) => {
+    if (text.value !== saved) event.preventDefault();
+  });
+  number();
+  validate();
+}
+
+function rollback(box) {
+  box.hidden = false;
+  const state = box.querySelector("[data-state]");
+  const button = box.querySelector("button");
+  button.addEventListener("click", async () => {
+    if (!confirm("Put this version in force? Secrets stay those of the file as it is now.")) return;
+    button.disabled = true;
+    const { ok, why } = await send("POST", "/api/config/rollback", { id: box.dataset.rollback, hash: box.dataset.tag });
+    if (ok) {
+      location.assign("/ui/config");
+      return;
+    }
+    button.disabled = false;
+    state.textContent = why;
+    state.className = "bad";
+  });
+}
+
+for (const box of document.querySelectorAll("[data-config]")) editor(box);
+for (const box of document.querySelectorAll("[data-rollback]")) rollback(box);
