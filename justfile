@@ -29,6 +29,10 @@ tailnet word="":
 clients *words:
     cargo test --no-default-features --test clients -- {{ words }}
 
+# The pages in a browser: a journey by a word of its name, or `serve` to look around oneself.
+pages word="":
+    cargo test --no-default-features --features postgres --test pages -- {{ word }}
+
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}

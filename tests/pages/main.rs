@@ -1,0 +1,80 @@
+//! The pages in a real browser: journeys of an admin and of a user, what hostile text and hostile
+//! sites can do, and every page in light and dark at three widths, looked at by axe as well.
+//!
+//! A word on the command line selects the journeys whose names contain it. `serve` instead keeps
+//! the gateways running, for a person to look at.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own that reports to whoever runs it"
+)]
+
+mod provider;
+mod seed;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::ensure;
+use world::World;
+
+/// Journeys in the order in which they run; each is a script beside this file.
+const JOURNEYS: [&str; 7] = [
+    "admin",
+    "user",
+    "chat",
+    "hostile",
+    "sites",
+    "looks",
+    "configuration",
+];
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    // `IRIS_LOG=debug` shows what the gateways say.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let word = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let world = World::start().await?;
+    if word.as_deref() == Some("serve") {
+        println!("admin: {}\nuser:  {}", world.admin, world.user);
+        tokio::signal::ctrl_c().await?;
+        return world.stop().await;
+    }
+    let mut failed = Vec::new();
+    let chosen = |name: &&str| word.as_deref().is_none_or(|word| name.contains(word));
+    for name in JOURNEYS.iter().copied().filter(chosen) {
+        let start = Instant::now();
+        let passed = world.journey(name).await?;
+        let verdict = if passed { "ok" } else { "FAILED" };
+        println!(
+            "pages: {name} {verdict} ({:.1} s)",
+            start.elapsed().as_secs_f64()
+        );
+        if !passed {
+            failed.push(name);
+        }
+    }
+    world.stop().await?;
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
