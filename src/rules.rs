@@ -71,6 +71,7 @@ impl Rules {
             findings.push(finding.hint(hint));
         }
         dangling_patterns(&file, &mut findings);
+        dangling_servers(&file, &mut findings);
         dangling_aliases(&file, &mut findings);
         dangling_names(&file, &mut findings);
         findings.sort_by_key(|finding| finding.at);
@@ -147,6 +148,35 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
                 );
                 let path = format!("grants[{nth}]");
                 findings.push(Finding::new(Severity::Warning, grant.at, path, message));
+            }
+        }
+    }
+}
+
+/// Grants for MCP servers that nobody declared.
+fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
+    let servers = file.mcp.iter().flat_map(|mcp| mcp.servers.keys());
+    let declared: Vec<&String> = servers.chain(file.connectors.keys()).collect();
+    for (nth, grant) in file.grants.iter().enumerate() {
+        let ours = grant.app.iter();
+        let ours = ours.filter(|(name, _)| file.tailnet.capabilities.contains(name));
+        for raw in ours.flat_map(|(_, objects)| objects) {
+            let object: serde_json::Value = serde_json::from_str(raw.get()).unwrap_or_default();
+            for field in ["mcp_tools", "mcp_resources", "mcp_templates"] {
+                let Some(pattern) = object[field].as_str() else {
+                    continue;
+                };
+                let name = pattern.split('/').next().unwrap_or_default();
+                let of_server = ModelPattern::new(&format!("{name}/**"));
+                if !matches!(name, "*" | "**")
+                    && !declared.iter().any(|id| of_server.matches(id, "any"))
+                {
+                    let message = format!(
+                        "{field} pattern \"{pattern}\" references server \"{name}\" which does not match any declared MCP server"
+                    );
+                    let path = format!("grants[{nth}]");
+                    findings.push(Finding::new(Severity::Warning, grant.at, path, message));
+                }
             }
         }
     }
@@ -272,6 +302,18 @@ mod tests {
             (
                 grant(r#"{"models":"q/**"}"#),
                 "models pattern \"q/**\" references provider \"q\" which does not match any declared provider",
+            ),
+            (
+                grant(r#"{"mcp_tools":"s/*"}"#),
+                "mcp_tools pattern \"s/*\" references server \"s\" which does not match any declared MCP server",
+            ),
+            (
+                grant(r#"{"mcp_resources":"s/*"}"#),
+                "mcp_resources pattern \"s/*\" references server \"s\" which does not match any declared MCP server",
+            ),
+            (
+                grant(r#"{"mcp_templates":"s/*"}"#),
+                "mcp_templates pattern \"s/*\" references server \"s\" which does not match any declared MCP server",
             ),
             (
                 grant(r#"{"send_hooks":[{"name":"h"}]}"#),

@@ -256,6 +256,48 @@ fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_configuration_that_was_shown_comes_back_as_it_was() {
+    let documents = [
+        include_str!("../config/example.hujson"),
+        r#"{"providers":{"p":{"baseurl":"http://u:pw@h/x?key=k","apikey":"sk-0123456789abcdef",
+            "add_headers":["Authorization: Bearer abc","X-Team: red"]},"q":{"apikey":12}},
+            "list":[{"token":"a"},{"token":"b"}],"database":{"url":"postgres://u:p@h/d?password=x"}}"#,
+    ];
+    let pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "//",
+        "/*",
+        "*/",
+        "${A}",
+        "@",
+        "?key=",
+        "sk-",
+        "apikey",
+        "\"token\":\"x\",",
+        "\u{feff}",
+        "\\",
+    ];
+    let mut hidden = 0;
+    fuzz(11, &documents, &pieces, |bytes, _| {
+        let text = String::from_utf8_lossy(bytes);
+        let Ok(shown) = iris::config::redacted(&text) else {
+            return;
+        };
+        hidden += shown.matches(iris::config::PLACEHOLDER).count();
+        assert_eq!(iris::config::redacted(&shown).unwrap(), shown, "{text}");
+        let back = iris::config::restored(&shown, &text, &|_| false);
+        assert_eq!(back.as_deref(), Ok(&*text), "{shown}");
+    });
+    assert!(hidden > 1_000, "{hidden} secrets");
+}
+
+#[test]
 fn a_configuration_is_read_or_refused_with_a_place() {
     let example = include_str!("../config/example.hujson");
     let minimal = include_str!("../config/minimal.hujson");

@@ -172,3 +172,68 @@ impl Holding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests_support::whois;
+
+    /// Two providers, and whoever is named by `src` may use the models of `models`.
+    fn rules(src: &str, models: &str) -> Rules {
+        let text = format!(
+            r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"]}},"q":{{"baseurl":"http://q","models":["m"]}}}},
+            "grants":[{{"src":["{src}"],"app":{{"tailscale.com/cap/aperture":[{{"role":"user"}},{{"models":"{models}"}}]}}}}]}}"#
+        );
+        Rules::compile(config::parse(&text, &|_| None).unwrap(), 1)
+    }
+
+    #[test]
+    fn who_is_known_is_looked_at_with_what_the_tailnet_grants() {
+        let mut who = whois(Some("ann@x.org"), &[]);
+        let object = serde_json::value::RawValue::from_string(r#"{"models":"q/**"}"#.into());
+        who.capabilities
+            .insert(config::CAPABILITY.into(), vec![object.unwrap()]);
+        let ann = Arc::new(Caller::from_whois(who).unwrap());
+        let (before, after) = (rules("*", "p/**"), rules("*", "*/m"));
+        let names = || ["ann@x.org", "bob@x.org"].map(str::to_owned).into();
+        // She has both either way.
+        let (rows, truncated) = compare(vec![Arc::clone(&ann)], names(), &before, &after);
+        assert!(!truncated && rows.len() == 1, "{rows:?}");
+        assert_eq!(
+            (&rows[0]["caller"], &rows[0]["policy"], &rows[0]["gains"]),
+            (&json!("bob@x.org"), &json!(false), &json!(["q/m"]))
+        );
+        // On two devices she is one row.
+        let nobody = rules("zoe@x.org", "**");
+        let (rows, _) = compare(vec![Arc::clone(&ann), ann], names(), &before, &nobody);
+        let told = |row: &Value| (row["caller"].clone(), row["role_after"].clone());
+        let gone = |name: &str| (json!(name), Value::Null);
+        let rows: Vec<_> = rows.iter().map(told).collect();
+        assert_eq!(rows, [gone("ann@x.org"), gone("bob@x.org")]);
+    }
+
+    #[test]
+    fn everyone_else_is_somebody_too() {
+        let names = || named(&rules("*", "p/**").file);
+        assert!(names().contains("*"));
+        let (rows, _) = compare(
+            Vec::new(),
+            names(),
+            &rules("*", "p/**"),
+            &rules("*", "q/**"),
+        );
+        assert_eq!(
+            (&rows[0]["caller"], &rows[0]["loses"]),
+            (&json!("*"), &json!(["p/m"]))
+        );
+    }
+
+    #[test]
+    fn so_many_are_looked_at_and_no_more() {
+        let names = (0..=CALLERS).map(|nth| format!("{nth}@x.org")).collect();
+        let (rows, truncated) =
+            compare(Vec::new(), names, &rules("*", "p/**"), &rules("*", "q/**"));
+        assert!(truncated);
+        assert_eq!(rows.len(), CALLERS);
+    }
+}

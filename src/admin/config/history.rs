@@ -1,5 +1,7 @@
 //! The versions of the configuration that were in force, and the way back to one.
 
+use std::time::Duration;
+
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -11,6 +13,9 @@ use crate::admin::{Asked, View, records};
 use crate::config;
 use crate::ledger::Version;
 use crate::wire::{Body, Rejection};
+
+/// How long the shortest difference is looked for.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Which version is wanted back, and the hash of the one in force.
 #[derive(Deserialize)]
@@ -99,8 +104,33 @@ async fn found(view: &View<'_>, id: &str) -> Result<Version, Rejection> {
 
 /// A unified diff; empty for equal texts.
 pub(super) fn diff(before: &str, after: &str) -> String {
-    TextDiff::from_lines(before, after)
+    // Long texts that have little in common are compared roughly.
+    TextDiff::configure()
+        .timeout(PATIENCE)
+        .diff_lines(before, after)
         .unified_diff()
         .header("before", "after")
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_that_differ_take_no_longer_than_they_may() {
+        let text = |seed: u64| {
+            let lines = (0..200_000_u64).map(|nth| format!("{}\n", (nth * seed) % 99_991));
+            lines.collect::<String>()
+        };
+        let (before, after) = (text(7), text(13));
+        let started = std::time::Instant::now();
+        let told = diff(&before, &after);
+        assert!(told.starts_with("--- before\n+++ after\n"));
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            started.elapsed()
+        );
+    }
 }

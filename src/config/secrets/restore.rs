@@ -10,7 +10,7 @@ use crate::config::finding::{Finding, Severity};
 use crate::config::hujson::{Node, Value};
 
 /// Keys whose value says where the secrets beside them are sent.
-const DESTINATIONS: [&str; 4] = ["baseurl", "url", "endpoint", "control_url"];
+const DESTINATIONS: [&str; 5] = ["baseurl", "url", "endpoint", "control_url", "network"];
 
 /// What is learned while two documents are walked side by side.
 pub(super) struct Restoring<'a> {
@@ -106,7 +106,10 @@ impl Restoring<'_> {
         if new.contains(PLACEHOLDER) {
             self.placeholder(here, &new, old.as_deref());
         }
-        let is_known = old.as_deref() == Some(&*new);
+        let is_known = here
+            .old
+            .zip(old.as_deref())
+            .is_some_and(|(node, old)| new == old || new == shown(old, &parts(node, here.within)));
         for range in references(&new) {
             let name = &new[range.start + 2..range.end - 1];
             if (self.may_refer)(name) {
@@ -160,7 +163,8 @@ impl Restoring<'_> {
             from = part.range.end;
         }
         whole.push_str(&new[from..]);
-        let elsewhere = (origin(new) != origin(old)).then(|| origin(old));
+        let was = shown(old, &stored);
+        let elsewhere = (destination(new) != destination(&was)).then(|| origin(&was));
         if from == 0 || new[from..].contains(PLACEHOLDER) {
             self.unknown(here);
         } else if let Some(from) = elsewhere {
@@ -211,30 +215,52 @@ fn member_of<'n>(object: &'n Node, key: &str, nth: usize) -> Option<&'n Node> {
 
 /// Where the secrets of an object were sent, if the new one sends them elsewhere.
 fn moved(new: &Node, old: Option<&Node>, within: Within<'_>) -> Option<String> {
-    // As it is shown: it can hold a secret as well.
-    let said = |node: Option<&Node>, key| {
-        let value = node.and_then(|node| member_of(node, key, 0));
-        let value = value.and_then(|value| Some((value, text(value)?)));
-        value.map_or_else(String::new, |(value, text)| {
-            origin(&shown(&text, &parts(value, within.member(key))))
-        })
-    };
-    DESTINATIONS.iter().find_map(|key| {
-        let (from, to) = (said(old, key), said(Some(new), key));
-        let from_where = if from.is_empty() { "no server" } else { &from };
-        (from != to).then(|| from_where.to_owned())
-    })
+    let mut was = None;
+    let mut is_moved = false;
+    for key in DESTINATIONS {
+        let value = |node| last_member(node, key).and_then(|node| Some((node, text(node)?)));
+        let to = value(new).map_or_else(String::new, |(_, text)| text.into_owned());
+        let (mut from, mut from_shown) = (String::new(), String::new());
+        if let Some((node, text)) = old.and_then(value) {
+            // It can hold a secret as well, which comes back if it is shown as it was.
+            from_shown = shown(&text, &parts(node, within.member(key)));
+            from = text.into_owned();
+        }
+        is_moved |= to != from_shown && origin(&to) != origin(&from);
+        was = was.or((!from_shown.is_empty()).then(|| origin(&from_shown)));
+    }
+    is_moved.then(|| was.unwrap_or_else(|| "no server".to_owned()))
 }
 
-/// Scheme, host and port of a URL, in lower case: whom a request goes to.
+/// The value that counts where a key is given twice.
+fn last_member<'n>(object: &'n Node, key: &str) -> Option<&'n Node> {
+    let Value::Object(members) = &object.value else {
+        return None;
+    };
+    let mut found = members.iter().rev().filter(|member| member.key == key);
+    found.next().map(|member| &member.node)
+}
+
+/// Scheme, host and port of a URL, in lower case: whom a request goes to. What could be read in
+/// two ways stands for itself as a whole.
 fn origin(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_ascii_lowercase();
     };
-    let user = rest.rfind('@').map_or(0, |at| at + 1);
-    let host = &rest[user..];
-    let end = host.find(['/', '?', '#', '\\']).unwrap_or(host.len());
-    format!("{scheme}://{}", &host[..end]).to_ascii_lowercase()
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    if rest[end..].contains('@') {
+        return url.to_owned();
+    }
+    let host = rest[..end].rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}").to_ascii_lowercase()
+}
+
+/// Whom a URL that holds its own secret goes to: parameters can name other hosts.
+fn destination(url: &str) -> (String, &str) {
+    (
+        origin(url),
+        url.split_once('?').map_or("", |(_, query)| query),
+    )
 }
 
 /// For each item of a list the stored one that it was: the one that is shown alike, else the one
