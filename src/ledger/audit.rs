@@ -80,7 +80,7 @@ pub(super) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), 
         Value::key(&one.node, limit::NODE),
         Value::key(&one.kind, limit::TOOL),
         Value::text(&one.subject),
-        Value::text(&one.detail.to_string()),
+        Value::json(&one.detail),
         one.count.into(),
     ];
     connection.execute(sql, vec![row]).map(drop)
@@ -102,7 +102,7 @@ pub(super) fn page(
     ];
     for (condition, value) in conditions {
         let Some(value) = value else { continue };
-        values.push(Value::text(&value));
+        values.push(Value::text(value));
         sql.push_str(if values.len() == 1 {
             " WHERE "
         } else {

@@ -48,7 +48,7 @@ pub(super) fn settle(
         .iter()
         .filter(|settlement| !settlement.hold.is_empty())
         .map(|settlement| vec![settlement.hold.as_str().into()]);
-    let holds: Vec<Vec<Value>> = holds.collect();
+    let holds: Vec<Vec<Value<'_>>> = holds.collect();
     if !holds.is_empty() {
         connection.execute("DELETE FROM bucket_holds WHERE hold = ?1", holds)?;
     }
@@ -189,7 +189,7 @@ pub(super) fn retain(connection: &mut dyn Connection, templates: &[String]) -> R
         format!(" WHERE template NOT IN ({})", places(0, templates.len()))
     };
     let sql = format!("DELETE FROM buckets{known}");
-    let values = templates.iter().map(|template| Value::text(template));
+    let values = templates.iter().map(Value::text);
     connection.execute(&sql, vec![values.collect()]).map(drop)
 }
 
@@ -243,7 +243,7 @@ fn lock<'a>(
         .map(|(name, link)| {
             let full = link.terms.full(now);
             vec![
-                Value::text(name),
+                Value::text(*name),
                 Value::text(&link.template),
                 full.balance.into(),
                 full.at.into(),
@@ -268,7 +268,7 @@ fn select(
             places(0, some.len()),
             connection.lock()
         );
-        let values = some.iter().map(|name| Value::text(name)).collect();
+        let values = some.iter().map(|name| Value::text(*name)).collect();
         found.extend(rows(connection, &sql, values, |row| {
             let name = row.text()?;
             let (balance, at) = (row.integer()?, row.integer()?);
@@ -283,7 +283,7 @@ fn held<'a>(
     buckets: impl Iterator<Item = &'a String>,
     now: i64,
 ) -> Result<BTreeMap<String, i64>, Failure> {
-    let buckets: Vec<Value> = buckets.map(|name| Value::text(name)).collect();
+    let buckets: Vec<Value<'_>> = buckets.map(Value::text).collect();
     if buckets.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -301,7 +301,7 @@ fn held<'a>(
 fn store(connection: &mut dyn Connection, levels: BTreeMap<String, Level>) -> Result<(), Failure> {
     let rows = levels
         .into_iter()
-        .map(|(name, level)| vec![Value::text(&name), level.balance.into(), level.at.into()]);
+        .map(|(name, level)| vec![Value::text(name), level.balance.into(), level.at.into()]);
     let rows: Vec<_> = rows.collect();
     if !rows.is_empty() {
         connection.execute(UPDATE, rows)?;

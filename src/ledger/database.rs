@@ -2,6 +2,7 @@
 //! `?1` for the first value; statements are made of parts that stand in the code, and whatever
 //! comes from outside is bound.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,12 +62,12 @@ pub(super) trait Connection: Send {
     fn commit(&mut self) -> Result<(), Failure>;
     fn rollback(&mut self);
     /// Runs one statement for each of `rows`, in order: how many rows each has changed.
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<Vec<u64>, Failure>;
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure>;
     /// Hands each row of the answer to `each`.
     fn query(
         &mut self,
         sql: &str,
-        values: Vec<Value>,
+        values: Vec<Value<'_>>,
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure>;
     /// What a `SELECT` ends with to lock its rows until the transaction ends; nothing where
@@ -107,60 +108,67 @@ pub enum Failure {
     Io(#[from] std::io::Error),
 }
 
-/// A value, bound or read.
+/// A value, bound or read. What is bound is borrowed: a record has dozens of texts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum Value<'a> {
     Null,
     Integer(i64),
     Real(f64),
-    Text(String),
-    Bytes(Vec<u8>),
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
 }
 
-impl Value {
+impl<'a> Value<'a> {
     /// Text of any length. `PostgreSQL` cannot hold a zero character, and `SQLite` should not
     /// differ.
-    pub(super) fn text(text: &str) -> Value {
-        if text.contains('\0') {
-            return Value::Text(text.replace('\0', "\u{fffd}"));
+    pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+        let text = text.into();
+        if memchr::memchr(0, text.as_bytes()).is_some() {
+            return Value::Text(text.replace('\0', "\u{fffd}").into());
         }
-        Value::Text(text.to_owned())
+        Value::Text(text)
+    }
+
+    /// Something as JSON text.
+    pub(super) fn json(what: &impl serde::Serialize) -> Value<'static> {
+        // Lists and pairs of texts always are JSON.
+        Value::text(serde_json::to_string(what).unwrap_or_default())
     }
 
     /// Text for an index, cut to `limit` bytes: `PostgreSQL` refuses longer keys, and a record
     /// that is refused would stop the queue behind it.
-    pub(super) fn key(text: &str, limit: usize) -> Value {
+    pub(super) fn key(text: &'a str, limit: usize) -> Value<'a> {
         Value::text(&text[..text.floor_char_boundary(limit)])
     }
 }
 
-impl From<i64> for Value {
-    fn from(value: i64) -> Value {
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
         Value::Integer(value)
     }
 }
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Value {
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
         Value::Integer(value.into())
     }
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Value {
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
         Value::text(text)
     }
 }
 
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Value {
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
         value.map_or(Value::Null, Into::into)
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for Value<'_> {
     /// `SQLite` stores NaN as NULL, which a NOT NULL column would refuse for ever.
-    fn from(value: f64) -> Value {
+    fn from(value: f64) -> Self {
         if value.is_finite() {
             Value::Real(value)
         } else {
@@ -170,14 +178,14 @@ impl From<f64> for Value {
 }
 
 /// A row of an answer, taken column by column.
-pub(super) struct Row(std::vec::IntoIter<Value>);
+pub(super) struct Row(std::vec::IntoIter<Value<'static>>);
 
 impl Row {
-    pub(super) fn new(values: Vec<Value>) -> Row {
+    pub(super) fn new(values: Vec<Value<'static>>) -> Row {
         Row(values.into_iter())
     }
 
-    pub(super) fn value(&mut self) -> Result<Value, Failure> {
+    pub(super) fn value(&mut self) -> Result<Value<'static>, Failure> {
         self.0
             .next()
             .ok_or_else(|| Failure::Value("a column too few".to_owned()))
@@ -185,7 +193,7 @@ impl Row {
 
     pub(super) fn text(&mut self) -> Result<String, Failure> {
         match self.value()? {
-            Value::Text(text) => Ok(text),
+            Value::Text(text) => Ok(text.into_owned()),
             other => Err(unexpected(&other, "text")),
         }
     }
@@ -193,7 +201,7 @@ impl Row {
     pub(super) fn maybe_text(&mut self) -> Result<Option<String>, Failure> {
         match self.value()? {
             Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(text)),
+            Value::Text(text) => Ok(Some(text.into_owned())),
             other => Err(unexpected(&other, "text")),
         }
     }
@@ -229,7 +237,7 @@ impl Row {
     pub(super) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         match self.value()? {
             Value::Null => Ok(None),
-            Value::Bytes(bytes) => Ok(Some(bytes)),
+            Value::Bytes(bytes) => Ok(Some(bytes.into_owned())),
             other => Err(unexpected(&other, "bytes")),
         }
     }
@@ -240,7 +248,7 @@ impl Row {
     }
 }
 
-fn unexpected(found: &Value, wanted: &str) -> Failure {
+fn unexpected(found: &Value<'_>, wanted: &str) -> Failure {
     let kind = match found {
         Value::Null => "nothing",
         Value::Integer(_) => "an integer",
@@ -255,7 +263,7 @@ fn unexpected(found: &Value, wanted: &str) -> Failure {
 pub(super) fn rows<T>(
     connection: &mut dyn Connection,
     sql: &str,
-    values: Vec<Value>,
+    values: Vec<Value<'_>>,
     read: impl Fn(&mut Row) -> Result<T, Failure>,
 ) -> Result<Vec<T>, Failure> {
     let mut all = Vec::new();

@@ -1,5 +1,7 @@
 //! What the ledger is given: the entry of a request, and what goes with it.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -17,7 +19,7 @@ impl EntryId {
     /// the entry's [`started_at`](Entry::started_at): queries by time are ranges of ids.
     pub fn new(unix_ms: i64) -> EntryId {
         let mut random = [0; 16];
-        getrandom::fill(&mut random[6..]).expect("the operating system gave no random bytes");
+        random[6..].copy_from_slice(&random_bytes());
         EntryId(spell(unix_ms, u128::from_be_bytes(random), 26))
     }
 
@@ -30,6 +32,23 @@ impl EntryId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The random part of an id. The operating system is asked for those of many ids at once.
+fn random_bytes() -> [u8; 10] {
+    thread_local! {
+        /// What is left of the last answer begins at the number.
+        static KEPT: RefCell<(usize, [[u8; 10]; 64])> = const { RefCell::new((64, [[0; 10]; 64])) };
+    }
+    KEPT.with_borrow_mut(|(next, kept)| {
+        if *next == kept.len() {
+            getrandom::fill(kept.as_flattened_mut())
+                .expect("the operating system gave no random bytes");
+            *next = 0;
+        }
+        *next += 1;
+        kept[*next - 1]
+    })
 }
 
 /// The first `length` characters of an id.

@@ -79,7 +79,7 @@ fn fill(
 fn execute(
     connection: &mut dyn Connection,
     sql: &str,
-    rows: Vec<Vec<Value>>,
+    rows: Vec<Vec<Value<'_>>>,
 ) -> Result<(), Failure> {
     if !rows.is_empty() {
         connection.execute(sql, rows)?;
@@ -87,24 +87,24 @@ fn execute(
     Ok(())
 }
 
-fn header_rows(record: &Record) -> Vec<Vec<Value>> {
+fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
     let headers = distinct(&record.headers);
     let nth = |place: usize| nth(headers.iter().map(|(name, _)| *name), place);
-    let row = |(place, (name, value)): (usize, &(&str, &str))| {
+    let rows = headers.iter().enumerate().map(|(place, &(name, value))| {
         vec![
-            (*name).into(),
-            (*value).into(),
+            name.into(),
+            value.into(),
             record.entry.id.as_str().into(),
             nth(place),
         ]
-    };
-    headers.iter().enumerate().map(row).collect()
+    });
+    rows.collect()
 }
 
-fn tool_rows(record: &Record) -> Vec<Vec<Value>> {
+fn tool_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
     let tools = &record.tools;
     let nth = |place: usize| nth(tools.iter().map(|tool| tool.name.as_str()), place);
-    let row = |(place, tool): (usize, &crate::api::ToolCall)| {
+    let rows = tools.iter().enumerate().map(|(place, tool)| {
         vec![
             record.entry.id.as_str().into(),
             i64::try_from(place).unwrap_or(i64::MAX).into(),
@@ -112,12 +112,12 @@ fn tool_rows(record: &Record) -> Vec<Vec<Value>> {
             nth(place),
             tool.params.as_str().into(),
         ]
-    };
-    tools.iter().enumerate().map(row).collect()
+    });
+    rows.collect()
 }
 
 /// How many of the names before the one at `place` are the same.
-fn nth<'a>(mut names: impl Iterator<Item = &'a str> + Clone, place: usize) -> Value {
+fn nth<'a>(mut names: impl Iterator<Item = &'a str> + Clone, place: usize) -> Value<'static> {
     let name = names.clone().nth(place);
     let same = names
         .by_ref()

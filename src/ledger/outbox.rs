@@ -46,10 +46,10 @@ pub(super) fn add(
     for record in records {
         for (nth, delivery) in record.deliveries.iter().enumerate() {
             added.push(vec![
-                Value::text(&format!("{}/{nth}", record.entry.id)),
+                Value::text(format!("{}/{nth}", record.entry.id)),
                 Value::key(&delivery.hook, limit::TOOL),
                 delivery.event.as_str().into(),
-                Value::Bytes(delivery.payload.clone()),
+                Value::Bytes(delivery.payload.as_slice().into()),
                 now.into(),
             ]);
         }

@@ -310,7 +310,7 @@ impl Connection for Open {
         }
     }
 
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<Vec<u64>, Failure> {
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
         self.wait(async |session| {
             let statement = session.prepare(sql).await?;
             // All are sent before the first answer is waited for.
@@ -324,7 +324,7 @@ impl Connection for Open {
     fn query(
         &mut self,
         sql: &str,
-        values: Vec<Value>,
+        values: Vec<Value<'_>>,
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.wait(async |session| {
@@ -353,7 +353,7 @@ impl Connection for Open {
     }
 }
 
-impl ToSql for Value {
+impl ToSql for Value<'_> {
     fn to_sql(
         &self,
         kind: &Type,
@@ -376,17 +376,17 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
-fn value(row: &tokio_postgres::Row, nth: usize) -> Result<Value, Failure> {
+fn value(row: &tokio_postgres::Row, nth: usize) -> Result<Value<'static>, Failure> {
     Ok(match *row.columns()[nth].type_() {
         Type::INT8 => row.try_get::<_, Option<i64>>(nth)?.into(),
         Type::INT4 => row.try_get::<_, Option<i32>>(nth)?.map(i64::from).into(),
         Type::FLOAT8 => row.try_get::<_, Option<f64>>(nth)?.into(),
         Type::TEXT => row
             .try_get::<_, Option<String>>(nth)?
-            .map_or(Value::Null, Value::Text),
+            .map_or(Value::Null, |text| Value::Text(text.into())),
         Type::BYTEA => row
             .try_get::<_, Option<Vec<u8>>>(nth)?
-            .map_or(Value::Null, Value::Bytes),
+            .map_or(Value::Null, |bytes| Value::Bytes(bytes.into())),
         ref other => return Err(Failure::Value(format!("a column of type {other}"))),
     })
 }

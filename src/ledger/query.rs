@@ -76,14 +76,19 @@ impl Default for Query {
 }
 
 impl Query {
-    pub(super) fn limit(&self) -> Value {
+    pub(super) fn limit(&self) -> Value<'static> {
         Value::Integer(i64::try_from(self.limit.min(LIMIT)).unwrap_or(i64::MAX))
     }
 
     /// What a request must meet, whose and which session it is aside. `id` is the column that
     /// the database should walk along; with `+entries` for `table` it does not walk along any of
     /// the others, of which every value may have very many.
-    pub(super) fn conditions(&self, filter: &mut Filter, id: &str, table: &str) -> Vec<String> {
+    pub(super) fn conditions<'q>(
+        &'q self,
+        filter: &mut Filter<'q>,
+        id: &str,
+        table: &str,
+    ) -> Vec<String> {
         let mut all = Vec::new();
         let texts = [
             ("node_id", &self.node, bytes::NODE),
@@ -107,11 +112,11 @@ impl Query {
             all.push(format!("{table}.outcome = {place}"));
         }
         if let Some(from) = self.from {
-            let place = filter.bind(Value::Text(EntryId::floor(from)));
+            let place = filter.bind(Value::Text(EntryId::floor(from).into()));
             all.push(format!("{id} >= {place}"));
         }
         if let Some(to) = self.to {
-            let place = filter.bind(Value::Text(EntryId::floor(to)));
+            let place = filter.bind(Value::Text(EntryId::floor(to).into()));
             all.push(format!("{id} < {place}"));
         }
         let exists = |table: &str, conditions: &str| {
@@ -127,7 +132,7 @@ impl Query {
     }
 
     /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
-    pub(super) fn tool(&self, filter: &mut Filter) -> Option<String> {
+    pub(super) fn tool<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
         let place = filter.bind(Value::key(self.tool.as_deref()?, bytes::TOOL));
         Some(format!(
             "entry_tools.entry_id = entries.id AND entry_tools.name = {place} \
@@ -136,7 +141,7 @@ impl Query {
     }
 
     /// What a row of `entry_headers` must meet.
-    fn header(&self, filter: &mut Filter) -> Option<String> {
+    fn header<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
         let (name, value) = self.header.as_ref()?;
         let name = filter.bind(Value::key(name, bytes::HEADER_NAME));
         let value = match value {
@@ -154,14 +159,14 @@ impl Query {
 
 /// A WHERE clause being made: conditions that stand in the code, values that are bound.
 #[derive(Default)]
-pub(super) struct Filter {
+pub(super) struct Filter<'q> {
     conditions: Vec<String>,
-    values: Vec<Value>,
+    values: Vec<Value<'q>>,
 }
 
-impl Filter {
+impl<'q> Filter<'q> {
     /// The place of a value, such as `?3`.
-    pub(super) fn bind(&mut self, value: Value) -> String {
+    pub(super) fn bind(&mut self, value: Value<'q>) -> String {
         self.values.push(value);
         format!("?{}", self.values.len())
     }
@@ -171,7 +176,7 @@ impl Filter {
     }
 
     /// A column is a key, of which no more than `limit` bytes are stored.
-    pub(super) fn equal(&mut self, column: &str, wanted: Option<&str>, limit: usize) {
+    pub(super) fn equal(&mut self, column: &str, wanted: Option<&'q str>, limit: usize) {
         if let Some(wanted) = wanted {
             let place = self.bind(Value::key(wanted, limit));
             self.condition(format!("{column} = {place}"));
@@ -179,14 +184,14 @@ impl Filter {
     }
 
     /// An id is on the side of another that `operator` says.
-    pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&str>) {
+    pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&'q str>) {
         if let Some(id) = id {
             let place = self.bind(Value::key(id, bytes::ID));
             self.condition(format!("{column} {operator} {place}"));
         }
     }
 
-    pub(super) fn into_parts(self) -> (String, Vec<Value>) {
+    pub(super) fn into_parts(self) -> (String, Vec<Value<'q>>) {
         if self.conditions.is_empty() {
             return (String::new(), self.values);
         }
@@ -307,7 +312,7 @@ pub(super) fn headers(
     })
 }
 
-fn one(scope: &Scope, id: &str) -> (String, Vec<Value>) {
+fn one<'q>(scope: &'q Scope, id: &'q str) -> (String, Vec<Value<'q>>) {
     let mut filter = Filter::default();
     filter.equal("entries.id", Some(id), bytes::ID);
     if let Scope::Own(login) = scope {

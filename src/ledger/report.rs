@@ -192,9 +192,9 @@ impl Report {
     }
 
     /// The conditions that lists of values make, and the bits of the columns they look at.
-    fn filter(&self, filter: &mut Filter, scope: &Scope, of_sums: bool) -> i64 {
+    fn filter<'q>(&'q self, filter: &mut Filter<'q>, scope: &'q Scope, of_sums: bool) -> i64 {
         let mut bits = 0;
-        let mut any = |group: Group, values: Vec<Value>| {
+        let mut any = |group: Group, values: Vec<Value<'q>>| {
             if !values.is_empty() {
                 bits |= group.bit();
                 let places: Vec<_> = values.into_iter().map(|value| filter.bind(value)).collect();
@@ -205,7 +205,7 @@ impl Report {
         if let Scope::Own(login) = scope {
             any(Group::Login, vec![Value::key(login, limit::LOGIN)]);
         }
-        let keys = |values: &[String], limit| {
+        let keys = |values: &'q [String], limit| {
             let keys = values.iter().map(|value| Value::key(value, limit));
             keys.collect::<Vec<_>>()
         };
@@ -327,10 +327,11 @@ fn entries(
     if report.groups.is_empty() {
         groups.insert(Vec::new(), Sums::default());
     }
+    let [from, to] = [report.from, report.to].map(EntryId::floor);
     let mut filter = Filter::default();
     report.filter(&mut filter, scope, false);
-    filter.than("entries.id", ">=", Some(&EntryId::floor(report.from)));
-    filter.than("entries.id", "<", Some(&EntryId::floor(report.to)));
+    filter.than("entries.id", ">=", Some(&from));
+    filter.than("entries.id", "<", Some(&to));
     let mut tables = "entries";
     if let Some(header) = &report.header {
         tables = "entries JOIN entry_headers ON entry_headers.entry_id = entries.id";

@@ -4,7 +4,7 @@
 //! all of them; the coarser ones make the usual reports short to read. A record that carries
 //! headers adds one row for each to the grains with a header.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use super::database::{Connection, Failure, Value, places};
@@ -61,7 +61,7 @@ pub(super) fn grain(columns: i64) -> i64 {
 
 /// What tells a row from others, in the order of its columns. Ordered, so that nodes that share
 /// a database lock the rows of a group in the same order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key<'a> {
     grain: i64,
     day: i64,
@@ -76,33 +76,48 @@ struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    fn of(entry: &'a Entry, grain: i64, header: (&'a str, &'a str)) -> Key<'a> {
-        let kept = |bit, text: &'a str, limit| {
-            let text = if grain & bit == 0 { "" } else { text };
-            &text[..text.floor_char_boundary(limit)]
-        };
+    /// The key of the finest row that an entry adds to; `header` is one that it carries.
+    fn finest(entry: &'a Entry, header: Option<(&'a str, &'a str)>) -> Key<'a> {
+        let kept = |text: &'a str, limit| &text[..text.floor_char_boundary(limit)];
+        let (name, value) = header.unwrap_or_default();
         Key {
-            grain,
+            grain: FINE | if header.is_some() { HEADER } else { 0 },
             day: entry.started_at.div_euclid(DAY_MS),
-            login: kept(LOGIN, &entry.login, limit::LOGIN),
-            model: kept(MODEL, &entry.model, limit::MODEL),
-            provider: kept(PROVIDER, &entry.provider, limit::PROVIDER),
-            agent: kept(AGENT, &entry.agent, limit::AGENT),
-            api: kept(API, &entry.api, limit::API),
-            status: if grain & STATUS == 0 {
-                0
-            } else {
-                entry.status.into()
-            },
-            outcome: kept(OUTCOME, entry.outcome.as_str(), usize::MAX),
+            login: kept(&entry.login, limit::LOGIN),
+            model: kept(&entry.model, limit::MODEL),
+            provider: kept(&entry.provider, limit::PROVIDER),
+            agent: kept(&entry.agent, limit::AGENT),
+            api: kept(&entry.api, limit::API),
+            status: entry.status.into(),
+            outcome: entry.outcome.as_str(),
             header: (
-                kept(HEADER, header.0, limit::HEADER_NAME),
-                kept(HEADER, header.1, limit::HEADER_VALUE),
+                kept(name, limit::HEADER_NAME),
+                kept(value, limit::HEADER_VALUE),
             ),
         }
     }
 
-    fn values(&self) -> impl Iterator<Item = Value> {
+    /// The keys of all rows that a finest one is part of.
+    fn coarser(&self) -> impl Iterator<Item = Key<'a>> {
+        let fits = |grain: &i64| grain & HEADER == self.grain & HEADER;
+        GRAINS.into_iter().filter(fits).map(|grain| {
+            let kept = |bit, text: &'a str| if grain & bit == 0 { "" } else { text };
+            Key {
+                grain,
+                day: self.day,
+                login: kept(LOGIN, self.login),
+                model: kept(MODEL, self.model),
+                provider: kept(PROVIDER, self.provider),
+                agent: kept(AGENT, self.agent),
+                api: kept(API, self.api),
+                status: if grain & STATUS == 0 { 0 } else { self.status },
+                outcome: kept(OUTCOME, self.outcome),
+                header: self.header,
+            }
+        })
+    }
+
+    fn values(&self) -> impl Iterator<Item = Value<'a>> {
         [
             self.grain.into(),
             self.day.into(),
@@ -135,26 +150,25 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
 /// Adds `records` to the sums. To be called in the transaction that writes them, and only with
 /// those that it has written.
 pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
-    let mut rows: BTreeMap<Key<'_>, Sums> = BTreeMap::new();
+    // The requests of a group are much alike: first they make a few fine rows, then those make
+    // the coarser ones.
+    let mut finest: HashMap<Key<'_>, Sums> = HashMap::new();
     for record in records {
         let measured = Measured::of(&record.entry);
-        let mut add = |grain, header| {
-            let key = Key::of(&record.entry, grain, header);
-            rows.entry(key).or_default().add_one(&measured);
-        };
-        let headers = super::distinct(&record.headers);
-        for grain in GRAINS {
-            if grain & HEADER == 0 {
-                add(grain, ("", ""));
-            } else {
-                for &header in &headers {
-                    add(grain, header);
-                }
-            }
+        let headers = super::distinct(&record.headers).into_iter().map(Some);
+        for header in std::iter::once(None).chain(headers) {
+            let key = Key::finest(&record.entry, header);
+            finest.entry(key).or_default().add_one(&measured);
+        }
+    }
+    let mut rows: BTreeMap<Key<'_>, Sums> = BTreeMap::new();
+    for (key, sums) in &finest {
+        for key in key.coarser() {
+            rows.entry(key).or_default().add(sums);
         }
     }
     let rows = rows
-        .into_iter()
+        .iter()
         .map(|(key, sums)| key.values().chain(sums.values(sums::ALL)).collect());
     connection.execute(&UPSERT, rows.collect())?;
     Ok(())

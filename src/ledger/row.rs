@@ -110,7 +110,7 @@ pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The values of an entry, in the order of [`COLUMNS`].
-pub(super) fn write(entry: &Entry) -> Vec<Value> {
+pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
     let mut row = vec![
         entry.id.as_str().into(),
         Value::key(&entry.session, limit::SESSION),
@@ -118,7 +118,7 @@ pub(super) fn write(entry: &Entry) -> Vec<Value> {
         Value::key(&entry.login, limit::LOGIN),
         Value::key(&entry.node_id, limit::NODE),
         entry.node_name.as_str().into(),
-        json(&entry.tags),
+        Value::json(&entry.tags),
         Value::key(&entry.agent, limit::AGENT),
         Value::key(&entry.api, limit::API),
         entry.model_requested.as_str().into(),
@@ -151,7 +151,7 @@ pub(super) fn write(entry: &Entry) -> Vec<Value> {
             .unwrap_or(i64::MAX)
             .into(),
         entry.user_agent.as_str().into(),
-        json(&entry.reasons),
+        Value::json(&entry.reasons),
         entry.error.as_deref().into(),
     ]);
     row
@@ -177,10 +177,6 @@ pub(super) fn counts(tokens: &Tokens) -> [Option<i64>; 10] {
 /// The cost in nanodollars, bounded.
 pub(super) fn cost(entry: &Entry) -> Option<i64> {
     entry.cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
-}
-
-fn json(list: &[String]) -> Value {
-    Value::Text(serde_json::Value::from(list).to_string())
 }
 
 pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {

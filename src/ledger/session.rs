@@ -102,7 +102,7 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
     }
     let upserts = sessions.into_iter().map(|((login, session), added)| {
         let last = &added.last.entry;
-        let mut row: Vec<Value> = vec![
+        let mut row: Vec<Value<'_>> = vec![
             login.into(),
             session.into(),
             added.first_at.into(),

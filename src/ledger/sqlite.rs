@@ -245,7 +245,7 @@ impl Connection for Open {
         }
     }
 
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<Vec<u64>, Failure> {
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
         let mut statement = self.0.prepare_cached(sql)?;
         rows.into_iter()
             .map(|values| Ok(statement.execute(params_from_iter(values))? as u64))
@@ -255,7 +255,7 @@ impl Connection for Open {
     fn query(
         &mut self,
         sql: &str,
-        values: Vec<Value>,
+        values: Vec<Value<'_>>,
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut statement = self.0.prepare_cached(sql)?;
@@ -280,7 +280,7 @@ impl Connection for Open {
     }
 }
 
-impl ToSql for Value {
+impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Value::Null => ValueRef::Null,
@@ -292,13 +292,13 @@ impl ToSql for Value {
     }
 }
 
-fn value(read: ValueRef<'_>) -> Value {
+fn value(read: ValueRef<'_>) -> Value<'static> {
     match read {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(value) => Value::Integer(value),
         ValueRef::Real(value) => Value::Real(value),
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned().into()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec().into()),
     }
 }
 

@@ -92,7 +92,7 @@ impl Sums {
     }
 
     /// The first `count` sums, to be written.
-    pub(super) fn values(&self, count: usize) -> impl Iterator<Item = Value> {
+    pub(super) fn values<'v>(&self, count: usize) -> impl Iterator<Item = Value<'v>> {
         self.0[..count].iter().copied().map(Value::from)
     }
 
