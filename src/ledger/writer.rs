@@ -19,6 +19,11 @@ use crate::clock;
 /// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
 const GROUP: usize = 512;
 
+/// Records of a group after which the next is gathered for a while before it is written: more of
+/// them then share a sync, and the pages that all of them touch.
+const BUSY: usize = 16;
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Bytes of a transaction, beyond which it takes no further record.
 const GROUP_BYTES: usize = 16 << 20;
 
@@ -81,6 +86,8 @@ struct Writer {
     unscrubbed: bool,
     /// Failed writes in a row.
     failures: u32,
+    /// The last group was large.
+    is_busy: bool,
 }
 
 impl Writer {
@@ -103,6 +110,7 @@ impl Writer {
             // A purge before the last end may not have come that far.
             unscrubbed: true,
             failures: 0,
+            is_busy: false,
         }
     }
 
@@ -127,6 +135,9 @@ impl Writer {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
+            }
+            if self.is_busy && self.flushes.is_empty() {
+                std::thread::park_timeout(GATHER);
             }
             while self.group.len() < GROUP
                 && self.group_bytes < GROUP_BYTES
@@ -208,6 +219,7 @@ impl Writer {
     }
 
     fn succeeded(&mut self) {
+        self.is_busy = self.group.len() >= BUSY;
         // A flush of nothing proves nothing about the disk.
         let has_written = !self.group.is_empty();
         if self.failures > 0 && has_written {

@@ -1,19 +1,21 @@
 //! Which headers cross the gateway, and in which direction.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), with those that the
 /// old proxies left behind.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// Request headers in which clients carry a credential. They are meant for the gateway,
@@ -56,42 +58,52 @@ const CLAIMED_PREFIXES: [&str; 6] = [
 /// Removes what belongs to the connection that the message came over, including the
 /// headers that its `Connection` header names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    for name in named_hops(headers) {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The headers that the `Connection` header names.
+fn named_hops(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+        .collect()
 }
 
 /// The request headers that go on to a provider; credentials only where `passthrough`.
 #[must_use]
 pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
-    let mut out = headers.clone();
-    strip_hop_by_hop(&mut out);
-    let dropped: Vec<HeaderName> = out
-        .keys()
-        .filter(|name| {
-            let folded = name.as_str().replace('_', "-");
-            NOT_FORWARDED.contains(&folded.as_str())
-                || CLAIMED_PREFIXES
-                    .iter()
-                    .any(|prefix| folded.starts_with(prefix))
-                || (!passthrough && CREDENTIALS.contains(&folded.as_str()))
-        })
-        .cloned()
-        .collect();
-    for name in dropped {
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if travels(name.as_str(), passthrough) {
+            out.append(name, value.clone());
+        }
+    }
+    for name in named_hops(headers) {
         out.remove(name);
     }
     out
+}
+
+fn travels(name: &str, passthrough: bool) -> bool {
+    let mut name = Cow::Borrowed(name);
+    if name.contains('_') {
+        name = name.replace('_', "-").into();
+    }
+    let name = &*name;
+    !NOT_FORWARDED.contains(&name)
+        && !HOP_BY_HOP.iter().any(|hop| hop == name)
+        && !CLAIMED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        && (passthrough || !CREDENTIALS.contains(&name))
 }
 
 /// The subprotocol that is taken of those that the request for a WebSocket offers, the first: what
@@ -109,18 +121,22 @@ pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .and_then(|name| name.parse().ok())
 }
 
+/// Response headers that are for the gateway alone: they set state in a browser, or lead
+/// elsewhere.
+static NOT_RETURNED: [HeaderName; 6] = [
+    header::SET_COOKIE,
+    header::WWW_AUTHENTICATE,
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::LOCATION,
+    header::REFRESH,
+];
+
 /// Prepares a provider's response headers for the caller: what belongs to the upstream
 /// connection, what sets state in a browser and what could reveal a credential is removed.
 pub fn returned(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    for name in [
-        "set-cookie",
-        "www-authenticate",
-        "alt-svc",
-        "strict-transport-security",
-        "location",
-        "refresh",
-    ] {
+    for name in &NOT_RETURNED {
         headers.remove(name);
     }
     let credentials: Vec<HeaderName> = headers
@@ -142,6 +158,18 @@ const REDACTED: &str = "[redacted]";
 /// Words in the names of headers that hold secrets, besides [`CREDENTIALS`].
 const SECRET_WORDS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
 
+/// Names without such a word that nearly every message has: they need no search.
+const HARMLESS: [&str; 8] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "host",
+    "user-agent",
+];
+
 /// Headers as text that may be kept and shown: values that could be a credential are left out.
 #[must_use]
 pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -150,8 +178,9 @@ pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
         .map(|(name, value)| {
             let name = name.as_str();
             let secret = value.is_sensitive()
-                || CREDENTIALS.contains(&name)
-                || SECRET_WORDS.iter().any(|word| name.contains(word));
+                || (!HARMLESS.contains(&name)
+                    && (CREDENTIALS.contains(&name)
+                        || SECRET_WORDS.iter().any(|word| name.contains(word))));
             let shown = if secret {
                 REDACTED.to_owned()
             } else {
