@@ -63,14 +63,19 @@ async fn secured<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stream = FirstBytes::new(stream, limit);
-    let Some(tls) = &door.tls else {
-        return http(engines, Arc::clone(&door), stream, source, limit).await;
+    let Some(tls) = door.tls.clone() else {
+        return http(engines, door, stream, source, limit).await;
     };
-    match within(limit, tls.accept(stream)).await {
-        Ok(Ok(stream)) => http(engines, Arc::clone(&door), stream, source, limit).await,
-        Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
-        Err(_) => tracing::debug!(%source, "TLS took too long"),
-    }
+    // Boxed, because what TLS holds is several times what a plain connection does, and that would
+    // have room for it.
+    let encrypted = async move {
+        match within(limit, tls.accept(stream)).await {
+            Ok(Ok(stream)) => http(engines, door, stream, source, limit).await,
+            Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
+            Err(_) => tracing::debug!(%source, "TLS took too long"),
+        }
+    };
+    Box::pin(encrypted).await;
 }
 
 async fn http<S>(

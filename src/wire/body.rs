@@ -45,6 +45,9 @@ pub enum ReadError {
     Broken(String),
 }
 
+/// Half the buffer that hyper reads into.
+const SHORT: usize = 4_096;
+
 /// Reads a body once, up to `limit` bytes; `idle` bounds the wait for each piece
 /// (zero waits without end).
 ///
@@ -74,8 +77,10 @@ where
         if held + data.len() > limit {
             return Err(ReadError::TooLarge { limit });
         }
-        // Most requests arrive in one piece, which is then kept without a copy.
+        // Most requests arrive in one piece, which is then kept without a copy, but for a short
+        // one: it is a part of the connection's buffer, which would be held for as long.
         match &first {
+            None if data.len() < SHORT => first = Some(Bytes::copy_from_slice(&data)),
             None => first = Some(data),
             Some(_) => rest.extend_from_slice(&data),
         }
