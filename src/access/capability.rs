@@ -71,6 +71,8 @@ pub enum HookEvent {
     EntireRequest,
     /// After a request whose answer called tools.
     ToolCallEntireRequest,
+    /// After a request with which a budget began to run low.
+    QuotaWarning,
 }
 
 /// What a hook is told.

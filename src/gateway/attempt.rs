@@ -121,6 +121,7 @@ impl Gateway {
             who,
             head,
         } = asking;
+        recording.closed();
         self.routed(recording, rules, route, (api, call), &head.headers);
         let outbound = api
             .prepare(call, &route.provider.destination(&route.model))
@@ -135,7 +136,8 @@ impl Gateway {
             .query()
             .map(super::without_keys)
             .filter(|query| !query.is_empty());
-        self.tell((rules, permit, who), route, (call, held.states), recording);
+        let told = (held.states, held.crossed);
+        self.tell((rules, permit, who), route, (call, told), recording);
         let before = recording.elapsed_ms();
         let routing = &rules.file.routing;
         let mut open = self.traffic.open(&route.provider.id);

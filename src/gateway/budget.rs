@@ -6,11 +6,12 @@ use super::Gateway;
 use crate::access::Permit;
 use crate::api::{Call, Tokens, tokens};
 use crate::identity::Caller;
-use crate::money::Mode;
-use crate::quota::{Estimate, State};
+use crate::money::{Mode, Money};
+use crate::quota::{Amounts, State};
 use crate::relay::Recording;
 use crate::route::Route;
 use crate::rules::Rules;
+use crate::usage::Quote;
 use crate::wire::Rejection;
 
 /// Tokens that an answer is expected to have at most, where its caller sets no bound.
@@ -19,11 +20,14 @@ const ANSWER: u64 = 4_096;
 const WARNING: &str = "x-iris-quota-warning";
 
 /// What is held for a request.
+#[derive(Default)]
 pub(super) struct Held {
     /// What its caller should know of the buckets.
     pub(super) warnings: Vec<String>,
     /// The buckets as they stood before.
     pub(super) states: Vec<State>,
+    /// The buckets that began to run low with it.
+    pub(super) crossed: Vec<String>,
 }
 
 impl Gateway {
@@ -49,28 +53,13 @@ impl Gateway {
             .quotas
             .plan(permit, caller, provider, model)
             .map_err(denied)?;
-        let quote = rules.prices.quote(provider, model);
-        let estimate = if call.billed {
-            let read = tokens::roughly(call.body.len() as u64);
-            let written = call.answer_limit.unwrap_or(ANSWER);
-            let counts = Tokens {
-                input: Some(read),
-                output: Some(written),
-                ..Tokens::default()
-            };
-            Estimate {
-                tokens: i64::try_from(read.saturating_add(written)).unwrap_or(i64::MAX),
-                cost: quote.cost(&counts, Mode::Standard).map(|cost| cost.total),
-            }
-        } else {
-            Estimate {
-                tokens: 0,
-                cost: Some(crate::money::Money::ZERO),
-            }
-        };
-        let hold = recording.hold();
         // What an attempt before held is given back first.
         recording.forgo();
+        if plan.is_empty() {
+            return Ok(Held::default());
+        }
+        let estimate = estimate(call, recording.quote());
+        let hold = recording.hold();
         let mut reservation = self
             .quotas
             .reserve(plan, estimate, hold)
@@ -81,9 +70,31 @@ impl Gateway {
         let held = Held {
             warnings: std::mem::take(&mut reservation.warnings),
             states: std::mem::take(&mut reservation.states),
+            crossed: std::mem::take(&mut reservation.crossed),
         };
         recording.reserve(reservation);
         Ok(held)
+    }
+}
+
+/// What a call is expected to take. `quote` is there if it is billed.
+fn estimate(call: &Call, quote: Option<&Quote>) -> Amounts {
+    let Some(quote) = quote else {
+        return Amounts {
+            tokens: 0,
+            cost: Some(Money::ZERO),
+        };
+    };
+    let read = tokens::roughly(call.body.len() as u64);
+    let written = call.answer_limit.unwrap_or(ANSWER);
+    let counts = Tokens {
+        input: Some(read),
+        output: Some(written),
+        ..Tokens::default()
+    };
+    Amounts {
+        tokens: i64::try_from(read.saturating_add(written)).unwrap_or(i64::MAX),
+        cost: quote.cost(&counts, Mode::Standard).map(|cost| cost.total),
     }
 }
 

@@ -130,7 +130,7 @@ impl Gateway {
         &self,
         (rules, permit, who): (&Rules, &Permit, &Verified),
         route: &Route,
-        (call, quotas): (&Call, Vec<State>),
+        (call, (quotas, warnings)): (&Call, (Vec<State>, Vec<String>)),
         recording: &mut Recording,
     ) {
         let place = (route.provider.id.as_str(), route.model.as_str());
@@ -139,7 +139,8 @@ impl Gateway {
             .entry()
             .filter(|_| !wired.is_empty())
             .and_then(|entry| {
-                let story = story(entry, permit, who, route, quotas);
+                let mut story = story(entry, permit, who, route, quotas);
+                story.warnings = warnings;
                 After::new(&wired, &story, &call.body, self.ledger.policy().tools)
             });
         recording.tell(after);
@@ -296,6 +297,7 @@ fn story(
         request: entry.id.to_string(),
         session: entry.session.clone(),
         quotas,
+        warnings: Vec::new(),
         grants: permit.foreign().to_vec(),
     }
 }

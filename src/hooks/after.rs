@@ -37,7 +37,8 @@ struct Telling {
 
 impl After {
     /// Those of `wired` that are to be told; `None` if none is. `keeps_tools` says whether calls
-    /// of tools may be kept at all: where they may not, nobody is told of them.
+    /// of tools may be kept at all: where they may not, nobody is told of them. Of budgets that
+    /// run low they are told if the story has any.
     #[must_use]
     pub fn new(
         wired: &[Wired<'_>],
@@ -53,6 +54,9 @@ impl After {
                     events.clear();
                 }
                 events.remove(&HookEvent::PreRequest);
+                if story.warnings.is_empty() {
+                    events.remove(&HookEvent::QuotaWarning);
+                }
                 if !keeps_tools {
                     events.remove(&HookEvent::ToolCallEntireRequest);
                 }
@@ -156,6 +160,7 @@ impl After {
             for event in &telling.events {
                 let word = match event {
                     HookEvent::EntireRequest => "entire_request",
+                    HookEvent::QuotaWarning => "quota_warning",
                     HookEvent::ToolCallEntireRequest if !tools.is_empty() => {
                         "tool_call_entire_request"
                     }

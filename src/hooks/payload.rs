@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Wired;
-use crate::access::HookPart;
+use crate::access::{HookEvent, HookPart};
 use crate::api::user_message;
 use crate::ledger::{Entry, Tokens, ToolCall};
 use crate::quota::State;
@@ -39,6 +39,8 @@ pub struct Story {
     pub session: String,
     /// The buckets that pay.
     pub quotas: Vec<State>,
+    /// Of each budget that began to run low with the request: what is left of it.
+    pub warnings: Vec<String>,
     /// Capabilities that are not the gateway's.
     pub grants: Vec<(String, Arc<RawValue>)>,
 }
@@ -136,6 +138,9 @@ fn metadata(wired: &Wired<'_>, story: &Story, outcome: Option<&Outcome<'_>>) -> 
         "request_id": story.request,
         "session_id": story.session,
     });
+    if wired.events.contains(&HookEvent::QuotaWarning) && !story.warnings.is_empty() {
+        metadata["quota_warnings"] = json!(story.warnings);
+    }
     if wired.wants(HookPart::Quotas) {
         let quotas = story.quotas.iter().map(|state| {
             let quota = json!({

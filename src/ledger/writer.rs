@@ -38,7 +38,7 @@ pub(super) enum Message {
     Purge(oneshot::Sender<u64>),
     /// Something has changed that decides what is due.
     Retention,
-    /// To be done between two groups; it is told why there is no connection, if there is none.
+    /// To be done once what was sent before is durable; it is told why there is no connection, if there is none.
     Work(Work),
 }
 
@@ -80,6 +80,8 @@ struct Writer {
     /// To be answered once the group is durable.
     flushes: Vec<oneshot::Sender<()>>,
     purges: Vec<oneshot::Sender<u64>>,
+    /// To be done once the group is durable.
+    work: Vec<Work>,
     /// When to look for what has become too old.
     purge_at: Instant,
     /// Something was deleted and can perhaps still be read.
@@ -106,6 +108,7 @@ impl Writer {
             group_bytes: 0,
             flushes: Vec::new(),
             purges: Vec::new(),
+            work: Vec::new(),
             purge_at: Instant::now() + retention::EVERY,
             // A purge before the last end may not have come that far.
             unscrubbed: true,
@@ -128,7 +131,7 @@ impl Writer {
 
     fn run(&mut self) {
         loop {
-            if self.group.is_empty() && self.flushes.is_empty() {
+            if self.group.is_empty() && self.flushes.is_empty() && self.work.is_empty() {
                 let wait = self.purge_at.saturating_duration_since(Instant::now());
                 match self.messages.recv_timeout(wait) {
                     Ok(message) => self.take(message),
@@ -136,19 +139,31 @@ impl Writer {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-            if self.is_busy && self.flushes.is_empty() {
+            if self.is_busy && self.flushes.is_empty() && self.work.is_empty() {
                 std::thread::park_timeout(GATHER);
             }
+            // What comes after work may count on it, so it ends a group.
             while self.group.len() < GROUP
                 && self.group_bytes < GROUP_BYTES
+                && self.work.is_empty()
                 && let Ok(message) = self.messages.try_recv()
             {
                 self.take(message);
             }
             while let Err(error) = self.commit() {
+                // Records wait for as long as it takes, people do not.
+                for work in self.work.drain(..) {
+                    work(Err(error.clone()));
+                }
                 self.failed(&error);
             }
             self.succeeded();
+            for work in std::mem::take(&mut self.work) {
+                match self.connect() {
+                    Ok(()) => work(Ok(&mut *self.connection)),
+                    Err(error) => work(Err(error)),
+                }
+            }
             if self.purge_at <= Instant::now() {
                 self.purge();
             }
@@ -167,10 +182,7 @@ impl Writer {
                 self.purge_at = Instant::now();
             }
             Message::Retention => self.purge_at = Instant::now(),
-            Message::Work(work) => match self.connect() {
-                Ok(()) => work(Ok(&mut *self.connection)),
-                Err(error) => work(Err(error)),
-            },
+            Message::Work(work) => self.work.push(work),
         }
     }
 

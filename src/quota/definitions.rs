@@ -52,6 +52,14 @@ pub(super) struct Planned {
     pub(super) source: String,
 }
 
+impl Plan {
+    /// Whether no bucket pays.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+}
+
 impl Definitions {
     /// Those of a configuration.
     #[must_use]

@@ -11,6 +11,7 @@
 mod definitions;
 mod denied;
 mod local;
+mod low;
 mod state;
 
 use std::collections::{BTreeMap, HashSet};
@@ -41,20 +42,13 @@ struct Inner {
     local: Option<Mutex<local::Local>>,
     /// Names of its holds in a shared database.
     holds: Mutex<HashSet<String>>,
+    /// Those of which hooks were told that they run low.
+    low: Mutex<low::Low>,
 }
 
-/// What a request is expected to take.
+/// What a request takes: estimated before, counted after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Estimate {
-    /// Tokens read and written.
-    pub tokens: i64,
-    /// What they cost; `None` where no price is known.
-    pub cost: Option<Money>,
-}
-
-/// What a request has taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct Amounts {
     /// Tokens read and written.
     pub tokens: i64,
     /// What they cost; `None` where no price is known.
@@ -76,6 +70,8 @@ pub struct Reservation {
     pub warnings: Vec<String>,
     /// The buckets as they stood before.
     pub states: Vec<State>,
+    /// Of each bucket that began to run low with this request: what its hooks are told.
+    pub crossed: Vec<String>,
 }
 
 impl Quotas {
@@ -94,6 +90,7 @@ impl Quotas {
                 ledger,
                 local,
                 holds: Mutex::default(),
+                low: Mutex::default(),
             }),
         })
     }
@@ -105,7 +102,7 @@ impl Quotas {
     pub async fn reserve(
         &self,
         plan: Plan,
-        estimate: Estimate,
+        estimate: Amounts,
         hold: String,
     ) -> Result<Reservation, Denied> {
         let (chains, sources): (Vec<_>, Vec<_>) = plan
@@ -139,6 +136,7 @@ impl Quotas {
             reasons: Vec::new(),
             warnings: Vec::new(),
             states: Vec::new(),
+            crossed: Vec::new(),
         };
         if reservation.chains.is_empty() {
             return Ok(reservation);
@@ -267,6 +265,10 @@ impl Quotas {
 }
 
 impl Inner {
+    fn low(&self) -> std::sync::MutexGuard<'_, low::Low> {
+        self.low.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn holds(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -295,12 +297,16 @@ impl Reservation {
                 terms.show(chain.amount)
             ));
             let after = left.saturating_sub(chain.amount);
-            if after < terms.warn_below {
+            let is_low = after < terms.warn_below;
+            if is_low {
                 self.warnings.push(format!(
                     "{names}: {} left of {}",
                     terms.show(after),
                     terms.show(terms.capacity)
                 ));
+            }
+            if self.inner.low().begins(&names, is_low, after, terms) {
+                self.crossed.extend(self.warnings.last().cloned());
             }
         }
     }
@@ -308,7 +314,7 @@ impl Reservation {
     /// Gives up what was held, and takes what the request has cost instead: at once in memory,
     /// and in the database with the record that carries the settlement.
     #[must_use]
-    pub fn settle(mut self, spent: Spent) -> Option<Settlement> {
+    pub fn settle(mut self, spent: Amounts) -> Option<Settlement> {
         if !self.open {
             return None;
         }

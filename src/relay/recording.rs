@@ -14,7 +14,7 @@ use crate::hooks::After;
 use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
 use crate::metrics::{self, Key, Metrics};
 use crate::money::{Mode, Money};
-use crate::quota::{Reservation, Spent};
+use crate::quota::{Amounts, Reservation};
 use crate::route;
 use crate::usage::Quote;
 use crate::wire::headers;
@@ -30,7 +30,7 @@ struct Open {
     entry: Box<Entry>,
     headers: Vec<(String, String)>,
     capture: Option<Box<Capture>>,
-    /// What the provider's answer costs; `None` until it is asked.
+    /// What the provider's answer costs; `None` until one is chosen, and for what is not billed.
     quote: Option<Box<Quote>>,
     /// What is held of budgets.
     reservation: Option<Box<Reservation>>,
@@ -120,6 +120,12 @@ impl Recording {
         }
     }
 
+    /// The price of what the provider is asked.
+    #[must_use]
+    pub fn quote(&self) -> Option<&Quote> {
+        self.open.as_ref()?.quote.as_deref()
+    }
+
     /// Has the request counted when it ends.
     pub fn counts(&mut self, metrics: Arc<Metrics>) {
         if let Some(open) = &mut self.open {
@@ -181,6 +187,14 @@ impl Recording {
         }
     }
 
+    /// Notes that the request is open at no provider: the answer of the one before was not good
+    /// enough, and was judged already.
+    pub fn closed(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.provider = None;
+        }
+    }
+
     /// Keeps what was asked, for a capture with up to `room` bytes of the body; the values of
     /// the keys in `opaque` are left out of both bodies.
     pub fn capture_request(
@@ -235,7 +249,8 @@ impl Recording {
             assume_read(&mut ended.reading.tokens, entry.request_bytes);
         }
         entry.tokens = ended.reading.tokens;
-        charge(&mut entry, open.quote.as_deref(), &ended.reading);
+        let quote = open.quote.as_deref().filter(|_| open.asked);
+        charge(&mut entry, quote, &ended.reading);
         // Nobody has worked where no provider was reached: what was held is given back.
         let reservation = open.reservation.filter(|_| open.asked);
         let settlement = reservation.and_then(|reservation| reservation.settle(spent(&entry)));
@@ -322,13 +337,13 @@ fn assume_read(tokens: &mut Tokens, request_bytes: u64) {
 }
 
 /// What the request takes of budgets.
-fn spent(entry: &Entry) -> Spent {
+fn spent(entry: &Entry) -> Amounts {
     let counted = [entry.tokens.input, entry.tokens.output];
     let tokens = counted
         .into_iter()
         .flatten()
         .fold(0_u64, u64::saturating_add);
-    Spent {
+    Amounts {
         tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
         cost: entry.cost.map(Money::from_nanodollars),
     }

@@ -7,7 +7,7 @@ use iris::config;
 use iris::identity::Caller;
 use iris::ledger::{EntryId, Ledger, Record};
 use iris::money::Money;
-use iris::quota::{Definitions, Denied, Estimate, Quotas, Reservation, Spent};
+use iris::quota::{Amounts, Definitions, Denied, Quotas, Reservation};
 
 use crate::store::{Place, entry};
 
@@ -39,7 +39,7 @@ impl Rules {
         let plan = self
             .definitions
             .plan(&self.permit, &self.caller, "p", "m")?;
-        let estimate = Estimate {
+        let estimate = Amounts {
             tokens: 100,
             cost: Some(Money::from_nanodollars(cost)),
         };
@@ -59,7 +59,7 @@ impl Rules {
 fn end(ledger: &Ledger, reservation: Reservation, cost: i64) {
     let mut record: Record = entry(1_000, "ann@example.com", "s").into();
     record.entry.cost = Some(cost);
-    record.settlement = reservation.settle(Spent {
+    record.settlement = reservation.settle(Amounts {
         tokens: 100,
         cost: Some(Money::from_nanodollars(cost)),
     });
@@ -187,6 +187,20 @@ pub(crate) async fn overdrafts_help_out_in_order(place: Place) {
         .await
         .unwrap();
     assert_eq!(refilled.current, 20 * CENT, "no more than its capacity");
+}
+
+pub(crate) async fn a_refill_comes_after_what_was_taken_before_it(place: Place) {
+    let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
+    let ledger = place.open();
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let reservation = rules.reserve(&quotas, CENT).await.unwrap();
+    end(&ledger, reservation, 4 * CENT);
+    // Not flushed: of a bucket that still seemed full, a refill would be clipped.
+    let link = rules.definitions.named("all").unwrap();
+    quotas.refill(link, 4 * CENT).await.unwrap();
+    let reopened = Quotas::open(ledger).await.unwrap();
+    let full = [("all".to_owned(), 10 * CENT, 0)];
+    assert_eq!(rules.levels(&reopened).await, full);
 }
 
 pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {

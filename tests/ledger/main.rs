@@ -77,6 +77,7 @@ const LASTING: &[(&str, Test)] = &[
 const FILES: &[(&str, Test)] = &[
     test!(retention::what_was_purged_is_not_in_the_files),
     test!(outbox::what_was_told_is_not_in_the_files),
+    test!(budgets::a_refill_comes_after_what_was_taken_before_it),
 ];
 
 const POSTGRES: &[(&str, Test)] = &[

@@ -397,6 +397,31 @@ async fn who_is_told_afterwards_is_told_all_of_it_once() {
 }
 
 #[tokio::test]
+async fn of_a_budget_that_runs_low_they_are_told_once() {
+    let (hook, mut told) =
+        provider(|mut stream| async move { answer(&mut stream, "200 OK", "", "{}").await }.boxed())
+            .await;
+    let (upstream, _kept) = well().await;
+    let mut document = document(&[("log", hook, json!({}))], "quota_warning", &json!([]));
+    document["quotas"] = json!({ "all": { "capacity": "10 requests", "warn_below": "80%" } });
+    document["grants"][0]["app"]["tailscale.com/cap/aperture"][1]["quotas"] =
+        json!([{ "bucket": "all" }]);
+    let gateway = Gateway::start(upstream, document).await;
+    for nth in 1..=5 {
+        let reply = gateway.chat(ASK).await;
+        assert_eq!(reply.status, 200);
+        let warned = reply.headers.contains_key("x-iris-quota-warning");
+        assert_eq!(warned, nth > 2, "request {nth}");
+    }
+    let first = tokio::time::timeout(Duration::from_secs(10), told.recv()).await;
+    let first = body(&first.unwrap().unwrap());
+    let warnings = &first["metadata"]["quota_warnings"];
+    assert_eq!(warnings, &json!(["all: 7 requests left of 10 requests"]));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(told.try_recv().is_err(), "told more than once");
+}
+
+#[tokio::test]
 async fn the_events_of_a_stream_are_told_as_they_came() {
     let (hook, mut told) =
         provider(|mut stream| async move { answer(&mut stream, "200 OK", "", "{}").await }.boxed())

@@ -229,8 +229,9 @@ impl Session<'_> {
             let held = gateway
                 .reserve(payer, &route, &call, &mut recording)
                 .await?;
-            let (of, what) = ((&*rules, &permit, &self.who), (&call, held.states));
-            gateway.tell(of, &route, what, &mut recording);
+            let told = (held.states, held.crossed);
+            let of = (&*rules, &permit, &self.who);
+            gateway.tell(of, &route, (&call, told), &mut recording);
             let before = recording.elapsed_ms();
             self.connect(&route, &permit, &headers, &outbound.path)
                 .await?;

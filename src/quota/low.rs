@@ -1,0 +1,57 @@
+//! Which buckets run low, so that somebody is told once and not with every request.
+
+use std::collections::HashSet;
+
+use crate::bucket::Terms;
+
+/// Chains remembered; beyond it all are forgotten, and hooks are told once more.
+const KEPT: usize = 16_384;
+
+/// Chains of buckets that are below their threshold, by their names.
+#[derive(Default)]
+pub(super) struct Low(HashSet<String>);
+
+impl Low {
+    /// Whether a chain begins to run low now that `left` is left of it.
+    ///
+    /// Estimates take a bucket below its threshold for a moment and give back: it has to recover
+    /// by a tenth of what lies above the threshold before it can begin again.
+    pub(super) fn begins(&mut self, names: &str, is_low: bool, left: i64, terms: &Terms) -> bool {
+        if is_low {
+            if self.0.contains(names) {
+                return false;
+            }
+            if self.0.len() >= KEPT {
+                self.0.clear();
+            }
+            return self.0.insert(names.to_owned());
+        }
+        let above = terms.capacity.saturating_sub(terms.warn_below);
+        if left >= terms.warn_below.saturating_add(above / 10) {
+            self.0.remove(names);
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::Unit;
+
+    #[test]
+    fn it_begins_once_until_it_has_recovered() {
+        let terms = Terms {
+            unit: Unit::Requests,
+            capacity: 100,
+            rate: 0,
+            per: 1,
+            warn_below: 50,
+            refuses_unpriced: false,
+        };
+        let mut low = Low::default();
+        let mut at = |left: i64| low.begins("b", left < terms.warn_below, left, &terms);
+        let told = [80, 49, 40, 52, 45, 60, 49].map(&mut at);
+        assert_eq!(told, [false, true, false, false, false, false, true]);
+    }
+}
