@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use crate::access::{Permit, Role};
 use crate::api;
 use crate::exporters::Board;
+use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{Ledger, Scope};
 use crate::metrics::Metrics;
@@ -59,6 +60,8 @@ pub struct View<'a> {
     pub refusals: &'a Refusals,
     /// What is counted.
     pub metrics: &'a Metrics,
+    /// How hooks have answered.
+    pub tally: &'a Tally,
     /// How exporters do.
     pub board: &'a Board,
     /// Knows the callers of the tailnet; `None` without one.

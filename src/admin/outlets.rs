@@ -58,6 +58,20 @@ fn gauges(view: &View<'_>) -> Vec<Gauge> {
     ];
     gauges.extend(upstream(view));
     gauges.push(Gauge {
+        name: "iris_hook_calls_total",
+        help: "Calls of hooks, by what came of them.",
+        kind: "counter",
+        values: view
+            .tally
+            .counts()
+            .into_iter()
+            .map(|((hook, what), count)| {
+                let labels = vec![("hook", hook), ("result", what.as_str().to_owned())];
+                (labels, as_float(count))
+            })
+            .collect(),
+    });
+    gauges.push(Gauge {
         name: "iris_exporter_failures",
         help: "Failures of an exporter in a row.",
         kind: "gauge",

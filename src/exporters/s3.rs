@@ -24,9 +24,15 @@ const LONGEST: usize = 64 << 10;
 /// Exports one batch as one object. Its name comes with the batch, so that one that was begun
 /// and not ended takes the place of its beginning. Answers with the number of records.
 pub(super) async fn export(outlets: &Outlets<'_>, config: &S3) -> Result<u64, String> {
-    // Two batches of one second would be one object.
+    // Two batches of one second would be one object: a node waits, and nodes that share a queue
+    // add what no other does.
     let seconds = clock::unix_ms() / 1_000;
-    let name = format!("ts-aperture-export-{seconds}");
+    let name = if outlets.ledger.is_shared() {
+        let random = getrandom::u32().map_err(|error| error.to_string())?;
+        format!("ts-aperture-export-{seconds}-{random:08x}")
+    } else {
+        format!("ts-aperture-export-{seconds}")
+    };
     let Some(mut batch) = outlets.take(NAME, &name, config.limit as usize).await? else {
         return Ok(0);
     };

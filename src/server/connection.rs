@@ -275,6 +275,7 @@ async fn dispatch(
         control: &engines.control,
         refusals: &engines.refusals,
         metrics: &engines.gateway.metrics,
+        tally: &engines.gateway.tally,
         board: &engines.board,
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),

@@ -48,7 +48,7 @@ fn document(hooks: &[(&str, SocketAddr, Value)], event: &str, send: &Value) -> V
             "openai_chat": true, "anthropic_messages": true,
             "gemini_generate_content": true, "bedrock_converse": true } },
         "grants": [{ "src": ["(loopback)"], "app": {
-            "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "p/m", "send_hooks": wired }],
+            "tailscale.com/cap/aperture": [{ "role": "admin", "read_metrics": true }, { "models": "p/m", "send_hooks": wired }],
             "example.org/cap/policy": [{ "tier": "gold" }],
         } }],
     })
@@ -108,6 +108,9 @@ async fn a_hook_is_told_what_it_is_to_judge() {
     told["metadata"]["stable_node_id"] = "".into();
     assert_eq!(told, expected);
     assert!(reasons(&gateway).await.contains("hook judge allows it"));
+    let metrics = crate::management::get(&gateway, "/metrics").await.text();
+    let counted = r#"iris_hook_calls_total{hook="judge",result="allowed"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
