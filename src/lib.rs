@@ -36,6 +36,7 @@ pub mod gateway;
 pub mod rules;
 
 pub mod admin;
+pub mod agents;
 pub mod cli;
 pub mod demo;
 pub mod discover;

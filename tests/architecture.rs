@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     "secret",
     "clock",
     "money",
@@ -29,6 +29,7 @@ const ORDER: [&str; 29] = [
     "rules",
     "gateway",
     "admin",
+    "agents",
     "pages",
     "demo",
     "discover",

@@ -222,6 +222,35 @@ fn shown(value: &Value) -> String {
         .collect()
 }
 
+/// The models that a gateway offers, and where it is: the one at `url`, or the first that is found
+/// under the name that gateways usually have on their tailnet, and on this machine.
+pub(super) fn offered(url: Option<&str>) -> anyhow::Result<(String, Value)> {
+    let usual = [
+        "http://ai".to_owned(),
+        format!("http://{}", server::LOOPBACK),
+    ];
+    let places = url.map_or(usual.to_vec(), |url| vec![url.to_owned()]);
+    let mut tried = Vec::new();
+    for place in places {
+        let base = place
+            .trim_end_matches('/')
+            .trim_end_matches("/v1")
+            .to_owned();
+        let gateway = Gateway {
+            url: Some(base.clone()),
+            json: false,
+        };
+        match gateway.get("/v1/models") {
+            Ok(list) => return Ok((base, list)),
+            Err(error) => tried.push(format!("  {error:#}")),
+        }
+    }
+    anyhow::bail!(
+        "no gateway was found:\n{}\nname one with --url, or in IRIS_URL",
+        tried.join("\n")
+    )
+}
+
 impl Gateway {
     fn show(&self, value: &Value, human: impl FnOnce() -> String) {
         if self.json {

@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod connect;
 mod explain;
 mod log;
 mod prices;
@@ -39,6 +40,8 @@ enum Command {
     Prices(prices::Prices),
     /// List the models that a running gateway offers you.
     Models(ask::Models),
+    /// Run an agent against a running gateway, or print or write its settings.
+    Connect(connect::Connect),
     /// Show the state of a running gateway.
     Status(ask::Status),
 }
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Prices(prices) => prices.run(),
         Command::Models(models) => models.run(),
+        Command::Connect(connect) => connect.run(),
         Command::Status(status) => status.run(),
     };
     result.unwrap_or_else(|error| {

@@ -167,6 +167,59 @@ pub async fn opencode(world: &World) -> anyhow::Result<()> {
     in_session(&rows, session)
 }
 
+/// Each as `iris connect` starts it, with nothing but that.
+pub async fn through_connect(world: &World) -> anyhow::Result<()> {
+    if world.direct() {
+        return Ok(());
+    }
+    let note = world.file(".").display().to_string();
+    let runs: [(&str, &str, &[&str]); 4] = [
+        (
+            "claude-code",
+            "claude-code",
+            &["-p", PROMPT, "--allowedTools", "Read", "--add-dir", &note],
+        ),
+        (
+            "codex",
+            "codex",
+            &[
+                "exec",
+                "--skip-git-repo-check",
+                "--dangerously-bypass-approvals-and-sandbox",
+                PROMPT,
+            ],
+        ),
+        (
+            "gemini-cli",
+            "gemini-cli",
+            &["-p", PROMPT, "--include-directories", &note],
+        ),
+        ("opencode", "opencode", &["run", PROMPT]),
+    ];
+    for (id, agent, args) in runs {
+        let home = world.home()?;
+        let mut command = world.command(env!("CARGO_BIN_EXE_iris"), &home);
+        command
+            .args(["connect", id, "--model", MODEL, "--url"])
+            .arg(world.base(MODEL))
+            .arg("--")
+            .args(args)
+            // Gemini's trusts no folder below one that everybody may write to.
+            .env("XDG_CACHE_HOME", &world.cache)
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .env("GEMINI_CLI_TRUST_WORKSPACE", "true")
+            .env("OPENCODE_DISABLE_MODELS_FETCH", "1")
+            .env(
+                "OPENCODE_PERMISSION",
+                r#"{"read":"allow","external_directory":"allow"}"#,
+            );
+        run(world, &home, &mut command, agent)
+            .await
+            .with_context(|| format!("iris connect {id}"))?;
+    }
+    Ok(())
+}
+
 /// Runs an agent, sees that its tool has run, and compares the records with what the provider
 /// counted.
 async fn run(

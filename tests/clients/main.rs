@@ -95,6 +95,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         agents::codex_as_it_comes
         agents::gemini_cli
         agents::opencode
+        agents::through_connect
     }
     println!("{passed} passed, {} failed", failed.len());
     for user_agent in agents {

@@ -33,6 +33,8 @@ pub struct World {
     gateway: String,
     closed: String,
     path: String,
+    /// Where the clients are kept between runs.
+    pub cache: PathBuf,
     folders: AtomicUsize,
     _inference: Process,
     dir: TempDir,
@@ -77,6 +79,7 @@ impl World {
             gateway,
             closed,
             path,
+            cache: parts.node_modules.clone(),
             folders: AtomicUsize::new(0),
             _inference: inference,
             dir,

@@ -239,3 +239,58 @@ async fn a_changed_file_takes_effect_and_a_broken_one_does_not() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(gateway.chat(ask).await.status, 200);
 }
+
+#[tokio::test]
+async fn an_agent_is_told_or_given_its_settings() {
+    let (upstream, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let gateway = Gateway::start(upstream, json!({})).await;
+    let url = format!("http://{}", gateway.address);
+    let home = tempfile::tempdir().unwrap();
+    let connect = |arguments: Vec<&'static str>| {
+        let (url, home) = (url.clone(), home.path().to_owned());
+        tokio::task::spawn_blocking(move || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+            command.arg("connect").args(["--url", &url]).args(arguments);
+            command.env("HOME", home).stdin(Stdio::null());
+            command.output().expect("the program runs")
+        })
+    };
+    let printed = connect(vec!["opencode", "--print"]).await.unwrap();
+    let text = out(&printed);
+    assert!(text.contains(&format!("{url}/v1")), "{text}");
+    assert!(text.contains("iris/m"), "{text}");
+    // Its format, and the model, are looked at first.
+    for (arguments, why) in [
+        (vec!["claude-code", "--print"], "speaks Anthropic messages"),
+        (
+            vec!["opencode", "--model", "none"],
+            "no model that you may use",
+        ),
+        (vec!["emacs"], "no agent that is known here"),
+        (vec!["opencode", "--write"], "say --yes"),
+    ] {
+        let output = connect(arguments).await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(why), "{said}");
+    }
+    let file = home.path().join(".config/opencode/opencode.json");
+    assert!(!file.exists(), "nothing is written unasked");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "{\n  // mine\n  \"theme\": \"dark\"\n}\n").unwrap();
+    let wrote = connect(vec!["opencode", "--write", "--yes"]).await.unwrap();
+    assert!(wrote.status.success());
+    assert!(
+        out(&wrote).contains("+  \"model\": \"iris/m\""),
+        "{}",
+        out(&wrote)
+    );
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept.contains("// mine\n  \"theme\": \"dark\""), "{kept}");
+    assert!(kept.contains(&format!("{url}/v1")), "{kept}");
+    let again = connect(vec!["opencode", "--write"]).await.unwrap();
+    assert!(out(&again).contains("Nothing to change"), "{}", out(&again));
+}

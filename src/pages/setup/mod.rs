@@ -8,18 +8,80 @@ use maud::{Markup, html};
 use super::layout::Page;
 use super::query::Query;
 use super::{Visit, activity, format, parts};
+use crate::agents::{self, Agent, Speaks, Target};
 use crate::api::Api;
 use crate::wire::Rejection;
-use guides::{Facts, Guide};
+use guides::Guide;
+
+/// What is shown.
+enum Chosen {
+    Agent(&'static Agent),
+    Sdk(&'static Guide),
+}
+
+impl Chosen {
+    fn all() -> [(&'static str, Vec<Self>); 2] {
+        [
+            ("Agents", agents::ALL.iter().map(Self::Agent).collect()),
+            (
+                "SDKs and tools",
+                guides::ALL.iter().map(Self::Sdk).collect(),
+            ),
+        ]
+    }
+
+    fn id(&self) -> &'static str {
+        match self {
+            Self::Agent(agent) => agent.id,
+            Self::Sdk(guide) => guide.id,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Agent(agent) => agent.name,
+            Self::Sdk(guide) => guide.name,
+        }
+    }
+
+    /// What records call it.
+    fn record(&self) -> &'static str {
+        match self {
+            Self::Agent(agent) => agent.record,
+            Self::Sdk(guide) => guide.agent,
+        }
+    }
+
+    fn speaks(&self) -> Speaks {
+        match self {
+            Self::Agent(agent) => agent.speaks,
+            Self::Sdk(guide) => guide.speaks,
+        }
+    }
+
+    fn steps(&self, target: &Target<'_>) -> Vec<(String, String)> {
+        match self {
+            Self::Agent(agent) => guides::agent(agent, target),
+            Self::Sdk(guide) => (guide.steps)(target),
+        }
+    }
+
+    fn note(&self, base: &str) -> Option<&'static str> {
+        match self {
+            Self::Agent(agent) => agent.doubt(base),
+            Self::Sdk(_) => None,
+        }
+    }
+}
 
 /// `/ui/setup`.
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let facts = facts(visit);
-    let chosen = visit.query.get("for").unwrap_or("claude-code");
-    let guide = guides::ALL
-        .iter()
-        .find(|guide| guide.id == chosen)
-        .unwrap_or(&guides::ALL[0]);
+    let wanted = visit.query.get("for").unwrap_or_default();
+    let groups = Chosen::all();
+    let all = || groups.iter().flat_map(|(_, group)| group);
+    let chosen = all()
+        .find(|one| one.id() == wanted)
+        .unwrap_or(&groups[0].1[0]);
     let query = Query::default()
         .with("login", visit.caller.name())
         .with("by", "agent");
@@ -32,15 +94,15 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
         div.setup {
             nav aria-label="Agents and SDKs" {
-                @for (group, title) in [(guides::AGENT, "Agents"), (guides::SDK, "SDKs and tools")] {
+                @for (title, group) in &groups {
                     h2 { (title) }
                     ul {
-                        @for one in guides::ALL.iter().filter(|one| one.group == group) {
+                        @for one in group {
                             li {
-                                a href=(Query::default().with("for", one.id).at("/ui/setup"))
-                                    aria-current=[(one.id == guide.id).then_some("true")] {
-                                    (one.name)
-                                    @if seen.iter().any(|agent| agent == one.agent) {
+                                a href=(Query::default().with("for", one.id()).at("/ui/setup"))
+                                    aria-current=[(one.id() == chosen.id()).then_some("true")] {
+                                    (one.name())
+                                    @if seen.iter().any(|agent| agent == one.record()) {
                                         span.seen title="requests of it were seen in the last 30 days" { "✓" span.hidden { " seen" } }
                                     }
                                 }
@@ -49,52 +111,48 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                     }
                 }
             }
-            div { (instructions(visit, guide, &facts)) }
+            div { (instructions(visit, chosen)) }
         }
     };
     Ok(Page::new("Set up", body).scripts(&["setup.js"]))
 }
 
-fn instructions(visit: &Visit<'_>, guide: &Guide, facts: &Facts) -> Markup {
-    let model = (guide.model)(facts);
+fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
+    let base = visit.origin.as_str();
+    let model = model(visit, chosen.speaks());
+    let target = Target {
+        base,
+        model: model.as_deref().unwrap_or("MODEL"),
+    };
+    let models = visit.view.rules.routes.models(visit.permit).count();
     html! {
-        h2 { (guide.name) }
+        h2 { (chosen.name()) }
         @if model.is_none() {
             (parts::notice(parts::Tone::Warn, &html! {
                 "No model that is granted to you can be asked in the format that this program speaks ("
-                (guide.format) "). The page " a href="/ui/models" { "Models" } " lists what you have."
+                (chosen.speaks().name()) "). The page " a href="/ui/models" { "Models" } " lists what you have."
             }))
         }
-        @for (label, text) in (guide.steps)(facts, model.as_deref().unwrap_or("MODEL")) {
-            (parts::code(label, &text))
-        }
-        @if let Some(note) = (guide.note)(facts) { p.under { (note) } }
-        section.panel.tick data-agent=(guide.agent) data-login=(visit.caller.name()) aria-live="polite" {
+        @for (label, text) in chosen.steps(&target) { (parts::code(&label, &text)) }
+        @if let Some(note) = chosen.note(base) { p.under { (note) } }
+        section.panel.tick data-agent=(chosen.record()) data-login=(visit.caller.name()) aria-live="polite" {
             h2 { "Has it worked?" }
             p.waiting { "Run it once; your newest request is then on the page " a href="/ui/requests" { "Requests" } "." }
         }
-        p.under { "This gateway: " code { (facts.base) } ", " (format::count(facts.models as u64, "model", "models")) " granted to you." }
+        p.under { "This gateway: " code { (base) } ", " (format::count(models as u64, "model", "models")) " granted to you." }
     }
 }
 
-fn facts(visit: &Visit<'_>) -> Facts {
-    let (rules, permit) = (&visit.view.rules, visit.permit);
-    let speaking = |flags: &[&str]| {
-        let mut models = rules.routes.models(permit);
-        let found =
-            models.find(|found| found.provider.flags.iter().any(|flag| flags.contains(flag)));
-        found.map(|found| found.model.to_owned())
-    };
-    let flags = |name: &str| -> &'static [&'static str] {
-        let api = crate::api::ALL.iter().find(|api| api.kind().0 == name);
-        api.map_or(&[], |api: &&dyn Api| api.flags())
-    };
-    Facts {
-        base: visit.origin.clone(),
-        chat: speaking(flags("openai_chat")),
-        responses: speaking(flags("openai_responses")),
-        anthropic: speaking(flags("anthropic_messages")),
-        gemini: speaking(flags("gemini_generate_content")),
-        models: rules.routes.models(permit).count(),
-    }
+/// A granted model that can be asked in a format.
+fn model(visit: &Visit<'_>, speaks: Speaks) -> Option<String> {
+    let api = crate::api::ALL
+        .iter()
+        .find(|api| api.kind().0 == speaks.kind());
+    let flags = api.map_or(&[][..], |api: &&dyn Api| api.flags());
+    let mut models = visit.view.rules.routes.models(visit.permit);
+    let found = models.find(|found| {
+        let speaks = &found.provider.flags;
+        speaks.iter().any(|flag| flags.contains(flag))
+    });
+    found.map(|found| found.model.to_owned())
 }

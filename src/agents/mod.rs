@@ -1,0 +1,229 @@
+//! Programs that talk to models, and what each must be told to use this gateway: for the page
+//! that shows it, and for `iris connect`, which does it. A new program is an entry of [`ALL`].
+
+mod file;
+mod programs;
+
+pub use file::{Change, Unreadable};
+pub use programs::ALL;
+
+/// A format, as far as programs care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// OpenAI's chat completions.
+    Chat,
+    /// OpenAI's responses.
+    Responses,
+    /// Anthropic's messages.
+    Messages,
+    /// Gemini's `generateContent`.
+    Gemini,
+}
+
+impl Speaks {
+    /// The name of the format (`ApiKind`).
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Chat => "openai_chat",
+            Self::Responses => "openai_responses",
+            Self::Messages => "anthropic_messages",
+            Self::Gemini => "gemini_generate_content",
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "OpenAI chat completions",
+            Self::Responses => "OpenAI responses",
+            Self::Messages => "Anthropic messages",
+            Self::Gemini => "Gemini generateContent",
+        }
+    }
+}
+
+/// What a program is pointed at.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The gateway, such as `http://ai`, without a slash at the end.
+    pub base: &'a str,
+    /// The model to begin with.
+    pub model: &'a str,
+}
+
+impl Target<'_> {
+    /// The base URL of OpenAI's clients.
+    fn v1(&self) -> String {
+        format!("{}/v1", self.base)
+    }
+}
+
+/// A program.
+pub struct Agent {
+    /// Its name on the command line.
+    pub id: &'static str,
+    /// Its name for people.
+    pub name: &'static str,
+    /// What records call it.
+    pub record: &'static str,
+    /// The command that starts it.
+    pub program: &'static str,
+    /// The format that it speaks.
+    pub speaks: Speaks,
+    settings: fn(&Target<'_>) -> Settings,
+}
+
+impl Agent {
+    /// What it must be told.
+    #[must_use]
+    pub fn settings(&self, target: &Target<'_>) -> Settings {
+        (self.settings)(target)
+    }
+
+    /// Why it may not work with a gateway at `base`, if there is a reason.
+    #[must_use]
+    pub fn doubt(&self, base: &str) -> Option<&'static str> {
+        let fits = ["http://127.", "http://localhost", "https://"];
+        let is_picky = self.id == "gemini-cli";
+        (is_picky && !fits.iter().any(|start| base.starts_with(start))).then_some(
+            "Newer versions take nothing but https and the full name of the gateway: enable HTTPS \
+             in the tailnet.",
+        )
+    }
+}
+
+/// What a program must be told: for one run by `env`, `args` and `folder`, for good by `own`.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Variables of its environment.
+    pub env: Vec<(&'static str, String)>,
+    /// Arguments in front of a person's own.
+    pub args: Vec<String>,
+    /// What it reads from a file only.
+    pub folder: Option<Folder>,
+    /// Its own files.
+    pub own: Vec<Own>,
+}
+
+/// A folder that stands for the one of the program's own, with one file in it.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Where the file is in it.
+    pub file: &'static str,
+    /// What it says.
+    pub text: String,
+    /// How the program is told.
+    pub told: Told,
+}
+
+/// How a program is told of a folder.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    /// A variable that holds the path of the folder.
+    Folder(&'static str),
+    /// A variable that holds the path of the file.
+    File(&'static str),
+    /// An argument that the path of the folder follows.
+    FolderArgument(&'static str),
+    /// An argument that the path of the file follows.
+    FileArgument(&'static str),
+}
+
+/// A file of a program's own settings.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Below the home folder.
+    pub path: &'static str,
+    /// What it should say besides what it says.
+    pub change: Change,
+}
+
+/// A program by its name.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Agent> {
+    ALL.iter()
+        .find(|agent| agent.id == id || agent.program == id)
+}
+
+/// A word of a shell's command.
+#[must_use]
+pub fn sh(text: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=".contains(char);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The lines that set an environment in a shell.
+#[must_use]
+pub fn exports(env: &[(&str, String)]) -> String {
+    let line = |lines: String, (name, value): &(&str, String)| {
+        format!("{lines}export {name}={}\n", sh(value))
+    };
+    env.iter().fold(String::new(), line)
+}
+
+/// A command with its arguments, as a shell reads it.
+#[must_use]
+pub fn command(program: &str, args: &[String]) -> String {
+    let words = args.iter().map(|arg| sh(arg));
+    let words: Vec<String> = std::iter::once(program.to_owned()).chain(words).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: Target<'static> = Target {
+        base: "http://ai.example.ts.net",
+        model: "the-model",
+    };
+
+    #[test]
+    fn every_program_is_told_the_gateway_and_the_model() {
+        for agent in ALL {
+            let Settings {
+                env,
+                args,
+                folder,
+                own,
+            } = agent.settings(&TARGET);
+            let folder = folder.map(|folder| folder.text).unwrap_or_default();
+            let run = format!("{}{}{folder}", exports(&env), args.join(" "));
+            assert!(run.contains(TARGET.base), "{}: {run}", agent.id);
+            assert!(run.contains(TARGET.model), "{}: {run}", agent.id);
+            if own.is_empty() {
+                continue;
+            }
+            let own: String = own
+                .iter()
+                .map(|own| own.change.apply("").unwrap())
+                .collect();
+            assert!(own.contains(TARGET.base), "{}: {own}", agent.id);
+            assert!(own.contains(TARGET.model), "{}: {own}", agent.id);
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        for (nth, agent) in ALL.iter().enumerate() {
+            let first = ALL.iter().position(|other| {
+                [other.id, other.program].contains(&agent.id)
+                    || [other.id, other.program].contains(&agent.program)
+            });
+            assert_eq!(first, Some(nth), "{}", agent.id);
+        }
+        assert_eq!(find("claude").unwrap().id, "claude-code");
+    }
+
+    #[test]
+    fn a_name_can_not_end_its_quotes() {
+        assert_eq!(sh("a/b:c"), "a/b:c");
+        assert_eq!(sh("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
+    }
+}
