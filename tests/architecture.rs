@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     "secret",
     "clock",
     "money",
@@ -28,10 +28,11 @@ const ORDER: [&str; 29] = [
     "relay",
     "rules",
     "gateway",
+    "warnings",
+    "discover",
     "admin",
     "pages",
     "demo",
-    "discover",
     "server",
     "cli",
     "main",

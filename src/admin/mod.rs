@@ -36,6 +36,7 @@ use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
+use crate::warnings::{Signals, Warning, Warnings};
 use crate::wire::{Body, Rejection, body};
 use routes::{Action, Open, Route};
 
@@ -61,6 +62,10 @@ pub struct View<'a> {
     pub metrics: &'a Metrics,
     /// How exporters do.
     pub board: &'a Board,
+    /// What needs somebody.
+    pub warnings: &'a Warnings,
+    /// What happened and is told of.
+    pub signals: &'a Signals,
     /// Knows the callers of the tailnet; `None` without one.
     pub resolver: Option<&'a Resolver>,
     /// State of the node; `None` without a tailnet.
@@ -198,7 +203,7 @@ where
         Action::GeminiModels => Ok(json(&listing::gemini_models(rules, permit))),
         Action::Providers => Ok(json(&listing::providers(rules, permit, view.traffic))),
         Action::Whoami => Ok(json(&whoami(caller, permit))),
-        Action::Status => Ok(json(&status(view, permit))),
+        Action::Status => Ok(json(&status(view, permit).await)),
         Action::Sessions => records::sessions(view, &asked).await,
         Action::Requests => records::requests(view, &asked).await,
         Action::Request => records::request(view, &asked).await,
@@ -352,7 +357,12 @@ fn whoami(caller: &Caller, permit: &Permit) -> Value {
     })
 }
 
-fn status(view: &View<'_>, permit: &Permit) -> Value {
+/// What needs somebody, for admins.
+pub(crate) async fn warnings(view: &View<'_>) -> Vec<Warning> {
+    view.warnings.all(&view.rules, view.node.as_ref()).await
+}
+
+async fn status(view: &View<'_>, permit: &Permit) -> Value {
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ledger_healthy": view.ledger.healthy(),
@@ -360,6 +370,7 @@ fn status(view: &View<'_>, permit: &Permit) -> Value {
     });
     if permit.role() == Role::Admin {
         status["node"] = serde_json::to_value(&view.node).unwrap_or_default();
+        status["warnings"] = serde_json::to_value(warnings(view).await).unwrap_or_default();
         status["findings"] = serde_json::to_value(&view.rules.findings).unwrap_or_default();
     }
     status

@@ -13,6 +13,7 @@ mod budgets;
 mod chart;
 mod chat;
 mod configuration;
+mod connection;
 mod conversation;
 mod format;
 mod gateway;
@@ -141,7 +142,7 @@ async fn show(visit: &Visit<'_>) -> Result<Page, Rejection> {
             Show::Budgets => budgets::page(visit).await,
             Show::Chat => chat::page(visit),
             Show::Configuration => configuration::page(visit),
-            Show::Connection => Ok(gateway::connection(visit)),
+            Show::Connection => Ok(connection::page(visit).await),
             Show::Exports => gateway::exports(visit).await,
             Show::Grants => grants::page(visit),
             Show::Mine => people::mine(visit).await,

@@ -5,7 +5,7 @@ use maud::html;
 use super::activity::{self, Lens};
 use super::layout::Page;
 use super::query::Query;
-use super::{Visit, parts};
+use super::{Visit, connection, parts};
 use crate::wire::Rejection;
 
 /// Dimensions of the table: name, its name for people, and the caption.
@@ -42,6 +42,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .collect();
     let split = if by.0 == "login" { "model" } else { by.0 };
     let body = html! {
+        (connection::strip(visit).await)
         (activity::filter_bar(visit, &lens, &FILTERS).await?)
         (activity::cards(totals, Some(users.usage.groups.len())))
         section.panel { (activity::over_time(visit, &lens, split).await?) }

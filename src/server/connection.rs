@@ -271,6 +271,8 @@ async fn dispatch(
         refusals: &engines.refusals,
         metrics: &engines.gateway.metrics,
         board: &engines.board,
+        warnings: &engines.warnings,
+        signals: &engines.signals,
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };

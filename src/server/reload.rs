@@ -91,6 +91,8 @@ impl Follow<'_> {
                 tracing::error!("the configuration has errors; the one before stays in force");
                 config::refusal(&path, &findings)
             });
+            let refused = loaded.as_ref().err().cloned();
+            self.engines.signals.refused(refused);
             let done = match loaded {
                 Ok(loaded) => {
                     apply(self.engines, &path, loaded, self.sender);

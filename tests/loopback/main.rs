@@ -26,4 +26,5 @@ mod routing;
 mod saves;
 mod support;
 mod tls;
+mod warnings;
 mod websocket;
