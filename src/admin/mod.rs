@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod config;
 mod control;
 mod csv;
+pub(crate) mod discover;
 pub(crate) mod explain;
 pub(crate) mod listing;
 pub(crate) mod openapi;
@@ -36,6 +37,7 @@ use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
+use crate::upstream::Upstream;
 use crate::warnings::{Signals, Warning, Warnings};
 use crate::wire::{Body, Rejection, body};
 use routes::{Action, Open, Route};
@@ -66,6 +68,10 @@ pub struct View<'a> {
     pub warnings: &'a Warnings,
     /// What happened and is told of.
     pub signals: &'a Signals,
+    /// Connections to others.
+    pub upstream: &'a Upstream,
+    /// Held while somebody looks for model servers.
+    pub looking: &'a tokio::sync::Mutex<()>,
     /// Knows the callers of the tailnet; `None` without one.
     pub resolver: Option<&'a Resolver>,
     /// State of the node; `None` without a tailnet.
@@ -218,12 +224,14 @@ where
         Action::Versions => config::versions(view).await,
         Action::Version => config::version(view, &asked).await,
         Action::Audit => audit::audit(view, &asked).await,
+        Action::Discover => discover::discover(view, &asked).await,
         Action::Metrics => outlets::metrics(view, permit),
         Action::Exporters => outlets::exporters(view).await,
         Action::ApertureOpenApi => Ok(json(&openapi::aperture())),
         Action::OpenApi => Ok(json(&openapi::document())),
         // They take a body.
         Action::Refill
+        | Action::AddProvider
         | Action::PutConfig
         | Action::Validate
         | Action::PutOlderConfig
@@ -254,6 +262,7 @@ where
         Action::Validate => config::validate(view, &read(&bytes)?),
         Action::DryRun => config::dry_run(view, asked, read(&bytes)?).await,
         Action::Rollback => config::rollback(view, asked, read(&bytes)?).await,
+        Action::AddProvider => discover::add(view, asked, &request.headers, &read(&bytes)?).await,
         _ => Err(not_found(&request.method, request.uri.path(), &[])),
     }
 }

@@ -111,12 +111,12 @@ fn operation(route: &Route) -> Value {
     }
     if matches!(
         route.action,
-        Action::PutConfig | Action::PutOlderConfig | Action::Rollback
+        Action::PutConfig | Action::PutOlderConfig | Action::Rollback | Action::AddProvider
     ) {
         responses["412"] = error("The configuration has changed since it was read.");
         responses["422"] = error("It is not taken; `errors` says why and where.");
     }
-    if route.action == Action::PutConfig {
+    if matches!(route.action, Action::PutConfig | Action::AddProvider) {
         responses["428"] = error("`If-Match` is missing.");
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": true,

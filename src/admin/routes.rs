@@ -74,6 +74,8 @@ pub(super) enum Action {
     Version,
     Rollback,
     DryRun,
+    Discover,
+    AddProvider,
     Audit,
     Metrics,
     Exporters,

@@ -352,6 +352,22 @@ pub(super) const ALL: &[Route] = &[
     ),
     Route {
         open: Open::Admin,
+        answer: Some("Discovery"),
+        ..route(
+            "/api/discover",
+            Action::Discover,
+            "Looks for model servers on this machine and on the nodes that the configuration names.",
+        )
+    },
+    act(
+        Verb::Post,
+        "/api/discover",
+        Action::AddProvider,
+        ("Discovered", "Added"),
+        "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
+    ),
+    Route {
+        open: Open::Admin,
         parameters: AUDIT,
         answer: Some("AuditPage"),
         csv: true,

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::access::Access;
 use super::chat::ChatModel;
 use super::database::Database;
+use super::discover::Discover;
 use super::exporters::Exporters;
 use super::hooks::{Guard, Hook};
 use super::hujson::Position;
@@ -63,6 +64,8 @@ pub struct File {
     /// The models that the chat offers, in this order; all that can be chatted with where it is
     /// absent.
     pub chat_models: Option<Vec<ChatModel>>,
+    /// Where model servers are looked for when an admin asks.
+    pub discover: Discover,
     /// Feature flags of Aperture. Not yet acting.
     pub flags: BTreeMap<String, bool>,
 }

@@ -56,7 +56,8 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         @if all.is_empty() {
             (parts::empty("There are no providers", &html! {
-                "Add one in the section " code { "providers" } " of the " a href="/ui/config" { "configuration" } "."
+                "Add one in the section " code { "providers" } " of the " a href="/ui/config" { "configuration" } ", or "
+                a href="/ui/providers/discover" { "look for servers" } " nearby."
             }))
         } @else {
             (parts::table("Providers and how they are", &columns, &rows))
@@ -73,7 +74,8 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         }
     };
-    Ok(Page::new("Providers", body))
+    let find = html! { a.button href="/ui/providers/discover" { "Look for servers" } };
+    Ok(Page::new("Providers", body).actions(find))
 }
 
 fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {

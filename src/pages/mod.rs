@@ -15,6 +15,7 @@ mod chat;
 mod configuration;
 mod connection;
 mod conversation;
+mod discover;
 mod format;
 mod gateway;
 mod grants;
@@ -173,12 +174,15 @@ async fn below(visit: &Visit<'_>) -> Result<Page, Rejection> {
         return request::page(visit, &id).await;
     }
     // Nobody else's page is made for a user, whatever the API would tell of it.
-    let for_admins = ["/ui/users/", "/ui/config/"];
+    let for_admins = ["/ui/users/", "/ui/config/", "/ui/providers/"];
     if for_admins.iter().any(|folder| path.starts_with(folder)) && !visit.is_admin() {
         return Err(not_admin());
     }
     if let Some(login) = one("/ui/users/") {
         return people::one(visit, &login).await;
+    }
+    if path == "/ui/providers/discover" {
+        return discover::page(visit).await;
     }
     if path == "/ui/config/history" {
         return configuration::versions(visit).await;

@@ -273,6 +273,8 @@ async fn dispatch(
         board: &engines.board,
         warnings: &engines.warnings,
         signals: &engines.signals,
+        upstream: &engines.gateway.upstream,
+        looking: &engines.looking,
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };

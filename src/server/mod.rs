@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Control, Refusals};
 use crate::clock::within;
-use crate::config::{self, Mode};
+use crate::config::{self, Loaded, Mode};
 use crate::discover;
 use crate::exporters;
 use crate::exporters::{Board, Outlets};
@@ -62,6 +62,8 @@ struct Engines {
     board: Board,
     signals: Signals,
     warnings: Warnings,
+    /// One look for model servers at a time.
+    looking: tokio::sync::Mutex<()>,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     /// One permit for each open connection.
@@ -84,11 +86,7 @@ pub struct Running {
 /// a port is taken.
 pub async fn start(options: &Options) -> anyhow::Result<Running> {
     state_dir(&options.state_dir)?;
-    let loaded = match &options.config {
-        Some(path) => config::load(path)
-            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)))?,
-        None => reload::discovered(&discover::servers(&discover::USUAL).await)?,
-    };
+    let loaded = configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
@@ -122,6 +120,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         board,
         warnings: Warnings::new(watched, signals.clone(), options.state_dir.clone()),
         signals,
+        looking: tokio::sync::Mutex::default(),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         room: Arc::new(Semaphore::new(connections)),
@@ -229,6 +228,15 @@ impl Running {
         }
         Ok(written?)
     }
+}
+
+async fn configuration(options: &Options) -> anyhow::Result<Loaded> {
+    if let Some(path) = &options.config {
+        return config::load(path)
+            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)));
+    }
+    let upstream = Upstream::new(None, timeouts(&config::File::default()));
+    reload::discovered(&discover::here(&upstream).await)
 }
 
 fn state_dir(dir: &Path) -> anyhow::Result<()> {

@@ -135,10 +135,10 @@ impl Follow<'_> {
     async fn servers(&mut self) -> Saved {
         let mut known = None;
         loop {
-            let found = discover::servers(&discover::USUAL).await;
+            let found = discover::here(&self.engines.gateway.upstream).await;
             if known.as_ref() != Some(&found) {
                 for server in &found {
-                    tracing::info!(provider = server.id, port = server.port, models = ?server.models, "found");
+                    tracing::info!(provider = server.kind.id(), url = server.baseurl(), models = ?server.models, "found");
                 }
                 if known.is_some()
                     && let Ok(loaded) = discovered(&found)

@@ -9,6 +9,7 @@
 
 mod api;
 mod commands;
+mod discovery;
 mod faults;
 mod formats_anthropic;
 mod formats_bedrock;

@@ -25,6 +25,7 @@ const ADMIN_PAGES = {
   person: "/ui/users/ada%40example.com?days=7",
   agents: "/ui/agents",
   providers: "/ui/providers",
+  discover: "/ui/providers/discover?look=now",
   tools: "/ui/tools",
   grants: "/ui/grants",
   explained: "/ui/grants?login=ada%40example.com&model=claude-opus-4-5&api=anthropic_messages",
