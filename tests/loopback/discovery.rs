@@ -83,106 +83,126 @@ async fn written(
     panic!("the configuration is not in force");
 }
 
-#[tokio::test]
-async fn a_server_that_is_found_becomes_a_provider() {
-    let (address, _received) = provider(|mut stream| {
-        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
-    })
-    .await;
-    let host = ollama().await;
-    let url = format!("http://{host}:11434");
-    let gateway = Gateway::start(address, json!({})).await;
-    let text = written(&gateway, address, &host, "admin").await;
+/// A gateway whose configuration names a host with such a server.
+struct Lab {
+    gateway: Gateway,
+    address: std::net::SocketAddr,
+    host: String,
+    url: String,
+    text: String,
+}
 
-    let found = get(&gateway, "/api/discover").await.json();
-    assert_eq!(found["hosts"], json!(["127.0.0.1", host]));
-    let is_it = |server: &&Value| server["baseurl"] == *url;
-    let server = |found: &Value| {
-        found["servers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(is_it)
+impl Lab {
+    async fn start() -> Self {
+        let (address, _received) = provider(|mut stream| {
+            async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+        })
+        .await;
+        let host = ollama().await;
+        let gateway = Gateway::start(address, json!({})).await;
+        let text = written(&gateway, address, &host, "admin").await;
+        Self {
+            gateway,
+            address,
+            url: format!("http://{host}:11434"),
+            host,
+            text,
+        }
+    }
+
+    async fn tag(&self) -> String {
+        let config = get(&self.gateway, "/aperture/config").await;
+        config.headers["etag"].to_str().unwrap().to_owned()
+    }
+
+    /// The server, as it was found.
+    async fn found(&self) -> Option<Value> {
+        let found = get(&self.gateway, "/api/discover").await.json();
+        assert_eq!(found["hosts"], json!(["127.0.0.1", self.host]));
+        let mut servers = found["servers"].as_array().unwrap().iter();
+        servers
+            .find(|server| server["baseurl"] == *self.url)
             .cloned()
-    };
-    let models = json!(["llama3.2:3b", "qwen3:8b"]);
-    assert_eq!(
-        server(&found),
-        Some(
-            json!({ "kind": "ollama", "name": "Ollama", "baseurl": url, "models": models, "provider": null })
-        )
-    );
-    let page = get(&gateway, "/ui/providers/discover").await.text();
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_but_whom_the_configuration_names_and_only_for_admins() {
+    let lab = Lab::start().await;
+    let (gateway, url) = (&lab.gateway, &lab.url);
+    let page = get(gateway, "/ui/providers/discover").await.text();
     assert!(
-        page.contains(&host) && !page.contains(&url),
+        page.contains(&lab.host) && !page.contains(url),
         "nothing is asked yet"
     );
-    let page = get(&gateway, "/ui/providers/discover?look=now")
-        .await
-        .text();
+    let page = get(gateway, "/ui/providers/discover?look=now").await.text();
     assert!(
         page.contains(&format!("data-add-provider=\"{url}\"")),
         "{page}"
     );
-
-    let config = get(&gateway, "/aperture/config").await;
-    let tag = config.headers["etag"].to_str().unwrap().to_owned();
-    assert_eq!(
-        add(&gateway, &url, None).await.status,
-        StatusCode::PRECONDITION_REQUIRED
-    );
-    let stale = add(&gateway, &url, Some("\"0\"")).await;
+    let tag = lab.tag().await;
+    let without = add(gateway, url, None).await;
+    assert_eq!(without.status, StatusCode::PRECONDITION_REQUIRED);
+    let stale = add(gateway, url, Some("\"0\"")).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
-    // The provider that a request comes to is no place to look, and neither is anything else that
-    // the configuration does not name.
-    for other in [
-        format!("http://{address}"),
+    // A provider at another port is no place to look either.
+    let others = [
+        format!("http://{}", lab.address),
         format!("{url}/"),
         "http://169.254.169.254:8080".to_owned(),
-    ] {
-        let refused = add(&gateway, &other, Some(&tag)).await;
+    ];
+    for other in others {
+        let refused = add(gateway, &other, Some(&tag)).await;
         assert_eq!(refused.status, StatusCode::NOT_FOUND, "{other}");
     }
-    assert_eq!(std::fs::read_to_string(gateway.config()).unwrap(), text);
+    assert_eq!(std::fs::read_to_string(gateway.config()).unwrap(), lab.text);
 
-    let added = add(&gateway, &url, Some(&tag)).await;
-    assert_eq!(added.status, StatusCode::OK, "{}", added.text());
-    let id = added.json()["provider"].as_str().unwrap().to_owned();
-    assert_eq!(id, "ollama");
-    let now = std::fs::read_to_string(gateway.config()).unwrap();
-    let new: String = {
-        let from = now.find("\n    \"ollama\": {").unwrap();
-        now[from..from + now[from..].find("},").unwrap() + 2].to_owned()
-    };
-    assert_eq!(now.replacen(&new, "", 1), text, "all the rest is as it was");
-    let reply = gateway
-        .chat(r#"{"model":"ollama/qwen3:8b","messages":[]}"#)
-        .await;
-    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
-    let found = get(&gateway, "/api/discover").await.json();
-    assert_eq!(server(&found).unwrap()["provider"], "ollama");
-    let tag = added.json()["hash"].as_str().unwrap().to_owned();
-    let again = add(&gateway, &url, Some(&tag)).await;
-    assert_eq!(again.status, StatusCode::CONFLICT);
-    let audit = get(&gateway, "/api/audit?kind=config_saved").await.json();
-    assert_eq!(audit["audit"][0]["detail"]["after"], *tag);
-    let versions = get(&gateway, "/api/config/history").await.json();
-    assert_eq!(versions["versions"][0]["how"], "saved");
-
-    written(&gateway, address, &host, "user").await;
-    for path in [
+    written(gateway, lab.address, &lab.host, "user").await;
+    let paths = [
         "/api/discover",
         "/ui/providers/discover",
         "/ui/providers/discover?look=now",
-    ] {
+    ];
+    for path in paths {
         assert_eq!(
-            get(&gateway, path).await.status,
+            get(gateway, path).await.status,
             StatusCode::FORBIDDEN,
             "{path}"
         );
     }
+    let refused = add(gateway, url, Some(&tag)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_server_that_is_found_becomes_a_provider() {
+    let lab = Lab::start().await;
+    let (gateway, url) = (&lab.gateway, &lab.url);
+    let models = json!(["llama3.2:3b", "qwen3:8b"]);
     assert_eq!(
-        add(&gateway, &url, Some(&tag)).await.status,
-        StatusCode::FORBIDDEN
+        lab.found().await,
+        Some(
+            json!({ "kind": "ollama", "name": "Ollama", "baseurl": url, "models": models, "provider": null })
+        )
     );
+    let added = add(gateway, url, Some(&lab.tag().await)).await;
+    assert_eq!(added.status, StatusCode::OK, "{}", added.text());
+    assert_eq!(added.json()["provider"], "ollama");
+    let now = std::fs::read_to_string(gateway.config()).unwrap();
+    let from = now.find("\n    \"ollama\": {").unwrap();
+    let to = from + now[from..].find("},").unwrap() + 2;
+    let rest = format!("{}{}", &now[..from], &now[to..]);
+    assert_eq!(rest, lab.text, "all the rest is as it was");
+    let reply = gateway
+        .chat(r#"{"model":"ollama/qwen3:8b","messages":[]}"#)
+        .await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    assert_eq!(lab.found().await.unwrap()["provider"], "ollama");
+    let tag = added.json()["hash"].as_str().unwrap().to_owned();
+    let again = add(gateway, url, Some(&tag)).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    let audit = get(gateway, "/api/audit?kind=config_saved").await.json();
+    assert_eq!(audit["audit"][0]["detail"]["after"], *tag);
+    let versions = get(gateway, "/api/config/history").await.json();
+    assert_eq!(versions["versions"][0]["how"], "saved");
 }
