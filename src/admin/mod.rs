@@ -8,6 +8,7 @@ mod csv;
 pub(crate) mod discover;
 pub(crate) mod explain;
 pub(crate) mod listing;
+mod live;
 pub(crate) mod openapi;
 pub(crate) mod outlets;
 mod pricing;
@@ -45,6 +46,7 @@ use routes::{Action, Open, Route};
 pub use audit::Refusals;
 pub use config::version_in_file;
 pub use control::{Control, Saved};
+pub use live::Listeners;
 
 /// What the handlers may look at.
 pub struct View<'a> {
@@ -72,6 +74,8 @@ pub struct View<'a> {
     pub upstream: &'a Upstream,
     /// Held while somebody looks for model servers.
     pub looking: &'a tokio::sync::Mutex<()>,
+    /// Who hears of what is new.
+    pub listeners: &'a Arc<Listeners>,
     /// Knows the callers of the tailnet; `None` without one.
     pub resolver: Option<&'a Resolver>,
     /// State of the node; `None` without a tailnet.
@@ -210,6 +214,7 @@ where
         Action::Providers => Ok(json(&listing::providers(rules, permit, view.traffic))),
         Action::Whoami => Ok(json(&whoami(caller, permit))),
         Action::Status => Ok(json(&status(view, permit).await)),
+        Action::Events => live::events(view, &asked),
         Action::Sessions => records::sessions(view, &asked).await,
         Action::Requests => records::requests(view, &asked).await,
         Action::Request => records::request(view, &asked).await,

@@ -68,15 +68,15 @@ fn operation(route: &Route) -> Value {
         }));
     }
     let mut content = Map::new();
-    match route.answer {
+    let (kind, schema) = match route.answer {
         Some(schema) => {
             let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-            content.insert("application/json".to_owned(), json!({ "schema": schema }));
+            ("application/json", json!({ "schema": schema }))
         }
-        None => {
-            content.insert("text/plain".to_owned(), json!({}));
-        }
-    }
+        None if route.action == Action::Events => ("text/event-stream", json!({})),
+        None => ("text/plain", json!({})),
+    };
+    content.insert(kind.to_owned(), schema);
     if route.csv {
         content.insert(
             "text/csv".to_owned(),

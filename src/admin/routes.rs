@@ -55,6 +55,7 @@ pub(super) enum Action {
     Providers,
     Whoami,
     Status,
+    Events,
     Sessions,
     Requests,
     Request,

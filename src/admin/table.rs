@@ -199,6 +199,11 @@ pub(super) const ALL: &[Route] = &[
             "How the gateway is; admins see its node and the findings of its configuration.",
         )
     },
+    route(
+        "/api/events",
+        Action::Events,
+        "Server-sent events: `records` whenever there are new ones that you may see. A stream ends after ten minutes, and when the configuration changes.",
+    ),
     Route {
         parameters: SESSIONS,
         answer: Some("SessionPage"),

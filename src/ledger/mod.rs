@@ -33,6 +33,7 @@ mod sqlite;
 mod sums;
 mod tools;
 mod writer;
+mod written;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,6 +60,7 @@ pub use retention::Keep;
 pub use session::Session;
 pub use sums::{Counts, Totals};
 pub use tools::ToolUse;
+pub use written::Written;
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
@@ -115,6 +117,8 @@ struct Shared {
     policy: Mutex<retention::Policy>,
     /// Something was queued for a hook.
     delivery: Notify,
+    /// Records are durable.
+    told: written::Told,
     /// Something said was deleted, and can perhaps still be read.
     deleted: AtomicBool,
 }
@@ -133,6 +137,7 @@ impl Ledger {
             held: AtomicUsize::new(0),
             policy: Mutex::default(),
             delivery: Notify::new(),
+            told: written::Told::default(),
             deleted: AtomicBool::new(false),
         });
         let queue = writer::spawn(store.clone(), shared.clone())?;
@@ -345,6 +350,12 @@ impl Ledger {
             }))
         });
         done.await?.map_err(Error::Write)
+    }
+
+    /// Hears of new records from now on. On a database that nodes share, of this node's.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.inner.shared.told.listen()
     }
 
     /// The matching requests within `scope`, newest first.

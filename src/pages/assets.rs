@@ -25,6 +25,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("admin.js", SCRIPT, include_str!("static/admin.js")),
     ("chat.js", SCRIPT, include_str!("static/chat.js")),
     ("config.js", SCRIPT, include_str!("static/config.js")),
+    ("live.js", SCRIPT, include_str!("static/live.js")),
     ("markdown.js", SCRIPT, include_str!("static/markdown.js")),
     ("setup.js", SCRIPT, include_str!("static/setup.js")),
     ("wire.js", SCRIPT, include_str!("static/wire.js")),

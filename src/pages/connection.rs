@@ -37,7 +37,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
         ])))
         (findings(visit))
     };
-    Page::new("Connection", body)
+    Page::new("Connection", body).live()
 }
 
 fn node(visit: &Visit<'_>) -> Markup {

@@ -34,7 +34,7 @@ pub(super) async fn agents(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { "Programs are told apart by what they call themselves in " code { "User-Agent" } "." }
         }
     };
-    Ok(Page::new("Agents", body))
+    Ok(Page::new("Agents", body).live())
 }
 
 /// `/ui/providers`.
@@ -75,7 +75,7 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
     };
     let find = html! { a.button href="/ui/providers/discover" { "Look for servers" } };
-    Ok(Page::new("Providers", body).actions(find))
+    Ok(Page::new("Providers", body).live().actions(find))
 }
 
 fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
@@ -165,7 +165,7 @@ pub(super) async fn exports(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { "Figures of records that arrived are since the start of the process." }
         }
     };
-    Ok(Page::new("Exports", body))
+    Ok(Page::new("Exports", body).live())
 }
 
 /// `/ui/api`: from the same description that programs read.

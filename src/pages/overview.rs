@@ -56,10 +56,9 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             (activity::breakdown(&lens, &groups, *by, |key| lead(&lens, by.0, key)))
         }
     };
-    Ok(
-        Page::new("Overview", body)
-            .actions(html! { span.period { (lens.period.words()) ", UTC" } }),
-    )
+    Ok(Page::new("Overview", body)
+        .live()
+        .actions(html! { span.period { (lens.period.words()) ", UTC" } }))
 }
 
 /// Where a row leads: to the page of its user, or to the requests that it counts.

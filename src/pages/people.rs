@@ -22,7 +22,7 @@ pub(super) async fn mine(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (usage(visit, &lens, &own).await?)
     };
-    Ok(Page::new("My usage", body).actions(said(&lens)))
+    Ok(Page::new("My usage", body).actions(said(&lens)).live())
 }
 
 /// `/ui/users/{login}`: somebody's, for admins.
@@ -30,6 +30,7 @@ pub(super) async fn one(visit: &Visit<'_>, login: &str) -> Result<Page, Rejectio
     let lens = Lens::new(visit, Query::default().with("login", login));
     let body = usage(visit, &lens, &html! {}).await?;
     Ok(Page::new(login, body)
+        .live()
         .below("/ui/users", "Users")
         .actions(said(&lens)))
 }
@@ -102,7 +103,7 @@ pub(super) async fn users(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         }
     };
-    Ok(Page::new("Users", body).actions(said(&lens)))
+    Ok(Page::new("Users", body).actions(said(&lens)).live())
 }
 
 /// Users that were active, over time.

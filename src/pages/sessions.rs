@@ -49,7 +49,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { a href=(query.without(&["limit", "before"]).with("format", "csv").at("/api/sessions")) download { "Download as CSV" } }
         }
     };
-    Ok(Page::new("Sessions", body))
+    Ok(Page::new("Sessions", body).live())
 }
 
 /// `/ui/requests`.
@@ -66,7 +66,7 @@ pub(super) async fn requests(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { a href=(query.without(&["limit", "before"]).with("format", "csv").at("/api/requests")) download { "Download as CSV" } }
         }
     };
-    Ok(Page::new("Requests", body))
+    Ok(Page::new("Requests", body).live())
 }
 
 /// `/ui/sessions/one?login=…&session=…`.
@@ -104,7 +104,9 @@ pub(super) async fn one(visit: &Visit<'_>) -> Result<Page, Rejection> {
         (request_table(visit, "Requests of this session, newest first", &requests.rows))
         (pages(&lens, requests.next.as_ref()))
     };
-    Ok(Page::new("Session", body).below("/ui/sessions", "Sessions"))
+    Ok(Page::new("Session", body)
+        .live()
+        .below("/ui/sessions", "Sessions"))
 }
 
 /// A table of sessions.

@@ -84,5 +84,5 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }
         }
     };
-    Ok(Page::new("Tool use", body))
+    Ok(Page::new("Tool use", body).live())
 }

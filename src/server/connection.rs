@@ -275,6 +275,7 @@ async fn dispatch(
         signals: &engines.signals,
         upstream: &engines.gateway.upstream,
         looking: &engines.looking,
+        listeners: &engines.listeners,
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };

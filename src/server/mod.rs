@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Control, Refusals};
+use crate::admin::{Control, Listeners, Refusals};
 use crate::clock::within;
 use crate::config::{self, Loaded, Mode};
 use crate::discover;
@@ -64,6 +64,7 @@ struct Engines {
     warnings: Warnings,
     /// One look for model servers at a time.
     looking: tokio::sync::Mutex<()>,
+    listeners: Arc<Listeners>,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     /// One permit for each open connection.
@@ -105,9 +106,10 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
     let watched = (ledger.clone(), traffic.clone(), board.clone());
+    let stop = CancellationToken::new();
     let engines = Arc::new(Engines {
         gateway: Gateway {
-            rules: receiver,
+            rules: receiver.clone(),
             upstream,
             traffic,
             metrics: Arc::default(),
@@ -121,11 +123,12 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         warnings: Warnings::new(watched, signals.clone(), options.state_dir.clone()),
         signals,
         looking: tokio::sync::Mutex::default(),
+        listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         room: Arc::new(Semaphore::new(connections)),
         tracker: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        stop,
     });
     let keep = {
         let quotas = engines.gateway.quotas.clone();

@@ -133,7 +133,9 @@ async fn every_answer_is_as_described() {
     let versions = get(&gateway, "/api/config/history").await.json();
     let version = versions["versions"][0]["id"].as_str().unwrap();
     for (path, operations) in document["paths"].as_object().unwrap() {
-        if operations["get"].is_null() {
+        let content = &operations["get"]["responses"]["200"]["content"];
+        // A stream has no end.
+        if operations["get"].is_null() || content["text/event-stream"].is_object() {
             continue;
         }
         let id = if path.contains("history") {
@@ -144,7 +146,6 @@ async fn every_answer_is_as_described() {
         let query = required(&operations["get"]);
         let reply = get(&gateway, &(path.replace("{id}", id) + &query)).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
-        let content = &operations["get"]["responses"]["200"]["content"];
         let schema = &content["application/json"]["schema"];
         if schema.is_null() {
             continue;

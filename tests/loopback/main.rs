@@ -18,6 +18,7 @@ mod formats_openai;
 mod guardrails;
 mod headers;
 mod hooks;
+mod live;
 mod management;
 mod oversight;
 mod prices;

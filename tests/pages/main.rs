@@ -20,9 +20,10 @@ use anyhow::ensure;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 7] = [
+const JOURNEYS: [&str; 8] = [
     "admin",
     "user",
+    "live",
     "chat",
     "hostile",
     "sites",
