@@ -2,6 +2,7 @@
 //! an admin everyone's.
 
 pub(crate) mod audit;
+pub(crate) mod chats;
 pub(crate) mod config;
 mod control;
 mod csv;
@@ -214,6 +215,9 @@ where
         Action::Providers => Ok(json(&listing::providers(rules, permit, view.traffic))),
         Action::Whoami => Ok(json(&whoami(caller, permit))),
         Action::Status => Ok(json(&status(view, permit).await)),
+        Action::Chats => chats::list(view, &asked).await,
+        Action::Chat => chats::chat(view, &asked).await,
+        Action::DeleteChat => chats::delete(view, &asked).await,
         Action::Events => live::events(view, &asked),
         Action::Sessions => records::sessions(view, &asked).await,
         Action::Requests => records::requests(view, &asked).await,
@@ -237,6 +241,7 @@ where
         // They take a body.
         Action::Refill
         | Action::AddProvider
+        | Action::KeepChat
         | Action::PutConfig
         | Action::Validate
         | Action::PutOlderConfig
@@ -267,6 +272,7 @@ where
         Action::Validate => config::validate(view, &read(&bytes)?),
         Action::DryRun => config::dry_run(view, asked, read(&bytes)?).await,
         Action::Rollback => config::rollback(view, asked, read(&bytes)?).await,
+        Action::KeepChat => chats::keep(view, asked, read(&bytes)?).await,
         Action::AddProvider => discover::add(view, asked, &request.headers, &read(&bytes)?).await,
         _ => Err(not_found(&request.method, request.uri.path(), &[])),
     }

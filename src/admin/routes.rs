@@ -27,6 +27,8 @@ pub(super) enum Verb {
     Put,
     /// Does something.
     Post,
+    /// Deletes.
+    Delete,
 }
 
 impl Verb {
@@ -36,6 +38,7 @@ impl Verb {
             Self::Get => "GET",
             Self::Put => "PUT",
             Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -77,6 +80,10 @@ pub(super) enum Action {
     DryRun,
     Discover,
     AddProvider,
+    Chats,
+    Chat,
+    KeepChat,
+    DeleteChat,
     Audit,
     Metrics,
     Exporters,

@@ -372,6 +372,41 @@ pub(super) const ALL: &[Route] = &[
         "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
     ),
     Route {
+        answer: Some("ChatList"),
+        ..route(
+            "/api/chats",
+            Action::Chats,
+            "Your conversations of the chat that are kept here, newest first; nobody else sees them.",
+        )
+    },
+    Route {
+        answer: Some("Chat"),
+        ..route(
+            "/api/chats/{id}",
+            Action::Chat,
+            "One of your conversations.",
+        )
+    },
+    Route {
+        open: Open::Role,
+        ..act(
+            Verb::Put,
+            "/api/chats/{id}",
+            Action::KeepChat,
+            ("KeptChat", "ChatId"),
+            "Keeps one of your conversations, where the configuration has them kept here.",
+        )
+    },
+    Route {
+        verb: Verb::Delete,
+        answer: Some("ChatId"),
+        ..route(
+            "/api/chats/{id}",
+            Action::DeleteChat,
+            "Deletes one of your conversations; not the records of its requests.",
+        )
+    },
+    Route {
         open: Open::Admin,
         parameters: AUDIT,
         answer: Some("AuditPage"),

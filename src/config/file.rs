@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::access::Access;
-use super::chat::ChatModel;
+use super::chat::{Chat, ChatModel};
 use super::database::Database;
 use super::discover::Discover;
 use super::exporters::Exporters;
@@ -61,6 +61,8 @@ pub struct File {
     pub mcp: Option<Mcp>,
     /// Connectors by id. Not yet acting.
     pub connectors: IndexMap<String, Connector>,
+    /// Where the chat keeps its conversations.
+    pub chat: Chat,
     /// The models that the chat offers, in this order; all that can be chatted with where it is
     /// absent.
     pub chat_models: Option<Vec<ChatModel>>,

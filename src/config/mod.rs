@@ -27,7 +27,7 @@ mod table;
 
 pub use access::Access;
 pub use aws::{AwsKey, aws_region};
-pub use chat::ChatModel;
+pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
 pub use discover::Discover;
 pub use edit::with_provider;

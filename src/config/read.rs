@@ -81,6 +81,7 @@ pub(super) fn file(root: &Item<'_>) -> File {
         read.flags = flags(&item);
     }
     read.discover = section(&table, "discover", discover::read);
+    read.chat = section(&table, "chat", chat::section);
     read.chat_models = table.get("chat_models").map(|item| chat::models(&item));
     whole(&table, &read);
     table.finish();

@@ -14,11 +14,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("outbox.sql"),
     include_str!("audit.sql"),
     include_str!("exports.sql"),
+    include_str!("chats.sql"),
 ];
 
 /// The version that they lead to.
-pub(super) const VERSION: i64 = 5;
-const _: () = assert!(MIGRATIONS.len() == 5, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 6;
+const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
 
 /// The scripts that are still missing from a database of version `found`.
 pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {

@@ -10,6 +10,7 @@
 mod audit;
 mod buckets;
 mod capture;
+mod chats;
 mod connections;
 mod database;
 #[cfg(feature = "postgres")]
@@ -48,6 +49,7 @@ use crate::clock;
 use crate::config::Database;
 pub use audit::{AuditQuery, Audited, Version};
 pub use buckets::{Held, Stored};
+pub use chats::{ChatRow, MOST_CHATS};
 pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("app.js", SCRIPT, include_str!("static/app.js")),
     ("admin.js", SCRIPT, include_str!("static/admin.js")),
     ("chat.js", SCRIPT, include_str!("static/chat.js")),
+    ("chats.js", SCRIPT, include_str!("static/chats.js")),
     ("config.js", SCRIPT, include_str!("static/config.js")),
     ("live.js", SCRIPT, include_str!("static/live.js")),
     ("markdown.js", SCRIPT, include_str!("static/markdown.js")),

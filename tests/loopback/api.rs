@@ -14,6 +14,7 @@ async fn with_records() -> Gateway {
     })
     .await;
     let more = json!({
+        "chat": { "history": "ledger" },
         "database": { "headers": { "filterable": [{ "name": "X-Team" }] } },
         "grants": [{
             "src": ["(loopback)"],
@@ -129,6 +130,11 @@ async fn every_answer_is_as_described() {
     let page = get(&gateway, "/api/requests?model=m").await.json();
     let id = page["requests"][0]["id"].as_str().unwrap();
     assert_ne!(record["id"], id, "the newest record is the refused one");
+    let keep = Request::put(format!("/api/chats/{id}"))
+        .header("content-type", "application/json")
+        .body(Full::from(r#"{"title":"t","body":{"messages":[]}}"#))
+        .unwrap();
+    assert_eq!(gateway.send(keep).await.status, StatusCode::OK);
     let mut answered = 0;
     let versions = get(&gateway, "/api/config/history").await.json();
     let version = versions["versions"][0]["id"].as_str().unwrap();

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod chats;
 mod commands;
 mod discovery;
 mod faults;

@@ -20,11 +20,12 @@ use anyhow::ensure;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 8] = [
+const JOURNEYS: [&str; 9] = [
     "admin",
     "user",
     "live",
     "chat",
+    "kept",
     "hostile",
     "sites",
     "looks",

@@ -132,6 +132,7 @@ fn config(role: &str, demo: &demo::Provider, provider: &Provider) -> Value {
     json!({
         "tailnet": { "mode": "off" },
         "listen": { "loopback": "127.0.0.1:0" },
+        "chat": { "history": if role == "admin" { "ledger" } else { "browser" } },
         "groups": { "group:research": ["ada@example.com", "grace@example.com"] },
         "providers": {
             "demo": {
