@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 use crate::access::{Permit, Role};
 use crate::api;
 use crate::exporters::Board;
+use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{Ledger, Scope};
 use crate::metrics::Metrics;
@@ -77,6 +78,8 @@ pub struct View<'a> {
     pub looking: &'a tokio::sync::Mutex<()>,
     /// Who hears of what is new.
     pub listeners: &'a Arc<Listeners>,
+    /// How often hooks were called.
+    pub tally: &'a Tally,
     /// Knows the callers of the tailnet; `None` without one.
     pub resolver: Option<&'a Resolver>,
     /// State of the node; `None` without a tailnet.

@@ -199,6 +199,7 @@ pub(super) fn cards(totals: &Totals, users: Option<usize>) -> Markup {
             (parts::card("Tokens", format::compact(tokens), html! {
                 (format::compact(counts.input_tokens)) " in (" (format::compact(counts.cached_tokens))
                 " cached), " (format::compact(counts.output_tokens)) " out"
+                @if counts.reasoning_tokens > 0 { " (" (format::compact(counts.reasoning_tokens)) " reasoning)" }
             }))
             (parts::card("Cost", parts::cost(counts), html! {
                 @if counts.unpriced > 0 {
@@ -320,6 +321,7 @@ fn rank(name: &str, totals: &Totals) -> u64 {
         "input" => counts.input_tokens,
         "cached" => counts.cached_tokens,
         "output" => counts.output_tokens,
+        "reasoning" => counts.reasoning_tokens,
         "tokens" => measure(Unit::Tokens, counts),
         _ => counts.cost.max(0).cast_unsigned(),
     }
@@ -352,8 +354,10 @@ pub(super) fn breakdown(
         by(parts::numbers("Input"), "input"),
         by(parts::numbers("Cached"), "cached"),
         by(parts::numbers("Output"), "output"),
+        by(parts::numbers("Reasoning"), "reasoning"),
         by(parts::numbers("Tokens"), "tokens"),
         by(parts::numbers("Cost"), "cost"),
+        parts::numbers("A million"),
         by(parts::numbers("Errors"), "errors"),
         parts::numbers("Median"),
     ];
@@ -371,8 +375,10 @@ pub(super) fn breakdown(
                 td.n { (format::grouped(counts.input_tokens)) }
                 td.n { (format::grouped(counts.cached_tokens)) }
                 td.n { (format::grouped(counts.output_tokens)) }
+                td.n { (format::grouped(counts.reasoning_tokens)) }
                 td.n { (format::grouped(tokens)) }
                 td.n { (parts::cost(counts)) }
+                td.n { (a_million(counts, tokens)) }
                 td.n { @if counts.errors > 0 { span.bad { (format::grouped(counts.errors)) } } @else { "0" } }
                 td.n { (parts::maybe(group.totals.duration_ms.p50.map(format::span))) }
             }
@@ -389,6 +395,15 @@ pub(super) fn breakdown(
             a href=(csv) download { "Download as CSV" }
         }
     }
+}
+
+/// What a million tokens have cost; nothing is said where some of the requests have no price.
+fn a_million(counts: &Counts, tokens: u64) -> Markup {
+    if tokens == 0 || counts.unpriced > 0 {
+        return parts::unknown("some requests have no known price, or no tokens");
+    }
+    let cost = i128::from(counts.cost) * 1_000_000 / i128::from(tokens);
+    html! { (format::dollars(i64::try_from(cost).unwrap_or(i64::MAX))) }
 }
 
 /// Where the page of a user is.

@@ -19,6 +19,7 @@ mod discover;
 mod format;
 mod gateway;
 mod grants;
+mod guardrails;
 mod icons;
 mod json;
 mod layout;
@@ -146,6 +147,7 @@ async fn show(visit: &Visit<'_>) -> Result<Page, Rejection> {
             Show::Connection => Ok(connection::page(visit).await),
             Show::Exports => gateway::exports(visit).await,
             Show::Grants => grants::page(visit),
+            Show::Guardrails => guardrails::page(visit).await,
             Show::Mine => people::mine(visit).await,
             Show::Models => Ok(models::page(visit)),
             Show::Overview => overview::page(visit).await,

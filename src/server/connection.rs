@@ -276,6 +276,7 @@ async fn dispatch(
         upstream: &engines.gateway.upstream,
         looking: &engines.looking,
         listeners: &engines.listeners,
+        tally: &engines.gateway.tally,
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };

@@ -204,6 +204,8 @@ fn pages_have_something(url: &str) {
         ("/ui/", "daily:(loopback)"),
         ("/ui/chat", "Demo, the dear one"),
         ("/ui/models", "200k"),
+        ("/ui/models", "daily:&lt;user&gt;"),
+        ("/ui/guardrails", "aws_access_key"),
         ("/ui/overview?by=status", "403"),
         ("/ui/users", "(loopback)"),
         ("/ui/agents", "curl"),

@@ -29,6 +29,7 @@ const ADMIN_PAGES = {
   tools: "/ui/tools",
   grants: "/ui/grants",
   explained: "/ui/grants?login=ada%40example.com&model=claude-opus-4-5&api=anthropic_messages",
+  guardrails: "/ui/guardrails",
   budgets: "/ui/budgets",
   config: "/ui/config",
   history: "/ui/config/history",
