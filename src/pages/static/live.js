@@ -3,10 +3,13 @@
 import { announce, make } from "./app.js";
 
 const PAUSE = 3000;
+// A page that takes long to make is asked for seldom.
+const REST = 10;
 const main = document.querySelector("main[data-live]");
 let source = null;
 let timer = 0;
 let asked = 0;
+let pause = PAUSE;
 
 /** A page as a document; nothing in it runs. */
 function load(address) {
@@ -33,7 +36,9 @@ function inUse() {
 }
 
 async function update() {
+  const begun = Date.now();
   const page = await load(location.href).catch(() => null);
+  pause = Math.max(PAUSE, REST * (Date.now() - begun));
   const next = page?.querySelector("main[data-live]");
   if (!next) return;
   const sideways = [...main.querySelectorAll("*")].filter((element) => element.scrollLeft > 0).length;
@@ -58,7 +63,7 @@ function soon() {
     asked = Date.now();
     if (inUse()) offer();
     else update();
-  }, Math.max(0, asked + PAUSE - Date.now()));
+  }, Math.max(0, asked + pause - Date.now()));
 }
 
 // A browser has few connections to one gateway: a page that nobody sees holds none.

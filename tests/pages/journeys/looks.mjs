@@ -27,6 +27,7 @@ const ADMIN_PAGES = {
   providers: "/ui/providers",
   discover: "/ui/providers/discover?look=now",
   tools: "/ui/tools",
+  tool: "/ui/tools?tool=Bash",
   grants: "/ui/grants",
   explained: "/ui/grants?login=ada%40example.com&model=claude-opus-4-5&api=anthropic_messages",
   guardrails: "/ui/guardrails",
