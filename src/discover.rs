@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::config::{CAPABILITY, File};
+use crate::config::{CAPABILITY, File, PLACEHOLDER};
 use crate::tailnet::is_tailnet;
 use crate::upstream::{Post, Upstream};
 
@@ -311,10 +311,8 @@ async fn ask(upstream: &Upstream, host: &str, port: u16, usual: Kind) -> Option<
         .data
         .iter()
         .find_map(|row| Kind::of_owner(&row.owned_by));
-    let is_fit = |model: &String| {
-        !model.is_empty() && model.len() <= LONGEST_MODEL && !model.chars().any(char::is_control)
-    };
-    let models = list.data.into_iter().map(|row| row.id).filter(is_fit);
+    let models = list.data.into_iter().map(|row| row.id);
+    let models = models.filter(|model| is_fit(model));
     let models: Vec<String> = models.take(MOST_MODELS).collect();
     (!models.is_empty()).then(|| Server {
         host: host.to_owned(),
@@ -322,6 +320,16 @@ async fn ask(upstream: &Upstream, host: &str, port: u16, usual: Kind) -> Option<
         kind: kind.unwrap_or(usual),
         models,
     })
+}
+
+/// Whether a model's name may stand in a configuration. The server made it up: it must not be read
+/// as a reference to something here, or as the placeholder of a secret.
+fn is_fit(model: &str) -> bool {
+    !model.is_empty()
+        && model.len() <= LONGEST_MODEL
+        && !model.chars().any(char::is_control)
+        && !model.contains("${")
+        && !model.contains(PLACEHOLDER)
 }
 
 /// A configuration that offers the servers to local callers at `loopback`.
@@ -432,6 +440,16 @@ mod tests {
         assert_eq!(covered("gpu", 11434), Some("c"));
         assert_eq!(covered("127.0.0.1", 1234), Some("g"));
         assert_eq!(covered("gpu2", 8080), None);
+    }
+
+    #[test]
+    fn names_that_mean_something_in_a_configuration_are_left_out() {
+        for model in ["llama3.2:3b", "org/Model-7B", "$5", "[x]"] {
+            assert!(is_fit(model), "{model}");
+        }
+        for model in ["", "${HOME}", "x${file:/etc/passwd}", "[redacted]", "a\nb"] {
+            assert!(!is_fit(model), "{model}");
+        }
     }
 
     #[test]

@@ -123,6 +123,7 @@ const WHAT_IF: &[Parameter] = &[
 
 const TOOLS: &[Parameter] = &[
     LOGIN,
+    one("session", "Only in answers of this session."),
     one("model", "Only in answers of this model."),
     one("provider", "Only in answers of this provider."),
     one("agent", "Only in answers to this client program."),

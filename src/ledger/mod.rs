@@ -376,6 +376,16 @@ impl Ledger {
         self.inner.readers.run(read).await
     }
 
+    /// How many sessions of a login have a request in a time: from its start, in Unix
+    /// milliseconds, and before its end.
+    pub async fn session_count(&self, login: &str, time: (i64, i64)) -> Result<u64, Error> {
+        let login = login.to_owned();
+        let read = move |connection: &mut dyn database::Connection| {
+            session::count(connection, &login, time)
+        };
+        self.inner.readers.run(read).await
+    }
+
     /// One request; `None` also where it is not within `scope`.
     pub async fn request(&self, scope: Scope, id: &str) -> Result<Option<Entry>, Error> {
         self.one(scope, id, query::request).await

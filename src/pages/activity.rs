@@ -186,16 +186,14 @@ pub(super) fn keys(groups: &[UsageGroup], dimension: &str) -> Vec<String> {
     keys.filter(|key| !key.is_empty()).cloned().collect()
 }
 
-/// Requests, tokens, cost, errors and latency; `users` where they are counted.
-pub(super) fn cards(totals: &Totals, users: Option<usize>) -> Markup {
+/// Requests, tokens, cost, errors and latency; `whose` tells of the requests.
+pub(super) fn cards(totals: &Totals, whose: &Markup) -> Markup {
     let counts = &totals.counts;
     let tokens = counts.input_tokens.saturating_add(counts.output_tokens);
     let span = |ms: Option<f64>| parts::maybe(ms.map(format::span));
     html! {
         dl.cards {
-            (parts::card("Requests", format::grouped(counts.requests), html! {
-                @if let Some(users) = users { "by " (format::count(users as u64, "user", "users")) }
-            }))
+            (parts::card("Requests", format::grouped(counts.requests), whose))
             (parts::card("Tokens", format::compact(tokens), html! {
                 (format::compact(counts.input_tokens)) " in (" (format::compact(counts.cached_tokens))
                 " cached), " (format::compact(counts.output_tokens)) " out"
@@ -357,7 +355,7 @@ pub(super) fn breakdown(
         by(parts::numbers("Reasoning"), "reasoning"),
         by(parts::numbers("Tokens"), "tokens"),
         by(parts::numbers("Cost"), "cost"),
-        parts::numbers("A million"),
+        parts::numbers("Per million"),
         by(parts::numbers("Errors"), "errors"),
         parts::numbers("Median"),
     ];

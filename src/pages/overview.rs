@@ -5,7 +5,7 @@ use maud::html;
 use super::activity::{self, Lens};
 use super::layout::Page;
 use super::query::Query;
-use super::{Visit, connection, parts};
+use super::{Visit, connection, format, parts};
 use crate::wire::Rejection;
 
 /// Dimensions of the table: name, its name for people, and the caption.
@@ -44,7 +44,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (connection::strip(visit).await)
         (activity::filter_bar(visit, &lens, &FILTERS).await?)
-        (activity::cards(totals, Some(users.usage.groups.len())))
+        (activity::cards(totals, &html! { "by " (format::count(users.usage.groups.len() as u64, "user", "users")) }))
         section.panel { (activity::over_time(visit, &lens, split).await?) }
         @if totals.counts.requests == 0 {
             (parts::empty("No requests in this time", &html! {

@@ -214,6 +214,10 @@ fn pages_have_something(url: &str) {
         ("/ui/requests", "demo-tools"),
         (&story, "aws_access_key"),
         ("/ui/tools", "weather"),
+        (
+            "/ui/sessions/one?login=(loopback)&session=tour",
+            "weather: <b>1</b>",
+        ),
         ("/ui/grants?login=(loopback)&model=good", "demo-large"),
         ("/ui/budgets", "per-minute:(loopback)"),
         ("/ui/config", "Dollars for a million tokens"),
