@@ -67,7 +67,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         (activity::filter_bar(visit, &lens, &["login", "model", "provider", "agent"]).await?)
         @if let Some(tool) = visit.query.get("tool") {
             ul.chips aria-label="The tool that is shown" {
-                li { a href=(lens.query.without(&["tool"]).at(&lens.path)) aria-label={ "Show all tools again, not only " (tool) } { "Tool: " b { (tool) } " ×" } }
+                li { a href=(lens.query.without(&["tool"]).at(&lens.path)) aria-label={ "Remove the filter Tool " (tool) } { "Tool: " b { (tool) } " ×" } }
             }
         }
         @match chart.draw() {
@@ -82,7 +82,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                         tr {
                             th scope="row" {
                                 a href=(lens.query.without(&["before"]).with("tool", name).at("/ui/requests")) { (name) }
-                                " " a.note href=(lens.query.with("tool", name).at(&lens.path)) aria-label={ "Only " (name) " over time" } { "alone" }
+                                " " a.note href=(lens.query.with("tool", name).at(&lens.path)) { "alone" span.hidden { " over time: " (name) } }
                                 (parts::bar(*calls, most, "thin"))
                             }
                             td.n { (format::grouped(*calls)) }
