@@ -20,7 +20,7 @@ use anyhow::ensure;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 9] = [
+const JOURNEYS: [&str; 10] = [
     "admin",
     "user",
     "live",
@@ -30,6 +30,7 @@ const JOURNEYS: [&str; 9] = [
     "sites",
     "looks",
     "configuration",
+    "discovery",
 ];
 
 fn main() -> ExitCode {
