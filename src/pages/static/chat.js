@@ -17,6 +17,7 @@ const [history, list, composer, stopButton, total] =
 
 const keeper = kept ? atGateway() : inBrowser(login);
 const keptNote = $("[data-kept]");
+const keptWhere = keptNote.textContent;
 
 let chats = [];
 let chat = fresh();
@@ -27,7 +28,10 @@ function store(one = chat) {
   if (!one.messages.length || one.isGone) return;
   chats = [one, ...chats.filter((other) => other.id !== one.id)];
   keeper.keep(one, chats.filter((other) => other.messages?.length || other.title)).then(
-    () => keptNote.classList.remove("bad"),
+    () => {
+      keptNote.classList.remove("bad");
+      keptNote.textContent = keptWhere;
+    },
     (error) => {
       keptNote.classList.add("bad");
       keptNote.textContent = `This conversation is not kept: ${error.message}`;
