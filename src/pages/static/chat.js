@@ -22,6 +22,7 @@ const keptWhere = keptNote.textContent;
 let chats = [];
 let chat = fresh();
 let running = null;
+let opening = null;
 
 /** Keeps a conversation, and puts it first. */
 function store(one = chat) {
@@ -150,8 +151,12 @@ function retry(nth) {
 
 async function show(one) {
   running?.abort();
+  opening = one;
   try {
-    chat = await keeper.whole(one);
+    const whole = await keeper.whole(one);
+    // Another one was asked for meanwhile.
+    if (opening !== one) return;
+    chat = whole;
   } catch (error) {
     announce(`The conversation can't be read: ${error.message}`);
     return;
