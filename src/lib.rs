@@ -34,6 +34,7 @@ pub mod usage;
 
 pub mod gateway;
 pub mod rules;
+pub mod warnings;
 
 pub mod admin;
 pub mod agents;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "secret",
     "clock",
     "money",
@@ -28,11 +28,12 @@ const ORDER: [&str; 30] = [
     "relay",
     "rules",
     "gateway",
+    "warnings",
+    "discover",
     "admin",
     "agents",
     "pages",
     "demo",
-    "discover",
     "server",
     "cli",
     "main",

@@ -2,11 +2,14 @@
 //! an admin everyone's.
 
 pub(crate) mod audit;
+pub(crate) mod chats;
 pub(crate) mod config;
 mod control;
 mod csv;
+pub(crate) mod discover;
 pub(crate) mod explain;
 pub(crate) mod listing;
+mod live;
 pub(crate) mod openapi;
 pub(crate) mod outlets;
 mod pricing;
@@ -37,12 +40,15 @@ use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
+use crate::upstream::Upstream;
+use crate::warnings::{Signals, Warning, Warnings};
 use crate::wire::{Body, Rejection, body};
 use routes::{Action, Open, Route};
 
 pub use audit::Refusals;
 pub use config::version_in_file;
 pub use control::{Control, Saved};
+pub use live::Listeners;
 
 /// What the handlers may look at.
 pub struct View<'a> {
@@ -60,10 +66,20 @@ pub struct View<'a> {
     pub refusals: &'a Refusals,
     /// What is counted.
     pub metrics: &'a Metrics,
-    /// How hooks have answered.
-    pub tally: &'a Tally,
     /// How exporters do.
     pub board: &'a Board,
+    /// What needs somebody.
+    pub warnings: &'a Warnings,
+    /// What happened and is told of.
+    pub signals: &'a Signals,
+    /// Connections to others.
+    pub upstream: &'a Upstream,
+    /// Held while somebody looks for model servers.
+    pub looking: &'a tokio::sync::Mutex<()>,
+    /// Who hears of what is new.
+    pub listeners: &'a Arc<Listeners>,
+    /// How often hooks were called.
+    pub tally: &'a Tally,
     /// Knows the callers of the tailnet; `None` without one.
     pub resolver: Option<&'a Resolver>,
     /// State of the node; `None` without a tailnet.
@@ -201,7 +217,11 @@ where
         Action::GeminiModels => Ok(json(&listing::gemini_models(rules, permit))),
         Action::Providers => Ok(json(&listing::providers(rules, permit, view.traffic))),
         Action::Whoami => Ok(json(&whoami(caller, permit))),
-        Action::Status => Ok(json(&status(view, permit))),
+        Action::Status => Ok(json(&status(view, permit).await)),
+        Action::Chats => chats::list(view, &asked).await,
+        Action::Chat => chats::chat(view, &asked).await,
+        Action::DeleteChat => chats::delete(view, &asked).await,
+        Action::Events => live::events(view, &asked),
         Action::Sessions => records::sessions(view, &asked).await,
         Action::Requests => records::requests(view, &asked).await,
         Action::Request => records::request(view, &asked).await,
@@ -216,12 +236,15 @@ where
         Action::Versions => config::versions(view).await,
         Action::Version => config::version(view, &asked).await,
         Action::Audit => audit::audit(view, &asked).await,
+        Action::Discover => discover::discover(view, &asked).await,
         Action::Metrics => outlets::metrics(view, permit),
         Action::Exporters => outlets::exporters(view).await,
         Action::ApertureOpenApi => Ok(json(&openapi::aperture())),
         Action::OpenApi => Ok(json(&openapi::document())),
         // They take a body.
         Action::Refill
+        | Action::AddProvider
+        | Action::KeepChat
         | Action::PutConfig
         | Action::Validate
         | Action::PutOlderConfig
@@ -252,6 +275,8 @@ where
         Action::Validate => config::validate(view, &read(&bytes)?),
         Action::DryRun => config::dry_run(view, asked, read(&bytes)?).await,
         Action::Rollback => config::rollback(view, asked, read(&bytes)?).await,
+        Action::KeepChat => chats::keep(view, asked, read(&bytes)?).await,
+        Action::AddProvider => discover::add(view, asked, &request.headers, &read(&bytes)?).await,
         _ => Err(not_found(&request.method, request.uri.path(), &[])),
     }
 }
@@ -355,7 +380,12 @@ fn whoami(caller: &Caller, permit: &Permit) -> Value {
     })
 }
 
-fn status(view: &View<'_>, permit: &Permit) -> Value {
+/// What needs somebody, for admins.
+pub(crate) async fn warnings(view: &View<'_>) -> Vec<Warning> {
+    view.warnings.all(&view.rules, view.node.as_ref()).await
+}
+
+async fn status(view: &View<'_>, permit: &Permit) -> Value {
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ledger_healthy": view.ledger.healthy(),
@@ -363,6 +393,7 @@ fn status(view: &View<'_>, permit: &Permit) -> Value {
     });
     if permit.role() == Role::Admin {
         status["node"] = serde_json::to_value(&view.node).unwrap_or_default();
+        status["warnings"] = serde_json::to_value(warnings(view).await).unwrap_or_default();
         status["findings"] = serde_json::to_value(&view.rules.findings).unwrap_or_default();
     }
     status

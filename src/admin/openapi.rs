@@ -68,15 +68,15 @@ fn operation(route: &Route) -> Value {
         }));
     }
     let mut content = Map::new();
-    match route.answer {
+    let (kind, schema) = match route.answer {
         Some(schema) => {
             let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-            content.insert("application/json".to_owned(), json!({ "schema": schema }));
+            ("application/json", json!({ "schema": schema }))
         }
-        None => {
-            content.insert("text/plain".to_owned(), json!({}));
-        }
-    }
+        None if route.action == Action::Events => ("text/event-stream", json!({})),
+        None => ("text/plain", json!({})),
+    };
+    content.insert(kind.to_owned(), schema);
     if route.csv {
         content.insert(
             "text/csv".to_owned(),
@@ -111,12 +111,12 @@ fn operation(route: &Route) -> Value {
     }
     if matches!(
         route.action,
-        Action::PutConfig | Action::PutOlderConfig | Action::Rollback
+        Action::PutConfig | Action::PutOlderConfig | Action::Rollback | Action::AddProvider
     ) {
         responses["412"] = error("The configuration has changed since it was read.");
         responses["422"] = error("It is not taken; `errors` says why and where.");
     }
-    if route.action == Action::PutConfig {
+    if matches!(route.action, Action::PutConfig | Action::AddProvider) {
         responses["428"] = error("`If-Match` is missing.");
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": true,

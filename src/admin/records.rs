@@ -316,7 +316,7 @@ pub(super) fn no_such(id: &str) -> Rejection {
 }
 
 /// The ledger can't be read, or was asked for what it doesn't answer.
-pub(super) fn unavailable(error: &crate::ledger::Error) -> Rejection {
+pub(crate) fn unavailable(error: &crate::ledger::Error) -> Rejection {
     if let crate::ledger::Error::Report(why) = error {
         return Rejection::new(StatusCode::BAD_REQUEST, "bad_query", *why);
     }

@@ -27,6 +27,8 @@ pub(super) enum Verb {
     Put,
     /// Does something.
     Post,
+    /// Deletes.
+    Delete,
 }
 
 impl Verb {
@@ -36,6 +38,7 @@ impl Verb {
             Self::Get => "GET",
             Self::Put => "PUT",
             Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -55,6 +58,7 @@ pub(super) enum Action {
     Providers,
     Whoami,
     Status,
+    Events,
     Sessions,
     Requests,
     Request,
@@ -74,6 +78,12 @@ pub(super) enum Action {
     Version,
     Rollback,
     DryRun,
+    Discover,
+    AddProvider,
+    Chats,
+    Chat,
+    KeepChat,
+    DeleteChat,
     Audit,
     Metrics,
     Exporters,

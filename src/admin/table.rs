@@ -123,6 +123,7 @@ const WHAT_IF: &[Parameter] = &[
 
 const TOOLS: &[Parameter] = &[
     LOGIN,
+    one("session", "Only in answers of this session."),
     one("model", "Only in answers of this model."),
     one("provider", "Only in answers of this provider."),
     one("agent", "Only in answers to this client program."),
@@ -199,6 +200,11 @@ pub(super) const ALL: &[Route] = &[
             "How the gateway is; admins see its node and the findings of its configuration.",
         )
     },
+    route(
+        "/api/events",
+        Action::Events,
+        "Server-sent events: `records` whenever there are new ones that you may see. A stream ends after ten minutes, and when the configuration changes.",
+    ),
     Route {
         parameters: SESSIONS,
         answer: Some("SessionPage"),
@@ -350,6 +356,57 @@ pub(super) const ALL: &[Route] = &[
         ("ConfigText", "DryRun"),
         "What a configuration would change: its text, and who would gain and lose which models.",
     ),
+    Route {
+        open: Open::Admin,
+        answer: Some("Discovery"),
+        ..route(
+            "/api/discover",
+            Action::Discover,
+            "Looks for model servers on this machine and on the nodes that the configuration names.",
+        )
+    },
+    act(
+        Verb::Post,
+        "/api/discover",
+        Action::AddProvider,
+        ("Discovered", "Added"),
+        "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
+    ),
+    Route {
+        answer: Some("ChatList"),
+        ..route(
+            "/api/chats",
+            Action::Chats,
+            "Your conversations of the chat that are kept here, newest first; nobody else sees them.",
+        )
+    },
+    Route {
+        answer: Some("Chat"),
+        ..route(
+            "/api/chats/{id}",
+            Action::Chat,
+            "One of your conversations.",
+        )
+    },
+    Route {
+        open: Open::Role,
+        ..act(
+            Verb::Put,
+            "/api/chats/{id}",
+            Action::KeepChat,
+            ("KeptChat", "ChatId"),
+            "Keeps one of your conversations, where the configuration has them kept here.",
+        )
+    },
+    Route {
+        verb: Verb::Delete,
+        answer: Some("ChatId"),
+        ..route(
+            "/api/chats/{id}",
+            Action::DeleteChat,
+            "Deletes one of your conversations; not the records of its requests.",
+        )
+    },
     Route {
         open: Open::Admin,
         parameters: AUDIT,

@@ -178,6 +178,10 @@ fn summary(status: &Value, whoami: &Value) -> String {
             rows.push(vec!["sign in at".to_owned(), url.to_owned()]);
         }
     }
+    for warning in each(status, "warnings") {
+        let message = format!("{}; {}", text(warning, "message"), text(warning, "hint"));
+        rows.push(vec![text(warning, "severity").to_uppercase(), message]);
+    }
     for finding in each(status, "findings") {
         let at = format!(
             "{} in line {}",

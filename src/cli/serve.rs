@@ -76,23 +76,16 @@ impl Demo {
 
 fn welcome(address: SocketAddr, config: &Path) -> String {
     format!(
-        r#"
-The demo runs at http://{address}, for this machine only. Try it:
-
-  curl http://{address}/v1/chat/completions \
-    -H 'Content-Type: application/json' \
-    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
-
-Add "stream": true for a stream. What was recorded, in a browser: http://{address}
-And in a terminal:
+        r"{tour}
+In a terminal:
 
   iris status --sessions --url http://{address}
 
 The configuration is {config}; change it and it takes effect at once.
 Ctrl-C ends the demo and removes its data.
 
-"#,
-        model = demo::MODEL,
+",
+        tour = demo::tour(address),
         config = config.display()
     )
 }

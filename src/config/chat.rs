@@ -1,9 +1,33 @@
-//! The section `chat_models`: which models the chat offers, and what it calls them. Aperture does
+//! The sections `chat`, which says where conversations are kept, and `chat_models`: which models the chat offers, and what it calls them. Aperture does
 //! not say how it is written, so that each form that one would think of is read: a list of names,
 //! a list of objects, or an object from a name to what it is called.
 
 use super::hujson::Value;
-use super::table::Item;
+use super::table::{Item, Table};
+
+/// How the chat is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chat {
+    /// Where conversations are kept.
+    pub history: History,
+}
+
+/// Where conversations are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// In the browser that they were had in.
+    #[default]
+    Browser,
+    /// Beside the records, for their owner alone.
+    Ledger,
+}
+
+pub(super) fn section(table: Table<'_>) -> Chat {
+    let words = [("browser", History::Browser), ("ledger", History::Ledger)];
+    let history = table.choice("history", &words).unwrap_or_default();
+    table.finish();
+    Chat { history }
+}
 
 /// A model of the chat.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::access::Access;
-use super::chat::ChatModel;
+use super::chat::{Chat, ChatModel};
 use super::database::Database;
+use super::discover::Discover;
 use super::exporters::Exporters;
 use super::hooks::{Guard, Hook};
 use super::hujson::Position;
@@ -60,9 +61,13 @@ pub struct File {
     pub mcp: Option<Mcp>,
     /// Connectors by id. Not yet acting.
     pub connectors: IndexMap<String, Connector>,
+    /// Where the chat keeps its conversations.
+    pub chat: Chat,
     /// The models that the chat offers, in this order; all that can be chatted with where it is
     /// absent.
     pub chat_models: Option<Vec<ChatModel>>,
+    /// Where model servers are looked for when an admin asks.
+    pub discover: Discover,
     /// Feature flags of Aperture. Not yet acting.
     pub flags: BTreeMap<String, bool>,
 }

@@ -38,6 +38,8 @@ pub(super) enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
     pub at: Position,
+    /// Where the key begins in the bytes.
+    pub starts: usize,
     pub key: String,
     pub node: Node,
 }
@@ -228,7 +230,7 @@ impl Parser<'_> {
                 }
                 None => return self.fail("the document ends inside an object"),
             }
-            let at = self.at();
+            let (at, starts) = (self.at(), self.offset);
             let key = self.string()?;
             self.blanks()?;
             if self.peek() != Some(':') {
@@ -237,7 +239,12 @@ impl Parser<'_> {
             self.skip(1);
             self.blanks()?;
             let node = self.value()?;
-            members.push(Member { at, key, node });
+            members.push(Member {
+                at,
+                starts,
+                key,
+                node,
+            });
             self.separator('}')?;
         }
     }

@@ -5,6 +5,8 @@ mod access;
 mod aws;
 mod chat;
 mod database;
+mod discover;
+mod edit;
 mod expand;
 mod exporters;
 mod file;
@@ -25,8 +27,10 @@ mod table;
 
 pub use access::Access;
 pub use aws::{AwsKey, aws_region};
-pub use chat::ChatModel;
+pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
+pub use discover::Discover;
+pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
     Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
 use super::{
-    access, chat, database, exporters, grant, hooks, later, prices, provider, quotas, routing,
+    access, chat, database, discover, exporters, grant, hooks, later, prices, provider, quotas,
+    routing,
 };
 use crate::secret::Secret;
 
@@ -34,21 +35,15 @@ pub(super) fn file(root: &Item<'_>) -> File {
     if let Some(item) = table.get("temp_grants") {
         read.grants.extend(grant::read_legacy(&item));
     }
-    read.listen = table.table("listen").map(listen).unwrap_or_default();
+    read.listen = section(&table, "listen", listen);
     read.groups = table
         .get("groups")
         .map(|item| groups(&item))
         .unwrap_or_default();
-    read.model_aliases = table
-        .table("model_aliases")
-        .map(routing::aliases)
-        .unwrap_or_default();
-    read.routing = table
-        .table("routing")
-        .map(routing::read)
-        .unwrap_or_default();
-    read.limits = table.table("limits").map(limits).unwrap_or_default();
-    read.timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
+    read.model_aliases = section(&table, "model_aliases", routing::aliases);
+    read.routing = section(&table, "routing", routing::read);
+    read.limits = section(&table, "limits", limits);
+    read.timeouts = section(&table, "timeouts", timeouts);
     if let Some(section) = table.table("database") {
         read.database = database::read(&section);
         section.finish();
@@ -85,10 +80,21 @@ pub(super) fn file(root: &Item<'_>) -> File {
         later::not_yet(&item, "flags");
         read.flags = flags(&item);
     }
+    read.discover = section(&table, "discover", discover::read);
+    read.chat = section(&table, "chat", chat::section);
     read.chat_models = table.get("chat_models").map(|item| chat::models(&item));
     whole(&table, &read);
     table.finish();
     read
+}
+
+/// A section that is an object, or what holds where there is none.
+fn section<'a, T: Default>(
+    table: &Table<'a>,
+    key: &'static str,
+    read: impl FnOnce(Table<'a>) -> T,
+) -> T {
+    table.table(key).map(read).unwrap_or_default()
 }
 
 /// What only the whole document can tell.

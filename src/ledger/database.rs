@@ -15,11 +15,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("outbox.sql"),
     include_str!("audit.sql"),
     include_str!("exports.sql"),
+    include_str!("chats.sql"),
 ];
 
 /// The version that they lead to.
-pub(super) const VERSION: i64 = 5;
-const _: () = assert!(MIGRATIONS.len() == 5, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 6;
+const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
 
 /// The scripts that are still missing from a database of version `found`.
 pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {
@@ -127,6 +128,17 @@ impl<'a> Value<'a> {
             return Value::Text(text.replace('\0', "\u{fffd}").into());
         }
         Value::Text(text)
+    }
+
+    /// The same, for somebody who outlives what it was borrowed from.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Integer(value) => Value::Integer(value),
+            Value::Real(value) => Value::Real(value),
+            Value::Text(text) => Value::Text(text.into_owned().into()),
+            Value::Bytes(bytes) => Value::Bytes(bytes.into_owned().into()),
+        }
     }
 
     /// Something as JSON text.

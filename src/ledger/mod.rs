@@ -10,6 +10,7 @@
 mod audit;
 mod buckets;
 mod capture;
+mod chats;
 mod connections;
 mod database;
 #[cfg(feature = "postgres")]
@@ -23,6 +24,7 @@ mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
+mod queues;
 mod report;
 mod retention;
 mod rollup;
@@ -32,6 +34,7 @@ mod sqlite;
 mod sums;
 mod tools;
 mod writer;
+mod written;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,18 +49,20 @@ use crate::clock;
 use crate::config::Database;
 pub use audit::{AuditQuery, Audited, Version};
 pub use buckets::{Held, Stored};
+pub use chats::{ChatRow, MOST_CHATS};
 pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
 pub use exports::Batch;
 pub use histogram::Percentiles;
-pub use outbox::{Delivery, Queued};
+pub use outbox::{Delivery, Queued, Waiting};
 pub use query::{Query, Scope};
 pub use report::{Group, Report, Usage, UsageGroup};
 pub use retention::Keep;
 pub use session::Session;
 pub use sums::{Counts, Totals};
 pub use tools::ToolUse;
+pub use written::Written;
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
@@ -86,6 +91,25 @@ struct Inner {
     tellers: Option<connections::Connections>,
 }
 
+/// How much is promised to the ledger and not yet durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Records of requests that run or have ended.
+    pub promised: usize,
+    /// How many there may be.
+    pub capacity: usize,
+    /// Bytes of the records that are queued.
+    pub bytes: usize,
+}
+
+impl Backlog {
+    /// Whether half of what there is room for is taken.
+    #[must_use]
+    pub fn is_long(self) -> bool {
+        self.promised > self.capacity / 2 || self.bytes > HELD_MAX / 2
+    }
+}
+
 /// What the writer shares with the rest.
 struct Shared {
     /// Whether the last write succeeded.
@@ -95,6 +119,8 @@ struct Shared {
     policy: Mutex<retention::Policy>,
     /// Something was queued for a hook.
     delivery: Notify,
+    /// Records are durable.
+    told: written::Told,
     /// Something said was deleted, and can perhaps still be read.
     deleted: AtomicBool,
 }
@@ -113,6 +139,7 @@ impl Ledger {
             held: AtomicUsize::new(0),
             policy: Mutex::default(),
             delivery: Notify::new(),
+            told: written::Told::default(),
             deleted: AtomicBool::new(false),
         });
         let queue = writer::spawn(store.clone(), shared.clone())?;
@@ -141,6 +168,20 @@ impl Ledger {
 
     fn is_heavy(&self) -> bool {
         self.inner.shared.held.load(Ordering::Relaxed) > HELD_MAX
+    }
+
+    /// How much is promised and not yet durable.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        Backlog {
+            promised: self.promised(),
+            capacity: self.inner.capacity,
+            bytes: self.inner.shared.held.load(Ordering::Relaxed),
+        }
+    }
+
+    fn promised(&self) -> usize {
+        self.inner.capacity - self.inner.room.available_permits()
     }
 
     /// Reserves room for one record; to be taken before a request is accepted.
@@ -293,67 +334,6 @@ impl Ledger {
         self.inner.readers.run(read).await
     }
 
-    /// Waits until something is queued for a hook.
-    pub async fn delivery(&self) {
-        self.inner.shared.delivery.notified().await;
-    }
-
-    /// Takes up to `count` deliveries that are due for a hook. Nobody else gets them for `lease`.
-    pub async fn due(
-        &self,
-        hook: &str,
-        count: usize,
-        lease: Duration,
-    ) -> Result<Vec<Queued>, Error> {
-        let hook = hook.to_owned();
-        self.write(move |connection| {
-            let now = clock::unix_ms();
-            let until = now.saturating_add(millis(lease));
-            outbox::due(connection, &hook, count, (now, until))
-        })
-        .await
-    }
-
-    /// Makes all deliveries due now: for a node that is alone, when it starts.
-    pub async fn hasten(&self) -> Result<(), Error> {
-        self.write(outbox::hasten).await
-    }
-
-    /// Forgets a delivery. What it said can soon be read nowhere.
-    pub async fn delivered(&self, id: &str) -> Result<(), Error> {
-        let id = id.to_owned();
-        self.write(move |connection| outbox::delivered(connection, &id))
-            .await?;
-        self.inner.shared.deleted.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Makes a delivery due once more.
-    pub async fn put_off(&self, id: &str, wait: Duration) -> Result<(), Error> {
-        let id = id.to_owned();
-        self.write(move |connection| {
-            let due_at = clock::unix_ms().saturating_add(millis(wait));
-            outbox::put_off(connection, &id, due_at)
-        })
-        .await
-    }
-
-    /// Forgets what is for other hooks than `hooks`, and of each the oldest beyond so many rows
-    /// and bytes. Answers with how many of whose went.
-    pub async fn retain_deliveries(
-        &self,
-        hooks: Vec<String>,
-        kept: (usize, i64),
-    ) -> Result<Vec<(String, u64)>, Error> {
-        let gone = self
-            .write(move |connection| outbox::retain(connection, &hooks, kept))
-            .await?;
-        if !gone.is_empty() {
-            self.inner.shared.deleted.store(true, Ordering::Relaxed);
-        }
-        Ok(gone)
-    }
-
     /// Writes at once, by itself: beside the writer where that may be, else through it. May run
     /// twice when a connection breaks.
     async fn write<T: Send + 'static>(
@@ -374,59 +354,10 @@ impl Ledger {
         done.await?.map_err(Error::Write)
     }
 
-    /// Queues for an exporter what was written while it was off.
-    pub async fn start_export(&self, exporter: &str) -> Result<(), Error> {
-        let (exporter, alone) = (exporter.to_owned(), !self.is_shared());
-        self.write(move |connection| exports::start(connection, &exporter, alone))
-            .await
-    }
-
-    /// Takes up to `limit` entries for an exporter, under the name `name`; or a batch that was
-    /// begun and not ended. Nobody else gets them for `lease`.
-    pub async fn take_batch(
-        &self,
-        exporter: &str,
-        name: &str,
-        limit: usize,
-        lease: Duration,
-    ) -> Result<Option<Batch>, Error> {
-        let (exporter, name) = (exporter.to_owned(), name.to_owned());
-        self.write(move |connection| {
-            let now = clock::unix_ms();
-            let until = now.saturating_add(millis(lease));
-            exports::take(connection, &exporter, (&name, limit), (now, until))
-        })
-        .await
-    }
-
-    /// Puts entries back that did not fit into their batch.
-    pub async fn put_back(&self, exporter: &str, entries: Vec<EntryId>) -> Result<(), Error> {
-        let exporter = exporter.to_owned();
-        self.write(move |connection| exports::put_back(connection, &exporter, &entries))
-            .await
-    }
-
-    /// Lets a batch that could not be sent be taken up again at once.
-    pub async fn abandon_batch(&self, exporter: &str, batch: &str) -> Result<(), Error> {
-        let (exporter, batch) = (exporter.to_owned(), batch.to_owned());
-        self.write(move |connection| exports::abandon(connection, &exporter, &batch))
-            .await
-    }
-
-    /// Notes durably that a batch is where it should be.
-    pub async fn exported(&self, exporter: &str, batch: Batch) -> Result<(), Error> {
-        let exporter = exporter.to_owned();
-        self.write(move |connection| exports::done(connection, &exporter, &batch))
-            .await
-    }
-
-    /// How many entries an exporter has yet to take.
-    pub async fn export_waiting(&self, exporter: &str) -> Result<u64, Error> {
-        let exporter = exporter.to_owned();
-        let read = move |connection: &mut dyn database::Connection| {
-            exports::waiting(connection, &exporter)
-        };
-        self.inner.readers.run(read).await
+    /// Hears of new records from now on. On a database that nodes share, of this node's.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.inner.shared.told.listen()
     }
 
     /// The matching requests within `scope`, newest first.
@@ -441,6 +372,16 @@ impl Ledger {
     pub async fn sessions(&self, scope: Scope, query: Query) -> Result<Vec<Session>, Error> {
         let read = move |connection: &mut dyn database::Connection| {
             session::page(connection, &scope, &query)
+        };
+        self.inner.readers.run(read).await
+    }
+
+    /// How many sessions of a login have a request in a time: from its start, in Unix
+    /// milliseconds, and before its end.
+    pub async fn session_count(&self, login: &str, time: (i64, i64)) -> Result<u64, Error> {
+        let login = login.to_owned();
+        let read = move |connection: &mut dyn database::Connection| {
+            session::count(connection, &login, time)
         };
         self.inner.readers.run(read).await
     }
@@ -506,7 +447,7 @@ impl Ledger {
 
     fn not_durable(&self) -> Error {
         Error::NotDurable {
-            pending: self.inner.capacity - self.inner.room.available_permits(),
+            pending: self.promised(),
         }
     }
 }

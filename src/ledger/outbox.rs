@@ -33,6 +33,29 @@ pub struct Queued {
     pub created_at: i64,
 }
 
+/// What waits for a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its name.
+    pub hook: String,
+    /// Deliveries.
+    pub count: u64,
+    /// When the oldest came, in Unix milliseconds.
+    pub oldest: i64,
+}
+
+/// What waits for each hook.
+pub(super) fn waiting(connection: &mut dyn Connection) -> Result<Vec<Waiting>, Failure> {
+    let sql = "SELECT hook, COUNT(*), MIN(created_at) FROM outbox GROUP BY hook ORDER BY hook";
+    rows(connection, sql, Vec::new(), |row| {
+        Ok(Waiting {
+            hook: row.text()?,
+            count: row.count()?,
+            oldest: row.integer()?,
+        })
+    })
+}
+
 const INSERT: &str = "INSERT INTO outbox (id, hook, event, payload, tries, created_at, due_at) \
     VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5)";
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::EntryId;
+use super::chats;
 use super::database::{Connection, Failure, Value};
 use super::exports::{self, Progress};
 use crate::config::{Database, Retention};
@@ -89,14 +90,22 @@ pub(super) fn purge(
     policy: &Policy,
     now: i64,
 ) -> Result<(u64, bool), Failure> {
+    let (mut purged, mut is_more) = (0, false);
+    // They are exported nowhere, so that no export is waited for.
+    if let Some(kept) = policy
+        .retention
+        .duration
+        .filter(|_| policy.retention.captures)
+    {
+        (purged, is_more) = chats::purge(connection, kept, now)?;
+    }
     let Some(bound) = policy.bound(connection, now)? else {
-        return Ok((0, false));
+        return Ok((purged, is_more));
     };
     let wanted = [
         (policy.retention.captures, "captures"),
         (policy.retention.tools, "entry_tools"),
     ];
-    let (mut purged, mut is_more) = (0, false);
     for (_, table) in wanted.into_iter().filter(|(wanted, _)| *wanted) {
         // The names of the tables are ours.
         let sql = format!(

@@ -188,6 +188,23 @@ pub(super) fn page(
     Ok(sessions)
 }
 
+/// How many sessions of a login have a request from `from` on and before `to`.
+pub(super) fn count(
+    connection: &mut dyn Connection,
+    login: &str,
+    (from, to): (i64, i64),
+) -> Result<u64, Failure> {
+    // A session that began or ended within the time has a request there. One that spans all of it
+    // is looked into.
+    let sql = "SELECT COUNT(*) FROM sessions WHERE login = ?1 AND last_at >= ?2 AND first_at < ?3 \
+        AND (first_at >= ?2 OR last_at < ?3 OR EXISTS (SELECT 1 FROM entries \
+        WHERE entries.login = sessions.login AND entries.session = sessions.session \
+        AND entries.started_at >= ?2 AND entries.started_at < ?3))";
+    let values = vec![Value::key(login, limit::LOGIN), from.into(), to.into()];
+    let counts = rows(connection, sql, values, Row::count)?;
+    Ok(counts.first().copied().unwrap_or_default())
+}
+
 fn add_models(connection: &mut dyn Connection, sessions: &mut [Session]) -> Result<(), Failure> {
     if sessions.is_empty() {
         return Ok(());

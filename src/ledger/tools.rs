@@ -33,6 +33,7 @@ pub(super) fn used(
         filter.equal("entries.login", Some(login.as_str()), limit::LOGIN);
     }
     filter.equal("entries.login", query.login.as_deref(), limit::LOGIN);
+    filter.equal("entries.session", query.session.as_deref(), limit::SESSION);
     filter.equal("entry_tools.name", query.tool.as_deref(), limit::TOOL);
     let rest = Query {
         tool: None,

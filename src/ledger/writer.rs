@@ -251,6 +251,8 @@ impl Writer {
         {
             self.shared.delivery.notify_one();
         }
+        let told = &self.shared.told;
+        told.tell(self.group.iter().map(|(record, _)| &**record));
         for (record, room) in self.group.drain(..) {
             self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
             drop(room);

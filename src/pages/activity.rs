@@ -186,19 +186,18 @@ pub(super) fn keys(groups: &[UsageGroup], dimension: &str) -> Vec<String> {
     keys.filter(|key| !key.is_empty()).cloned().collect()
 }
 
-/// Requests, tokens, cost, errors and latency; `users` where they are counted.
-pub(super) fn cards(totals: &Totals, users: Option<usize>) -> Markup {
+/// Requests, tokens, cost, errors and latency; `whose` tells of the requests.
+pub(super) fn cards(totals: &Totals, whose: &Markup) -> Markup {
     let counts = &totals.counts;
     let tokens = counts.input_tokens.saturating_add(counts.output_tokens);
     let span = |ms: Option<f64>| parts::maybe(ms.map(format::span));
     html! {
         dl.cards {
-            (parts::card("Requests", format::grouped(counts.requests), html! {
-                @if let Some(users) = users { "by " (format::count(users as u64, "user", "users")) }
-            }))
+            (parts::card("Requests", format::grouped(counts.requests), whose))
             (parts::card("Tokens", format::compact(tokens), html! {
                 (format::compact(counts.input_tokens)) " in (" (format::compact(counts.cached_tokens))
                 " cached), " (format::compact(counts.output_tokens)) " out"
+                @if counts.reasoning_tokens > 0 { " (" (format::compact(counts.reasoning_tokens)) " reasoning)" }
             }))
             (parts::card("Cost", parts::cost(counts), html! {
                 @if counts.unpriced > 0 {
@@ -320,6 +319,7 @@ fn rank(name: &str, totals: &Totals) -> u64 {
         "input" => counts.input_tokens,
         "cached" => counts.cached_tokens,
         "output" => counts.output_tokens,
+        "reasoning" => counts.reasoning_tokens,
         "tokens" => measure(Unit::Tokens, counts),
         _ => counts.cost.max(0).cast_unsigned(),
     }
@@ -352,8 +352,10 @@ pub(super) fn breakdown(
         by(parts::numbers("Input"), "input"),
         by(parts::numbers("Cached"), "cached"),
         by(parts::numbers("Output"), "output"),
+        by(parts::numbers("Reasoning"), "reasoning"),
         by(parts::numbers("Tokens"), "tokens"),
         by(parts::numbers("Cost"), "cost"),
+        parts::numbers("Per million"),
         by(parts::numbers("Errors"), "errors"),
         parts::numbers("Median"),
     ];
@@ -371,8 +373,10 @@ pub(super) fn breakdown(
                 td.n { (format::grouped(counts.input_tokens)) }
                 td.n { (format::grouped(counts.cached_tokens)) }
                 td.n { (format::grouped(counts.output_tokens)) }
+                td.n { (format::grouped(counts.reasoning_tokens)) }
                 td.n { (format::grouped(tokens)) }
                 td.n { (parts::cost(counts)) }
+                td.n { (a_million(counts, tokens)) }
                 td.n { @if counts.errors > 0 { span.bad { (format::grouped(counts.errors)) } } @else { "0" } }
                 td.n { (parts::maybe(group.totals.duration_ms.p50.map(format::span))) }
             }
@@ -389,6 +393,15 @@ pub(super) fn breakdown(
             a href=(csv) download { "Download as CSV" }
         }
     }
+}
+
+/// What a million tokens have cost; nothing is said where some of the requests have no price.
+fn a_million(counts: &Counts, tokens: u64) -> Markup {
+    if tokens == 0 || counts.unpriced > 0 {
+        return parts::unknown("some requests have no known price, or no tokens");
+    }
+    let cost = i128::from(counts.cost) * 1_000_000 / i128::from(tokens);
+    html! { (format::dollars(i64::try_from(cost).unwrap_or(i64::MAX))) }
 }
 
 /// Where the page of a user is.

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::layout::Page;
 use super::{Visit, parts};
 use crate::access::Permit;
+use crate::admin::chats;
 use crate::rules::Rules;
 use crate::wire::Rejection;
 use http::StatusCode;
@@ -105,14 +106,19 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .collect();
     providers.dedup();
     let asked = visit.query.get("model");
-    let known = json!({ "login": visit.caller.name() });
+    let is_kept = chats::are_kept(visit.view);
+    let known = json!({ "login": visit.caller.name(), "kept": is_kept });
     let body = html! {
         noscript { (parts::notice(parts::Tone::Warn, &html! { "The chat needs JavaScript; the other pages don't." })) }
         div.chat id="chat" data-known=(known) hidden {
             aside.history aria-label="Conversations" {
                 button type="button" data-new { "New chat" }
                 ul data-history {}
-                p.note { "Kept in this browser alone. Each turn is recorded like every other request." }
+                p.note data-kept {
+                    @if is_kept { "Kept by this gateway, for nobody but you." }
+                    @else { "Kept in this browser alone." }
+                    " Each turn is recorded like every other request."
+                }
             }
             div.talk {
                 div.chat-head {

@@ -120,6 +120,7 @@ fn how(how: &str) -> &str {
         "saved" => "saved here or through the API",
         "rolled_back" => "an older version, taken back",
         "file" => "found in the file",
+        "start" => "found in the file at a start",
         other => other,
     }
 }

@@ -1,4 +1,4 @@
-//! How the gateway is set up: agents and providers with their traffic, the node, and the API.
+//! How the gateway is set up: agents and providers with their traffic, and the API.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -9,9 +9,8 @@ use super::query::Query;
 use super::{Visit, format, parts};
 use crate::admin::{openapi, outlets};
 use crate::clock;
-use crate::config::{AuthMode, Mode, Severity};
+use crate::config::AuthMode;
 use crate::route::Provider;
-use crate::tailnet::State;
 use crate::wire::Rejection;
 
 /// `/ui/agents`.
@@ -35,7 +34,7 @@ pub(super) async fn agents(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { "Programs are told apart by what they call themselves in " code { "User-Agent" } "." }
         }
     };
-    Ok(Page::new("Agents", body))
+    Ok(Page::new("Agents", body).live())
 }
 
 /// `/ui/providers`.
@@ -57,7 +56,8 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         @if all.is_empty() {
             (parts::empty("There are no providers", &html! {
-                "Add one in the section " code { "providers" } " of the " a href="/ui/config" { "configuration" } "."
+                "Add one in the section " code { "providers" } " of the " a href="/ui/config" { "configuration" } ", or "
+                a href="/ui/providers/discover" { "look for servers" } " nearby."
             }))
         } @else {
             (parts::table("Providers and how they are", &columns, &rows))
@@ -74,7 +74,8 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         }
     };
-    Ok(Page::new("Providers", body))
+    let find = html! { a.button href="/ui/providers/discover" { "Look for servers" } };
+    Ok(Page::new("Providers", body).live().actions(find))
 }
 
 fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
@@ -164,110 +165,7 @@ pub(super) async fn exports(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { "Figures of records that arrived are since the start of the process." }
         }
     };
-    Ok(Page::new("Exports", body))
-}
-
-/// `/ui/connection`.
-pub(super) fn connection(visit: &Visit<'_>) -> Page {
-    let file = &visit.view.rules.file;
-    let listen = &file.listen;
-    let port = |port: Option<u16>| parts::maybe(port.map(|port| port.to_string()));
-    let body = html! {
-        (node(visit))
-        (parts::section("Where it listens", &parts::facts(&[
-            ("This page", html! { code { (visit.origin) } }),
-            ("HTTP", html! { "port " (port(listen.http)) " on the tailnet" }),
-            ("HTTPS", html! { "port " (port(listen.https)) " on the tailnet" }),
-            ("Loopback", parts::maybe(listen.loopback.map(|address| address.to_string()))),
-            ("More names", html! { @if listen.names.is_empty() { "none" } @else { (listen.names.join(", ")) } }),
-        ])))
-        (parts::section("The process", &parts::facts(&[
-            ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
-            ("Records", if visit.view.ledger.healthy() { parts::badge(parts::Tone::Good, "written") } else { parts::badge(parts::Tone::Bad, "can't be written") }),
-            ("Configuration", html! { "loaded " (format::count(visit.view.rules.generation, "time", "times")) }),
-        ])))
-        (findings(visit))
-    };
-    Page::new("Connection", body)
-}
-
-fn node(visit: &Visit<'_>) -> Markup {
-    let mode = match visit.view.rules.file.tailnet.mode {
-        Mode::Embedded => "a node of its own",
-        Mode::Host => "this machine's tailscaled",
-        Mode::Off => "not on a tailnet: loopback only",
-    };
-    let Some(node) = &visit.view.node else {
-        return html! {
-            (parts::facts(&[("Tailnet", html! { (mode) })]))
-            (parts::notice(parts::Tone::Plain, &html! {
-                "Only this machine can reach the gateway. To put it on a tailnet, set "
-                code { "tailnet.mode" } " to " code { "embedded" } " in the " a href="/ui/config" { "configuration" } "."
-            }))
-        };
-    };
-    let state = match node.state {
-        State::Running => parts::badge(parts::Tone::Good, "running"),
-        State::Starting => parts::badge(parts::Tone::Warn, "starting"),
-        State::NeedsLogin => parts::badge(parts::Tone::Bad, "needs to sign in"),
-        State::NeedsMachineAuth => parts::badge(parts::Tone::Bad, "waits for approval"),
-        State::Stopped => parts::badge(parts::Tone::Bad, "stopped"),
-        State::NoState => parts::badge(parts::Tone::Warn, "no state yet"),
-    };
-    // The control server names it; nothing but an address of the web becomes a link.
-    let sign_in = node
-        .auth_url
-        .as_deref()
-        .filter(|url| url.starts_with("https://") || url.starts_with("http://"));
-    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
-    html! {
-        @if let Some(url) = sign_in {
-            (parts::notice(parts::Tone::Warn, &html! {
-                "The node has to sign in: " a href=(url) rel="noreferrer noopener" { (url) }
-            }))
-        }
-        (parts::facts(&[
-            ("Tailnet", html! { (mode) }),
-            ("State", state),
-            ("Name", parts::maybe(node.dns_name.clone())),
-            ("Tailnet name", parts::maybe(node.tailnet.clone())),
-            ("Addresses", html! { (addresses.join(", ")) }),
-            ("Key expires", parts::maybe(node.key_expiry.clone())),
-            ("Certificate", html! {
-                @if node.cert_domains.is_empty() { "none: HTTPS is not enabled in the tailnet" }
-                @else { "for " (node.cert_domains.join(", ")) }
-            }),
-        ]))
-    }
-}
-
-fn findings(visit: &Visit<'_>) -> Markup {
-    let found = &visit.view.rules.findings;
-    let rows = html! {
-        @for finding in found {
-            tr {
-                td { (match finding.severity {
-                    Severity::Error => parts::badge(parts::Tone::Bad, "error"),
-                    Severity::Warning => parts::badge(parts::Tone::Warn, "warning"),
-                    Severity::Note => parts::badge(parts::Tone::Plain, "note"),
-                }) }
-                td.n { @if finding.at.line > 0 { (finding.at.line) } }
-                td.wrap { code { (finding.path) } }
-                td.wrap { (finding.message) @if let Some(hint) = &finding.hint { br; span.note { (hint) } } }
-            }
-        }
-    };
-    let columns = [
-        parts::words("Kind"),
-        parts::numbers("Line"),
-        parts::words("Where"),
-        parts::words("What"),
-    ];
-    html! {
-        @if !found.is_empty() {
-            (parts::section("Findings in the configuration", &parts::table("Findings", &columns, &rows)))
-        }
-    }
+    Ok(Page::new("Exports", body).live())
 }
 
 /// `/ui/api`: from the same description that programs read.

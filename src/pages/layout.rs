@@ -19,6 +19,8 @@ pub(super) struct Page {
     pub scripts: &'static [&'static str],
     /// Takes all the width that there is.
     pub wide: bool,
+    /// Shows what is new by itself. Scripts of its own would lose their hold of its elements.
+    pub live: bool,
 }
 
 impl Page {
@@ -30,6 +32,7 @@ impl Page {
             body,
             scripts: &[],
             wide: false,
+            live: false,
         }
     }
 
@@ -48,6 +51,12 @@ impl Page {
     #[must_use]
     pub(super) fn scripts(mut self, scripts: &'static [&'static str]) -> Self {
         self.scripts = scripts;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 
@@ -72,6 +81,7 @@ pub(super) fn document(page: &Page, visit: Option<&Visit<'_>>) -> Markup {
                 link rel="stylesheet" href=(assets::address("app.css"));
                 script src=(assets::address("theme.js")) {}
                 script type="module" src=(assets::address("app.js")) {}
+                @if page.live { script type="module" src=(assets::address("live.js")) {} }
                 @for script in page.scripts {
                     script type="module" src=(assets::address(script)) {}
                 }
@@ -79,7 +89,7 @@ pub(super) fn document(page: &Page, visit: Option<&Visit<'_>>) -> Markup {
             body class=[page.wide.then_some("wide")] {
                 a.skip href="#main" { "Skip to the content" }
                 @if let Some(visit) = visit { (bar()) (menu(visit)) }
-                main id="main" tabindex="-1" {
+                main id="main" tabindex="-1" data-live[page.live] {
                     (head(page))
                     (page.body)
                 }

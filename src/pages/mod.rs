@@ -13,10 +13,13 @@ mod budgets;
 mod chart;
 mod chat;
 mod configuration;
+mod connection;
 mod conversation;
+mod discover;
 mod format;
 mod gateway;
 mod grants;
+mod guardrails;
 mod icons;
 mod json;
 mod layout;
@@ -141,9 +144,10 @@ async fn show(visit: &Visit<'_>) -> Result<Page, Rejection> {
             Show::Budgets => budgets::page(visit).await,
             Show::Chat => chat::page(visit),
             Show::Configuration => configuration::page(visit),
-            Show::Connection => Ok(gateway::connection(visit)),
+            Show::Connection => Ok(connection::page(visit).await),
             Show::Exports => gateway::exports(visit).await,
             Show::Grants => grants::page(visit),
+            Show::Guardrails => guardrails::page(visit).await,
             Show::Mine => people::mine(visit).await,
             Show::Models => Ok(models::page(visit)),
             Show::Overview => overview::page(visit).await,
@@ -172,12 +176,15 @@ async fn below(visit: &Visit<'_>) -> Result<Page, Rejection> {
         return request::page(visit, &id).await;
     }
     // Nobody else's page is made for a user, whatever the API would tell of it.
-    let for_admins = ["/ui/users/", "/ui/config/"];
+    let for_admins = ["/ui/users/", "/ui/config/", "/ui/providers/"];
     if for_admins.iter().any(|folder| path.starts_with(folder)) && !visit.is_admin() {
         return Err(not_admin());
     }
     if let Some(login) = one("/ui/users/") {
         return people::one(visit, &login).await;
+    }
+    if path == "/ui/providers/discover" {
+        return discover::page(visit).await;
     }
     if path == "/ui/config/history" {
         return configuration::versions(visit).await;

@@ -36,6 +36,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
         parts::numbers("Cached"),
         parts::numbers("Output"),
         parts::numbers("Context"),
+        parts::words("Paid from"),
         parts::words("Use"),
     ];
     let body = html! {
@@ -51,20 +52,27 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
                     button type="submit" { "Find" }
                 }
             }
-            (parts::table("Models that you may use", &columns, &html! { @for row in &rows { (line(row, &chats)) } }))
+            (parts::table("Models that you may use", &columns, &html! { @for row in &rows { (line(visit, row, &chats)) } }))
             p.under { "Prices are for a million tokens of a short request, as far as they are known." }
         }
     };
     Page::new("Models", body)
 }
 
-fn line(row: &Value, chats: &HashSet<String>) -> Markup {
+fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
     let (model, provider) = (text(&row["id"]), text(&row["owned_by"]));
     let about = &row["metadata"]["provider"];
     let endpoints = row["supported_endpoints"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
+    let mut buckets: Vec<&str> = visit
+        .permit
+        .quotas(provider, model)
+        .flat_map(|(bucket, _)| bucket.names())
+        .collect();
+    buckets.sort_unstable();
+    buckets.dedup();
     let full = format!("{provider}/{model}");
     let requests = Query::default()
         .with("model", model)
@@ -81,6 +89,10 @@ fn line(row: &Value, chats: &HashSet<String>) -> Markup {
             td.n { (price(&row["pricing"]["input_cache_read"])) }
             td.n { (price(&row["pricing"]["output"])) }
             td.n { (parts::maybe(row["context_window_tokens"].as_u64().map(format::compact))) }
+            td.wrap {
+                @for bucket in &buckets { a href="/ui/budgets" { (bucket) } " " }
+                @if buckets.is_empty() { (parts::unknown("no budget")) }
+            }
             td {
                 @if chats.contains(&full) {
                     a href=(Query::default().with("model", &full).at("/ui/chat")) { "Chat" } " · "

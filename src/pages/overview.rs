@@ -5,7 +5,7 @@ use maud::html;
 use super::activity::{self, Lens};
 use super::layout::Page;
 use super::query::Query;
-use super::{Visit, parts};
+use super::{Visit, connection, format, parts};
 use crate::wire::Rejection;
 
 /// Dimensions of the table: name, its name for people, and the caption.
@@ -42,8 +42,9 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .collect();
     let split = if by.0 == "login" { "model" } else { by.0 };
     let body = html! {
+        (connection::strip(visit).await)
         (activity::filter_bar(visit, &lens, &FILTERS).await?)
-        (activity::cards(totals, Some(users.usage.groups.len())))
+        (activity::cards(totals, &html! { "by " (format::count(users.usage.groups.len() as u64, "user", "users")) }))
         section.panel { (activity::over_time(visit, &lens, split).await?) }
         @if totals.counts.requests == 0 {
             (parts::empty("No requests in this time", &html! {
@@ -55,10 +56,9 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             (activity::breakdown(&lens, &groups, *by, |key| lead(&lens, by.0, key)))
         }
     };
-    Ok(
-        Page::new("Overview", body)
-            .actions(html! { span.period { (lens.period.words()) ", UTC" } }),
-    )
+    Ok(Page::new("Overview", body)
+        .live()
+        .actions(html! { span.period { (lens.period.words()) ", UTC" } }))
 }
 
 /// Where a row leads: to the page of its user, or to the requests that it counts.

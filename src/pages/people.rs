@@ -10,6 +10,7 @@ use super::layout::Page;
 use super::period::Period;
 use super::query::Query;
 use super::{Visit, budgets, format, parts, sessions};
+use crate::admin::records;
 use crate::wire::Rejection;
 
 /// Sessions that are shown of a person.
@@ -22,7 +23,7 @@ pub(super) async fn mine(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (usage(visit, &lens, &own).await?)
     };
-    Ok(Page::new("My usage", body).actions(said(&lens)))
+    Ok(Page::new("My usage", body).actions(said(&lens)).live())
 }
 
 /// `/ui/users/{login}`: somebody's, for admins.
@@ -30,6 +31,7 @@ pub(super) async fn one(visit: &Visit<'_>, login: &str) -> Result<Page, Rejectio
     let lens = Lens::new(visit, Query::default().with("login", login));
     let body = usage(visit, &lens, &html! {}).await?;
     Ok(Page::new(login, body)
+        .live()
         .below("/ui/users", "Users")
         .actions(said(&lens)))
 }
@@ -48,9 +50,10 @@ async fn usage(visit: &Visit<'_>, lens: &Lens, budgets: &Markup) -> Result<Marku
         .with("days", lens.query.get("days").unwrap_or(""))
         .at("/ui/sessions");
     let filters = ["model", "agent", "provider", "outcome", "header"];
+    let in_sessions = in_sessions(visit, lens).await?;
     Ok(html! {
         (activity::filter_bar(visit, lens, &filters).await?)
-        (activity::cards(totals, None))
+        (activity::cards(totals, &in_sessions))
         (budgets)
         @if totals.counts.requests == 0 {
             (parts::empty("No requests in this time", &html! {
@@ -70,6 +73,19 @@ async fn usage(visit: &Visit<'_>, lens: &Lens, budgets: &Markup) -> Result<Marku
             }
         }
     })
+}
+
+/// How many sessions the requests are of; nothing where filters leave some of the requests out.
+async fn in_sessions(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
+    let filters = lens.filters();
+    let login = filters.get("login").unwrap_or_default();
+    if !filters.without(&["login"]).is_empty() {
+        return Ok(html! {});
+    }
+    let time = (lens.period.from, lens.period.to);
+    let count = visit.view.ledger.session_count(login, time).await;
+    let count = count.map_err(|error| records::unavailable(&error))?;
+    Ok(html! { "in " (format::count(count, "session", "sessions")) })
 }
 
 /// What the widest window looks at before the day itself, in milliseconds.
@@ -102,7 +118,7 @@ pub(super) async fn users(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         }
     };
-    Ok(Page::new("Users", body).actions(said(&lens)))
+    Ok(Page::new("Users", body).actions(said(&lens)).live())
 }
 
 /// Users that were active, over time.

@@ -44,6 +44,7 @@ pub(super) enum Show {
     Connection,
     Exports,
     Grants,
+    Guardrails,
     Models,
     Mine,
     Overview,
@@ -121,6 +122,12 @@ pub(super) const ALL: &[Place] = &[
     ),
     place("/ui/tools", ("Tool use", "tools"), ACTIVITY, Show::Tools),
     place("/ui/grants", ("Grants", "grants"), GATEWAY, Show::Grants),
+    place(
+        "/ui/guardrails",
+        ("Guardrails", "guardrails"),
+        GATEWAY,
+        Show::Guardrails,
+    ),
     place(
         "/ui/budgets",
         ("Budgets", "budgets"),

@@ -1,14 +1,20 @@
 //! Sessions and requests, newest first: one's own, or everyone's for an admin.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::activity::{self, Lens};
 use super::layout::Page;
 use super::query::Query;
 use super::{Visit, format, parts};
+use crate::admin::tools;
 use crate::clock;
 use crate::ledger::{Entry, Session};
 use crate::wire::Rejection;
+
+/// Tools of a session that are shown.
+const TOOLS: usize = 20;
 
 /// Rows of a page.
 const ROWS: &str = "50";
@@ -49,7 +55,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { a href=(query.without(&["limit", "before"]).with("format", "csv").at("/api/sessions")) download { "Download as CSV" } }
         }
     };
-    Ok(Page::new("Sessions", body))
+    Ok(Page::new("Sessions", body).live())
 }
 
 /// `/ui/requests`.
@@ -66,7 +72,7 @@ pub(super) async fn requests(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under { a href=(query.without(&["limit", "before"]).with("format", "csv").at("/api/requests")) download { "Download as CSV" } }
         }
     };
-    Ok(Page::new("Requests", body))
+    Ok(Page::new("Requests", body).live())
 }
 
 /// `/ui/sessions/one?login=…&session=…`.
@@ -101,10 +107,49 @@ pub(super) async fn one(visit: &Visit<'_>) -> Result<Page, Rejection> {
             (parts::card("Output", format::compact(counts.output_tokens), html! { (format::compact(counts.reasoning_tokens)) " reasoning" }))
             (parts::card("Cost", parts::cost(counts), html! {}))
         }
+        (tools(visit, session).await?)
         (request_table(visit, "Requests of this session, newest first", &requests.rows))
         (pages(&lens, requests.next.as_ref()))
     };
-    Ok(Page::new("Session", body).below("/ui/sessions", "Sessions"))
+    Ok(Page::new("Session", body)
+        .live()
+        .below("/ui/sessions", "Sessions"))
+}
+
+/// The API looks through a month at most, in milliseconds.
+const MONTH_MS: i64 = 31 * 86_400_000;
+
+/// The tools that the answers of a session called; nothing of one that lasted for too long.
+async fn tools(visit: &Visit<'_>, session: &Session) -> Result<Markup, Rejection> {
+    let (from, to) = (session.started_at, session.last_at + 1);
+    if to - from > MONTH_MS {
+        return Ok(html! {});
+    }
+    let query = Query::default()
+        .with("login", &session.login)
+        .with("session", &session.id)
+        .with("from", &format::rfc3339(from))
+        .with("to", &format::rfc3339(to));
+    let calls = tools::calls(visit.view, &visit.ask("/api/tools", &query)?).await?;
+    let mut by_tool: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in &calls.rows {
+        *by_tool.entry(&row.name).or_default() += row.calls;
+    }
+    let mut by_tool: Vec<_> = by_tool.into_iter().collect();
+    by_tool.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let one = Query::default()
+        .with("login", &session.login)
+        .with("session", &session.id);
+    Ok(html! {
+        @if !by_tool.is_empty() {
+            ul.chips aria-label="Tools that were called" {
+                @for (name, calls) in by_tool.iter().take(TOOLS) {
+                    li { a href=(one.with("tool", name).at("/ui/requests")) { (name) ": " b { (format::grouped(*calls)) } } }
+                }
+                @if by_tool.len() > TOOLS { li { "and " (by_tool.len() - TOOLS) " more" } }
+            }
+        }
+    })
 }
 
 /// A table of sessions.

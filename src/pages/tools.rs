@@ -23,6 +23,10 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let filters = lens
         .filters()
         .only(&["login", "model", "provider", "agent"]);
+    let filters = match visit.query.get("tool") {
+        Some(tool) => filters.with("tool", tool),
+        None => filters,
+    };
     let asked = lens.period.put_into(&filters);
     let asked = visit.ask("/api/tools", &asked)?;
     let calls = tools::calls(visit.view, &asked).await?;
@@ -61,6 +65,11 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     ];
     let body = html! {
         (activity::filter_bar(visit, &lens, &["login", "model", "provider", "agent"]).await?)
+        @if let Some(tool) = visit.query.get("tool") {
+            ul.chips aria-label="The tool that is shown" {
+                li { a href=(lens.query.without(&["tool"]).at(&lens.path)) aria-label={ "Remove the filter Tool " (tool) } { "Tool: " b { (tool) } " ×" } }
+            }
+        }
         @match chart.draw() {
             None => (parts::empty("No tool was called in this time", &html! {
                 "Tools are read from the answers of models. The section "
@@ -73,6 +82,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                         tr {
                             th scope="row" {
                                 a href=(lens.query.without(&["before"]).with("tool", name).at("/ui/requests")) { (name) }
+                                " " a.note href=(lens.query.with("tool", name).at(&lens.path)) aria-label={ "alone: " (name) " over time" } { "alone" }
                                 (parts::bar(*calls, most, "thin"))
                             }
                             td.n { (format::grouped(*calls)) }
@@ -84,5 +94,5 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }
         }
     };
-    Ok(Page::new("Tool use", body))
+    Ok(Page::new("Tool use", body).live())
 }

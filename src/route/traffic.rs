@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::config::Routing;
 
 /// Tenths of a retry that every request pays into the budget of retries: one request in five
@@ -51,6 +52,7 @@ struct State {
     ejected: Option<Ejected>,
     requests: u64,
     failed: u64,
+    last_success: Option<i64>,
     last_error: Option<String>,
 }
 
@@ -85,6 +87,10 @@ pub struct Health {
     pub requests: u64,
     /// Those of them that failed.
     pub failed: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Unix milliseconds of the last answer.
+    pub last_success: Option<i64>,
     /// What the last failure was.
     pub last_error: Option<String>,
 }
@@ -191,6 +197,8 @@ impl Traffic {
             open: state.open,
             requests: state.requests,
             failed: state.failed,
+            failures: state.failures,
+            last_success: state.last_success,
             last_error: state.last_error.clone(),
         })
     }
@@ -207,6 +215,7 @@ impl Open {
             return;
         };
         state.failures = 0;
+        state.last_success = Some(clock::unix_ms());
         // Answers to older requests say nothing of one that was ejected since.
         if self.tries {
             state.ejected = None;

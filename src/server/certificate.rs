@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::der::Decode;
 
 use super::Engines;
 use crate::tailnet::{Certificate, Node};
@@ -33,6 +34,7 @@ impl ResolvesServerCert for Current {
 pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcceptor {
     let current = Arc::new(Current::default());
     let renewed = Arc::clone(&current);
+    let signals = engines.signals.clone();
     let keep = async move {
         loop {
             let key = match node.certificate(&domain).await {
@@ -41,12 +43,14 @@ pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcce
             };
             let pause = match key {
                 Ok(key) => {
+                    signals.certificate(&domain, ends_at(&key));
                     tracing::info!(domain, "a certificate is in force");
                     *renewed.0.write().unwrap_or_else(PoisonError::into_inner) =
                         Some(Arc::new(key));
                     REFRESH
                 }
                 Err(error) => {
+                    signals.no_certificate(&domain, &error);
                     tracing::warn!(domain, error, "no certificate");
                     RETRY
                 }
@@ -56,6 +60,13 @@ pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcce
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
     accepting(current)
+}
+
+/// When a certificate ends, in Unix milliseconds.
+fn ends_at(key: &CertifiedKey) -> Option<i64> {
+    let leaf = x509_cert::Certificate::from_der(key.end_entity_cert().ok()?).ok()?;
+    let end = leaf.tbs_certificate().validity().not_after;
+    i64::try_from(end.to_unix_duration().as_millis()).ok()
 }
 
 fn accepting(current: Arc<Current>) -> TlsAcceptor {
@@ -113,6 +124,8 @@ mod tests {
         };
         assert!(!format!("{certificate:?}").contains("PRIVATE KEY"));
         let key = certified(&certificate).unwrap();
+        let end: jiff::Timestamp = "2126-10-31T13:52:10Z".parse().unwrap();
+        assert_eq!(ends_at(&key), Some(end.as_millisecond()));
         *current.0.write().unwrap() = Some(Arc::new(key));
         assert_eq!(
             handshake(&acceptor).await.unwrap().as_deref(),

@@ -11,15 +11,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Control, Refusals};
+use crate::admin::{Control, Listeners, Refusals};
 use crate::clock::within;
-use crate::config::{self, Mode};
+use crate::config::{self, Loaded, Mode};
 use crate::discover;
 use crate::exporters;
 use crate::exporters::{Board, Outlets};
@@ -32,12 +33,16 @@ use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::tailnet::{self, Node};
 use crate::upstream::{Timeouts, Upstream};
+use crate::warnings::{Signals, Warnings};
 
 /// Where local callers find a gateway unless the configuration says otherwise.
 pub const LOOPBACK: &str = "127.0.0.1:8088";
 /// Soft limit for the Go runtime of the embedded node: after a bulk transfer it would keep
 /// what it once needed.
 const GO_MEMORY: u64 = 256 << 20;
+
+/// Between two looks for what needs somebody.
+const LOOK_OUT: Duration = Duration::from_secs(30);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -55,6 +60,11 @@ struct Engines {
     control: Arc<Control>,
     refusals: Refusals,
     board: Board,
+    signals: Signals,
+    warnings: Warnings,
+    /// One look for model servers at a time.
+    looking: tokio::sync::Mutex<()>,
+    listeners: Arc<Listeners>,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     /// One permit for each open connection.
@@ -77,11 +87,7 @@ pub struct Running {
 /// a port is taken.
 pub async fn start(options: &Options) -> anyhow::Result<Running> {
     state_dir(&options.state_dir)?;
-    let loaded = match &options.config {
-        Some(path) => config::load(path)
-            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)))?,
-        None => reload::discovered(&discover::servers(&discover::USUAL).await)?,
-    };
+    let loaded = configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
@@ -98,11 +104,14 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let path = path.unwrap_or_else(|| options.state_dir.join("iris.hujson"));
     let (control, saved) = Control::new(path);
     let (sender, receiver) = watch::channel(rules);
+    let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
+    let watched = (ledger.clone(), traffic.clone(), board.clone());
+    let stop = CancellationToken::new();
     let engines = Arc::new(Engines {
         gateway: Gateway {
-            rules: receiver,
+            rules: receiver.clone(),
             upstream,
-            traffic: Traffic::default(),
+            traffic,
             metrics: Arc::default(),
             quotas,
             tally: Tally::default(),
@@ -110,12 +119,16 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         },
         control: Arc::new(control),
         refusals: Refusals::default(),
-        board: Board::default(),
+        board,
+        warnings: Warnings::new(watched, signals.clone(), options.state_dir.clone()),
+        signals,
+        looking: tokio::sync::Mutex::default(),
+        listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         room: Arc::new(Semaphore::new(connections)),
         tracker: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        stop,
     });
     let keep = {
         let quotas = engines.gateway.quotas.clone();
@@ -127,6 +140,12 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
             .stop
             .clone()
             .run_until_cancelled_owned(export(Arc::clone(&engines))),
+    );
+    tokio::spawn(
+        engines
+            .stop
+            .clone()
+            .run_until_cancelled_owned(look_out(Arc::clone(&engines))),
     );
     let deliver = {
         let engines = Arc::clone(&engines);
@@ -142,6 +161,16 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let loopback = doors::open(&engines).await?;
     reload::spawn(&engines, options.config.is_some(), saved, sender)?;
     Ok(Running { engines, loopback })
+}
+
+/// Looks for what needs somebody, so that the log tells of it when nobody else asks.
+async fn look_out(engines: Arc<Engines>) {
+    loop {
+        let rules = engines.gateway.rules.borrow().clone();
+        let node = engines.node.as_ref().map(Node::status);
+        engines.warnings.all(&rules, node.as_ref()).await;
+        tokio::time::sleep(LOOK_OUT).await;
+    }
 }
 
 /// Exports, anew with each configuration; a batch that is cut off is taken up again.
@@ -202,6 +231,15 @@ impl Running {
         }
         Ok(written?)
     }
+}
+
+async fn configuration(options: &Options) -> anyhow::Result<Loaded> {
+    if let Some(path) = &options.config {
+        return config::load(path)
+            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)));
+    }
+    let upstream = Upstream::new(None, timeouts(&config::File::default()));
+    reload::discovered(&discover::here(&upstream).await)
 }
 
 fn state_dir(dir: &Path) -> anyhow::Result<()> {

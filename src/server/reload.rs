@@ -91,6 +91,8 @@ impl Follow<'_> {
                 tracing::error!("the configuration has errors; the one before stays in force");
                 config::refusal(&path, &findings)
             });
+            let refused = loaded.as_ref().err().cloned();
+            self.engines.signals.refused(refused);
             let done = match loaded {
                 Ok(loaded) => {
                     apply(self.engines, &path, loaded, self.sender);
@@ -133,10 +135,10 @@ impl Follow<'_> {
     async fn servers(&mut self) -> Saved {
         let mut known = None;
         loop {
-            let found = discover::servers(&discover::USUAL).await;
+            let found = discover::here(&self.engines.gateway.upstream).await;
             if known.as_ref() != Some(&found) {
                 for server in &found {
-                    tracing::info!(provider = server.id, port = server.port, models = ?server.models, "found");
+                    tracing::info!(provider = server.kind.id(), url = server.baseurl(), models = ?server.models, "found");
                 }
                 if known.is_some()
                     && let Ok(loaded) = discovered(&found)

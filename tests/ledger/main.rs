@@ -11,6 +11,7 @@
 
 mod audit;
 mod budgets;
+mod chats;
 mod faults;
 mod outbox;
 mod queries;
@@ -62,6 +63,8 @@ const EVERY: &[(&str, Test)] = &[
     test!(outbox::what_is_too_much_or_for_nobody_is_forgotten),
     test!(audit::what_was_done_is_found_and_paged),
     test!(audit::versions_have_parents_and_a_bound),
+    test!(chats::each_has_their_own_and_what_is_old_goes),
+    test!(chats::beyond_the_bound_the_oldest_go),
 ];
 
 /// Tests of a database that outlives its ledger.

@@ -47,6 +47,14 @@ pub(crate) async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_don
     for (id, _) in done {
         ledger.delivered(id).await.unwrap();
     }
+    // Those that are taken and not done wait as well.
+    let waiting = ledger.deliveries_waiting().await.unwrap();
+    assert_eq!(
+        (waiting.len(), &*waiting[0].hook, waiting[0].count),
+        (1, "log", 10)
+    );
+    let now = iris::clock::unix_ms();
+    assert!((now - 60_000..=now).contains(&waiting[0].oldest));
     assert!(
         ledger.due("log", 3, LEASE).await.unwrap().is_empty(),
         "before the lease ends"

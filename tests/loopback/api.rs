@@ -14,6 +14,7 @@ async fn with_records() -> Gateway {
     })
     .await;
     let more = json!({
+        "chat": { "history": "ledger" },
         "database": { "headers": { "filterable": [{ "name": "X-Team" }] } },
         "grants": [{
             "src": ["(loopback)"],
@@ -129,11 +130,18 @@ async fn every_answer_is_as_described() {
     let page = get(&gateway, "/api/requests?model=m").await.json();
     let id = page["requests"][0]["id"].as_str().unwrap();
     assert_ne!(record["id"], id, "the newest record is the refused one");
+    let keep = Request::put(format!("/api/chats/{id}"))
+        .header("content-type", "application/json")
+        .body(Full::from(r#"{"title":"t","body":{"messages":[]}}"#))
+        .unwrap();
+    assert_eq!(gateway.send(keep).await.status, StatusCode::OK);
     let mut answered = 0;
     let versions = get(&gateway, "/api/config/history").await.json();
     let version = versions["versions"][0]["id"].as_str().unwrap();
     for (path, operations) in document["paths"].as_object().unwrap() {
-        if operations["get"].is_null() {
+        let content = &operations["get"]["responses"]["200"]["content"];
+        // A stream has no end.
+        if operations["get"].is_null() || content["text/event-stream"].is_object() {
             continue;
         }
         let id = if path.contains("history") {
@@ -144,7 +152,6 @@ async fn every_answer_is_as_described() {
         let query = required(&operations["get"]);
         let reply = get(&gateway, &(path.replace("{id}", id) + &query)).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
-        let content = &operations["get"]["responses"]["200"]["content"];
         let schema = &content["application/json"]["schema"];
         if schema.is_null() {
             continue;

@@ -169,8 +169,68 @@ async fn models_and_status_ask_a_running_gateway() {
     assert!(String::from_utf8_lossy(&silent.stderr).contains("no gateway answers"));
 }
 
+/// Runs a line that was printed for people to run.
+fn curl(line: &str) -> Value {
+    let curl = Command::new("bash")
+        .args(["-c", &format!("{line} --silent")])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&curl.stdout).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// After the tour, each page that it names shows what was done.
+fn pages_have_something(url: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    let records = || curl(&format!("curl {url}/api/requests"))["requests"].clone();
+    while records().as_array().unwrap().len() < 4 {
+        assert!(Instant::now() < until, "{}", records());
+    }
+    let page = |path: &str| {
+        let page = Command::new("curl")
+            .args(["--silent", &format!("{url}{path}")])
+            .output()
+            .unwrap();
+        String::from_utf8(page.stdout).unwrap()
+    };
+    let blocked = records();
+    let blocked = blocked
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["status"] == 403);
+    let story = format!("/ui/requests/{}", blocked.unwrap()["id"].as_str().unwrap());
+    for (path, shown) in [
+        ("/ui/", "demo-large"),
+        ("/ui/", "daily:(loopback)"),
+        ("/ui/chat", "Demo, the dear one"),
+        ("/ui/models", "200k"),
+        ("/ui/models", "daily:&lt;user&gt;"),
+        ("/ui/guardrails", "aws_access_key"),
+        ("/ui/overview?by=status", "403"),
+        ("/ui/users", "(loopback)"),
+        ("/ui/agents", "curl"),
+        ("/ui/providers", "healthy"),
+        ("/ui/sessions", "tour"),
+        ("/ui/requests", "demo-tools"),
+        (&story, "aws_access_key"),
+        ("/ui/tools", "weather"),
+        (
+            "/ui/sessions/one?login=(loopback)&session=tour",
+            "weather: <b>1</b>",
+        ),
+        ("/ui/grants?login=(loopback)&model=good", "demo-large"),
+        ("/ui/budgets", "per-minute:(loopback)"),
+        ("/ui/config", "Dollars for a million tokens"),
+        ("/ui/config/history", "found in the file"),
+        ("/ui/connection", "loopback only"),
+    ] {
+        let text = page(path);
+        assert!(text.contains(shown), "{path} has no {shown:?}: {text}");
+    }
+}
+
 #[test]
-fn the_demos_curl_line_works_and_nothing_stays() {
+fn the_demos_tour_fills_its_pages_and_nothing_stays() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_iris"))
         .args(["demo", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
@@ -183,19 +243,30 @@ fn the_demos_curl_line_works_and_nothing_stays() {
         said.push_str(&lines.next().expect("more to come").unwrap());
         said.push('\n');
     }
-    let from = said.find("  curl ").unwrap();
-    let line = &said[from..from + said[from..].find("\n\n").unwrap()];
-    let curl = Command::new("bash")
-        .args(["-c", &format!("{line} --silent --fail")])
-        .output()
-        .unwrap();
-    let answer: Value =
-        serde_json::from_slice(&curl.stdout).unwrap_or_else(|error| panic!("{error}: {line}"));
-    let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    let lines: Vec<&str> = said
+        .split("\n\n")
+        .filter(|part| part.starts_with("  curl "))
+        .collect();
+    let answers: Vec<Value> = lines.iter().map(|line| curl(line)).collect();
+    let choice = |nth: usize| &answers[nth]["choices"][0];
+    let text = |nth| choice(nth)["message"]["content"].as_str().unwrap();
+    assert_eq!(answers.len(), 4, "{said}");
     assert!(
-        text.contains("demo provider, not a language model"),
-        "{answer}"
+        text(0).contains("demo provider, not a language model"),
+        "{answers:?}"
     );
+    let call = &choice(1)["message"]["tool_calls"][0]["function"];
+    assert_eq!(
+        *call,
+        json!({ "name": "weather", "arguments": r#"{"city":"Zurich"}"# })
+    );
+    assert!(text(2).ends_with("You said: Write to [redacted email]."));
+    let refused = answers[3]["error"]["message"].as_str().unwrap();
+    assert!(refused.contains("keys"), "{refused}");
+    let url = said
+        .split_whitespace()
+        .find(|word| word.starts_with("http://"));
+    pages_have_something(url.unwrap().trim_end_matches(','));
     let config = said
         .split_whitespace()
         .find(|word| word.contains("iris.hujson"))

@@ -8,7 +8,9 @@
 )]
 
 mod api;
+mod chats;
 mod commands;
+mod discovery;
 mod faults;
 mod formats_anthropic;
 mod formats_bedrock;
@@ -17,6 +19,7 @@ mod formats_openai;
 mod guardrails;
 mod headers;
 mod hooks;
+mod live;
 mod management;
 mod oversight;
 mod prices;
@@ -26,4 +29,5 @@ mod routing;
 mod saves;
 mod support;
 mod tls;
+mod warnings;
 mod websocket;

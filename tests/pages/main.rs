@@ -20,14 +20,17 @@ use anyhow::ensure;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 7] = [
+const JOURNEYS: [&str; 10] = [
     "admin",
     "user",
+    "live",
     "chat",
+    "kept",
     "hostile",
     "sites",
     "looks",
     "configuration",
+    "discovery",
 ];
 
 fn main() -> ExitCode {

@@ -127,11 +127,19 @@ fn prepare() -> anyhow::Result<HashMap<String, PathBuf>> {
         .collect())
 }
 
+/// An address of this machine where no other run of these tests listens.
+fn nearby() -> String {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{low}.9", 64 + high % 64)
+}
+
 fn config(role: &str, demo: &demo::Provider, provider: &Provider) -> Value {
     let cap = "tailscale.com/cap/aperture";
     json!({
         "tailnet": { "mode": "off" },
         "listen": { "loopback": "127.0.0.1:0" },
+        "discover": { "hosts": [nearby()] },
+        "chat": { "history": if role == "admin" { "ledger" } else { "browser" } },
         "groups": { "group:research": ["ada@example.com", "grace@example.com"] },
         "providers": {
             "demo": {

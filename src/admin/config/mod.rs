@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{self, Finding};
 use crate::ledger::{EntryId, Version};
 use crate::wire::{Body, Rejection};
-use save::{How, save};
+pub(super) use save::{How, save};
 
 /// A configuration that is proposed.
 #[derive(Deserialize)]
@@ -164,7 +164,7 @@ fn tagged(response: &mut Response<Body>, tag: &str) {
 }
 
 /// The hash that `If-Match` asks for: that of the file, if it is one of those named.
-fn if_match(view: &View<'_>, headers: &HeaderMap) -> Result<String, Rejection> {
+pub(super) fn if_match(view: &View<'_>, headers: &HeaderMap) -> Result<String, Rejection> {
     let given = headers.get_all(header::IF_MATCH).iter();
     let named: Vec<&str> = given
         .filter_map(|value| value.to_str().ok())
@@ -193,7 +193,7 @@ fn bad(why: &'static str) -> Rejection {
 }
 
 /// A configuration that is not taken, with everything that speaks against it.
-fn invalid(findings: &[Finding]) -> Rejection {
+pub(super) fn invalid(findings: &[Finding]) -> Rejection {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let details = findings
         .iter()

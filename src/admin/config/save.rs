@@ -15,7 +15,7 @@ use crate::wire::Rejection;
 
 /// How a version came to be, in the history and in the audit log.
 #[derive(Clone, Copy)]
-pub(super) enum How {
+pub(in crate::admin) enum How {
     Saved,
     RolledBack,
 }
@@ -38,7 +38,7 @@ impl How {
 
 /// Saves a text in place of the one whose hash is `expected`, and puts it in force. Answers with
 /// its hash.
-pub(super) async fn save(
+pub(in crate::admin) async fn save(
     view: &View<'_>,
     asked: &Asked<'_>,
     expected: &str,

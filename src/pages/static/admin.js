@@ -32,3 +32,23 @@ for (const form of document.querySelectorAll("[data-refill]")) {
     announce(why);
   });
 }
+
+for (const box of document.querySelectorAll("[data-add-provider]")) {
+  const button = box.querySelector("button");
+  const state = box.querySelector("[data-state]");
+  box.hidden = false;
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    state.textContent = "Adding…";
+    const { ok, read, why } = await send("POST", "/api/discover", { baseurl: box.dataset.addProvider },
+      { "if-match": `"${box.dataset.tag}"` });
+    state.className = ok ? "good" : "bad";
+    state.textContent = ok ? `added as ${read.provider}` : why;
+    button.hidden = ok;
+    button.disabled = false;
+    announce(state.textContent);
+    if (!ok) return;
+    // The next one changes what this one has saved.
+    for (const other of document.querySelectorAll("[data-add-provider]")) other.dataset.tag = read.hash;
+  });
+}

@@ -1,14 +1,12 @@
-// The chat: conversations of this browser, each turn asked of the gateway as any client would,
-// and what it took and cost as the gateway's record has it.
+// The chat: conversations, each turn asked of the gateway as any client would, and what it took and
+// cost as the gateway's record has it.
 import { announce, copy, make } from "./app.js";
+import { atGateway, inBrowser, titleOf } from "./chats.js";
 import { render } from "./markdown.js";
 import { ask } from "./wire.js";
 
-const MOST = 50;
 const box = document.getElementById("chat");
-const { login } = JSON.parse(box.dataset.known);
-// Another person at the same browser has conversations of their own.
-const KEY = `iris-chats:${login}`;
+const { login, kept } = JSON.parse(box.dataset.known);
 
 const $ = (selector) => box.querySelector(selector);
 const picker = document.getElementById("chat-model");
@@ -17,30 +15,30 @@ const input = document.getElementById("chat-input");
 const [history, list, composer, stopButton, total] =
   ["[data-history]", "[data-messages]", "[data-composer]", "[data-stop]", "[data-total]"].map($);
 
-let chats = load();
+const keeper = kept ? atGateway() : inBrowser(login);
+const keptNote = $("[data-kept]");
+const keptWhere = keptNote.textContent;
+
+let chats = [];
 let chat = fresh();
 let running = null;
+let opening = null;
 
-function load() {
-  try {
-    const read = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(read) ? read.filter((one) => one && Array.isArray(one.messages)) : [];
-  } catch {
-    return [];
-  }
-}
-
-function store() {
-  chats = [chat, ...chats.filter((one) => one.id !== chat.id)].filter((one) => one.messages.length).slice(0, MOST);
-  // A full store gives up the oldest.
-  for (let keep = chats.length; keep > 0; keep -= 1) {
-    try {
-      localStorage.setItem(KEY, JSON.stringify(chats.slice(0, keep)));
-      return;
-    } catch {
-      // Tried again with one less.
-    }
-  }
+/** Keeps a conversation, and puts it first. */
+function store(one = chat) {
+  if (!one.messages.length || one.isGone) return;
+  chats = [one, ...chats.filter((other) => other.id !== one.id)];
+  keeper.keep(one, chats.filter((other) => other.messages?.length || other.title)).then(
+    () => {
+      keptNote.classList.remove("bad");
+      keptNote.textContent = keptWhere;
+    },
+    (error) => {
+      keptNote.classList.add("bad");
+      keptNote.textContent = `This conversation is not kept: ${error.message}`;
+      announce(keptNote.textContent);
+    },
+  );
 }
 
 function name() {
@@ -50,11 +48,6 @@ function name() {
 
 function fresh() {
   return { id: name(), model: picker.value, system: "", messages: [] };
-}
-
-function titleOf(one) {
-  const first = one.messages.find((message) => message.role === "user")?.text ?? "New chat";
-  return first.replace(/\s+/g, " ").slice(0, 80);
 }
 
 function dollars(nano) {
@@ -70,8 +63,9 @@ function showHistory() {
     open.addEventListener("click", () => show(one));
     const remove = make("button", { type: "button", class: "quiet", "aria-label": `Delete ${titleOf(one)}` }, "×");
     remove.addEventListener("click", () => {
+      one.isGone = true;
       chats = chats.filter((other) => other.id !== one.id);
-      localStorage.setItem(KEY, JSON.stringify(chats));
+      keeper.remove(one, chats).catch((error) => announce(`It was not deleted: ${error.message}`));
       if (one.id === chat.id) show(fresh());
       else showHistory();
     });
@@ -155,9 +149,18 @@ function retry(nth) {
   answer();
 }
 
-function show(one) {
+async function show(one) {
   running?.abort();
-  chat = one;
+  opening = one;
+  try {
+    const whole = await keeper.whole(one);
+    // Another one was asked for meanwhile.
+    if (opening !== one) return;
+    chat = whole;
+  } catch (error) {
+    announce(`The conversation can't be read: ${error.message}`);
+    return;
+  }
   system.value = chat.system ?? "";
   const known = [...picker.options].some((option) => option.value === chat.model);
   if (known) picker.value = chat.model;
@@ -233,15 +236,15 @@ async function answer() {
   running = null;
   element.finish();
   announce(message.error ? `It failed: ${message.error}` : "The answer is there");
-  if (chat === mine) store();
+  store(mine);
   showHistory();
   if (!message.id) return;
   const found = await record(message.id).catch(() => null);
   if (!found) return;
   message.record = { usage: found.usage, cost: found.cost, duration_ms: found.duration_ms };
   element.finish();
+  store(mine);
   if (chat === mine) {
-    store();
     showTotal();
     list.scrollTop = list.scrollHeight;
   }
@@ -273,5 +276,11 @@ box.querySelector("[data-new]").addEventListener("click", () => show(fresh()));
 
 box.hidden = false;
 const wanted = new URLSearchParams(location.search).has("model");
-if (chats.length && !wanted) show(chats[0]);
-else show(fresh());
+show(chat);
+keeper.list().then((all) => {
+  // Something may have been asked meanwhile.
+  const known = new Set(chats.map((one) => one.id));
+  chats = [...chats, ...all.filter((one) => !known.has(one.id))];
+  if (chats.length && !wanted && !chat.messages.length && !input.value) show(chats[0]);
+  else showHistory();
+}, (error) => announce(`Conversations can't be read: ${error.message}`));

@@ -1,6 +1,8 @@
 //! The built-in demo provider. It is no language model and says so in every answer: it
 //! shows that a request passes, is granted, metered and recorded.
 
+mod tour;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +23,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::clock;
 use crate::wire::{Body, body};
 
-/// The one model that it lists.
-pub const MODEL: &str = "demo";
+pub use tour::tour;
+
+/// Models that repeat what they are told.
+pub const MODELS: [&str; 2] = ["demo", "demo-large"];
+/// One that calls the first tool that it is offered.
+pub const TOOLS_MODEL: &str = "demo-tools";
 
 /// Between two words of a stream, so that one can see it stream.
 const PACE: Duration = Duration::from_millis(30);
@@ -57,32 +63,12 @@ impl Provider {
     }
 }
 
-/// A configuration that offers the demo provider to local callers.
+/// A configuration that shows what there is with the demo provider, for local callers.
 #[must_use]
 pub fn configuration(provider: SocketAddr, loopback: SocketAddr) -> String {
-    format!(
-        r#"// Written by `iris demo`. Change it while the demo runs: it is read again at once.
-{{
-  "tailnet": {{ "mode": "off" }}, // loopback only
-  "listen": {{ "loopback": "{loopback}" }},
-  "providers": {{
-    "demo": {{
-      "name": "Built-in demo provider",
-      "description": "Not a language model: it repeats what it is sent",
-      "baseurl": "http://{provider}/v1",
-      "models": ["{MODEL}"],
-    }},
-  }},
-  "grants": [
-    {{
-      "src": ["(loopback)"],
-      "app": {{ "{}": [{{ "role": "admin" }}, {{ "models": "demo/**" }}] }},
-    }},
-  ],
-}}
-"#,
-        crate::config::CAPABILITY
-    )
+    include_str!("../../config/demo.hujson")
+        .replace("127.0.0.1:8088", &loopback.to_string())
+        .replace("127.0.0.1:8089", &provider.to_string())
 }
 
 async fn accept(listener: TcpListener) {
@@ -109,12 +95,43 @@ struct Chat {
     stream: bool,
     #[serde(default)]
     stream_options: StreamOptions,
+    #[serde(default)]
+    tools: Vec<Tool>,
 }
 
 #[derive(Deserialize)]
 struct Message {
     #[serde(default)]
+    role: String,
+    #[serde(default)]
     content: Value,
+}
+
+#[derive(Deserialize)]
+struct Tool {
+    #[serde(default)]
+    function: Function,
+}
+
+#[derive(Default, Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    parameters: Value,
+}
+
+impl Function {
+    /// Arguments in which every text that has to be there is `said`.
+    fn arguments(&self, said: &str) -> Value {
+        let required = self.parameters["required"].as_array().into_iter().flatten();
+        let is_text = |name: &&str| self.parameters["properties"][*name]["type"] == "string";
+        required
+            .filter_map(Value::as_str)
+            .filter(is_text)
+            .map(|name| (name.to_owned(), Value::from(said)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -126,8 +143,9 @@ struct StreamOptions {
 async fn answer(request: Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/models") => {
-            let row = json!({ "id": MODEL, "object": "model", "owned_by": "iris-demo" });
-            json_answer(StatusCode::OK, &json!({ "object": "list", "data": [row] }))
+            let row = |id| json!({ "id": id, "object": "model", "owned_by": "iris-demo" });
+            let rows: Vec<Value> = MODELS.into_iter().chain([TOOLS_MODEL]).map(row).collect();
+            json_answer(StatusCode::OK, &json!({ "object": "list", "data": rows }))
         }
         (&Method::POST, "/v1/chat/completions") => {
             match body::read(request.into_body(), MAX_REQUEST, Duration::ZERO).await {
@@ -144,22 +162,43 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         Ok(chat) => chat,
         Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let said = chat
-        .messages
-        .last()
+    let last = chat.messages.last();
+    let said = last
         .map(|message| words(&message.content))
         .unwrap_or_default();
-    let text =
-        format!("This is Iris's built-in demo provider, not a language model. You said: {said}");
+    let is_result = last.is_some_and(|message| message.role == "tool");
+    let tool = (chat.model == TOOLS_MODEL && !is_result)
+        .then(|| chat.tools.first())
+        .flatten();
+    let call = tool.map(|tool| {
+        json!([{
+            "index": 0,
+            "id": format!("call_demo_{}", clock::unix_ms()),
+            "type": "function",
+            "function": {
+                "name": tool.function.name,
+                "arguments": tool.function.arguments(&said).to_string(),
+            },
+        }])
+    });
+    let text = match call {
+        Some(_) => String::new(),
+        None => {
+            format!("This is Iris's built-in demo provider, not a language model. You said: {said}")
+        }
+    };
     let prompt: usize = chat
         .messages
         .iter()
         .map(|message| count(&words(&message.content)))
         .sum();
+    let answered = call
+        .as_ref()
+        .map_or_else(|| count(&text), |call| count(&call.to_string()));
     let usage = json!({
         "prompt_tokens": prompt,
-        "completion_tokens": count(&text),
-        "total_tokens": prompt + count(&text),
+        "completion_tokens": answered,
+        "total_tokens": prompt + answered,
     });
     let head = json!({
         "id": format!("chatcmpl-demo-{}", clock::unix_ms()),
@@ -167,21 +206,27 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         "model": chat.model,
     });
     if chat.stream {
-        return streamed(
-            &head,
-            &text,
-            chat.stream_options.include_usage.then_some(&usage),
-        );
+        let usage = chat.stream_options.include_usage.then_some(&usage);
+        return streamed(&head, &text, call.as_ref(), usage);
+    }
+    let (mut message, reason) = (
+        json!({ "role": "assistant", "content": text }),
+        reason(call.as_ref()),
+    );
+    if let Some(call) = call {
+        message["content"] = Value::Null;
+        message["tool_calls"] = call;
     }
     let mut whole = head;
     whole["object"] = "chat.completion".into();
-    whole["choices"] = json!([{
-        "index": 0,
-        "message": { "role": "assistant", "content": text },
-        "finish_reason": "stop",
-    }]);
+    whole["choices"] = json!([{ "index": 0, "message": message, "finish_reason": reason }]);
     whole["usage"] = usage;
     json_answer(StatusCode::OK, &whole)
+}
+
+/// Why an answer ends.
+fn reason(call: Option<&Value>) -> &'static str {
+    if call.is_some() { "tool_calls" } else { "stop" }
 }
 
 /// The text of a message, whose content is a string or a list of parts.
@@ -202,7 +247,12 @@ fn count(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-fn streamed(head: &Value, text: &str, usage: Option<&Value>) -> Response<Body> {
+fn streamed(
+    head: &Value,
+    text: &str,
+    call: Option<&Value>,
+    usage: Option<&Value>,
+) -> Response<Body> {
     let event = |choices: Value, usage: Option<&Value>| {
         let mut chunk = head.clone();
         chunk["object"] = "chat.completion.chunk".into();
@@ -220,7 +270,10 @@ fn streamed(head: &Value, text: &str, usage: Option<&Value>) -> Response<Body> {
     for word in text.split_inclusive(' ') {
         events.push(event(delta(json!({ "content": word }), None), None));
     }
-    events.push(event(delta(json!({}), Some("stop")), None));
+    if let Some(call) = call {
+        events.push(event(delta(json!({ "tool_calls": call }), None), None));
+    }
+    events.push(event(delta(json!({}), Some(reason(call))), None));
     if let Some(usage) = usage {
         events.push(event(json!([]), Some(usage)));
     }

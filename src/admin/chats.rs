@@ -1,0 +1,117 @@
+//! Conversations of the chat that the configuration has kept here. Nobody but their owner sees
+//! them, admins included: what was asked and answered is in the records anyway.
+
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::records::unavailable;
+use super::{Asked, View};
+use crate::config::History;
+use crate::rules::Rules;
+use crate::wire::{Body, Rejection};
+
+/// Longest conversation, in bytes of its JSON.
+const LONGEST: usize = 2 << 20;
+/// Longest title, in characters.
+const TITLE: usize = 100;
+const LONGEST_ID: usize = 64;
+
+/// A conversation as a browser sends it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Chat {
+    title: String,
+    /// An object, of which the gateway knows nothing.
+    body: Box<RawValue>,
+}
+
+/// Whether conversations are kept here: where the configuration says so, and what was said is
+/// kept at all.
+pub(crate) fn are_kept(view: &View<'_>) -> bool {
+    keeps(&view.rules) && view.ledger.policy().captures
+}
+
+fn keeps(rules: &Rules) -> bool {
+    rules.file.chat.history == History::Ledger
+}
+
+/// `GET /api/chats`.
+pub(super) async fn list(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+    let chats = view.ledger.chats(asked.caller.name()).await;
+    let chats = chats.map_err(|error| unavailable(&error))?;
+    Ok(super::json(&json!({ "chats": chats })))
+}
+
+/// `GET /api/chats/{id}`.
+pub(super) async fn chat(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+    let found = view.ledger.chat(asked.caller.name(), asked.id).await;
+    let body = found
+        .map_err(|error| unavailable(&error))?
+        .ok_or_else(none)?;
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(super::json(&json!({ "id": asked.id, "body": body })))
+}
+
+/// `PUT /api/chats/{id}`.
+pub(super) async fn keep(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+    chat: Chat,
+) -> Result<Response<Body>, Rejection> {
+    if !are_kept(view) {
+        return Err(Rejection::new(
+            StatusCode::CONFLICT,
+            "no_history",
+            "this gateway keeps no conversations: `chat.history` is not \"ledger\", or what is said \
+             is not kept at all",
+        ));
+    }
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if asked.id.len() > LONGEST_ID || !asked.id.bytes().all(is_part) {
+        let why = "the id of a conversation has letters, digits, '-' and '_', 64 at most";
+        return Err(bad(why));
+    }
+    let body = chat.body.get();
+    if body.len() > LONGEST {
+        let why = format!("the conversation is longer than {LONGEST} bytes");
+        return Err(Rejection::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "chat_too_long",
+            why,
+        ));
+    }
+    if !body.starts_with('{') {
+        return Err(bad("`body` is no object"));
+    }
+    let title: String = chat.title.chars().take(TITLE).collect();
+    let (login, named) = (asked.caller.name(), (asked.id, title.as_str()));
+    let kept = view.ledger.keep_chat(login, named, body.into()).await;
+    kept.map_err(|error| unavailable(&error))?;
+    Ok(super::json(&json!({ "id": asked.id })))
+}
+
+/// `DELETE /api/chats/{id}`.
+pub(super) async fn delete(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let deleted = view.ledger.delete_chat(asked.caller.name(), asked.id).await;
+    if !deleted.map_err(|error| unavailable(&error))? {
+        return Err(none());
+    }
+    Ok(super::json(&json!({ "id": asked.id })))
+}
+
+fn none() -> Rejection {
+    Rejection::new(
+        StatusCode::NOT_FOUND,
+        "no_such_record",
+        "you have no such conversation",
+    )
+}
+
+fn bad(why: &'static str) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why)
+}

@@ -1,0 +1,399 @@
+//! What will soon need somebody: computed here alone, for the pages, the API, the command line and
+//! the log. A warning is a state, not an event: it is there for as long as its cause is.
+
+mod disk;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::exporters::{self, Board};
+use crate::ledger::{Backlog, Ledger, Waiting};
+use crate::route::{Health, Traffic};
+use crate::rules::Rules;
+use crate::tailnet::{State, Status};
+
+pub use signals::Signals;
+
+/// An end that is nearer than this is told of.
+const SOON_DAYS: i64 = 14;
+/// One that is nearer than this can't wait.
+const URGENT_DAYS: i64 = 3;
+const DAY_MS: i64 = 86_400_000;
+/// Failures in a row after which an exporter counts as stuck.
+const STUCK: u32 = 3;
+/// What waits for a hook for longer than this is a backlog, in milliseconds.
+const LATE_MS: i64 = 10 * 60 * 1_000;
+/// So many deliveries are one, however young.
+const MANY: u64 = 10_000;
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something does not work, or won't in a few days.
+    Critical,
+    /// There is time.
+    Warning,
+}
+
+/// Something that needs somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is, such as `provider_down`.
+    pub kind: &'static str,
+    /// What it concerns: a provider, an exporter, a domain; empty for the gateway itself.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
+    /// Since when it is known, in Unix milliseconds.
+    pub since: i64,
+}
+
+/// Looks for what needs somebody, and remembers what it has seen. Lives as long as the process.
+pub struct Warnings {
+    ledger: Ledger,
+    traffic: Traffic,
+    board: Board,
+    signals: Signals,
+    state_dir: PathBuf,
+    known: Mutex<BTreeMap<(&'static str, String), i64>>,
+}
+
+impl Warnings {
+    /// Looks at these engines, and at the disk of `state_dir`.
+    #[must_use]
+    pub fn new(
+        (ledger, traffic, board): (Ledger, Traffic, Board),
+        signals: Signals,
+        state_dir: PathBuf,
+    ) -> Self {
+        Self {
+            ledger,
+            traffic,
+            board,
+            signals,
+            state_dir,
+            known: Mutex::default(),
+        }
+    }
+
+    /// All warnings of this moment, the gravest first. What is new, and what is over, goes to the
+    /// log.
+    pub async fn all(&self, rules: &Rules, node: Option<&Status>) -> Vec<Warning> {
+        let now = clock::unix_ms();
+        let mut found = Vec::new();
+        if let Some(node) = node {
+            found.extend(node_state(node));
+            found.extend(key_expiry(node, now));
+        }
+        found.extend(self.signals.warnings(now));
+        found.extend(disk::warning(&self.state_dir).await);
+        found.extend(backlog(self.ledger.healthy(), self.ledger.backlog()));
+        for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
+            let health = self.traffic.health(&provider.id);
+            found.extend(health.and_then(|health| down(&provider.id, &health)));
+        }
+        found.extend(self.exporters(rules).await);
+        // Where the database can't be read, the ledger's own warning says so.
+        for waiting in self.ledger.deliveries_waiting().await.unwrap_or_default() {
+            found.extend(late(&waiting, now));
+        }
+        found.sort_by(|a, b| {
+            (a.severity, a.kind, &a.subject).cmp(&(b.severity, b.kind, &b.subject))
+        });
+        self.remember(&mut found, now);
+        found
+    }
+
+    async fn exporters(&self, rules: &Rules) -> Vec<Warning> {
+        let (names, board) = (exporters::names(&rules.file.exporters), self.board.all());
+        let mut found = Vec::new();
+        for name in names {
+            let Some(status) = board.get(name).filter(|one| one.failures >= STUCK) else {
+                continue;
+            };
+            let waiting = self.ledger.export_waiting(name).await.unwrap_or_default();
+            let why = status.last_error.as_deref().unwrap_or("no reason given");
+            found.push(warning(
+                (Severity::Warning, "exporter_stuck", name),
+                format!(
+                    "the exporter {name} has failed {} times in a row and {waiting} records wait: {why}",
+                    status.failures
+                ),
+                "nothing is lost: records are sent once it works again",
+            ));
+        }
+        found
+    }
+
+    /// Notes since when each is known, and tells the log of what begins and ends.
+    fn remember(&self, found: &mut [Warning], now: i64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *known);
+        for one in found {
+            let key = (one.kind, one.subject.clone());
+            if let Some(since) = before.get(&key) {
+                one.since = *since;
+            } else {
+                let (kind, subject, hint) = (one.kind, &one.subject, one.hint);
+                tracing::warn!(kind, subject, hint, "warning: {}", one.message);
+                one.since = now;
+            }
+            known.insert(key, one.since);
+        }
+        for (kind, subject) in before.keys().filter(|key| !known.contains_key(*key)) {
+            tracing::info!(kind, subject, "a warning is over");
+        }
+    }
+}
+
+fn warning(
+    (severity, kind, subject): (Severity, &'static str, &str),
+    message: String,
+    hint: &'static str,
+) -> Warning {
+    Warning {
+        severity,
+        kind,
+        subject: subject.to_owned(),
+        message,
+        hint,
+        since: 0,
+    }
+}
+
+fn node_state(node: &Status) -> Option<Warning> {
+    let (kind, message, hint) = match node.state {
+        State::NeedsLogin => (
+            "node_signed_out",
+            "the node is signed out of its tailnet, so that nobody can reach the gateway",
+            "sign in at the address that the log and the page Connection show",
+        ),
+        State::NeedsMachineAuth => (
+            "node_unapproved",
+            "the node waits for an admin of the tailnet to approve it",
+            "approve it in the tailnet's admin console",
+        ),
+        State::Stopped => (
+            "node_stopped",
+            "the node is stopped, so that nobody on the tailnet can reach the gateway",
+            "start it: with this machine's tailscaled, by `tailscale up`",
+        ),
+        State::Starting | State::Running | State::NoState => return None,
+    };
+    Some(warning(
+        (Severity::Critical, kind, ""),
+        message.to_owned(),
+        hint,
+    ))
+}
+
+/// A time that comes, or has passed: how much it matters, and when it is, in words.
+fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
+    let left = at - now;
+    let days = left / DAY_MS;
+    let when = match (left, days) {
+        (..=0, _) => "has expired".to_owned(),
+        (_, 0) => format!("expires in {} hours", left / (DAY_MS / 24)),
+        (_, 1) => "expires in 1 day".to_owned(),
+        _ => format!("expires in {days} days"),
+    };
+    if left < URGENT_DAYS * DAY_MS {
+        Some((Severity::Critical, when))
+    } else if left < SOON_DAYS * DAY_MS {
+        Some((Severity::Warning, when))
+    } else {
+        None
+    }
+}
+
+fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
+    // Go's zero time says that the key does not expire.
+    let at: jiff::Timestamp = node.key_expiry.as_deref()?.parse().ok()?;
+    let at = Some(at.as_millisecond()).filter(|at| *at > 0)?;
+    let (severity, when) = ends(at, now)?;
+    Some(warning(
+        (severity, "node_key_expires", ""),
+        format!("the node's key {when}; nobody can reach the gateway after that"),
+        "disable key expiry for this node in the tailnet's admin console, or tag it",
+    ))
+}
+
+fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
+    let waiting = backlog.promised;
+    if !healthy {
+        return Some(warning(
+            (Severity::Critical, "ledger_failing", ""),
+            format!("requests are refused, because they can't be recorded; {waiting} records wait"),
+            "the log says why a write failed; mostly it is the disk, or the database's server",
+        ));
+    }
+    backlog.is_long().then(|| {
+        warning(
+            (Severity::Warning, "ledger_backlog", ""),
+            format!("records are written more slowly than they come; {waiting} wait"),
+            "the disk or the database is too slow; once the queue is full, requests are refused",
+        )
+    })
+}
+
+fn down(provider: &str, health: &Health) -> Option<Warning> {
+    let why = health.last_error.as_deref().unwrap_or("no reason given");
+    let message = if health.ejected {
+        format!(
+            "the provider {provider} is left alone after {} failures in a row: {why}",
+            health.failures
+        )
+    } else if health.failed > 0 && health.last_success.is_none() {
+        format!(
+            "the provider {provider} has answered nothing since the start, in {} attempts: {why}",
+            health.requests
+        )
+    } else {
+        return None;
+    };
+    Some(warning(
+        (Severity::Warning, "provider_down", provider),
+        message,
+        "see that it runs and can be reached; it is tried again by itself",
+    ))
+}
+
+fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
+    let Waiting {
+        hook,
+        count,
+        oldest,
+    } = waiting;
+    let age = now - oldest;
+    (age > LATE_MS || *count > MANY).then(|| {
+        warning(
+            (Severity::Warning, "hook_backlog", hook),
+            format!(
+                "{count} deliveries wait for the hook {hook}, the oldest for {} minutes",
+                age / 60_000
+            ),
+            "see that its server answers; what waits for a day is dropped",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(found: &[Warning]) -> Vec<(&'static str, &str, Severity)> {
+        found
+            .iter()
+            .map(|one| (one.kind, one.subject.as_str(), one.severity))
+            .collect()
+    }
+
+    #[test]
+    fn keys_that_expire_are_told_of_in_time_and_more_gravely_near_the_end() {
+        let now = clock::unix_ms();
+        let expiring = |days: i64| {
+            let at = jiff::Timestamp::from_millisecond(now + days * DAY_MS + 60_000).unwrap();
+            let node = Status {
+                state: State::Running,
+                key_expiry: Some(at.to_string()),
+                ..Status::default()
+            };
+            key_expiry(&node, now).map(|one| (one.severity, one.message))
+        };
+        assert_eq!(expiring(15), None);
+        let (severity, message) = expiring(10).unwrap();
+        assert_eq!(severity, Severity::Warning);
+        assert!(message.contains("expires in 10 days"), "{message}");
+        assert_eq!(expiring(2).unwrap().0, Severity::Critical);
+        assert!(expiring(-1).unwrap().1.contains("has expired"));
+        let never = Status {
+            key_expiry: Some("0001-01-01T00:00:00Z".to_owned()),
+            ..Status::default()
+        };
+        assert_eq!(key_expiry(&never, now), None);
+    }
+
+    #[test]
+    fn a_node_that_nobody_can_reach_is_told_of() {
+        let of = |state| {
+            let node = Status {
+                state,
+                ..Status::default()
+            };
+            node_state(&node).map(|one| one.kind)
+        };
+        assert_eq!(of(State::Running), None);
+        assert_eq!(of(State::NeedsLogin), Some("node_signed_out"));
+        assert_eq!(of(State::NeedsMachineAuth), Some("node_unapproved"));
+        assert_eq!(of(State::Stopped), Some("node_stopped"));
+    }
+
+    #[test]
+    fn deliveries_that_wait_long_are_a_backlog() {
+        let waiting = |count, oldest| Waiting {
+            hook: "h".to_owned(),
+            count,
+            oldest,
+        };
+        assert_eq!(late(&waiting(5, 1_000), 2_000), None);
+        assert!(late(&waiting(5, 1_000), 2_000 + LATE_MS).is_some());
+        assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_warning_is_there_for_as_long_as_its_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open("sqlite::memory:", dir.path()).unwrap();
+        let (traffic, signals) = (Traffic::default(), Signals::default());
+        let engines = (ledger, traffic.clone(), Board::default());
+        let warnings = Warnings::new(engines, signals.clone(), dir.path().to_owned());
+        let text = r#"{"providers":{"gpu":{"baseurl":"http://gpu","models":["m"]}}}"#;
+        let rules = Rules::compile(crate::config::parse(text, &|_| None).unwrap(), 1);
+        let is_disk = |one: &Warning| one.kind.starts_with("disk");
+        let all = async || {
+            let mut all = warnings.all(&rules, None).await;
+            // That of the machine that runs this may be full.
+            all.retain(|one| !is_disk(one));
+            all
+        };
+        assert_eq!(all().await, []);
+        traffic
+            .open("gpu")
+            .failed("connection refused", &rules.file.routing);
+        traffic.open("other").failed("503", &rules.file.routing);
+        signals.refused(Some("line 3: unknown".to_owned()));
+        let both = all().await;
+        assert_eq!(
+            kinds(&both),
+            [
+                ("configuration_refused", "", Severity::Warning),
+                ("provider_down", "gpu", Severity::Warning)
+            ]
+        );
+        assert!(both[1].message.contains("connection refused"));
+        assert_eq!(all().await, both, "since when stays");
+        traffic.open("gpu").succeeded();
+        signals.refused(None);
+        assert_eq!(all().await, []);
+        let rules_of_one = crate::config::Routing {
+            eject_after: 1,
+            ..rules.file.routing
+        };
+        traffic.open("gpu").failed("503", &rules_of_one);
+        assert!(
+            all().await[0]
+                .message
+                .contains("left alone after 1 failures")
+        );
+    }
+}

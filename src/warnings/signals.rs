@@ -1,0 +1,130 @@
+//! What happens once and is seen nowhere else: told to here by whom it happens to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Severity, Warning, ends, warning};
+
+/// What was told. Clones share it.
+#[derive(Clone, Default)]
+pub struct Signals(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    /// By domain: the end of the certificate in force, and why there is no newer one.
+    certificates: BTreeMap<String, Certificate>,
+    /// Why the configuration in the file is not in force.
+    refused: Option<String>,
+}
+
+/// A certificate, in force or not.
+#[derive(Clone, Debug, Default)]
+pub struct Certificate {
+    /// When it ends, in Unix milliseconds; none where there is none.
+    pub ends_at: Option<i64>,
+    /// Why it could not be had or renewed, the last time.
+    pub error: Option<String>,
+}
+
+impl Signals {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A certificate is in force until then, in Unix milliseconds.
+    pub fn certificate(&self, domain: &str, ends_at: Option<i64>) {
+        let certificate = Certificate {
+            ends_at,
+            error: None,
+        };
+        let mut told = self.lock();
+        told.certificates.insert(domain.to_owned(), certificate);
+    }
+
+    /// There was no certificate to be had; the one before, if any, stays in force.
+    pub fn no_certificate(&self, domain: &str, why: &str) {
+        let mut told = self.lock();
+        let certificate = told.certificates.entry(domain.to_owned()).or_default();
+        certificate.error = Some(why.to_owned());
+    }
+
+    /// Why the file's configuration is not in force; `None` once it is.
+    pub fn refused(&self, why: Option<String>) {
+        self.lock().refused = why;
+    }
+
+    /// The certificates, by domain.
+    #[must_use]
+    pub fn certificates(&self) -> BTreeMap<String, Certificate> {
+        self.lock().certificates.clone()
+    }
+
+    pub(super) fn warnings(&self, now: i64) -> Vec<Warning> {
+        let told = self.lock();
+        let certificates = told.certificates.iter();
+        let mut found: Vec<Warning> = certificates
+            .filter_map(|(domain, certificate)| of_certificate(domain, certificate, now))
+            .collect();
+        found.extend(told.refused.as_ref().map(|why| {
+            warning(
+                (Severity::Warning, "configuration_refused", ""),
+                format!("the configuration in the file is newer than the one in force, and has errors: {why}"),
+                "correct it: it takes effect at once, while a restart with it would fail",
+            )
+        }));
+        found
+    }
+}
+
+fn of_certificate(domain: &str, certificate: &Certificate, now: i64) -> Option<Warning> {
+    let hint = "HTTPS certificates have to be enabled in the tailnet, and its control server must \
+        reach the authority";
+    let error = certificate.error.as_deref();
+    let Some(at) = certificate.ends_at else {
+        return error.map(|why| {
+            let message =
+                format!("there is no certificate for {domain}, so that https fails: {why}");
+            warning((Severity::Warning, "no_certificate", domain), message, hint)
+        });
+    };
+    let (severity, when) = ends(at, now)?;
+    let why = error.map_or_else(String::new, |why| format!(": {why}"));
+    let message = format!("the certificate for {domain} {when} and was not renewed{why}");
+    Some(warning(
+        (severity, "certificate_expires", domain),
+        message,
+        hint,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = super::super::DAY_MS;
+
+    #[test]
+    fn certificates_that_end_or_are_missing_are_told_of() {
+        let signals = Signals::default();
+        let kinds = || {
+            let found = signals.warnings(0).into_iter();
+            found
+                .map(|one| (one.kind, one.severity))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(), []);
+        signals.no_certificate("ai.x.ts.net", "HTTPS is not enabled");
+        assert_eq!(kinds(), [("no_certificate", Severity::Warning)]);
+        signals.certificate("ai.x.ts.net", Some(80 * DAY));
+        assert_eq!(kinds(), []);
+        // Renewed is tried long before the end: one failure is nothing to tell of.
+        signals.no_certificate("ai.x.ts.net", "rate limited");
+        assert_eq!(kinds(), []);
+        signals.certificate("ai.x.ts.net", Some(10 * DAY));
+        assert_eq!(kinds(), [("certificate_expires", Severity::Warning)]);
+        signals.certificate("ai.x.ts.net", Some(2 * DAY));
+        signals.no_certificate("ai.x.ts.net", "rate limited");
+        assert_eq!(kinds(), [("certificate_expires", Severity::Critical)]);
+        assert!(signals.warnings(0)[0].message.contains("rate limited"));
+    }
+}
