@@ -17,6 +17,7 @@ mod formats_openai;
 mod guardrails;
 mod headers;
 mod hooks;
+mod init;
 mod management;
 mod oversight;
 mod prices;
