@@ -7,6 +7,7 @@ mod explain;
 mod init;
 mod log;
 mod prices;
+mod progress;
 mod serve;
 
 use std::io::Write;

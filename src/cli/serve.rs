@@ -1,5 +1,6 @@
 //! `iris serve` and `iris demo`.
 
+use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Places, log, print};
+use super::{Places, log, print, progress};
 use crate::demo;
 use crate::server::{self, Options};
 
@@ -30,7 +31,12 @@ pub(super) struct Demo {
 
 impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        log::start();
+        let terminal = std::io::stdout().is_terminal();
+        if terminal {
+            log::start_beside_progress();
+        } else {
+            log::start();
+        }
         let config = self.places.config();
         if let Some(path) = &config {
             tracing::info!("configuration: {}", path.display());
@@ -45,7 +51,16 @@ impl Serve {
         };
         runtime()?.block_on(async {
             let running = server::start(&options).await?;
-            stopped().await?;
+            let progress = async {
+                if terminal {
+                    progress::show(&running).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                stopped = stopped() => stopped?,
+                () = progress => {}
+            }
             running.stop().await?;
             Ok(ExitCode::SUCCESS)
         })
@@ -79,9 +94,7 @@ fn welcome(address: SocketAddr, config: &Path) -> String {
         r#"
 The demo runs at http://{address}, for this machine only. Try it:
 
-  curl http://{address}/v1/chat/completions \
-    -H 'Content-Type: application/json' \
-    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
+{curl}
 
 Add "stream": true for a stream. What was recorded, in a browser: http://{address}
 And in a terminal:
@@ -92,7 +105,7 @@ The configuration is {config}; change it and it takes effect at once.
 Ctrl-C ends the demo and removes its data.
 
 "#,
-        model = demo::MODEL,
+        curl = progress::curl(&format!("http://{address}"), demo::MODEL),
         config = config.display()
     )
 }

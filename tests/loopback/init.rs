@@ -1,4 +1,4 @@
-//! A first configuration, by options and by questions on a terminal.
+//! The first minute on a terminal: a configuration, and a gateway that tells how to try it.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Output, Stdio};
@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::commands::{iris, name, out};
-use crate::support::{answer, provider};
+use crate::support::{COMPLETION, answer, provider};
 
 /// A program on a terminal of its own.
 pub struct Terminal {
@@ -68,13 +68,17 @@ impl Terminal {
         pipe.flush().expect("to write");
     }
 
+    /// All that was shown until now.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+
     /// The exit code, and all that was shown.
     pub fn end(mut self) -> (Option<i32>, String) {
         let pipe = self.child.stdout.as_mut().expect("a pipe");
         pipe.read_to_end(&mut self.said).expect("to read");
         let status = self.child.wait().expect("an end");
-        let said = String::from_utf8_lossy(&self.said).into_owned();
-        (status.code(), said)
+        (status.code(), self.said())
     }
 }
 
@@ -237,4 +241,46 @@ fn a_gateway_for_this_machine_serves_what_was_named() {
     checked(name(&file));
     assert_eq!(explained(name(&file), "(loopback)", "m"), Some(0));
     assert_eq!(explained(name(&file), "me@example.com", "m"), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_on_a_terminal_tells_a_line_that_works() {
+    let (address, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let configuration = json!({
+        "tailnet": { "mode": "off" },
+        "listen": { "loopback": "127.0.0.1:0" },
+        "providers": { "near": { "baseurl": format!("http://{address}"), "models": ["it's"] } },
+        "grants": [{
+            "src": ["(loopback)"],
+            "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+        }],
+    });
+    std::fs::write(&file, configuration.to_string()).unwrap();
+    let arguments = [
+        "serve",
+        "--config",
+        name(&file),
+        "--state-dir",
+        name(dir.path()),
+    ];
+    let mut terminal = Terminal::start(&arguments);
+    terminal.wait_for("Ctrl-C stops the gateway.");
+    let said = terminal.said().replace('\r', "");
+    assert!(said.contains("  near  it's\n"), "{said}");
+    let from = said.find("  curl ").unwrap();
+    let line = &said[from..from + said[from..].find("\n\n").unwrap()];
+    let curl = Command::new("bash")
+        .args(["-c", &format!("{line} --silent --fail")])
+        .output()
+        .unwrap();
+    assert_eq!(out(&curl), COMPLETION, "{line}");
+    // As Ctrl-C does.
+    terminal.type_in("\u{3}");
+    let (code, said) = terminal.end();
+    assert_eq!(code, Some(0), "{said}");
 }

@@ -10,10 +10,10 @@ use crate::config::{self, Severity};
 use crate::rules::Rules;
 use crate::server;
 
-const HEAD: &str = r#"// The configuration of Iris, begun by `iris init` and yours from here on. `iris check` tells what
+const HEAD: &str = r"// The configuration of Iris, begun by `iris init` and yours from here on. `iris check` tells what
 // is wrong with it, and a running gateway takes a saved change at once.
 {
-"#;
+";
 
 const LISTEN: &str = r#"
   "listen": {
@@ -25,9 +25,9 @@ const LISTEN: &str = r#"
   },
 "#;
 
-const PROVIDERS: &str = r#"
+const PROVIDERS: &str = r"
   // Where the models are, and which. `${NAME}` stands for an environment variable.
-"#;
+";
 
 /// A commented configuration that does what was answered.
 pub(super) fn configuration(answers: &Answers) -> String {

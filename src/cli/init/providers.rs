@@ -109,11 +109,10 @@ pub(super) async fn reached(
                 continue;
             }
             let taken = |id: &str| providers.iter().any(|known| known.id == id);
-            if taken(&provider.id) {
-                let free = (2..)
-                    .map(|nth| format!("{}-{nth}", provider.id))
-                    .find(|id| !taken(id));
-                provider.id = free.unwrap_or_default();
+            let (first, mut nth) = (provider.id.clone(), 1);
+            while taken(&provider.id) {
+                nth += 1;
+                provider.id = format!("{first}-{nth}");
             }
             providers.push(provider);
         }
