@@ -149,7 +149,15 @@ impl Init {
                 let admins = match &self.admin {
                     Some(admins) => admins.clone(),
                     None => ask(
-                        "Who is the admin? The login as the tailnet knows it, such as you@example.com",
+                        match control {
+                            Control::Headscale(_) => {
+                                "Who is the admin? The user as in `headscale users list`"
+                            }
+                            Control::Tailscale | Control::Loopback => {
+                                "Who is the admin? The login as the tailnet knows it, such as \
+                                 you@example.com"
+                            }
+                        },
                         None,
                         str::parse,
                     )?,
