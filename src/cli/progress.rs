@@ -367,10 +367,7 @@ mod tests {
             "{welcome}"
         );
         assert!(welcome.contains(r#"{"model": "it'\''s","#), "{welcome}");
-        assert!(
-            welcome.contains("g, h, and 2 more") || welcome.contains("and 2 more"),
-            "{welcome}"
-        );
+        assert!(welcome.contains("f, g, h, and 2 more"), "{welcome}");
         assert!(
             welcome.contains("claude  opus") && !welcome.contains("hidden"),
             "{welcome}"

@@ -42,7 +42,7 @@ impl Serve {
             tracing::info!("configuration: {}", path.display());
         } else {
             tracing::info!(
-                "no configuration: serving local callers only, with the model servers found on this machine"
+                "no configuration, which `iris init` would write: serving local callers only, with the model servers found on this machine"
             );
         }
         let options = Options {
@@ -58,6 +58,8 @@ impl Serve {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
+                // First, so that whoever is told of Ctrl-C can use it.
+                biased;
                 stopped = stopped() => stopped?,
                 () = progress => {}
             }

@@ -283,3 +283,20 @@ fn spawn_accepting(engines: &Arc<Engines>, mut listener: Listener, door: Door) {
         }
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::on_tailnet_url;
+
+    #[test]
+    fn urls_are_as_short_as_they_work() {
+        for (port, tls, expected) in [
+            (80, false, "http://ai"),
+            (8080, false, "http://ai:8080"),
+            (443, true, "https://ai.tail.test"),
+            (8443, true, "https://ai.tail.test:8443"),
+        ] {
+            assert_eq!(on_tailnet_url("ai.tail.test", port, tls), expected);
+        }
+    }
+}

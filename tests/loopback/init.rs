@@ -1,6 +1,6 @@
 //! The first minute on a terminal: a configuration, and a gateway that tells how to try it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 
 use futures_util::FutureExt;
@@ -243,24 +243,70 @@ fn a_gateway_for_this_machine_serves_what_was_named() {
     assert_eq!(explained(name(&file), "me@example.com", "m"), Some(1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_on_a_terminal_tells_a_line_that_works() {
-    let (address, _received) = provider(|mut stream| {
-        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
-    })
-    .await;
+/// A folder with a configuration for one provider.
+fn for_this_machine(baseurl: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("iris.hujson");
     let configuration = json!({
         "tailnet": { "mode": "off" },
         "listen": { "loopback": "127.0.0.1:0" },
-        "providers": { "near": { "baseurl": format!("http://{address}"), "models": ["it's"] } },
+        "providers": { "near": { "baseurl": baseurl, "models": ["it's"] } },
         "grants": [{
             "src": ["(loopback)"],
             "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
         }],
     });
     std::fs::write(&file, configuration.to_string()).unwrap();
+    (dir, file)
+}
+
+#[test]
+fn without_a_terminal_a_gateway_only_logs() {
+    let (dir, file) = for_this_machine("http://127.0.0.1:9");
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_iris"))
+        .args([
+            "serve",
+            "--config",
+            name(&file),
+            "--state-dir",
+            name(dir.path()),
+        ])
+        .env_remove("IRIS_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let line = lines.find(|line| line.as_ref().unwrap().contains("serving local callers"));
+    let line = line.expect("it says where it serves").unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let url = line["message"]
+        .as_str()
+        .unwrap()
+        .rsplit(' ')
+        .next()
+        .unwrap();
+    let healthz = format!("{url}/healthz");
+    let curl = Command::new("curl")
+        .args(["--silent", "--fail", &healthz])
+        .output();
+    assert!(curl.unwrap().status.success(), "{url}");
+    let stopped = Command::new("kill").arg(gateway.id().to_string()).status();
+    assert!(stopped.unwrap().success());
+    // A full pipe must not keep it from ending.
+    lines.for_each(drop);
+    let output = gateway.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_on_a_terminal_tells_a_line_that_works() {
+    let (address, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let (dir, file) = for_this_machine(&format!("http://{address}"));
     let arguments = [
         "serve",
         "--config",

@@ -67,29 +67,40 @@ impl Init {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Options that contradict each other, or that are missing where nobody can be asked.
-    fn wrong_use(&self, terminal: bool) -> Option<String> {
-        let node_only = [
+    /// Options for a node, and whether they are given.
+    fn of_node(&self) -> [(&'static str, bool); 2] {
+        [
             ("--hostname", self.hostname.is_some()),
             ("--admin", self.admin.is_some()),
-        ];
-        let loopback = self.control == Some(Control::Loopback);
-        if loopback && let Some((option, _)) = node_only.iter().find(|(_, given)| *given) {
-            return Some(format!(
-                "{option} has no meaning with --control loopback: there is no node, and whoever \
-                 is on this machine is the admin"
-            ));
+        ]
+    }
+
+    /// An option without a meaning beside this answer.
+    fn contradiction(&self, control: &Control) -> Option<String> {
+        let mut given = self.of_node().into_iter().filter(|(_, given)| *given);
+        let (option, _) = given.next().filter(|_| *control == Control::Loopback)?;
+        Some(format!(
+            "{option} has no meaning for loopback: there is no node, and whoever is on this \
+             machine is the admin"
+        ))
+    }
+
+    /// Options that contradict each other, or that are missing where nobody can be asked.
+    fn wrong_use(&self, terminal: bool) -> Option<String> {
+        let control = self.control.as_ref();
+        if let Some(contradiction) = control.and_then(|control| self.contradiction(control)) {
+            return Some(contradiction);
         }
         let mut missing = Vec::new();
-        if self.control.is_none() {
+        if control.is_none() {
             missing.push("--control");
         }
         if self.providers.is_empty() {
             missing.push("--provider");
         }
-        if !loopback {
-            let not_given = node_only.iter().filter(|(_, given)| !given);
-            missing.extend(not_given.map(|(option, _)| *option));
+        if control != Some(&Control::Loopback) {
+            let not_given = self.of_node().into_iter().filter(|(_, given)| !given);
+            missing.extend(not_given.map(|(option, _)| option));
         }
         (!terminal && !missing.is_empty()).then(|| {
             format!(
@@ -128,7 +139,13 @@ impl Init {
                 "Which tailnet? \"tailscale\", the URL of a Headscale server, or \"loopback\" for \
                  this machine only",
                 Some("tailscale"),
-                str::parse,
+                |text| {
+                    let control = text.parse()?;
+                    match self.contradiction(&control) {
+                        Some(contradiction) => anyhow::bail!(contradiction),
+                        None => Ok(control),
+                    }
+                },
             )?,
         };
         let hostname = match (&self.hostname, &control) {
