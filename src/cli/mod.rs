@@ -125,6 +125,11 @@ fn harmless(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// A word for a shell. What is in single quotes ends at the next of them.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// A table with as much room for each column as its widest cell takes.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -8,7 +8,7 @@ use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{harmless, print, table};
+use super::{harmless, print, quoted, table};
 use crate::admin::whatif;
 use crate::identity::Caller;
 use crate::rules::Rules;
@@ -219,12 +219,13 @@ fn welcome(at: &Served, rules: &Rules) -> String {
 
 /// A line for a shell that asks a model something.
 pub(super) fn curl(url: &str, model: &str) -> String {
-    // What is in single quotes ends at the next of them.
-    let model = json!(model).to_string().replace('\'', r"'\''");
+    let body = format!(
+        r#"{{"model": {}, "messages": [{{"role": "user", "content": "hello"}}]}}"#,
+        json!(model)
+    );
     format!(
-        r#"  curl {url}/v1/chat/completions \
-    -H 'Content-Type: application/json' \
-    -d '{{"model": {model}, "messages": [{{"role": "user", "content": "hello"}}]}}'"#
+        "  curl {url}/v1/chat/completions \\\n    -H 'Content-Type: application/json' \\\n    -d {}",
+        quoted(&body)
     )
 }
 

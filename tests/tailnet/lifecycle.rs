@@ -147,8 +147,8 @@ async fn led(world: &World, terminal: &Process) -> anyhow::Result<()> {
     let url = until("the link on the screen", 60, || async {
         let screen = screen();
         ensure!(screen.contains("\x1b[0m\n\n"), "no code for a phone yet");
-        let link = screen.lines().map(str::trim);
-        let link = link.filter(|line| line.starts_with("http://")).last();
+        let mut lines = screen.lines().map(str::trim);
+        let link = lines.find(|line| line.starts_with("http://"));
         Ok(link.context("no link yet")?.to_owned())
     })
     .await?;

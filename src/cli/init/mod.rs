@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::{harmless, print};
+use super::{harmless, print, quoted};
 use crate::discover;
 use answers::{Admins, Answers, Control, Hostname, Tailnet};
 use providers::{Provider, Wanted};
@@ -246,7 +246,13 @@ fn ask<T>(
 
 /// What to do with the file.
 fn next(path: &Path, answers: &Answers) -> String {
-    let path = path.display();
+    let path = path.display().to_string();
+    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
+    let word = if path.chars().all(plain) {
+        path.clone()
+    } else {
+        quoted(&path)
+    };
     let mut out =
         format!("\nWrote {path}. Read it through; what to change is explained there. Then:\n\n");
     for provider in &answers.providers {
@@ -256,7 +262,7 @@ fn next(path: &Path, answers: &Answers) -> String {
     }
     let _ = writeln!(
         out,
-        "  iris check --strict {path}\n  iris serve --config {path}\n"
+        "  iris check --strict {word}\n  iris serve --config {word}\n"
     );
     out.push_str(match answers.tailnet {
         Tailnet::Off => "It tells the address, and a line of curl to try it with.\n",
