@@ -103,13 +103,7 @@ async fn models(port: u16) -> Option<Vec<String>> {
         .ok()?
         .to_bytes();
     driver.abort();
-    listed.then(|| listed_models(&body))?
-}
-
-/// The models in an answer to `/v1/models`; `None` where it is no list.
-#[must_use]
-pub fn listed_models(body: &[u8]) -> Option<Vec<String>> {
-    let list: List = serde_json::from_slice(body).ok()?;
+    let list: List = listed.then(|| serde_json::from_slice(&body).ok())??;
     Some(list.data.into_iter().map(|row| row.id).collect())
 }
 

@@ -218,7 +218,7 @@ fn welcome(at: &Served, rules: &Rules) -> String {
 }
 
 /// A line for a shell that asks a model something.
-pub(super) fn curl(url: &str, model: &str) -> String {
+fn curl(url: &str, model: &str) -> String {
     let body = format!(
         r#"{{"model": {}, "messages": [{{"role": "user", "content": "hello"}}]}}"#,
         json!(model)

@@ -96,7 +96,9 @@ fn welcome(address: SocketAddr, config: &Path) -> String {
         r#"
 The demo runs at http://{address}, for this machine only. Try it:
 
-{curl}
+  curl http://{address}/v1/chat/completions \
+    -H 'Content-Type: application/json' \
+    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
 
 Add "stream": true for a stream. What was recorded, in a browser: http://{address}
 And in a terminal:
@@ -107,7 +109,7 @@ The configuration is {config}; change it and it takes effect at once.
 Ctrl-C ends the demo and removes its data.
 
 "#,
-        curl = progress::curl(&format!("http://{address}"), demo::MODEL),
+        model = demo::MODEL,
         config = config.display()
     )
 }

@@ -13,7 +13,6 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{harmless, print, quoted};
-use crate::discover;
 use answers::{Admins, Answers, Control, Hostname, Tailnet};
 use providers::{Provider, Wanted};
 
@@ -119,10 +118,10 @@ impl Init {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let given = |wanted: &[Wanted], found: &[discover::Server]| {
+        let given = |wanted: &[Wanted], found: &[Provider]| {
             runtime.block_on(providers::reached(wanted, found))
         };
-        let look = || runtime.block_on(discover::servers(&discover::USUAL));
+        let look = || runtime.block_on(providers::found());
         // What is given must hold before anybody is asked for the rest.
         let mut providers = Vec::new();
         if !self.providers.is_empty() {
@@ -191,18 +190,18 @@ impl Init {
 }
 
 fn ask_for_providers(
-    found: &[discover::Server],
-    reached: impl Fn(&[Wanted], &[discover::Server]) -> anyhow::Result<Vec<Provider>>,
+    found: &[Provider],
+    reached: impl Fn(&[Wanted], &[Provider]) -> anyhow::Result<Vec<Provider>>,
 ) -> anyhow::Result<Vec<Provider>> {
     let mut question =
         "Where are the models? Addresses such as http://gpu:8080, with spaces between".to_owned();
     for server in found {
         let models: Vec<String> = server.models.iter().map(|name| harmless(name)).collect();
-        let (id, port) = (server.id, server.port);
+        let (id, baseurl) = (&server.id, &server.baseurl);
         // Writing to a string does not fail.
         let _ = write!(
             question,
-            "\n  found here: {id} at http://127.0.0.1:{port} with {}",
+            "\n  found here: {id} at {baseurl} with {}",
             models.join(", ")
         );
     }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::Uri;
+use serde::Deserialize;
 
 use super::answers::url;
 use crate::cli::ask::fetch;
@@ -52,6 +53,20 @@ impl FromStr for Wanted {
     }
 }
 
+/// The model servers on this machine.
+pub(super) async fn found() -> Vec<Provider> {
+    let servers = discover::servers(&discover::USUAL).await;
+    let provider = |server: discover::Server| Provider {
+        id: server.id.to_owned(),
+        baseurl: format!("http://127.0.0.1:{}", server.port),
+        models: server.models,
+        key: None,
+        authorization: None,
+        compatibility: &[],
+    };
+    servers.into_iter().map(provider).collect()
+}
+
 /// A service whose API is known without asking.
 struct Service {
     host: &'static str,
@@ -87,7 +102,7 @@ const SERVICES: [Service; 3] = [
 /// When one has no models and does not tell them.
 pub(super) async fn reached(
     wanted: &[Wanted],
-    found: &[discover::Server],
+    found: &[Provider],
 ) -> anyhow::Result<Vec<Provider>> {
     let mut providers: Vec<Provider> = Vec::new();
     for one in wanted {
@@ -97,7 +112,7 @@ pub(super) async fn reached(
                     !found.is_empty(),
                     "no model server was found on this machine; name its address"
                 );
-                found.iter().map(here).collect()
+                found.to_vec()
             }
             Wanted::At(uri, models) => vec![at(uri, models).await?],
         };
@@ -118,17 +133,6 @@ pub(super) async fn reached(
         }
     }
     Ok(providers)
-}
-
-fn here(server: &discover::Server) -> Provider {
-    Provider {
-        id: server.id.to_owned(),
-        baseurl: format!("http://127.0.0.1:{}", server.port),
-        models: server.models.clone(),
-        key: None,
-        authorization: None,
-        compatibility: &[],
-    }
 }
 
 async fn at(uri: &Uri, models: &[String]) -> anyhow::Result<Provider> {
@@ -174,6 +178,17 @@ enum Listed {
     Nothing,
 }
 
+/// An answer to `/v1/models`.
+#[derive(Deserialize)]
+struct List {
+    data: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+}
+
 async fn listed(baseurl: &str) -> Listed {
     let base = baseurl.trim_end_matches("/v1");
     let Ok(uri) = format!("{base}/v1/models").parse() else {
@@ -181,7 +196,10 @@ async fn listed(baseurl: &str) -> Listed {
     };
     match tokio::time::timeout(PATIENCE, fetch(uri)).await {
         Ok(Ok((status, body))) if status.is_success() => {
-            discover::listed_models(&body).map_or(Listed::Nothing, Listed::Models)
+            let list = serde_json::from_slice::<List>(&body);
+            list.map_or(Listed::Nothing, |list| {
+                Listed::Models(list.data.into_iter().map(|row| row.id).collect())
+            })
         }
         Ok(Ok((status, _))) if matches!(status.as_u16(), 401 | 403) => Listed::KeyWanted,
         _ => Listed::Nothing,
@@ -213,7 +231,7 @@ fn variable(id: &str) -> String {
 mod tests {
     use super::*;
 
-    async fn providers(text: &str, found: &[discover::Server]) -> anyhow::Result<Vec<Provider>> {
+    async fn providers(text: &str, found: &[Provider]) -> anyhow::Result<Vec<Provider>> {
         let wanted: Vec<Wanted> = text
             .split(' ')
             .map(str::parse)
@@ -279,10 +297,13 @@ mod tests {
 
     #[tokio::test]
     async fn each_has_an_id_of_its_own() {
-        let found = [discover::Server {
-            id: "private",
-            port: 9,
+        let found = [Provider {
+            id: "private".to_owned(),
+            baseurl: "http://127.0.0.1:9".to_owned(),
             models: vec!["m".to_owned()],
+            key: None,
+            authorization: None,
+            compatibility: &[],
         }];
         let got = providers(
             "found http://127.0.0.1:9,x http://127.0.0.2:9,y http://127.0.0.3:9,z",
