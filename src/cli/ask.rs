@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::{print, table};
+use super::{harmless, print, table};
 use crate::config::Network;
 use crate::server;
 use crate::upstream::{Connector, Timeouts, tls};
@@ -220,10 +220,7 @@ fn shown(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
-    shown
-        .chars()
-        .map(|char| if char.is_control() { '?' } else { char })
-        .collect()
+    harmless(&shown)
 }
 
 /// The models that a gateway offers, and where it is: the one at `url`, or the first that is found
@@ -293,7 +290,8 @@ impl Gateway {
     }
 }
 
-async fn fetch(uri: Uri) -> anyhow::Result<(http::StatusCode, Bytes)> {
+/// Gets what is at a URL, over this machine's own network.
+pub(super) async fn fetch(uri: Uri) -> anyhow::Result<(http::StatusCode, Bytes)> {
     let bounds = Timeouts {
         connect: PATIENCE,
         first_byte: PATIENCE,

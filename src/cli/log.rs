@@ -6,7 +6,20 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error; `IRIS_LOG` filters, as in `IRIS_LOG=iris=debug`.
 pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("IRIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    start_with("info");
+}
+
+/// The same beside [`super::progress`], which tells people of joining in its own way.
+pub(super) fn start_beside_progress() {
+    start_with(if std::io::stderr().is_terminal() {
+        "info,iris::server::doors=error"
+    } else {
+        "info"
+    });
+}
+
+fn start_with(usual: &str) {
+    let filter = EnvFilter::try_from_env("IRIS_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

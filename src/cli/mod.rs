@@ -5,8 +5,10 @@ mod ask;
 mod check;
 mod connect;
 mod explain;
+mod init;
 mod log;
 mod prices;
+mod progress;
 mod serve;
 
 use std::io::Write;
@@ -30,6 +32,8 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::Serve),
+    /// Write a first configuration from the answers to four questions.
+    Init(init::Init),
     /// Try everything on this machine alone, with a built-in demo provider.
     Demo(serve::Demo),
     /// Validate a configuration.
@@ -97,6 +101,7 @@ fn default_state_dir() -> PathBuf {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Init(init) => init.run(),
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
@@ -116,6 +121,17 @@ pub fn run() -> ExitCode {
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Text of others for a terminal, which it must not steer.
+fn harmless(text: &str) -> String {
+    let shown = |char: char| if char.is_control() { '?' } else { char };
+    text.chars().map(shown).collect()
+}
+
+/// A word for a shell. What is in single quotes ends at the next of them.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A table with as much room for each column as its widest cell takes.

@@ -1,5 +1,6 @@
 //! `iris serve` and `iris demo`.
 
+use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Places, log, print};
+use super::{Places, log, print, progress};
 use crate::demo;
 use crate::server::{self, Options};
 
@@ -30,13 +31,18 @@ pub(super) struct Demo {
 
 impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        log::start();
+        let terminal = std::io::stdout().is_terminal();
+        if terminal {
+            log::start_beside_progress();
+        } else {
+            log::start();
+        }
         let config = self.places.config();
         if let Some(path) = &config {
             tracing::info!("configuration: {}", path.display());
         } else {
             tracing::info!(
-                "no configuration: serving local callers only, with the model servers found on this machine"
+                "no configuration, which `iris init` would write: serving local callers only, with the model servers found on this machine"
             );
         }
         let options = Options {
@@ -45,7 +51,18 @@ impl Serve {
         };
         runtime()?.block_on(async {
             let running = server::start(&options).await?;
-            stopped().await?;
+            let progress = async {
+                if terminal {
+                    progress::show(&running).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                // First, so that whoever is told of Ctrl-C can use it.
+                biased;
+                stopped = stopped() => stopped?,
+                () = progress => {}
+            }
             running.stop().await?;
             Ok(ExitCode::SUCCESS)
         })

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate;
 use super::connection::{self, Door};
-use super::{Engines, in_use};
+use super::{Engines, Served, in_use};
 use crate::config::{self, Mode};
 use crate::listen::{Gate, Listener};
 use crate::rules::Rules;
@@ -47,6 +47,7 @@ pub(super) async fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<Socket
             },
         );
         tracing::info!("serving local callers at http://{address}");
+        opened(engines, format!("http://{address}"), false);
         local = Some(address);
     }
     if let Some(node) = engines.node.clone() {
@@ -144,6 +145,7 @@ async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<T
     let gate = gates(engines, port, Some(node));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let name = node.status().dns_name.unwrap_or_default();
+    let url = on_tailnet_url(&name, port, tls.is_some());
     spawn_accepting(
         engines,
         listener,
@@ -154,6 +156,25 @@ async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<T
         },
     );
     tracing::info!(port, "serving the tailnet at {scheme}://{name}");
+    opened(engines, url, true);
+}
+
+/// Tells those who watch of one more place.
+fn opened(engines: &Engines, url: String, tailnet: bool) {
+    engines
+        .served
+        .send_modify(|served| served.push(Served { url, tailnet }));
+}
+
+/// The short name is enough for people; a certificate is for the whole one.
+fn on_tailnet_url(name: &str, port: u16, tls: bool) -> String {
+    let label = name.split('.').next().unwrap_or_default();
+    match (tls, port) {
+        (false, 80) => format!("http://{label}"),
+        (false, _) => format!("http://{label}:{port}"),
+        (true, 443) => format!("https://{name}"),
+        (true, _) => format!("https://{name}:{port}"),
+    }
 }
 
 /// The names that may be called through a door: kept up to date with node and rules.
@@ -261,4 +282,21 @@ fn spawn_accepting(engines: &Arc<Engines>, mut listener: Listener, door: Door) {
             }
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_tailnet_url;
+
+    #[test]
+    fn urls_are_as_short_as_they_work() {
+        for (port, tls, expected) in [
+            (80, false, "http://ai"),
+            (8080, false, "http://ai:8080"),
+            (443, true, "https://ai.tail.test"),
+            (8443, true, "https://ai.tail.test:8443"),
+        ] {
+            assert_eq!(on_tailnet_url("ai.tail.test", port, tls), expected);
+        }
+    }
 }

@@ -67,10 +67,20 @@ struct Engines {
     listeners: Arc<Listeners>,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
+    served: watch::Sender<Vec<Served>>,
     /// One permit for each open connection.
     room: Arc<Semaphore>,
     tracker: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Where the gateway answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The URL as people type it.
+    pub url: String,
+    /// Whether callers come over the tailnet; else they are on this machine.
+    pub tailnet: bool,
 }
 
 /// A gateway that runs.
@@ -126,6 +136,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
+        served: watch::Sender::new(Vec::new()),
         room: Arc::new(Semaphore::new(connections)),
         tracker: TaskTracker::new(),
         stop,
@@ -207,6 +218,18 @@ impl Running {
     #[must_use]
     pub fn node(&self) -> Option<&Node> {
         self.engines.node.as_ref()
+    }
+
+    /// Where it answers: more as its ports open.
+    #[must_use]
+    pub fn served(&self) -> watch::Receiver<Vec<Served>> {
+        self.engines.served.subscribe()
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.engines.gateway.rules.borrow().clone()
     }
 
     /// Stops: no new connections, a bounded time for running requests, every record written,

@@ -19,6 +19,7 @@ mod formats_openai;
 mod guardrails;
 mod headers;
 mod hooks;
+mod init;
 mod live;
 mod management;
 mod oversight;

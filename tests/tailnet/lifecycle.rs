@@ -1,13 +1,14 @@
 //! How a gateway joins, stops, and comes back.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, ensure};
 use iris::tailnet::State;
 use serde_json::Value;
 
 use crate::http::Connection;
-use crate::parts::{Parts, free_port, until};
+use crate::parts::{Parts, Process, free_port, until};
 use crate::world::{Gateway, World, node};
 
 /// A folder, a configuration and a loopback address for one more gateway, so that the others keep
@@ -100,6 +101,84 @@ pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
     .with_context(|| gateway.process.log())?;
     let status = gateway.process.stop().await?;
     ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// The first minute: a configuration by `iris init`, a gateway on a terminal, the link that it
+/// shows, and the line that it tells to try.
+pub async fn a_person_at_a_terminal_is_led_to_the_first_answer(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let dir = world.dir.path().join("first-minute");
+    std::fs::create_dir(&dir)?;
+    let config = dir.join("iris.hujson");
+    let written = Command::new(env!("CARGO_BIN_EXE_iris"))
+        .args(["init", "--hostname", "ai-four", "--admin", "bob"])
+        .args(["--control", &world.headscale.url])
+        .args(["--provider", &format!("{},tiny", world.provider)])
+        .arg("--output")
+        .arg(&config)
+        .output()?;
+    ensure!(written.status.success(), "{written:?}");
+    let serve = format!(
+        "'{}' serve --config '{}' --state-dir '{}'",
+        env!("CARGO_BIN_EXE_iris"),
+        config.display(),
+        dir.join("state").display()
+    );
+    let mut terminal = Process::start(
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", &serve, "/dev/null"])
+            .env_remove("IRIS_LOG")
+            .env("TERM", "xterm"),
+        &dir.join("screen"),
+    )?;
+    let led = led(world, &terminal).await;
+    // `script` ends the gateway when it is told to end.
+    let stopped = terminal.stop().await;
+    led.with_context(|| terminal.log())?;
+    stopped?;
+    Ok(())
+}
+
+async fn led(world: &World, terminal: &Process) -> anyhow::Result<()> {
+    let screen = || terminal.log().replace('\r', "");
+    let url = until("the link on the screen", 60, || async {
+        let screen = screen();
+        ensure!(screen.contains("\x1b[0m\n\n"), "no code for a phone yet");
+        let mut lines = screen.lines().map(str::trim);
+        let link = lines.find(|line| line.starts_with("http://"));
+        Ok(link.context("no link yet")?.to_owned())
+    })
+    .await?;
+    world
+        .headscale
+        .approve(url.rsplit('/').next().unwrap_or_default(), "bob")?;
+    let body = until("the line to try", 60, || async {
+        let screen = screen();
+        ensure!(screen.contains("- on the tailnet as ai-four.tail.test"));
+        ensure!(screen.contains("  private  tiny\n"), "no models yet");
+        let (_, line) = screen
+            .split_once("curl http://ai-four/v1/chat/completions")
+            .context("no line yet")?;
+        let body = line.split_once("-d '").context("no body")?.1;
+        Ok(body.split_once("'\n").context("no end")?.0.to_owned())
+    })
+    .await?;
+    let reply = until("the first answer", 60, || async {
+        Connection::from(&world.alice, "ai-four")
+            .await?
+            .post("/v1/chat/completions", body.clone())
+            .await
+    })
+    .await?;
+    ensure!(reply.status == 200, "{}", reply.text());
+    let screen = screen();
+    ensure!(
+        screen.matches(&url).count() == 1,
+        "the link is not shown once, but also logged or drawn again"
+    );
     Ok(())
 }
 

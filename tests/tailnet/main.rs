@@ -98,6 +98,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         node::whois_tells_what_the_tailnet_knows
         node::each_connection_is_its_own_callers
         lifecycle::a_gateway_without_a_key_asks_to_be_signed_in
+        lifecycle::a_person_at_a_terminal_is_led_to_the_first_answer
         lifecycle::an_ephemeral_node_leaves_nothing_behind
         host::host_mode_uses_the_machines_own_tailscaled
     }

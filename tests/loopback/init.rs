@@ -1,0 +1,332 @@
+//! The first minute on a terminal: a configuration, and a gateway that tells how to try it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use futures_util::FutureExt;
+use serde_json::json;
+
+use crate::commands::{iris, name, out};
+use crate::support::{COMPLETION, answer, provider};
+
+/// A program on a terminal of its own.
+pub struct Terminal {
+    child: Child,
+    said: Vec<u8>,
+    /// How much of it was waited for.
+    seen: usize,
+}
+
+impl Terminal {
+    pub fn start(arguments: &[&str]) -> Self {
+        let quoted: Vec<String> = [env!("CARGO_BIN_EXE_iris")]
+            .iter()
+            .chain(arguments)
+            .map(|part| format!("'{part}'"))
+            .collect();
+        let child = Command::new("script")
+            .args([
+                "--quiet",
+                "--return",
+                "--command",
+                &quoted.join(" "),
+                "/dev/null",
+            ])
+            .env_remove("IRIS_CONFIG")
+            .env_remove("IRIS_LOG")
+            .env("TERM", "xterm-256color")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script of util-linux");
+        Self {
+            child,
+            said: Vec::new(),
+            seen: 0,
+        }
+    }
+
+    /// Reads until this is shown, after what was waited for before.
+    pub fn wait_for(&mut self, text: &str) {
+        let pipe = self.child.stdout.as_mut().expect("a pipe");
+        loop {
+            let shown = String::from_utf8_lossy(&self.said);
+            if let Some(at) = shown[self.seen..].find(text) {
+                self.seen += at + text.len();
+                return;
+            }
+            let mut buffer = [0; 4096];
+            let length = pipe.read(&mut buffer).expect("to read");
+            assert!(length > 0, "no {text:?} in {shown}");
+            self.said.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    pub fn type_in(&mut self, text: &str) {
+        let pipe = self.child.stdin.as_mut().expect("a pipe");
+        pipe.write_all(text.as_bytes()).expect("to write");
+        pipe.flush().expect("to write");
+    }
+
+    /// All that was shown until now.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+
+    /// The exit code, and all that was shown.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let pipe = self.child.stdout.as_mut().expect("a pipe");
+        pipe.read_to_end(&mut self.said).expect("to read");
+        let status = self.child.wait().expect("an end");
+        (status.code(), self.said())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // `script` ends its program when it is told to end.
+            let id = self.child.id().to_string();
+            let _ = Command::new("kill").arg(id).status();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn checked(path: &str) {
+    let output = iris(&["check", "--strict", path]);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}{text}", out(&output));
+}
+
+fn explained(path: &str, who: &str, model: &str) -> Option<i32> {
+    iris(&["explain", "--config", path, "--as", who, model])
+        .status
+        .code()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn options_answer_everything_and_nothing_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let file = name(&file);
+    let headscale = [
+        "init",
+        "--output",
+        file,
+        "--control",
+        "https://headscale.example.com",
+        "--hostname",
+        "llm",
+        "--provider",
+        "http://gpu.invalid:8080,qwen,llama",
+        "--admin",
+        "root@example.com",
+    ];
+    let output = iris(&headscale);
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    assert!(out(&output).contains(&format!("iris serve --config {file}")));
+    checked(file);
+    let text = std::fs::read_to_string(file).unwrap();
+    let loaded = iris::config::parse(&text, &|_| None).unwrap().file;
+    assert_eq!(loaded.tailnet.hostname, "llm");
+    assert_eq!(loaded.tailnet.control_url, "https://headscale.example.com");
+    assert_eq!(
+        loaded.tailnet.capabilities,
+        ["headscale.example.com/cap/ai"]
+    );
+    assert_eq!(loaded.providers["gpu"].models, ["qwen", "llama"]);
+    assert_eq!(explained(file, "somebody@example.com", "qwen"), Some(0));
+
+    let again = iris(&headscale);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        complaint(&again).contains("stays as it is"),
+        "{}",
+        complaint(&again)
+    );
+    assert_eq!(std::fs::read_to_string(file).unwrap(), text);
+}
+
+#[test]
+fn without_a_terminal_each_missing_answer_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let says = |more: &[&str]| {
+        let output = iris(&[&["init", "--output", name(&file)], more].concat());
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+        complaint(&output)
+    };
+    let all = says(&[]);
+    assert!(
+        all.contains("these options are missing: --control, --provider, --hostname, --admin"),
+        "{all}"
+    );
+    let one = says(&["--control", "loopback"]);
+    assert!(one.contains("this option is missing: --provider"), "{one}");
+    let useless = says(&["--control", "loopback", "--admin", "a@b"]);
+    assert!(useless.contains("--admin has no meaning"), "{useless}");
+    says(&["--control", "ftp://example.com"]);
+    says(&["--hostname", "a b"]);
+    says(&["--admin", "*"]);
+    assert!(!file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_asked_until_they_are_answered() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            let list = json!({ "data": [{ "id": "tiny" }, { "id": "\u{1b}[2Jlarge" }] });
+            answer(&mut stream, "200 OK", "", &list.to_string()).await;
+        }
+        .boxed()
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let mut terminal = Terminal::start(&["init", "--output", name(&file)]);
+    terminal.wait_for("[tailscale]: ");
+    terminal.type_in("nowhere\n");
+    terminal.wait_for("is neither");
+    terminal.wait_for("[tailscale]: ");
+    terminal.type_in("\n");
+    terminal.wait_for("[ai]: ");
+    terminal.type_in("\n");
+    terminal.wait_for("Where are the models?");
+    terminal.type_in("http://127.0.0.1:1\n");
+    terminal.wait_for("name its models: http://127.0.0.1:1,MODEL,MODEL");
+    terminal.type_in(&format!("{address} http://gpu:8080,big\n"));
+    terminal.wait_for("Who is the admin?");
+    terminal.type_in("*\n");
+    terminal.wait_for("everybody an admin");
+    terminal.type_in("me@example.com\n");
+    let (code, said) = terminal.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("iris check --strict"), "{said}");
+    checked(name(&file));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let loaded = iris::config::parse(&text, &|_| None).unwrap().file;
+    assert_eq!(
+        loaded.providers["private"].models,
+        ["tiny", "\u{1b}[2Jlarge"]
+    );
+    assert_eq!(loaded.providers["gpu"].models, ["big"]);
+    assert_eq!(loaded.grants[0].src, ["me@example.com"]);
+}
+
+#[test]
+fn an_end_of_input_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let mut terminal = Terminal::start(&["init", "--output", name(&file)]);
+    terminal.wait_for("[tailscale]: ");
+    terminal.type_in("\u{4}");
+    let (code, said) = terminal.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("nothing was written"), "{said}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_gateway_for_this_machine_serves_what_was_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let arguments = ["init", "--output", name(&file), "--control", "loopback"];
+    let output = iris(&[&arguments[..], &["--provider", "http://127.0.0.1:9,m"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    checked(name(&file));
+    assert_eq!(explained(name(&file), "(loopback)", "m"), Some(0));
+    assert_eq!(explained(name(&file), "me@example.com", "m"), Some(1));
+}
+
+/// A folder with a configuration for one provider.
+fn for_this_machine(baseurl: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let configuration = json!({
+        "tailnet": { "mode": "off" },
+        "listen": { "loopback": "127.0.0.1:0" },
+        "providers": { "near": { "baseurl": baseurl, "models": ["it's"] } },
+        "grants": [{
+            "src": ["(loopback)"],
+            "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+        }],
+    });
+    std::fs::write(&file, configuration.to_string()).unwrap();
+    (dir, file)
+}
+
+#[test]
+fn without_a_terminal_a_gateway_only_logs() {
+    let (dir, file) = for_this_machine("http://127.0.0.1:9");
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_iris"))
+        .args([
+            "serve",
+            "--config",
+            name(&file),
+            "--state-dir",
+            name(dir.path()),
+        ])
+        .env_remove("IRIS_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let line = lines.find(|line| line.as_ref().unwrap().contains("serving local callers"));
+    let line = line.expect("it says where it serves").unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let url = line["message"]
+        .as_str()
+        .unwrap()
+        .rsplit(' ')
+        .next()
+        .unwrap();
+    let healthz = format!("{url}/healthz");
+    let curl = Command::new("curl")
+        .args(["--silent", "--fail", &healthz])
+        .output();
+    assert!(curl.unwrap().status.success(), "{url}");
+    let stopped = Command::new("kill").arg(gateway.id().to_string()).status();
+    assert!(stopped.unwrap().success());
+    // A full pipe must not keep it from ending.
+    lines.for_each(drop);
+    let output = gateway.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_on_a_terminal_tells_a_line_that_works() {
+    let (address, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let (dir, file) = for_this_machine(&format!("http://{address}"));
+    let arguments = [
+        "serve",
+        "--config",
+        name(&file),
+        "--state-dir",
+        name(dir.path()),
+    ];
+    let mut terminal = Terminal::start(&arguments);
+    terminal.wait_for("Ctrl-C stops the gateway.");
+    let said = terminal.said().replace('\r', "");
+    assert!(said.contains("  near  it's\n"), "{said}");
+    let from = said.find("  curl ").unwrap();
+    let line = &said[from..from + said[from..].find("\n\n").unwrap()];
+    let curl = Command::new("bash")
+        .args(["-c", &format!("{line} --silent --fail")])
+        .output()
+        .unwrap();
+    assert_eq!(out(&curl), COMPLETION, "{line}");
+    // As Ctrl-C does.
+    terminal.type_in("\u{3}");
+    let (code, said) = terminal.end();
+    assert_eq!(code, Some(0), "{said}");
+}
