@@ -70,7 +70,7 @@ impl Gateway {
         let held = Held {
             warnings: std::mem::take(&mut reservation.warnings),
             states: std::mem::take(&mut reservation.states),
-            crossed: std::mem::take(&mut reservation.crossed),
+            crossed: recording.crossed(std::mem::take(&mut reservation.crossed)),
         };
         recording.reserve(reservation);
         Ok(held)

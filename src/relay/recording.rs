@@ -44,6 +44,8 @@ struct Open {
     metrics: Option<Arc<Metrics>>,
     /// How often something was held of budgets.
     attempts: u32,
+    /// Of each budget that began to run low, with whichever attempt: what is left.
+    crossed: Vec<String>,
     /// Keys whose values the capture leaves out.
     opaque: &'static [&'static str],
     /// Bytes of each body that the capture keeps.
@@ -101,6 +103,7 @@ impl Recording {
                 room: 0,
                 metrics: None,
                 attempts: 0,
+                crossed: Vec::new(),
                 opaque: &[],
             }),
         }
@@ -145,6 +148,14 @@ impl Recording {
         self.open.as_mut().map_or_else(String::new, |open| {
             open.attempts += 1;
             format!("{}/{}", open.entry.id, open.attempts)
+        })
+    }
+
+    /// Notes budgets that began to run low, and answers with all that did with this request.
+    pub fn crossed(&mut self, more: Vec<String>) -> Vec<String> {
+        self.open.as_mut().map_or_else(Vec::new, |open| {
+            open.crossed.extend(more);
+            open.crossed.clone()
         })
     }
 

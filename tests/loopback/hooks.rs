@@ -425,6 +425,32 @@ async fn of_a_budget_that_runs_low_they_are_told_once() {
 }
 
 #[tokio::test]
+async fn a_budget_that_runs_low_is_told_of_though_another_provider_answers() {
+    let (hook, mut told) =
+        provider(|mut stream| async move { answer(&mut stream, "200 OK", "", "{}").await }.boxed())
+            .await;
+    let (first, _kept) = provider(|mut stream| {
+        async move { answer(&mut stream, "503 Service Unavailable", "", "{}").await }.boxed()
+    })
+    .await;
+    let (second, _also) = well().await;
+    let mut document = document(&[("log", hook, json!({}))], "quota_warning", &json!([]));
+    document["provider"]["preference"] = 9.into();
+    document["others"] = json!({ "q": { "baseurl": format!("http://{second}"), "models": ["m"] } });
+    document["quotas"] = json!({ "all": { "capacity": "10 requests", "warn_below": "100%" } });
+    let capabilities = &mut document["grants"][0]["app"]["tailscale.com/cap/aperture"];
+    capabilities[1]["models"] = "*/m".into();
+    capabilities[1]["quotas"] = json!([{ "bucket": "all" }]);
+    let gateway = Gateway::start(first, document).await;
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+    let first = tokio::time::timeout(Duration::from_secs(10), told.recv()).await;
+    let first = body(&first.unwrap().unwrap());
+    assert_eq!(first["metadata"]["provider"], "q", "{first}");
+    let warnings = &first["metadata"]["quota_warnings"];
+    assert_eq!(warnings, &json!(["all: 9 requests left of 10 requests"]));
+}
+
+#[tokio::test]
 async fn the_events_of_a_stream_are_told_as_they_came() {
     let (hook, mut told) =
         provider(|mut stream| async move { answer(&mut stream, "200 OK", "", "{}").await }.boxed())

@@ -256,7 +256,10 @@ mod tests {
             let got = providers(&address, &[]).await.unwrap();
             assert_eq!(
                 (got[0].id.as_str(), got[0].models.as_slice()),
-                ("private", &["demo".to_owned()][..])
+                (
+                    "private",
+                    &["demo", "demo-large", "demo-tools"].map(str::to_owned)[..]
+                )
             );
         }
     }
