@@ -24,14 +24,10 @@ impl Terminal {
             .chain(arguments)
             .map(|part| format!("'{part}'"))
             .collect();
+        // A shell between would get Ctrl-C too, and dash then ends with a status of its own.
+        let command = format!("exec {}", quoted.join(" "));
         let child = Command::new("script")
-            .args([
-                "--quiet",
-                "--return",
-                "--command",
-                &quoted.join(" "),
-                "/dev/null",
-            ])
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
             .env_remove("IRIS_CONFIG")
             .env_remove("IRIS_LOG")
             .env("TERM", "xterm-256color")
