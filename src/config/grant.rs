@@ -8,32 +8,8 @@ use serde_json::value::RawValue;
 use super::file::{CAPABILITY, Grant};
 use super::hujson::{Node, Value};
 use super::provider::{header, name_only};
+use super::schema::capability_field;
 use super::table::{Item, Table};
-
-/// Fields of a capability object; those that act already come first.
-const FIELDS: [&str; 20] = [
-    "role",
-    "models",
-    "add_headers",
-    "read_pricing",
-    "filterable_headers",
-    "quotas",
-    "send_hooks",
-    "guards",
-    "read_metrics",
-    "read_captures",
-    "enable_chat_ui",
-    "mcp_tools",
-    "mcp_resources",
-    "mcp_templates",
-    "connectors",
-    "skills",
-    "direct_paths",
-    "set_cors",
-    "cors_paths",
-    "Access-Control-Allow-Origin",
-];
-const ACTING: usize = 11;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
@@ -41,11 +17,11 @@ pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
         return Vec::new();
     };
     items
-        .filter_map(|item| grant(&item.table()?, names))
+        .filter_map(|item| grant(item.table()?, names))
         .collect()
 }
 
-fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
+fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
     if table.has("dst") {
         table.findings.error(
             table.position("dst"),
@@ -63,8 +39,9 @@ fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
         );
     }
     let mut app = BTreeMap::new();
-    let capabilities = table.table("app")?;
-    for (name, item) in capabilities.named() {
+    let capabilities = table.table("app");
+    let has_app = capabilities.is_some();
+    for (name, item) in capabilities.iter().flat_map(Table::named) {
         let Some(objects) = item.items() else {
             continue;
         };
@@ -97,11 +74,9 @@ fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
     }
     table.get("ip");
     table.get("srcPosture");
-    Some(Grant {
-        src,
-        app,
-        at: table.at,
-    })
+    let at = table.at;
+    table.finish();
+    has_app.then_some(Grant { src, app, at })
 }
 
 /// Aperture decodes capability objects strictly.
@@ -116,12 +91,12 @@ fn check(object: &Item<'_>) {
         return;
     };
     for member in members {
-        let known = FIELDS.iter().position(|field| *field == member.key);
+        let acts = capability_field(&member.key);
         let cors = member.key.starts_with("Access-Control-Allow-");
-        if known.is_none() && !cors {
+        if acts.is_none() && !cors {
             let message = format!("json: unknown field {:?}", member.key);
             object.findings.warn(member.at, &object.path, message);
-        } else if known.is_none_or(|nth| nth >= ACTING) {
+        } else if acts != Some(true) {
             let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
             let note = super::Severity::Note;
             object
@@ -261,7 +236,9 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
                 .flatten()
             {
                 let Some(entry) = entry.table() else { continue };
-                if let Some(role) = entry.string("role") {
+                if let Some(item) = entry.get("role") {
+                    role(item.node, &item);
+                    let role = item.node.value.to_json();
                     objects.extend(raw(&json!({ "role": role })));
                 }
                 let providers = entry.get("providers").and_then(|item| item.items());
