@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::file::{CAPABILITY, Grant};
 use super::hujson::{Node, Value};
 use super::provider::{header, name_only};
-use super::schema::capability_field;
+use super::schema::{Field, capability_field};
 use super::table::{Item, Table};
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
@@ -91,36 +91,32 @@ fn check(object: &Item<'_>) {
         return;
     };
     for member in members {
-        let acts = capability_field(&member.key);
-        let cors = member.key.starts_with("Access-Control-Allow-");
-        if acts.is_none() && !cors {
-            let message = format!("json: unknown field {:?}", member.key);
-            object.findings.warn(member.at, &object.path, message);
-        } else if acts != Some(true) {
-            let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
-            let note = super::Severity::Note;
-            object
-                .findings
-                .add(super::Finding::new(note, member.at, &object.path, message));
-        }
-        match member.key.as_str() {
-            "role" => role(&member.node, object),
-            "models" if !matches!(member.node.value, Value::String(_)) => {
-                let kind = member.node.value.kind();
-                let message = format!("cannot unmarshal {kind} into models of type string");
-                object.findings.warn(member.node.at, &object.path, message);
+        let value = Item {
+            node: &member.node,
+            path: format!("{}.{}", object.path, member.key),
+            findings: object.findings,
+        };
+        match capability_field(&member.key, &value) {
+            Field::Sound => match member.key.as_str() {
+                "add_headers" => add_headers(&member.node, object),
+                "quotas" => quotas(&member.node, object),
+                _ => {}
+            },
+            Field::Broken(finding) => {
+                let hint = "until it is mended, this object grants nothing";
+                object.findings.add(finding.hint(hint));
             }
-            "add_headers" => add_headers(&member.node, object),
-            "quotas" => quotas(&member.node, object),
-            _ => {}
+            Field::Unknown if !member.key.starts_with("Access-Control-Allow-") => {
+                let message = format!("json: unknown field {:?}", member.key);
+                object.findings.warn(member.at, &object.path, message);
+            }
+            Field::Idle | Field::Unknown => {
+                let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
+                let note = super::Severity::Note;
+                let finding = super::Finding::new(note, member.at, &object.path, message);
+                object.findings.add(finding);
+            }
         }
-    }
-}
-
-fn role(node: &Node, object: &Item<'_>) {
-    if !matches!(&node.value, Value::String(role) if role == "user" || role == "admin") {
-        let message = "role is \"user\" or \"admin\"; this object grants nothing";
-        object.findings.warn(node.at, &object.path, message);
     }
 }
 
@@ -143,31 +139,12 @@ fn add_headers(node: &Node, object: &Item<'_>) {
 
 /// References to buckets: what follows a colon stands for the caller, as in their definitions.
 fn quotas(node: &Node, object: &Item<'_>) {
-    let Value::Array(entries) = &node.value else {
-        let message = format!(
-            "cannot unmarshal {} into quotas of type array",
-            node.value.kind()
-        );
-        object.findings.warn(node.at, &object.path, message);
-        return;
-    };
-    for (nth, entry) in entries.iter().enumerate() {
-        let path = format!("{}.quotas[{nth}]", object.path);
-        let item = Item {
-            node: entry,
-            path: path.clone(),
-            findings: object.findings,
-        };
-        let Some(table) = item.table() else { continue };
-        let bucket = table.string("bucket");
-        let overdraft = table.strings("overdraft").unwrap_or_default();
-        if bucket.is_none() {
-            table
-                .findings
-                .warn(table.at, &path, "this quota names no bucket");
-        }
-        table.finish();
-        for name in bucket.iter().chain(&overdraft) {
+    let references = node.value.to_json();
+    let references = references.as_array().map(Vec::as_slice).unwrap_or_default();
+    for (nth, reference) in references.iter().enumerate() {
+        let overdraft = reference["overdraft"].as_array().into_iter().flatten();
+        let names = std::iter::once(&reference["bucket"]).chain(overdraft);
+        for name in names.filter_map(serde_json::Value::as_str) {
             if let Some((_, template)) = name.split_once(':')
                 && !matches!(template, "<user>" | "<node>")
             {
@@ -182,7 +159,8 @@ fn quotas(node: &Node, object: &Item<'_>) {
                     "grants[{grant}] grant {within} quotas[{nth}]: bucket ref \"{name}\" has \
                      unsupported template \"{template}\" after colon"
                 );
-                object.findings.warn(entry.at, &path, message);
+                let path = format!("{}.quotas[{nth}]", object.path);
+                object.findings.warn(node.at, &path, message);
             }
         }
     }
@@ -237,7 +215,9 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
             {
                 let Some(entry) = entry.table() else { continue };
                 if let Some(item) = entry.get("role") {
-                    role(item.node, &item);
+                    if let Field::Broken(finding) = capability_field("role", &item) {
+                        item.findings.add(finding);
+                    }
                     let role = item.node.value.to_json();
                     objects.extend(raw(&json!({ "role": role })));
                 }

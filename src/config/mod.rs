@@ -45,6 +45,8 @@ pub use later::{Connector, Mcp};
 pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use quotas::{Quota, amount};
+#[cfg(test)]
+pub(crate) use schema::tests::capabilities;
 pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, redacted, restored};
 

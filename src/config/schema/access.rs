@@ -20,12 +20,33 @@ pub(in crate::config) const CAPABILITY: &[Key] = &[
         List(&Object(BUCKET)),
         "Buckets that pay, each of them.",
     ),
-    key("send_hooks", List(&Object(SEND_HOOK)), "Hooks that are asked or told."),
+    key(
+        "send_hooks",
+        List(&Object(SEND_HOOK)),
+        "Hooks that are asked or told.",
+    ),
     key("guards", TEXTS, "Guards that look."),
-    key("add_headers", TEXTS, "Headers for the provider, as `\"Name: value\"`.").example(r#"["X-Team: eng"]"#),
-    key("read_pricing", Flag, "Whether the price list may be read. No role implies it."),
-    key("read_metrics", Flag, "Whether `/metrics` may be read. No role implies it."),
-    key("read_captures", Flag, "Whether an admin may read what others said."),
+    key(
+        "add_headers",
+        TEXTS,
+        "Headers for the provider, as `\"Name: value\"`.",
+    )
+    .example(r#"["X-Team: eng"]"#),
+    key(
+        "read_pricing",
+        Flag,
+        "Whether the price list may be read. No role implies it.",
+    ),
+    key(
+        "read_metrics",
+        Flag,
+        "Whether `/metrics` may be read. No role implies it.",
+    ),
+    key(
+        "read_captures",
+        Flag,
+        "Whether an admin may read what others said.",
+    ),
     key(
         "filterable_headers",
         List(&Any(&[Text, Object(HEADER)])),
@@ -37,22 +58,41 @@ pub(in crate::config) const CAPABILITY: &[Key] = &[
     key("mcp_templates", TEXTS, "Templates of MCP servers.").idle(),
     key("connectors", TEXTS, "Connectors.").idle(),
     key("skills", TEXTS, "Skills.").idle(),
-    key("direct_paths", TEXTS, "Paths that pass to a provider as they are.").idle(),
-    key("set_cors", Any(&[Flag, Text, TEXTS]), "Pages of other sites.").idle(),
+    key(
+        "direct_paths",
+        TEXTS,
+        "Paths that pass to a provider as they are.",
+    )
+    .idle(),
+    key(
+        "set_cors",
+        Any(&[Flag, Text, TEXTS]),
+        "Pages of other sites.",
+    )
+    .idle(),
     key("cors_paths", Any(&[Text, TEXTS]), "Paths for them.").idle(),
     key("Access-Control-Allow-Origin", Any(&[Text, TEXTS]), "Sites.").idle(),
 ];
 
 const BUCKET: &[Key] = &[
     key("bucket", Text, "Name of a definition, template included.").required(),
-    key("overdraft", TEXTS, "Names of further definitions, in the order in which they help out."),
+    key(
+        "overdraft",
+        TEXTS,
+        "Names of further definitions, in the order in which they help out.",
+    ),
 ];
 
 const SEND_HOOK: &[Key] = &[
     key("name", Text, "Name of its definition.").required(),
     key(
         "events",
-        List(&Word(&["pre_request", "entire_request", "tool_call_entire_request"])),
+        List(&Word(&[
+            "pre_request",
+            "entire_request",
+            "tool_call_entire_request",
+            "quota_warning",
+        ])),
         "When.",
     ),
     key(
@@ -69,7 +109,11 @@ const SEND_HOOK: &[Key] = &[
         ])),
         "What it is told, besides what is always told.",
     ),
-    key("models", Text, "For which models alone, where the object covers none."),
+    key(
+        "models",
+        Text,
+        "For which models alone, where the object covers none.",
+    ),
 ];
 
 const HEADER: &[Key] = &[key("name", Text, "Name of the header.").required()];

@@ -87,7 +87,9 @@ fn value(kind: Kind) -> Value {
             let pattern = format!(r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$|{REFERENCE}");
             json!({ "type": "string", "pattern": pattern })
         }
-        Kind::Port => json!({ "type": "string", "pattern": format!("^(:[0-9]{{1,5}})?$|{REFERENCE}") }),
+        Kind::Port => {
+            json!({ "type": "string", "pattern": format!("^(:[0-9]{{1,5}})?$|{REFERENCE}") })
+        }
         Kind::Word(words) => json!({
             "anyOf": [{ "enum": words }, { "type": "string", "pattern": REFERENCE }],
         }),

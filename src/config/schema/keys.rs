@@ -5,6 +5,7 @@ use super::Kind::{
 };
 use super::access::{CAPABILITY, LEGACY_GRANT};
 use super::providers::PROVIDER;
+use super::records::{DATABASE, EXPORTERS, PRICE};
 use super::{Key, Kind, key};
 
 /// A list of texts.
@@ -12,8 +13,16 @@ pub(super) const TEXTS: Kind = List(&Text);
 
 /// The whole document, in the order of the reference.
 pub(super) const DOCUMENT: &[Key] = &[
-    key("$schema", Text, "Where an editor finds the JSON Schema. Iris itself ignores it."),
-    key("tailnet", Object(TAILNET), "How the gateway is on a tailnet."),
+    key(
+        "$schema",
+        Text,
+        "Where an editor finds the JSON Schema. Iris itself ignores it.",
+    ),
+    key(
+        "tailnet",
+        Object(TAILNET),
+        "How the gateway is on a tailnet.",
+    ),
     key("listen", Object(LISTEN), "Where it listens."),
     key(
         "providers",
@@ -37,7 +46,11 @@ pub(super) const DOCUMENT: &[Key] = &[
         Map("group:name", &TEXTS),
         "Groups of your own: logins and tags. Groups of the tailnet policy need nothing here.",
     ),
-    key("access", Object(ACCESS), "What being an admin does not imply; see [MANAGEMENT.md](MANAGEMENT.md)."),
+    key(
+        "access",
+        Object(ACCESS),
+        "What being an admin does not imply; see [MANAGEMENT.md](MANAGEMENT.md).",
+    ),
     key(
         "model_aliases",
         Object(ALIASES),
@@ -63,8 +76,16 @@ pub(super) const DOCUMENT: &[Key] = &[
         Map("name", &Object(HOOK)),
         "Webhooks that are asked before a request or told after it; see [GUARDRAILS.md](GUARDRAILS.md).",
     ),
-    key("exporters", Object(EXPORTERS), "Where records go besides; see [EXPORTS.md](EXPORTS.md)."),
-    key("database", Object(DATABASE), "Where records are kept, and for how long; see [LEDGER.md](LEDGER.md)."),
+    key(
+        "exporters",
+        Object(EXPORTERS),
+        "Where records go besides; see [EXPORTS.md](EXPORTS.md).",
+    ),
+    key(
+        "database",
+        Object(DATABASE),
+        "Where records are kept, and for how long; see [LEDGER.md](LEDGER.md).",
+    ),
     key(
         "prices",
         Map("model", &Prices(PRICE)),
@@ -76,11 +97,15 @@ pub(super) const DOCUMENT: &[Key] = &[
         "Whether a provider's price list is inferred from its URL and formats.",
     )
     .default("true"),
-    key("chat", Object(CHAT), "How the chat is; see [DASHBOARD.md](DASHBOARD.md)."),
+    key(
+        "chat",
+        Object(CHAT),
+        "How the chat is; see [DASHBOARD.md](DASHBOARD.md).",
+    ),
     key(
         "chat_models",
         Any(&[
-            List(&Any(&[Text, Object(CHAT_MODEL), Object(CHAT_MODEL_BY_ID)])),
+            List(&Any(&[Text, Object(CHAT_MODEL)])),
             Map("model", &Any(&[Text, Object(CHAT_LABEL)])),
         ]),
         "The models that the chat offers, in this order, and what it calls them; without it, all that one may use.",
@@ -91,10 +116,19 @@ pub(super) const DOCUMENT: &[Key] = &[
         "Where model servers are looked for when an admin asks; see [DASHBOARD.md](DASHBOARD.md).",
     ),
     key("limits", Object(LIMITS), "Bounds in bytes and connections."),
-    key("timeouts", Object(TIMEOUTS), "Bounds in time; `\"0\"` is none."),
+    key(
+        "timeouts",
+        Object(TIMEOUTS),
+        "Bounds in time; `\"0\"` is none.",
+    ),
     key("mcp", Object(MCP), "MCP servers in Aperture's old form.").idle(),
     key("connectors", Object(CONNECTORS), "Connectors.").idle(),
-    key("flags", Map("flag", &Object(FLAG)), "Feature flags of Aperture.").idle(),
+    key(
+        "flags",
+        Map("flag", &Object(FLAG)),
+        "Feature flags of Aperture.",
+    )
+    .idle(),
 ];
 
 const TAILNET: &[Key] = &[
@@ -174,11 +208,22 @@ const ACCESS: &[Key] = &[
     .default("[]"),
 ];
 
-const STRATEGIES: &[&str] = &["first", "round_robin", "weighted", "least_busy", "failover", ""];
+const STRATEGIES: &[&str] = &[
+    "first",
+    "round_robin",
+    "weighted",
+    "least_busy",
+    "failover",
+    "",
+];
 
 const ALIASES: &[Key] = &[
-    key("strategy", Word(STRATEGIES), "How an alias picks among its destinations, where it does not say.")
-        .default(r#""first""#),
+    key(
+        "strategy",
+        Word(STRATEGIES),
+        "How an alias picks among its destinations, where it does not say.",
+    )
+    .default(r#""first""#),
     key("models", Map("alias", &Object(ALIAS)), "Aliases by name.").required(),
 ];
 
@@ -189,12 +234,21 @@ const ALIAS: &[Key] = &[
         "What it stands for, as `provider/model`, in order.",
     )
     .required(),
-    key("strategy", Word(STRATEGIES), "How one is picked; without it as `model_aliases.strategy` says."),
+    key(
+        "strategy",
+        Word(STRATEGIES),
+        "How one is picked; without it as `model_aliases.strategy` says.",
+    ),
 ];
 
 const DESTINATION: &[Key] = &[
     key("model", Text, "As `provider/model`.").required(),
-    key("weight", Integer(0, 4_294_967_295), "Its share with the strategy `weighted`.").default("1"),
+    key(
+        "weight",
+        Integer(0, 4_294_967_295),
+        "Its share with the strategy `weighted`.",
+    )
+    .default("1"),
 ];
 
 const ROUTING: &[Key] = &[
@@ -242,29 +296,72 @@ const QUOTA: &[Key] = &[
 const ACTIONS: &[&str] = &["block", "redact", "strip", "report"];
 
 const PATTERNS: &[Key] = &[
-    key("kind", Word(&["patterns"]), "`patterns` looks in all that is said; `tools` at the tools that are offered.")
-        .required(),
-    key("action", Word(ACTIONS), "What is done about it; `strip` is `redact`.").default(r#""block""#),
-    key("detect", TEXTS, "Names of what is known, such as `private_key` or `iban`.").default("[]"),
+    key(
+        "kind",
+        Word(&["patterns"]),
+        "`patterns` looks in all that is said; `tools` at the tools that are offered.",
+    )
+    .required(),
+    key(
+        "action",
+        Word(ACTIONS),
+        "What is done about it; `strip` is `redact`.",
+    )
+    .default(r#""block""#),
+    key(
+        "detect",
+        TEXTS,
+        "Names of what is known, such as `private_key` or `iban`.",
+    )
+    .default("[]"),
     key("patterns", TEXTS, "Regular expressions.").default("[]"),
 ];
 
 const TOOLS: &[Key] = &[
-    key("kind", Word(&["tools"]), "`tools` looks at the tools that the client offers to the model.").required(),
-    key("action", Word(ACTIONS), "What is done about it; `strip` is `redact`.").default(r#""block""#),
-    key("allow", TEXTS, "Globs; a tool that none of them names is found.").default("[]"),
+    key(
+        "kind",
+        Word(&["tools"]),
+        "`tools` looks at the tools that the client offers to the model.",
+    )
+    .required(),
+    key(
+        "action",
+        Word(ACTIONS),
+        "What is done about it; `strip` is `redact`.",
+    )
+    .default(r#""block""#),
+    key(
+        "allow",
+        TEXTS,
+        "Globs; a tool that none of them names is found.",
+    )
+    .default("[]"),
 ];
 
 const HOOK: &[Key] = &[
-    key("url", Text, "Where to post.").required().example(r#""http://judge:8080/""#),
+    key("url", Text, "Where to post.")
+        .required()
+        .example(r#""http://judge:8080/""#),
     key("apikey", Text, "Credential.").default(r#""""#),
     key(
         "authorization",
-        Word(&["bearer", "x-api-key", "x-goog-api-key", "hec", "cf-aig-authorization", ""]),
+        Word(&[
+            "bearer",
+            "x-api-key",
+            "x-goog-api-key",
+            "hec",
+            "cf-aig-authorization",
+            "",
+        ]),
         "The header that carries it.",
     )
     .default(r#""bearer""#),
-    key("timeout", Duration, "How long it may take; `\"0\"` leaves ten minutes.").default(r#""5s""#),
+    key(
+        "timeout",
+        Duration,
+        "How long it may take; `\"0\"` leaves ten minutes.",
+    )
+    .default(r#""5s""#),
     key("disabled", Flag, "Kept, but not used.").default("false"),
     key(
         "fail_policy",
@@ -272,85 +369,13 @@ const HOOK: &[Key] = &[
         "Whether the request goes on when the hook has failed.",
     )
     .default(r#""fail_open""#),
-    key("preference", Integer(i64::MIN, i64::MAX), "Higher is asked first.").default("0"),
-];
-
-const EXPORTERS: &[Key] = &[
-    key("s3", Object(S3), "Records as objects in a bucket."),
-    key("otlp", Object(OTLP), "Spans and metrics of OpenTelemetry."),
-];
-
-const S3: &[Key] = &[
-    key("bucket_name", Text, "Bucket; turns the exporter on.").required(),
-    key("endpoint", Text, "Server; empty for AWS.").default(r#""""#),
-    key("region", Text, "Region.").default(r#""us-east-1""#),
-    key("prefix", Text, "In front of the objects' names, without a slash at its end.").default(r#""""#),
-    key("access_key_id", Text, "Key id.").default(r#""""#),
-    key("access_secret", Text, "Key.").default(r#""""#),
-    key("every", Integer(1, 4_294_967_295), "Seconds between two exports.").default("3600"),
-    key("limit", Integer(1, 10_000), "Records an export.").default("1000"),
-    key("format", Word(&["cbor", "jsonl"]), "How records are written.").default(r#""cbor""#),
-];
-
-const OTLP: &[Key] = &[
-    key("endpoint", Text, "Base URL of a receiver of OTLP over HTTP, such as `http://collector:4318`.")
-        .required()
-        .example(r#""http://collector:4318""#),
-    key("headers", Map("header", &Text), "Headers of each request."),
-    key("traces", Flag, "Whether spans are sent.").default("true"),
-    key("metrics", Flag, "Whether metrics are sent.").default("true"),
-    key("every", Duration, "Between two exports.").default(r#""30s""#),
-    key("protocol", Word(&["http/json"]), "The one that is spoken.").default(r#""http/json""#),
-];
-
-const DATABASE: &[Key] = &[
     key(
-        "url",
-        Text,
-        "`sqlite:PATH`, where a relative path begins in the state directory, or `postgres://…`.",
+        "preference",
+        Integer(i64::MIN, i64::MAX),
+        "Higher is asked first.",
     )
-    .default(r#""sqlite:iris.db""#),
-    key("retention", Object(RETENTION), "How long what was said is kept."),
-    key("save_raws", Flag, "Whether a capture holds the answer as it came, besides the one put together.")
-        .default("false"),
-    key(
-        "keep_encrypted_blobs",
-        Flag,
-        "Whether a capture keeps what a provider has encrypted for itself.",
-    )
-    .default("false"),
-    key("headers", Object(HEADERS), "Headers by which records can be found."),
+    .default("0"),
 ];
-
-const RETENTION: &[Key] = &[
-    key(
-        "duration",
-        Text,
-        "From the start of a request on: `\"30d\"`, `\"720h\"`; `\"0\"` writes nothing, `\"\"` keeps for ever.",
-    )
-    .default(r#""""#)
-    .example(r#""30d""#),
-    key("require_export", Flag, "Purge only what every exporter has taken.").default("false"),
-    key("purge", List(&Word(&["captures", "tools"])), "What is purged.")
-        .default(r#"["captures"]"#)
-        .example(r#"["tools"]"#),
-];
-
-const HEADERS: &[Key] = &[key("filterable", List(&Object(FILTERABLE)), "Which.").default("[]")];
-
-const FILTERABLE: &[Key] = &[
-    key("name", Text, "Name of the header.").required(),
-    key("redact_values", Flag, "Whether only its presence is recorded.").default("false"),
-];
-
-const PRICE: &[Key] = &[
-    key("context_window_tokens", Integer(0, i64::MAX), "Tokens that the model can read."),
-    key("max_output_tokens", Integer(0, i64::MAX), "Tokens that it can write."),
-    key("variable", Flag, "Whether the price differs from request to request.").default("false"),
-    key("modes", Object(MODES), "Prices of other ways to ask."),
-];
-
-const MODES: &[Key] = &[key("batch", Prices(&[]), "Prices of batches.")];
 
 const CHAT: &[Key] = &[key(
     "history",
@@ -367,14 +392,10 @@ const DISCOVER: &[Key] = &[key(
 .default("[]")];
 
 const CHAT_MODEL: &[Key] = &[
-    key("model", Text, "As `model` or `provider/model`.").required(),
+    key("model", Text, "As `model` or `provider/model`."),
+    key("id", Text, "The same."),
     key("name", Text, "What people are shown instead."),
-];
-
-/// The same in other words.
-const CHAT_MODEL_BY_ID: &[Key] = &[
-    key("id", Text, "As `model` or `provider/model`.").required(),
-    key("label", Text, "What people are shown instead."),
+    key("label", Text, "The same."),
 ];
 
 const CHAT_LABEL: &[Key] = &[
@@ -383,30 +404,69 @@ const CHAT_LABEL: &[Key] = &[
 ];
 
 const LIMITS: &[Key] = &[
-    key("request_body", Integer(1, 1 << 32), "Longest request body, in bytes.").default("67108864"),
-    key("request_head", Integer(8 << 10, 16 << 20), "Longest request head, in bytes.").default("65536"),
-    key("connections", Integer(1, 1 << 20), "Connections open at once. A change takes a restart.").default("16384"),
-    key("capture", Integer(0, 64 << 20), "What is kept of each body, in bytes.").default("4194304"),
+    key(
+        "request_body",
+        Integer(1, 1 << 32),
+        "Longest request body, in bytes.",
+    )
+    .default("67108864"),
+    key(
+        "request_head",
+        Integer(8 << 10, 16 << 20),
+        "Longest request head, in bytes.",
+    )
+    .default("65536"),
+    key(
+        "connections",
+        Integer(1, 1 << 20),
+        "Connections open at once. A change takes a restart.",
+    )
+    .default("16384"),
+    key(
+        "capture",
+        Integer(0, 64 << 20),
+        "What is kept of each body, in bytes.",
+    )
+    .default("4194304"),
 ];
 
 const TIMEOUTS: &[Key] = &[
     key("connect", Duration, "For a connection to a provider.").default(r#""20s""#),
     key("head", Duration, "For a request's head.").default(r#""1m""#),
     key("body", Duration, "Between two pieces of a request's body.").default(r#""30s""#),
-    key("first_byte", Duration, "From a request to the first byte of its answer.").default(r#""10m""#),
+    key(
+        "first_byte",
+        Duration,
+        "From a request to the first byte of its answer.",
+    )
+    .default(r#""10m""#),
     key("idle", Duration, "Between two pieces of an answer.").default(r#""5m""#),
     key("total", Duration, "For a whole answer.").default(r#""1h""#),
-    key("shutdown", Duration, "For running requests when the process stops.").default(r#""30s""#),
+    key(
+        "shutdown",
+        Duration,
+        "For running requests when the process stops.",
+    )
+    .default(r#""30s""#),
 ];
 
 const MCP: &[Key] = &[
     key("servers", Map("id", &Object(MCP_SERVER)), "Servers by id."),
-    key("accept_registrations", Flag, "Whether servers may register themselves.").default("false"),
+    key(
+        "accept_registrations",
+        Flag,
+        "Whether servers may register themselves.",
+    )
+    .default("false"),
 ];
 
 const MCP_SERVER: &[Key] = &[key("url", Text, "Where it is.").required()];
 
-const CONNECTORS: &[Key] = &[key("servers", Map("id", &Object(CONNECTOR)), "Connectors by id.")];
+const CONNECTORS: &[Key] = &[key(
+    "servers",
+    Map("id", &Object(CONNECTOR)),
+    "Connectors by id.",
+)];
 
 const CONNECTOR: &[Key] = &[
     key("protocol", Word(&["mcp", "http"]), "What it speaks.").required(),
@@ -415,7 +475,11 @@ const CONNECTOR: &[Key] = &[
     key("category", Text, "For listings.").default(r#""""#),
     key("description", Text, "For listings.").default(r#""""#),
     key("labels", TEXTS, "For grants by label.").default("[]"),
-    key("auth", Map("key", &Any(&[Text, Flag, TEXTS])), "Credential; `type` says of which kind."),
+    key(
+        "auth",
+        Map("key", &Any(&[Text, Flag, TEXTS])),
+        "Credential; `type` says of which kind.",
+    ),
 ];
 
 const FLAG: &[Key] = &[key("value", Flag, "Whether it is on.").required()];

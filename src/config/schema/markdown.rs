@@ -30,16 +30,27 @@ pub fn reference() -> String {
         } else {
             format!("`{path}`")
         };
-        let level = if path.contains(['.', '[']) { "####" } else { "###" };
+        let level = if path.contains(['.', '[']) {
+            "####"
+        } else {
+            "###"
+        };
         // Writing to a string does not fail.
-        let _ = writeln!(out, "\n{level} {title}\n\n| key | type | default | |\n|---|---|---|---|");
+        let _ = writeln!(
+            out,
+            "\n{level} {title}\n\n| key | type | default | |\n|---|---|---|---|"
+        );
         for (name, row) in rows {
             let inner = if path.is_empty() && sections.contains_key(*name) {
                 format!("[`{name}`](#{name})")
             } else {
                 format!("`{name}`")
             };
-            let Row { kind, default, meaning } = row;
+            let Row {
+                kind,
+                default,
+                meaning,
+            } = row;
             let _ = writeln!(out, "| {inner} | {kind} | {default} | {meaning} |");
         }
     }
@@ -64,7 +75,14 @@ fn object(path: &str, keys: &'static [Key], sections: &mut Sections) {
             Some(row) if row.kind != kind => row.kind = format!("{} or {kind}", row.kind),
             Some(_) => {}
             None => {
-                rows.insert(key.name, Row { kind, default, meaning });
+                rows.insert(
+                    key.name,
+                    Row {
+                        kind,
+                        default,
+                        meaning,
+                    },
+                );
             }
         }
     }
@@ -99,7 +117,11 @@ fn inside(path: &str, kind: Kind, sections: &mut Sections) {
             for field in Field::ALL {
                 let meaning = format!(
                     "Dollars for {} {}. With `_above_200k` behind the name, for prompts above 200,000 tokens.",
-                    if field.quantity() == 1_000 { "a thousand" } else { "a million" },
+                    if field.quantity() == 1_000 {
+                        "a thousand"
+                    } else {
+                        "a million"
+                    },
                     field.unit(),
                 );
                 let row = Row {

@@ -4,13 +4,18 @@
 //! that they take, and the defaults that they leave.
 
 mod access;
+mod fits;
 mod json;
 mod keys;
 mod markdown;
 mod providers;
+mod records;
 
 pub use json::json_schema;
 pub use markdown::reference;
+
+use super::finding::Finding;
+use super::table::Item;
 
 /// A key of an object.
 #[derive(Clone, Copy, Debug)]
@@ -93,11 +98,26 @@ impl Key {
     }
 }
 
-/// Names of the fields of a capability object, and whether they act already.
-pub(super) fn capability_field(name: &str) -> Option<bool> {
-    let known = access::CAPABILITY.iter().find(|key| key.name == name)?;
-    Some(!known.idle)
+/// What is known of a field of a capability object.
+pub(super) enum Field {
+    /// It acts, and its value is as described.
+    Sound,
+    /// It acts, and its value is not as described: in this.
+    Broken(Finding),
+    /// Known, and without effect so far.
+    Idle,
+    /// Not known.
+    Unknown,
+}
+
+/// Looks at a field of a capability object.
+pub(super) fn capability_field(name: &str, value: &Item<'_>) -> Field {
+    match access::CAPABILITY.iter().find(|key| key.name == name) {
+        None => Field::Unknown,
+        Some(key) if key.idle => Field::Idle,
+        Some(key) => fits::misfit(key.kind, value).map_or(Field::Sound, Field::Broken),
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -93,9 +93,19 @@ pub(super) const PROVIDER: &[Key] = &[
 ];
 
 const COMPATIBILITY: &[Key] = &[
-    key("openai_chat", Flag, "OpenAI chat completions and their companions.").default("true"),
+    key(
+        "openai_chat",
+        Flag,
+        "OpenAI chat completions and their companions.",
+    )
+    .default("true"),
     key("openai_responses", Flag, "OpenAI responses.").default("false"),
-    key("openai_responses_websocket", Flag, "The same over a WebSocket.").default("false"),
+    key(
+        "openai_responses_websocket",
+        Flag,
+        "The same over a WebSocket.",
+    )
+    .default("false"),
     key("anthropic_messages", Flag, "Anthropic messages.").default("false"),
     key("gemini_generate_content", Flag, "Gemini's developer API.").default("false"),
     key("bedrock_model_invoke", Flag, "Bedrock `InvokeModel`.").default("false"),
@@ -112,8 +122,17 @@ const COMPATIBILITY: &[Key] = &[
 
 const COST_NAME: &[Key] = &[
     key("match", Text, "Glob on a model's name.").required(),
-    key("as", Text, "The name to look up; empty for the model's own.").default(r#""""#),
-    key("adjustment", Number, "Factor for the price, with up to nine decimals.")
-        .default("1")
-        .example("1.1"),
+    key(
+        "as",
+        Text,
+        "The name to look up; empty for the model's own.",
+    )
+    .default(r#""""#),
+    key(
+        "adjustment",
+        Number,
+        "Factor for the price, with up to nine decimals.",
+    )
+    .default("1")
+    .example("1.1"),
 ];

@@ -27,7 +27,9 @@ fn messages(document: &Value) -> Vec<String> {
     let all = reads(document).1.sorted();
     let about_the_whole = "nobody will be able to manage this instance";
     let messages = all.into_iter().map(|finding| finding.message);
-    messages.filter(|message| !message.contains(about_the_whole)).collect()
+    messages
+        .filter(|message| !message.contains(about_the_whole))
+        .collect()
 }
 
 /// What a document means, without where it stands.
@@ -127,12 +129,11 @@ fn whole(kind: Kind, path: &str, round: usize, expected: &mut Paths) -> Value {
     }
 }
 
-/// Objects whose keys no table reads: capability objects and their parts, which the decoder of
-/// `access` reads (`tests/docs` asks it), and prices, whose keys are names of rates as well.
+/// Objects whose keys no table reads: capability objects, which `access` decodes (and holds to
+/// what is described here), and prices, whose keys are names of rates as well.
 fn is_read_otherwise(path: &str) -> bool {
-    let in_capability = path.contains(CAPABILITY) && !path.contains(".quotas[");
-    let is_price = path.starts_with("prices.") && !path.ends_with(".modes");
-    in_capability || is_price
+    let is_price = path.starts_with("prices.") && path.strip_suffix(".modes").is_none();
+    path.contains(CAPABILITY) || is_price
 }
 
 #[test]
@@ -148,16 +149,13 @@ fn readers_know_the_keys_that_are_described_and_no_others() {
         for policy_only in ["dst", "ip", "srcPosture"] {
             assert!(grant.remove(policy_only), "{policy_only}");
         }
-        // One reader for both ways to write a model of the chat.
-        for nth in [1, 2] {
-            if let Some(keys) = asked.get_mut(&format!("chat_models[{nth}]")) {
-                let both = described.entry(format!("chat_models[{nth}]")).or_default();
-                both.extend(["model", "id", "name", "label"].map(str::to_owned));
-                assert_eq!(keys.len(), 4);
-            }
+        for path in asked.keys().chain(described.keys()) {
+            assert_eq!(
+                asked.get(path),
+                described.get(path),
+                "read and described at {path:?}"
+            );
         }
-        // A model that is found under `model` is not looked for under `id`.
-        assert_eq!(asked, described);
         let unknown: Vec<_> = messages(&document)
             .into_iter()
             .filter(|message| message.contains("unknown"))
@@ -166,13 +164,12 @@ fn readers_know_the_keys_that_are_described_and_no_others() {
     }
 }
 
+/// Is shown a key, and how a document is made that gives it a value or none.
+type Look<'a> = dyn FnMut(&'static Key, &dyn Fn(Option<Value>) -> Value) + 'a;
+
 /// Calls `look` with each key below these, and a function that puts an object with the needed
 /// keys and those given into a document.
-fn each(
-    keys: &'static [Key],
-    into: &dyn Fn(Value) -> Value,
-    look: &mut dyn FnMut(&'static Key, &dyn Fn(Option<Value>) -> Value),
-) {
+fn each(keys: &'static [Key], into: &dyn Fn(Value) -> Value, look: &mut Look<'_>) {
     for key in keys {
         let place = |value: Option<Value>| {
             let mut object = least(keys);
@@ -186,11 +183,7 @@ fn each(
     }
 }
 
-fn inside(
-    kind: Kind,
-    into: &dyn Fn(Value) -> Value,
-    look: &mut dyn FnMut(&'static Key, &dyn Fn(Option<Value>) -> Value),
-) {
+fn inside(kind: Kind, into: &dyn Fn(Value) -> Value, look: &mut Look<'_>) {
     match kind {
         Kind::Object(keys) | Kind::Prices(keys) => each(keys, into, look),
         Kind::List(kind) => inside(*kind, &|value| into(json!([value])), look),
@@ -213,7 +206,9 @@ fn other(key: &Key, default: &Value) -> Option<Value> {
         (Kind::Flag, Value::Bool(value)) => Some(json!(!value)),
         (Kind::Integer(..), Value::Number(number)) => number.as_i64().map(|one| json!(one + 1)),
         (Kind::Word(words), _) => {
-            let mut others = words.iter().filter(|word| !word.is_empty() && json!(word) != *default);
+            let mut others = words
+                .iter()
+                .filter(|word| !word.is_empty() && json!(word) != *default);
             others.next().map(|word| json!(word))
         }
         (kind, _) => Some(some(kind)),
@@ -223,7 +218,13 @@ fn other(key: &Key, default: &Value) -> Option<Value> {
 #[test]
 fn defaults_are_what_the_readers_leave_and_other_values_are_not() {
     // They can't be printed.
-    let secret = ["auth_key", "apikey", "access_key_id", "access_secret", "url"];
+    let secret = [
+        "auth_key",
+        "apikey",
+        "access_key_id",
+        "access_secret",
+        "url",
+    ];
     let mut looked_at = 0;
     each(DOCUMENT, &|document| document, &mut |key, place| {
         let Some(default) = key.default.map(parsed) else {
@@ -238,14 +239,21 @@ fn defaults_are_what_the_readers_leave_and_other_values_are_not() {
         };
         assert_ne!(other, default, "{} has no other example", key.name);
         let changed = place(Some(other));
-        assert_ne!(meaning(&without), meaning(&changed), "{changed} is without effect");
+        assert_ne!(
+            meaning(&without),
+            meaning(&changed),
+            "{changed} is without effect"
+        );
     });
     assert!(looked_at > 80, "{looked_at}");
     let url = DOCUMENT.iter().find(|key| key.name == "database").unwrap();
     let Kind::Object(keys) = url.kind else {
         panic!("an object")
     };
-    assert_eq!(parsed(keys[0].default.unwrap()), Database::default().url.expose());
+    assert_eq!(
+        parsed(keys[0].default.unwrap()),
+        Database::default().url.expose()
+    );
 }
 
 #[test]
@@ -273,12 +281,43 @@ fn words_are_taken_and_others_are_not() {
         assert_ne!(after, before, "{document} is taken");
         for message in after {
             if let Some((_, list)) = message.split_once("is not one of ") {
-                let known: BTreeSet<&str> = list.split(", ").map(|word| word.trim_matches('"')).collect();
+                let known: BTreeSet<&str> = list
+                    .split(", ")
+                    .map(|word| word.trim_matches('"'))
+                    .collect();
                 assert_eq!(known, words.iter().copied().collect(), "{document}");
             }
         }
     });
     assert!(looked_at > 15, "{looked_at}");
+}
+
+/// Capability objects with one key each: those that must be decoded and mean something, and those
+/// that must not.
+pub(crate) fn capabilities() -> (Vec<Value>, Vec<Value>) {
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    let acting = super::access::CAPABILITY.iter().filter(|key| !key.idle);
+    for key in acting {
+        let value = match key.example {
+            Some(_) => example(key),
+            None => whole(key.kind, "", 0, &mut Paths::new()),
+        };
+        taken.push(json!({ key.name: value }));
+        refused.push(json!({ key.name: 5 }));
+        inside(
+            key.kind,
+            &|value| json!({ key.name: value }),
+            &mut |inner, place| {
+                let Kind::List(Kind::Word(words)) = inner.kind else {
+                    return;
+                };
+                taken.extend(words.iter().map(|word| place(Some(json!([word])))));
+                refused.push(place(Some(json!(["no-such-word"]))));
+                refused.push(place(Some(json!("no list"))));
+            },
+        );
+    }
+    (taken, refused)
 }
 
 /// Writes the reference anew where `IRIS_WRITE_DOCS` is set.
@@ -287,7 +326,9 @@ fn the_reference_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONFIGURATION.md");
     let text = std::fs::read_to_string(path).unwrap();
     let mark = "<!-- What follows is generated: `just reference` -->\n";
-    let (by_hand, generated) = text.split_once(mark).expect("the mark in docs/CONFIGURATION.md");
+    let (by_hand, generated) = text
+        .split_once(mark)
+        .expect("the mark in docs/CONFIGURATION.md");
     if std::env::var_os("IRIS_WRITE_DOCS").is_some() {
         std::fs::write(path, format!("{by_hand}{mark}{}", super::reference())).unwrap();
         return;
