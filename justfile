@@ -21,6 +21,10 @@ lint:
 quick:
     cargo test --no-default-features --lib --test loopback --test architecture
 
+# Writes the generated part of docs/CONFIGURATION.md anew.
+reference:
+    IRIS_WRITE_DOCS=1 cargo test --no-default-features --lib the_reference_is_up_to_date
+
 # The scenarios on a real tailnet, or those whose name has a word in it.
 tailnet word="":
     cargo test --test tailnet -- {{ word }}

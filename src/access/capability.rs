@@ -211,3 +211,27 @@ impl Capability {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(object: &serde_json::Value) -> Result<Capability, serde_json::Error> {
+        let raw = RawValue::from_string(object.to_string()).unwrap();
+        Capability::decode(&raw)
+    }
+
+    #[test]
+    fn what_the_reference_describes_is_decoded_and_nothing_else() {
+        let empty = format!("{:?}", decoded(&serde_json::json!({})).unwrap());
+        let (taken, refused) = crate::config::capabilities();
+        assert!(taken.len() > 15 && refused.len() > 10);
+        for object in taken {
+            let capability = decoded(&object).unwrap_or_else(|error| panic!("{object}: {error}"));
+            assert_ne!(format!("{capability:?}"), empty, "{object}");
+        }
+        for object in refused {
+            assert!(decoded(&object).is_err(), "{object}");
+        }
+    }
+}

@@ -38,6 +38,8 @@ enum Command {
     Demo(serve::Demo),
     /// Validate a configuration.
     Check(check::Check),
+    /// Print the JSON Schema of configurations, for editors.
+    Schema(Schema),
     /// Tell why somebody gets a model from a provider, or why not.
     Explain(explain::Explain),
     /// Show what models cost, and where the figures are from.
@@ -48,6 +50,23 @@ enum Command {
     Connect(connect::Connect),
     /// Show the state of a running gateway.
     Status(ask::Status),
+}
+
+#[derive(Args)]
+struct Schema {
+    /// Print tables for people instead.
+    #[arg(long)]
+    markdown: bool,
+}
+
+impl Schema {
+    fn text(&self) -> String {
+        if self.markdown {
+            config::reference()
+        } else {
+            format!("{:#}\n", config::json_schema())
+        }
+    }
 }
 
 /// Where the configuration and the state are.
@@ -104,6 +123,10 @@ pub fn run() -> ExitCode {
         Command::Init(init) => init.run(),
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
+        Command::Schema(schema) => {
+            print(&schema.text());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Explain(explain) => explain.run(),
         Command::Prices(prices) => prices.run(),
         Command::Models(models) => models.run(),

@@ -1,6 +1,7 @@
-//! The sections `chat`, which says where conversations are kept, and `chat_models`: which models the chat offers, and what it calls them. Aperture does
-//! not say how it is written, so that each form that one would think of is read: a list of names,
-//! a list of objects, or an object from a name to what it is called.
+//! The sections `chat`, which says where conversations are kept, and `chat_models`: which models
+//! the chat offers, and what it calls them. Aperture does not say how it is written, so that each
+//! form that one would think of is read: a list of names, a list of objects, or an object from a
+//! name to what it is called.
 
 use super::hujson::Value;
 use super::table::{Item, Table};
@@ -67,8 +68,8 @@ fn model(item: &Item<'_>) -> Option<ChatModel> {
         return Some(ChatModel { model, label: None });
     }
     let table = item.table()?;
-    let model = table.string("model").or_else(|| table.string("id"));
-    let label = table.string("name").or_else(|| table.string("label"));
+    let (id, label) = (table.string("id"), called(&table));
+    let model = table.string("model").or(id);
     table.finish();
     let Some(model) = model else {
         let message = "an entry of chat_models has no \"model\"";
@@ -87,7 +88,13 @@ fn label(item: &Item<'_>) -> Option<String> {
             .filter(|label| !label.is_empty());
     }
     let table = item.table()?;
-    let label = table.string("name").or_else(|| table.string("label"));
+    let label = called(&table);
     table.finish();
     label
+}
+
+/// What an object calls its model.
+fn called(table: &Table<'_>) -> Option<String> {
+    let label = table.string("label");
+    table.string("name").or(label)
 }

@@ -96,11 +96,16 @@ pub fn refusal(path: &Path, findings: &[Finding]) -> String {
 
 /// Collects findings while a document is read.
 #[derive(Default)]
-pub(super) struct Findings(RefCell<Vec<Finding>>);
+pub(super) struct Findings {
+    found: RefCell<Vec<Finding>>,
+    /// Keys that readers asked an object for, with its path.
+    #[cfg(test)]
+    asked: RefCell<std::collections::BTreeMap<String, std::collections::BTreeSet<String>>>,
+}
 
 impl Findings {
     pub(super) fn add(&self, finding: Finding) {
-        self.0.borrow_mut().push(finding);
+        self.found.borrow_mut().push(finding);
     }
 
     pub(super) fn warn(&self, at: Position, path: &str, message: impl Into<String>) {
@@ -111,9 +116,25 @@ impl Findings {
         self.add(Finding::new(Severity::Error, at, path, message));
     }
 
+    /// Notes what a reader knows of the object at `path`.
+    #[cfg(test)]
+    pub(super) fn asked(&self, path: &str, keys: &[&str]) {
+        let mut asked = self.asked.borrow_mut();
+        let of = asked.entry(path.to_owned()).or_default();
+        of.extend(keys.iter().map(|key| (*key).to_owned()));
+    }
+
+    /// What readers asked for, by the path of the object.
+    #[cfg(test)]
+    pub(super) fn all_asked(
+        &self,
+    ) -> std::collections::BTreeMap<String, std::collections::BTreeSet<String>> {
+        self.asked.borrow().clone()
+    }
+
     /// All, in the order of the text.
     pub(super) fn sorted(self) -> Vec<Finding> {
-        let mut all = self.0.into_inner();
+        let mut all = self.found.into_inner();
         all.sort_by_key(|finding| finding.at);
         all
     }

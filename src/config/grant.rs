@@ -8,32 +8,8 @@ use serde_json::value::RawValue;
 use super::file::{CAPABILITY, Grant};
 use super::hujson::{Node, Value};
 use super::provider::{header, name_only};
+use super::schema::{Field, capability_field};
 use super::table::{Item, Table};
-
-/// Fields of a capability object; those that act already come first.
-const FIELDS: [&str; 20] = [
-    "role",
-    "models",
-    "add_headers",
-    "read_pricing",
-    "filterable_headers",
-    "quotas",
-    "send_hooks",
-    "guards",
-    "read_metrics",
-    "read_captures",
-    "enable_chat_ui",
-    "mcp_tools",
-    "mcp_resources",
-    "mcp_templates",
-    "connectors",
-    "skills",
-    "direct_paths",
-    "set_cors",
-    "cors_paths",
-    "Access-Control-Allow-Origin",
-];
-const ACTING: usize = 11;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
@@ -41,11 +17,11 @@ pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
         return Vec::new();
     };
     items
-        .filter_map(|item| grant(&item.table()?, names))
+        .filter_map(|item| grant(item.table()?, names))
         .collect()
 }
 
-fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
+fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
     if table.has("dst") {
         table.findings.error(
             table.position("dst"),
@@ -63,8 +39,9 @@ fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
         );
     }
     let mut app = BTreeMap::new();
-    let capabilities = table.table("app")?;
-    for (name, item) in capabilities.named() {
+    let capabilities = table.table("app");
+    let has_app = capabilities.is_some();
+    for (name, item) in capabilities.iter().flat_map(Table::named) {
         let Some(objects) = item.items() else {
             continue;
         };
@@ -97,11 +74,9 @@ fn grant(table: &Table<'_>, names: &[String]) -> Option<Grant> {
     }
     table.get("ip");
     table.get("srcPosture");
-    Some(Grant {
-        src,
-        app,
-        at: table.at,
-    })
+    let at = table.at;
+    table.finish();
+    has_app.then_some(Grant { src, app, at })
 }
 
 /// Aperture decodes capability objects strictly.
@@ -116,36 +91,32 @@ fn check(object: &Item<'_>) {
         return;
     };
     for member in members {
-        let known = FIELDS.iter().position(|field| *field == member.key);
-        let cors = member.key.starts_with("Access-Control-Allow-");
-        if known.is_none() && !cors {
-            let message = format!("json: unknown field {:?}", member.key);
-            object.findings.warn(member.at, &object.path, message);
-        } else if known.is_none_or(|nth| nth >= ACTING) {
-            let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
-            let note = super::Severity::Note;
-            object
-                .findings
-                .add(super::Finding::new(note, member.at, &object.path, message));
-        }
-        match member.key.as_str() {
-            "role" => role(&member.node, object),
-            "models" if !matches!(member.node.value, Value::String(_)) => {
-                let kind = member.node.value.kind();
-                let message = format!("cannot unmarshal {kind} into models of type string");
-                object.findings.warn(member.node.at, &object.path, message);
+        let value = Item {
+            node: &member.node,
+            path: format!("{}.{}", object.path, member.key),
+            findings: object.findings,
+        };
+        match capability_field(&member.key, &value) {
+            Field::Sound => match member.key.as_str() {
+                "add_headers" => add_headers(&member.node, object),
+                "quotas" => quotas(&member.node, object),
+                _ => {}
+            },
+            Field::Broken(finding) => {
+                let hint = "until it is mended, this object grants nothing";
+                object.findings.add(finding.hint(hint));
             }
-            "add_headers" => add_headers(&member.node, object),
-            "quotas" => quotas(&member.node, object),
-            _ => {}
+            Field::Unknown if !member.key.starts_with("Access-Control-Allow-") => {
+                let message = format!("json: unknown field {:?}", member.key);
+                object.findings.warn(member.at, &object.path, message);
+            }
+            Field::Idle | Field::Unknown => {
+                let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
+                let note = super::Severity::Note;
+                let finding = super::Finding::new(note, member.at, &object.path, message);
+                object.findings.add(finding);
+            }
         }
-    }
-}
-
-fn role(node: &Node, object: &Item<'_>) {
-    if !matches!(&node.value, Value::String(role) if role == "user" || role == "admin") {
-        let message = "role is \"user\" or \"admin\"; this object grants nothing";
-        object.findings.warn(node.at, &object.path, message);
     }
 }
 
@@ -168,31 +139,12 @@ fn add_headers(node: &Node, object: &Item<'_>) {
 
 /// References to buckets: what follows a colon stands for the caller, as in their definitions.
 fn quotas(node: &Node, object: &Item<'_>) {
-    let Value::Array(entries) = &node.value else {
-        let message = format!(
-            "cannot unmarshal {} into quotas of type array",
-            node.value.kind()
-        );
-        object.findings.warn(node.at, &object.path, message);
-        return;
-    };
-    for (nth, entry) in entries.iter().enumerate() {
-        let path = format!("{}.quotas[{nth}]", object.path);
-        let item = Item {
-            node: entry,
-            path: path.clone(),
-            findings: object.findings,
-        };
-        let Some(table) = item.table() else { continue };
-        let bucket = table.string("bucket");
-        let overdraft = table.strings("overdraft").unwrap_or_default();
-        if bucket.is_none() {
-            table
-                .findings
-                .warn(table.at, &path, "this quota names no bucket");
-        }
-        table.finish();
-        for name in bucket.iter().chain(&overdraft) {
+    let references = node.value.to_json();
+    let references = references.as_array().map(Vec::as_slice).unwrap_or_default();
+    for (nth, reference) in references.iter().enumerate() {
+        let overdraft = reference["overdraft"].as_array().into_iter().flatten();
+        let names = std::iter::once(&reference["bucket"]).chain(overdraft);
+        for name in names.filter_map(serde_json::Value::as_str) {
             if let Some((_, template)) = name.split_once(':')
                 && !matches!(template, "<user>" | "<node>")
             {
@@ -207,7 +159,8 @@ fn quotas(node: &Node, object: &Item<'_>) {
                     "grants[{grant}] grant {within} quotas[{nth}]: bucket ref \"{name}\" has \
                      unsupported template \"{template}\" after colon"
                 );
-                object.findings.warn(entry.at, &path, message);
+                let path = format!("{}.quotas[{nth}]", object.path);
+                object.findings.warn(node.at, &path, message);
             }
         }
     }
@@ -261,7 +214,11 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
                 .flatten()
             {
                 let Some(entry) = entry.table() else { continue };
-                if let Some(role) = entry.string("role") {
+                if let Some(item) = entry.get("role") {
+                    if let Field::Broken(finding) = capability_field("role", &item) {
+                        item.findings.add(finding);
+                    }
+                    let role = item.node.value.to_json();
                     objects.extend(raw(&json!({ "role": role })));
                 }
                 let providers = entry.get("providers").and_then(|item| item.items());

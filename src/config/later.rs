@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::finding::Severity;
-use super::table::Item;
+use super::table::{Item, Table};
 
 /// Legacy MCP servers.
 #[derive(Clone, Debug)]
@@ -61,10 +61,13 @@ pub(super) fn mcp(item: &Item<'_>) -> Option<Mcp> {
 
 pub(super) fn connectors(item: &Item<'_>) -> IndexMap<String, Connector> {
     not_yet(item, "connectors");
-    let Some(all) = item.table().and_then(|table| table.table("servers")) else {
+    let Some(table) = item.table() else {
         return IndexMap::new();
     };
-    all.named()
+    let all = table.table("servers");
+    table.finish();
+    all.iter()
+        .flat_map(Table::named)
         .filter_map(|(id, item)| {
             let table = item.table()?;
             let auth = table.table("auth").and_then(|auth| auth.string("type"));

@@ -22,6 +22,7 @@ mod provider;
 mod quotas;
 mod read;
 mod routing;
+mod schema;
 mod secrets;
 mod table;
 
@@ -44,6 +45,9 @@ pub use later::{Connector, Mcp};
 pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use quotas::{Quota, amount};
+#[cfg(test)]
+pub(crate) use schema::tests::capabilities;
+pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, redacted, restored};
 
 #[cfg(test)]

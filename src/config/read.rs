@@ -83,6 +83,8 @@ pub(super) fn file(root: &Item<'_>) -> File {
     read.discover = section(&table, "discover", discover::read);
     read.chat = section(&table, "chat", chat::section);
     read.chat_models = table.get("chat_models").map(|item| chat::models(&item));
+    // Where an editor finds the schema.
+    table.string("$schema");
     whole(&table, &read);
     table.finish();
     read

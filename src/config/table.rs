@@ -196,6 +196,8 @@ impl<'a> Table<'a> {
     /// Ends the reading: what was never asked for is unknown.
     pub(super) fn finish(self) {
         let known = self.known.borrow();
+        #[cfg(test)]
+        self.findings.asked(&self.path, &known);
         for member in self.members {
             if !known.contains(&member.key.as_str()) {
                 let message = format!("unknown config key \"{}\"", member.key);

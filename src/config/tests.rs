@@ -113,7 +113,7 @@ fn the_catalogue_of_messages() {
     );
     says(
         &object(r#"{"role":"root"}"#),
-        "role is \"user\" or \"admin\"",
+        "\"root\" is not one of user, admin",
     );
     says(
         &object(r#"{"quotas":[{"bucket":"d:<team>"}]}"#),

@@ -12,6 +12,7 @@
 )]
 
 mod agents;
+mod editor;
 mod parts;
 mod provider;
 mod records;
@@ -96,6 +97,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         agents::gemini_cli
         agents::opencode
         agents::through_connect
+        editor::the_schema_and_the_check_agree
     }
     println!("{passed} passed, {} failed", failed.len());
     for user_agent in agents {
