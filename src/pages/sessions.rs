@@ -19,7 +19,9 @@ const TOOLS: usize = 20;
 /// Rows of a page.
 const ROWS: &str = "50";
 
-const SESSION_FILTERS: [&str; 5] = ["login", "model", "agent", "provider", "outcome"];
+const SESSION_FILTERS: [&str; 7] = [
+    "login", "model", "agent", "provider", "api", "status", "outcome",
+];
 const REQUEST_FILTERS: [&str; 8] = [
     "login", "model", "agent", "provider", "api", "status", "outcome", "header",
 ];
