@@ -77,6 +77,7 @@ const LASTING: &[(&str, Test)] = &[
     test!(budgets::two_hundred_at_once_spend_what_there_is),
     test!(budgets::balances_outlive_the_process),
     test!(pages::figures_equal_sql),
+    test!(pages::long_tables_are_turned),
 ];
 
 const FILES: &[(&str, Test)] = &[

@@ -246,6 +246,37 @@ pub(crate) async fn figures_equal_sql(place: Place) {
     pages.gateway.stop().await.unwrap();
 }
 
+pub(crate) async fn long_tables_are_turned(place: Place) {
+    let now = unix_ms();
+    let ledger = place.open();
+    let people: Vec<String> = (0..120).map(|nth| format!("user{nth:03}")).collect();
+    let records = people
+        .iter()
+        .map(|login| entry(now - 1_000, login, "s").into());
+    write(&ledger, records).await;
+    ledger.close().await.unwrap();
+    drop(ledger);
+    let pages = Pages::over(&place).await;
+    let mut shown = Vec::new();
+    let mut path = "/ui/users?days=7&sort=requests".to_owned();
+    let next = Regex::new(r#"rel="next" href="([^"]*)""#).unwrap();
+    loop {
+        let page = pages.get(&path).await;
+        let rows = table(&page, "Usage by user").unwrap();
+        assert!(rows.len() <= 51, "{} rows", rows.len());
+        shown.extend(rows.into_iter().skip(1).map(|row| row[0].clone()));
+        let Some(found) = next.captures(&page) else {
+            break;
+        };
+        path = text(&found[1]);
+    }
+    assert_eq!(shown, people);
+    // A page beyond the last one is the last one.
+    let page = pages.get("/ui/users?page=99").await;
+    assert_eq!(table(&page, "Usage by user").unwrap().len(), 21);
+    pages.gateway.stop().await.unwrap();
+}
+
 /// The table of the overview, told apart by each thing, its totals, and its download.
 async fn breakdowns(place: &Place, pages: &Pages, query: &str, sql: &str) {
     const SUMS: &str = "CAST(COUNT(*) AS TEXT), CAST(COALESCE(SUM(input_tokens), 0) AS TEXT), \
@@ -266,12 +297,24 @@ async fn breakdowns(place: &Place, pages: &Pages, query: &str, sql: &str) {
     ] {
         let path = format!("/ui/overview?{query}&by={dimension}");
         let page = pages.get(&path).await;
-        let shown: BTreeMap<String, Vec<i64>> = table(&page, &format!("Usage by {caption}"))
-            .into_iter()
-            .flat_map(|rows| rows.into_iter().skip(1))
+        let mut rows = table(&page, &format!("Usage by {caption}"))
+            .unwrap_or_default()
+            .into_iter();
+        let head = rows.next().unwrap_or_default();
+        let columns = [
+            "Requests",
+            "Input",
+            "Cached",
+            "Output",
+            "Reasoning",
+            "Tokens",
+            "Cost",
+            "Errors",
+        ]
+        .map(|column| head.iter().position(|name| name == column));
+        let shown: BTreeMap<String, Vec<i64>> = rows
             .map(|row| {
-                // Without the price of a million and the median.
-                let figures = [1, 2, 3, 4, 5, 6, 7, 9].map(|nth| number(&row[nth]));
+                let figures = columns.map(|column| number(&row[column.unwrap()]));
                 (name(&row[0]), figures.to_vec())
             })
             .collect();
