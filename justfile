@@ -53,6 +53,10 @@ bench-quick:
 bench-ledger:
     cargo bench --no-default-features --features postgres --bench ledger
 
+# Every page of the dashboard over a hundred thousand sessions.
+bench-pages:
+    cargo bench --no-default-features --features postgres --bench pages
+
 # Latency, throughput and memory over a real tailnet.
 bench:
     cargo test --release --test tailnet -- measure

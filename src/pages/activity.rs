@@ -24,8 +24,8 @@ pub(super) const FILTERS: [(&str, &str); 8] = [
     ("header", "Header"),
 ];
 
-/// Rows of a table at most; the CSV has all.
-const ROWS: usize = 200;
+/// Parameters that say how far one has turned the pages, and mean nothing in another view.
+pub(super) const PLACES: &[&str] = &["before", "page"];
 
 /// What is told, and by what.
 pub(super) struct Lens {
@@ -63,11 +63,9 @@ impl Lens {
         self.period.put_into(&self.filters()).with("by", by)
     }
 
-    fn link(&self, name: &str, value: &str) -> String {
-        self.query
-            .without(&["before"])
-            .with(name, value)
-            .at(&self.path)
+    /// This page with a view of it chosen anew.
+    pub(super) fn link(&self, name: &str, value: &str) -> String {
+        self.query.without(PLACES).with(name, value).at(&self.path)
     }
 }
 
@@ -96,10 +94,10 @@ pub(super) async fn filter_bar(
     Ok(html! {
         div.filters {
             (Period::choice(&lens.path, &lens.query))
-            details.filter open[!set.is_empty()] {
+            details.filter {
                 summary { "Filter" @if !set.is_empty() { " (" (set.len()) ")" } }
                 form method="get" action=(lens.path) {
-                    @for (name, value) in lens.query.only(&["by", "metric", "split", "sort"]).pairs() {
+                    @for (name, value) in lens.query.only(&["by", "metric", "sort", "column"]).pairs() {
                         input type="hidden" name=(name) value=(value);
                     }
                     (field("from", "From", &html! {
@@ -121,7 +119,7 @@ pub(super) async fn filter_bar(
             ul.chips aria-label="Filters that are set" {
                 @for (name, shown, value) in &set {
                     li {
-                        a href=(lens.query.without(&[name, "before"]).at(&lens.path))
+                        a href=(lens.query.without(&[name]).without(PLACES).at(&lens.path))
                             aria-label={ "Remove the filter " (shown) " " (value) } {
                             (shown) ": " b { (value) } " ×"
                         }
@@ -236,7 +234,7 @@ fn metric(query: &Query) -> (&'static str, Unit) {
     }
 }
 
-fn measure(unit: Unit, counts: &Counts) -> u64 {
+pub(super) fn measure(unit: Unit, counts: &Counts) -> u64 {
     match unit {
         Unit::Tokens => counts.input_tokens.saturating_add(counts.output_tokens),
         Unit::Money => counts.cost.max(0).cast_unsigned(),
@@ -308,100 +306,6 @@ pub(super) async fn over_time(
             )),
         }
     })
-}
-
-/// A way to sort a table.
-fn rank(name: &str, totals: &Totals) -> u64 {
-    let counts = &totals.counts;
-    match name {
-        "requests" => counts.requests,
-        "errors" => counts.errors,
-        "input" => counts.input_tokens,
-        "cached" => counts.cached_tokens,
-        "output" => counts.output_tokens,
-        "reasoning" => counts.reasoning_tokens,
-        "tokens" => measure(Unit::Tokens, counts),
-        _ => counts.cost.max(0).cast_unsigned(),
-    }
-}
-
-/// A table of groups by one dimension; `lead` says where a row leads.
-pub(super) fn breakdown(
-    lens: &Lens,
-    groups: &[UsageGroup],
-    (dimension, shown, caption): (&str, &'static str, &str),
-    lead: impl Fn(&str) -> String,
-) -> Markup {
-    let sort = lens.query.get("sort").unwrap_or("cost");
-    let mut rows: Vec<&UsageGroup> = groups.iter().collect();
-    rows.sort_by(|a, b| {
-        let rank = |group: &UsageGroup| (rank(sort, &group.totals), rank("tokens", &group.totals));
-        rank(b)
-            .cmp(&rank(a))
-            .then(a.key.values().cmp(b.key.values()))
-    });
-    let most = rows
-        .iter()
-        .map(|group| measure(Unit::Tokens, &group.totals.counts))
-        .max();
-    let by =
-        |column: parts::Column, name: &str| column.sorted(lens.link("sort", name), sort == name);
-    let columns = [
-        parts::words(shown),
-        by(parts::numbers("Requests"), "requests"),
-        by(parts::numbers("Input"), "input"),
-        by(parts::numbers("Cached"), "cached"),
-        by(parts::numbers("Output"), "output"),
-        by(parts::numbers("Reasoning"), "reasoning"),
-        by(parts::numbers("Tokens"), "tokens"),
-        by(parts::numbers("Cost"), "cost"),
-        parts::numbers("Per million"),
-        by(parts::numbers("Errors"), "errors"),
-        parts::numbers("Median"),
-    ];
-    let body = html! {
-        @for group in rows.iter().take(ROWS) {
-            @let counts = &group.totals.counts;
-            @let key = group.key.get(dimension).map_or("", String::as_str);
-            @let tokens = measure(Unit::Tokens, counts);
-            tr {
-                th scope="row" {
-                    @if key.is_empty() { span.unknown { "unknown" } } @else { a href=(lead(key)) title=(key) { (key) } }
-                    (parts::bar(tokens, most.unwrap_or(0), "thin"))
-                }
-                td.n { (format::grouped(counts.requests)) }
-                td.n { (format::grouped(counts.input_tokens)) }
-                td.n { (format::grouped(counts.cached_tokens)) }
-                td.n { (format::grouped(counts.output_tokens)) }
-                td.n { (format::grouped(counts.reasoning_tokens)) }
-                td.n { (format::grouped(tokens)) }
-                td.n { (parts::cost(counts)) }
-                td.n { (a_million(counts, tokens)) }
-                td.n { @if counts.errors > 0 { span.bad { (format::grouped(counts.errors)) } } @else { "0" } }
-                td.n { (parts::maybe(group.totals.duration_ms.p50.map(format::span))) }
-            }
-        }
-    };
-    let csv = lens
-        .report(dimension)
-        .with("format", "csv")
-        .at("/api/usage");
-    html! {
-        (parts::table(caption, &columns, &body))
-        p.under {
-            @if rows.len() > ROWS { "The first " (ROWS) " of " (rows.len()) ". " }
-            a href=(csv) download { "Download as CSV" }
-        }
-    }
-}
-
-/// What a million tokens have cost; nothing is said where some of the requests have no price.
-fn a_million(counts: &Counts, tokens: u64) -> Markup {
-    if tokens == 0 || counts.unpriced > 0 {
-        return parts::unknown("some requests have no known price, or no tokens");
-    }
-    let cost = i128::from(counts.cost) * 1_000_000 / i128::from(tokens);
-    html! { (format::dollars(i64::try_from(cost).unwrap_or(i64::MAX))) }
 }
 
 /// Where the page of a user is.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::activity::{self, Lens};
 use super::layout::Page;
 use super::query::Query;
-use super::{Visit, format, parts};
+use super::{Visit, breakdown, format, parts};
 use crate::admin::{openapi, outlets};
 use crate::clock;
 use crate::config::AuthMode;
@@ -27,7 +27,7 @@ pub(super) async fn agents(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "agent").await?) }
-            (activity::breakdown(&lens, groups, ("agent", "Agent", "Usage by agent"), |agent| {
+            (breakdown::table(&lens, groups, ("agent", "Agent", "Usage by agent"), |agent| {
                 let query = lens.query.without(&["metric", "sort", "before"]);
                 query.with("agent", agent).at("/ui/requests")
             }))
@@ -68,7 +68,7 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
             (parts::empty("No requests in this time", &html! { "Choose a longer time." }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "provider").await?) }
-            (activity::breakdown(&lens, &used.usage.groups, ("provider", "Provider", "Usage by provider"), |id| {
+            (breakdown::table(&lens, &used.usage.groups, ("provider", "Provider", "Usage by provider"), |id| {
                 let query = lens.query.without(&["metric", "sort", "before"]);
                 query.with("provider", id).at("/ui/requests")
             }))

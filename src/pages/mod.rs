@@ -9,6 +9,7 @@ mod activity;
 mod answer;
 mod assets;
 mod audit;
+mod breakdown;
 mod budgets;
 mod chart;
 mod chat;

@@ -5,7 +5,7 @@ use maud::html;
 use super::activity::{self, Lens};
 use super::layout::Page;
 use super::query::Query;
-use super::{Visit, connection, format, parts};
+use super::{Visit, breakdown, connection, format, parts};
 use crate::wire::Rejection;
 
 /// Dimensions of the table: name, its name for people, and the caption.
@@ -53,7 +53,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             (parts::tabs("What the table tells apart", &tabs))
-            (activity::breakdown(&lens, &groups, *by, |key| lead(&lens, by.0, key)))
+            (breakdown::table(&lens, &groups, *by, |key| lead(&lens, by.0, key)))
         }
     };
     Ok(Page::new("Overview", body)

@@ -9,7 +9,7 @@ use super::chart::{Chart, Series, Unit};
 use super::layout::Page;
 use super::period::Period;
 use super::query::Query;
-use super::{Visit, budgets, format, parts, sessions};
+use super::{Visit, breakdown, budgets, format, parts, sessions};
 use crate::admin::records;
 use crate::wire::Rejection;
 
@@ -62,7 +62,7 @@ async fn usage(visit: &Visit<'_>, lens: &Lens, budgets: &Markup) -> Result<Marku
             }))
         } @else {
             section.panel { (activity::over_time(visit, lens, "model").await?) }
-            (parts::section("Models", &activity::breakdown(lens, &models.usage.groups,
+            (parts::section("Models", &breakdown::table(lens, &models.usage.groups,
                 ("model", "Model", "Usage by model"), |model| {
                     lens.filters().with("model", model).at("/ui/requests")
                 })))
@@ -112,7 +112,7 @@ pub(super) async fn users(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             @if !lens.period.by_hours { section.panel { (active(visit, &lens).await?) } }
-            (activity::breakdown(&lens, groups, ("login", "User", "Usage by user"), |login| {
+            (breakdown::table(&lens, groups, ("login", "User", "Usage by user"), |login| {
                 let days = lens.query.only(&["days", "from", "through"]);
                 days.at(&activity::user_page(login))
             }))

@@ -3,6 +3,7 @@
 
 use maud::{Markup, html};
 
+use super::activity::PLACES;
 use super::query::Query;
 use super::{format, parts};
 use crate::clock;
@@ -139,7 +140,7 @@ impl Period {
         let all: Vec<_> = USUAL
             .iter()
             .map(|(name, shown, _)| {
-                let query = query.without(&["from", "through", "before"]);
+                let query = query.without(&["from", "through"]).without(PLACES);
                 let address = query.with("days", name).at(path);
                 (address, *shown, !custom && *name == days)
             })

@@ -19,7 +19,9 @@ const TOOLS: usize = 20;
 /// Rows of a page.
 const ROWS: &str = "50";
 
-const SESSION_FILTERS: [&str; 5] = ["login", "model", "agent", "provider", "outcome"];
+const SESSION_FILTERS: [&str; 7] = [
+    "login", "model", "agent", "provider", "api", "status", "outcome",
+];
 const REQUEST_FILTERS: [&str; 8] = [
     "login", "model", "agent", "provider", "api", "status", "outcome", "header",
 ];
@@ -174,7 +176,7 @@ pub(super) fn session_table(visit: &Visit<'_>, rows: &[Session]) -> Markup {
                 th scope="row" { a href=(session_page(row)) { (parts::ago(now, row.last_at)) } }
                 td { (named(&row.agent)) }
                 @if visit.is_admin() { td { a href=(activity::user_page(&row.login)) { (row.login) } } }
-                td.clip title=(row.models.join(", ")) { (row.models.join(", ")) }
+                td title=(row.models.join(", ")) { (row.models.join(", ")) }
                 td.n { (format::grouped(row.counts.requests)) }
                 td.n { (format::compact(row.counts.input_tokens)) }
                 td.n { (format::compact(row.counts.cached_tokens)) }
@@ -211,7 +213,7 @@ pub(super) fn request_table(visit: &Visit<'_>, caption: &str, rows: &[Entry]) ->
                 th scope="row" { a href={ "/ui/requests/" (row.id) } { (parts::ago(now, row.started_at)) } }
                 td { (parts::outcome(row)) }
                 @if visit.is_admin() { td { a href=(activity::user_page(&row.login)) { (row.login) } } }
-                td.clip title=(row.model_requested) { (named(if row.model.is_empty() { &row.model_requested } else { &row.model })) }
+                td title=(row.model_requested) { (named(if row.model.is_empty() { &row.model_requested } else { &row.model })) }
                 td { (named(&row.provider)) }
                 td { (named(&row.agent)) }
                 td.n { (parts::tokens(row.tokens.input)) }

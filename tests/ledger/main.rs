@@ -14,6 +14,7 @@ mod budgets;
 mod chats;
 mod faults;
 mod outbox;
+mod pages;
 mod queries;
 mod reports;
 mod retention;
@@ -75,6 +76,8 @@ const LASTING: &[(&str, Test)] = &[
     test!(audit::what_was_done_outlives_the_process),
     test!(budgets::two_hundred_at_once_spend_what_there_is),
     test!(budgets::balances_outlive_the_process),
+    test!(pages::figures_equal_sql),
+    test!(pages::long_tables_are_turned),
 ];
 
 const FILES: &[(&str, Test)] = &[

@@ -70,6 +70,24 @@ impl Place {
         let row = client.query_one(sql, &[]).await.unwrap();
         (0..row.len()).map(|nth| row.get(nth)).collect()
     }
+
+    /// All rows that `sql` gives, whose columns are texts, read around the ledger.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<Vec<String>> {
+        if self.url.starts_with("sqlite:") {
+            let file = rusqlite::Connection::open(self.dir.path().join("ledger.db")).unwrap();
+            let mut statement = file.prepare(sql).unwrap();
+            let columns = statement.column_count();
+            let rows = statement
+                .query_map([], |row| (0..columns).map(|nth| row.get(nth)).collect())
+                .unwrap();
+            return rows.collect::<Result<_, _>>().unwrap();
+        }
+        let client = self.server.client(&self.database).await;
+        let rows = client.query(sql, &[]).await.unwrap();
+        rows.iter()
+            .map(|row| (0..row.len()).map(|nth| row.get(nth)).collect())
+            .collect()
+    }
 }
 
 /// Writes and waits.

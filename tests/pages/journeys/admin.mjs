@@ -16,13 +16,13 @@ await journey(async (context) => {
   const from = (days) => new Date(Math.floor(Date.now() / 864e5 - days + 1) * 864e5).toISOString();
   for (const filters of [{}, { agent: "claude-code" }, { model: "qwen3-coder", status: "200" }, { login: "ada@example.com", outcome: "failed" }, { header: "x-team:red" }]) {
     const query = new URLSearchParams(filters);
-    await page.goto(`${ADMIN}/ui/overview?days=7&${query}`);
+    await page.goto(`${ADMIN}/ui/overview?days=7&column=requests&column=input&column=output&${query}`);
     const api = await json(`${ADMIN}/api/usage?by=login&from=${from(7)}&${query}`);
     const what = `overview of ${query || "all"}`;
     equal(await figure(page, "Requests"), api.totals.requests, `${what}: requests`);
     equal(await figure(page, "Errors"), api.totals.errors, `${what}: errors`);
     const rows = await page.locator("main > .table tbody tr").evaluateAll((rows) =>
-      rows.map((row) => [row.children[0].innerText.trim(), row.children[1].innerText, row.children[2].innerText, row.children[4].innerText]));
+      rows.map((row) => [row.children[0].innerText.trim(), row.children[1].innerText, row.children[2].innerText, row.children[3].innerText]));
     equal(rows.length, api.rows.length, `${what}: rows`);
     for (const [login, requests, input, output] of rows) {
       const row = api.rows.find((one) => one.login === login);
@@ -43,6 +43,17 @@ await journey(async (context) => {
   equal(new URL(page.url()).searchParams.get("agent"), "codex", "the form sets the filter");
   await page.getByRole("link", { name: "Remove the filter Agent codex" }).click();
   equal(new URL(page.url()).searchParams.get("agent"), null, "the chip takes it away");
+
+  // Columns are chosen, and stay chosen when the table is sorted by one.
+  await page.getByText("Columns", { exact: true }).click();
+  for (const box of await page.locator("details.select input[type=checkbox]").all()) await box.uncheck();
+  await page.getByLabel("Output", { exact: true }).check();
+  await page.getByLabel("Errors", { exact: true }).check();
+  await page.getByRole("button", { name: "Show" }).click();
+  const heads = async () => (await page.locator("main > .table thead th").allInnerTexts()).join(", ");
+  equal(await heads(), "User, Output, Errors", "the columns");
+  await page.getByRole("link", { name: "Errors", exact: true }).click();
+  equal(await heads(), "User, Output, Errors", "the columns of the sorted table");
 
   // Down to one request.
   await page.goto(`${ADMIN}/ui/overview`);

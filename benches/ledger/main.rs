@@ -7,16 +7,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use iris::ledger::{
-    Entry, EntryId, Group, Ledger, Outcome, Query, Record, Report, Scope, Tokens, ToolCall,
-};
+use iris::ledger::{EntryId, Group, Ledger, Outcome, Query, Report, Scope};
 
-const DAY_MS: i64 = 86_400_000;
-const HOUR_MS: i64 = 3_600_000;
+use records::{DAY_MS, DAYS, HOUR_MS, user, write};
+
+mod records;
 
 /// The first of thirty days: 1 October 2026.
 const START_MS: i64 = 20_727 * DAY_MS;
-const DAYS: i64 = 30;
 const END_MS: i64 = START_MS + DAYS * DAY_MS;
 
 const GOAL: Duration = Duration::from_millis(100);
@@ -38,18 +36,7 @@ async fn measure(url: &str, dir: &Path) {
     println!("{}:", url.split(':').next().unwrap_or_default());
     let ledger = Ledger::open(url, dir).expect("a ledger");
     let started = Instant::now();
-    let mut dice = Dice(7);
-    for nth in 0..records {
-        let record = record(nth, records, &mut dice);
-        let slot = if let Ok(slot) = ledger.admit() {
-            slot
-        } else {
-            ledger.flush().await.expect("a working disk");
-            ledger.admit().expect("room")
-        };
-        slot.record(record);
-    }
-    ledger.flush().await.expect("a working disk");
+    write(&ledger, START_MS, records).await;
     let rate = f64::from(records) / started.elapsed().as_secs_f64();
     println!("  {records} records written, {rate:.0} a second");
     let mut slow = Vec::new();
@@ -128,10 +115,6 @@ fn questions() -> Vec<(&'static str, Question)> {
         all.push((*name, Question::Usage(scope, report)));
     }
     all
-}
-
-fn user(nth: u64) -> String {
-    format!("user{nth}@example.com")
 }
 
 fn header(name: &str, value: Option<&str>) -> (String, Option<String>) {
@@ -309,100 +292,3 @@ const REPORTS: &[Asked] = &[
         report.from = END_MS - 2 * DAY_MS;
     }),
 ];
-
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
-fn record(nth: u32, of: u32, dice: &mut Dice) -> Record {
-    let started_at = START_MS + i64::from(nth) * DAYS * DAY_MS / i64::from(of);
-    let person = dice.below(100);
-    let tool = match dice.below(10_000) {
-        0 => Some("rare".to_owned()),
-        nth if nth < 2_000 => Some(format!("tool-{}", nth % 6)),
-        _ => None,
-    };
-    let mut headers = Vec::new();
-    if dice.below(3) == 0 {
-        headers.push(("x-team".to_owned(), format!("team-{}", person % 8)));
-    }
-    if dice.below(20) == 0 {
-        headers.push(("x-trace".to_owned(), String::new()));
-    }
-    let mut entry = entry(started_at, person, dice);
-    entry.first_token_ms = Some(150.0 + f64::from(nth % 1_000));
-    entry.duration_ms = 500.0 + f64::from(nth % 30_000);
-    entry.tool_calls = tool.is_some().into();
-    let tools = tool.map(|name| ToolCall {
-        name,
-        params: "{\"path\":\"src/main.rs\"}".into(),
-    });
-    Record {
-        entry,
-        tools: tools.into_iter().collect(),
-        headers,
-        capture: None,
-        settlement: None,
-        deliveries: Vec::new(),
-    }
-}
-
-fn entry(started_at: i64, person: u64, dice: &mut Dice) -> Entry {
-    let model = dice.below(10);
-    // Most people have one agent, and most models one provider.
-    let strays = dice.below(5) == 0;
-    let agent = if strays { dice.below(5) } else { person % 5 };
-    let strays = dice.below(10) == 0;
-    let provider = if strays { dice.below(4) } else { model % 4 };
-    let (status, outcome) = match dice.below(50) {
-        0 => (502, Outcome::Failed),
-        _ => (200, Outcome::Complete),
-    };
-    Entry {
-        id: EntryId::new(started_at),
-        session: format!("session-{person}-{}", started_at / (2 * HOUR_MS)),
-        started_at,
-        login: user(person),
-        node_id: format!("node-{person}"),
-        node_name: "laptop".into(),
-        tags: Vec::new(),
-        agent: format!("agent-{agent}"),
-        api: "openai_chat".into(),
-        model_requested: format!("model-{model}"),
-        model: format!("model-{model}"),
-        provider: format!("provider-{provider}"),
-        method: "POST".into(),
-        path: "/v1/chat/completions".into(),
-        status,
-        outcome,
-        stream: true,
-        tokens: Tokens {
-            input: Some(dice.below(40_000)),
-            output: Some(dice.below(2_000)),
-            cached: Some(dice.below(10_000)),
-            ..Tokens::default()
-        },
-        cost: Some(1_000_000),
-        cost_basis: Some("main/model".into()),
-        finish_reason: Some("stop".into()),
-        tool_calls: 0,
-        first_byte_ms: Some(100.0),
-        first_token_ms: None,
-        duration_ms: 0.0,
-        overhead_ms: Some(0.2),
-        request_bytes: 20_000,
-        response_bytes: 9_000,
-        user_agent: "client/1.0 (linux)".into(),
-        reasons: vec!["caller user on node laptop, role User by grant 3".into(); 2],
-        error: None,
-        captured: false,
-    }
-}
