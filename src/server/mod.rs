@@ -55,6 +55,14 @@ pub struct Options {
     pub state_dir: PathBuf,
 }
 
+impl Options {
+    /// The configuration's file, which the first save makes where there is none.
+    fn path(&self) -> PathBuf {
+        let beside = || self.state_dir.join("iris.hujson");
+        self.config.clone().unwrap_or_else(beside)
+    }
+}
+
 /// What lives as long as the process.
 struct Engines {
     gateway: Gateway,
@@ -113,9 +121,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = rules.file.limits.connections;
-    let path = options.config.clone();
-    let path = path.unwrap_or_else(|| options.state_dir.join("iris.hujson"));
-    let (control, saved) = Control::new(path);
+    let (control, saved) = Control::new(options.path());
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
     let watched = (ledger.clone(), traffic.clone(), board.clone());
