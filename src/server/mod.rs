@@ -6,9 +6,10 @@ mod doors;
 mod first_bytes;
 mod reload;
 
+use std::fs::TryLockError;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,14 @@ pub struct Options {
     pub state_dir: PathBuf,
 }
 
+impl Options {
+    /// The configuration's file, which the first save makes where there is none.
+    fn path(&self) -> PathBuf {
+        let beside = || self.state_dir.join("iris.hujson");
+        self.config.clone().unwrap_or_else(beside)
+    }
+}
+
 /// What lives as long as the process.
 struct Engines {
     gateway: Gateway,
@@ -87,6 +96,8 @@ pub struct Served {
 pub struct Running {
     engines: Arc<Engines>,
     loopback: Option<SocketAddr>,
+    /// Open for as long as the state directory is this process's.
+    _held: std::fs::File,
 }
 
 /// Starts a gateway. It answers on loopback, where configured, when this returns, and on the
@@ -96,7 +107,7 @@ pub struct Running {
 /// When the configuration has errors, the ledger cannot be opened, the node cannot start, or
 /// a port is taken.
 pub async fn start(options: &Options) -> anyhow::Result<Running> {
-    state_dir(&options.state_dir)?;
+    let held = state_dir(&options.state_dir)?;
     let loaded = configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
@@ -110,9 +121,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = rules.file.limits.connections;
-    let path = options.config.clone();
-    let path = path.unwrap_or_else(|| options.state_dir.join("iris.hujson"));
-    let (control, saved) = Control::new(path);
+    let (control, saved) = Control::new(options.path());
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
     let watched = (ledger.clone(), traffic.clone(), board.clone());
@@ -171,7 +180,11 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(deliver));
     let loopback = doors::open(&engines).await?;
     reload::spawn(&engines, options.config.is_some(), saved, sender)?;
-    Ok(Running { engines, loopback })
+    Ok(Running {
+        engines,
+        loopback,
+        _held: held,
+    })
 }
 
 /// Looks for what needs somebody, so that the log tells of it when nobody else asks.
@@ -265,12 +278,32 @@ async fn configuration(options: &Options) -> anyhow::Result<Loaded> {
     reload::discovered(&discover::here(&upstream).await)
 }
 
-fn state_dir(dir: &Path) -> anyhow::Result<()> {
+/// Makes the state directory, and takes it: two processes with one key would be one node twice.
+/// The lock is the kernel's, so that nothing is left of a process that was killed.
+fn state_dir(dir: &Path) -> anyhow::Result<std::fs::File> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir);
-    made.with_context(|| format!("the state directory {} cannot be made", dir.display()))
+    made.with_context(|| format!("the state directory {} cannot be made", dir.display()))?;
+    let path = dir.join("lock");
+    let lock = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("{} cannot be opened", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another Iris runs with the state directory {}; give each its own with --state-dir",
+            dir.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
 }
 
 async fn node(config: &config::Tailnet, state_dir: &Path) -> anyhow::Result<Option<Node>> {

@@ -365,3 +365,35 @@ async fn an_agent_is_told_or_given_its_settings() {
     let again = connect(vec!["opencode", "--write"]).await.unwrap();
     assert!(out(&again).contains("Nothing to change"), "{}", out(&again));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_is_one_gateways() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("iris.hujson");
+    let text = json!({ "tailnet": { "mode": "off" }, "listen": { "loopback": "127.0.0.1:0" } });
+    std::fs::write(&config, text.to_string()).unwrap();
+    let state_dir = dir.path().join("state");
+    let options = iris::server::Options {
+        config: Some(config.clone()),
+        state_dir: state_dir.clone(),
+    };
+    let running = iris::server::start(&options).await.unwrap();
+    let arguments = [
+        "serve",
+        "--config",
+        name(&config),
+        "--state-dir",
+        name(&state_dir),
+    ];
+    let output = iris(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("another Iris runs with the state directory"),
+        "{said}"
+    );
+    running.stop().await.unwrap();
+    // Once it has ended, the next one takes it.
+    let next = iris::server::start(&options).await.unwrap();
+    next.stop().await.unwrap();
+}
