@@ -35,6 +35,7 @@ use crate::exporters::Board;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{Ledger, Scope};
+use crate::listen::is_from_elsewhere;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::route::Traffic;
@@ -288,8 +289,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let mut sites = request.headers.get_all("sec-fetch-site").iter();
-    if !sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none")) {
+    if is_from_elsewhere(&request.headers) {
         return Err(Rejection::new(
             StatusCode::FORBIDDEN,
             "cross_site",

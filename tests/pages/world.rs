@@ -81,6 +81,7 @@ impl World {
                 .env("BROWSER", self.part("browser")?)
                 .env("PICTURES", &pictures)
                 .env("PLANTED", provider::PLANTED)
+                .env("FIXTURES", root.join("tests/fixtures"))
                 .stdin(Stdio::null())
                 .spawn()
                 .context("node does not start")
