@@ -42,7 +42,7 @@ use maud::html;
 
 use crate::access::{Permit, Role};
 use crate::admin::{self, Asked, View, records, usage};
-use crate::identity::Caller;
+use crate::identity::{Caller, Principal};
 use crate::listen::is_from_elsewhere;
 use crate::wire::{Body, Rejection};
 use layout::Page;
@@ -82,6 +82,20 @@ fn is_browser(headers: &HeaderMap) -> bool {
 
 /// Answers a request for a page. `secure` says that it came over HTTPS.
 pub async fn handle(
+    view: &View<'_>,
+    caller: &Caller,
+    request: &Parts,
+    secure: bool,
+) -> Response<Body> {
+    let response = answered(view, caller, request, secure).await;
+    if secure || *caller.principal() == Principal::Loopback {
+        answer::without_opener(response)
+    } else {
+        response
+    }
+}
+
+async fn answered(
     view: &View<'_>,
     caller: &Caller,
     request: &Parts,

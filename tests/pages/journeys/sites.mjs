@@ -92,14 +92,15 @@ const rebound = createListener((socket) => {
     socket.end(`HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: ${Buffer.byteLength(page)}\r\n\r\n${page}`);
   });
 });
-await new Promise((done) => rebound.listen(Number(port || 80), "127.0.0.2", done));
+if (!process.env.PROXY) await new Promise((done) => rebound.listen(Number(port || 80), "127.0.0.2", done));
 const foreign = `http://attacker.example:${plain.address().port}`;
+// Over a proxy, names are the proxy's to resolve.
 const ORIGINS = {
   "another site": `${foreign}/attack`,
   "another site over HTTPS": `https://attacker.example:${secure.address().port}/attack`,
   "another port of the same host": `http://${hostname}:${plain.address().port}/attack`,
   "no origin": `${foreign}/sandbox`,
-  "a rebound name": `http://rebound.example:${port || 80}/attack`,
+  ...(!process.env.PROXY && { "a rebound name": `http://rebound.example:${port || 80}/attack` }),
 };
 
 await journey(async (context) => {
@@ -140,7 +141,8 @@ await journey(async (context) => {
     return all;
   });
   equal(reached.join(), "", "what an opener reads of a page");
-  equal(await opened.evaluate(() => window.opener), null, "the opener, for the page");
+  // Over plain HTTP browsers leave the two together, though neither can look at the other.
+  if (hostname === "127.0.0.1") equal(await opened.evaluate(() => window.opener), null, "the opener, for the page");
   await Promise.all([opener.close(), opened.close()]);
 
   // A link leads to a page, which shows nothing that looking at is noted.
