@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::access::{Permit, Role};
@@ -35,6 +35,7 @@ use crate::exporters::Board;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{Ledger, Scope};
+use crate::listen::is_from_elsewhere;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::route::Traffic;
@@ -142,6 +143,10 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Whose pages may load an answer.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
 /// Longest body of a request to a route here: a configuration, with its escapes.
 const LONGEST_BODY: usize = 16 << 20;
 
@@ -152,7 +157,7 @@ where
     B::Error: std::fmt::Display,
 {
     let (head, body) = request.into_parts();
-    match route(&view, caller, &head, body).await {
+    let mut response = match route(&view, caller, &head, body).await {
         Ok(response) => response,
         Err(rejection) => {
             if rejection.status == StatusCode::FORBIDDEN {
@@ -173,7 +178,18 @@ where
             }
             response
         }
+    };
+    // Not even that there is a gateway is for another site's page, which could load an answer as
+    // an image, a script or a frame.
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
+    response
 }
 
 async fn route<B>(
@@ -288,8 +304,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let mut sites = request.headers.get_all("sec-fetch-site").iter();
-    if !sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none")) {
+    if is_from_elsewhere(&request.headers) {
         return Err(Rejection::new(
             StatusCode::FORBIDDEN,
             "cross_site",

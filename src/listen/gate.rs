@@ -22,12 +22,18 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Checks a request's authority, origin and method.
+    /// Checks a request's authority, origin and method. `is_page` says that it is for a page that
+    /// people read; a link on another site may lead to one.
     ///
     /// # Errors
     /// 400 for a request without exactly one host, 421 for another's host, 403 for another
     /// site's page, 405 for methods that no route has.
-    pub fn check<B>(&self, request: &Request<B>, secure: bool) -> Result<(), Rejection> {
+    pub fn check<B>(
+        &self,
+        request: &Request<B>,
+        secure: bool,
+        is_page: bool,
+    ) -> Result<(), Rejection> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Rejection::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -53,10 +59,8 @@ impl Gate {
             )
         };
         // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
-        for site in headers.get_all("sec-fetch-site") {
-            if !matches!(site.as_bytes(), b"same-origin" | b"none") {
-                return Err(foreign());
-            }
+        if is_from_elsewhere(headers) && !(is_page && is_followed_link(request)) {
+            return Err(foreign());
         }
         for origin in headers.get_all(header::ORIGIN) {
             let scheme = if secure { "https://" } else { "http://" };
@@ -94,6 +98,26 @@ impl Gate {
             .iter()
             .any(|name| name.eq_ignore_ascii_case(host))
     }
+}
+
+/// Whether a browser says that another site's page asks.
+#[must_use]
+pub fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    !sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+}
+
+/// Whether a browser shows the answer in a window of its own, in place of the page that asks and
+/// out of its reach: not in a frame, and not for a script. A form that is sent is no GET.
+fn is_followed_link<B>(request: &Request<B>) -> bool {
+    let is = |name: &str, value: &[u8]| {
+        let mut values = request.headers().get_all(name).iter();
+        values.next().is_some_and(|one| one.as_bytes() == value) && values.next().is_none()
+    };
+    request.method() == Method::GET
+        && is("sec-fetch-mode", b"navigate")
+        && is("sec-fetch-dest", b"document")
 }
 
 /// The one authority that a request names (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
@@ -142,6 +166,10 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&str, &str)]) -> Result<(), u16> {
+        check_for(Method::GET, false, headers)
+    }
+
+    fn check_for(method: Method, is_page: bool, headers: &[(&str, &str)]) -> Result<(), u16> {
         let gate = Gate {
             names: vec!["ai".into(), "ai.tail.test".into()],
             addresses: vec![
@@ -150,11 +178,11 @@ mod tests {
             ],
             port: 80,
         };
-        let mut request = Request::builder().uri("/v1/models");
+        let mut request = Request::builder().method(method).uri("/v1/models");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        gate.check(&request.body(()).unwrap(), false)
+        gate.check(&request.body(()).unwrap(), false, is_page)
             .map_err(|error| error.status.as_u16())
     }
 
@@ -203,6 +231,34 @@ mod tests {
         assert_eq!(check(&[ai, ("sec-fetch-site", "none")]), Ok(()));
         for site in ["same-site", "cross-site"] {
             assert_eq!(check(&[ai, ("sec-fetch-site", site)]), Err(403), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_link_on_another_site_leads_to_a_page_and_to_nothing_else() {
+        let navigates = ("sec-fetch-mode", "navigate");
+        let (window, frame) = (("sec-fetch-dest", "document"), ("sec-fetch-dest", "iframe"));
+        for site in ["same-site", "cross-site"] {
+            let from = [("host", "ai"), ("sec-fetch-site", site)];
+            let with = |more: &[(&'static str, &'static str)]| [&from[..], more].concat();
+            let link = with(&[navigates, window]);
+            assert_eq!(check_for(Method::GET, true, &link), Ok(()));
+            assert_eq!(check_for(Method::GET, false, &link), Err(403));
+            assert_eq!(check_for(Method::POST, true, &link), Err(403));
+            assert_eq!(check_for(Method::HEAD, true, &link), Err(403));
+            for other in [
+                with(&[]),
+                with(&[window]),
+                with(&[navigates]),
+                with(&[navigates, frame]),
+                with(&[("sec-fetch-mode", "no-cors"), window]),
+                with(&[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")]),
+                with(&[navigates, window, frame]),
+                with(&[navigates, window, ("origin", "null")]),
+                with(&[navigates, window, ("origin", "http://evil.example")]),
+            ] {
+                assert_eq!(check_for(Method::GET, true, &other), Err(403), "{other:?}");
+            }
         }
     }
 

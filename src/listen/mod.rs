@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::tailnet;
 
-pub use gate::Gate;
+pub use gate::{Gate, is_from_elsewhere};
 
 /// Where connections come from.
 pub enum Listener {

@@ -65,12 +65,18 @@ fn answer(bytes: Bytes, kind: &'static str, packed: bool) -> Response<Body> {
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(headers, header::REFERRER_POLICY, "no-referrer");
     let name = HeaderName::from_static;
-    set(headers, name("cross-origin-opener-policy"), "same-origin");
     set(headers, name("cross-origin-resource-policy"), "same-origin");
     // For browsers that don't know `frame-ancestors`.
     set(headers, header::X_FRAME_OPTIONS, "DENY");
     let nothing = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
     set(headers, name("permissions-policy"), nothing);
+    response
+}
+
+/// Cuts off whoever opened the window. Over plain HTTP browsers don't, and complain.
+pub(super) fn without_opener(mut response: Response<Body>) -> Response<Body> {
+    let name = HeaderName::from_static("cross-origin-opener-policy");
+    set(response.headers_mut(), name, "same-origin");
     response
 }
 

@@ -19,15 +19,21 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
     let warnings = admin::warnings(visit.view).await;
     let file = &visit.view.rules.file;
     let listen = &file.listen;
-    let port = |port: Option<u16>| parts::maybe(port.map(|port| port.to_string()));
+    let port = |port: Option<u16>| match port {
+        Some(port) => html! { "port " (port) " on the tailnet" },
+        None => html! { "not served" },
+    };
     let body = html! {
         (all(&warnings))
         (node(visit))
         (parts::section("Where it listens", &parts::facts(&[
             ("This page", html! { code { (visit.origin) } }),
-            ("HTTP", html! { "port " (port(listen.http)) " on the tailnet" }),
-            ("HTTPS", html! { "port " (port(listen.https)) " on the tailnet" }),
-            ("Loopback", parts::maybe(listen.loopback.map(|address| address.to_string()))),
+            ("HTTP", port(listen.http)),
+            ("HTTPS", port(listen.https)),
+            ("Loopback", match listen.loopback {
+                Some(address) => html! { (address.to_string()) },
+                None => html! { "not served" },
+            }),
             ("More names", html! { @if listen.names.is_empty() { "none" } @else { (listen.names.join(", ")) } }),
         ])))
         (parts::section("The process", &parts::facts(&[

@@ -37,12 +37,13 @@ mod setup;
 mod tools;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use maud::html;
 
 use crate::access::{Permit, Role};
 use crate::admin::{self, Asked, View, records, usage};
-use crate::identity::Caller;
+use crate::identity::{Caller, Principal};
+use crate::listen::is_from_elsewhere;
 use crate::wire::{Body, Rejection};
 use layout::Page;
 use places::{For, Show};
@@ -61,14 +62,14 @@ struct Visit<'a> {
 
 /// Whether a request is for a page, or for a file of one.
 #[must_use]
-pub fn owns(request: &Parts) -> bool {
-    let path = request.uri.path();
-    if !matches!(request.method, Method::GET | Method::HEAD) {
+pub fn owns(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    let path = uri.path();
+    if !matches!(*method, Method::GET | Method::HEAD) {
         return false;
     }
     path.starts_with("/ui/")
         || places::MOVED.iter().any(|(from, _)| *from == path)
-        || (path == "/" && is_browser(&request.headers))
+        || (path == "/" && is_browser(headers))
 }
 
 /// Browsers ask for HTML by name; clients of models ask for anything.
@@ -81,6 +82,20 @@ fn is_browser(headers: &HeaderMap) -> bool {
 
 /// Answers a request for a page. `secure` says that it came over HTTPS.
 pub async fn handle(
+    view: &View<'_>,
+    caller: &Caller,
+    request: &Parts,
+    secure: bool,
+) -> Response<Body> {
+    let response = answered(view, caller, request, secure).await;
+    if secure || *caller.principal() == Principal::Loopback {
+        answer::without_opener(response)
+    } else {
+        response
+    }
+}
+
+async fn answered(
     view: &View<'_>,
     caller: &Caller,
     request: &Parts,
@@ -123,9 +138,14 @@ pub async fn handle(
     answer::page(status, page, &request.headers)
 }
 
-/// The query of a page. A user's records are their own: whose they are is nothing to ask for.
+/// The query of a page. A user's records are their own: whose they are is nothing to ask for. And
+/// a link on another site leads to a page, but doesn't make it read what somebody said, which is
+/// noted, or look for servers.
 fn asked(request: &Parts, permit: &Permit) -> Query {
-    let query = Query::parse(request.uri.query().unwrap_or_default());
+    let mut query = Query::parse(request.uri.query().unwrap_or_default());
+    if is_from_elsewhere(&request.headers) {
+        query = query.without(&["view", "look"]);
+    }
     match permit.role() {
         Role::Admin => query,
         Role::User => query.without(&["login"]),

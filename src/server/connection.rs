@@ -183,7 +183,8 @@ async fn admitted(
     request: &Request<Incoming>,
 ) -> Result<Verified, Rejection> {
     let gate = door.gate.borrow().clone();
-    gate.check(request, door.tls.is_some())?;
+    let is_page = pages::owns(request.method(), request.uri(), request.headers());
+    gate.check(request, door.tls.is_some(), is_page)?;
     let (true, Some(resolver)) = (door.tailnet, &engines.resolver) else {
         let caller = Arc::new(Caller::loopback());
         return Ok(Verified {
@@ -286,7 +287,7 @@ async fn dispatch(
         node: engines.node.as_ref().map(crate::tailnet::Node::status),
     };
     let (head, body) = request.into_parts();
-    if pages::owns(&head) {
+    if pages::owns(&head.method, &head.uri, &head.headers) {
         return pages::handle(&view, &who.caller, &head, secure).await;
     }
     let request = Request::from_parts(head, body);

@@ -10,11 +10,7 @@
 //! - `<!-- tailnet policy -->` is a block of that file.
 //!
 //! Every other `sh` block is run, and every `jsonc` block is a configuration or a part of one.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod page;
 mod shell;

@@ -9,6 +9,7 @@
     reason = "a program of its own that reports to whoever runs it"
 )]
 
+mod browser;
 mod provider;
 mod seed;
 mod world;

@@ -1,37 +1,32 @@
 //! Two gateways on loopback, one where the browser's caller is an admin and one where they are a
 //! user, with records of a month and a provider at the wire.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use iris::demo;
 use iris::server::{Options, Running, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::browser::Browser;
 use crate::provider::{self, Provider};
 use crate::seed;
-
-/// A journey at most: the one that looks at every page is the longest.
-const LIMIT: Duration = Duration::from_mins(8);
 
 pub(crate) struct World {
     /// Addresses such as `http://127.0.0.1:4711`.
     pub(crate) admin: String,
     pub(crate) user: String,
-    parts: HashMap<String, PathBuf>,
+    browser: Browser,
     running: Vec<Running>,
     provider: Provider,
     _demo: demo::Provider,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl World {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let parts = tokio::task::block_in_place(prepare)?;
+        let browser = tokio::task::block_in_place(Browser::prepare)?;
         let dir = tempfile::tempdir()?;
         let demo = demo::Provider::start().await?;
         let provider = Provider::start().await?;
@@ -49,60 +44,24 @@ impl World {
         Ok(Self {
             admin,
             user,
-            parts,
+            browser,
             running,
             provider,
             _demo: demo,
-            dir,
+            _dir: dir,
         })
     }
 
     /// Runs the script of a journey; it tells on its own what went wrong.
     pub(crate) async fn journey(&self, name: &str) -> anyhow::Result<bool> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        // Modules are looked for above the script's own folder.
-        let scripts = self.dir.path().join("scripts");
-        if !scripts.exists() {
-            std::fs::create_dir(&scripts)?;
-            std::os::unix::fs::symlink(self.part("node_modules")?, scripts.join("node_modules"))?;
-            for entry in std::fs::read_dir(root.join("tests/pages/journeys"))? {
-                let entry = entry?;
-                std::fs::copy(entry.path(), scripts.join(entry.file_name()))?;
-            }
-        }
-        let pictures = root.join("target/pages");
-        std::fs::create_dir_all(&pictures)?;
-        let mut child = tokio::task::block_in_place(|| {
-            Command::new(self.part("node")?)
-                .arg(scripts.join(format!("{name}.mjs")))
-                .env("ADMIN", &self.admin)
-                .env("USER_GATEWAY", &self.user)
-                .env("PROVIDER", self.provider.url())
-                .env("BROWSER", self.part("browser")?)
-                .env("PICTURES", &pictures)
-                .env("PLANTED", provider::PLANTED)
-                .stdin(Stdio::null())
-                .spawn()
-                .context("node does not start")
-        })?;
-        let end = std::time::Instant::now() + LIMIT;
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status.success());
-            }
-            if std::time::Instant::now() > end {
-                child.kill()?;
-                child.wait()?;
-                return Ok(false);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn part(&self, name: &str) -> anyhow::Result<&PathBuf> {
-        self.parts
-            .get(name)
-            .with_context(|| format!("{name} was not prepared"))
+        let provider = self.provider.url();
+        let given = [
+            ("ADMIN", self.admin.as_str()),
+            ("USER_GATEWAY", &self.user),
+            ("PROVIDER", &provider),
+            ("PLANTED", provider::PLANTED),
+        ];
+        self.browser.play(name, &given).await
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
@@ -111,20 +70,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn prepare() -> anyhow::Result<HashMap<String, PathBuf>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/browser.sh");
-    let output = Command::new(script).stderr(Stdio::inherit()).output()?;
-    ensure!(
-        output.status.success(),
-        "tests/servers/browser.sh failed; its message is above"
-    );
-    let text = String::from_utf8(output.stdout)?;
-    let parts = text.lines().filter_map(|line| line.split_once('='));
-    Ok(parts
-        .map(|(name, path)| (name.to_owned(), path.into()))
-        .collect())
 }
 
 /// An address of this machine where no other run of these tests listens.

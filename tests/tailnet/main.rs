@@ -6,7 +6,10 @@
     reason = "a program of its own that reports to whoever runs it"
 )]
 
+mod browser;
 mod changes;
+#[path = "../pages/browser.rs"]
+mod chromium;
 mod host;
 mod http;
 mod lifecycle;
@@ -100,6 +103,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         lifecycle::a_gateway_without_a_key_asks_to_be_signed_in
         lifecycle::a_person_at_a_terminal_is_led_to_the_first_answer
         lifecycle::an_ephemeral_node_leaves_nothing_behind
+        browser::people_in_browsers_are_known_and_safe
         host::host_mode_uses_the_machines_own_tailscaled
     }
     println!("{passed} passed, {} failed", failed.len());

@@ -29,6 +29,11 @@ export function equal(found, wanted, what) {
   if (found !== wanted) fail(`${what}: ${JSON.stringify(found)} is not ${JSON.stringify(wanted)}`);
 }
 
+/** A picture of a page, to be looked at. */
+export async function picture(page, name) {
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
+
 /** The figure of a card. */
 export async function figure(page, name) {
   const text = await page.locator(`.card:has(dt:text-is("${name}")) .figure`).textContent();
@@ -41,8 +46,8 @@ export async function json(address, options) {
   return answer.json();
 }
 
-/** Runs a journey in a fresh browser and ends the process by how it went. */
-export async function journey(run, args = []) {
+/** A fresh browser with a profile of its own; `proxy` is the way to the network that it takes. */
+async function launch(args, proxy) {
   const profile = mkdtempSync(join(tmpdir(), "iris-browser-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.BROWSER,
@@ -50,16 +55,23 @@ export async function journey(run, args = []) {
     viewport: { width: 1280, height: 900 },
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-      "--disable-background-networking", "--disable-component-update", ...args,
+      "--disable-background-networking", "--disable-component-update",
+      ...(proxy ? [`--proxy-server=socks5://${proxy}`] : []), ...args,
     ],
   });
   context.setDefaultTimeout(15000);
+  return context;
+}
+
+/** Runs a journey in a fresh browser for each proxy, and ends the process by how it went. */
+export async function journey(run, args = [], proxies = [process.env.PROXY]) {
+  const contexts = await Promise.all(proxies.map((proxy) => launch(args, proxy)));
   try {
-    await run(context);
+    await run(...contexts);
   } catch (error) {
     fail(error.stack);
   } finally {
-    await context.close();
+    await Promise.all(contexts.map((context) => context.close()));
   }
   process.exit(failures.length ? 1 : 0);
 }
