@@ -19,10 +19,11 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
     let warnings = admin::warnings(visit.view).await;
     let file = &visit.view.rules.file;
     let listen = &file.listen;
-    let port = |port: Option<u16>| match port {
-        Some(port) => html! { "port " (port) " on the tailnet" },
-        None => html! { "not served" },
+    let served = |at: Option<String>| {
+        let at = at.unwrap_or_else(|| "not served".to_owned());
+        html! { (at) }
     };
+    let port = |port: Option<u16>| served(port.map(|port| format!("port {port} on the tailnet")));
     let body = html! {
         (all(&warnings))
         (node(visit))
@@ -30,10 +31,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
             ("This page", html! { code { (visit.origin) } }),
             ("HTTP", port(listen.http)),
             ("HTTPS", port(listen.https)),
-            ("Loopback", match listen.loopback {
-                Some(address) => html! { (address.to_string()) },
-                None => html! { "not served" },
-            }),
+            ("Loopback", served(listen.loopback.map(|address| address.to_string()))),
             ("More names", html! { @if listen.names.is_empty() { "none" } @else { (listen.names.join(", ")) } }),
         ])))
         (parts::section("The process", &parts::facts(&[
