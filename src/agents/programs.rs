@@ -189,7 +189,7 @@ pub const ALL: &[Agent] = &[
     Agent {
         id: "cline",
         name: "Cline",
-        record: "cline",
+        record: "ai-sdk",
         program: "cline",
         speaks: Speaks::Chat,
         settings: |to| {
@@ -200,6 +200,8 @@ pub const ALL: &[Agent] = &[
                     "model": to.model,
                     "baseUrl": to.v1(),
                 },
+                // It puts away what has no time.
+                "updatedAt": "2026-01-01T00:00:00.000Z",
                 "tokenSource": "manual",
             });
             let change = Change::json([

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::parts::Process;
 use crate::provider::{MODEL, Served, WORD};
 use crate::records::{self, Mark};
-use crate::world::World;
+use crate::world::{TINY, World};
 
 const LIMIT: Duration = Duration::from_mins(2);
 const PROMPT: &str = "What does the note say?";
@@ -173,7 +173,8 @@ pub async fn through_connect(world: &World) -> anyhow::Result<()> {
         return Ok(());
     }
     let note = world.file(".").display().to_string();
-    let runs: [(&str, &str, &[&str]); 4] = [
+    // By its name here, by what records call it, and what it is told.
+    let runs: [(&str, &str, &[&str]); 7] = [
         (
             "claude-code",
             "claude-code",
@@ -195,6 +196,21 @@ pub async fn through_connect(world: &World) -> anyhow::Result<()> {
             &["-p", PROMPT, "--include-directories", &note],
         ),
         ("opencode", "opencode", &["run", PROMPT]),
+        (
+            "qwen-code",
+            "qwen-code",
+            &[
+                "-p",
+                PROMPT,
+                "--approval-mode",
+                "yolo",
+                "--include-directories",
+                &note,
+            ],
+        ),
+        // Its requests have the name of a minified class.
+        ("continue", "ls", &["-p", "--auto", PROMPT]),
+        ("cline", "ai-sdk", &[PROMPT]),
     ];
     for (id, agent, args) in runs {
         let home = world.home()?;
@@ -218,6 +234,25 @@ pub async fn through_connect(world: &World) -> anyhow::Result<()> {
             .with_context(|| format!("iris connect {id}"))?;
     }
     Ok(())
+}
+
+/// `llm` has no tools of its own: a real model is asked, as `iris connect` sets it up.
+pub async fn llm_through_connect(world: &World) -> anyhow::Result<()> {
+    if world.direct() {
+        return Ok(());
+    }
+    let mark = Mark::set(world).await?;
+    let home = world.home()?;
+    let mut command = world.command(env!("CARGO_BIN_EXE_iris"), &home);
+    command
+        .args(["connect", "llm", "--model", TINY, "--url"])
+        .arg(world.base(TINY))
+        .args(["--", "-o", "max_tokens", "20", "Say hello."])
+        .env("XDG_CACHE_HOME", &world.cache);
+    let said = Process::start(&mut command, &home)?.output(LIMIT).await?;
+    ensure!(!said.trim().is_empty(), "it said nothing");
+    let rows = mark.routed(world, 1).await?;
+    records::complete(&rows[0], "llama", TINY, "openai-python")
 }
 
 /// Runs an agent, sees that its tool has run, and compares the records with what the provider

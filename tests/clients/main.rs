@@ -97,6 +97,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         agents::gemini_cli
         agents::opencode
         agents::through_connect
+        agents::llm_through_connect
         editor::the_schema_and_the_check_agree
     }
     println!("{passed} passed, {} failed", failed.len());

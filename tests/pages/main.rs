@@ -21,7 +21,7 @@ use anyhow::ensure;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 10] = [
+const JOURNEYS: [&str; 11] = [
     "admin",
     "user",
     "live",
@@ -29,6 +29,7 @@ const JOURNEYS: [&str; 10] = [
     "kept",
     "hostile",
     "sites",
+    "keys",
     "looks",
     "configuration",
     "discovery",

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// What must stay text wherever it is shown.
-pub(crate) const PLANTED: &str = "\"'><script>window.planted=1</script><img src=x onerror=window.planted=1><svg onload=window.planted=1></svg>";
+pub(crate) const PLANTED: &str = "\"'><script>window.planted=1</script><img src=x onerror=window.planted=1><svg onload=window.planted=1></svg></style><style>main{display:none}</style>\u{202e}\u{7}javascript:window.planted=1";
 
 pub(crate) struct Provider {
     address: SocketAddr,

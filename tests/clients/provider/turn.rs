@@ -27,7 +27,7 @@ impl Turn {
         collect(tools, &mut names);
         names
             .into_iter()
-            .find_map(|name| call(name, note))
+            .find_map(|name| call(name, note, &tools.to_string()))
             .unwrap_or_else(|| Self::Text(HELLO.into()))
     }
 }
@@ -50,11 +50,15 @@ fn collect<'a>(tools: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-/// How each agent reads a file.
-fn call(name: &str, note: &Path) -> Option<Turn> {
+/// How each agent reads a file; `schemas` tell its tools' arguments.
+fn call(name: &str, note: &Path, schemas: &str) -> Option<Turn> {
     let path = note.display().to_string();
     let arguments = match name {
-        // Claude Code and Gemini CLI.
+        // Continue.
+        "Read" if schemas.contains("\"filepath\"") => json!({ "filepath": path }),
+        // Cline.
+        "read_files" => json!({ "files": [{ "path": path }] }),
+        // Claude Code, Gemini CLI and Qwen Code.
         "Read" | "read_file" => json!({ "file_path": path }),
         // Codex.
         "exec_command" => json!({ "cmd": format!("cat {path}") }),

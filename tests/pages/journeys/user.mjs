@@ -67,16 +67,4 @@ await journey(async (context) => {
   await page.getByRole("button", { name: "Theme: light" }).click();
   await page.reload();
   equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark", "the theme after a reload");
-
-  // Without scripts, everything that is read is there.
-  const plain = await context.browser().newContext({ javaScriptEnabled: false }).catch(() => null);
-  if (plain) {
-    const quiet = await plain.newPage();
-    await quiet.goto(`${USER}/ui/`);
-    check(await quiet.locator(".chart svg rect").count(), "the chart without scripts");
-    await quiet.setViewportSize({ width: 390, height: 800 });
-    await quiet.getByRole("link", { name: "Menu" }).click();
-    check(await quiet.getByRole("link", { name: "Models", exact: true }).isVisible(), "the menu on a phone without scripts");
-    await plain.close();
-  }
 });
