@@ -122,7 +122,8 @@ pub async fn a_person_at_a_terminal_is_led_to_the_first_answer(
         .output()?;
     ensure!(written.status.success(), "{written:?}");
     let serve = format!(
-        "'{}' serve --config '{}' --state-dir '{}'",
+        // A shell between would outlive neither and end neither.
+        "exec '{}' serve --config '{}' --state-dir '{}'",
         env!("CARGO_BIN_EXE_iris"),
         config.display(),
         dir.join("state").display()

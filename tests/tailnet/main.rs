@@ -17,6 +17,7 @@ mod measure;
 mod node;
 mod parts;
 mod scenarios;
+mod service;
 mod world;
 
 use std::time::Instant;
@@ -104,6 +105,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         lifecycle::a_person_at_a_terminal_is_led_to_the_first_answer
         lifecycle::an_ephemeral_node_leaves_nothing_behind
         browser::people_in_browsers_are_known_and_safe
+        service::the_unit_runs_with_all_its_restrictions
         host::host_mode_uses_the_machines_own_tailscaled
     }
     println!("{passed} passed, {} failed", failed.len());

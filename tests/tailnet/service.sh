@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# A machine with systemd, as far as one fits into namespaces: what is written goes into a layer
+# above the root that is gone with it. To be run as root in new pid, mount, cgroup, ipc and uts
+# namespaces. $1 is a folder with the program `iris`, its configuration and an empty `root`; $2 is
+# the unit. Ends with 77 where the kernel does not let it be.
+set -euo pipefail
+dir=$1 unit=$2 root=$1/root
+
+{
+    mount --make-rprivate /
+    # A layer can't be on another one, which a machine's own folders may be.
+    mount -t tmpfs tmpfs "$root"
+    mkdir "$root"/{upper,work,machine}
+    mount -t overlay overlay "$root/machine" \
+        -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work"
+    root=$root/machine
+    mount -t proc proc "$root/proc"
+    mount --rbind /sys "$root/sys"
+    umount -l "$root/sys/fs/cgroup"
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+    mount --rbind /dev "$root/dev"
+    mount -t tmpfs tmpfs "$root/run"
+} || exit 77
+
+# As docs/SERVICE.md tells.
+install -m 755 "$dir/iris" "$root/usr/local/bin/iris"
+chroot "$root" useradd --system --home-dir /var/lib/iris --shell /usr/sbin/nologin iris
+chroot "$root" install -d -o iris -g iris -m 700 /var/lib/iris
+install -m 600 "$dir/iris.hujson" "$root/var/lib/iris/iris.hujson"
+chroot "$root" chown iris:iris /var/lib/iris/iris.hujson
+install -m 644 "$unit" "$root/etc/systemd/system/iris.service"
+
+# The rest of the machine's services are not asked for.
+rm -rf "$root"/etc/systemd/system/*.wants
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+ln -s /etc/systemd/system/iris.service "$root/etc/systemd/system/multi-user.target.wants/"
+echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
+
+mount -t tmpfs tmpfs "$root/tmp"
+mkdir -p "$root/mnt"
+cd "$root"
+pivot_root . mnt
+exec chroot . bash -c 'umount -l /mnt; exec env -i container=lxc \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    /lib/systemd/systemd --system --unit=multi-user.target --show-status=0'
