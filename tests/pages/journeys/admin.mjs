@@ -12,6 +12,21 @@ await journey(async (context) => {
   equal(new URL(page.url()).pathname, "/ui/", "a browser at /");
   check((await (await fetch(ADMIN + "/")).text()).startsWith("Iris"), "a program at / gets text");
 
+  // All that comes over the wire for a page, and for the next one: the files are kept, so that it
+  // paints with what its own answer brings.
+  const weight = () => page.evaluate(() => {
+    const all = performance.getEntriesByType("navigation").concat(performance.getEntriesByType("resource"));
+    return all.map((one) => [new URL(one.name).pathname, one.transferSize]);
+  });
+  for (const path of ["/ui/chat", "/ui/config", "/ui/overview"]) {
+    await page.goto(ADMIN + path, { waitUntil: "networkidle" });
+    const bytes = (await weight()).reduce((sum, [, size]) => sum + size, 0);
+    check(bytes > 0 && bytes < 150 << 10, `${path}: ${bytes} bytes over the wire`);
+  }
+  await page.goto(`${ADMIN}/ui/users`);
+  const again = (await weight()).filter(([path, size]) => path.startsWith("/ui/assets/") && size > 0);
+  equal(again.length, 0, `files that are asked for again: ${again}`);
+
   // The figures of the overview are those of the API, with and without filters.
   const from = (days) => new Date(Math.floor(Date.now() / 864e5 - days + 1) * 864e5).toISOString();
   for (const filters of [{}, { agent: "claude-code" }, { model: "qwen3-coder", status: "200" }, { login: "ada@example.com", outcome: "failed" }, { header: "x-team:red" }]) {

@@ -59,6 +59,10 @@ await journey(async (users, admins) => {
   check((await admin.locator("main").textContent()).includes("ai.tail.test"), "the node and its name");
   await picture(admin, "tailnet-connection");
 
+  // Model servers are found on the nodes that providers name, through the node.
+  await admin.goto(`${GATEWAY}/ui/providers/discover?look=now`);
+  check((await admin.locator("main").textContent()).includes(MODEL), "the server on the other node");
+
   // The admin changes the configuration, and it is in force for the user at once.
   await admin.goto(`${GATEWAY}/ui/config`);
   const text = admin.getByLabel("Configuration", { exact: true });
