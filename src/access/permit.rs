@@ -39,6 +39,14 @@ struct Granted {
     foreign: Vec<(String, Arc<RawValue>)>,
 }
 
+impl Granted {
+    /// What holds of objects that can't be decoded, and where they stand.
+    fn remains(&self) -> impl Iterator<Item = (Remains, Arc<str>)> {
+        let remains = self.remains.iter().cloned();
+        remains.map(|remains| (remains, Arc::clone(&self.source)))
+    }
+}
+
 /// All grants of a configuration, ready to be asked.
 pub struct Access {
     grants: Vec<Granted>,
@@ -186,8 +194,7 @@ impl Access {
                 add(capability.clone(), &grant.source);
             }
             foreign.extend(grant.foreign.iter().cloned());
-            let remains = grant.remains.iter().cloned();
-            broken.extend(remains.map(|remains| (remains, Arc::clone(&grant.source))));
+            broken.extend(grant.remains());
         }
         for name in &self.names {
             let source: Arc<str> = format!("the tailnet policy's {name}").into();
