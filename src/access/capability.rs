@@ -117,6 +117,17 @@ impl BucketRef {
     }
 }
 
+/// What holds of an object that cannot be decoded.
+#[derive(Clone, Debug, Default)]
+pub struct Remains {
+    /// Models that it is about; all where it does not say.
+    pub models: Option<ModelPattern>,
+    /// Guards that look.
+    pub guards: Vec<String>,
+    /// Buckets that pay.
+    pub quotas: Vec<BucketRef>,
+}
+
 #[derive(Deserialize)]
 struct Object {
     #[serde(default)]
@@ -159,25 +170,35 @@ impl From<HeaderName> for String {
 }
 
 impl Capability {
-    /// The guards that an object names which cannot be decoded, and for which models. It grants
-    /// nothing, but what it should have had looked at must not go unseen. What is no list of names
-    /// stands for a guard that nobody has, which refuses.
+    /// What holds of an object that cannot be decoded. It grants nothing, but what it should have
+    /// had looked at must not go unseen, and what it should have had paid not unpaid. What is no
+    /// name stands for a guard or a bucket that nobody has, which refuses.
     #[must_use]
-    pub fn guards_of_broken(raw: &RawValue) -> Vec<(Option<ModelPattern>, String)> {
+    pub fn remains(raw: &RawValue) -> Remains {
         let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else {
-            return Vec::new();
+            return Remains::default();
         };
-        let name = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let names = match &object["guards"] {
+        let listed = |field: &str| match &object[field] {
             serde_json::Value::Null => Vec::new(),
-            serde_json::Value::Array(names) => names.iter().map(name).collect(),
-            other => vec![name(other)],
+            serde_json::Value::Array(entries) => entries.clone(),
+            other => vec![other.clone()],
         };
-        let models = object["models"].as_str().map(ModelPattern::new);
-        names
-            .into_iter()
-            .map(|name| (models.clone(), name))
-            .collect()
+        let guards = listed("guards").into_iter();
+        let quotas = listed("quotas").into_iter();
+        Remains {
+            models: object["models"].as_str().map(ModelPattern::new),
+            guards: guards
+                .map(|name| name.as_str().unwrap_or_default().to_owned())
+                .collect(),
+            quotas: quotas
+                .map(|bucket| {
+                    serde_json::from_value(bucket).unwrap_or_else(|_| BucketRef {
+                        bucket: String::new(),
+                        overdraft: Vec::new(),
+                    })
+                })
+                .collect(),
+        }
     }
 
     /// Decodes an object.

@@ -5,6 +5,6 @@ mod capability;
 mod pattern;
 mod permit;
 
-pub use capability::{BucketRef, Capability, HookEvent, HookPart, Role, SendHook};
+pub use capability::{BucketRef, Capability, HookEvent, HookPart, Remains, Role, SendHook};
 pub use pattern::ModelPattern;
 pub use permit::{Access, NoRole, Permit};

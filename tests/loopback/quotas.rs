@@ -238,6 +238,35 @@ async fn a_mistake_turns_no_budget_off() {
 }
 
 #[tokio::test]
+async fn a_broken_object_grants_nothing_and_its_buckets_pay() {
+    for (quotas, part) in [
+        (json!([{ "bucket": "empty" }]), "quota exceeded"),
+        (json!("empty"), "it is not defined"),
+        (json!([{ "bucket": 5 }]), "it is not defined"),
+        (
+            json!([{ "bucket": "empty", "overdarft": [] }]),
+            "it is not defined",
+        ),
+    ] {
+        let (address, mut received) = serving().await;
+        let document = json!({
+            "quotas": { "empty": { "capacity": "$0.00" } },
+            "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
+                { "role": "user" },
+                { "models": "**" },
+                // It can't be read for its last key.
+                { "models": "p/*", "quotas": quotas, "read_pricing": "yes" },
+            ] } }],
+        });
+        let gateway = Gateway::start(address, document).await;
+        let reply = gateway.chat(ASK).await;
+        assert_eq!(reply.status, 429, "{quotas}: {}", reply.text());
+        assert!(reply.message().contains(part), "{}", reply.message());
+        assert!(received.try_recv().is_err());
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_price_passes_or_not_as_the_budget_says() {
     for (unpriced, status) in [("allow", 200), ("reject", 429)] {
         let (address, _received) = serving().await;

@@ -1,0 +1,164 @@
+//! Who may do what, by grants of both sources.
+
+use super::*;
+
+fn access(text: &str) -> Access {
+    Access::compile(&config::parse(text, &|_| None).unwrap().file)
+}
+
+fn grant(src: &str, objects: &str) -> String {
+    format!(r#"{{"src":[{src}],"app":{{"tailscale.com/cap/aperture":[{objects}]}}}}"#)
+}
+
+#[test]
+fn nothing_is_open_without_a_role() {
+    let access = access(&format!(
+        r#"{{"grants":[{},{}]}}"#,
+        grant(r#""a@x.org""#, r#"{"models":"**"}"#),
+        grant(r#""b@x.org""#, r#"{"role":"user"}"#)
+    ));
+    assert_eq!(
+        access
+            .permit(&Caller::hypothetical("a@x.org", None))
+            .unwrap_err(),
+        NoRole
+    );
+    assert_eq!(
+        access
+            .permit(&Caller::hypothetical("c@x.org", None))
+            .unwrap_err(),
+        NoRole
+    );
+    let b = access
+        .permit(&Caller::hypothetical("b@x.org", None))
+        .unwrap();
+    assert_eq!(b.role(), Role::User);
+    assert!(b.covers("p", "m").is_none());
+}
+
+#[test]
+fn grants_add_up_and_admin_wins() {
+    let access = access(&format!(
+        r#"{{"groups":{{"group:eng":["a@x.org","tag:ci"]}},"grants":[{},{},{},{}]}}"#,
+        grant(r#""*""#, r#"{"role":"user"}"#),
+        grant(r#""a@x.org""#, r#"{"role":"admin"}"#),
+        grant(
+            r#""group:eng""#,
+            r#"{"models":"p/**","add_headers":["X-Team: eng"]}"#
+        ),
+        grant(r#""tag:b""#, r#"{"models":"q/m"}"#)
+    ));
+    let a = access
+        .permit(&Caller::hypothetical("a@x.org", None))
+        .unwrap();
+    assert_eq!(
+        (a.role(), a.role_source()),
+        (Role::Admin, "grants[1], line 1")
+    );
+    assert_eq!(a.covers("p", "m").unwrap().0.to_string(), "p/**");
+    assert_eq!(a.headers("p", "m").collect::<Vec<_>>(), [("X-Team", "eng")]);
+    assert_eq!(a.headers("q", "m").count(), 0);
+    let ci = access
+        .permit(&Caller::hypothetical("tag:ci,tag:b", None))
+        .unwrap();
+    assert_eq!(ci.role(), Role::User);
+    assert!(ci.covers("p", "m").is_some() && ci.covers("q", "m").is_some());
+    let other = access
+        .permit(&Caller::hypothetical("z@x.org", None))
+        .unwrap();
+    assert!(other.covers("p", "m").is_none());
+}
+
+#[test]
+fn what_others_said_is_for_admins_whom_nothing_forbids_it() {
+    let may = |section: &str, objects: &str| {
+        let text = format!(
+            r#"{{"access":{{{section}}},"grants":[{}]}}"#,
+            grant(r#""a@x.org""#, objects)
+        );
+        let permit = access(&text).permit(&Caller::hypothetical("a@x.org", None));
+        permit.unwrap().may_read_captures()
+    };
+    let (default, strict) = ("", r#""admins_read_captures":false"#);
+    let admin = r#"{"role":"admin"}"#;
+    assert!(may(default, admin) && !may(strict, admin));
+    assert!(may(strict, r#"{"role":"admin"},{"read_captures":true}"#));
+    assert!(!may(default, r#"{"role":"admin"},{"read_captures":false}"#));
+    let both = r#"{"role":"admin"},{"read_captures":true},{"read_captures":false}"#;
+    assert!(may(strict, both));
+    assert!(!may(default, r#"{"role":"user"},{"read_captures":true}"#));
+}
+
+#[test]
+fn the_chat_is_there_until_a_grant_takes_it_away_and_none_gives_it_back() {
+    let access = access(&format!(
+        r#"{{"grants":[{},{},{}]}}"#,
+        grant(r#""*""#, r#"{"role":"user"}"#),
+        grant(r#""b@x.org","c@x.org""#, r#"{"enable_chat_ui":false}"#),
+        grant(r#""c@x.org""#, r#"{"enable_chat_ui":true}"#)
+    ));
+    let may_chat = |login| {
+        let permit = access.permit(&Caller::hypothetical(login, None));
+        permit.unwrap().may_chat()
+    };
+    assert!(may_chat("a@x.org") && !may_chat("b@x.org") && may_chat("c@x.org"));
+}
+
+#[test]
+fn the_policy_counts_like_the_file_and_outsiders_are_not_everyone() {
+    use crate::identity::tests_support::whois;
+    let access = access(&format!(
+        r#"{{"tailnet":{{"capabilities":["x.org/cap/ai"]}},"grants":[{}]}}"#,
+        r#"{"src":["*"],"app":{"x.org/cap/ai":[{"role":"user"}]}}"#
+    ));
+    let mut who = whois(Some("alice"), &[]);
+    let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
+    who.capabilities
+        .insert("x.org/cap/ai".into(), vec![raw(r#"{"models":"p/**"}"#)]);
+    who.capabilities
+        .insert("y.org/cap/ai".into(), vec![raw(r#"{"models":"**"}"#)]);
+    let permit = access
+        .permit(&Caller::from_whois(who.clone()).unwrap())
+        .unwrap();
+    assert!(
+        permit
+            .covers("p", "m")
+            .unwrap()
+            .1
+            .contains("tailnet policy")
+    );
+    assert!(
+        permit.covers("q", "m").is_none(),
+        "another capability's name counts"
+    );
+    who.shared_in = true;
+    assert!(access.permit(&Caller::from_whois(who).unwrap()).is_err());
+}
+
+#[test]
+fn an_object_that_grants_nothing_still_has_its_guards_look() {
+    use crate::identity::tests_support::whois;
+    let access = access(&format!(
+        r#"{{"grants":[{},{}]}}"#,
+        grant(
+            r#""*""#,
+            r#"{"role":"user"},{"models":"**"},{"guards":"pii"}"#
+        ),
+        grant(
+            r#""*""#,
+            r#"{"models":"p/**","guards":["secrets"],"send_hooks":[{"name":"h","events":["later"]}]}"#
+        )
+    ));
+    let permit = access.permit(&Caller::hypothetical("a@x.org", None));
+    let permit = permit.unwrap();
+    assert_eq!(permit.guards("p", "m"), ["pii", "secrets"]);
+    assert_eq!(permit.guards("q", "m"), ["pii"]);
+    let mut who = whois(Some("alice"), &[]);
+    let raw = r#"{"guards":{"pii":true},"quotas":[]}"#.to_owned();
+    let raw = RawValue::from_string(raw).unwrap();
+    who.capabilities
+        .insert(config::CAPABILITY.into(), vec![raw]);
+    let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
+    // Nobody has one of that name, so nothing passes.
+    assert!(permit.guards("q", "m").contains(&""));
+}
