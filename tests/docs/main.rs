@@ -227,7 +227,7 @@ fn options_that_are_named_exist() {
 
 #[test]
 fn quoted_errors_are_in_the_sources() {
-    let sources = page::sources();
+    let sources = page::sources(&["src"]);
     let path = Path::new("docs/TROUBLESHOOTING.md");
     let page = Page::read(path);
     let row = Regex::new(r"(?m)^\| ([^|]*) \|").unwrap();
@@ -243,6 +243,40 @@ fn quoted_errors_are_in_the_sources() {
         }
     }
     assert!(quoted > 20, "{quoted}");
+}
+
+#[test]
+fn promises_are_held_by_tests() {
+    let sources = page::sources(&["src", "tests"]);
+    let page = Page::read(Path::new("SECURITY.md"));
+    let promises = page.text.split("## Promises").nth(1).unwrap();
+    let promises = promises.split("## ").next().unwrap();
+    let row = Regex::new(r"(?m)^\| [^|]+ \| ([^|]+) \|$").unwrap();
+    let (test, journey) = (
+        Regex::new("`[a-z_]+::([a-z_0-9]+)`").unwrap(),
+        Regex::new("the journey `([a-z]+)`").unwrap(),
+    );
+    let mut held = 0;
+    for row in row.captures_iter(promises).skip(1) {
+        let by = &row[1];
+        let mut tests = 0;
+        for found in test.captures_iter(by) {
+            assert!(sources.contains(&format!("fn {}(", &found[1])), "{by}");
+            tests += 1;
+        }
+        for found in journey.captures_iter(by) {
+            let script = format!("tests/pages/journeys/{}.mjs", &found[1]);
+            assert!(root().join(script).exists(), "{by}");
+            tests += 1;
+        }
+        assert!(
+            tests > 0 || by.contains("tests/fuzz"),
+            "nothing holds {}",
+            &row[0]
+        );
+        held += 1;
+    }
+    assert!(held > 10, "{held}");
 }
 
 impl Block {

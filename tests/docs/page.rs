@@ -39,7 +39,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The README, the changes and all of `docs`.
+/// The README, what is promised, and all of `docs`.
 pub(crate) fn all() -> Vec<Page> {
     let docs = std::fs::read_dir(root().join("docs")).unwrap();
     let mut paths: Vec<PathBuf> = docs
@@ -47,7 +47,7 @@ pub(crate) fn all() -> Vec<Page> {
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
         .collect();
     paths.sort();
-    paths.push("README.md".into());
+    paths.extend(["README.md".into(), "SECURITY.md".into()]);
     paths.iter().map(|path| Page::read(path)).collect()
 }
 
@@ -66,9 +66,9 @@ pub(crate) fn normal(path: &Path) -> PathBuf {
     out
 }
 
-/// All sources in one text, with their strings as they are told.
-pub(crate) fn sources() -> String {
-    let mut folders = vec![root().join("src")];
+/// All sources below some folders in one text, with their strings as they are told.
+pub(crate) fn sources(folders: &[&str]) -> String {
+    let mut folders: Vec<_> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut all = String::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -77,7 +77,7 @@ pub(crate) fn sources() -> String {
                 folders.push(path);
             } else if path
                 .extension()
-                .is_some_and(|ending| ending == "rs" || ending == "go")
+                .is_some_and(|ending| ["rs", "go"].iter().any(|one| ending == *one))
             {
                 all.push_str(&std::fs::read_to_string(path).unwrap());
             }
