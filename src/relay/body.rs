@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::tee::Tee;
+use super::tee::{Taken, Tee};
 use super::{Begun, Ended, Recording};
 use crate::api::{Api, Call, Meter};
 use crate::ledger::Outcome;
@@ -130,6 +130,10 @@ impl RelayBody {
             return;
         }
         let taken = self.tee.finish();
+        self.record(taken, outcome, error);
+    }
+
+    fn record(&mut self, taken: Taken, outcome: Outcome, error: Option<String>) {
         self.recording.end(Ended {
             reading: taken.reading,
             body: taken.body,
@@ -258,6 +262,17 @@ impl Body for RelayBody {
 
 impl Drop for RelayBody {
     fn drop(&mut self) {
-        self.end(Outcome::ClientClosed, None);
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        // Some clients leave with the event that ends the answer, before its stream has ended.
+        let is_whole = self.tee.has_events() && self.tee.is_complete();
+        let taken = self.tee.finish();
+        let outcome = if is_whole && taken.reading.tokens.output.is_some() {
+            Outcome::Complete
+        } else {
+            Outcome::ClientClosed
+        };
+        self.record(taken, outcome, None);
     }
 }

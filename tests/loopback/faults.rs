@@ -249,6 +249,37 @@ async fn a_caller_who_leaves_cancels_the_provider() {
 }
 
 #[tokio::test]
+async fn a_caller_who_leaves_with_the_last_event_has_had_the_whole_answer() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            write(&mut stream, WORD).await;
+            let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
+                data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n\
+                data: [DONE]\n\n";
+            write(&mut stream, end).await;
+            // The connection stays, as if its end were still on the way.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({})).await;
+    let mut stream = gateway.raw_chat(ASK_STREAM).await;
+    let (mut said, mut buffer) = (String::new(), vec![0; 4096]);
+    while !said.contains("[DONE]") {
+        let length = stream.read(&mut buffer).await.unwrap();
+        assert!(length > 0, "{said}");
+        said.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    drop(stream);
+    let record = gateway.record().await;
+    assert_eq!(record["outcome"], "complete", "{record}");
+    assert_eq!(record["usage"]["output_tokens"], 1);
+    assert_ne!(record["usage"]["estimated"], true);
+}
+
+#[tokio::test]
 async fn stopping_waits_for_what_runs_and_writes_every_record() {
     let (address, _received) = provider(|mut stream| {
         async move {
