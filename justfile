@@ -41,9 +41,17 @@ pages word="":
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}
 
+# Everything that is measured against others: on loopback, then on a real tailnet.
+bench: bench-peers bench-tailnet
+
 # Side by side with plain proxies and other gateways, on loopback; named ones alone.
 bench-peers *peers:
+    benches/peers/install.sh
     cargo bench --no-default-features --features postgres --bench gateway -- {{ peers }}
+
+# Over a real tailnet, beside a Go reverse proxy on tsnet and `tailscale serve`.
+bench-tailnet:
+    cargo test --release --test tailnet -- measure
 
 # The quick form: Iris against nginx, in less than three minutes.
 bench-quick:
@@ -57,9 +65,13 @@ bench-ledger:
 bench-pages:
     cargo bench --no-default-features --features postgres --bench pages
 
-# Latency, throughput and memory over a real tailnet.
-bench:
-    cargo test --release --test tailnet -- measure
+# How cost grows with connections, streams, models, grants, callers and bytes; named curves alone.
+bench-growth *curves:
+    cargo bench --no-default-features --features postgres --bench growth -- {{ curves }}
+
+# Where the time of small requests goes: target/flame.svg.
+flame:
+    benches/flame.sh
 
 # Try it on this machine.
 demo:

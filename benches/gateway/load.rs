@@ -1,12 +1,22 @@
 //! The load: `wrk` for requests, a client of our own for streams, which it does not know.
 
+use std::fmt::Write as _;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::provider::EVENTS;
+use crate::peers::Target;
+use crate::process::Running;
+use crate::provider::{EVENTS, micros};
+
+const HEADERS: [(&str, &str); 2] = [
+    ("content-type", "application/json"),
+    ("authorization", "Bearer sk-bench"),
+];
 
 /// What a run of requests has shown.
 pub(crate) struct Run {
@@ -18,25 +28,26 @@ pub(crate) struct Run {
     pub(crate) p99: f64,
 }
 
-fn body(model: &str, stream: bool) -> String {
+fn body(to: &Target, model: &str, stream: bool) -> String {
+    let prefix = to.model_prefix;
     format!(
-        r#"{{"model":"{model}","stream":{stream},"max_tokens":64,"messages":[{{"role":"system","content":"You are terse."}},{{"role":"user","content":"Say something about the weather in a few words."}}]}}"#
+        r#"{{"model":"{prefix}{model}","stream":{stream},"max_tokens":64,"messages":[{{"role":"system","content":"You are terse."}},{{"role":"user","content":"Say something about the weather in a few words."}}]}}"#
     )
 }
 
 /// Requests over so many connections, as fast as they are answered.
 pub(crate) fn wrk(
-    port: u16,
+    to: &Target,
     model: &str,
     connections: usize,
     length: Duration,
 ) -> Result<Run, String> {
     let script = tempfile::NamedTempFile::with_suffix(".lua").map_err(|error| error.to_string())?;
-    let body = body(model, false);
-    let text = format!(
-        "wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\n\
-         wrk.headers['authorization'] = 'Bearer sk-bench'\nwrk.body = '{body}'\n"
-    );
+    let body = body(to, model, false);
+    let mut text = format!("wrk.method = 'POST'\nwrk.body = '{body}'\n");
+    for (name, value) in HEADERS.iter().copied().chain(to.headers()) {
+        let _ = writeln!(text, "wrk.headers['{name}'] = '{value}'");
+    }
     std::fs::write(script.path(), text).map_err(|error| error.to_string())?;
     let out = Command::new("wrk")
         .args([
@@ -47,7 +58,7 @@ pub(crate) fn wrk(
         .arg("--latency")
         .arg("-s")
         .arg(script.path())
-        .arg(format!("http://127.0.0.1:{port}/v1/chat/completions"))
+        .arg(format!("http://127.0.0.1:{}{}", to.port, to.path))
         .output()
         .map_err(|error| format!("wrk: {error}"))?;
     let out = String::from_utf8_lossy(&out.stdout);
@@ -88,38 +99,45 @@ fn milliseconds(text: &str) -> Result<f64, String> {
     Ok(number * factor)
 }
 
-async fn ask(port: u16, model: &str) -> Result<TcpStream, String> {
+async fn ask(to: &Target, model: &str) -> Result<TcpStream, String> {
     let text = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect(("127.0.0.1", port))
+    let mut stream = TcpStream::connect(("127.0.0.1", to.port))
         .await
         .map_err(text)?;
     stream.set_nodelay(true).map_err(text)?;
-    send(&mut stream, port, model).await?;
+    send(&mut stream, to, model).await?;
     Ok(stream)
 }
 
-async fn send(stream: &mut TcpStream, port: u16, model: &str) -> Result<(), String> {
-    let body = body(model, true);
-    let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\ncontent-length: {}\r\n\r\n{body}",
+async fn send(stream: &mut TcpStream, to: &Target, model: &str) -> Result<(), String> {
+    let body = body(to, model, true);
+    let mut request = format!(
+        "POST {} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-length: {}\r\n",
+        to.path,
+        to.port,
         body.len()
     );
+    for (name, value) in HEADERS.iter().copied().chain(to.headers()) {
+        let _ = write!(request, "{name}: {value}\r\n");
+    }
+    let _ = write!(request, "\r\n{body}");
     let sent = stream.write_all(request.as_bytes()).await;
     sent.map_err(|error| error.to_string())
 }
 
 /// Streams one after the other over so many connections: how many events came.
 pub(crate) async fn streams(
-    port: u16,
+    to: &Target,
     connections: usize,
     length: Duration,
 ) -> Result<u64, String> {
     let until = tokio::time::Instant::now() + length;
     let tasks: Vec<_> = (0..connections)
         .map(|_| {
+            let to = to.clone();
             tokio::spawn(async move {
                 let mut events = 0_u64;
-                let mut stream = ask(port, "small").await?;
+                let mut stream = ask(&to, "small").await?;
                 let mut piece = vec![0; 64 << 10];
                 let mut seen = Vec::new();
                 while tokio::time::Instant::now() < until {
@@ -143,7 +161,7 @@ pub(crate) async fn streams(
                         return Err(format!("{came} events: {}", &text[..text.len().min(300)]));
                     }
                     events += came;
-                    send(&mut stream, port, "small").await?;
+                    send(&mut stream, &to, "small").await?;
                 }
                 Ok(events)
             })
@@ -156,15 +174,41 @@ pub(crate) async fn streams(
     Ok(all)
 }
 
-/// Holds so many streams open, each with an event a second, and looks at the memory meanwhile.
+/// What became of streams that were held open, each with an event a second.
+pub(crate) struct Held {
+    /// Resident KiB of the peer while all of them were open.
+    pub(crate) resident: u64,
+    /// CPU time of the peer for an event, in microseconds.
+    pub(crate) cpu: f64,
+    /// Events that came meanwhile.
+    pub(crate) events: u64,
+    /// Streams with fewer events than seconds.
+    pub(crate) behind: usize,
+    /// Milliseconds from the provider to the caller.
+    pub(crate) p50: f64,
+    /// Milliseconds from the provider to the caller.
+    pub(crate) p99: f64,
+    /// Milliseconds from the provider to the caller.
+    pub(crate) most: f64,
+    /// Events that took longer than 50 ms.
+    pub(crate) late: usize,
+}
+
+const OPENING: u8 = 0;
+const WATCHING: u8 = 1;
+const DONE: u8 = 2;
+
+/// Opens so many streams, and looks at them for a time once all of them are open.
 pub(crate) async fn hold(
-    port: u16,
+    to: &Target,
     count: usize,
-    resident: impl Fn() -> u64,
-) -> Result<u64, String> {
+    length: Duration,
+    running: &Running,
+) -> Result<Held, String> {
+    let phase = Arc::new(AtomicU8::new(OPENING));
     let mut open = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut stream = ask(port, "slow").await?;
+        let mut stream = ask(to, "slow").await?;
         let mut head = [0; 4096];
         let read = stream
             .read(&mut head)
@@ -173,8 +217,62 @@ pub(crate) async fn hold(
         if !head[..read].starts_with(b"HTTP/1.1 200") {
             return Err("a stream was refused".to_owned());
         }
-        open.push(stream);
+        let phase = Arc::clone(&phase);
+        open.push(tokio::spawn(async move {
+            let mut delays = Vec::new();
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut piece).await {
+                let now = micros();
+                match phase.load(Ordering::Relaxed) {
+                    OPENING => {}
+                    WATCHING => {
+                        let sent = sent(&piece[..read]);
+                        delays.extend(sent.map(|sent| now.saturating_sub(sent)));
+                    }
+                    _ => break,
+                }
+            }
+            delays
+        }));
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    Ok(resident())
+    let (before, began) = (running.cpu(), Instant::now());
+    phase.store(WATCHING, Ordering::Relaxed);
+    tokio::time::sleep(length).await;
+    phase.store(DONE, Ordering::Relaxed);
+    let spent = running.cpu().saturating_sub(before);
+    let seconds = began.elapsed().as_secs();
+    let resident = running.resident();
+    let mut behind = 0;
+    let mut delays = Vec::new();
+    for task in open {
+        let own = task.await.map_err(|error| error.to_string())?;
+        behind += usize::from((own.len() as u64) + 1 < seconds);
+        delays.extend(own);
+    }
+    delays.sort_unstable();
+    let at = |share: f64| {
+        let nth = (delays.len() as f64 * share) as usize;
+        delays
+            .get(nth.min(delays.len().saturating_sub(1)))
+            .map_or(0.0, |delay| *delay as f64 / 1_000.0)
+    };
+    Ok(Held {
+        resident,
+        cpu: spent.as_secs_f64() * 1e6 / delays.len().max(1) as f64,
+        events: delays.len() as u64,
+        behind,
+        p50: at(0.5),
+        p99: at(0.99),
+        most: at(1.0),
+        late: delays.iter().filter(|delay| **delay > 50_000).count(),
+    })
+}
+
+/// When the events of a piece were sent.
+fn sent(piece: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    memchr::memmem::find_iter(piece, b"sent ").filter_map(|at| {
+        let digits = piece[at + 5..].split(|byte| *byte == b' ').next()?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    })
 }

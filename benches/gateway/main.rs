@@ -21,7 +21,7 @@ mod report;
 
 use std::time::Duration;
 
-use peers::Peer;
+use peers::{Peer, Started};
 use report::{Figure, Figures};
 
 /// How long and how often.
@@ -72,6 +72,9 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    if words.iter().any(|word| word == "--profile") {
+        return profile(upstream, dir.path());
+    }
     let peers: Vec<&Peer> = peers::ALL
         .iter()
         .filter(|peer| {
@@ -95,13 +98,24 @@ fn main() {
             // Each begins a round in its turn.
             let peer = peers[(nth + round) % peers.len()];
             eprintln!("round {} of {}: {}", round + 1, plan.rounds, peer.name);
-            match measure(&runtime, peer, upstream, dir.path(), plan) {
-                Ok(figures) => all.add(peer.name, figures),
-                Err(why) => eprintln!("{}: {why}", peer.name),
+            let mut figures = Vec::new();
+            if let Err(why) = measure(&runtime, peer, upstream, dir.path(), plan, &mut figures) {
+                eprintln!("{}: {why}; the rest of its round is left out", peer.name);
             }
+            all.add(peer.name, figures);
         }
     }
     println!("{}", all.table());
+}
+
+/// Small requests for half a minute, for a profiler that is told whom to look at.
+fn profile(upstream: u16, dir: &std::path::Path) {
+    let iris = &peers::ALL[0];
+    let Started { running, target } = (iris.start)(upstream, dir).expect("the gateway starts");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/target/profiled.pid");
+    std::fs::write(file, running.id().to_string()).expect("a file");
+    load::wrk(&target, "small", 32, Duration::from_secs(20)).expect("answers");
+    std::fs::remove_file(file).expect("a file");
 }
 
 fn measure(
@@ -110,38 +124,61 @@ fn measure(
     upstream: u16,
     dir: &std::path::Path,
     plan: Plan,
-) -> Result<Vec<(Figure, f64)>, String> {
+    figures: &mut Vec<(Figure, f64)>,
+) -> Result<(), String> {
     let began = std::time::Instant::now();
-    let started = (peer.start)(upstream, dir)?;
-    let mut figures = vec![(Figure::Start, began.elapsed().as_secs_f64() * 1_000.0)];
-    let at = started.port;
+    let Started { running, target } = (peer.start)(upstream, dir)?;
+    let at = &target;
+    figures.push((Figure::Start, began.elapsed().as_secs_f64() * 1_000.0));
+    if let Some(files) = (peer.files)() {
+        figures.push((Figure::Size, size(&files) as f64 / f64::from(1 << 20)));
+    }
     if peer.name != "direct" {
         // Before the load, whose memory would be used again.
-        let idle = started.resident();
-        let held = runtime.block_on(load::hold(at, plan.open_streams, || started.resident()))?;
-        let each = held.saturating_sub(idle) as f64 / plan.open_streams as f64;
-        figures.push((Figure::StreamMemory, each));
+        load::wrk(at, "small", 1, Duration::from_secs(1))?;
+        let idle = running.resident();
+        figures.push((Figure::Fresh, idle as f64 / 1024.0));
+        let watched = Duration::from_secs(4);
+        let held = load::hold(at, plan.open_streams, watched, &running);
+        let held = runtime.block_on(held)?;
+        let more = held.resident.saturating_sub(idle) as f64;
+        figures.push((Figure::StreamMemory, more / plan.open_streams as f64));
+        figures.push((Figure::SlowCpu, held.cpu));
     }
     load::wrk(at, "small", 32, Duration::from_secs(1))?;
-    figures.push((Figure::Idle, started.resident() as f64 / 1024.0));
     for (model, throughput, latency, cpu) in [
         ("small", Figure::Small, Figure::SmallP99, Figure::SmallCpu),
         ("large", Figure::Large, Figure::LargeP99, Figure::LargeCpu),
     ] {
-        let before = started.cpu();
+        let before = running.cpu();
         let run = load::wrk(at, model, 32, plan.each)?;
-        let spent = started.cpu().saturating_sub(before);
+        let spent = running.cpu().saturating_sub(before);
         figures.push((throughput, run.per_second));
         figures.push((latency, run.p99));
         figures.push((cpu, spent.as_secs_f64() * 1e6 / run.requests as f64));
     }
+    if peer.name != "direct" {
+        figures.push((Figure::After, running.resident() as f64 / 1024.0));
+    }
     let alone = load::wrk(at, "small", 1, plan.each)?;
     figures.push((Figure::AloneP50, alone.p50));
     figures.push((Figure::AloneP99, alone.p99));
-    let before = started.cpu();
+    let before = running.cpu();
     let events = runtime.block_on(load::streams(at, 8, plan.each))?;
-    let spent = started.cpu().saturating_sub(before);
+    let spent = running.cpu().saturating_sub(before);
     figures.push((Figure::Events, events as f64 / plan.each.as_secs_f64()));
     figures.push((Figure::EventCpu, spent.as_secs_f64() * 1e6 / events as f64));
-    Ok(figures)
+    Ok(())
+}
+
+/// Bytes of a file, or of all files below a folder.
+fn size(path: &std::path::Path) -> u64 {
+    let Ok(about) = path.symlink_metadata() else {
+        return 0;
+    };
+    if !about.is_dir() {
+        return about.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| size(&entry.path())).sum()
 }

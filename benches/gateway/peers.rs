@@ -1,7 +1,8 @@
 //! Who is measured: how each is started in front of the provider.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::process::{Running, free_port};
@@ -12,7 +13,46 @@ pub(crate) struct Peer {
     /// It is part of the quick form.
     pub(crate) quick: bool,
     pub(crate) is_there: fn() -> bool,
-    pub(crate) start: fn(u16, &Path) -> Result<Running, String>,
+    pub(crate) start: fn(u16, &Path) -> Result<Started, String>,
+    /// What is installed of it: one program, or a folder of them.
+    pub(crate) files: fn() -> Option<PathBuf>,
+}
+
+/// Where a peer takes requests, and in which words.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) port: u16,
+    pub(crate) path: &'static str,
+    /// Before the name of each model.
+    pub(crate) model_prefix: &'static str,
+    /// Headers besides those that every request has.
+    extra: Vec<(&'static str, String)>,
+}
+
+impl Target {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.extra
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+/// A peer that runs.
+pub(crate) struct Started {
+    pub(crate) running: Running,
+    pub(crate) target: Target,
+}
+
+impl From<Running> for Started {
+    fn from(running: Running) -> Self {
+        let target = Target {
+            port: running.port,
+            path: "/v1/chat/completions",
+            model_prefix: "",
+            extra: Vec::new(),
+        };
+        Self { running, target }
+    }
 }
 
 pub(crate) const ALL: &[Peer] = &[
@@ -20,59 +60,90 @@ pub(crate) const ALL: &[Peer] = &[
         name: "iris",
         quick: true,
         is_there: || true,
-        start: iris,
+        start: |upstream, dir| iris(upstream, dir).map(Started::from),
+        files: || Some(PathBuf::from(env!("CARGO_BIN_EXE_iris"))),
     },
     Peer {
         name: "direct",
         quick: true,
         is_there: || true,
-        start: |upstream, _| Running::none(upstream),
+        start: |upstream, _| Running::none(upstream).map(Started::from),
+        files: || None,
     },
     Peer {
         name: "nginx",
         quick: true,
         is_there: || has("nginx"),
-        start: nginx,
+        start: |upstream, dir| nginx(upstream, dir).map(Started::from),
+        files: || on_path("nginx"),
     },
     Peer {
         name: "haproxy",
         quick: false,
         is_there: || has("haproxy"),
-        start: haproxy,
+        start: |upstream, dir| haproxy(upstream, dir).map(Started::from),
+        files: || on_path("haproxy"),
     },
     Peer {
         name: "vllm-router",
         quick: false,
-        is_there: || has("vllm-router"),
-        start: vllm_router,
+        is_there: || python("vllm-router").exists(),
+        start: |upstream, _| vllm_router(upstream).map(Started::from),
+        files: || package("vllm_router_rs"),
+    },
+    Peer {
+        name: "tensorzero",
+        quick: false,
+        is_there: || package("tensorzero").is_some(),
+        start: tensorzero,
+        files: || package("tensorzero"),
+    },
+    Peer {
+        name: "portkey",
+        quick: false,
+        is_there: || portkey_script().exists(),
+        start: portkey,
+        files: || Some(installed("node/node_modules")),
     },
     Peer {
         name: "litellm",
         quick: false,
-        is_there: || has("litellm"),
-        start: litellm,
+        is_there: || python("litellm").exists(),
+        start: |upstream, dir| litellm(upstream, dir).map(Started::from),
+        files: || Some(installed("python/lib")),
     },
 ];
 
-/// Whether a program is there, in `IRIS_BENCH_PEERS` or on the `PATH`.
-fn has(program: &str) -> bool {
-    command(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
+/// What `benches/peers/install.sh` has put there.
+fn installed(path: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
+    target.join(path)
 }
 
-fn command(program: &str) -> Command {
-    let installed = std::env::var_os("IRIS_BENCH_PEERS")
-        .map(|dir| Path::new(&dir).join("bin").join(program))
-        .filter(|path| path.exists());
-    match installed {
-        Some(path) => Command::new(path),
-        None => Command::new(program),
-    }
+fn python(program: &str) -> PathBuf {
+    installed("python/bin").join(program)
+}
+
+/// The folder of an installed Python package.
+fn package(name: &str) -> Option<PathBuf> {
+    let versions = std::fs::read_dir(installed("python/lib")).ok()?;
+    versions
+        .flatten()
+        .map(|version| version.path().join("site-packages").join(name))
+        .find(|path| path.exists())
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let program = std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|path| path.exists())?;
+    program.canonicalize().ok()
+}
+
+/// Whether a program is on the `PATH`.
+fn has(program: &str) -> bool {
+    on_path(program).is_some()
 }
 
 fn written(dir: &Path, name: &str, text: &str) -> Result<std::path::PathBuf, String> {
@@ -129,7 +200,7 @@ http {{
     );
     let config = written(Path::new(&dir.to_string()), "nginx.conf", &text)?;
     Running::start(
-        command("nginx").arg("-c").arg(config),
+        Command::new("nginx").arg("-c").arg(config),
         port,
         Duration::from_secs(10),
     )
@@ -143,16 +214,16 @@ fn haproxy(upstream: u16, dir: &Path) -> Result<Running, String> {
     );
     let config = written(dir, "haproxy.cfg", &text)?;
     Running::start(
-        command("haproxy").arg("-db").arg("-f").arg(config),
+        Command::new("haproxy").arg("-db").arg("-f").arg(config),
         port,
         Duration::from_secs(10),
     )
 }
 
-fn vllm_router(upstream: u16, _: &Path) -> Result<Running, String> {
+fn vllm_router(upstream: u16) -> Result<Running, String> {
     let port = free_port();
     Running::start(
-        command("vllm-router")
+        Command::new(python("vllm-router"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--worker-urls", &format!("http://127.0.0.1:{upstream}")])
             .args(["--policy", "round_robin", "--log-level", "error"]),
@@ -172,7 +243,7 @@ fn litellm(upstream: u16, dir: &Path) -> Result<Running, String> {
     let text = format!("model_list:\n{models}general_settings:\n  master_key: sk-bench\n");
     let config = written(dir, "litellm.yaml", &text)?;
     Running::start(
-        command("litellm")
+        Command::new(python("litellm"))
             .arg("--config")
             .arg(config)
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
@@ -181,4 +252,58 @@ fn litellm(upstream: u16, dir: &Path) -> Result<Running, String> {
         port,
         Duration::from_mins(2),
     )
+}
+
+/// Without its observability, which would need a database.
+fn tensorzero(upstream: u16, dir: &Path) -> Result<Started, String> {
+    let mut text = "[gateway]\nobservability.enabled = false\n".to_owned();
+    for name in ["small", "large", "slow"] {
+        let _ = write!(
+            text,
+            "[models.{name}]\nrouting = [\"p\"]\n[models.{name}.providers.p]\ntype = \"openai\"\n\
+             model_name = \"{name}\"\napi_base = \"http://127.0.0.1:{upstream}/v1/\"\n\
+             api_key_location = \"none\"\n"
+        );
+    }
+    let config = written(dir, "tensorzero.toml", &text)?;
+    let port = dir.join(format!("tensorzero-port-{}", free_port()));
+    let running = Running::announced(
+        Command::new(python("python"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/benches/peers/tensorzero.py"
+            ))
+            .arg(config)
+            .arg(&port),
+        &port,
+        Duration::from_mins(1),
+    )?;
+    let mut started = Started::from(running);
+    started.target.path = "/openai/v1/chat/completions";
+    started.target.model_prefix = "tensorzero::model_name::";
+    Ok(started)
+}
+
+fn portkey_script() -> PathBuf {
+    installed("node/node_modules/@portkey-ai/gateway/build/start-server.js")
+}
+
+fn portkey(upstream: u16, _: &Path) -> Result<Started, String> {
+    let port = free_port();
+    let running = Running::start(
+        Command::new("node")
+            .arg(portkey_script())
+            .args(["--headless", &format!("--port={port}")])
+            // It forwards to no address of this machine that it is not told to trust.
+            .env("TRUSTED_CUSTOM_HOSTS", "127.0.0.1,localhost"),
+        port,
+        Duration::from_mins(1),
+    )?;
+    let mut started = Started::from(running);
+    let host = format!("http://127.0.0.1:{upstream}/v1");
+    started.target.extra = vec![
+        ("x-portkey-provider", "openai".to_owned()),
+        ("x-portkey-custom-host", host),
+    ];
+    Ok(started)
 }

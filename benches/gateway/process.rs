@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,28 @@ impl Running {
         port: u16,
         patience: Duration,
     ) -> Result<Self, String> {
+        let mut running = Self::spawn(command)?;
+        running.port = port;
+        running.wait(patience, || {
+            TcpStream::connect(("127.0.0.1", port)).ok().map(|_| ())
+        })?;
+        Ok(running)
+    }
+
+    /// Starts a program that chooses its port itself and writes it to a file.
+    pub(crate) fn announced(
+        command: &mut Command,
+        file: &Path,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        let mut running = Self::spawn(command)?;
+        running.port = running.wait(patience, || {
+            std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        })?;
+        Ok(running)
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self, String> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -33,14 +56,24 @@ impl Running {
             .process_group(0)
             .spawn()
             .map_err(|error| error.to_string())?;
-        let mut running = Self {
+        Ok(Self {
             child,
-            port,
+            port: 0,
             none: false,
-        };
+        })
+    }
+
+    fn wait<T>(
+        &mut self,
+        patience: Duration,
+        is_there: impl Fn() -> Option<T>,
+    ) -> Result<T, String> {
         let until = Instant::now() + patience;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Ok(Some(status)) = running.child.try_wait() {
+        loop {
+            if let Some(it) = is_there() {
+                return Ok(it);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("it ended with {status}"));
             }
             if Instant::now() > until {
@@ -48,7 +81,6 @@ impl Running {
             }
             std::thread::park_timeout(Duration::from_millis(5));
         }
-        Ok(running)
     }
 
     /// Stands for no peer at all.
@@ -59,6 +91,11 @@ impl Running {
             port,
             none: true,
         })
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its process and all that it has started.
@@ -86,15 +123,19 @@ impl Running {
 
     /// CPU time so far, user and system.
     pub(crate) fn cpu(&self) -> Duration {
-        let ticks: u64 = self.family().into_iter().filter_map(ticks).sum();
-        // 100 a second on every Linux that there is.
-        Duration::from_millis(ticks * 10)
+        self.family().into_iter().map(cpu_of).sum()
     }
 
     /// Resident memory in KiB.
     pub(crate) fn resident(&self) -> u64 {
         self.family().into_iter().filter_map(resident).sum()
     }
+}
+
+/// CPU time of one process so far, user and system.
+pub(crate) fn cpu_of(pid: u32) -> Duration {
+    // 100 a second on every Linux that there is.
+    Duration::from_millis(ticks(pid).unwrap_or_default() * 10)
 }
 
 fn ticks(pid: u32) -> Option<u64> {
@@ -106,7 +147,8 @@ fn ticks(pid: u32) -> Option<u64> {
     Some(user + system)
 }
 
-fn resident(pid: u32) -> Option<u64> {
+/// Resident memory of one process in KiB.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()

@@ -76,6 +76,8 @@ fn events(pause: Option<Duration>) -> Response<Body> {
     };
     let body = stream::unfold(0, move |nth| {
         let piece = match nth {
+            // Whoever gets it sees how long it took.
+            ..EVENTS if pause.is_some() => Some(chunk(&format!("sent {} ", micros()), "")),
             ..EVENTS => Some(chunk("word ", "")),
             EVENTS => Some(Bytes::from_static(
                 b"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":200,\"total_tokens\":209}}\n\n",
@@ -96,4 +98,12 @@ fn events(pause: Option<Duration>) -> Response<Body> {
     let kind = header::HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// Microseconds since 1970.
+pub(crate) fn micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
 }

@@ -16,11 +16,14 @@ pub(crate) enum Figure {
     Events,
     EventCpu,
     StreamMemory,
-    Idle,
+    SlowCpu,
+    Fresh,
+    After,
     Start,
+    Size,
 }
 
-const ALL: [(Figure, &str, usize); 13] = [
+const ALL: [(Figure, &str, usize); 16] = [
     (
         Figure::Small,
         "small answers, 32 connections: requests/s",
@@ -40,12 +43,11 @@ const ALL: [(Figure, &str, usize); 13] = [
     (Figure::Events, "streams, 8 connections: events/s", 0),
     (Figure::EventCpu, "… CPU µs an event", 2),
     (Figure::StreamMemory, "KiB an open stream", 1),
-    (
-        Figure::Idle,
-        "MiB after the streams and the first requests",
-        1,
-    ),
+    (Figure::SlowCpu, "… CPU µs an event, at one a second", 1),
+    (Figure::Fresh, "MiB after the first requests", 1),
+    (Figure::After, "MiB after the load", 1),
     (Figure::Start, "ms to start", 0),
+    (Figure::Size, "MiB installed", 1),
 ];
 
 /// All that was measured, by peer.
@@ -105,7 +107,37 @@ impl Figures {
                 }
             }
             out.push_str(" |\n");
+            if let Some(name) = match figure {
+                Figure::AloneP50 => Some("… added at p50 ms"),
+                Figure::AloneP99 => Some("… added at p99 ms"),
+                _ => None,
+            } {
+                self.added(&mut out, figure, name);
+            }
         }
         out
+    }
+
+    /// What is beyond the time of the provider alone.
+    fn added(&self, out: &mut String, figure: Figure, name: &str) {
+        let Some((alone, _, _)) = self.of("direct", figure) else {
+            return;
+        };
+        let over = |peer| self.of(peer, figure).map(|(median, _, _)| median - alone);
+        let ours = over("iris");
+        let _ = write!(out, "| {name}");
+        for (peer, _) in &self.peers {
+            match over(peer).filter(|_| *peer != "direct") {
+                Some(more) if *peer == "iris" => {
+                    let _ = write!(out, " | {more:.3}");
+                }
+                Some(more) => {
+                    let ratio = ours.map_or(0.0, |ours| more / ours);
+                    let _ = write!(out, " | {more:.3} ×{ratio:.2}");
+                }
+                None => out.push_str(" | –"),
+            }
+        }
+        out.push_str(" |\n");
     }
 }

@@ -4,6 +4,7 @@
 mod capability;
 mod pattern;
 mod permit;
+mod recent;
 
 pub use capability::{BucketRef, Capability, HookEvent, HookPart, Remains, Role, SendHook};
 pub use pattern::ModelPattern;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::value::RawValue;
 
+use super::recent::Recent;
 use super::{BucketRef, Capability, ModelPattern, Remains, Role, SendHook};
 use crate::config;
 use crate::identity::{Caller, Principal};
@@ -58,6 +59,7 @@ pub struct Access {
     names: Vec<String>,
     /// Whether admins read what others said where no grant says anything of it.
     admins_read_captures: bool,
+    recent: Recent,
 }
 
 /// What a caller may do. Only [`Access::permit`] makes one.
@@ -139,7 +141,21 @@ impl Access {
             groups_of,
             names,
             admins_read_captures: file.access.admins_read_captures,
+            recent: Recent::default(),
         }
+    }
+
+    /// What the caller may do, as it was found when they asked before.
+    ///
+    /// # Errors
+    /// As [`Access::permit`].
+    pub fn permit_again(&self, caller: &Arc<Caller>) -> Result<Arc<Permit>, NoRole> {
+        if let Some(permit) = self.recent.get(caller) {
+            return Ok(permit);
+        }
+        let permit = Arc::new(self.permit(caller)?);
+        self.recent.keep(caller, Arc::clone(&permit));
+        Ok(permit)
     }
 
     /// What the caller may do.

@@ -106,7 +106,7 @@ impl Gateway {
         let rules = self.rules.borrow().clone();
         let permit = rules
             .access
-            .permit(&who.caller)
+            .permit_again(&who.caller)
             .map_err(|none| none.rejection(&who.caller))?;
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;

@@ -2,7 +2,7 @@
 //! so whoever holds a `Caller` needs to check nothing again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
 
@@ -110,23 +110,26 @@ impl Caller {
 
     /// The caller on this machine's loopback interface.
     #[must_use]
-    pub fn loopback() -> Self {
-        Self {
-            principal: Principal::Loopback,
-            name: LOOPBACK.into(),
-            node_id: LOOPBACK.into(),
-            node_name: "localhost".into(),
-            groups: Vec::new(),
-            capabilities: Capabilities::new(),
-            picture: None,
-        }
+    pub fn loopback() -> Arc<Self> {
+        static ONLY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+            Arc::new(Caller {
+                principal: Principal::Loopback,
+                name: LOOPBACK.into(),
+                node_id: LOOPBACK.into(),
+                node_name: "localhost".into(),
+                groups: Vec::new(),
+                capabilities: Capabilities::new(),
+                picture: None,
+            })
+        });
+        Arc::clone(&ONLY)
     }
 
     /// A caller that nobody is: to ask what the configuration would grant. `name` is a
     /// login, one or several tags, or `(loopback)`.
     #[must_use]
     pub fn hypothetical(name: &str, node: Option<&str>) -> Self {
-        let mut caller = Self::loopback();
+        let mut caller = Self::clone(&Self::loopback());
         if name != LOOPBACK {
             caller.principal = if name.starts_with("tag:") {
                 let mut tags: Vec<String> = name.split(',').map(str::to_owned).collect();

@@ -16,6 +16,8 @@ mod lifecycle;
 mod measure;
 mod node;
 mod parts;
+#[path = "../../benches/gateway/provider.rs"]
+mod provider;
 mod scenarios;
 mod service;
 mod world;

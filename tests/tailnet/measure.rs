@@ -1,36 +1,40 @@
-//! How fast the gateway is over a tailnet, beside a Go reverse proxy on tsnet and beside no gateway
-//! at all, in one run against one inference server. Times on a shared machine are noise: the
+//! What the gateway costs over a tailnet, beside a Go reverse proxy on tsnet, `tailscale serve`, and
+//! nothing in between, in one run against one provider. Times on a shared machine are noise: the
 //! ratios, and the processor time of each request, are what to look at.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::BodyExt;
 use iris::tailnet::Node;
 use serde_json::json;
 
 use crate::http::{Connection, post};
-use crate::parts::{Parts, Process, until};
+use crate::parts::{Parts, Process, free_port, until};
+use crate::provider;
 use crate::scenarios::{CHAT, chat};
-use crate::world::World;
+use crate::world::{self, World, offer};
 
 const ROUNDS: usize = 3;
-const SEQUENTIAL: usize = 300;
+const SEQUENTIAL: usize = 400;
 const PARALLEL: usize = 16;
-const EACH: usize = 60;
-/// llama-server closes a connection after a hundred requests.
-const KEPT: usize = 90;
-const STREAMS: usize = 4;
-const EVENTS: usize = 1_000;
+const EACH: usize = 150;
+const STREAMS: usize = 8;
+const ROUNDS_OF_STREAMS: usize = 10;
+/// Streams held open, each with an event a second.
+const HELD: usize = 500;
 
-/// One way to the inference server.
+/// One way to the provider, which is on this machine (*near*) or behind a node (*far*).
 struct Way {
     name: &'static str,
     host: String,
     port: u16,
     /// The process in between.
     process: Option<u32>,
+    /// Before the name of each model.
+    prefix: &'static str,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -44,102 +48,158 @@ struct Figures {
 }
 
 impl Figures {
-    fn print(self, way: &str) {
-        println!(
-            "{way:<10} {:>9.2} {:>9.2} {:>10.0} {:>12.0} {:>11.0} {:>13.1}",
+    fn all(self) -> [f64; 6] {
+        [
             self.p50_ms,
             self.p99_ms,
             self.per_second,
             self.cpu_us,
             self.events_per_second,
-            self.cpu_us_per_event
-        );
+            self.cpu_us_per_event,
+        ]
     }
 }
 
 pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
     let idle = memory(world.gateway.process.id())?;
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_iris"))?.len();
-    let proxy = reverse_proxy(parts, world)?;
-    let (gpu, _) = world
-        .provider
-        .trim_start_matches("http://")
-        .split_once(':')
-        .context("a port")?;
-    let ways = [
-        Way {
-            name: "direct",
-            host: gpu.to_owned(),
-            port: 8080,
-            process: None,
-        },
-        Way {
-            name: "Go proxy",
-            host: "go-proxy".into(),
-            port: 80,
-            process: Some(proxy.id()),
-        },
-        Way {
-            name: "iris",
-            host: "ai".into(),
-            port: 80,
-            process: Some(world.gateway.process.id()),
-        },
-    ];
-    for way in &ways {
-        until(way.name, 90, || async {
-            let reply = connection(&world.alice, way)
-                .await?
-                .post(CHAT, chat(json!({})))
-                .await?;
-            ensure!(reply.status == 200, "{reply:?}");
-            Ok(())
-        })
-        .await
-        .with_context(|| proxy.log())?;
-    }
     println!(
         "binary {:.1} MB; idle {:.0} MB resident",
         mega(binary),
         mega(idle)
     );
-    println!(
-        "{:<10} {:>9} {:>9} {:>10} {:>12} {:>11} {:>13}",
-        "way", "p50 ms", "p99 ms", "req/s", "CPU µs/req", "events/s", "CPU µs/event"
-    );
-    let mut best = [Figures::default(); 3];
-    for round in 0..ROUNDS {
-        for (nth, way) in ways.iter().enumerate() {
-            let figures = measure(&world.alice, way).await.with_context(|| way.name)?;
-            figures.print(way.name);
-            if round == 0 || figures.cpu_us < best[nth].cpu_us || way.process.is_none() {
-                best[nth] = figures;
-            }
-        }
-    }
-    let (go, iris) = (best[1], best[2]);
-    println!(
-        "iris : Go proxy = p50 {:.2}, req/s {:.2}, CPU a request {:.2}, events/s {:.2}, CPU an event {:.2}",
-        iris.p50_ms / go.p50_ms,
-        iris.per_second / go.per_second,
-        iris.cpu_us / go.cpu_us,
-        iris.events_per_second / go.events_per_second,
-        iris.cpu_us_per_event / go.cpu_us_per_event
-    );
+    let port = free_port()?;
+    std::thread::spawn(move || provider::run(port));
+    let gpu = world::node(
+        &world.headscale.url,
+        world.dir.path(),
+        "fast-gpu",
+        world.headscale.tag_key("tag:gpu")?,
+    )
+    .await?;
+    let far = offer(&gpu, port).await?;
+    let far = far.trim_end_matches("/v1");
+    let near = format!("http://127.0.0.1:{port}");
+    provided(world, far, &near)?;
+    let go_far = reverse_proxy(parts, world, "go-far", far)?;
+    let go_near = reverse_proxy(parts, world, "go-near", &near)?;
+    let serve = Serve::start(parts, world, port).await?;
+    let iris = Some(world.gateway.process.id());
+    let way = |name, host: &str, process, prefix| Way {
+        name,
+        host: host.to_owned(),
+        port: 80,
+        process,
+        prefix,
+    };
+    let address = far.trim_start_matches("http://").trim_end_matches(":8080");
+    let mut ways = [
+        way("direct, far", address, None, ""),
+        way("Go proxy, far", "go-far", Some(go_far.id()), ""),
+        way("iris, far", "ai", iris, "far/"),
+        way("Go proxy, near", "go-near", Some(go_near.id()), ""),
+        way(
+            "tailscale serve, near",
+            "serve",
+            Some(serve.daemon.id()),
+            "",
+        ),
+        way("iris, near", "ai", iris, "near/"),
+    ];
+    ways[0].port = 8080;
     for way in &ways {
-        if let Some(id) = way.process {
-            println!(
-                "{} has {:.0} MB resident afterwards",
-                way.name,
-                mega(memory(id)?)
-            );
+        until(way.name, 90, || async {
+            let reply = connection(&world.alice, way)
+                .await?
+                .post(CHAT, asked(way, "small", false))
+                .await?;
+            ensure!(reply.status == 200, "{reply:?}");
+            Ok(())
+        })
+        .await
+        .with_context(|| format!("{}{}", go_far.log(), serve.daemon.log()))?;
+    }
+    let mut held = Vec::new();
+    for (nth, way) in ways.iter().enumerate() {
+        // Memory once used would be used again: the first way of a process alone tells.
+        let is_first = ways[..nth].iter().all(|other| other.process != way.process);
+        held.push(match way.process.filter(|_| is_first) {
+            Some(id) => Some(
+                hold(&world.alice, way, id)
+                    .await
+                    .with_context(|| way.name)?,
+            ),
+            None => None,
+        });
+    }
+    let mut all = vec![Vec::new(); ways.len()];
+    for round in 0..ROUNDS {
+        for nth in 0..ways.len() {
+            // Each begins a round in its turn.
+            let nth = (nth + round) % ways.len();
+            let way = &ways[nth];
+            let figures = measure(&world.alice, way).await.with_context(|| way.name)?;
+            all[nth].push(figures);
         }
     }
+    print(&ways, &all, &held);
     Ok(())
 }
 
-fn reverse_proxy(parts: &Parts, world: &World) -> anyhow::Result<Process> {
-    let dir = world.dir.path().join("go-proxy");
+/// The median of each figure, and the ratios to Iris on the same way.
+fn print(ways: &[Way], all: &[Vec<Figures>], held: &[Option<f64>]) {
+    println!(
+        "| | p50 ms | p99 ms | requests/s | CPU µs a request | events/s | CPU µs an event | KiB an open stream |\n|---|---|---|---|---|---|---|---|"
+    );
+    let median = |nth: usize, figure: usize| {
+        let mut values: Vec<f64> = all[nth].iter().map(|one| one.all()[figure]).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    for (nth, way) in ways.iter().enumerate() {
+        let ours = if way.name.ends_with("far") { 2 } else { 5 };
+        print!("| {}", way.name);
+        for figure in 0..6 {
+            let (value, of) = (median(nth, figure), median(ours, figure));
+            let digits = if figure < 2 { 2 } else { 0 };
+            if nth == ours || value == 0.0 {
+                print!(" | {value:.digits$}");
+            } else {
+                print!(" | {value:.digits$} ×{:.2}", value / of);
+            }
+        }
+        match held[nth] {
+            Some(kib) => println!(" | {kib:.1} |"),
+            None => println!(" | – |"),
+        }
+    }
+}
+
+/// Gives the gateway both ways to the provider, and alice all models.
+fn provided(world: &World, far: &str, near: &str) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(&world.gateway.config)?;
+    let models = r#""models": ["small", "slow"]"#;
+    let text = text.replacen(
+        "\"providers\": {",
+        &format!(
+            "\"providers\": {{\n\"far\": {{ \"baseurl\": \"{far}\", {models} }},\n\"near\": {{ \"baseurl\": \"{near}\", {models} }},"
+        ),
+        1,
+    );
+    let new = world.gateway.config.with_extension("new");
+    std::fs::write(&new, text)?;
+    std::fs::rename(new, &world.gateway.config)?;
+    let objects = json!([{ "role": "user" }, { "models": "**" }]);
+    world.headscale.give(&objects)
+}
+
+fn reverse_proxy(
+    parts: &Parts,
+    world: &World,
+    name: &str,
+    target: &str,
+) -> anyhow::Result<Process> {
+    let dir = world.dir.path().join(name);
     std::fs::create_dir(&dir)?;
     let program = parts.servers.join("reverse_proxy");
     let built = Command::new("go")
@@ -151,29 +211,113 @@ fn reverse_proxy(parts: &Parts, world: &World) -> anyhow::Result<Process> {
     ensure!(built.success(), "the Go proxy does not build");
     Process::start(
         Command::new(program)
-            .arg("go-proxy")
+            .arg(name)
             .arg(&world.headscale.url)
             .arg(&dir)
-            .arg(world.provider.trim_end_matches("/v1"))
+            .arg(target)
             .env("TS_AUTHKEY", world.headscale.tag_key("tag:ai")?)
             .env("TS_NO_LOGS_NO_SUPPORT", "true"),
         &dir.join("log"),
     )
 }
 
+/// Tailscale's own reverse proxy: a daemon without a tunnel, which serves a loopback port.
+struct Serve {
+    daemon: Process,
+}
+
+impl Serve {
+    async fn start(parts: &Parts, world: &World, port: u16) -> anyhow::Result<Self> {
+        let dir = world.dir.path().join("serve");
+        std::fs::create_dir(&dir)?;
+        let socket = dir.join("socket");
+        let daemon = Process::start(
+            Command::new(parts.servers.join("tailscaled"))
+                .args([
+                    "--tun",
+                    "userspace-networking",
+                    "--port",
+                    "0",
+                    "--no-logs-no-support",
+                ])
+                .arg("--statedir")
+                .arg(&dir)
+                .arg("--socket")
+                .arg(&socket),
+            &dir.join("log"),
+        )?;
+        let command = |arguments: &[&str]| {
+            let output = Command::new(parts.servers.join("tailscale"))
+                .arg("--socket")
+                .arg(&socket)
+                .args(arguments)
+                .output()?;
+            ensure!(
+                output.status.success(),
+                "tailscale {arguments:?}: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            Ok(())
+        };
+        let key = world.headscale.tag_key("tag:ai")?;
+        let control = format!("--login-server={}", world.headscale.url);
+        let key = format!("--auth-key={key}");
+        until("tailscale up", 60, || async {
+            command(&["up", &control, &key, "--hostname=serve"])
+        })
+        .await?;
+        command(&["serve", "--bg", "--http=80", &port.to_string()])?;
+        Ok(Self { daemon })
+    }
+}
+
 async fn connection(from: &Node, way: &Way) -> anyhow::Result<Connection> {
     Connection::to(from, &way.host, way.port).await
 }
 
+fn asked(way: &Way, model: &str, stream: bool) -> String {
+    chat(json!({ "model": format!("{}{model}", way.prefix), "stream": stream }))
+}
+
+/// KiB that each of many open streams takes of the process in between.
+async fn hold(from: &Node, way: &Way, id: u32) -> anyhow::Result<f64> {
+    let before = memory(id)?;
+    let opened = (0..HELD).map(|_| async {
+        let mut own = connection(from, way).await?;
+        let response = own.open(post(CHAT, asked(way, "slow", true))?).await?;
+        ensure!(response.status() == 200);
+        Ok((own, response))
+    });
+    let open: Vec<_> = stream::iter(opened)
+        .buffer_unordered(PARALLEL)
+        .try_collect()
+        .await?;
+    let readers: Vec<_> = open
+        .into_iter()
+        .map(|(own, mut response)| {
+            tokio::spawn(async move {
+                while response.frame().await.is_some() {}
+                drop(own);
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let each = whole(usize::try_from(memory(id)?.saturating_sub(before))?) / 1024.0 / whole(HELD);
+    for reader in readers {
+        reader.abort();
+    }
+    // The next way begins when these are gone.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(each)
+}
+
 async fn measure(from: &Node, way: &Way) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let one = chat(json!({ "max_tokens": 1 }));
+    let one = asked(way, "small", false);
     let mut only = connection(from, way).await?;
     let mut times = Vec::with_capacity(SEQUENTIAL);
-    for nth in 1..=SEQUENTIAL {
-        if nth % KEPT == 0 {
-            only = connection(from, way).await?;
-        }
+    for _ in 0..SEQUENTIAL {
         let began = Instant::now();
         ensure!(only.post(CHAT, one.clone()).await?.status == 200);
         times.push(began.elapsed());
@@ -185,7 +329,7 @@ async fn measure(from: &Node, way: &Way) -> anyhow::Result<Figures> {
     let (cpu, began) = (processor(way)?, Instant::now());
     let callers = (0..PARALLEL).map(|_| async {
         let mut own = connection(from, way).await?;
-        for _ in 1..=EACH {
+        for _ in 0..EACH {
             ensure!(own.post(CHAT, one.clone()).await?.status == 200);
         }
         Ok(())
@@ -196,20 +340,21 @@ async fn measure(from: &Node, way: &Way) -> anyhow::Result<Figures> {
     figures.cpu_us = processor(way)?.saturating_sub(cpu).as_secs_f64() * 1e6 / requests;
 
     let (cpu, began) = (processor(way)?, Instant::now());
-    let long = chat(json!({ "stream": true, "max_tokens": EVENTS, "ignore_eos": true }));
+    let long = asked(way, "small", true);
     let readers = (0..STREAMS).map(|_| async {
-        let mut response = connection(from, way)
-            .await?
-            .open(post(CHAT, long.clone())?)
-            .await?;
+        let mut own = connection(from, way).await?;
         let mut events = 0;
-        while let Some(frame) = response.frame().await {
-            let frame = frame?;
-            let data = frame.data_ref().map_or(&[][..], |data| data);
-            events += data.windows(2).filter(|pair| pair == b"\n\n").count();
+        for _ in 0..ROUNDS_OF_STREAMS {
+            let mut response = own.open(post(CHAT, long.clone())?).await?;
+            while let Some(frame) = response.frame().await {
+                let frame = frame?;
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                events += data.windows(2).filter(|pair| pair == b"\n\n").count();
+            }
         }
-        ensure!(events >= EVENTS, "{events} events");
-        Ok(events)
+        let least = provider::EVENTS * ROUNDS_OF_STREAMS;
+        ensure!(events >= least, "{events} events");
+        anyhow::Ok(events)
     });
     let events = whole(
         futures_util::future::try_join_all(readers)

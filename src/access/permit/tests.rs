@@ -37,6 +37,27 @@ fn nothing_is_open_without_a_role() {
 }
 
 #[test]
+fn what_was_found_before_is_each_callers_own() {
+    let access = access(&format!(
+        r#"{{"grants":[{}]}}"#,
+        grant(r#""a@x.org""#, r#"{"role":"user"},{"models":"p/**"}"#)
+    ));
+    let call = |name: &str| {
+        let caller = Arc::new(Caller::hypothetical(name, None));
+        let permit = access.permit_again(&caller);
+        permit.map(|permit| permit.covers("p", "m").is_some())
+    };
+    for _ in 0..3 {
+        // A caller who is gone leaves their place in memory to the next.
+        assert_eq!(call("a@x.org"), Ok(true));
+        assert_eq!(call("b@x.org"), Err(NoRole));
+    }
+    let same = Arc::new(Caller::hypothetical("a@x.org", None));
+    let (first, again) = (access.permit_again(&same), access.permit_again(&same));
+    assert!(Arc::ptr_eq(&first.unwrap(), &again.unwrap()));
+}
+
+#[test]
 fn grants_add_up_and_admin_wins() {
     let access = access(&format!(
         r#"{{"groups":{{"group:eng":["a@x.org","tag:ci"]}},"grants":[{},{},{},{}]}}"#,

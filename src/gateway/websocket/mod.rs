@@ -41,7 +41,7 @@ impl Gateway {
             return (api.refuse(&no_socket()), None);
         };
         let rules = self.rules.borrow().clone();
-        let permit = match rules.access.permit(&who.caller) {
+        let permit = match rules.access.permit_again(&who.caller) {
             Ok(permit) => permit,
             Err(none) => return (api.refuse(&none.rejection(&who.caller)), None),
         };

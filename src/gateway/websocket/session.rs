@@ -192,7 +192,7 @@ impl Session<'_> {
         let gateway = self.gateway;
         self.verify().await?;
         let rules = gateway.rules.borrow().clone();
-        let permit = rules.access.permit(&self.who.caller);
+        let permit = rules.access.permit_again(&self.who.caller);
         let permit = permit.map_err(|none| none.rejection(&self.who.caller))?;
         let slot = gateway.room_for_record()?;
         let now = clock::unix_ms();
@@ -225,12 +225,12 @@ impl Session<'_> {
             let to = route.provider.destination(&route.model);
             let outbound = self.api.prepare(&call, &to)?;
             // A WebSocket has no headers left to warn in.
-            let payer = (&*rules, &permit, &*self.who.caller);
+            let payer = (&*rules, permit.as_ref(), &*self.who.caller);
             let held = gateway
                 .reserve(payer, &route, &call, &mut recording)
                 .await?;
             let told = (held.states, held.crossed);
-            let of = (&*rules, &permit, &self.who);
+            let of = (&*rules, permit.as_ref(), &self.who);
             gateway.tell(of, &route, (&call, told), &mut recording);
             let before = recording.elapsed_ms();
             self.connect(&route, &permit, &headers, &outbound.path)

@@ -1,0 +1,37 @@
+//! Permits of those who asked lately: a caller's grants, and the objects that the tailnet policy gives
+//! them, are then read once for all of their requests.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Permit;
+use crate::identity::Caller;
+
+/// Callers to remember. All are forgotten when there are more: what is lost is a little time.
+const MOST: usize = 4_096;
+
+/// A permit holds for one answer of the tailnet, and for the configuration that this belongs to.
+/// Callers are told apart by where they stand in memory, where they are kept, so that nobody else
+/// can come to stand there.
+#[derive(Default)]
+pub(super) struct Recent(Mutex<HashMap<usize, (Arc<Caller>, Arc<Permit>)>>);
+
+impl Recent {
+    pub(super) fn get(&self, caller: &Arc<Caller>) -> Option<Arc<Permit>> {
+        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, permit) = recent.get(&place(caller))?;
+        Some(Arc::clone(permit))
+    }
+
+    pub(super) fn keep(&self, caller: &Arc<Caller>, permit: Arc<Permit>) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MOST {
+            recent.clear();
+        }
+        recent.insert(place(caller), (Arc::clone(caller), permit));
+    }
+}
+
+fn place(caller: &Arc<Caller>) -> usize {
+    Arc::as_ptr(caller).addr()
+}
