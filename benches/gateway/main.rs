@@ -30,17 +30,21 @@ struct Plan {
     rounds: usize,
     each: Duration,
     open_streams: usize,
+    /// How long the open streams are watched.
+    watched: Duration,
 }
 
 const FULL: Plan = Plan {
     rounds: 5,
     each: Duration::from_secs(5),
     open_streams: 2_000,
+    watched: Duration::from_secs(8),
 };
 const QUICK: Plan = Plan {
     rounds: 3,
     each: Duration::from_secs(2),
     open_streams: 200,
+    watched: Duration::from_secs(2),
 };
 
 fn main() {
@@ -138,8 +142,7 @@ fn measure(
         load::wrk(at, "small", 1, Duration::from_secs(1))?;
         let idle = running.resident();
         figures.push((Figure::Fresh, idle as f64 / 1024.0));
-        let watched = Duration::from_secs(4);
-        let held = load::hold(at, plan.open_streams, watched, &running);
+        let held = load::hold(at, plan.open_streams, plan.watched, &running);
         let held = runtime.block_on(held)?;
         let more = held.resident.saturating_sub(idle) as f64;
         figures.push((Figure::StreamMemory, more / plan.open_streams as f64));

@@ -1,8 +1,11 @@
 //! How fast a million records are written, and how long a dashboard's questions take on them.
 //!
+//! Before that, ten thousand a second are written at a steady pace: what that costs their requests.
+//!
 //! `cargo bench --bench ledger`; `IRIS_BENCH_POSTGRES=url` asks an empty `PostgreSQL` database the
 //! same, and `IRIS_BENCH_RECORDS=n` writes fewer. The goal is 100 ms for each question.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,6 +14,7 @@ use iris::ledger::{EntryId, Group, Ledger, Outcome, Query, Report, Scope};
 
 use records::{DAY_MS, DAYS, HOUR_MS, user, write};
 
+mod pace;
 mod records;
 
 /// The first of thirty days: 1 October 2026.
@@ -34,6 +38,8 @@ async fn measure(url: &str, dir: &Path) {
     let records = records.and_then(|count| count.parse().ok());
     let records: u32 = records.unwrap_or(1_000_000);
     println!("{}:", url.split(':').next().unwrap_or_default());
+    // Before the month that is asked about, in the same database.
+    pace::hold(url, dir, START_MS - 40 * DAY_MS).await;
     let ledger = Ledger::open(url, dir).expect("a ledger");
     let started = Instant::now();
     write(&ledger, START_MS, records).await;

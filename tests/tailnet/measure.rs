@@ -138,7 +138,11 @@ pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
             // Each begins a round in its turn.
             let nth = (nth + round) % ways.len();
             let way = &ways[nth];
-            let figures = measure(&world.alice, way).await.with_context(|| way.name)?;
+            let mut figures = Figures::default();
+            if let Err(error) = measure(&world.alice, way, &mut figures).await {
+                // What it did before that counts.
+                println!("{}: {error:#}", way.name);
+            }
             all[nth].push(figures);
         }
     }
@@ -162,7 +166,9 @@ fn print(ways: &[Way], all: &[Vec<Figures>], held: &[Option<f64>]) {
         for figure in 0..6 {
             let (value, of) = (median(nth, figure), median(ours, figure));
             let digits = if figure < 2 { 2 } else { 0 };
-            if nth == ours || value == 0.0 {
+            if value == 0.0 {
+                print!(" | –");
+            } else if nth == ours {
                 print!(" | {value:.digits$}");
             } else {
                 print!(" | {value:.digits$} ×{:.2}", value / of);
@@ -312,8 +318,7 @@ async fn hold(from: &Node, way: &Way, id: u32) -> anyhow::Result<f64> {
     Ok(each)
 }
 
-async fn measure(from: &Node, way: &Way) -> anyhow::Result<Figures> {
-    let mut figures = Figures::default();
+async fn measure(from: &Node, way: &Way, figures: &mut Figures) -> anyhow::Result<()> {
     let one = asked(way, "small", false);
     let mut only = connection(from, way).await?;
     let mut times = Vec::with_capacity(SEQUENTIAL);
@@ -364,7 +369,7 @@ async fn measure(from: &Node, way: &Way) -> anyhow::Result<Figures> {
     );
     figures.events_per_second = events / began.elapsed().as_secs_f64();
     figures.cpu_us_per_event = processor(way)?.saturating_sub(cpu).as_secs_f64() * 1e6 / events;
-    Ok(figures)
+    Ok(())
 }
 
 fn whole(count: usize) -> f64 {
