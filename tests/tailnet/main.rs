@@ -12,6 +12,7 @@ mod changes;
 mod chromium;
 mod host;
 mod http;
+mod identity;
 mod lifecycle;
 mod measure;
 mod node;
@@ -102,7 +103,8 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         lifecycle::the_gateway_stops_and_comes_back_as_the_same_node
         node::half_closes_resets_and_backpressure_pass
         node::whois_tells_what_the_tailnet_knows
-        node::each_connection_is_its_own_callers
+        identity::ten_thousand_connections_are_their_own_callers
+        identity::whoever_may_no_longer_call_is_cut_off
         lifecycle::a_gateway_without_a_key_asks_to_be_signed_in
         lifecycle::a_person_at_a_terminal_is_led_to_the_first_answer
         lifecycle::an_ephemeral_node_leaves_nothing_behind

@@ -7,7 +7,6 @@ use anyhow::{Context, ensure};
 use iris::tailnet::{Accepted, Listener, Node, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http::Connection;
 use crate::parts::{Parts, until};
 use crate::world::World;
 
@@ -154,35 +153,6 @@ pub async fn whois_tells_what_the_tailnet_knows(_: &Parts, world: &World) -> any
     ] {
         let who = world.ci.whois(stranger.parse()?).await?;
         ensure!(who.is_none(), "{stranger} is {who:?}");
-    }
-    Ok(())
-}
-
-/// Many connections of three callers at once, none of which is taken for another's.
-pub async fn each_connection_is_its_own_callers(_: &Parts, world: &World) -> anyhow::Result<()> {
-    let callers = [
-        (&world.alice, "alice"),
-        (&world.bob, "bob"),
-        (&world.ci, "access denied"),
-    ];
-    for _ in 0..10 {
-        let mut all = Vec::new();
-        for nth in 0..48 {
-            let (node, name) = callers[nth % callers.len()];
-            all.push(async move {
-                // Some leave before they are accepted.
-                if nth % 7 == 0 {
-                    drop(node.dial("ai", 80).await?);
-                }
-                let mut ai = Connection::from(node, "ai").await?;
-                for _ in 0..3 {
-                    let text = ai.get("/api/whoami").await?.text();
-                    ensure!(text.contains(name), "{name} is told {text}");
-                }
-                Ok(())
-            });
-        }
-        futures_util::future::try_join_all(all).await?;
     }
     Ok(())
 }

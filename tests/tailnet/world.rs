@@ -144,6 +144,36 @@ impl Headscale {
         Ok(nodes.any(|node| node["given_name"] == name))
     }
 
+    /// The number of a node.
+    pub fn id(&self, name: &str) -> anyhow::Result<String> {
+        let nodes: serde_json::Value = serde_json::from_str(&self.ask(&["nodes", "list"])?)?;
+        let mut nodes = nodes.as_array().into_iter().flatten();
+        let node = nodes.find(|node| node["given_name"] == name);
+        Ok(node.context("no such node")?["id"].to_string())
+    }
+
+    /// Lets a node's key expire at once.
+    pub fn expire(&self, id: &str) -> anyhow::Result<()> {
+        self.ask(&["nodes", "expire", "--identifier", id]).map(drop)
+    }
+
+    /// Takes a node out of the tailnet.
+    pub fn delete(&self, id: &str) -> anyhow::Result<()> {
+        self.ask(&["nodes", "delete", "--force", "--identifier", id])
+            .map(drop)
+    }
+
+    /// Puts a policy in force in which devices with a tag reach nobody.
+    pub fn isolate(&self, tag: &str) -> anyhow::Result<()> {
+        let others: Vec<&str> = ["alice@", "bob@", "tag:ai", "tag:gpu", "tag:ci"]
+            .into_iter()
+            .filter(|other| *other != tag)
+            .collect();
+        let policy = policy_for(&json!(others), None);
+        std::fs::write(&self.policy, policy)?;
+        self.process.signal("HUP")
+    }
+
     /// Puts a policy in force in which alice's group may use the gateway, or may not.
     pub fn grant(&self, granted: bool) -> anyhow::Result<()> {
         std::fs::write(&self.policy, policy_text(granted))?;
@@ -163,7 +193,12 @@ fn policy_text(granted: bool) -> String {
 }
 
 fn policy_with(objects: Option<&serde_json::Value>) -> String {
-    let mut grants = vec![json!({ "src": ["*"], "dst": ["*"], "ip": ["*"] })];
+    policy_for(&json!(["*"]), objects)
+}
+
+/// A policy in which `reaching` reach each other.
+fn policy_for(reaching: &serde_json::Value, objects: Option<&serde_json::Value>) -> String {
+    let mut grants = vec![json!({ "src": reaching, "dst": reaching, "ip": ["*"] })];
     if let Some(objects) = objects {
         grants.push(
             json!({ "src": ["group:eng"], "dst": ["tag:ai"], "app": { CAPABILITY: objects } }),
