@@ -170,23 +170,34 @@ const HARMLESS: [&str; 8] = [
     "user-agent",
 ];
 
+/// Whether a value could be a credential.
+fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
+    let name = name.as_str();
+    value.is_sensitive()
+        || (!HARMLESS.contains(&name)
+            && (CREDENTIALS.contains(&name) || SECRET_WORDS.iter().any(|word| name.contains(word))))
+}
+
+/// The values that could be a credential.
+pub(super) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let secret = headers
+        .iter()
+        .filter(|(name, value)| is_secret(name, value));
+    secret.map(|(_, value)| value.as_bytes())
+}
+
 /// Headers as text that may be kept and shown: values that could be a credential are left out.
 #[must_use]
 pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .map(|(name, value)| {
-            let name = name.as_str();
-            let secret = value.is_sensitive()
-                || (!HARMLESS.contains(&name)
-                    && (CREDENTIALS.contains(&name)
-                        || SECRET_WORDS.iter().any(|word| name.contains(word))));
-            let shown = if secret {
+            let shown = if is_secret(name, value) {
                 REDACTED.to_owned()
             } else {
                 String::from_utf8_lossy(value.as_bytes()).into_owned()
             };
-            (name.to_owned(), shown)
+            (name.to_string(), shown)
         })
         .collect()
 }

@@ -11,8 +11,10 @@
 )]
 
 mod daemon;
+mod echo;
 mod objects;
 mod policy;
+mod secrets;
 #[path = "../loopback/support.rs"]
 mod support;
 mod world;
@@ -23,10 +25,15 @@ use std::process::{Command, ExitCode};
 
 type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
-const TESTS: [(&str, Test); 1] = [(
-    "objects::nobody_reads_what_is_anothers_on_any_route",
-    || Box::pin(objects::nobody_reads_what_is_anothers_on_any_route()),
-)];
+const TESTS: [(&str, Test); 2] = [
+    (
+        "objects::nobody_reads_what_is_anothers_on_any_route",
+        || Box::pin(objects::nobody_reads_what_is_anothers_on_any_route()),
+    ),
+    ("secrets::no_secret_is_where_it_has_no_business", || {
+        Box::pin(secrets::no_secret_is_where_it_has_no_business())
+    }),
+];
 
 const INSIDE: &str = "--inside-namespace";
 

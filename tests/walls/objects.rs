@@ -201,7 +201,9 @@ pub async fn nobody_reads_what_is_anothers_on_any_route() {
     owner(&ids).await;
     gateway.stop().await;
     println!(
-        "  {routes} routes, {pages} pages, {} questions",
+        "  {} routes, {} pages, {} questions",
+        ROUTES.len(),
+        PAGES.len(),
         asks + looks
     );
 }
