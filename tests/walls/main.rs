@@ -15,6 +15,9 @@ mod echo;
 mod objects;
 mod policy;
 mod secrets;
+#[cfg(feature = "postgres")]
+#[path = "../ledger/server.rs"]
+mod server;
 #[path = "../loopback/support.rs"]
 mod support;
 mod world;
@@ -25,13 +28,21 @@ use std::process::{Command, ExitCode};
 
 type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
-const TESTS: [(&str, Test); 2] = [
+const TESTS: &[(&str, Test)] = &[
     (
         "objects::nobody_reads_what_is_anothers_on_any_route",
         || Box::pin(objects::nobody_reads_what_is_anothers_on_any_route()),
     ),
     ("secrets::no_secret_is_where_it_has_no_business", || {
         Box::pin(secrets::no_secret_is_where_it_has_no_business())
+    }),
+    #[cfg(feature = "postgres")]
+    (
+        "secrets::no_secret_is_in_postgres_nor_told_when_it_is_gone",
+        || Box::pin(secrets::no_secret_is_in_postgres_nor_told_when_it_is_gone()),
+    ),
+    ("secrets::another_user_of_the_machine_reads_nothing", || {
+        Box::pin(secrets::another_user_of_the_machine_reads_nothing())
     }),
 ];
 

@@ -389,3 +389,145 @@ pub async fn no_secret_is_where_it_has_no_business() {
         places.len()
     );
 }
+
+/// With captures on, in PostgreSQL, whose server goes away at the end.
+#[cfg(feature = "postgres")]
+pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
+    let server = crate::server::Server::start();
+    // It trusts everybody, whatever password they have.
+    let user = format!("postgres:{DATABASE}");
+    let url = server.url_of(&user, "127.0.0.1", "postgres");
+    server.client("postgres").await;
+    let key = tempfile::tempdir().unwrap();
+    let (gateway, heard, mut answers) = run(json!({ "url": url, "save_raws": true }), &key).await;
+    saw_everything(&heard);
+    let dump = dump(&server.url("postgres"));
+    server.kill();
+    for path in [
+        "/readyz",
+        "/api/requests",
+        "/api/status",
+        "/api/audit",
+        "/ui/",
+        "/ui/audit",
+    ] {
+        answers.others += &KIM.page(path).await.whole();
+    }
+    let ask = r#"{"model":"fine-bearer","messages":[]}"#;
+    answers.others += &ADA
+        .ask("POST", "/v1/chat/completions", ask, &[])
+        .await
+        .whole();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut places = left(&gateway, &heard, answers);
+    places.push(("the dump".to_owned(), dump));
+    // What was said is kept here: for admins, in the database, and in exports.
+    let kept = ["answers", "the dump", "an object in s3"];
+    let more = |text: &str, place: &str| match text {
+        SAVED => place == FILE,
+        PROMPT => kept.contains(&place),
+        _ => false,
+    };
+    for (name, content) in &places {
+        let must = kept.contains(&name.as_str());
+        assert!(
+            !must || memchr::memmem::find(content, PROMPT.as_bytes()).is_some(),
+            "{name} lacks what was said"
+        );
+    }
+    let bytes = search(&places, &more);
+    println!(
+        "  {} secrets, {} places, {bytes} bytes",
+        CANARIES.len(),
+        places.len()
+    );
+}
+
+/// All that a database holds, what is compressed in it as it was.
+#[cfg(feature = "postgres")]
+fn dump(url: &str) -> Vec<u8> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
+    let mut programs: Vec<_> = versions
+        .map(|version| version.unwrap().path().join("bin/pg_dump"))
+        .collect();
+    programs.sort();
+    let dumped = std::process::Command::new(programs.pop().unwrap())
+        .args(["--data-only", url])
+        .output()
+        .unwrap();
+    assert!(
+        dumped.status.success(),
+        "{}",
+        String::from_utf8_lossy(&dumped.stderr)
+    );
+    let mut all = dumped.stdout.clone();
+    let text = String::from_utf8(dumped.stdout).unwrap();
+    for field in text.split("\\\\x").skip(1) {
+        let digits = field
+            .split(|byte: char| !byte.is_ascii_hexdigit())
+            .next()
+            .unwrap();
+        let bytes: Vec<u8> = digits
+            .as_bytes()
+            .chunks_exact(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        all.extend(zstd::decode_all(&bytes[..]).unwrap_or_else(|_| bytes.clone()));
+        all.push(b'\n');
+    }
+    all
+}
+
+/// What another user of the machine gets of it: nothing, whoever made the folder.
+pub async fn another_user_of_the_machine_reads_nothing() {
+    if std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.contains("4294967295")) {
+        println!("  left out: it takes root, for there to be another user");
+        return;
+    }
+    let heard = Heard::default();
+    let config = configuration(&heard, &json!({}), Path::new("/dev/null")).await;
+    let mut gateway = Gateway::start(config, &[("IRIS_TEST_CANARY", "x")]).await;
+    requests(&mut Answers::default()).await;
+    let body = json!({ "title": "t", "body": {} }).to_string();
+    ADA.ask("PUT", "/api/chats/one", &body, &[]).await;
+    let as_other = |program: &str, path: &Path| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+        command.arg(path).output().unwrap().status.success()
+    };
+    let open = |path: &Path| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+    open(gateway.dir.path());
+    assert!(as_other("ls", gateway.dir.path()) && as_other("cat", &gateway.dir.path().join("log")));
+    assert!(
+        !as_other("ls", &gateway.state()),
+        "the state directory can be listed"
+    );
+    // A folder that somebody else has made, for all to see.
+    open(&gateway.state());
+    let made = files(&gateway.state());
+    assert!(made.len() >= 3, "{made:?}");
+    for file in &made {
+        assert!(!as_other("cat", file), "{} can be read", file.display());
+    }
+    let memory = format!("/proc/{}/environ", gateway.id());
+    assert!(!as_other("cat", Path::new(&memory)));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    gateway.abort().await;
+    let cores: Vec<_> = files(gateway.dir.path())
+        .into_iter()
+        .filter(|file| {
+            file.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("core"))
+        })
+        .collect();
+    assert!(cores.is_empty(), "{cores:?}");
+    println!("  {} files", made.len());
+}

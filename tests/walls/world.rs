@@ -65,6 +65,8 @@ impl Gateway {
             .arg(&path)
             .arg("--state-dir")
             .arg(dir.path().join("state"))
+            // A core would be written here.
+            .current_dir(dir.path())
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -102,8 +104,17 @@ impl Gateway {
 
     /// Asks it to end, and waits until it has.
     pub async fn stop(&mut self) {
+        self.signal("TERM").await;
+    }
+
+    /// Ends it as a fault in it would.
+    pub async fn abort(&mut self) {
+        self.signal("ABRT").await;
+    }
+
+    async fn signal(&mut self, name: &str) {
         let id = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-s", "TERM", &id]).status();
+        let asked = Command::new("kill").args(["-s", name, &id]).status();
         assert!(asked.unwrap().success());
         let until = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait().unwrap().is_none() {
