@@ -29,6 +29,10 @@ reference:
 tailnet word="":
     cargo test --test tailnet -- {{ word }}
 
+# Several callers, secrets and headers; a word of a test's name. It takes root, for a network namespace.
+walls word="":
+    cargo test --no-default-features --features postgres --test walls -- {{ word }}
+
 # SDKs and coding agents through the gateway; `direct` as the first word leaves it out.
 clients *words:
     cargo test --no-default-features --test clients -- {{ words }}

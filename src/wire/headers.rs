@@ -31,7 +31,7 @@ pub const CREDENTIALS: [&str; 6] = [
 
 /// Request headers that the gateway answers for itself, or that name an identity that
 /// only the tailnet may name.
-const NOT_FORWARDED: [&str; 10] = [
+const NOT_FORWARDED: [&str; 14] = [
     "host",
     "content-length",
     "accept-encoding",
@@ -40,17 +40,33 @@ const NOT_FORWARDED: [&str; 10] = [
     "forwarded",
     "via",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
     "origin",
     "referer",
 ];
 
 /// Prefixes of headers that claim an identity or a path: dropped whole. The names are
-/// compared with `_` read as `-`, because some servers do the same.
-const CLAIMED_PREFIXES: [&str; 6] = [
+/// compared with `_` read as `-`, because some servers do the same. A server behind the gateway
+/// may trust what proxies with sign-in tell of a user, and take it from the gateway.
+const CLAIMED_PREFIXES: [&str; 17] = [
     "tailscale-",
     "x-tailscale-",
     "x-forwarded-",
+    "x-original-",
     "x-webauth-",
+    "remote-",
+    "x-remote-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-amzn-oidc-",
+    "x-ssl-client-",
+    "cf-access-",
     "proxy-",
     "sec-",
 ];

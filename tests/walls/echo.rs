@@ -15,9 +15,12 @@ use tokio::net::TcpListener;
 
 use crate::support::COMPLETION;
 
-/// What each server was sent: its name, and the request as text.
+/// What a server was sent: its name, and the request as text.
+type Said = (&'static str, Vec<u8>);
+
+/// What all of them were sent.
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<(&'static str, Vec<u8>)>>>);
+pub struct Heard(Arc<Mutex<Vec<Said>>>);
 
 impl Heard {
     /// Starts a server.
@@ -42,8 +45,13 @@ impl Heard {
         address
     }
 
-    pub fn all(&self) -> Vec<(&'static str, Vec<u8>)> {
+    pub fn all(&self) -> Vec<Said> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// What was sent since the last time.
+    pub fn take(&self) -> Vec<Said> {
+        std::mem::take(&mut self.0.lock().unwrap())
     }
 
     async fn answer(
@@ -55,7 +63,7 @@ impl Heard {
         let body = body
             .collect()
             .await
-            .map(|body| body.to_bytes())
+            .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
         let mut said = format!("{} {}\n", head.method, head.uri).into_bytes();
         let mut credentials = String::new();
@@ -88,7 +96,7 @@ impl Heard {
             _ if asks("stream") => (
                 200,
                 "text/event-stream",
-                format!("data: {{\"error\":{{\"message\":\"cut\"}}}}\n\n"),
+                "data: {\"error\":{\"message\":\"cut\"}}\n\n".to_owned(),
             ),
             _ => (200, "application/json", COMPLETION.to_owned()),
         };

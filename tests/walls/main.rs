@@ -18,6 +18,7 @@ mod secrets;
 #[cfg(feature = "postgres")]
 #[path = "../ledger/server.rs"]
 mod server;
+mod spoofed;
 #[path = "../loopback/support.rs"]
 mod support;
 mod world;
@@ -41,6 +42,9 @@ const TESTS: &[(&str, Test)] = &[
         "secrets::no_secret_is_in_postgres_nor_told_when_it_is_gone",
         || Box::pin(secrets::no_secret_is_in_postgres_nor_told_when_it_is_gone()),
     ),
+    ("spoofed::no_header_makes_somebody_of_a_caller", || {
+        Box::pin(spoofed::no_header_makes_somebody_of_a_caller())
+    }),
     ("secrets::another_user_of_the_machine_reads_nothing", || {
         Box::pin(secrets::another_user_of_the_machine_reads_nothing())
     }),

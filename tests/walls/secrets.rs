@@ -390,7 +390,7 @@ pub async fn no_secret_is_where_it_has_no_business() {
     );
 }
 
-/// With captures on, in PostgreSQL, whose server goes away at the end.
+/// With captures on, in `PostgreSQL`, whose server goes away at the end.
 #[cfg(feature = "postgres")]
 pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
     let server = crate::server::Server::start();

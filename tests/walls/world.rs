@@ -10,11 +10,12 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::daemon::{self, GATEWAY, Person};
 
-const PORT: u16 = 8080;
+pub const PORT: u16 = 8080;
 
 /// The program, with what it says.
 pub struct Gateway {
@@ -39,7 +40,10 @@ impl Answer {
     pub fn whole(&self) -> String {
         let mut whole = String::new();
         for (name, value) in &self.headers {
-            whole += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+            whole += name.as_str();
+            whole += ": ";
+            whole += &String::from_utf8_lossy(value.as_bytes());
+            whole += "\n";
         }
         whole + &self.text
     }
@@ -74,7 +78,7 @@ impl Gateway {
             .spawn()
             .unwrap();
         let gateway = Self { child, dir };
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while TcpStream::connect((GATEWAY, PORT)).await.is_err() {
             assert!(
                 Instant::now() < until,
@@ -139,6 +143,15 @@ impl Person {
         socket.bind(own).unwrap();
         let to = SocketAddr::new(GATEWAY.parse().unwrap(), PORT);
         socket.connect(to).await.unwrap()
+    }
+
+    /// Sends bytes as they are, and reads all that comes.
+    pub async fn raw(self, bytes: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Sends a request, and reads what comes within a time.

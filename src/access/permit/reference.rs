@@ -100,7 +100,8 @@ fn can_be_read(object: &Value) -> bool {
             .all(|list| object[*list].is_null() || object[*list].is_array())
 }
 
-fn reference(written: &Written, who: &Who, name: &str) -> Decided {
+/// All that is given to somebody, in its order, with where it stands.
+fn given<'a>(written: &'a Written, who: &'a Who) -> Vec<(&'a Value, String)> {
     let mut all: Vec<(&Value, String)> = Vec::new();
     for (nth, (src, app)) in written.grants.iter().enumerate() {
         if src.iter().any(|src| is_meant(src, who, written)) {
@@ -116,6 +117,11 @@ fn reference(written: &Written, who: &Who, name: &str) -> Decided {
         let objects = who.policy.get(name).into_iter().flatten();
         all.extend(objects.map(|object| (object, format!("the tailnet policy's {name}"))));
     }
+    all
+}
+
+fn reference(written: &Written, who: &Who, name: &str) -> Decided {
+    let all = given(written, who);
     let sound: Vec<_> = all
         .iter()
         .filter(|(object, _)| can_be_read(object))
