@@ -45,6 +45,18 @@ pages word="":
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}
 
+# So many inputs for every fuzz target, or for those that are named.
+fuzz-runs runs="1000000" *targets:
+    RUNS={{ runs }} tests/fuzz/run.sh 0 "$(nproc)" {{ targets }}
+
+# Small changes of the code that decides and reads, and whether a unit test notices each.
+mutants *files:
+    tests/mutants.sh {{ files }}
+
+# Licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
+supply *parts:
+    tests/supply.sh {{ parts }}
+
 # Side by side with plain proxies and other gateways, on loopback; named ones alone.
 bench-peers *peers:
     cargo bench --no-default-features --features postgres --bench gateway -- {{ peers }}
