@@ -29,6 +29,10 @@ reference:
 tailnet word="":
     cargo test --test tailnet -- {{ word }}
 
+# Several callers, secrets and headers; a word of a test's name. It takes root, for a network namespace.
+walls word="":
+    cargo test --no-default-features --features postgres --test walls -- {{ word }}
+
 # SDKs and coding agents through the gateway; `direct` as the first word leaves it out.
 clients *words:
     cargo test --no-default-features --test clients -- {{ words }}
@@ -40,6 +44,18 @@ pages word="":
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}
+
+# So many inputs for every fuzz target, or for those that are named.
+fuzz-runs runs="1000000" *targets:
+    RUNS={{ runs }} tests/fuzz/run.sh 0 "$(nproc)" {{ targets }}
+
+# Small changes of the code that decides and reads, and whether a unit test notices each.
+mutants *files:
+    tests/mutants.sh {{ files }}
+
+# Licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
+supply *parts:
+    tests/supply.sh {{ parts }}
 
 # Everything that is measured against others: on loopback, then on a real tailnet.
 bench: bench-peers bench-tailnet

@@ -267,8 +267,11 @@ impl Access {
     fn matching(&self, caller: &Caller) -> BTreeSet<usize> {
         let mut names: Vec<&str> = vec![caller.name()];
         names.extend(caller.tags().iter().map(String::as_str));
-        // Somebody from outside the tailnet is only who is named.
-        if !matches!(caller.principal(), Principal::External { .. }) {
+        // Somebody from outside the tailnet is only who is named, and so is this machine.
+        if matches!(
+            caller.principal(),
+            Principal::User { .. } | Principal::Tagged { .. }
+        ) {
             names.push("*");
         }
         names.extend(caller.groups().iter().map(String::as_str));
@@ -466,3 +469,6 @@ impl Permit {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod reference;

@@ -32,6 +32,7 @@ pub(super) struct Demo {
 impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let terminal = std::io::stdout().is_terminal();
+        without_cores();
         if terminal {
             log::start_beside_progress();
         } else {
@@ -71,6 +72,7 @@ impl Serve {
 
 impl Demo {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        without_cores();
         log::start();
         runtime()?.block_on(async {
             let dir = TemporaryDir::new()?;
@@ -105,6 +107,20 @@ Ctrl-C ends the demo and removes its data.
         tour = demo::tour(address),
         config = config.display()
     )
+}
+
+/// Keeps the process's memory, and with it every key, out of files and other processes' reach. A
+/// limit alone would not hold where cores are piped to a program.
+fn without_cores() {
+    use rustix::process;
+    let none = process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Where it can't be had, the gateway serves all the same.
+    let _ = process::setrlimit(process::Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    let _ = process::set_dumpable_behavior(process::DumpableBehavior::NotDumpable);
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -14,7 +14,7 @@ use crate::relay::{Begun, Recording};
 use crate::route::{Choice, Route, backoff};
 use crate::rules::Rules;
 use crate::upstream::Failure;
-use crate::wire::Rejection;
+use crate::wire::{Mask, Rejection};
 
 /// Before a provider that refused the connection is asked once more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -147,7 +147,7 @@ impl Gateway {
             .send(route, permit, &head.headers, query.as_deref(), outbound)
             .await;
         let sent = match sent {
-            Ok(response) => self.begun(response, route, may_go_on).await,
+            Ok(answered) => self.begun(answered, route, may_go_on).await,
             Err(failure) => Err(failure),
         };
         let mut response = match sent {
@@ -180,12 +180,16 @@ impl Gateway {
     /// Waits for the first bytes of a body where another provider could still be asked.
     async fn begun(
         &self,
-        response: Response<hyper::body::Incoming>,
+        (response, mask): (Response<hyper::body::Incoming>, Mask),
         route: &Route,
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
         let (head, body) = response.into_parts();
-        if !may_go_on || !head.status.is_success() {
+        if !head.status.is_success() {
+            let masked = Begun::masked(body, mask);
+            return Ok(Response::from_parts(head, masked));
+        }
+        if !may_go_on {
             return Ok(Response::from_parts(head, body.into()));
         }
         let broke_off = |why: String| Failure::Unreachable {

@@ -69,7 +69,10 @@ fn row(grant: &Grant, names: &[String]) -> Markup {
         .filter_map(Value::as_object)
         .flat_map(|object| object.iter())
         .filter(|(key, _)| !matches!(key.as_str(), "role" | "models"))
-        .map(|(key, value)| format!("{key}: {value}"))
+        .map(|(key, value)| match key.as_str() {
+            "add_headers" => format!("{key}: {}", header_names(value)),
+            _ => format!("{key}: {value}"),
+        })
         .collect();
     html! {
         tr {
@@ -80,6 +83,15 @@ fn row(grant: &Grant, names: &[String]) -> Markup {
             td.n { (grant.at.line) }
         }
     }
+}
+
+/// The names of the headers that a grant adds: their values can be secret.
+fn header_names(entries: &Value) -> String {
+    let entries = entries.as_array().into_iter().flatten();
+    let names = entries
+        .filter_map(Value::as_str)
+        .map(|entry| entry.split(':').next().unwrap_or_default().trim());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The form, and the answer if something was asked.

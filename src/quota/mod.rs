@@ -361,3 +361,6 @@ impl Drop for Reservation {
         }
     }
 }
+
+#[cfg(test)]
+mod interleavings;

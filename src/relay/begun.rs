@@ -1,20 +1,33 @@
 //! A provider's body of which the beginning may have been waited for.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
+
+use crate::wire::Mask;
 
 /// An answer's body, as it comes from a provider.
 pub struct Begun {
     first: Option<Frame<Bytes>>,
     rest: Incoming,
     ended: bool,
+    /// Hides what the body may quote of the request.
+    mask: Option<Box<Mask>>,
 }
 
 impl Begun {
+    /// A body that may quote the credentials of its request.
+    #[must_use]
+    pub fn masked(rest: Incoming, mask: Mask) -> Self {
+        Self {
+            mask: Some(Box::new(mask)),
+            ..Self::from(rest)
+        }
+    }
+
     /// Waits for the first piece: until it is there, another provider can be asked instead.
     ///
     /// # Errors
@@ -23,7 +36,11 @@ impl Begun {
         let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
         let ended = next.is_none();
         let first = next.transpose()?;
-        Ok(Self { first, rest, ended })
+        Ok(Self {
+            first,
+            ended,
+            ..Self::from(rest)
+        })
     }
 
     /// Whether it has ended without a piece.
@@ -39,6 +56,7 @@ impl From<Incoming> for Begun {
             first: None,
             rest,
             ended: false,
+            mask: None,
         }
     }
 }
@@ -48,13 +66,38 @@ impl Body for Begun {
     type Error = hyper::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first))),
-            None if self.ended => Poll::Ready(None),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
+        let this = self.get_mut();
+        match this.first.take() {
+            Some(first) => return Poll::Ready(Some(Ok(first))),
+            None if this.ended => return Poll::Ready(None),
+            None => {}
+        }
+        let Some(mask) = &mut this.mask else {
+            return Pin::new(&mut this.rest).poll_frame(cx);
+        };
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut this.rest).poll_frame(cx)) else {
+                this.ended = true;
+                let rest = mask.rest();
+                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+            };
+            let piece = match frame.map(Frame::into_data) {
+                Ok(Ok(piece)) => mask.pass(piece),
+                Ok(Err(trailers)) => return Poll::Ready(Some(Ok(trailers))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            };
+            // With a declared length nobody asks for more than the last byte.
+            let piece = if this.rest.is_end_stream() {
+                [piece, mask.rest()].concat().into()
+            } else {
+                piece
+            };
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::{Upstream, auth};
 use crate::clock::within;
 use crate::config::{Authorization, Network};
 use crate::secret::Secret;
+use crate::wire::Mask;
 
 /// What is sent to whom.
 #[derive(Clone, Debug)]
@@ -65,7 +66,8 @@ impl Post {
 }
 
 impl Upstream {
-    /// Sends it, over the tailnet where the address is one of its own.
+    /// Sends it, over the tailnet where the address is one of its own. What the answer quotes of
+    /// its credential is hidden.
     ///
     /// # Errors
     /// Why no answer came, in words that hold no secret.
@@ -75,6 +77,7 @@ impl Upstream {
             let mut request = Request::new(Full::new(post.body));
             *request.method_mut() = method;
             *request.uri_mut() = post.uri;
+            let mut mask = Mask::of(&post.headers);
             *request.headers_mut() = post.headers;
             let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
             let agent = HeaderValue::from_static(agent);
@@ -85,7 +88,8 @@ impl Upstream {
             let status = response.status();
             let body = Limited::new(response.into_body(), post.longest);
             let body = body.collect().await.map_err(|error| error.to_string())?;
-            Ok((status, body.to_bytes()))
+            let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
+            Ok((status, body.into()))
         };
         within(limit, exchange)
             .await

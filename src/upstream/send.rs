@@ -19,7 +19,7 @@ use crate::config::{AuthMode, Network};
 use crate::route::{Provider, Route};
 use crate::secret::Secret;
 use crate::tailnet::Node;
-use crate::wire::{Rejection, headers};
+use crate::wire::{Mask, Rejection, headers};
 
 /// Idle connections kept for each provider.
 const IDLE_PER_HOST: usize = 64;
@@ -190,7 +190,8 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of the response. Dropping the future, or the
-    /// response's body, cancels the request at the provider.
+    /// response's body, cancels the request at the provider. With it comes what hides the request's
+    /// credentials, which the head quotes no more.
     ///
     /// # Errors
     /// [`Failure`] when no response came. A response of any status is one.
@@ -201,7 +202,7 @@ impl Upstream {
         from: &HeaderMap,
         query: Option<&str>,
         outbound: Outbound,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<(Response<Incoming>, Mask), Failure> {
         let provider = &route.provider;
         let misconfigured = |why: String| Failure::Misconfigured {
             provider: provider.id.clone(),
@@ -217,6 +218,7 @@ impl Upstream {
         *request.headers_mut() = head;
         let request = auth::sign(request, outbound.body, provider)
             .map_err(|error| misconfigured(error.to_string()))?;
+        let mask = Mask::of(request.headers());
         let pool = self.pools.of(provider.network);
         let limit = self.timeouts().first_byte;
         let response =
@@ -226,13 +228,14 @@ impl Upstream {
                     provider: provider.id.clone(),
                     within: limit,
                 })?;
-        let response = response.map_err(|error| failure(&provider.id, &error))?;
+        let mut response = response.map_err(|error| failure(&provider.id, &error))?;
+        mask.headers(response.headers_mut());
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some((source, token)) = credential
         {
             source.reject(&token).await;
         }
-        Ok(response)
+        Ok((response, mask))
     }
 
     /// The headers of a request: the caller's that may travel on, the credential, and those of

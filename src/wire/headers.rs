@@ -31,7 +31,7 @@ pub const CREDENTIALS: [&str; 6] = [
 
 /// Request headers that the gateway answers for itself, or that name an identity that
 /// only the tailnet may name.
-const NOT_FORWARDED: [&str; 10] = [
+const NOT_FORWARDED: [&str; 14] = [
     "host",
     "content-length",
     "accept-encoding",
@@ -40,17 +40,33 @@ const NOT_FORWARDED: [&str; 10] = [
     "forwarded",
     "via",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
     "origin",
     "referer",
 ];
 
 /// Prefixes of headers that claim an identity or a path: dropped whole. The names are
-/// compared with `_` read as `-`, because some servers do the same.
-const CLAIMED_PREFIXES: [&str; 6] = [
+/// compared with `_` read as `-`, because some servers do the same. A server behind the gateway
+/// may trust what proxies with sign-in tell of a user, and take it from the gateway.
+const CLAIMED_PREFIXES: [&str; 17] = [
     "tailscale-",
     "x-tailscale-",
     "x-forwarded-",
+    "x-original-",
     "x-webauth-",
+    "remote-",
+    "x-remote-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-amzn-oidc-",
+    "x-ssl-client-",
+    "cf-access-",
     "proxy-",
     "sec-",
 ];
@@ -170,23 +186,34 @@ const HARMLESS: [&str; 8] = [
     "user-agent",
 ];
 
+/// Whether a value could be a credential.
+fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
+    let name = name.as_str();
+    value.is_sensitive()
+        || (!HARMLESS.contains(&name)
+            && (CREDENTIALS.contains(&name) || SECRET_WORDS.iter().any(|word| name.contains(word))))
+}
+
+/// The values that could be a credential.
+pub(super) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let secret = headers
+        .iter()
+        .filter(|(name, value)| is_secret(name, value));
+    secret.map(|(_, value)| value.as_bytes())
+}
+
 /// Headers as text that may be kept and shown: values that could be a credential are left out.
 #[must_use]
 pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .map(|(name, value)| {
-            let name = name.as_str();
-            let secret = value.is_sensitive()
-                || (!HARMLESS.contains(&name)
-                    && (CREDENTIALS.contains(&name)
-                        || SECRET_WORDS.iter().any(|word| name.contains(word))));
-            let shown = if secret {
+            let shown = if is_secret(name, value) {
                 REDACTED.to_owned()
             } else {
                 String::from_utf8_lossy(value.as_bytes()).into_owned()
             };
-            (name.to_owned(), shown)
+            (name.to_string(), shown)
         })
         .collect()
 }

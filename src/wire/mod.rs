@@ -7,10 +7,12 @@ pub mod event_stream;
 mod framing;
 pub mod headers;
 pub mod json;
+mod mask;
 pub mod multipart;
 pub mod rejection;
 pub mod sse;
 
 pub use body::Body;
 pub use framing::Framing;
+pub use mask::Mask;
 pub use rejection::{Code, Rejection};

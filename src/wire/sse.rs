@@ -190,4 +190,84 @@ mod tests {
         assert_eq!(seen, [b"next".to_vec()]);
         assert_eq!(decoder.skipped, 1);
     }
+
+    #[test]
+    fn fields_are_read_as_the_standard_says() {
+        for (stream, name, data) in [
+            (&b"data:a\n\n"[..], "", "a"),
+            (b"data: a\n\n", "", "a"),
+            (b"data:  a \n\n", "", " a "),
+            (b"data: a: b\n\n", "", "a: b"),
+            (b"data\ndata\n\n", "", "\n"),
+            (b"data: a\ndata:\ndata: b\n\n", "", "a\n\nb"),
+            (b"event: x\nevent: yy\ndata: a\n\n", "yy", "a"),
+            (
+                b"Data: b\n data: b\ndatas: b\nid: 1\nretry: 2\n: data: b\ndata: a\n\n",
+                "",
+                "a",
+            ),
+            // An event without data is none, and leaves nothing behind.
+            (b"event: x\n\ndata: a\n\n", "", "a"),
+            (b"\n\n\r\n\rdata: a\r\r", "", "a"),
+            // The mark is one at the very beginning alone.
+            (b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n", "", "a"),
+        ] {
+            assert_eq!(
+                events(&[stream]),
+                [(name.to_owned(), data.to_owned())],
+                "{}",
+                stream.escape_ascii()
+            );
+        }
+        let long = [b"event: ".as_slice(), &[b'n'; 300], b"\ndata: a\n\n"].concat();
+        assert_eq!(events(&[&long])[0].0.len(), 256);
+        let two = events(&[b"event: x\ndata: a\n\ndata: b\n\n"]);
+        assert_eq!(
+            two,
+            [
+                ("x".to_owned(), "a".to_owned()),
+                (String::new(), "b".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn an_event_of_the_limit_is_read_and_one_beyond_is_not() {
+        let read = |pieces: &[&str]| {
+            let mut decoder = Decoder::new(16);
+            let mut seen = Vec::new();
+            for piece in pieces {
+                decoder.feed(piece.as_bytes(), |event| {
+                    seen.push(String::from_utf8(event.data.to_vec()).unwrap());
+                });
+            }
+            (seen.join("|"), decoder.skipped)
+        };
+        let next = "data: next\n\n";
+        for (stream, seen, skipped) in [
+            ("data: 0123456789\n\n", "0123456789|next", 0),
+            ("data: 01234567890\n\n", "next", 1),
+            // Lines that were read count with the one that is.
+            ("data: 0123\ndata: 567890\n\n", "0123\n567890|next", 0),
+            ("data: 01234\ndata: 567890\n\n", "next", 1),
+            // What follows in an event that is given up is not the start of another.
+            ("data: 01234567890\ndata: x\n\n", "next", 1),
+            ("data: 01234567890\n\ndata: 01234567890\n\n", "next", 2),
+            ("data: 01234567890\n\ndata: a\n\n", "a|next", 1),
+        ] {
+            assert_eq!(
+                read(&[stream, next]),
+                (seen.to_owned(), skipped),
+                "{stream}"
+            );
+            for cut in 1..stream.len() {
+                let parts = [&stream[..cut], &stream[cut..], next];
+                assert_eq!(
+                    read(&parts),
+                    (seen.to_owned(), skipped),
+                    "{stream} at {cut}"
+                );
+            }
+        }
+    }
 }

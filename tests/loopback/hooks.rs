@@ -374,7 +374,7 @@ async fn who_is_told_afterwards_is_told_all_of_it_once() {
     let mut document = document(&[("log", hook, json!({}))], "entire_request", &send);
     document["prices"] = json!({ "m": { "input": "1", "output": "1" } });
     // A second grant for the same hook: once, with both events.
-    document["grants"].as_array_mut().unwrap().push(json!({ "src": ["*"], "app": {
+    document["grants"].as_array_mut().unwrap().push(json!({ "src": ["(loopback)"], "app": {
         "tailscale.com/cap/aperture": [{ "send_hooks": [{ "name": "log", "events": ["entire_request", "tool_call_entire_request"] }] }] } }));
     let gateway = Gateway::start(upstream, document).await;
     assert_eq!(gateway.chat(ASK).await.status, 200);

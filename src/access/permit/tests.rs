@@ -183,3 +183,114 @@ fn an_object_that_grants_nothing_still_has_its_guards_look() {
     // Nobody has one of that name, so nothing passes.
     assert!(permit.guards("q", "m").contains(&""));
 }
+
+#[test]
+fn what_is_held_besides_models_is_told_without_values() {
+    let access = access(&format!(
+        r#"{{"grants":[{},{}]}}"#,
+        grant(
+            r#""a@x.org""#,
+            r#"{"role":"admin","read_pricing":true,"read_metrics":true},
+               {"models":"p/**","add_headers":["X-Key:  secret ","no header"],"filterable_headers":[{"name":"X-Team"},"*"],
+                "quotas":[{"bucket":"b","overdraft":["c","d"]}],"guards":["pii"],
+                "send_hooks":[{"name":"h","events":["entire_request"]},{"name":"i","models":"p/m"}]}"#
+        ),
+        r#"{"src":["a@x.org"],"app":{"tailscale.com/cap/aperture":[{"models":"q/**"}],"x.org/cap/other":[{"a":1}]}}"#
+    ));
+    let permit = access.permit(&Caller::hypothetical("a@x.org", None));
+    let permit = permit.unwrap();
+    let told: Vec<String> = permit.besides_models().into_iter().collect();
+    let expected = [
+        "add_headers: X-Key",
+        "filterable_headers: *",
+        "filterable_headers: x-team",
+        "guards: pii",
+        "quotas: b",
+        "quotas: c",
+        "quotas: d",
+        "read_captures",
+        "read_metrics",
+        "read_pricing",
+        "send_hooks: h",
+        "send_hooks: i",
+    ];
+    assert_eq!(told, expected);
+    let sources: Vec<&str> = permit.sources().collect();
+    assert_eq!(sources, ["grants[0], line 1", "grants[1], line 4"]);
+    assert_eq!(
+        permit.headers("p", "m").collect::<Vec<_>>(),
+        [("X-Key", "secret")]
+    );
+    let hooks = |provider, model| -> Vec<&str> {
+        let hooks = permit.hooks(provider, model);
+        hooks.map(|hook| hook.name.as_str()).collect()
+    };
+    assert_eq!(hooks("p", "m"), ["h", "i"]);
+    assert_eq!((hooks("p", "n"), hooks("q", "m")), (vec!["h"], vec![]));
+    let quotas: Vec<_> = permit.quotas("p", "m").collect();
+    assert_eq!((quotas.len(), quotas[0].1), (1, "grants[0], line 1"));
+    assert_eq!(permit.quotas("q", "m").count(), 0);
+    assert_eq!(permit.all_quotas().count(), 1);
+    let foreign: Vec<_> = permit
+        .foreign()
+        .iter()
+        .map(|(name, raw)| (name.as_str(), raw.get()))
+        .collect();
+    assert_eq!(foreign, [("x.org/cap/other", r#"{"a":1}"#)]);
+}
+
+#[test]
+fn what_the_policy_says_of_others_is_told_as_well() {
+    use crate::identity::tests_support::whois;
+    let access = access(&format!(
+        r#"{{"grants":[{}]}}"#,
+        grant(
+            r#""*""#,
+            r#"{"role":"user","filterable_headers":["X-Team"]}"#
+        )
+    ));
+    let mut who = whois(Some("alice"), &[]);
+    let raw = RawValue::from_string(r#"{"b":2}"#.to_owned()).unwrap();
+    who.capabilities.insert("y.org/cap".into(), vec![raw]);
+    let broken = r#"{"models":"p/**","role":"owner","guards":["pii"],"quotas":[{"bucket":"b"},{"no":"bucket"},7]}"#;
+    let broken = RawValue::from_string(broken.to_owned()).unwrap();
+    who.capabilities
+        .insert(config::CAPABILITY.into(), vec![broken]);
+    let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
+    assert_eq!(permit.foreign()[0].0, "y.org/cap");
+    assert_eq!(permit.foreign().len(), 1);
+    let paying: Vec<_> = permit.quotas("p", "m").collect();
+    let names: Vec<&str> = paying
+        .iter()
+        .map(|(bucket, _)| bucket.bucket.as_str())
+        .collect();
+    assert_eq!(names, ["b", "", ""]);
+    assert!(paying[0].1.contains("the tailnet policy's"));
+    assert_eq!(
+        (permit.guards("p", "m"), permit.quotas("q", "m").count()),
+        (vec!["pii"], 0)
+    );
+    assert!(permit.may_filter_by("x-team") && !permit.may_filter_by("x-other"));
+    // Each once, whoever names it how often.
+    let twice = r#"{"role":"user"},{"guards":["a","b"]},{"guards":["b","a","c"]}"#;
+    let access = self::access(&format!(r#"{{"grants":[{}]}}"#, grant(r#""*""#, twice)));
+    let permit = access
+        .permit(&Caller::hypothetical("a@x.org", None))
+        .unwrap();
+    assert_eq!(permit.guards("p", "m"), ["a", "b", "c"]);
+}
+
+#[test]
+fn who_has_no_role_is_told_no_more() {
+    let rejection = NoRole.rejection(&Caller::hypothetical("a@x.org", None));
+    assert_eq!(
+        (rejection.status, rejection.code.0),
+        (StatusCode::FORBIDDEN, "no_role")
+    );
+    assert_eq!(rejection.message, "access denied: no role granted");
+    let pattern = ModelPattern::from("p/**".to_owned());
+    assert_eq!(
+        (pattern.to_string(), pattern.matches("p", "m")),
+        ("p/**".to_owned(), true)
+    );
+}

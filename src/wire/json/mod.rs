@@ -251,4 +251,184 @@ mod tests {
             assert!(scan(&document.as_bytes()[..at], &["model"]).is_err());
         }
     }
+
+    /// Whether a value is taken, and why not.
+    fn value(value: &str) -> Result<(), ScanError> {
+        scan(format!("{{\"v\":{value}}}").as_bytes(), &["v"]).map(drop)
+    }
+
+    #[test]
+    fn what_everybody_reads_alike_is_taken() {
+        let digits = |count: usize| "9".repeat(count);
+        for sound in [
+            "0",
+            "-0",
+            "1",
+            "10",
+            "120.05",
+            "-0.5e+10",
+            "1E5",
+            "1e-7",
+            "2.5E+3",
+            "1e308",
+            "0e0",
+            "true",
+            "false",
+            "null",
+            "[]",
+            "[ ]",
+            "{}",
+            "{ }",
+            "[1 , 2\t,\r3\n]",
+            "{ \"a\" : 1 , \"b\" : [ { } ] }",
+            "\"\"",
+            "\"\u{7f}\u{80}\u{fffd}\"",
+            r#""\" \\ \/ \b \f \n \r \t""#,
+            r#""\u0000 \uD7FF \ue000 \uFFFF \u00e9""#,
+            r#""\ud800\udc00 \uDBFF\uDFFF \ud83d\ude00!""#,
+            &digits(300),
+            &digits(308),
+            &format!("-{}.5", digits(299)),
+        ] {
+            assert_eq!(value(sound), Ok(()), "{sound}");
+            assert!(
+                serde_json::from_str::<serde_json::Value>(sound).is_ok(),
+                "{sound}"
+            );
+        }
+        for nested in [127, 128] {
+            let deep = format!("{}{}", "[".repeat(nested), "]".repeat(nested));
+            assert_eq!(value(&deep).is_ok(), nested < 129, "{nested}");
+        }
+        let most = |count: usize| {
+            (0..count)
+                .map(|nth| format!("\"{nth}\":0"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        assert!(scan(format!("{{{}}}", most(MAX_KEYS)).as_bytes(), &["1", "4095"]).is_ok());
+        assert!(scan(format!("{{{}}}", most(MAX_KEYS + 1)).as_bytes(), &[]).is_err());
+        // Below the top keys are not looked at.
+        assert_eq!(value(r#"{"a":1,"a":2,"V":3}"#), Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (body, at, what) in [
+            ("", 0, "the body ends where a JSON object was expected"),
+            (" [1]", 1, "expected a JSON object"),
+            ("{", 1, "the body ends where a string was expected"),
+            ("{a:1}", 1, "expected a string"),
+            (r#"{"a" 1}"#, 5, "expected `:`"),
+            (r#"{"a":}"#, 5, "expected a JSON value"),
+            (
+                r#"{"a":1"#,
+                6,
+                "the body ends where `,` or `}` was expected",
+            ),
+            (r#"{"a":1;"#, 6, "expected `,` or `}`"),
+            (r#"{"a":[1;"#, 7, "expected `,` or the end of the list"),
+            (r#"{"a":{"b" 1}}"#, 10, "expected `:`"),
+            (
+                r#"{"a":{"b":1]}"#,
+                11,
+                "expected `,` or the end of the list",
+            ),
+            (r#"{"a":tru}"#, 5, "expected a JSON value"),
+            (r#"{"a":-}"#, 6, "expected a digit"),
+            (r#"{"a":1.}"#, 7, "expected a digit"),
+            (r#"{"a":1e+}"#, 8, "expected a digit"),
+            (r#"{"a":1e309}"#, 5, "a number is out of range"),
+            (r#"{"a":-1E309}"#, 5, "a number is out of range"),
+            (r#"{"a":"b"#, 7, "the body ends inside a string"),
+            (
+                "{\"a\":\"\u{1f}\"}",
+                6,
+                "a string holds a raw control character",
+            ),
+            (r#"{"a":"\x"}"#, 6, "an unknown escape in a string"),
+            (r#"{"a":"\u00g0"}"#, 8, "expected four hexadecimal digits"),
+            (r#"{"a":"\u+123"}"#, 8, "expected four hexadecimal digits"),
+            (r#"{"a":"\u12"#, 8, "expected four hexadecimal digits"),
+            (r#"{"a":"\ud800"}"#, 6, "half of a surrogate pair"),
+            (r#"{"a":"\ud800\n0000"}"#, 6, "half of a surrogate pair"),
+            (r#"{"a":"\ud800\udbff"}"#, 6, "half of a surrogate pair"),
+            (r#"{"a":"\udbff\ue000"}"#, 6, "half of a surrogate pair"),
+            (r#"{"a":"\udc00"}"#, 6, "half of a surrogate pair"),
+            (r#"{"a":"\udfff"}"#, 6, "half of a surrogate pair"),
+            (
+                r#"{"a":"\ud800\u12"}"#,
+                14,
+                "expected four hexadecimal digits",
+            ),
+            (
+                r#"{"a":1} 2"#,
+                8,
+                "there is more after the end of the JSON object",
+            ),
+            (r#"{"a":1,"a":2}"#, 7, "the key \"a\" is given twice"),
+            (r#"{"a":1,"k":2,"k":3}"#, 13, "the key \"k\" is given twice"),
+            (
+                r#"{"a":1,"A":2}"#,
+                7,
+                "the key \"A\" can be mistaken for \"a\"",
+            ),
+            (r#"{"\ud800":1}"#, 2, "half of a surrogate pair"),
+        ] {
+            let error = scan(body.as_bytes(), &["a"]).map(drop).unwrap_err();
+            assert_eq!((error.at, &*error.what), (at, what), "{body}");
+        }
+        let error = scan(b"{\"a\":\"\xff\"}", &[]).unwrap_err();
+        assert_eq!(error.to_string(), "the body is not UTF-8 at byte 6");
+        let long = "9".repeat(400);
+        assert!(value(&long).is_err(), "what no double holds");
+    }
+
+    #[test]
+    fn fields_say_where_a_member_can_be_put() {
+        let fields = scan(b" { } ", &["a"]).unwrap();
+        assert_eq!(
+            (fields.open, fields.is_empty, fields.get(0)),
+            (2, true, None)
+        );
+        let fields = scan(b"{\"b\": 1 , \"a\":[2] }", &["a", "b"]).unwrap();
+        assert_eq!((fields.open, fields.is_empty), (1, false));
+        assert_eq!(
+            (fields.get(0), fields.get(1), fields.get(2)),
+            (Some(14..17), Some(6..7), None)
+        );
+    }
+
+    #[test]
+    fn variants_are_what_a_lenient_decoder_takes_for_a_key() {
+        let keys = ["model", "stream", "key"];
+        for (key, expected) in [
+            ("model", Some("model")),
+            ("MoDeL", Some("model")),
+            ("\u{17f}tream", Some("stream")),
+            ("\u{212a}ey", Some("key")),
+            ("mode", None),
+            ("models", None),
+            ("modèl", None),
+        ] {
+            assert_eq!(variant(key, &keys), expected, "{key}");
+        }
+        assert_eq!(variant("streamname", &["streamName"]), Some("streamName"));
+    }
+
+    #[test]
+    fn literals_are_decoded_with_their_quotes() {
+        for (literal, expected) in [
+            (r#""""#, Some("")),
+            (r#""a""#, Some("a")),
+            (r#""a\n\u00e9""#, Some("a\né")),
+            (r#""\ud800""#, None),
+            (r#""a"#, None),
+            (r#"a""#, None),
+            (r#"""#, None),
+        ] {
+            assert_eq!(string(literal.as_bytes()).as_deref(), expected, "{literal}");
+        }
+        assert_eq!(string(b"\"\xff\""), None);
+    }
 }

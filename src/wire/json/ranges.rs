@@ -99,6 +99,13 @@ mod tests {
             (r#"{ "id" : 1 , "b":2}"#, r#"{  "b":2}"#),
             (r#"{"a":1 , "id":[2] }"#, r#"{"a":1  }"#),
             (r#"{"a":1,"\u0069d":{},"b":2}"#, r#"{"a":1,"b":2}"#),
+            (
+                "{\"a\":1\t,\n\"id\"\r:\t1\n\r ,\"b\":2}",
+                "{\"a\":1\t,\n\"b\":2}",
+            ),
+            (r#"{"id":1  ,  "b":2}"#, r#"{  "b":2}"#),
+            (r#"{"a":"," ,"id":"}"}"#, r#"{"a":"," }"#),
+            (r#"  { "id":1 }  "#, r"  {  }  "),
         ] {
             let value = scan(body.as_bytes(), &["id"]).unwrap().get(0).unwrap();
             let cut = member(body.as_bytes(), &value);
@@ -137,6 +144,23 @@ mod tests {
             ]
         );
         assert_eq!(members(b"{ }").unwrap(), []);
+        assert_eq!(members(b" {\t} ").unwrap(), []);
+        assert_eq!(
+            members(b"{ \"a\" : 1 , \"b\" : 2 }").unwrap(),
+            [(2..5, 8..9), (12..15, 18..19)]
+        );
+        for broken in [
+            "",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1",
+            "{\"a\":1;\"b\":2}",
+            "{\"a\":1,}",
+            "{1:1}",
+        ] {
+            assert_eq!(members(broken.as_bytes()), None, "{broken}");
+        }
         assert_eq!(members(b"[1]"), None);
     }
 }

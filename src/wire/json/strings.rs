@@ -81,6 +81,16 @@ mod tests {
                 (r#""k""#, None),
             ]
         );
+        let found = strings(br#"{"a":"b"}"#);
+        assert_eq!(
+            (found[0].at.clone(), found[0].key.clone()),
+            (5..8, Some(1..4))
+        );
+        // What stands between a key and a string makes it another's.
+        let found = strings(br#"{"a":1,"b":{},"c":["d"],"e" : "f"}"#);
+        let keys: Vec<_> = found.into_iter().map(|found| found.key).collect();
+        assert_eq!(keys, [None, Some(24..27)]);
+        assert_eq!(strings(br#"["a\\","b\"","c"]"#).len(), 3);
         assert!(strings(br#"{"a":"b"#).is_empty());
         assert!(strings(b"\"\\").is_empty());
     }

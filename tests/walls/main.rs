@@ -1,0 +1,105 @@
+//! What stands between callers, and between secrets and everybody: the program itself with several
+//! callers at once, known by a stand-in for this machine's `tailscaled`. It happens in a network
+//! namespace of its own, where every address of the tailnet is this machine's.
+#![expect(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a program of its own, whose helpers fail as its tests do, and not all are used"
+)]
+
+mod daemon;
+mod echo;
+mod objects;
+mod policy;
+mod secrets;
+#[cfg(feature = "postgres")]
+#[path = "../ledger/server.rs"]
+mod server;
+mod spoofed;
+#[path = "../loopback/support.rs"]
+mod support;
+mod world;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::{Command, ExitCode};
+
+type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
+const TESTS: &[(&str, Test)] = &[
+    (
+        "objects::nobody_reads_what_is_anothers_on_any_route",
+        || Box::pin(objects::nobody_reads_what_is_anothers_on_any_route()),
+    ),
+    ("secrets::no_secret_is_where_it_has_no_business", || {
+        Box::pin(secrets::no_secret_is_where_it_has_no_business())
+    }),
+    #[cfg(feature = "postgres")]
+    (
+        "secrets::no_secret_is_in_postgres_nor_told_when_it_is_gone",
+        || Box::pin(secrets::no_secret_is_in_postgres_nor_told_when_it_is_gone()),
+    ),
+    ("spoofed::no_header_makes_somebody_of_a_caller", || {
+        Box::pin(spoofed::no_header_makes_somebody_of_a_caller())
+    }),
+    ("secrets::another_user_of_the_machine_reads_nothing", || {
+        Box::pin(secrets::another_user_of_the_machine_reads_nothing())
+    }),
+];
+
+const INSIDE: &str = "--inside-namespace";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    // What asks for a list of tests gets an empty one.
+    if words.iter().any(|word| word == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    if words.first().is_none_or(|word| word != INSIDE) {
+        return outside(&words);
+    }
+    for line in ["link set lo up", "route add local 100.64.0.0/16 dev lo"] {
+        let done = Command::new("ip").args(line.split(' ')).status();
+        assert!(done.unwrap().success(), "ip {line}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let wanted: Vec<&String> = words[1..]
+        .iter()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    for (name, test) in TESTS {
+        if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
+            println!("{name}");
+            runtime.block_on(test());
+        }
+    }
+    println!("ok");
+    ExitCode::SUCCESS
+}
+
+/// Starts this program once more, in a namespace: that takes root, or namespaces of users.
+fn outside(words: &[String]) -> ExitCode {
+    let user = Command::new("id").arg("-u").output().unwrap();
+    let mut command = Command::new("unshare");
+    if user.stdout.trim_ascii() != b"0" {
+        command.arg("--map-root-user");
+    }
+    let inside = command
+        .arg("--net")
+        .arg(std::env::current_exe().unwrap())
+        .arg(INSIDE)
+        .args(words)
+        .status()
+        .unwrap();
+    if inside.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
