@@ -42,6 +42,11 @@ crash:
     IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
         cargo test --no-default-features --features postgres --test crash -- kills cuts errors
 
+# A million requests against the provider's own account; takes a network namespace.
+soak requests="1000000":
+    IRIS_SOAK_REQUESTS={{ requests }} \
+        cargo test --release --no-default-features --features postgres --test crash -- account
+
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}

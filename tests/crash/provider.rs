@@ -293,8 +293,8 @@ fn until(
     let end = stream::once(async move {
         served(so_far(events), if dies { "died" } else { "left" });
         if dies {
-            // What was written before goes out first.
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            // What was written before goes out first, however busy the machine is.
+            tokio::time::sleep(Duration::from_millis(20)).await;
             return Err(io::Error::other("the provider has died"));
         }
         std::future::pending().await
@@ -304,11 +304,17 @@ fn until(
 
 fn ticking(every: Duration, length: usize) -> Frames {
     let text = "x".repeat(length);
+    if every.is_zero() {
+        // As fast as it goes: all the same, and made once.
+        let word = json!({ "choices": [{ "index": 0, "delta": { "content": text } }] });
+        let event = Bytes::from(format!("data: {word}\n\n"));
+        return Box::pin(stream::repeat_with(move || Ok(Frame::data(event.clone()))));
+    }
     let event_of = move |nth: u64| json!({ "choices": [{ "index": 0, "delta": { "content": format!("{nth} {text}") } }] });
     Box::pin(stream::unfold(0, move |nth| {
         let next = event(&event_of(nth));
         async move {
-            if nth > 0 && !every.is_zero() {
+            if nth > 0 {
                 tokio::time::sleep(every).await;
             }
             Some((next, nth + 1))

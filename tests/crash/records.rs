@@ -20,6 +20,8 @@ pub struct Entry {
     pub cached: i64,
     pub estimated: bool,
     pub cost: Option<i64>,
+    /// How it came to be so, for whoever reads of a failure.
+    pub reasons: String,
 }
 
 /// A read-only connection to a database that may be in use.
@@ -34,7 +36,7 @@ pub fn open(database: &Path) -> anyhow::Result<Connection> {
 pub fn entries(database: &Connection, after: &str) -> anyhow::Result<Vec<Entry>> {
     let mut statement = database.prepare_cached(
         "SELECT id, session, login, model, provider, outcome, COALESCE(input_tokens, 0), \
-            COALESCE(output_tokens, 0), COALESCE(cached_tokens, 0), tokens_estimated, cost \
+            COALESCE(output_tokens, 0), COALESCE(cached_tokens, 0), tokens_estimated, cost, reasons \
          FROM entries WHERE id > ?1 ORDER BY id",
     )?;
     let rows = statement.query_map([after], |row| {
@@ -50,6 +52,7 @@ pub fn entries(database: &Connection, after: &str) -> anyhow::Result<Vec<Entry>>
             cached: row.get(8)?,
             estimated: row.get(9)?,
             cost: row.get(10)?,
+            reasons: row.get(11)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
