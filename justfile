@@ -41,6 +41,16 @@ clients *words:
 pages word="":
     cargo test --no-default-features --features postgres --test pages -- {{ word }}
 
+# A thousand kills, two hundred power cuts and a thousand write errors; takes root for its disk.
+crash:
+    IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
+        cargo test --no-default-features --features postgres --test crash -- kills cuts errors
+
+# A million requests against the provider's own account; takes a network namespace.
+soak requests="1000000":
+    IRIS_SOAK_REQUESTS={{ requests }} \
+        cargo test --release --no-default-features --features postgres --test crash -- account
+
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:
     tests/fuzz/run.sh {{ seconds }} "$(nproc)" {{ targets }}

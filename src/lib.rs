@@ -13,6 +13,7 @@ pub mod bucket;
 pub mod clock;
 pub mod money;
 pub mod secret;
+pub mod socket;
 pub mod wire;
 
 pub mod config;

@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "secret",
     "clock",
     "money",
     "bucket",
     "wire",
+    "socket",
     "tailnet",
     "config",
     "listen",

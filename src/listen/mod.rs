@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::tailnet;
+use crate::{socket, tailnet};
 
 pub use gate::{Gate, is_from_elsewhere};
 
@@ -51,7 +51,7 @@ impl Listener {
                 format!("{address} is no loopback address"),
             ));
         }
-        Ok(Self::Loopback(TcpListener::bind(address).await?))
+        Ok(Self::Loopback(socket::listen(address)?))
     }
 
     /// The loopback address in use, where there is one.

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Engines;
 use super::first_bytes::FirstBytes;
+use super::stalled::Stalled;
 use crate::admin::{self, View};
 use crate::api::{self, Api};
 use crate::clock::within;
@@ -62,7 +63,8 @@ async fn secured<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = FirstBytes::new(stream, limit);
+    let idle = engines.gateway.rules.borrow().file.timeouts.idle;
+    let stream = FirstBytes::new(Stalled::new(stream, idle), limit);
     let Some(tls) = door.tls.clone() else {
         return http(engines, door, stream, source, limit).await;
     };

@@ -2,9 +2,11 @@
 
 mod certificate;
 mod connection;
+mod descriptors;
 mod doors;
 mod first_bytes;
 mod reload;
+mod stalled;
 
 use std::fs::TryLockError;
 use std::io;
@@ -120,7 +122,12 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     quotas.retain(&rules.quotas).await;
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
-    let connections = rules.file.limits.connections;
+    let each = match rules.file.tailnet.mode {
+        // The node has the other end of a caller's socket.
+        Mode::Embedded => 3,
+        Mode::Host | Mode::Off => 2,
+    };
+    let connections = descriptors::room(rules.file.limits.connections, each);
     let (control, saved) = Control::new(options.path());
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());

@@ -12,9 +12,11 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::socket;
 
 use super::{Certificate, Error, Listener, State, Status, WhoIs};
 
@@ -117,7 +119,7 @@ impl Host {
         }
         let mut listeners = Vec::new();
         for address in addresses {
-            listeners.push(TcpListener::bind(SocketAddr::new(address, port)).await?);
+            listeners.push(socket::listen(SocketAddr::new(address, port))?);
         }
         Ok(Listener::bound(listeners))
     }

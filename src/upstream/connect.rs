@@ -14,11 +14,11 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::clock::within;
 use crate::config::Network;
+use crate::socket;
 use crate::tailnet::{self, Node, is_tailnet};
 
 /// How long a provider may take for what; zero waits without end.
@@ -146,7 +146,12 @@ impl Connector {
         let io: Box<dyn Io> = if let Some(node) = self.over_tailnet(host)? {
             Box::new(node.dial(host, port).await?)
         } else {
-            let stream = TcpStream::connect((host, port)).await?;
+            let room = if secure {
+                socket::RECEIVE_SHARED
+            } else {
+                socket::RECEIVE
+            };
+            let stream = socket::connect(host, port, room).await?;
             stream.set_nodelay(true)?;
             Box::new(stream)
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
 
 use crate::clock::within;
 
@@ -37,7 +38,7 @@ pub enum ReadError {
         /// The bound in bytes.
         limit: usize,
     },
-    /// Nothing arrived for the whole idle time.
+    /// Nothing arrived for the whole idle time, or so little that it would never end.
     #[error("the request body stalled")]
     Stalled,
     /// The caller closed or reset the connection, or broke the framing.
@@ -45,11 +46,14 @@ pub enum ReadError {
     Broken(String),
 }
 
+/// Bytes a second that must come on average, once the idle time is over.
+const PACE: u64 = 1_024;
+
 /// Half the buffer that hyper reads into.
 const SHORT: usize = 4_096;
 
-/// Reads a body once, up to `limit` bytes; `idle` bounds the wait for each piece
-/// (zero waits without end).
+/// Reads a body once, up to `limit` bytes; `idle` bounds the wait for each piece, and for all of
+/// them beyond the time that a slow line needs (zero waits without end).
 ///
 /// # Errors
 /// [`ReadError`] as its variants say.
@@ -64,8 +68,11 @@ where
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
+    let started = Instant::now();
     loop {
-        let frame = within(idle, body.frame())
+        let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
+        let wait = patience(idle, held, started.elapsed()).ok_or(ReadError::Stalled)?;
+        let frame = within(wait, body.frame())
             .await
             .map_err(|_| ReadError::Stalled)?;
         let Some(frame) = frame else { break };
@@ -73,7 +80,6 @@ where
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if held + data.len() > limit {
             return Err(ReadError::TooLarge { limit });
         }
@@ -95,9 +101,35 @@ where
     Ok(whole.freeze())
 }
 
+/// How long to wait for the next piece, `held` bytes having come in `elapsed`; zero is for ever.
+fn patience(idle: Duration, held: usize, elapsed: Duration) -> Option<Duration> {
+    if idle.is_zero() {
+        return Some(idle);
+    }
+    let whole = idle + Duration::from_secs(held as u64 / PACE);
+    let left = whole.saturating_sub(elapsed);
+    (!left.is_zero()).then(|| left.min(idle))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drops_do_not_keep_a_body_open() {
+        let second = Duration::from_secs(1);
+        let idle = 30 * second;
+        assert_eq!(patience(idle, 0, Duration::ZERO), Some(idle));
+        // A byte a second.
+        assert_eq!(patience(idle, 29, 29 * second), Some(second));
+        assert_eq!(patience(idle, 30, 30 * second), None);
+        // A slow line.
+        assert_eq!(patience(idle, 200 << 10, 60 * second), Some(idle));
+        assert_eq!(
+            patience(Duration::ZERO, 1, 9_999 * second),
+            Some(Duration::ZERO)
+        );
+    }
 
     #[tokio::test]
     async fn reads_up_to_the_bound_and_not_over_it() {

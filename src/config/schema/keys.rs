@@ -433,14 +433,24 @@ const LIMITS: &[Key] = &[
 const TIMEOUTS: &[Key] = &[
     key("connect", Duration, "For a connection to a provider.").default(r#""20s""#),
     key("head", Duration, "For a request's head.").default(r#""1m""#),
-    key("body", Duration, "Between two pieces of a request's body.").default(r#""30s""#),
+    key(
+        "body",
+        Duration,
+        "Between two pieces of a request's body, which has to come at 1 KiB a second at least.",
+    )
+    .default(r#""30s""#),
     key(
         "first_byte",
         Duration,
         "From a request to the first byte of its answer.",
     )
     .default(r#""10m""#),
-    key("idle", Duration, "Between two pieces of an answer.").default(r#""5m""#),
+    key(
+        "idle",
+        Duration,
+        "Between two pieces of an answer, and for its caller to take one.",
+    )
+    .default(r#""5m""#),
     key("total", Duration, "For a whole answer.").default(r#""1h""#),
     key(
         "shutdown",

@@ -1,0 +1,56 @@
+//! Sockets on the host's network. The kernel would let each of them hold megabytes for a peer that
+//! reads slowly, beside whatever the process holds; these have a bound.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+
+/// Bytes on their way to a caller. The kernel doubles what it is told, for its own needs.
+const SEND: u32 = 64 << 10;
+
+/// Bytes of one answer that have arrived and not been read.
+pub const RECEIVE: u32 = 64 << 10;
+
+/// The same where many answers may share a connection, from far away.
+pub const RECEIVE_SHARED: u32 = 512 << 10;
+
+/// Connections that wait to be accepted; the kernel may allow fewer.
+const WAITING: u32 = 1_024;
+
+fn of(address: SocketAddr) -> io::Result<TcpSocket> {
+    match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+/// Listens; what is accepted has the bound too.
+///
+/// # Errors
+/// When the address is in use, or not this machine's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = of(address)?;
+    // After a restart the port may still have connections that are being closed.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
+/// Connects to the first address of `host` that answers, with room for `receive` bytes.
+///
+/// # Errors
+/// That of the last address that was tried.
+pub async fn connect(host: &str, port: u16, receive: u32) -> io::Result<TcpStream> {
+    let mut error = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        let socket = of(address)?;
+        socket.set_recv_buffer_size(receive)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(refused) => error = refused,
+        }
+    }
+    Err(error)
+}

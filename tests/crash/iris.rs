@@ -1,0 +1,196 @@
+//! The program as a process that can be killed, with its configuration and its state.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::client::Client;
+
+/// The longest that a start may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a gateway is kept, and under which address it is served.
+pub struct Place {
+    dir: tempfile::TempDir,
+    pub state: PathBuf,
+    pub address: SocketAddr,
+    /// Put before the program's own command line.
+    pub wrapper: Vec<String>,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Place {
+    /// A place with a configuration; `listen` and `tailnet` are filled in where they are missing.
+    pub fn new(config: &Value) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let place = Self {
+            state: dir.path().join("state"),
+            address: free_address()?,
+            dir,
+            wrapper: Vec::new(),
+            environment: Vec::new(),
+        };
+        place.configure(config)?;
+        Ok(place)
+    }
+
+    /// Writes another configuration.
+    pub fn configure(&self, config: &Value) -> anyhow::Result<()> {
+        let mut config = config.clone();
+        if config["tailnet"].is_null() {
+            config["tailnet"] = serde_json::json!({ "mode": "off" });
+        }
+        config["listen"]["loopback"] = self.address.to_string().into();
+        self.write(&config.to_string())
+    }
+
+    /// Writes a configuration as it is.
+    pub fn write(&self, text: &str) -> anyhow::Result<()> {
+        // Whole or not at all, as an editor would.
+        let new = self.dir.path().join("iris.hujson.new");
+        std::fs::write(&new, text)?;
+        Ok(std::fs::rename(new, self.config())?)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("iris.hujson")
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.state.join("iris.db")
+    }
+
+    /// What the program has logged, its last lines.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.file("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Starts the program and waits until it serves.
+    pub async fn start(&self) -> anyhow::Result<Iris> {
+        let program = env!("CARGO_BIN_EXE_iris");
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("log"))?;
+        let started = Instant::now();
+        let child = command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.config())
+            .arg("--state-dir")
+            .arg(&self.state)
+            .env("IRIS_LOG", "warn")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("the program does not start")?;
+        let mut iris = Iris {
+            child,
+            address: self.address,
+            took: Duration::ZERO,
+        };
+        loop {
+            if let Some(status) = iris.child.try_wait()? {
+                bail!("the program has ended with {status}:\n{}", self.log());
+            }
+            let mut client = Client::new(self.address);
+            if let Ok(reply) = client.get("/healthz").await
+                && reply.status == 200
+            {
+                iris.took = started.elapsed();
+                return Ok(iris);
+            }
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "the program does not serve:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// A program that runs; killed when it is dropped.
+pub struct Iris {
+    child: Child,
+    pub address: SocketAddr,
+    /// From its start until it served.
+    pub took: Duration,
+}
+
+impl Iris {
+    /// SIGKILL: nothing of it runs any more when this returns.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks for the configuration to be read again.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        let told = Command::new("kill")
+            .args(["-HUP", &self.child.id().to_string()])
+            .status()?;
+        ensure!(told.success(), "kill -HUP");
+        Ok(())
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Memory that it has in use, in KiB.
+    pub fn memory_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("VmRSS")?.parse()?)
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(Path::new(&format!("/proc/{}/fd", self.child.id())))?.count())
+    }
+}
+
+impl Drop for Iris {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// A port that nobody listens on at the moment, on an address of this process alone, so that no
+/// other run takes it between two starts.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?)
+}

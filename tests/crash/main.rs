@@ -1,0 +1,120 @@
+//! What Iris has said stays true: the program itself under load, killed, cut off from power, out
+//! of space and out of descriptors, flooded and reloaded. A harness of its own, because each test
+//! has the machine for itself.
+//!
+//! `cargo test --test crash -- WORD…` runs those whose names contain one of the words. How often
+//! is said by the environment: `IRIS_CRASH_KILLS`, `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS` and
+//! `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
+#![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
+#![expect(unreachable_pub, reason = "a program of its own")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
+
+mod account;
+mod client;
+#[cfg(target_os = "linux")]
+mod cuts;
+#[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
+mod errors;
+mod flood;
+mod iris;
+mod kills;
+mod provider;
+mod records;
+mod tailnet;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::time::Instant;
+
+type Outcome = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+type Test = fn() -> Outcome;
+
+/// Names a test and boxes it.
+macro_rules! test {
+    ($module:ident :: $name:ident) => {
+        (
+            concat!(stringify!($module), "::", stringify!($name)),
+            (|| Box::pin($module::$name())) as Test,
+        )
+    };
+}
+
+const ALL: &[(&str, Test)] = &[
+    test!(kills::nothing_acknowledged_is_lost),
+    #[cfg(target_os = "linux")]
+    test!(cuts::only_what_was_synced_is_acknowledged),
+    #[cfg(target_os = "linux")]
+    test!(errors::the_nth_write_fails),
+    test!(account::sums_equal_the_providers),
+    test!(flood::descriptors_run_out),
+    test!(flood::slow_callers_are_closed),
+    test!(flood::slow_readers_are_bounded),
+    test!(flood::overload_is_refused_quickly),
+];
+
+fn main() {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if std::env::args().nth(1).as_deref() == Some(tailnet::INSIDE) {
+        if let Err(error) = runtime.block_on(account::inside()) {
+            println!("{error:#}");
+            std::process::exit(1);
+        }
+        return;
+    }
+    let (mut passed, mut failed) = (0, Vec::new());
+    for (name, test) in ALL {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let started = Instant::now();
+        let run = AssertUnwindSafe(|| runtime.block_on(test()));
+        // A panic ends the test and not the rest.
+        let done = match catch_unwind(run) {
+            Ok(done) => done.map_err(|error| format!("{error:#}")),
+            Err(_) => Err("it has panicked".to_owned()),
+        };
+        let result = if done.is_ok() { "ok" } else { "FAILED" };
+        println!("test {name} ... {result} ({:.1?})", started.elapsed());
+        match done {
+            Ok(()) => passed += 1,
+            Err(why) => {
+                println!("{why}");
+                failed.push(*name);
+            }
+        }
+    }
+    runtime.shutdown_background();
+    println!("{passed} passed, {} failed", failed.len());
+    if !failed.is_empty() {
+        println!("\nfailed: {failed:#?}");
+        std::process::exit(1);
+    }
+}
+
+/// How often, from the environment or the short form.
+fn times(variable: &str, short: usize) -> usize {
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.replace('_', "").parse().ok())
+        .unwrap_or(short)
+}
+
+/// Splitmix64: the same run for the same seed.
+fn random(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
