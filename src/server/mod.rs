@@ -5,6 +5,7 @@ mod connection;
 mod doors;
 mod first_bytes;
 mod reload;
+mod strict;
 
 use std::fs::TryLockError;
 use std::io;

@@ -1,0 +1,16 @@
+//! The gateway against callers who mean no good: requests as no library sends them, servers and
+//! parsers behind it that read more than they should, floods, and bodies that grow.
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a program of its own, whose helpers fail as its tests do"
+)]
+
+mod cases;
+mod corpus;
+mod provider;
+#[path = "../loopback/support.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod support;
+mod wire;
