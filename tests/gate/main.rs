@@ -8,7 +8,9 @@
 )]
 
 mod cases;
+mod chains;
 mod corpus;
+mod process;
 mod provider;
 #[path = "../loopback/support.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]

@@ -81,8 +81,9 @@ fn statuses(mut bytes: &[u8], is_head: bool) -> Vec<u16> {
             };
             bytes = &bytes[end + 5..];
         } else if has_body {
+            // Without a length it ends with the connection.
             let length = value("content-length").and_then(|length| length.parse().ok());
-            let length = length.unwrap_or_default();
+            let length = length.unwrap_or(bytes.len());
             if bytes.len() < length {
                 return found;
             }
