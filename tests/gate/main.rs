@@ -7,11 +7,17 @@
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
+mod bodies;
 mod cases;
 mod chains;
 mod corpus;
+mod floods;
+mod frames;
+mod h2spec;
 mod process;
 mod provider;
+mod random;
+mod server;
 #[path = "../loopback/support.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod support;
