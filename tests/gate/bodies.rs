@@ -2,6 +2,7 @@
 //! stream and one bound to everybody: in Go, in Python, in Node and in Rust. `IRIS_GATE_BODIES`
 //! asks for more of them, and `IRIS_GATE_SEED` for others.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -274,7 +275,11 @@ impl Judged {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in text.bytes() {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
 }
 
 /// serde's reading, in the words of the others.

@@ -95,6 +95,11 @@ fn piece(line: &str, to: SocketAddr, rest: usize) -> Vec<u8> {
     bytes
 }
 
+/// What a text of the corpus stands for.
+pub fn bytes(text: &str, to: SocketAddr) -> Vec<u8> {
+    unescaped(&filled(text, to, 0))
+}
+
 /// Puts in what stands in angle brackets.
 fn filled(text: &str, to: SocketAddr, rest: usize) -> String {
     let mut out = String::new();

@@ -91,7 +91,7 @@ fn clean(host: std::net::SocketAddr) -> (Vec<u8>, bool) {
 }
 
 /// What a provider got must be one request, framed once, with the gateway's own credential.
-fn sound(seen: &Seen, provider: std::net::SocketAddr) -> Result<(), String> {
+pub fn sound(seen: &Seen, provider: std::net::SocketAddr) -> Result<(), String> {
     let one = |name: &str, value: &str| seen.all(name) == [value];
     let is_sound = seen.line.starts_with("POST /")
         && seen.line.ends_with(" HTTP/1.1")

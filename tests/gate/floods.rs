@@ -93,14 +93,15 @@ const FLOODS: [Flood; 16] = [
     Flood {
         name: "a head of 64 MiB",
         first: no_settings,
-        each: |nth, host| match nth {
-            0 => frame(HEADERS, END_STREAM, 1, &head(GET, "/healthz", host)),
-            _ => {
-                let mut block = vec![0];
-                text(&mut block, b"x");
-                text(&mut block, &[b'y'; 16_000]);
-                frame(CONTINUATION, 0, 1, &block)
+        each: |nth, host| {
+            let mut block = head(GET, "/healthz", host);
+            if nth == 0 {
+                return frame(HEADERS, END_STREAM, 1, &block);
             }
+            block = vec![0];
+            text(&mut block, b"x");
+            text(&mut block, &[b'y'; 16_000]);
+            frame(CONTINUATION, 0, 1, &block)
         },
         times: 4_000,
         reads: true,
@@ -314,7 +315,7 @@ fn beside_others(one: &Flood, server: &Server) -> (Outcome, u64, Duration) {
             assert_eq!(server.ask(OTHERS), Some(200), "beside {}", one.name);
             longest = longest.max(begun.elapsed());
             most = most.max(server.resident());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         running.join().unwrap()
     });

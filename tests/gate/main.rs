@@ -8,12 +8,14 @@
 )]
 
 mod bodies;
+mod bombs;
 mod cases;
 mod chains;
 mod corpus;
 mod floods;
 mod frames;
 mod h2spec;
+mod http2;
 mod process;
 mod provider;
 mod random;

@@ -15,7 +15,7 @@ impl Drop for Running {
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until && matches!(self.0.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -35,7 +35,7 @@ pub fn serve(command: &mut Command, at: SocketAddr) -> Running {
     let until = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(at).is_err() {
         assert!(Instant::now() < until, "{command:?} does not listen");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::park_timeout(Duration::from_millis(10));
     }
     running
 }

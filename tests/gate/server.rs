@@ -28,15 +28,18 @@ impl Server {
                 "src": ["(loopback)"],
                 "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
             }],
-            "providers": { "p": { "baseurl": "http://127.0.0.1:1", "models": ["m"] } },
+            "providers": { "p": {
+                "baseurl": "http://127.0.0.1:1",
+                "models": ["m"],
+                "compatibility": { "openai_chat": true, "gemini_generate_content": true },
+            } },
         });
         let path = dir.path().join("iris.hujson");
         std::fs::write(&path, config.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
         command.arg("serve").arg("--config").arg(&path);
         command.arg("--state-dir").arg(dir.path().join("state"));
-        // What is refused is told once each, which is not what is measured.
-        command.env("RUST_LOG", "warn");
+        command.stderr(std::process::Stdio::null());
         Self {
             at,
             running: serve(&mut command, at),
@@ -51,8 +54,23 @@ impl Server {
 
     /// Resident memory in KiB.
     pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory since [`Self::forget_peak`], in KiB.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Begins to look for the most anew.
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.running.0.id());
+        std::fs::write(path, "5").unwrap();
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = self.proc("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with(field));
         let word = line.and_then(|line| line.split_whitespace().nth(1));
         word.unwrap().parse().unwrap()
     }
