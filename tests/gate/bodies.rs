@@ -10,7 +10,7 @@ use bytes::Bytes;
 use iris::api::{ALL, Api, Call, Destination, Head};
 use serde_json::Value;
 
-use crate::process::{go, has, say, source};
+use crate::process::{go, has, say, setting, source};
 use crate::random::Random;
 
 /// How many there are by default.
@@ -363,10 +363,6 @@ fn judges(dir: &std::path::Path) -> Vec<Judge> {
         judges.push(Judge::start("node", command.arg(source("judge.mjs"))));
     }
     judges
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]

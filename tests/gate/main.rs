@@ -16,6 +16,7 @@ mod floods;
 mod frames;
 mod h2spec;
 mod http2;
+mod mutants;
 mod process;
 mod provider;
 mod random;

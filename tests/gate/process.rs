@@ -77,3 +77,8 @@ pub fn go(name: &str, into: &Path) -> PathBuf {
     assert!(status.unwrap().success(), "{name} is not built");
     program
 }
+
+/// A number that the environment gives.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}

@@ -60,8 +60,14 @@ pub async fn exchange(
     answers
 }
 
-/// The statuses of all answers that are whole. What is no answer counts as 0.
-fn statuses(mut bytes: &[u8], is_head: bool) -> Vec<u16> {
+fn statuses(bytes: &[u8], is_head: bool) -> Vec<u16> {
+    let answers = answers(bytes, is_head).into_iter();
+    answers.map(|(status, _)| status).collect()
+}
+
+/// The statuses and the heads, in lower case, of all answers that are whole. What is no answer has
+/// the status 0.
+pub fn answers(mut bytes: &[u8], is_head: bool) -> Vec<(u16, String)> {
     let mut found = Vec::new();
     while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
@@ -89,10 +95,10 @@ fn statuses(mut bytes: &[u8], is_head: bool) -> Vec<u16> {
             }
             bytes = &bytes[length..];
         }
-        found.push(status);
+        found.push((status, head));
     }
     if !bytes.is_empty() && !b"HTTP/1.".starts_with(&bytes[..bytes.len().min(7)]) {
-        found.push(0);
+        found.push((0, String::new()));
     }
     found
 }
