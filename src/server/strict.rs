@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::listen::Strict;
 
-/// No part of a request may hold this, and a parser that waits for the end of a head looks again.
-const REFUSED: &[u8] = b"\0\r\n\r\n";
+/// No part of a request may begin with this, but for the extension of a chunk, in which the second
+/// byte is refused. A parser that waits for the end of a head looks again at the rest.
+const REFUSED: &[u8] = b"\0\n\r\n\r\n";
 
 /// Tells the reader of a connection that it is no HTTP any more.
 pub(super) type Upgraded = Arc<AtomicBool>;
@@ -66,16 +67,34 @@ impl<S> OneReading<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> OneReading<S> {
+    /// Drops what still comes, until the caller is gone: there may be an answer on its way, which
+    /// ends early if this looks like the end.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = [0; 1024];
+        loop {
+            let mut rest = ReadBuf::new(&mut room);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut rest) {
+                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
+                ended => return ended,
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for OneReading<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.instead.is_some() {
-            // Then the end.
-            self.refuse(buf);
-            return Poll::Ready(Ok(()));
+        match self.instead {
+            Some([]) => return self.poll_rest(cx),
+            Some(_) => {
+                self.refuse(buf);
+                return Poll::Ready(Ok(()));
+            }
+            None => {}
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::cases::{ASK, Case, all};
 use crate::provider::{Provider, Seen};
-use crate::support::{CHAT, Gateway};
+use crate::support::{CHAT, Gateway, STREAM, provider, write};
 use crate::wire::{Answers, exchange};
 
 /// Cases run side by side, each of these with a gateway of its own.
@@ -169,6 +171,43 @@ async fn every_case_is_answered_as_it_says() {
         cases.len(),
         wrong.join("\n\n")
     );
+}
+
+#[tokio::test]
+async fn junk_behind_a_question_does_not_cut_its_answer_short() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let word = r#"{"choices":[{"index":0,"delta":{"content":"word"}}]}"#;
+                write(&mut stream, &format!("data: {word}\n\n")).await;
+            }
+            write(&mut stream, "data: [DONE]\n\n").await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = gateway(address).await;
+    let body = r#"{"model":"m","messages":[],"stream":true}"#;
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json",
+        gateway.address
+    );
+    let text = format!(
+        "{head}\r\ncontent-length: {}\r\n\r\n{body}junk\0\r\n\r\n",
+        body.len()
+    );
+    let answers = exchange(
+        gateway.address,
+        (text.into_bytes(), false),
+        (2, true, false),
+    )
+    .await;
+    let said = String::from_utf8_lossy(&answers.bytes);
+    assert_eq!(answers.statuses, [200, 400], "{said}");
+    assert_eq!(said.matches("word").count(), 5, "{said}");
+    assert!(answers.closed && said.contains("[DONE]"), "{said}");
 }
 
 #[test]
