@@ -256,6 +256,46 @@ fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_request_has_the_same_fault_in_whatever_pieces_it_comes() {
+    let documents = [
+        "POST /v1/x?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\nGET / HTTP/1.0\r\n\r\n",
+        "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+    ];
+    let pieces = [
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        ":",
+        "0",
+        "Content-Length: 3\r\n",
+        "Content-Length:\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: ",
+        ";",
+        "\0",
+    ];
+    fuzz(13, &documents, &pieces, |bytes, random| {
+        let read = |cut: &mut dyn FnMut(usize) -> usize| {
+            let (mut strict, mut at) = (iris::listen::Strict::default(), 0);
+            while at < bytes.len() {
+                let end = at + cut(bytes.len() - at);
+                if let Err((within, fault)) = strict.read(&bytes[at..end]) {
+                    return Err((at + within, fault));
+                }
+                at = end;
+            }
+            Ok(strict.is_open())
+        };
+        let whole = read(&mut |left| left);
+        assert_eq!(read(&mut |_| 1), whole);
+        assert_eq!(read(&mut |left| 1 + random.below(left)), whole);
+    });
+}
+
+#[test]
 fn a_configuration_that_was_shown_comes_back_as_it_was() {
     let documents = [
         include_str!("../config/example.hujson"),

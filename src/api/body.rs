@@ -44,9 +44,24 @@ pub(super) fn flag(
     }
 }
 
-/// A count, where there is one that can be read.
+/// A count, where there is one that can be read. `100.0`, `1e2` and `"100"` are a hundred too,
+/// because there are servers that take them for that. More than 64 bits hold is the most that they
+/// do.
 pub(super) fn count(body: &[u8], at: Option<Range<usize>>) -> Option<u64> {
-    std::str::from_utf8(&body[at?]).ok()?.parse().ok()
+    let literal = &body[at?];
+    let text = match literal.first()? {
+        b'"' => json::string(literal)?,
+        _ => std::str::from_utf8(literal).ok()?.into(),
+    };
+    if let Ok(count) = text.parse() {
+        return Some(count);
+    }
+    let number: f64 = text.trim().parse().ok()?;
+    let counts = number.is_finite() && number >= 0.0;
+    counts.then(|| {
+        let whole = format!("{:.0}", number.ceil().abs());
+        whole.parse().unwrap_or(u64::MAX)
+    })
 }
 
 /// The bound on an answer: the larger of two, for as many answers as are wanted.
@@ -93,5 +108,33 @@ pub(super) fn model_in_path(raw: &str) -> Result<String, Rejection> {
         Ok(name.into_owned())
     } else {
         Err(odd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_what_the_most_lenient_server_takes_it_for() {
+        for (text, expected) in [
+            ("100", Some(100)),
+            ("-0", Some(0)),
+            ("100.0", Some(100)),
+            ("99.5", Some(100)),
+            ("1e2", Some(100)),
+            (r#""100""#, Some(100)),
+            (r#""1\u00300""#, Some(100)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("1e300", Some(u64::MAX)),
+            ("-1", None),
+            ("null", None),
+            (r#""""#, None),
+            (r#""inf""#, None),
+            ("[100]", None),
+        ] {
+            let whole = Some(0..text.len());
+            assert_eq!(count(text.as_bytes(), whole), expected, "{text}");
+        }
     }
 }

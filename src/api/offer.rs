@@ -6,6 +6,9 @@ use std::ops::Range;
 
 use crate::wire::json;
 
+/// Tools that a list may have for anybody to tell them apart; no provider takes as many.
+const MOST: usize = 10_000;
+
 /// A tool, or places that hold some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
@@ -170,7 +173,7 @@ pub(super) fn list(
     at: Range<usize>,
     what: impl Fn(&[u8], Range<usize>) -> What,
 ) -> Offer {
-    let Some(elements) = json::elements(&body[at.clone()]) else {
+    let Some(elements) = json::elements(&body[at.clone()], MOST) else {
         return unless_null(body, at);
     };
     let span = |element: Range<usize>| {

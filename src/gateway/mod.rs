@@ -257,13 +257,17 @@ fn asked(head: &Parts) -> Head<'_> {
     }
 }
 
-/// A query without the parameters in which some clients carry a credential.
+/// Parameters in which some clients carry a credential.
+const KEYS: [&str; 5] = ["key", "api_key", "api-key", "access_token", "oauth_token"];
+
+/// A query without the caller's credential, however its name is written.
 fn without_keys(query: &str) -> String {
     query
         .split('&')
         .filter(|pair| {
             let name = pair.split('=').next().unwrap_or_default();
-            !["key", "api_key", "api-key", "access_token"].contains(&name)
+            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+            !KEYS.iter().any(|key| key.eq_ignore_ascii_case(&name))
         })
         .collect::<Vec<_>>()
         .join("&")

@@ -44,6 +44,7 @@ impl Gate {
         let headers = request.headers();
         unambiguous_framing(headers)?;
         let authority = authority(request)?;
+        own_scheme(request, secure)?;
         if !self.is_own(&authority, secure) {
             return Err(Rejection::new(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -82,16 +83,24 @@ impl Gate {
         if authority.as_str().contains('@') || authority.as_str().ends_with(':') {
             return false;
         }
-        let port = match authority.port() {
-            None => default,
-            Some(port) => port.as_u16(),
+        // As text, because `+80` and `080` are numbers too.
+        let is_ours = match authority.port() {
+            None => self.port == default,
+            Some(port) => port.as_str() == self.port.to_string(),
         };
-        if port != self.port {
+        if !is_ours {
             return false;
         }
         let host = authority.host();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = bare.parse::<IpAddr>() {
+        // Brackets are for the addresses of IPv6 alone (RFC 3986, section 3.2.2).
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let address = match inner {
+            Some(inner) => inner.parse().map(IpAddr::V6).ok(),
+            None => host.parse().map(IpAddr::V4).ok(),
+        };
+        if let Some(address) = address {
             return self.addresses.contains(&address);
         }
         self.names
@@ -144,7 +153,22 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Rejection> {
     }
 }
 
-/// hyper lets framings through that other servers read differently.
+/// A target of HTTP/1 that names a scheme may name none but that of its connection (RFC 9110,
+/// section 7.4). In HTTP/2 each has one, which a proxy in between may have kept as it was.
+fn own_scheme<B>(request: &Request<B>, secure: bool) -> Result<(), Rejection> {
+    let own = if secure { "https" } else { "http" };
+    let scheme = request.uri().scheme_str().unwrap_or(own);
+    if request.version() < Version::HTTP_2 && scheme != own {
+        return Err(Rejection::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "wrong_scheme",
+            format!("{scheme} is not spoken here"),
+        ));
+    }
+    Ok(())
+}
+
+/// What [`super::Strict`] finds in HTTP/1 as it came, and what proxies make of HTTP/2.
 fn unambiguous_framing(headers: &HeaderMap) -> Result<(), Rejection> {
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     let codings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
@@ -204,6 +228,10 @@ mod tests {
             "ai:81",
             "100.64.0.8",
             "ai.attacker.example",
+            "[100.64.0.7]",
+            "ai:0",
+            "ai:+80",
+            "ai:080",
         ] {
             assert_eq!(check(&[("host", host)]), Err(421), "{host}");
         }

@@ -2,6 +2,7 @@
 //! that every request passes before it is routed.
 
 mod gate;
+mod strict;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::{socket, tailnet};
 
 pub use gate::{Gate, is_from_elsewhere};
+pub use strict::{Fault, Strict};
 
 /// Where connections come from.
 pub enum Listener {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Engines;
 use super::first_bytes::FirstBytes;
 use super::stalled::Stalled;
+use super::strict::{OneReading, Upgraded};
 use crate::admin::{self, View};
 use crate::api::{self, Api};
 use crate::clock::within;
@@ -28,7 +30,7 @@ use crate::pages;
 use crate::wire::{Body, Rejection};
 
 /// Requests that one h2 connection may have open.
-const H2_STREAMS: u32 = 256;
+const H2_STREAMS: u32 = 100;
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -109,7 +111,9 @@ async fn http<S>(
     let peer = Arc::new(Peer {
         address: source.ip(),
         device: OnceLock::new(),
+        upgraded: Upgraded::default(),
     });
+    let stream = OneReading::new(stream, source, Arc::clone(&peer.upgraded));
     let stop = engines.stop.clone();
     let service = service_fn(move |request| {
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
@@ -137,6 +141,8 @@ struct Peer {
     address: IpAddr,
     /// The device that opened it: an address can pass to another one.
     device: OnceLock<Arc<str>>,
+    /// Set when it becomes a WebSocket.
+    upgraded: Upgraded,
 }
 
 async fn answer(
@@ -155,7 +161,11 @@ async fn answer(
         .find(|api| asks_for_socket(&request) && api.recognises_socket(request.uri().path()));
     let api = api.or(socket);
     match admitted(engines, door, peer, &request).await {
-        Ok(who) if socket.is_some() => open_socket(engines, socket, who, request),
+        Ok(who) if socket.is_some() => {
+            let (response, opened) = open_socket(engines, socket, who, request);
+            peer.upgraded.store(opened, Ordering::Release);
+            response
+        }
         Ok(who) => dispatch(engines, api, who, request, door.tls.is_some()).await,
         Err(rejection) => {
             tracing::info!(
@@ -228,19 +238,16 @@ fn asks_for_socket<B>(request: &Request<B>) -> bool {
         && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Opens a WebSocket, which lives on when its request is answered.
+/// Opens a WebSocket, which lives on when its request is answered. Says too whether it did.
 fn open_socket(
     engines: &Arc<Engines>,
     api: Option<&'static dyn Api>,
     who: Verified,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> (Response<Body>, bool) {
     let Some(api) = api else {
-        return api::plain(&Rejection::new(
-            StatusCode::NOT_FOUND,
-            "no_such_route",
-            "no route",
-        ));
+        let none = Rejection::new(StatusCode::NOT_FOUND, "no_such_route", "no route");
+        return (api::plain(&none), false);
     };
     let (response, pending) = engines.gateway.open_socket(api, who, request);
     if let Some(pending) = pending {
@@ -248,8 +255,9 @@ fn open_socket(
         engines.tracker.clone().spawn(async move {
             engines.gateway.serve_socket(pending, stop).await;
         });
+        return (response, true);
     }
-    response
+    (response, false)
 }
 
 async fn dispatch(

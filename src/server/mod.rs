@@ -7,6 +7,7 @@ mod doors;
 mod first_bytes;
 mod reload;
 mod stalled;
+mod strict;
 
 use std::fs::TryLockError;
 use std::io;

@@ -66,6 +66,10 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(ReadError::TooLarge { limit });
     }
+    let declared = body
+        .size_hint()
+        .exact()
+        .and_then(|length| usize::try_from(length).ok());
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let started = Instant::now();
@@ -85,20 +89,27 @@ where
         }
         // Most requests arrive in one piece, which is then kept without a copy, but for a short
         // one: it is a part of the connection's buffer, which would be held for as long.
-        match &first {
-            None if data.len() < SHORT => first = Some(Bytes::copy_from_slice(&data)),
-            None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
+        if held == 0 {
+            first = Some(if data.len() < SHORT {
+                Bytes::copy_from_slice(&data)
+            } else {
+                data
+            });
+            continue;
         }
+        if let Some(first) = first.take() {
+            rest.extend_from_slice(&first);
+        }
+        // Room for all of it is made once a quarter has come: a length alone costs nothing.
+        let whole = declared.filter(|declared| held >= declared / 4);
+        if rest.capacity() < held + data.len()
+            && let Some(whole) = whole
+        {
+            rest.reserve(whole.saturating_sub(held).max(data.len()));
+        }
+        rest.extend_from_slice(&data);
     }
-    let first = first.unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    Ok(first.unwrap_or_else(|| rest.freeze()))
 }
 
 /// How long to wait for the next piece, `held` bytes having come in `elapsed`; zero is for ever.
@@ -113,6 +124,9 @@ fn patience(idle: Duration, held: usize, elapsed: Duration) -> Option<Duration> 
 
 #[cfg(test)]
 mod tests {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
     use super::*;
 
     #[test]
@@ -137,5 +151,16 @@ mod tests {
         assert_eq!(read(body, 5, Duration::ZERO).await.unwrap(), "12345");
         let error = read(full("123456"), 5, Duration::ZERO).await.unwrap_err();
         assert!(matches!(error, ReadError::TooLarge { limit: 5 }));
+    }
+
+    #[tokio::test]
+    async fn pieces_are_put_together() {
+        let pieces = [&b""[..], b"a", b"", b"bc", &[b'd'; 5_000][..], b"e"];
+        let frames =
+            pieces.map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece))));
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let whole = read(body, 6_000, Duration::ZERO).await.unwrap();
+        assert_eq!(whole, pieces.concat());
+        assert!(read(empty(), 0, Duration::ZERO).await.unwrap().is_empty());
     }
 }

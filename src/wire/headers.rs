@@ -102,8 +102,11 @@ pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
             out.append(name, value.clone());
         }
     }
+    // A type that was judged by is one for the provider too.
     for name in named_hops(headers) {
-        out.remove(name);
+        if name != header::CONTENT_TYPE {
+            out.remove(name);
+        }
     }
     out
 }

@@ -19,6 +19,9 @@ pub(in crate::api) struct Parts {
     pub answer_limit: Option<u64>,
 }
 
+/// Requests that one batch may hold; Google takes a hundred.
+const BATCH: usize = 10_000;
+
 /// Google's parsers take a field by its name in JSON and by that of its definition.
 const KEYS: [&str; 9] = [
     "model",
@@ -95,8 +98,8 @@ fn named(body: &[u8], model: &str) -> Result<Vec<(Range<usize>, String)>, Reject
         return Err(bad_request("`generateContentRequest` is given twice"));
     }
     if let Some(list) = top.get(3) {
-        let requests = json::elements(&body[list.clone()])
-            .ok_or_else(|| bad_request("`requests` must be an array"))?;
+        let requests = json::elements(&body[list.clone()], BATCH)
+            .ok_or_else(|| bad_request("`requests` must be an array, and no longer than 10000"))?;
         inner.extend(
             requests
                 .into_iter()

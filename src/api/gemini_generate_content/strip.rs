@@ -59,7 +59,7 @@ fn objects(body: &[u8], at: Option<Range<usize>>) -> Vec<Range<usize>> {
     if body[at.start] == b'{' {
         return vec![at];
     }
-    json::elements(&body[at.clone()])
+    json::elements(&body[at.clone()], usize::MAX)
         .unwrap_or_default()
         .into_iter()
         .map(|element| at.start + element.start..at.start + element.end)

@@ -57,7 +57,7 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(fail(error.valid_up_to(), "the body is not UTF-8"));
     }
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner::new(bytes);
     scanner.space();
     if scanner.peek() != Some(b'{') {
         return Err(scanner.expected("a JSON object"));
@@ -224,6 +224,14 @@ mod tests {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200));
         let error = scan(deep.as_bytes(), &[]).unwrap_err();
         assert!(error.what.contains("deeper"), "{error}");
+    }
+
+    #[test]
+    fn values_are_bounded() {
+        let many = |times: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(times));
+        assert!(scan(many(999_000).as_bytes(), &[]).is_ok());
+        let error = scan(many(1_000_000).as_bytes(), &[]).unwrap_err();
+        assert!(error.what.contains("values"), "{error}");
     }
 
     #[test]

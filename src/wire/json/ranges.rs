@@ -36,30 +36,40 @@ pub fn member(bytes: &[u8], value: &Range<usize>) -> Range<usize> {
     start..value.end
 }
 
-/// The elements of a JSON array, as ranges of its bytes; `None` if it is none.
+/// The elements of a JSON array, as ranges of its bytes; `None` if it is none, or has more than
+/// `most` of them.
 #[must_use]
-pub fn elements(array: &[u8]) -> Option<Vec<Range<usize>>> {
-    let elements: Vec<&serde_json::value::RawValue> = serde_json::from_slice(array).ok()?;
-    let start = array.as_ptr().addr();
-    Some(
-        elements
-            .into_iter()
-            .map(|element| {
-                let at = element.get().as_ptr().addr() - start;
-                at..at + element.get().len()
-            })
-            .collect(),
-    )
+pub fn elements(array: &[u8], most: usize) -> Option<Vec<Range<usize>>> {
+    let mut scanner = Scanner::new(array);
+    let mut found = Vec::new();
+    scanner.space();
+    scanner.take(b'[', "`[`").ok()?;
+    scanner.space();
+    if scanner.peek() == Some(b']') {
+        return Some(found);
+    }
+    loop {
+        scanner.space();
+        let element = scanner.at;
+        scanner.value(1).ok()?;
+        if found.len() == most {
+            return None;
+        }
+        found.push(element..scanner.at);
+        scanner.space();
+        match scanner.peek()? {
+            b',' => scanner.at += 1,
+            b']' => return Some(found),
+            _ => return None,
+        }
+    }
 }
 
 /// The members of a JSON object, each as the ranges of its key (a literal) and of its value;
 /// `None` if it is none.
 #[must_use]
 pub fn members(object: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let mut scanner = Scanner {
-        bytes: object,
-        at: 0,
-    };
+    let mut scanner = Scanner::new(object);
     let mut found = Vec::new();
     scanner.space();
     scanner.take(b'{', "`{`").ok()?;
@@ -119,13 +129,15 @@ mod tests {
     #[test]
     fn elements_are_ranges_of_their_array() {
         let array = br#" [ {"a":[1]} , "x",3]"#;
-        let found: Vec<&[u8]> = elements(array)
+        let found: Vec<&[u8]> = elements(array, 3)
             .unwrap()
             .into_iter()
             .map(|at| &array[at])
             .collect();
         assert_eq!(found, [&br#"{"a":[1]}"#[..], br#""x""#, b"3"]);
-        assert_eq!(elements(b"{}"), None);
+        assert_eq!(elements(array, 2), None);
+        assert_eq!(elements(b"{}", 3), None);
+        assert!(elements(b"[ ]", 0).unwrap().is_empty());
     }
 
     #[test]

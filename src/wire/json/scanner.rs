@@ -5,6 +5,10 @@ use super::{ScanError, fail};
 /// Nesting that a request may have; more is refused.
 const MAX_DEPTH: usize = 128;
 
+/// Values that a document may have; more is refused. Short ones take many times their length
+/// wherever somebody makes a list of them.
+const MAX_VALUES: usize = 1_000_000;
+
 /// A double holds every number that has no more digits than this, and no exponent.
 const MAX_SAFE_DIGITS: usize = 300;
 
@@ -12,9 +16,19 @@ const MAX_SAFE_DIGITS: usize = 300;
 pub(super) struct Scanner<'a> {
     pub bytes: &'a [u8],
     pub at: usize,
+    /// How many values have begun.
+    values: usize,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            values: 0,
+        }
+    }
+
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -47,6 +61,10 @@ impl Scanner<'_> {
                 self.at,
                 format!("nested deeper than {MAX_DEPTH} levels"),
             ));
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(fail(self.at, format!("more than {MAX_VALUES} values")));
         }
         match self.peek() {
             Some(b'"') => self.string(),

@@ -1,0 +1,156 @@
+//! Requests of HTTP/2 as no library sends them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::cases::bytes;
+use crate::corpus::{gateway, sound};
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, frames,
+    text,
+};
+use crate::provider::Provider;
+
+/// What comes of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    Status(u16),
+    /// The stream is reset, or the connection is ended.
+    Reset,
+}
+
+const TEXT: &str = include_str!("http2.txt");
+
+struct Case {
+    name: &'static str,
+    allowed: Vec<Came>,
+    seen: usize,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    body: Option<Vec<u8>>,
+}
+
+/// All cases, for a gateway at `to`.
+fn cases(to: SocketAddr) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in TEXT.lines().filter(|line| !line.is_empty()) {
+        let rest = line.get(2..).unwrap_or_default();
+        let case = cases.last_mut();
+        match (line.as_bytes()[0], case) {
+            (b'#', _) => {}
+            (b'@', Some(case)) => {
+                let (method, path) = rest.split_once(' ').unwrap();
+                let host = to.to_string();
+                let pseudo = [method, path, "http", &host].into_iter();
+                let names = [":method", ":path", ":scheme", ":authority"];
+                let pairs = names.into_iter().zip(pseudo);
+                let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+                case.fields.extend(pairs);
+            }
+            (b'>', Some(case)) => {
+                let (name, value) = rest.split_once(": ").unwrap();
+                case.fields.push((bytes(name, to), bytes(value, to)));
+            }
+            (b'=', Some(case)) => case.body = Some(bytes(rest, to)),
+            _ => cases.push(heading(line)),
+        }
+    }
+    cases
+}
+
+fn heading(line: &'static str) -> Case {
+    let (name, outcome) = line.split_once(" | ").unwrap();
+    let (statuses, seen) = outcome.split_once(' ').unwrap_or((outcome, "0"));
+    let came = |word: &str| word.parse().map_or(Came::Reset, Came::Status);
+    Case {
+        name,
+        allowed: statuses.split('/').map(came).collect(),
+        seen: seen.parse().unwrap(),
+        fields: Vec::new(),
+        body: None,
+    }
+}
+
+fn block(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        text(&mut block, name);
+        text(&mut block, value);
+    }
+    block
+}
+
+fn ask(at: SocketAddr, case: &Case) -> Came {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let flags = END_HEADERS | if case.body.is_none() { END_STREAM } else { 0 };
+    let mut bytes = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+    bytes.extend(frame(HEADERS, flags, 1, &block(&case.fields)));
+    if let Some(body) = &case.body {
+        bytes.extend(frame(DATA, END_STREAM, 1, body));
+    }
+    stream.write_all(&bytes).unwrap();
+    let (mut held, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let (found, _) = frames(&held);
+        for (kind, payload) in found {
+            match kind {
+                HEADERS => return Came::Status(status(payload)),
+                RST_STREAM | GOAWAY => return Came::Reset,
+                _ => {}
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return Came::Reset,
+            Ok(length) => held.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+/// The status, which is the first field of an answer: by its number in the fixed table, or as
+/// three digits in Huffman's code.
+fn status(block: &[u8]) -> u16 {
+    let known = [200, 204, 206, 304, 400, 404, 500];
+    if let Some(at) = block[0].checked_sub(0x88).filter(|at| *at < 7) {
+        return known[usize::from(at)];
+    }
+    let mut bits = u32::from_be_bytes([block[2], block[3], block[4], block[5]]);
+    let mut status = 0;
+    for _ in 0..3 {
+        // Of five bits are 0, 1 and 2, of six the others.
+        let five = bits >> 27;
+        let (digit, length) = if five < 3 {
+            (five, 5)
+        } else {
+            ((bits >> 26) - 22, 6)
+        };
+        status = status * 10 + u16::try_from(digit).unwrap();
+        bits <<= length;
+    }
+    status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_servers_could_read_in_two_ways_is_refused_in_http2_too() {
+    let provider = Provider::start().await;
+    let gateway = gateway(provider.address).await;
+    let at = gateway.address;
+    let seen = provider.clone();
+    let check = move || {
+        let mut wrong = Vec::new();
+        for case in cases(at) {
+            let came = ask(at, &case);
+            let seen = seen.take();
+            let is_sound = seen.iter().all(|one| sound(one, provider.address).is_ok());
+            if !case.allowed.contains(&came) || seen.len() != case.seen || !is_sound {
+                wrong.push(format!("{}: {came:?}, seen: {seen:?}", case.name));
+            }
+        }
+        wrong
+    };
+    let wrong = tokio::task::spawn_blocking(check).await.unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,27 @@
+//! The gateway against callers who mean no good: requests as no library sends them, servers and
+//! parsers behind it that read more than they should, floods, and bodies that grow.
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a program of its own, whose helpers fail as its tests do"
+)]
+
+mod bodies;
+mod bombs;
+mod cases;
+mod chains;
+mod corpus;
+mod floods;
+mod frames;
+mod h2spec;
+mod http2;
+mod mutants;
+mod process;
+mod provider;
+mod random;
+mod server;
+#[path = "../loopback/support.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod support;
+mod wire;

@@ -1,0 +1,92 @@
+//! A provider that writes down what it gets, whatever that is.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::COMPLETION;
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub line: String,
+    pub fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    pub fn path(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// The values of a field.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let named = self.fields.iter().filter(|(field, _)| field == name);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// A provider of the format of OpenAI, which answers everything alike.
+#[derive(Clone)]
+pub struct Provider {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Provider {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let provider = Self {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+        };
+        let seen = Arc::clone(&provider.seen);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&seen)));
+            }
+        });
+        provider
+    }
+
+    /// What came since the last time.
+    pub fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+/// Whatever stands behind a request is another one, so that nothing hides.
+async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+            if stream.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        bytes.drain(..end + 4);
+        let mut lines = head.split("\r\n");
+        let line = lines.next().unwrap_or_default().to_owned();
+        let fields: Vec<(String, String)> = lines
+            .map(|line| line.split_once(':').unwrap_or((line, "")))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length = fields.iter().find(|(name, _)| name == "content-length");
+        let length = length.map_or(0, |(_, value)| value.parse().unwrap_or_default());
+        while bytes.len() < length {
+            if stream.read_buf(&mut bytes).await? == 0 {
+                break;
+            }
+        }
+        let body = bytes.drain(..length.min(bytes.len())).collect();
+        seen.lock().unwrap().push(Seen { line, fields, body });
+        let length = COMPLETION.len();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+        let answer = format!("{head} {length}\r\n\r\n{COMPLETION}");
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
