@@ -10,11 +10,13 @@ use crate::identity::Caller;
 /// Callers to remember. All are forgotten when there are more: what is lost is a little time.
 const MOST: usize = 4_096;
 
+/// A caller is kept along, so that nobody else can come to stand where they do in memory.
+type Kept = (Arc<Caller>, Arc<Permit>);
+
 /// A permit holds for one answer of the tailnet, and for the configuration that this belongs to.
-/// Callers are told apart by where they stand in memory, where they are kept, so that nobody else
-/// can come to stand there.
+/// Callers are told apart by where they stand in memory.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<HashMap<usize, (Arc<Caller>, Arc<Permit>)>>);
+pub(super) struct Recent(Mutex<HashMap<usize, Kept>>);
 
 impl Recent {
     pub(super) fn get(&self, caller: &Arc<Caller>) -> Option<Arc<Permit>> {

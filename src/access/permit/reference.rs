@@ -395,7 +395,7 @@ impl Written {
 impl Who {
     fn caller(&self) -> Caller {
         let Some(first) = self.names.first() else {
-            return Caller::loopback();
+            return Caller::clone(&Caller::loopback());
         };
         let (login, tags) = if first.contains('@') {
             (Some(*first), &[][..])
