@@ -47,6 +47,7 @@ async fn models(upstream: u16) -> Panel {
         "models",
         &["CPU µs a request", "ms to read the configuration"],
     );
+    let one = caller(0);
     for count in [1, 10, 100, 1_000, 10_000] {
         let mut providers = String::new();
         for provider in 0..usize::max(count / 10, 1) {
@@ -59,15 +60,14 @@ async fn models(upstream: u16) -> Panel {
                 models.join(", ")
             );
         }
-        let grants =
-            r#"{ "src": ["*"], "app": { "tailscale.com/cap/aperture": [{ "models": "**" }] } }"#;
+        let grants = r#"{ "src": ["*"], "app": { "tailscale.com/cap/aperture": [{ "role": "user" }, { "models": "**" }] } }"#;
         let (world, took) = World::new(&providers, grants).await;
         let last = format!(
             "p{}-m{}",
             usize::max(count / 10, 1) - 1,
             usize::min(count, 10) - 1
         );
-        let cpu = world.load(|_| (caller(0), chat(&last, 0))).await;
+        let cpu = world.load(|_| (Arc::clone(&one), chat(&last, 0))).await;
         panel.add(count as f64, &[cpu.micros, took.as_secs_f64() * 1e3]);
     }
     panel
@@ -80,17 +80,18 @@ async fn grants(upstream: u16) -> Panel {
         "grants",
         &["CPU µs a request", "ms to read the configuration"],
     );
+    let one = caller(0);
     for count in [1, 10, 100, 1_000, 10_000] {
         let mut grants = String::new();
         for nth in (0..count).rev() {
             let _ = writeln!(
                 grants,
-                r#"{{ "src": ["{}"], "app": {{ "tailscale.com/cap/aperture": [{{ "models": "small" }}] }} }},"#,
+                r#"{{ "src": ["{}"], "app": {{ "tailscale.com/cap/aperture": [{{ "role": "user" }}, {{ "models": "small" }}] }} }},"#,
                 login(nth)
             );
         }
         let (world, took) = World::new(&provider(upstream), &grants).await;
-        let cpu = world.load(|_| (caller(0), chat("small", 0))).await;
+        let cpu = world.load(|_| (Arc::clone(&one), chat("small", 0))).await;
         panel.add(count as f64, &[cpu.micros, took.as_secs_f64() * 1e3]);
     }
     panel
@@ -103,7 +104,7 @@ async fn callers(upstream: u16) -> Panel {
         "callers",
         &["CPU µs a request", "KiB a caller"],
     );
-    let grants = r#"{ "src": ["*"], "app": { "tailscale.com/cap/aperture": [{ "models": "**", "quotas": [{ "bucket": "daily:<user>" }] }] } }"#;
+    let grants = r#"{ "src": ["*"], "app": { "tailscale.com/cap/aperture": [{ "role": "user" }, { "models": "**", "quotas": [{ "bucket": "daily:<user>" }] }] } }"#;
     for count in [1, 100, 10_000, 100_000] {
         let all: Vec<Arc<Caller>> = (0..count).map(caller).collect();
         let (world, _) = World::new(&provider(upstream), grants).await;
@@ -132,12 +133,12 @@ async fn bytes(upstream: u16) -> Panel {
         "KiB",
         &["CPU µs a request", "CPU µs a KiB"],
     );
-    let grants =
-        r#"{ "src": ["*"], "app": { "tailscale.com/cap/aperture": [{ "models": "**" }] } }"#;
+    let grants = r#"{ "src": ["*"], "app": { "tailscale.com/cap/aperture": [{ "role": "user" }, { "models": "**" }] } }"#;
     let (world, _) = World::new(&provider(upstream), grants).await;
+    let one = caller(0);
     for kib in [1, 16, 256, 4_096, 65_536] {
         let body = chat("small", kib << 10);
-        let cpu = world.load(|_| (caller(0), body.clone())).await;
+        let cpu = world.load(|_| (Arc::clone(&one), body.clone())).await;
         panel.add(kib as f64, &[cpu.micros, cpu.micros / kib as f64]);
     }
     panel
