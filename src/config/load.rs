@@ -31,6 +31,11 @@ pub struct Loaded {
 pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Finding>> {
     let mut root = hujson::parse(text)
         .map_err(|error| vec![Finding::new(Severity::Error, error.at, "", error.message)])?;
+    if !matches!(root.value, hujson::Value::Object(_)) {
+        // An empty configuration would take everything from everybody; this is another file.
+        let message = format!("a configuration is an object, not {}", root.value.kind());
+        return Err(vec![Finding::new(Severity::Error, root.at, "", message)]);
+    }
     let findings = Findings::default();
     let hidden = Hidden::of(&root, lookup);
     let unresolved = expand::expand(&mut root, lookup);

@@ -41,6 +41,14 @@ fn the_seven_lines_of_the_guide() {
 }
 
 #[test]
+fn what_is_no_object_is_no_configuration() {
+    for text in ["[]", "null", "7", "\"{}\""] {
+        assert!(parse(text, &|_| None).is_err(), "{text}");
+        says(text, "error: a configuration is an object, not");
+    }
+}
+
+#[test]
 fn the_catalogue_of_messages() {
     let provider = |fields: &str| {
         format!(r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],{fields}}}}}}}"#)

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{socket, tailnet};
+use crate::socket;
+use crate::tailnet;
 
 pub use gate::{Gate, is_from_elsewhere};
 pub use strict::{Fault, Strict};
@@ -46,7 +47,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is not a loopback one or is in use.
-    pub async fn loopback(address: SocketAddr) -> io::Result<Self> {
+    pub fn loopback(address: SocketAddr) -> io::Result<Self> {
         if !address.ip().is_loopback() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

@@ -227,7 +227,8 @@ fn filter(
     meter: &mut dyn Meter,
     piece: &[u8],
 ) -> Bytes {
-    let mut out = BytesMut::new();
+    // No larger than it gets: a slow caller has several of them wait.
+    let mut out = BytesMut::with_capacity(held.len() + piece.len());
     let mut rest = piece;
     while !rest.is_empty() {
         // An event ends with a line's end: fed up to each, the decoder says if one did.
@@ -243,9 +244,62 @@ fn filter(
         match pass {
             Some(Pass::Hidden) => held.clear(),
             Some(Pass::Through) => out.extend_from_slice(&held.split()),
+            // A comment keeps a connection alive, if it does not wait for an event.
+            None if decoder.is_between() && is_comment(held) => {
+                out.extend_from_slice(&held.split());
+            }
             None if held.len() > MAX_HELD => out.extend_from_slice(&held.split()),
             None => {}
         }
     }
     out.freeze()
+}
+
+/// Whether lines that belong to no event are a comment, or empty.
+fn is_comment(lines: &[u8]) -> bool {
+    lines.first() == Some(&b':') || lines.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reading;
+
+    /// Hides every event.
+    struct Hides;
+
+    impl Meter for Hides {
+        fn event(&mut self, _: &sse::Event<'_>) -> Pass {
+            Pass::Hidden
+        }
+        fn body(&mut self, _: &[u8]) {}
+        fn has_output(&self) -> bool {
+            false
+        }
+        fn is_complete(&self) -> bool {
+            false
+        }
+        fn finish(&mut self) -> Reading {
+            Reading::default()
+        }
+    }
+
+    #[test]
+    fn comments_wait_for_no_event() {
+        let stream = b": ping\n\ndata: hidden\n\n: ping\r\n\r\nid: 1\ndata: hidden\n\n: pong\n";
+        for split in 0..stream.len() {
+            let (mut decoder, mut held) = (sse::Decoder::default(), BytesMut::new());
+            let mut out = Vec::new();
+            for piece in [&stream[..split], &stream[split..]] {
+                out.extend_from_slice(&filter(&mut decoder, &mut held, &mut Hides, piece));
+            }
+            let passed = b": ping\n\n: ping\r\n\r\n: pong\n";
+            assert_eq!(
+                out,
+                passed,
+                "split at {split}: {}",
+                String::from_utf8_lossy(&out)
+            );
+        }
+    }
 }

@@ -3,15 +3,23 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::{File, Mode};
+
 /// Kept for the ledger, the listeners, the node, and whoever asks for health.
 const RESERVED: u64 = 64;
 
 /// At most this many are asked for; some systems refuse more.
 const ENOUGH: u64 = 1 << 20;
 
-/// Raises the soft limit as far as it goes, and answers with how many of `wanted` connections
-/// there is room for, when each takes `each` descriptors.
-pub(super) fn room(wanted: usize, each: u64) -> usize {
+/// Raises the soft limit as far as it goes, and answers with how many connections there is room
+/// for, of those that the configuration wants.
+pub(super) fn room(file: &File) -> usize {
+    let wanted = file.limits.connections;
+    let each = match file.tailnet.mode {
+        // The node has the other end of a caller's socket.
+        Mode::Embedded => 3,
+        Mode::Host | Mode::Off => 2,
+    };
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
     let mut now = limit.current.unwrap_or(ENOUGH);

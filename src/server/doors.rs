@@ -24,7 +24,7 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Opens the loopback door, if there is one, and sees to those on the tailnet. Answers with
 /// the loopback address.
-pub(super) async fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<SocketAddr>> {
+pub(super) fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<SocketAddr>> {
     let rules = engines.gateway.rules.borrow().clone();
     let wanted = match (rules.file.listen.loopback, rules.file.tailnet.mode) {
         (None, Mode::Off) => Some(super::LOOPBACK.parse()?),
@@ -33,7 +33,6 @@ pub(super) async fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<Socket
     let mut local = None;
     if let Some(address) = wanted {
         let listener = Listener::loopback(address)
-            .await
             .map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
         let address = listener.local().unwrap_or(address);
         let gate = gates(engines, address.port(), None);

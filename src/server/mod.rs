@@ -123,12 +123,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     quotas.retain(&rules.quotas).await;
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
-    let each = match rules.file.tailnet.mode {
-        // The node has the other end of a caller's socket.
-        Mode::Embedded => 3,
-        Mode::Host | Mode::Off => 2,
-    };
-    let connections = descriptors::room(rules.file.limits.connections, each);
+    let connections = descriptors::room(&rules.file);
     let (control, saved) = Control::new(options.path());
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
@@ -186,7 +181,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         }
     };
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(deliver));
-    let loopback = doors::open(&engines).await?;
+    let loopback = doors::open(&engines)?;
     reload::spawn(&engines, options.config.is_some(), saved, sender)?;
     Ok(Running {
         engines,

@@ -117,7 +117,7 @@ mod tests {
         let reads = tokio::spawn(async move {
             let mut piece = [0; 64];
             while reader.read(&mut piece).await.unwrap() > 0 {
-                sleep(LIMIT - Duration::from_secs(1)).await;
+                sleep(LIMIT * 4 / 5).await;
             }
         });
         writer.write_all(&[0; 640]).await.unwrap();

@@ -110,7 +110,7 @@ impl Host {
     }
 
     /// Binds to the machine's tailnet addresses, and to no others.
-    pub(super) async fn listen(&self, port: u16) -> Result<Listener, Error> {
+    pub(super) fn listen(&self, port: u16) -> Result<Listener, Error> {
         let addresses = self.status.borrow().addresses.clone();
         if addresses.is_empty() {
             return Err(Error::Node(

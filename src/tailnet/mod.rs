@@ -94,7 +94,7 @@ impl Node {
     pub async fn listen(&self, port: u16) -> Result<Listener, Error> {
         match &*self.0 {
             Inner::Embedded(node) => node.listen(port).await,
-            Inner::Host(host) => host.listen(port).await,
+            Inner::Host(host) => host.listen(port),
         }
     }
 

@@ -25,6 +25,12 @@ use crate::wire::{Mask, Rejection, headers};
 const IDLE_PER_HOST: usize = 64;
 /// How long an idle connection is kept: below the 60 s after which most servers close.
 const IDLE_TIME: Duration = Duration::from_secs(50);
+/// Bytes of an answer that are read before its caller has taken those before them.
+const READ_AHEAD: usize = 32 << 10;
+/// The same for each of the answers that share an h2 connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// For all of them together: so much that callers who read slowly can't use it up for the others.
+const CONNECTION_WINDOW: u32 = 512 * STREAM_WINDOW;
 
 pub(super) type Pool = Client<Connector, Full<Bytes>>;
 
@@ -39,6 +45,9 @@ impl Pools {
     fn new(connect: &(dyn Fn(Network) -> Connector + Send + Sync)) -> Self {
         let pool = |network| {
             Client::builder(TokioExecutor::new())
+                .http1_max_buf_size(READ_AHEAD)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_TIME)

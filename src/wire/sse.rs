@@ -59,6 +59,13 @@ impl Decoder {
         }
     }
 
+    /// Whether no event has begun: what came last was its end, or a comment.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        let begun = self.has_data || !self.name.is_empty() || !self.line.is_empty();
+        !begun && !self.line_cut && !self.skipping
+    }
+
     /// Takes the next piece and calls `each` for every event that it completes.
     pub fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(Event<'_>)) {
         while let Some(&first) = piece.first() {

@@ -244,9 +244,12 @@ async fn compare(tailnet: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let asked = load(count, callers).await.with_context(|| place.log())?;
     let took = started.elapsed();
-    let login = |nth: usize| match tailnet {
-        true => tailnet::login(asked[nth]),
-        false => "(loopback)".to_owned(),
+    let login = |nth: usize| {
+        if tailnet {
+            tailnet::login(asked[nth])
+        } else {
+            "(loopback)".to_owned()
+        }
     };
     let served = provider.account()?;
     let database = written(&place, count).await?;
@@ -353,7 +356,7 @@ fn add(to: &mut Sums, line: &Served) -> anyhow::Result<()> {
         output,
         cached,
     } = line.usage;
-    let tokens = [1, input, output, cached].map(|count| count.cast_signed());
+    let tokens = [1, input, output, cached].map(u64::cast_signed);
     for (sum, more) in to.iter_mut().zip(tokens) {
         *sum += more;
     }

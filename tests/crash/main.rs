@@ -10,11 +10,11 @@
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "figures for people"
 )]
 
 mod account;
+mod changes;
 mod client;
 #[cfg(target_os = "linux")]
 mod cuts;
@@ -58,6 +58,8 @@ const ALL: &[(&str, Test)] = &[
     test!(flood::slow_callers_are_closed),
     test!(flood::slow_readers_are_bounded),
     test!(flood::overload_is_refused_quickly),
+    test!(changes::a_storm_of_reloads_is_not_felt),
+    test!(changes::clocks_may_jump),
 ];
 
 fn main() {

@@ -41,7 +41,6 @@ pub enum Plan {
 /// What is asked of whom: the name is the first part of the path, and the mark is the body's `user`.
 pub struct Asked<'a> {
     pub provider: &'a str,
-    pub model: &'a str,
     pub mark: &'a str,
     pub stream: bool,
 }
@@ -196,7 +195,6 @@ async fn answer(
     let stream = body["stream"] == true;
     let plan = decide(&Asked {
         provider: &provider,
-        model: &model,
         mark: &mark,
         stream,
     });
@@ -245,8 +243,8 @@ fn completion(usage: Usage) -> Value {
     })
 }
 
-fn event(value: &Value) -> Result<Frame<Bytes>, io::Error> {
-    Ok(Frame::data(Bytes::from(format!("data: {value}\n\n"))))
+fn event(value: &Value) -> Frame<Bytes> {
+    Frame::data(Bytes::from(format!("data: {value}\n\n")))
 }
 
 fn word(nth: u64) -> Value {
@@ -259,11 +257,11 @@ fn to_the_end(
     after: Duration,
     served: impl FnOnce(Usage, &str) + Send + 'static,
 ) -> Frames {
-    let words = stream::iter((0..usage.output).map(|nth| event(&word(nth))));
+    let words = stream::iter((0..usage.output).map(|nth| Ok(event(&word(nth)))));
     let pause = stream::once(async move {
         tokio::time::sleep(after).await;
         let stop = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
-        event(&stop)
+        Ok(event(&stop))
     });
     let end = stream::once(async move {
         let used = json!({ "choices": [], "usage": usage.json() });
@@ -288,7 +286,7 @@ fn until(
     let words = stream::iter((1..=events).map(move |nth| {
         let mut word = word(nth);
         word["usage"] = so_far(nth).json();
-        event(&word)
+        Ok(event(&word))
     }));
     let end = stream::once(async move {
         served(so_far(events), if dies { "died" } else { "left" });
@@ -305,14 +303,13 @@ fn until(
 fn ticking(every: Duration, length: usize) -> Frames {
     let text = "x".repeat(length);
     if every.is_zero() {
-        // As fast as it goes: all the same, and made once.
-        let word = json!({ "choices": [{ "index": 0, "delta": { "content": text } }] });
-        let event = Bytes::from(format!("data: {word}\n\n"));
+        // As fast as it goes: a comment, which costs nobody the time to read it.
+        let event = Bytes::from(format!(": {text}\n\n"));
         return Box::pin(stream::repeat_with(move || Ok(Frame::data(event.clone()))));
     }
     let event_of = move |nth: u64| json!({ "choices": [{ "index": 0, "delta": { "content": format!("{nth} {text}") } }] });
     Box::pin(stream::unfold(0, move |nth| {
-        let next = event(&event_of(nth));
+        let next = Ok(event(&event_of(nth)));
         async move {
             if nth > 0 {
                 tokio::time::sleep(every).await;

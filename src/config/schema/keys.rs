@@ -419,7 +419,7 @@ const LIMITS: &[Key] = &[
     key(
         "connections",
         Integer(1, 1 << 20),
-        "Connections open at once. A change takes a restart.",
+        "Connections open at once, if the limit on open files suffices. A change takes a restart.",
     )
     .default("16384"),
     key(
