@@ -180,16 +180,10 @@ pub(crate) struct Held {
     pub(crate) resident: u64,
     /// CPU time of the peer for an event, in microseconds.
     pub(crate) cpu: f64,
-    /// Events that came meanwhile.
-    pub(crate) events: u64,
     /// Streams with fewer events than seconds.
     pub(crate) behind: usize,
     /// Milliseconds from the provider to the caller.
-    pub(crate) p50: f64,
-    /// Milliseconds from the provider to the caller.
     pub(crate) p99: f64,
-    /// Milliseconds from the provider to the caller.
-    pub(crate) most: f64,
     /// Events that took longer than 50 ms.
     pub(crate) late: usize,
 }
@@ -251,20 +245,13 @@ pub(crate) async fn hold(
         delays.extend(own);
     }
     delays.sort_unstable();
-    let at = |share: f64| {
-        let nth = (delays.len() as f64 * share) as usize;
-        delays
-            .get(nth.min(delays.len().saturating_sub(1)))
-            .map_or(0.0, |delay| *delay as f64 / 1_000.0)
-    };
+    let nth = delays.len().saturating_sub(1) * 99 / 100;
+    let p99 = delays.get(nth).copied().unwrap_or_default() as f64 / 1_000.0;
     Ok(Held {
         resident,
         cpu: spent.as_secs_f64() * 1e6 / delays.len().max(1) as f64,
-        events: delays.len() as u64,
         behind,
-        p50: at(0.5),
-        p99: at(0.99),
-        most: at(1.0),
+        p99,
         late: delays.iter().filter(|delay| **delay > 50_000).count(),
     })
 }

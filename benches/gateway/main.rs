@@ -147,6 +147,13 @@ fn measure(
         let more = held.resident.saturating_sub(idle) as f64;
         figures.push((Figure::StreamMemory, more / plan.open_streams as f64));
         figures.push((Figure::SlowCpu, held.cpu));
+        figures.push((Figure::SlowP99, held.p99));
+        if held.late > 0 || held.behind > 0 {
+            eprintln!(
+                "{}: {} events later than 50 ms, {} streams miss one",
+                peer.name, held.late, held.behind
+            );
+        }
     }
     load::wrk(at, "small", 32, Duration::from_secs(1))?;
     for (model, throughput, latency, cpu) in [

@@ -146,7 +146,7 @@ fn has(program: &str) -> bool {
     on_path(program).is_some()
 }
 
-fn written(dir: &Path, name: &str, text: &str) -> Result<std::path::PathBuf, String> {
+fn written(dir: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
     let path = dir.join(name);
     std::fs::write(&path, text).map_err(|error| error.to_string())?;
     Ok(path)

@@ -17,13 +17,14 @@ pub(crate) enum Figure {
     EventCpu,
     StreamMemory,
     SlowCpu,
+    SlowP99,
     Fresh,
     After,
     Start,
     Size,
 }
 
-const ALL: [(Figure, &str, usize); 16] = [
+const ALL: [(Figure, &str, usize); 17] = [
     (
         Figure::Small,
         "small answers, 32 connections: requests/s",
@@ -44,6 +45,11 @@ const ALL: [(Figure, &str, usize); 16] = [
     (Figure::EventCpu, "… CPU µs an event", 2),
     (Figure::StreamMemory, "KiB an open stream", 1),
     (Figure::SlowCpu, "… CPU µs an event, at one a second", 1),
+    (
+        Figure::SlowP99,
+        "… p99 ms from provider to caller, at one a second",
+        2,
+    ),
     (Figure::Fresh, "MiB after the first requests", 1),
     (Figure::After, "MiB after the load", 1),
     (Figure::Start, "ms to start", 0),

@@ -81,7 +81,10 @@ async fn cut_off(
     .await?;
     let took = withdrawn.elapsed();
     ensure!(record["outcome"] == "refused", "{record}");
-    ensure!(record["usage"]["output_tokens"].as_u64() > Some(0), "{record}");
+    ensure!(
+        record["usage"]["output_tokens"].as_u64() > Some(0),
+        "{record}"
+    );
     until("the end of the generation", 5, || async {
         let slots = world
             .llama
