@@ -89,7 +89,7 @@ pub(crate) const ALL: &[Peer] = &[
         quick: false,
         is_there: || python("vllm-router").exists(),
         start: |upstream, _| vllm_router(upstream).map(Started::from),
-        files: || package("vllm_router_rs"),
+        files: || package("vllm_router_rs.abi3.so"),
     },
     Peer {
         name: "tensorzero",
@@ -110,7 +110,7 @@ pub(crate) const ALL: &[Peer] = &[
         quick: false,
         is_there: || python("litellm").exists(),
         start: |upstream, dir| litellm(upstream, dir).map(Started::from),
-        files: || Some(installed("python/lib")),
+        files: || package("litellm"),
     },
 ];
 
@@ -271,7 +271,7 @@ fn tensorzero(upstream: u16, dir: &Path) -> Result<Started, String> {
         Command::new(python("python"))
             .arg(concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/benches/peers/tensorzero.py"
+                "/benches/peers/serve_tensorzero.py"
             ))
             .arg(config)
             .arg(&port),

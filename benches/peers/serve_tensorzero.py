@@ -1,6 +1,6 @@
 """Starts the gateway that is inside TensorZero's Python package, and says where it listens.
 
-tensorzero.py CONFIG FILE: the port is written to FILE. It serves until it is ended.
+serve_tensorzero.py CONFIG FILE: the port is written to FILE. It serves until it is ended.
 """
 
 import signal
