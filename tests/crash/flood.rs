@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{CHAT, chat};
 use crate::iris::{Iris, Place};
-use crate::provider::{Asked, Plan, Provider};
+use crate::provider::{self, Asked, Plan, Provider};
 
 /// Marks say what a request is for.
 fn decide(asked: &Asked<'_>) -> Plan {
@@ -56,7 +56,19 @@ impl World {
     async fn start(more: &Value, wrapper: &[&str]) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let provider = Provider::start(&dir.path().join("account"), decide).await?;
+        Self::before(dir, provider, more, wrapper).await
+    }
+
+    /// A gateway in front of a provider.
+    async fn before(
+        dir: tempfile::TempDir,
+        provider: Provider,
+        more: &Value,
+        wrapper: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut place = Place::new(&config(&provider, more))?;
+        let trusted = provider::certificate().display().to_string();
+        place.environment = vec![("SSL_CERT_FILE".to_owned(), trusted)];
         place.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         let iris = place.start().await?;
         Ok(Self {
@@ -258,6 +270,52 @@ pub async fn slow_callers_are_closed() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks for an endless stream that is never read.
+async fn unread(iris: &Iris, nth: usize) -> anyhow::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4_096)?;
+    let mut stream = socket.connect(iris.address).await?;
+    let mark = format!("flood-{nth}");
+    let body = json!({ "model": "m", "stream": true, "user": mark, "messages": [] }).to_string();
+    let (host, length) = (iris.address, body.len());
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    Ok(stream)
+}
+
+/// Forty callers who don't read, on the connection to their provider that all others share.
+pub async fn slow_readers_leave_room_on_a_shared_connection() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let provider = Provider::start_shared(&dir.path().join("account"), decide).await?;
+    let nothing = json!({ "duration": "0", "purge": ["captures", "tools"] });
+    let limits = json!({ "database": { "retention": nothing } });
+    let world = World::before(dir, provider, &limits, &[]).await?;
+    let iris = &world.iris;
+    let (status, _) = ask(iris, "first").await?;
+    ensure!(status == 200, "{status}: {}", world.place.log());
+    let (memory, open) = (iris.memory_kib()?, iris.descriptors()?);
+    let mut readers = Vec::new();
+    for nth in 0..40 {
+        readers.push(unread(iris, nth).await?);
+    }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let during = others(iris, tokio::time::sleep(Duration::from_secs(2))).await?;
+    let each = iris.memory_kib()?.saturating_sub(memory) as f64 / readers.len() as f64;
+    let busy = iris.descriptors()?;
+    ensure!(
+        busy < open + 60,
+        "{busy} descriptors: they share no connection"
+    );
+    println!(
+        "  40 callers who don't read, on one h2 connection: {each:.0} KiB in the process each; others' \
+         p99 {during:.0?}"
+    );
+    Ok(())
+}
+
 const READERS: usize = 300;
 
 /// What the kernel holds for the sockets of a process, in bytes.
@@ -300,19 +358,7 @@ pub async fn slow_readers_are_bounded() -> anyhow::Result<()> {
     );
     let mut readers = Vec::new();
     for nth in 0..READERS {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_recv_buffer_size(4_096)?;
-        let mut stream = socket.connect(iris.address).await?;
-        let body =
-            json!({ "model": "m", "stream": true, "user": format!("flood-{nth}"), "messages": [] });
-        let (host, body) = (iris.address, body.to_string());
-        let head = format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await?;
-        readers.push(stream);
+        readers.push(unread(iris, nth).await?);
     }
     // Until all are served, and all buffers are full.
     let started = Instant::now();

@@ -57,6 +57,7 @@ const ALL: &[(&str, Test)] = &[
     test!(flood::descriptors_run_out),
     test!(flood::slow_callers_are_closed),
     test!(flood::slow_readers_are_bounded),
+    test!(flood::slow_readers_leave_room_on_a_shared_connection),
     test!(flood::overload_is_refused_quickly),
     test!(changes::a_storm_of_reloads_is_not_felt),
     test!(changes::clocks_may_jump),

@@ -15,7 +15,10 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -90,6 +93,7 @@ pub struct Served {
 #[derive(Clone)]
 pub struct Provider {
     pub address: SocketAddr,
+    secure: bool,
     account: Arc<Account>,
 }
 
@@ -114,6 +118,25 @@ impl Account {
 impl Provider {
     /// Starts it in this process; its account is written to `account`.
     pub async fn start(account: &Path, decide: Decide) -> anyhow::Result<Self> {
+        Self::serve(account, decide, None).await
+    }
+
+    /// The same over TLS, where all answers share one connection.
+    pub async fn start_shared(account: &Path, decide: Decide) -> anyhow::Result<Self> {
+        let pair = rustls_pair()?;
+        let mut tls = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![pair.0], pair.1)?;
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        Self::serve(account, decide, Some(acceptor)).await
+    }
+
+    async fn serve(
+        account: &Path,
+        decide: Decide,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+    ) -> anyhow::Result<Self> {
         let account = Arc::new(Account {
             path: account.to_owned(),
             file: Mutex::new(io::BufWriter::new(std::fs::File::create(account)?)),
@@ -121,20 +144,28 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let provider = Self {
             address: listener.local_addr()?,
+            secure: tls.is_some(),
             account: Arc::clone(&account),
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let account = Arc::clone(&account);
+                let (account, tls) = (Arc::clone(&account), tls.clone());
                 let _ = stream.set_nodelay(true);
                 let service = service_fn(move |request| {
                     let account = Arc::clone(&account);
                     async move { Ok::<_, Infallible>(answer(account, decide, request).await) }
                 });
                 tokio::spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    if let Some(tls) = tls {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            let io = TokioIo::new(stream);
+                            let _ = builder.serve_connection(io, service).await;
+                        }
+                    } else {
+                        let io = TokioIo::new(stream);
+                        let _ = builder.serve_connection(io, service).await;
+                    }
                 });
             }
         });
@@ -143,7 +174,8 @@ impl Provider {
 
     /// Where a gateway finds the provider of a name.
     pub fn url(&self, name: &str) -> String {
-        format!("http://{}/{name}", self.address)
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}/{name}", self.address)
     }
 
     /// The account, as it stands in its file.
@@ -157,6 +189,17 @@ impl Provider {
         let text = std::fs::read_to_string(&self.account.path)?;
         text.lines().map(read_line).collect()
     }
+}
+
+/// The certificate for this machine's own name.
+pub fn certificate() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ai.tail.test.crt")
+}
+
+fn rustls_pair() -> anyhow::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    let path = certificate();
+    let key = PrivateKeyDer::from_pem_file(path.with_extension("key"))?;
+    Ok((CertificateDer::from_pem_file(path)?, key))
 }
 
 fn read_line(line: &str) -> anyhow::Result<Served> {
