@@ -29,7 +29,7 @@ try() {
     for module in $modules; do echo "pub mod $module;"; done >"$tree/src/lib.rs"
     # Of the manifest, what the library needs.
     sed -i '/^\[\[test\]\]/,$d' "$tree/Cargo.toml"
-    nice cargo mutants --dir "$tree" --in-place --output "$tree" --timeout 60 --cap-lints true \
+    nice cargo mutants --dir "$tree" --in-place --output "$tree" --timeout 180 --cap-lints true \
         --no-default-features ${SHARD:+--shard "$SHARD"} "${only[@]}" -- --lib "$name" || failed=1
 }
 

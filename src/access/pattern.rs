@@ -143,7 +143,9 @@ mod tests {
 
     #[test]
     fn agrees_with_the_rule_on_every_small_case() {
-        let patterns = ["a", "*", "**", "a*", "*a", "a*a", "*a*", "", "b*b"];
+        let patterns = [
+            "a", "*", "**", "a*", "*a", "a*a", "*a*", "", "b*b", "a*b*b", "*a*a*",
+        ];
         let texts = ["a", "aa", "ab", "b", "aba", "bb", ""];
         for first in patterns {
             for second in patterns {
