@@ -65,7 +65,7 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = process::free_port();
     let program = std::env::current_exe().unwrap();
-    let _provider = process::Running::start(
+    let _provider = Running::start(
         std::process::Command::new(program)
             .arg("provider")
             .arg(upstream.to_string()),
@@ -140,7 +140,7 @@ fn measure(
     }
     load::wrk(at, "small", 1, Duration::from_secs(1))?;
     // What a peer can't do is said, and the rest is measured all the same.
-    let mut part = |what: &str, done: Result<(), String>| {
+    let part = |what: &str, done: Result<(), String>| {
         if let Err(why) = done {
             eprintln!("{}: {what}: {why}", peer.name);
         }

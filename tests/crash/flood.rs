@@ -441,7 +441,7 @@ async fn offer(
 
 /// How long an answer takes, and how many are given at once.
 const ANSWER: Duration = Duration::from_millis(300);
-const AT_ONCE: usize = 30;
+const AT_ONCE: usize = 12;
 
 /// Five times as many requests as a bucket lets through.
 pub async fn overload_is_refused_quickly() -> anyhow::Result<()> {
@@ -455,6 +455,12 @@ pub async fn overload_is_refused_quickly() -> anyhow::Result<()> {
     let memory = iris.memory_kib()?;
     let (goodput, refused) = offer(iris, 5 * AT_ONCE, Duration::from_secs(6)).await?;
     let grown = iris.memory_kib()?.saturating_sub(memory) / 1024;
+    // A debug build has little to spare on a machine that does other things.
+    let (share, quick) = if cfg!(debug_assertions) {
+        (0.75, Duration::from_secs(1))
+    } else {
+        (0.9, Duration::from_millis(250))
+    };
     let p99 = refused
         .get(refused.len() * 99 / 100)
         .copied()
@@ -465,13 +471,10 @@ pub async fn overload_is_refused_quickly() -> anyhow::Result<()> {
         refused.len()
     );
     ensure!(
-        goodput >= 0.9 * peak,
+        goodput >= share * peak,
         "{goodput} answers/s under load, {peak} without"
     );
-    ensure!(
-        p99 < Duration::from_millis(500),
-        "refused after {p99:?} only"
-    );
+    ensure!(p99 < quick, "refused after {p99:?} only");
     ensure!(grown < 64, "memory grew by {grown} MiB");
     Ok(())
 }
