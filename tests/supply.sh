@@ -40,7 +40,7 @@ licences() {
         [ -z "$file" ] || kind=$(kind_of "$file")
         echo "$path $kind" >>"$out/go-licences.txt"
         grep -qxF "$kind" <<<"$allowed" || { echo "$path: $kind is not among those of deny.toml"; wrong=1; }
-    done < <(cd src/tailnet/go && GOFLAGS=-mod=readonly GOPROXY=off go list -deps \
+    done < <(cd src/tailnet/go && GOFLAGS=-mod=readonly go list -deps \
         -f '{{with .Module}}{{if .Version}}{{.Path}}@{{.Version}}|{{.Dir}}{{end}}{{end}}' ./... | sort -u)
     [ -s "$out/go-licences.txt" ] || { echo "no Go module was found"; wrong=1; }
     echo "Go modules: $(wc -l <"$out/go-licences.txt"), $(cut -d' ' -f2 "$out/go-licences.txt" | sort | uniq -c | tr -s ' \n' ' ')"

@@ -210,7 +210,7 @@ http {{
 fn haproxy(upstream: u16, dir: &Path) -> Result<Running, String> {
     let port = free_port();
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 20000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  option http-keep-alive\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\nbackend out\n  http-reuse always\n  server provider 127.0.0.1:{upstream}\n"
+        "global\n  nbthread 1\n  maxconn 9000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  option http-keep-alive\n  option http-no-delay\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\nbackend out\n  http-reuse always\n  server provider 127.0.0.1:{upstream}\n"
     );
     let config = written(dir, "haproxy.cfg", &text)?;
     Running::start(

@@ -76,8 +76,6 @@ fn events(pause: Option<Duration>) -> Response<Body> {
     };
     let body = stream::unfold(0, move |nth| {
         let piece = match nth {
-            // Whoever gets it sees how long it took.
-            ..EVENTS if pause.is_some() => Some(chunk(&format!("sent {} ", micros()), "")),
             ..EVENTS => Some(chunk("word ", "")),
             EVENTS => Some(Bytes::from_static(
                 b"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":200,\"total_tokens\":209}}\n\n",
@@ -91,6 +89,11 @@ fn events(pause: Option<Duration>) -> Response<Body> {
                 // Each event is written by itself, as a model's server does.
                 _ => tokio::task::yield_now().await,
             }
+            // Whoever gets it sees how long it took.
+            let piece = match pause {
+                Some(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
+                _ => piece,
+            };
             piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))
         }
     });

@@ -86,7 +86,7 @@ async fn grants(upstream: u16) -> Panel {
         for nth in (0..count).rev() {
             let _ = writeln!(
                 grants,
-                r#"{{ "src": ["{}"], "app": {{ "tailscale.com/cap/aperture": [{{ "role": "user" }}, {{ "models": "small" }}] }} }},"#,
+                r#"{{ "src": ["{}"], "app": {{ "tailscale.com/cap/aperture": [{{ "role": "user" }}, {{ "models": "fast/small" }}] }} }},"#,
                 login(nth)
             );
         }

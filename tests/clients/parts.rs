@@ -115,6 +115,20 @@ impl Drop for Process {
     }
 }
 
+/// Ends what clients have left behind in groups of their own: daemons that name a folder of these
+/// tests on their command line.
+pub fn end_daemons(dir: &Path) {
+    let name = dir.display().to_string();
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let id = process.file_name();
+        let is_own = id.to_str() == Some(&std::process::id().to_string());
+        if !is_own && String::from_utf8_lossy(&line).contains(&name) {
+            let _ = Command::new("kill").arg(id).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 /// A loopback port that is free at the moment.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?

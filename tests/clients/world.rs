@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::parts::{Parts, Process, free_port};
+use crate::parts::{Parts, Process, end_daemons, free_port};
 use crate::provider::{self, Provider};
 
 /// The model of the inference server.
@@ -256,4 +256,10 @@ async fn get(host: &str, path: &str) -> anyhow::Result<Value> {
     let body = response.into_body().collect().await?.to_bytes();
     ensure!(status.is_success(), "{path}: {status}");
     Ok(serde_json::from_slice(&body)?)
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        end_daemons(self.dir.path());
+    }
 }

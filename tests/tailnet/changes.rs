@@ -97,6 +97,33 @@ pub async fn a_withdrawn_grant_cuts_a_stream(_: &Parts, world: &World) -> anyhow
     becomes(&mut other, 200).await
 }
 
+/// The control server hangs for a while: who is known goes on as before, on connections that are
+/// open and on new ones, and what changes meanwhile is felt afterwards.
+pub async fn the_control_server_may_be_away(_: &Parts, world: &World) -> anyhow::Result<()> {
+    let mut open = Connection::from(&world.alice, "ai").await?;
+    let one = || chat(json!({ "max_tokens": 1 }));
+    ensure!(open.post(CHAT, one()).await?.status == 200);
+    world.headscale.signal("STOP")?;
+    let away = async {
+        let until = Instant::now() + 20 * SOON;
+        let mut asked = 0;
+        while Instant::now() < until {
+            let reply = open.post(CHAT, one()).await?;
+            ensure!(reply.status == 200, "after {asked} requests: {reply:?}");
+            let mut new = Connection::from(&world.alice, "ai").await?;
+            let reply = new.post(CHAT, one()).await?;
+            ensure!(reply.status == 200, "on a new connection: {reply:?}");
+            asked += 2;
+        }
+        Ok(asked)
+    }
+    .await;
+    world.headscale.signal("CONT")?;
+    let asked: u32 = away?;
+    ensure!(asked > 20, "only {asked} requests");
+    withdrawal_is_felt_soon(&world.headscale, &mut open).await
+}
+
 pub async fn a_new_configuration_takes_effect_under_load(
     _: &Parts,
     world: &World,

@@ -99,6 +99,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         changes::a_withdrawn_grant_cuts_a_stream
         changes::a_new_configuration_takes_effect_under_load
         changes::budgets_guards_and_hooks_of_the_policy_act
+        changes::the_control_server_may_be_away
         scenarios::the_openai_sdk_works_through_tailscaled
         lifecycle::the_gateway_stops_and_comes_back_as_the_same_node
         node::half_closes_resets_and_backpressure_pass

@@ -144,6 +144,11 @@ impl Headscale {
         Ok(nodes.any(|node| node["given_name"] == name))
     }
 
+    /// Sends a signal to the server.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        self.process.signal(name)
+    }
+
     /// The number of a node.
     pub fn id(&self, name: &str) -> anyhow::Result<String> {
         let nodes: serde_json::Value = serde_json::from_str(&self.ask(&["nodes", "list"])?)?;
