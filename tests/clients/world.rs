@@ -86,8 +86,8 @@ impl World {
         })
     }
 
-    pub async fn stop(self) -> anyhow::Result<()> {
-        for gateway in self.gateways {
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for gateway in std::mem::take(&mut self.gateways) {
             gateway.stop().await?;
         }
         Ok(())
