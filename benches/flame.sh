@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.."
 type -P perf >/dev/null || { echo "perf is missing: install linux-perf"; exit 1; }
 type -P inferno-flamegraph >/dev/null || cargo install inferno --version 0.12.8 --locked
 
-export CARGO_PROFILE_BENCH_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
 cargo bench --no-default-features --features postgres --bench gateway --no-run
 cargo bench --no-default-features --features postgres --bench gateway -- --profile &
 bench=$!
