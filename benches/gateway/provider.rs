@@ -23,11 +23,11 @@ pub(crate) fn run(port: u16) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
+        .expect("a runtime");
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
             .await
-            .unwrap();
+            .expect("a port");
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 continue;

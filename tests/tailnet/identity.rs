@@ -19,11 +19,14 @@ const SOON: Duration = Duration::from_millis(1_500);
 /// Connections of each burst, and how many of them wait at once.
 const BURST: usize = 64;
 
+/// Takes a device's right away; it is told the number that the control server knows it by.
+type Withdraw = fn(&World, &str) -> anyhow::Result<()>;
+
 /// A tagged device streams; then its right is withdrawn in one of the ways that there are. It is
 /// cut off, the generation ends, and what was used is in the record.
 pub async fn whoever_may_no_longer_call_is_cut_off(_: &Parts, world: &World) -> anyhow::Result<()> {
     world.configure(true)?;
-    let ways: [(&str, fn(&World, &str) -> anyhow::Result<()>); 4] = [
+    let ways: [(&str, Withdraw); 4] = [
         ("expired", |world, id| world.headscale.expire(id)),
         ("deleted", |world, id| world.headscale.delete(id)),
         ("unreachable", |world, _| world.headscale.isolate("tag:ci")),
@@ -47,11 +50,7 @@ pub async fn whoever_may_no_longer_call_is_cut_off(_: &Parts, world: &World) -> 
     Ok(())
 }
 
-async fn cut_off(
-    world: &World,
-    name: &str,
-    withdraw: fn(&World, &str) -> anyhow::Result<()>,
-) -> anyhow::Result<Duration> {
+async fn cut_off(world: &World, name: &str, withdraw: Withdraw) -> anyhow::Result<Duration> {
     let key = world.headscale.tag_key("tag:ci")?;
     let node = world::node(&world.headscale.url, world.dir.path(), name, key).await?;
     let mut ai = until("an answer", 30, || async {
@@ -125,7 +124,7 @@ pub async fn ten_thousand_connections_are_their_own_callers(
                 drop(node.dial("ai", 80).await?);
             }
             let mut ai = Connection::from(node, "ai").await?;
-            for _ in 0..1 + nth % 3 {
+            for _ in 0..=nth % 3 {
                 let text = ai.get("/api/whoami").await?.text();
                 ensure!(text.contains(name), "{name} is told {text}");
             }

@@ -119,19 +119,7 @@ pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("{}{}", go_far.log(), serve.daemon.log()))?;
     }
-    let mut held = Vec::new();
-    for (nth, way) in ways.iter().enumerate() {
-        // Memory once used would be used again: the first way of a process alone tells.
-        let is_first = ways[..nth].iter().all(|other| other.process != way.process);
-        held.push(match way.process.filter(|_| is_first) {
-            Some(id) => Some(
-                hold(&world.alice, way, id)
-                    .await
-                    .with_context(|| way.name)?,
-            ),
-            None => None,
-        });
-    }
+    let held = open_streams(&world.alice, &ways).await?;
     let mut all = vec![Vec::new(); ways.len()];
     for round in 0..ROUNDS {
         for nth in 0..ways.len() {
@@ -148,6 +136,20 @@ pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
     }
     print(&ways, &all, &held);
     Ok(())
+}
+
+/// What each of many open streams takes of the processes in between.
+async fn open_streams(from: &Node, ways: &[Way]) -> anyhow::Result<Vec<Option<f64>>> {
+    let mut held = Vec::new();
+    for (nth, way) in ways.iter().enumerate() {
+        // Memory once used would be used again: the first way of a process alone tells.
+        let is_first = ways[..nth].iter().all(|other| other.process != way.process);
+        held.push(match way.process.filter(|_| is_first) {
+            Some(id) => Some(hold(from, way, id).await.with_context(|| way.name)?),
+            None => None,
+        });
+    }
+    Ok(held)
 }
 
 /// The median of each figure, and the ratios to Iris on the same way.
