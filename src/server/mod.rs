@@ -5,6 +5,7 @@ mod connection;
 mod descriptors;
 mod doors;
 mod first_bytes;
+mod passing;
 mod reload;
 mod stalled;
 mod strict;
