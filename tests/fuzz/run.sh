@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs fuzz targets for a time: SECONDS for each, JOBS of them at once; all of them unless some
-# are named. With RUNS in the environment, each gets so many inputs instead. It begins with the inputs in `corpus` and with the format's recorded exchanges;
-# those that it adds are kept in `target/corpus`, and what it finds in `artifacts`.
+# are named. With RUNS in the environment, each gets so many inputs instead. It begins with the inputs
+# in `corpus` and with the format's recorded exchanges; those that it adds are kept in `target/corpus`,
+# and what it finds in `artifacts`.
 set -euo pipefail
 cd "$(dirname "$0")"
 

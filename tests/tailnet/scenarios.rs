@@ -35,6 +35,18 @@ pub async fn record(world: &World, session: &str) -> anyhow::Result<Value> {
     .await
 }
 
+/// Waits until the inference server works on nothing, and answers with what it says of its slots.
+pub async fn generation_ends(world: &World) -> anyhow::Result<Value> {
+    until("the end of the generation", 5, || async {
+        let connection = world.llama.connection();
+        let slots = connection.await?.get("/slots").await?.json()?;
+        let mut each = slots.as_array().into_iter().flatten();
+        ensure!(each.all(|slot| slot["is_processing"] == false), "{slots}");
+        Ok(slots)
+    })
+    .await
+}
+
 /// Names the session of a request.
 pub fn session(
     request: http::Request<http_body_util::Full<bytes::Bytes>>,
@@ -291,23 +303,7 @@ pub async fn a_caller_who_leaves_stops_the_generation(
     }
     drop(response);
     drop(ai);
-    let slots = until("the end of the generation", 5, || async {
-        let slots = world
-            .llama
-            .connection()
-            .await?
-            .get("/slots")
-            .await?
-            .json()?;
-        let busy = slots
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|slot| slot["is_processing"] == true);
-        ensure!(!busy, "{slots}");
-        Ok(slots)
-    })
-    .await?;
+    let slots = generation_ends(world).await?;
     let made = slots
         .as_array()
         .into_iter()
