@@ -203,7 +203,7 @@ fn decode(framing: Framing, pieces: &[&[u8]], mut each: impl FnMut(sse::Event<'_
         match framing {
             Framing::Text => text.feed(piece, &mut each),
             Framing::Amazon | Framing::AmazonChunks => amazon.feed(piece, &mut each),
-        }
+        };
     }
 }
 

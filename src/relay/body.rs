@@ -151,7 +151,7 @@ impl RelayBody {
         rejection: &Rejection,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.end(outcome, Some(rejection.message.to_string()));
-        if self.tee.has_events() {
+        if self.tee.takes_events() {
             let event = self.api.stream_error(&self.call, rejection);
             if !event.is_empty() {
                 self.breaks_at = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
@@ -214,9 +214,6 @@ impl Body for RelayBody {
                     return this.fail(Outcome::UpstreamError, &rejection);
                 }
                 Poll::Ready(None) => {
-                    if let Some(rest) = this.tee.rest() {
-                        return Poll::Ready(Some(Ok(Frame::data(rest))));
-                    }
                     if this.tee.has_events() && !this.tee.is_complete() {
                         let rejection = Rejection::new(
                             http::StatusCode::BAD_GATEWAY,
@@ -225,8 +222,12 @@ impl Body for RelayBody {
                         );
                         return this.fail(Outcome::UpstreamError, &rejection);
                     }
+                    // The end of some streams lacks the line that would end its event.
+                    let rest = this.tee.rest();
+                    let sent = rest.as_ref().map_or(0, Bytes::len) as u64;
+                    this.recording.note(|entry| entry.response_bytes += sent);
                     this.end(Outcome::Complete, None);
-                    return Poll::Ready(None);
+                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
                 }
                 Poll::Pending => break,
             }

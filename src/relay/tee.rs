@@ -11,7 +11,8 @@ use crate::wire::{Framing, event_stream, sse};
 /// An answer that is no stream is held for its meter up to here, by reference to the bytes
 /// that pass; a longer one is relayed all the same, and not counted.
 const MAX_METERED: usize = 16 * 1024 * 1024;
-/// An event that may have to be hidden is held back up to here; a longer one is no usage.
+/// An event that has not ended is held back up to here: nobody can use a part of one, and what
+/// tells of a failure could not be read behind it. Of a longer one, parts pass.
 const MAX_HELD: usize = 256 * 1024;
 
 /// How the body is understood.
@@ -19,12 +20,8 @@ enum Shape {
     /// Events, metered one by one.
     Text(sse::Decoder),
     Amazon(event_stream::Decoder),
-    /// Events of which one may have to be kept from the caller: `held` is the part of the
-    /// stream since the last complete event.
-    Filtered {
-        decoder: sse::Decoder,
-        held: BytesMut,
-    },
+    /// Events of which one may have to be kept from the caller.
+    Filtered(sse::Decoder),
     /// Metered at its end.
     Whole(Pieces),
     /// A provider's error: relayed and kept, not metered.
@@ -86,6 +83,8 @@ pub(super) struct Taken {
 pub(super) struct Tee {
     shape: Shape,
     decoding: Option<Decoding>,
+    /// The part of a stream since the last complete event, which the caller has not got yet.
+    held: BytesMut,
     meter: Box<dyn Meter>,
     raw: Option<Pieces>,
     room: usize,
@@ -104,10 +103,9 @@ impl Tee {
         let shape = match form.framing {
             _ if form.is_error => Shape::Unmetered(Pieces::default()),
             // A compressed stream can't be filtered without opening it for the caller too.
-            Some(Framing::Text) if form.hides && decoding.is_none() => Shape::Filtered {
-                decoder: sse::Decoder::new(longest),
-                held: BytesMut::new(),
-            },
+            Some(Framing::Text) if form.hides && decoding.is_none() => {
+                Shape::Filtered(sse::Decoder::new(longest))
+            }
             Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
             None => Shape::Whole(Pieces::default()),
@@ -115,6 +113,7 @@ impl Tee {
         Self {
             shape,
             decoding,
+            held: BytesMut::new(),
             meter,
             raw: form.raw.then(Pieces::default),
             room: form.room,
@@ -128,6 +127,11 @@ impl Tee {
         !matches!(self.shape, Shape::Whole(_) | Shape::Unmetered(_))
     }
 
+    /// Whether an event of ours can stand behind what the caller has.
+    pub(super) fn takes_events(&self) -> bool {
+        self.has_events() && self.decoding.is_none()
+    }
+
     /// Whether the format's own end was seen, or may have been in what was too long to read.
     pub(super) fn is_complete(&self) -> bool {
         self.meter.is_complete() || self.skipped()
@@ -136,7 +140,7 @@ impl Tee {
     /// Whether an event was too long to read.
     fn skipped(&self) -> bool {
         match &self.shape {
-            Shape::Text(decoder) | Shape::Filtered { decoder, .. } => decoder.skipped > 0,
+            Shape::Text(decoder) | Shape::Filtered(decoder) => decoder.skipped > 0,
             _ => false,
         }
     }
@@ -156,11 +160,18 @@ impl Tee {
             None => piece.clone(),
         };
         let meter = &mut self.meter;
-        match &mut self.shape {
-            Shape::Unmetered(pieces) => pieces.hold(plain, self.room),
+        let open = match &mut self.shape {
+            Shape::Unmetered(pieces) => {
+                pieces.hold(plain, self.room);
+                return piece;
+            }
             Shape::Whole(pieces) => {
                 self.spoke |= self.streamed && !plain.is_empty();
                 pieces.hold_all(plain, MAX_METERED);
+                return piece;
+            }
+            Shape::Filtered(decoder) => {
+                return filter(decoder, &mut self.held, meter.as_mut(), &piece);
             }
             Shape::Text(decoder) => decoder.feed(&plain, |event| {
                 meter.event(&event);
@@ -168,19 +179,35 @@ impl Tee {
             Shape::Amazon(decoder) => decoder.feed(&plain, |event| {
                 meter.event(&event);
             }),
-            Shape::Filtered { decoder, held } => {
-                return filter(decoder, held, meter.as_mut(), &piece);
-            }
+        };
+        // Where a compressed event ends, only who opens it knows.
+        if self.decoding.is_some() {
+            return piece;
         }
-        piece
+        self.hold_back(piece, open)
+    }
+
+    /// Keeps the last `open` bytes of a piece for later, and returns what came before them.
+    fn hold_back(&mut self, mut piece: Bytes, open: usize) -> Bytes {
+        // Mostly a piece ends with an event.
+        if self.held.is_empty() && open == 0 {
+            return piece;
+        }
+        let fits = self.held.len() + open <= MAX_HELD;
+        let tail = piece.split_off(piece.len() - if fits { open } else { 0 });
+        let out = if self.held.is_empty() || piece.is_empty() {
+            piece
+        } else {
+            self.held.extend_from_slice(&piece);
+            self.held.split().freeze()
+        };
+        self.held.extend_from_slice(&tail);
+        out
     }
 
     /// What was held back when the stream ended in the middle of an event.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
-        match &mut self.shape {
-            Shape::Filtered { held, .. } if !held.is_empty() => Some(held.split().freeze()),
-            _ => None,
-        }
+        (!self.held.is_empty()).then(|| self.held.split().freeze())
     }
 
     /// Ends the reading.
@@ -282,6 +309,47 @@ mod tests {
         fn finish(&mut self) -> Reading {
             Reading::default()
         }
+    }
+
+    fn tee(framing: Framing) -> Tee {
+        let form = Form {
+            is_error: false,
+            is_stream: true,
+            framing: Some(framing),
+            hides: false,
+            room: 0,
+            raw: false,
+            idle: std::time::Duration::ZERO,
+            total: std::time::Duration::ZERO,
+        };
+        Tee::new(Box::new(Hides), None, &form, sse::MAX_EVENT)
+    }
+
+    #[test]
+    fn what_has_not_ended_is_held_back() {
+        let text = b": ping\n\ndata: one\r\n\r\nevent: e\ndata: two\n\ndata: thr".as_slice();
+        let message = event_stream::encode(&[(":event-type", "chunk")], "{}".to_owned());
+        let mut amazon = [&message[..], &message[..]].concat();
+        amazon.extend_from_slice(&message[..9]);
+        for (framing, stream, half) in [(Framing::Text, text, 9), (Framing::Amazon, &amazon, 9)] {
+            for split in 0..=stream.len() {
+                let mut tee = tee(framing);
+                let (first, second) = stream.split_at(split);
+                let first = tee.pass(Bytes::copy_from_slice(first));
+                let second = tee.pass(Bytes::copy_from_slice(second));
+                let passed = [first, second].concat();
+                assert_eq!(passed, stream[..stream.len() - half], "split at {split}");
+                assert_eq!(tee.rest().unwrap(), stream[stream.len() - half..]);
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_giant_event_parts_pass() {
+        let mut tee = tee(Framing::Text);
+        let part = Bytes::from(vec![b'x'; MAX_HELD / 2 + 1]);
+        let passed: Vec<usize> = (0..4).map(|_| tee.pass(part.clone()).len()).collect();
+        assert_eq!(passed, [0, MAX_HELD + 2, 0, MAX_HELD + 2]);
     }
 
     #[test]

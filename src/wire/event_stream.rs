@@ -20,10 +20,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the next piece and calls `each` for every message that it completes.
-    pub fn feed(&mut self, piece: &[u8], mut each: impl FnMut(Event<'_>)) {
+    /// Takes the next piece and calls `each` for every message that it completes. Returns how many
+    /// bytes at the piece's end belong to a message that has not ended.
+    pub fn feed(&mut self, piece: &[u8], mut each: impl FnMut(Event<'_>)) -> usize {
         if self.lost {
-            return;
+            return 0;
         }
         self.held.extend_from_slice(piece);
         let mut from = 0;
@@ -51,6 +52,7 @@ impl Decoder {
         } else {
             self.held.drain(..from);
         }
+        self.held.len().min(piece.len())
     }
 }
 

@@ -16,9 +16,7 @@ impl Framing {
     pub fn data(self, bytes: &[u8], longest: usize, mut each: impl FnMut(&[u8])) {
         match self {
             Self::Text => sse::Decoder::new(longest).feed(bytes, |event| each(event.data)),
-            Self::Amazon => {
-                event_stream::Decoder::default().feed(bytes, |event| each(event.data));
-            }
-        }
+            Self::Amazon => event_stream::Decoder::default().feed(bytes, |event| each(event.data)),
+        };
     }
 }

@@ -66,25 +66,31 @@ impl Decoder {
         !begun && !self.line_cut && !self.skipping
     }
 
-    /// Takes the next piece and calls `each` for every event that it completes.
-    pub fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(Event<'_>)) {
+    /// Takes the next piece and calls `each` for every event that it completes. Returns how many
+    /// bytes at the piece's end belong to an event that has not ended.
+    pub fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(Event<'_>)) -> usize {
+        let mut open = piece.len();
         while let Some(&first) = piece.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
                 piece = &piece[1..];
-                continue;
+            } else {
+                let Some(end) = piece.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                    self.hold(piece);
+                    break;
+                };
+                self.after_cr = piece[end] == b'\r';
+                self.hold(&piece[..end]);
+                piece = &piece[end + 1..];
+                let mut line = std::mem::take(&mut self.line);
+                self.end_line(&line, &mut each);
+                line.clear();
+                self.line = line;
             }
-            let Some(end) = piece.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
-                self.hold(piece);
-                return;
-            };
-            self.after_cr = piece[end] == b'\r';
-            self.hold(&piece[..end]);
-            piece = &piece[end + 1..];
-            let mut line = std::mem::take(&mut self.line);
-            self.end_line(&line, &mut each);
-            line.clear();
-            self.line = line;
+            if self.is_between() {
+                open = piece.len();
+            }
         }
+        open
     }
 
     fn hold(&mut self, part: &[u8]) {

@@ -9,6 +9,7 @@
     reason = "a program of its own, whose helpers fail as its tests do, and not all are used"
 )]
 
+mod cut;
 #[cfg(feature = "postgres")]
 #[path = "../ledger/server.rs"]
 mod server;
