@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::ErrorCode;
+
 use super::{Error, sqlite};
 
 /// The scripts that bring a database from version N to N + 1. Only ever appended to.
@@ -97,7 +99,9 @@ pub(super) fn parse(url: &str, dir: &Path) -> Result<Arc<dyn Store>, Error> {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
+    #[error("{0}; the file is damaged: put a backup in its place, or move it away to begin anew")]
+    Damaged(rusqlite::Error),
     #[cfg(feature = "postgres")]
     #[error("{}", super::postgres::explain(.0))]
     Postgres(#[from] tokio_postgres::Error),
@@ -107,6 +111,15 @@ pub enum Failure {
     Value(String),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Failure::Damaged(error),
+            _ => Failure::Sqlite(error),
+        }
+    }
 }
 
 /// A value, bound or read. What is bound is borrowed: a record has dozens of texts.

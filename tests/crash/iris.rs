@@ -146,6 +146,17 @@ impl Iris {
         Ok(())
     }
 
+    /// SIGTERM: it has written everything when this returns.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        self.signal("-TERM")?;
+        let started = Instant::now();
+        while self.is_alive() {
+            ensure!(started.elapsed() < PATIENCE, "it does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -153,10 +164,14 @@ impl Iris {
 
     /// Asks for the configuration to be read again.
     pub fn hang_up(&self) -> anyhow::Result<()> {
+        self.signal("-HUP")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let told = Command::new("kill")
-            .args(["-HUP", &self.child.id().to_string()])
+            .args([signal, &self.child.id().to_string()])
             .status()?;
-        ensure!(told.success(), "kill -HUP");
+        ensure!(told.success(), "kill {signal}");
         Ok(())
     }
 

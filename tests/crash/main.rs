@@ -3,8 +3,8 @@
 //! has the machine for itself.
 //!
 //! `cargo test --test crash -- WORD…` runs those whose names contain one of the words. How often
-//! is said by the environment: `IRIS_CRASH_KILLS`, `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS` and
-//! `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
+//! is said by the environment: `IRIS_CRASH_KILLS`, `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS`,
+//! `IRIS_CRASH_DAMAGES`, `IRIS_CRASH_AWAY` (seconds) and `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
 #![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
 #![expect(unreachable_pub, reason = "a program of its own")]
 #![expect(
@@ -18,6 +18,7 @@ mod changes;
 mod client;
 #[cfg(target_os = "linux")]
 mod cuts;
+mod database;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
@@ -27,6 +28,9 @@ mod iris;
 mod kills;
 mod provider;
 mod records;
+#[cfg(feature = "postgres")]
+#[path = "../ledger/server.rs"]
+mod server;
 mod tailnet;
 
 use std::future::Future;
@@ -53,6 +57,10 @@ const ALL: &[(&str, Test)] = &[
     test!(cuts::only_what_was_synced_is_acknowledged),
     #[cfg(target_os = "linux")]
     test!(errors::the_nth_write_fails),
+    test!(database::held_by_another_it_loses_nothing),
+    #[cfg(feature = "postgres")]
+    test!(database::gone_it_loses_nothing),
+    test!(database::damaged_it_is_refused_or_serves),
     test!(account::sums_equal_the_providers),
     test!(flood::descriptors_run_out),
     test!(flood::slow_callers_are_closed),
