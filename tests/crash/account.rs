@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::client::{Client, chat};
-use crate::iris::{Iris, Place};
+use crate::iris::{Iris, Place, Size};
 use crate::provider::{Asked, Plan, Provider, Served, Usage};
 use crate::records::{self, Entry};
 use crate::tailnet::{self, GATEWAY};
@@ -26,6 +26,8 @@ use crate::{random, times};
 const PEOPLE: u16 = 25;
 const AT_ONCE: u16 = 50;
 const PORT: u16 = 8080;
+/// What the second half of the requests may add to the memory in use.
+const GROWTH_KIB: u64 = 16 * 1024;
 /// Nanodollars in everybody's bucket.
 const PURSE: i64 = 1_000_000 * 1_000_000_000;
 
@@ -172,13 +174,16 @@ async fn ask(client: &mut Client, nth: u64) -> anyhow::Result<()> {
 }
 
 /// Asks all of them; who asked which.
-async fn load(count: usize, callers: Vec<(u16, Client)>) -> anyhow::Result<Vec<u16>> {
-    let next = Arc::new(AtomicUsize::new(0));
+async fn load(
+    next: &Arc<AtomicUsize>,
+    count: usize,
+    callers: Vec<(u16, Client)>,
+) -> anyhow::Result<Vec<u16>> {
     let asked: Arc<Vec<AtomicU16>> = Arc::new((0..count).map(|_| AtomicU16::new(0)).collect());
     let tasks: Vec<_> = callers
         .into_iter()
         .map(|(person, mut client)| {
-            let (next, asked) = (Arc::clone(&next), Arc::clone(&asked));
+            let (next, asked) = (Arc::clone(next), Arc::clone(&asked));
             tokio::spawn(async move {
                 loop {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
@@ -196,6 +201,18 @@ async fn load(count: usize, callers: Vec<(u16, Client)>) -> anyhow::Result<Vec<u
     }
     let asked = asked.iter().map(|person| person.load(Ordering::Relaxed));
     Ok(asked.collect())
+}
+
+/// Looks at the gateway after a fifth of the requests, after half, and at the end.
+async fn watch(pid: u32, next: Arc<AtomicUsize>, count: usize) -> anyhow::Result<[Size; 3]> {
+    let mut sizes = [Size::default(); 3];
+    for (size, after) in sizes.iter_mut().zip([count / 5, count / 2, count]) {
+        while next.load(Ordering::Relaxed) < after {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        *size = Size::of(pid)?;
+    }
+    Ok(sizes)
 }
 
 /// The outer half: a namespace for the tailnet, or none.
@@ -242,8 +259,12 @@ async fn compare(tailnet: bool) -> anyhow::Result<()> {
         opens(&place).await?;
     }
     let started = Instant::now();
-    let asked = load(count, callers).await.with_context(|| place.log())?;
+    let next = Arc::new(AtomicUsize::new(0));
+    let watched = tokio::spawn(watch(iris.pid(), Arc::clone(&next), count));
+    let asked = load(&next, count, callers).await;
+    let asked = asked.with_context(|| place.log())?;
     let took = started.elapsed();
+    let sizes = watched.await??;
     let login = |nth: usize| {
         if tailnet {
             tailnet::login(asked[nth])
@@ -258,11 +279,15 @@ async fn compare(tailnet: bool) -> anyhow::Result<()> {
     each_equals(&entries, &served, count, &login)?;
     sums_equal(&iris, &served, &login).await?;
     balances_equal(&iris, &database, &served, &login).await?;
-    let memory = iris.memory_kib()? / 1024;
+    let [early, half, last] = sizes;
+    ensure!(
+        last.memory_kib <= half.memory_kib + GROWTH_KIB,
+        "it grows: {early}, {half} after half, {last}"
+    );
     println!(
         "  {count} requests of {} in {took:.0?} ({:.0}/s): tokens and cost equal the provider's own \
          account, request by request, by person and by model; 0 lost, 0 double, 0 misattributed; \
-         {memory} MiB in use",
+         {early} after a fifth, {half} after half, {last} at the end",
         if tailnet { "25 people" } else { "one caller" },
         count as f64 / took.as_secs_f64(),
     );

@@ -1,7 +1,8 @@
 //! The program as a process that can be killed, with its configuration and its state.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -185,15 +186,47 @@ impl Iris {
 
     /// Memory that it has in use, in KiB.
     pub fn memory_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.context("VmRSS")?.parse()?)
+        Ok(Size::of(self.pid())?.memory_kib)
     }
 
     /// Descriptors that it has open.
     pub fn descriptors(&self) -> anyhow::Result<usize> {
-        Ok(std::fs::read_dir(Path::new(&format!("/proc/{}/fd", self.child.id())))?.count())
+        Ok(Size::of(self.pid())?.descriptors)
+    }
+}
+
+/// What a process has of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    pub memory_kib: u64,
+    pub descriptors: usize,
+    pub threads: u64,
+}
+
+impl Size {
+    pub fn of(pid: u32) -> anyhow::Result<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let number = |key: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            Ok(number.with_context(|| key.to_owned())?.parse()?)
+        };
+        Ok(Self {
+            memory_kib: number("VmRSS:")?,
+            descriptors: std::fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
+            threads: number("Threads:")?,
+        })
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (memory, descriptors) = (self.memory_kib / 1024, self.descriptors);
+        write!(
+            out,
+            "{memory} MiB, {descriptors} descriptors, {} threads",
+            self.threads
+        )
     }
 }
 
