@@ -68,6 +68,8 @@ fn build(archive: &Path, target: &str) {
         .args([
             "build",
             "-trimpath",
+            // What the folder is to git would tell two builds of one source apart.
+            "-buildvcs=false",
             "-buildmode=c-archive",
             "-ldflags",
             "-s -w",

@@ -4,8 +4,9 @@
 #
 #   tests/supply.sh [licences|materials|builds]...    all of them unless some are named
 #
-# Builds are of `--no-default-features --features postgres` unless FEATURES says otherwise, of the
-# profile in PROFILE. What comes of it is in target/supply.
+# Builds are of the features in FEATURES, else all of them, and of the profile in PROFILE, else what is
+# released. The list of crates is in the program itself (`cargo audit bin` reads it). What comes of
+# it is in target/supply.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -60,31 +61,51 @@ materials() {
 build() {
     local folder=$1 home=${CARGO_HOME:-$HOME/.cargo}
     local map="$folder=/iris" crates="$home=/cargo"
-    rm -rf "$folder"
     mkdir -p "$folder"
     git -C "$root" archive HEAD | tar -x -C "$folder"
-    # No network: a build script that downloads something fails here.
+    # No network: a build script that downloads something fails here. Go keeps what it has built
+    # elsewhere, so it gets another place for it.
     (cd "$folder" && unshare --net nice env \
         RUSTFLAGS="--remap-path-prefix=$map --remap-path-prefix=$crates" \
         CFLAGS="-ffile-prefix-map=$map -ffile-prefix-map=$crates" SOURCE_DATE_EPOCH=1 \
-        cargo build --profile "${PROFILE:-release}" --locked --offline --bin iris \
-        --target-dir "$folder/target" ${FEATURES---no-default-features --features postgres})
-    sha256sum "$folder"/target/*/iris | sed "s|$folder/||" >"$out/$2.sha256"
+        GOPROXY=off GOFLAGS=-mod=readonly GOCACHE="$folder/go" \
+        cargo auditable build --profile "${PROFILE:-release}" --locked --offline --bin iris \
+        --target-dir "$folder/target" ${FEATURES:-})
+    cp "$folder"/target/*/iris "$out/$2"
+    chmod -R u+w "$folder" && rm -rf "$folder"
 }
 
 builds() {
+    if ! cargo auditable --version 2>/dev/null | grep -q ' 0\.7\.'; then
+        cargo install cargo-auditable --version 0.7.7 --locked
+    fi
+    cargo fetch --locked
+    (cd src/tailnet/go && go mod download)
     local folder
     folder=$(mktemp -d)
-    trap 'rm -rf "$folder"' RETURN
     build "$folder/one" one
     build "$folder/another-place" two
-    cat "$out/one.sha256" "$out/two.sha256"
-    cmp "$out/one.sha256" "$out/two.sha256" || {
-        echo "two builds differ"
-        cmp -l "$folder"/one/target/*/iris "$folder"/another-place/target/*/iris | wc -l
+    rmdir "$folder"
+    (cd "$out" && sha256sum one two)
+    cmp "$out/one" "$out/two" || {
+        echo "two builds differ, in $(cmp -l "$out/one" "$out/two" | wc -l) bytes"
         return 1
     }
-    echo "two builds without a network: the same"
+    local listed
+    listed=$(crates "$out/one")
+    echo "two builds without a network: the same, with $listed crates listed inside"
+}
+
+# How many crates a program says that it is made of; itself is one of them.
+crates() {
+    objcopy --dump-section .dep-v0="$out/crates.z" "$1" /dev/null
+    python3 - "$out/crates.z" <<'PY'
+import json, sys, zlib
+found = json.loads(zlib.decompress(open(sys.argv[1], "rb").read()))["packages"]
+assert any(one["name"] == "iris" and one.get("root") for one in found), "iris itself is missing"
+assert len(found) > 100, f"only {len(found)} crates"
+print(len(found))
+PY
 }
 
 parts=("$@")
