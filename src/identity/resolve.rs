@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, watch};
 
 use super::Caller;
-use crate::tailnet::{Node, Status};
+use crate::tailnet::{Node, Status, is_tailnet};
 
 /// Addresses remembered at once; a tailnet that is larger is asked for more often.
 const MAX_CACHED: usize = 100_000;
@@ -44,6 +44,26 @@ struct Cache {
     answers: HashMap<IpAddr, Answer>,
 }
 
+impl Cache {
+    /// The answer for `source`, which may have to be asked for, among `most` of them.
+    fn answer(&mut self, epoch: u64, source: IpAddr, most: usize) -> Answer {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.answers = HashMap::new();
+        }
+        if self.answers.len() >= most && !self.answers.contains_key(&source) {
+            // A crowd of strangers does not have those who are known be asked for again.
+            let is_known = |answer: &Answer| matches!(answer.get(), Some(Ok(_)));
+            self.answers.retain(|_, answer| is_known(answer));
+            // Looking through them for little would be slow.
+            if self.answers.len() > most / 2 {
+                self.answers = HashMap::new();
+            }
+        }
+        Arc::clone(self.answers.entry(source).or_default())
+    }
+}
+
 /// Resolves addresses, each at most once in an epoch.
 pub struct Resolver {
     node: Node,
@@ -73,11 +93,13 @@ impl Resolver {
     /// # Errors
     /// [`Refused`]; only [`Refused::Unavailable`] may be different a moment later.
     pub async fn caller(&self, source: IpAddr) -> Result<Arc<Caller>, Refused> {
-        let answer = self.answer(source.to_canonical());
-        answer
-            .get_or_try_init(|| self.ask(source.to_canonical()))
-            .await?
-            .clone()
+        let source = source.to_canonical();
+        // Not asked for, and not remembered either: there are more of them than of devices.
+        if !is_tailnet(source) {
+            return Err(Refused::NotANode);
+        }
+        let answer = self.answer(source);
+        answer.get_or_try_init(|| self.ask(source)).await?.clone()
     }
 
     /// Up to `most` of the callers who are known in this epoch, with all that is granted them.
@@ -103,11 +125,7 @@ impl Resolver {
     fn answer(&self, source: IpAddr) -> Answer {
         let epoch = self.epoch();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.epoch != epoch || cache.answers.len() >= MAX_CACHED {
-            cache.epoch = epoch;
-            cache.answers = HashMap::new();
-        }
-        Arc::clone(cache.answers.entry(source).or_default())
+        cache.answer(epoch, source, MAX_CACHED)
     }
 
     async fn ask(&self, source: IpAddr) -> Result<Result<Arc<Caller>, Refused>, Refused> {
@@ -120,5 +138,52 @@ impl Resolver {
             // Not kept: the next request asks again.
             Err(error) => Err(Refused::Unavailable(error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::identity::tests_support::whois;
+
+    fn fill(cache: &mut Cache, addresses: std::ops::Range<u32>, known: bool) {
+        for address in addresses {
+            let answer = cache.answer(1, Ipv4Addr::from_bits(address).into(), 100);
+            let caller = Caller::from_whois(whois(Some("ada@example.com"), &[])).map(Arc::new);
+            let caller = if known {
+                caller
+            } else {
+                Err(Refused::NotANode)
+            };
+            let _ = answer.set(caller);
+        }
+    }
+
+    fn known(cache: &Cache) -> usize {
+        let answers = cache.answers.values();
+        answers
+            .filter(|answer| matches!(answer.get(), Some(Ok(_))))
+            .count()
+    }
+
+    #[test]
+    fn strangers_push_out_nobody_who_is_known() {
+        let mut cache = Cache::default();
+        fill(&mut cache, 0..10, true);
+        fill(&mut cache, 1_000..2_000, false);
+        assert_eq!(known(&cache), 10);
+        assert!(cache.answers.len() <= 100);
+        // An epoch ends what all of them were.
+        cache.answer(2, Ipv4Addr::LOCALHOST.into(), 100);
+        assert_eq!(cache.answers.len(), 1);
+    }
+
+    #[test]
+    fn a_tailnet_that_is_larger_is_asked_for_more_often() {
+        let mut cache = Cache::default();
+        fill(&mut cache, 0..1_000, true);
+        assert!(cache.answers.len() <= 100);
     }
 }

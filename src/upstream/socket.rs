@@ -15,13 +15,14 @@ use super::send::{Failure, Upstream, failure};
 use crate::access::Permit;
 use crate::clock::within;
 use crate::route::Route;
-use crate::wire::headers;
+use crate::wire::{Mask, headers};
 
 /// An open WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 impl Upstream {
-    /// Opens a WebSocket at `path` of the route's provider; `from` is the caller's request.
+    /// Opens a WebSocket at `path` of the route's provider; `from` is the caller's request. With it
+    /// comes what hides the credentials that the provider was sent.
     ///
     /// # Errors
     /// [`Failure`], also when the provider answers with anything but a WebSocket.
@@ -32,7 +33,7 @@ impl Upstream {
         from: &http::HeaderMap,
         path: &str,
         config: WebSocketConfig,
-    ) -> Result<Socket, Failure> {
+    ) -> Result<(Socket, Mask), Failure> {
         let provider = &route.provider;
         let unusable = |why: String| Failure::Misconfigured {
             provider: provider.id.clone(),
@@ -60,6 +61,7 @@ impl Upstream {
         if let Some(protocol) = headers::subprotocol(from) {
             head.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
+        let mask = Mask::of(&head);
         *request.headers_mut() = head;
         let limit = self.timeouts().first_byte;
         let asked = self.sockets.of(provider.network).request(request);
@@ -86,7 +88,8 @@ impl Upstream {
                     sent: true,
                 })?;
         let io = TokioIo::new(upgraded);
-        Ok(Socket::from_raw_socket(io, Role::Client, Some(config)).await)
+        let socket = Socket::from_raw_socket(io, Role::Client, Some(config)).await;
+        Ok((socket, mask))
     }
 }
 

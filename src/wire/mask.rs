@@ -62,24 +62,38 @@ impl Mask {
         };
         let waits = self.secrets.iter().filter_map(begins).max();
         let end = self.held.len() - waits.unwrap_or(0);
-        self.hide(end);
+        hide(&self.secrets, &mut self.held, end);
         self.held.split_to(end).freeze()
     }
 
-    /// Hides what begins before `end`.
-    fn hide(&mut self, end: usize) {
-        for secret in &self.secrets {
-            let finder = memmem::Finder::new(secret);
-            while let Some(at) = finder.find(&self.held).filter(|at| *at < end) {
-                self.held[at..at + secret.len()].fill(b'*');
-            }
+    /// A text that is whole; it is the same where it quotes nothing.
+    #[must_use]
+    pub fn whole(&self, text: Bytes) -> Bytes {
+        let quoted = |secret: &Bytes| memmem::find(&text, secret).is_some();
+        if !self.secrets.iter().any(quoted) {
+            return text;
         }
+        let mut text = BytesMut::from(text);
+        let end = text.len();
+        hide(&self.secrets, &mut text, end);
+        text.freeze()
     }
 
     /// What is left when a body has ended.
     pub fn rest(&mut self) -> Bytes {
-        self.hide(self.held.len());
+        let end = self.held.len();
+        hide(&self.secrets, &mut self.held, end);
         self.held.split().freeze()
+    }
+}
+
+/// Hides what begins before `end`.
+fn hide(secrets: &[Bytes], text: &mut [u8], end: usize) {
+    for secret in secrets {
+        let finder = memmem::Finder::new(secret);
+        while let Some(at) = finder.find(text).filter(|at| *at < end) {
+            text[at..at + secret.len()].fill(b'*');
+        }
     }
 }
 
@@ -115,6 +129,7 @@ mod tests {
         ];
         let text = b"{sk-0123456789-more: short, sk-sk-0123456789sk-01}, a team that is told: sk-";
         let hidden = "{******************: short, sk-*************sk-01}, a team that is told: sk-";
+        assert_eq!(mask(&sent).whole(Bytes::from_static(text)), hidden);
         for first in 0..text.len() {
             for second in first..text.len() {
                 let pieces = [&text[..first], &text[first..second], &text[second..]];

@@ -19,6 +19,9 @@ const TIME: Duration = Duration::from_secs(3);
 /// In which anybody else is answered.
 const OTHERS: Duration = Duration::from_secs(2);
 
+/// How often a frame is sent that asks for nothing.
+const SMALL: u32 = 400_000;
+
 struct Flood {
     name: &'static str,
     /// What is sent after the preface.
@@ -111,7 +114,7 @@ const FLOODS: [Flood; 16] = [
         name: "pings",
         first: no_settings,
         each: |_, _| frame(PING, 0, 0, &[7; 8]),
-        times: 400_000,
+        times: SMALL,
         reads: true,
         ends: false,
     },
@@ -119,7 +122,7 @@ const FLOODS: [Flood; 16] = [
         name: "pings whose answers nobody reads",
         first: no_settings,
         each: |_, _| frame(PING, 0, 0, &[7; 8]),
-        times: 400_000,
+        times: SMALL,
         reads: false,
         ends: false,
     },
@@ -134,7 +137,7 @@ const FLOODS: [Flood; 16] = [
                 &[0, 4, 0, 0, 0xff, u8::try_from(nth % 256).unwrap()],
             )
         },
-        times: 400_000,
+        times: SMALL,
         reads: true,
         ends: false,
     },
@@ -142,7 +145,7 @@ const FLOODS: [Flood; 16] = [
         name: "settings whose answers nobody reads",
         first: no_settings,
         each: |_, _| frame(SETTINGS, 0, 0, &[]),
-        times: 400_000,
+        times: SMALL,
         reads: false,
         ends: false,
     },
@@ -150,7 +153,7 @@ const FLOODS: [Flood; 16] = [
         name: "windows",
         first: no_settings,
         each: |_, _| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
-        times: 400_000,
+        times: SMALL,
         reads: true,
         ends: false,
     },
@@ -158,7 +161,7 @@ const FLOODS: [Flood; 16] = [
         name: "priorities",
         first: no_settings,
         each: |nth, _| frame(PRIORITY, 0, nth % 10_000 * 2 + 1, &[0, 0, 0, 0, 1]),
-        times: 400_000,
+        times: SMALL,
         reads: true,
         ends: false,
     },
@@ -169,7 +172,7 @@ const FLOODS: [Flood; 16] = [
             0 => frame(HEADERS, END_HEADERS, 1, &head(POST, "/healthz", host)),
             _ => frame(DATA, 0, 1, &[]),
         },
-        times: 400_000,
+        times: SMALL,
         reads: true,
         ends: true,
     },
@@ -235,6 +238,7 @@ const FLOODS: [Flood; 16] = [
 #[derive(Debug, Default)]
 struct Outcome {
     sent: u32,
+    bytes: usize,
     /// The reason of a `GOAWAY`.
     goaway: Option<u32>,
     closed: bool,
@@ -259,12 +263,14 @@ fn flood(flood: &Flood, at: SocketAddr) -> Outcome {
                     break;
                 }
                 outcome.sent = nth + 1;
+                outcome.bytes += batch.len();
                 batch.clear();
             }
         }
         if let Some(heard) = reader.join().unwrap() {
             outcome = Outcome {
                 sent: outcome.sent,
+                bytes: outcome.bytes,
                 ..heard
             };
         }
@@ -322,12 +328,50 @@ fn beside_others(one: &Flood, server: &Server) -> (Outcome, u64, Duration) {
     (outcome, most, longest)
 }
 
+/// Milliseconds of processor for each MiB of the cheapest requests that there are, one after the other
+/// on one connection.
+fn cost_of_requests(server: &Server) -> f64 {
+    const TIMES: usize = 4_000;
+    let mut stream = TcpStream::connect(server.at).unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", server.at);
+    let cpu = server.cpu();
+    let mut writer = stream.try_clone().unwrap();
+    let all = request.repeat(TIMES);
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(all.as_bytes()).unwrap());
+        let (mut answers, mut buffer, mut last) = (0, vec![0; 65_536], Vec::new());
+        while answers < TIMES {
+            let length = stream.read(&mut buffer).unwrap();
+            assert!(length > 0, "{answers} answers");
+            last.extend_from_slice(&buffer[..length]);
+            let found = memchr::memmem::find_iter(&last, b"HTTP/1.1 200 ").count();
+            answers += found;
+            // What may be the beginning of the next.
+            let rest = memchr::memmem::rfind(&last, b"HTTP/1.1 200 ").map_or(0, |at| at + 1);
+            last.drain(..rest.max(last.len().saturating_sub(12)));
+        }
+    });
+    number(server.cpu() - cpu) / mib(request.len() * TIMES)
+}
+
+fn number(number: impl TryInto<u32>) -> f64 {
+    number.try_into().map(f64::from).unwrap_or(f64::MAX)
+}
+
+fn mib(bytes: usize) -> f64 {
+    number(bytes) / f64::from(1 << 20)
+}
+
 #[test]
 fn floods_drown_nobody() {
     let server = Server::start();
     for _ in 0..50 {
         assert_eq!(server.ask(OTHERS), Some(200));
     }
+    let requests = cost_of_requests(&server);
+    say(&format!(
+        "requests: {requests:.0} ms of processor for each MiB"
+    ));
     let mut wrong = Vec::new();
     for one in &FLOODS {
         let (before, cpu) = (server.resident(), server.cpu());
@@ -339,6 +383,11 @@ fn floods_drown_nobody() {
         ));
         if grown > MEMORY {
             wrong.push(format!("{}: {grown} KiB", one.name));
+        }
+        // Whoever floods could have more of the processor by asking.
+        let cost = number(cpu) / mib(outcome.bytes);
+        if one.times == SMALL && outcome.bytes > 0 && cost > requests {
+            wrong.push(format!("{}: {cost:.0} ms for each MiB", one.name));
         }
         if one.ends && !outcome.closed {
             wrong.push(format!("{}: the connection lives on", one.name));

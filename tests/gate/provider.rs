@@ -3,10 +3,33 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::COMPLETION;
+
+/// What may not reach a provider, whatever the caller says.
+const NEVER: [&str; 18] = [
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "http2-settings",
+    "expect",
+    "cookie",
+    "via",
+    "forwarded",
+    "x-forwarded-for",
+    "x-webauth-user",
+    "tailscale-user-login",
+    "tailscale_user_login",
+];
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -25,6 +48,26 @@ impl Seen {
     pub fn all(&self, name: &str) -> Vec<&str> {
         let named = self.fields.iter().filter(|(field, _)| field == name);
         named.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// It must be one request, framed once, with the gateway's own credential, at `provider`.
+    pub fn sound(&self, provider: SocketAddr) -> Result<(), String> {
+        let one = |name: &str, value: &str| self.all(name) == [value];
+        let is_sound = self.line.starts_with("POST /")
+            && self.line.ends_with(" HTTP/1.1")
+            && one("host", &provider.to_string())
+            && one("content-length", &self.body.len().to_string())
+            && one("authorization", "Bearer sk-provider")
+            && one("accept-encoding", "identity")
+            && one("content-type", self.all("content-type").concat().as_str());
+        let has = |name: &&str| !self.all(name).is_empty();
+        if let Some(name) = NEVER.iter().copied().find(has) {
+            return Err(format!("the provider got `{name}`: {self:?}"));
+        }
+        if !is_sound || serde_json::from_slice::<Value>(&self.body).is_err() {
+            return Err(format!("the provider got {self:?}"));
+        }
+        Ok(())
     }
 }
 

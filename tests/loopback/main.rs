@@ -30,5 +30,6 @@ mod routing;
 mod saves;
 mod support;
 mod tls;
+mod trailers;
 mod warnings;
 mod websocket;

@@ -8,7 +8,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async, client_async};
 
 use crate::support::Gateway;
 
@@ -294,5 +297,81 @@ async fn a_gateway_that_stops_ends_idle_connections() {
     assert!(
         matches!(last, Some(Ok(Message::Close(Some(_))))),
         "{last:?}"
+    );
+}
+
+/// A provider that quotes the key that it was sent in all that it says, as a frame for each event
+/// and cut into frames of four bytes.
+async fn quoting() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut key = String::new();
+            let sent = |request: &Request, response: Response| {
+                let value = request.headers()["authorization"].to_str().unwrap();
+                key = value.trim_start_matches("Bearer ").to_owned();
+                Ok::<_, ErrorResponse>(response)
+            };
+            let mut socket = accept_hdr_async(stream, sent).await.unwrap();
+            while let Some(Ok(Message::Text(text))) = socket.next().await {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                let is_cut = frame["input"] == "cut";
+                for event in [
+                    json!({"type":"response.created","response":{"id":key,"output":[]}}),
+                    json!({"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":key}),
+                    json!({"type":"error","error":{"message":format!("Incorrect API key: {key}.")}}),
+                ] {
+                    let text = event.to_string();
+                    if !is_cut {
+                        socket.send(Message::text(text)).await.unwrap();
+                        continue;
+                    }
+                    let pieces: Vec<&[u8]> = text.as_bytes().chunks(4).collect();
+                    for (nth, piece) in pieces.iter().enumerate() {
+                        let kind = if nth == 0 { Data::Text } else { Data::Continue };
+                        let is_last = nth + 1 == pieces.len();
+                        let frame = Frame::message(piece.to_vec(), OpCode::Data(kind), is_last);
+                        socket.send(Message::Frame(frame)).await.unwrap();
+                    }
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_key_that_a_provider_quotes_is_hidden() {
+    let key = "sk-quoted-in-a-frame-0123456789";
+    let provider = json!({ "apikey": key, "compatibility": {
+        "openai_responses": true, "openai_responses_websocket": true } });
+    let config = json!({ "provider": provider, "database": { "save_raws": true } });
+    let gateway = Gateway::start(quoting().await, config).await;
+    let mut socket = open(&gateway).await;
+    for input in ["hi", "cut"] {
+        create(&mut socket, json!({"model":"m","input":input})).await;
+        let created = until(&mut socket, "response.created").await;
+        let stars = "*".repeat(key.len());
+        assert_eq!(created["response"]["id"], stars, "{input}: {created}");
+        let delta = until(&mut socket, "response.output_text.delta").await;
+        assert_eq!(delta["delta"], stars, "{input}");
+        let error = until(&mut socket, "error").await;
+        assert_eq!(
+            error["error"]["message"],
+            format!("Incorrect API key: {stars}.")
+        );
+    }
+    let row = gateway
+        .record_where(|row| row["outcome"] == "upstream_error")
+        .await;
+    let path = format!("/api/requests/{}/capture", row["id"].as_str().unwrap());
+    let request = http::Request::get(path).body(http_body_util::Full::default());
+    let capture = gateway.send(request.unwrap()).await;
+    assert_eq!(capture.status, 200);
+    assert!(
+        !format!("{row}{}", capture.text()).contains(key),
+        "{}",
+        capture.text()
     );
 }

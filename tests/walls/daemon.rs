@@ -1,7 +1,11 @@
 //! A stand-in for `tailscaled`: the questions of its LocalAPI that the gateway asks.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -14,6 +18,12 @@ use tokio::net::UnixListener;
 
 /// The gateway's own address.
 pub const GATEWAY: &str = "100.64.0.1";
+
+/// Its name.
+pub const NAME: &str = "ai.tail.test";
+/// The name's certificate.
+pub const CERTIFICATE: &str = include_str!("../fixtures/ai.tail.test.crt");
+const KEY: &str = include_str!("../fixtures/ai.tail.test.key");
 
 /// A device that the daemon knows.
 #[derive(Clone, Copy, Debug)]
@@ -38,60 +48,127 @@ const fn person(address: &'static str, login: &'static str, node: &'static str) 
     }
 }
 
+/// Devices that are known and may not call: what is so of their node.
+pub const UNUSABLE: [(Person, &str); 5] = [
+    (person("100.64.2.1", "x@example.com", "expired"), "Expired"),
+    (
+        person("100.64.2.2", "x@example.com", "unsigned"),
+        "UnsignedPeerAPIOnly",
+    ),
+    (person("100.64.2.3", "x@example.com", "jailed"), "IsJailed"),
+    (
+        person("100.64.2.4", "x@example.com", "exit"),
+        "IsWireGuardOnly",
+    ),
+    (person("100.64.2.5", "", "nobody"), "HasNoUser"),
+];
+
+/// How long an address is looked for that is nobody's. The real one sleeps as long for one with a
+/// port, and nobody else is answered meanwhile.
+const SEARCH: Duration = Duration::from_millis(180);
+
 fn whois(address: &str) -> Option<Value> {
-    let known = [ADA, BOB, KIM, EVE];
-    let who = known.into_iter().find(|who| who.address == address)?;
+    let known = [ADA, BOB, KIM, EVE].map(|who| (who, "Online"));
+    let mut known = known.into_iter().chain(UNUSABLE);
+    let (who, fact) = known.find(|(who, _)| who.address == address)?;
     Some(json!({
         "Node": {
             "StableID": format!("n-{}", who.node), "Name": format!("{}.tail.test.", who.node),
-            "MachineAuthorized": true, "Addresses": [format!("{address}/32")],
+            "MachineAuthorized": true, "Addresses": [format!("{address}/32")], fact: true,
         },
         "UserProfile": { "ID": 1, "LoginName": who.login, "DisplayName": who.login },
         "CapMap": {},
     }))
 }
 
+/// A daemon that runs.
+#[derive(Clone, Default)]
+pub struct Daemon(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    asked: Mutex<BTreeMap<String, usize>>,
+    /// Held while it looks for an address.
+    looking: tokio::sync::Mutex<()>,
+    policy: AtomicU64,
+}
+
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-fn answer(request: &Request<hyper::body::Incoming>) -> Answer {
-    let (mut status, path) = (StatusCode::OK, request.uri().path());
-    let body = match path.strip_prefix("/localapi/v0/").unwrap_or_default() {
-        "status" => json!({
-            "BackendState": "Running", "TailscaleIPs": [GATEWAY], "CertDomains": [],
-            "Self": { "DNSName": "ai.tail.test." }, "CurrentTailnet": { "Name": "tail.test" },
-        }),
-        "whois" => {
-            let asked = request.uri().query().unwrap_or_default();
-            whois(asked.trim_start_matches("addr=")).unwrap_or_else(|| {
+impl Daemon {
+    /// How often each address was asked for.
+    pub fn asked(&self) -> BTreeMap<String, usize> {
+        self.0.asked.lock().unwrap().clone()
+    }
+
+    /// Another policy: an epoch begins when the gateway sees it.
+    pub fn change(&self) {
+        self.0.policy.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn who(&self, address: &str) -> Option<Value> {
+        let count = |asked: &mut BTreeMap<String, usize>| {
+            *asked.entry(address.to_owned()).or_default() += 1;
+        };
+        count(&mut self.0.asked.lock().unwrap());
+        let _looking = self.0.looking.lock().await;
+        let found = whois(address);
+        if found.is_none() {
+            tokio::time::sleep(SEARCH).await;
+        }
+        found
+    }
+
+    async fn answer(&self, request: &Request<hyper::body::Incoming>) -> Answer {
+        let (mut status, path) = (StatusCode::OK, request.uri().path());
+        let body = match path.strip_prefix("/localapi/v0/").unwrap_or_default() {
+            "status" => json!({
+                "BackendState": "Running", "TailscaleIPs": [GATEWAY], "CertDomains": [NAME],
+                "Self": { "DNSName": format!("{NAME}.") }, "CurrentTailnet": { "Name": "tail.test" },
+            }),
+            "whois" => {
+                let asked = request.uri().query().unwrap_or_default();
+                let found = self.who(asked.trim_start_matches("addr=")).await;
+                found.unwrap_or_else(|| {
+                    status = StatusCode::NOT_FOUND;
+                    Value::Null
+                })
+            }
+            "cert/ai.tail.test" => {
+                let pair = Full::new(Bytes::from([KEY, CERTIFICATE].concat()));
+                return Response::new(pair.boxed());
+            }
+            // It says nothing of policies.
+            "watch-ipn-bus" => {
+                let silence = StreamBody::new(futures_util::stream::pending());
+                return Response::new(BodyExt::boxed(silence));
+            }
+            "debug-packet-filter-rules" => json!([self.0.policy.load(Ordering::Relaxed)]),
+            _ => {
                 status = StatusCode::NOT_FOUND;
                 Value::Null
-            })
-        }
-        // Nothing ever changes.
-        "watch-ipn-bus" => {
-            let silence = StreamBody::new(futures_util::stream::pending());
-            return Response::new(BodyExt::boxed(silence));
-        }
-        "debug-packet-filter-rules" => json!([]),
-        _ => {
-            status = StatusCode::NOT_FOUND;
-            Value::Null
-        }
-    };
-    let body = Full::new(Bytes::from(body.to_string())).boxed();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
+            }
+        };
+        let body = Full::new(Bytes::from(body.to_string())).boxed();
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response
+    }
 }
 
 /// Starts it, with its socket in a folder.
-pub fn start(dir: &Path) -> PathBuf {
+pub fn start(dir: &Path) -> (Daemon, PathBuf) {
     let socket = dir.join("tailscaled.sock");
     let listener = UnixListener::bind(&socket).unwrap();
+    let daemon = Daemon::default();
+    let serving = daemon.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service =
-                service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) });
+            let daemon = serving.clone();
+            let service = service_fn(move |request| {
+                let daemon = daemon.clone();
+                async move { Ok::<_, Infallible>(daemon.answer(&request).await) }
+            });
             tokio::spawn(async move {
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -99,5 +176,5 @@ pub fn start(dir: &Path) -> PathBuf {
             });
         }
     });
-    socket
+    (daemon, socket)
 }

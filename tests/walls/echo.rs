@@ -84,6 +84,17 @@ impl Heard {
         let error = json!({ "error": { "message": quoted, "type": quoted } }).to_string();
         let (status, kind, body) = match name {
             "s3" => (200, "text/plain", String::new()),
+            "tokens" => (
+                200,
+                "application/json",
+                json!({ "access_token": "canary-access-token-26262", "expires_in": 3600 })
+                    .to_string(),
+            ),
+            "no tokens" => (
+                400,
+                "application/json",
+                json!({ "error": quoted, "error_description": quoted }).to_string(),
+            ),
             "hook" | "otlp" => (500, "text/plain", quoted),
             "judge" => (
                 200,

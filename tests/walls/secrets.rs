@@ -1,6 +1,7 @@
-//! Twenty secrets, each of them one that stands nowhere else, and everything that the program
+//! Two dozen secrets, each of them one that stands nowhere else, and everything that the program
 //! answers, logs, stores, exports and sends: each is only where it has to be.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,8 +46,15 @@ const OWN_COOKIE: &str = "canary-callers-cookie-19191";
 const OWN_QUERY: &str = "canary-callers-query-20202";
 const SAVED: &str = "canary-saved-key-21212";
 const PROMPT: &str = "canary-in-a-prompt-23232";
+/// Base64 of what stands in the file of a service account's key, which is base64 in the
+/// configuration; and a part of the key in it.
+const KEY_FILE: &str = "Y2FuYXJ5LWluLWEta2V5cy1maWxlLTI0MjQy";
+const PRIVATE_KEY: &str = "hDBoLtaSpcLaYqXO1+z2+8i8nJUBFfWW";
+/// What every assertion begins with that is signed by the key, and what it is exchanged for.
+const ASSERTION: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImNhbmFyeS1raWQtMjUyNTIiLCJ0eXAiOiJKV1QifQ";
+const TOKEN: &str = "canary-access-token-26262";
 
-const CANARIES: [Canary; 21] = [
+const CANARIES: [Canary; 25] = [
     canary(BEARER, &[FILE, "bearer"]),
     canary(OPAQUE, &[FILE, "opaque"]),
     canary(GOOGLE, &[FILE, "google"]),
@@ -66,6 +74,7 @@ const CANARIES: [Canary; 21] = [
             "aws",
             "variable",
             "file",
+            "vertex",
         ],
     ),
     canary(HOOK, &[FILE, "hook"]),
@@ -79,6 +88,10 @@ const CANARIES: [Canary; 21] = [
     canary(OWN_COOKIE, &[]),
     canary(OWN_QUERY, &[]),
     canary(SAVED, &[]),
+    canary(KEY_FILE, &[FILE]),
+    canary(PRIVATE_KEY, &[]),
+    canary(ASSERTION, &["tokens", "no tokens"]),
+    canary(TOKEN, &["vertex"]),
     // Where captures are off. Whoever a request is for is sent it, and so are hooks.
     canary(
         PROMPT,
@@ -91,6 +104,7 @@ const CANARIES: [Canary; 21] = [
             "aws",
             "variable",
             "file",
+            "vertex",
             "hook",
             "judge",
         ],
@@ -106,7 +120,7 @@ struct Answers {
 }
 
 /// A provider of each kind of credential.
-const PROVIDERS: [(&str, &str, &str); 7] = [
+const PROVIDERS: [(&str, &str, &str); 8] = [
     ("bearer", "bearer", BEARER),
     ("opaque", "x-api-key", OPAQUE),
     ("google", "x-goog-api-key", GOOGLE),
@@ -114,15 +128,33 @@ const PROVIDERS: [(&str, &str, &str); 7] = [
     ("aws", "aws-sigv4", "AKIACANARY:canary-aws-signing-55555"),
     ("variable", "bearer", "${IRIS_TEST_CANARY}"),
     ("file", "bearer", "${file:KEYFILE}"),
+    ("vertex", "x-api-key", "ACCOUNT"),
 ];
 
 const MODELS: [&str; 5] = ["fine", "refuse", "redirect", "broken", "stream"];
 
+/// The key of a service account whose tokens come from a server.
+fn account(tokens: SocketAddr) -> String {
+    let key = include_str!("../../src/upstream/fixtures/throw-away-test-key.pem");
+    let rest = json!({
+        "type": "service_account", "project_id": "p", "private_key_id": "canary-kid-25252",
+        "private_key": key, "client_email": "gateway@p.example", "token_uri": format!("http://{tokens}/token"),
+    })
+    .to_string();
+    let file = format!(r#"{{"note":"canary-in-a-keys-file-24242",{}"#, &rest[1..]);
+    format!("keyfile::{}", aws_smithy_types::base64::encode(file))
+}
+
 async fn configuration(heard: &Heard, database: &Value, key_file: &Path) -> Value {
     let mut providers = json!({});
+    let (tokens, none) = (
+        heard.listen("tokens").await,
+        heard.listen("no tokens").await,
+    );
     for (name, way, key) in PROVIDERS {
         let at = heard.listen(name).await;
         let key = key.replace("KEYFILE", &key_file.display().to_string());
+        let key = key.replace("ACCOUNT", &account(tokens));
         let models: Vec<String> = MODELS
             .iter()
             .map(|model| format!("{model}-{name}"))
@@ -133,6 +165,8 @@ async fn configuration(heard: &Heard, database: &Value, key_file: &Path) -> Valu
         });
     }
     providers["bearer"]["add_headers"] = json!([format!("X-Team-Secret: {ADDED}")]);
+    // Its account is refused.
+    providers["nobodys"] = json!({ "baseurl": "http://127.0.0.1:9", "models": ["fine-nobodys"], "apikey": account(none) });
     providers["aws"]["region"] = json!("eu-central-1");
     let (hook, judge) = (heard.listen("hook").await, heard.listen("judge").await);
     let (s3, otlp) = (heard.listen("s3").await, heard.listen("otlp").await);
@@ -177,6 +211,9 @@ async fn requests(answers: &mut Answers) {
         format!(r#"{{"model":"none","messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#),
         format!(r#"{{"model":"fine-bearer","model":"fine-bearer","messages":"{PROMPT}"}}"#),
         format!(r#"{{"model":"fine-bearer","messages":"{PROMPT}"#),
+        format!(
+            r#"{{"model":"fine-nobodys","messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#
+        ),
     ];
     for (provider, ..) in PROVIDERS {
         bodies.extend(MODELS.iter().map(|model| {
@@ -362,7 +399,7 @@ fn saw_everything(heard: &Heard) {
         let count = heard.iter().filter(|(who, _)| *who == name).count();
         assert!(count >= MODELS.len() - 1, "{name} was asked {count} times");
     }
-    for name in ["hook", "judge", "s3", "otlp"] {
+    for name in ["hook", "judge", "s3", "otlp", "tokens", "no tokens"] {
         assert!(
             heard.iter().any(|(who, _)| *who == name),
             "{name} was not asked"

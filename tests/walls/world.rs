@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::daemon::{self, GATEWAY, Person};
+use crate::daemon::{self, Daemon, GATEWAY, Person};
 
 pub const PORT: u16 = 8080;
 
@@ -21,6 +21,7 @@ pub const PORT: u16 = 8080;
 pub struct Gateway {
     child: Child,
     pub dir: tempfile::TempDir,
+    pub daemon: Daemon,
 }
 
 /// A whole answer.
@@ -53,7 +54,7 @@ impl Gateway {
     /// Starts it with `more` in its configuration and `variables` in its environment.
     pub async fn start(more: Value, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let socket = daemon::start(dir.path());
+        let (daemon, socket) = daemon::start(dir.path());
         let mut config = json!({
             "tailnet": { "mode": "host", "socket": socket },
             "listen": { "http": format!(":{PORT}"), "https": "", "loopback": "127.0.0.1:8088" },
@@ -77,7 +78,7 @@ impl Gateway {
             .stderr(log)
             .spawn()
             .unwrap();
-        let gateway = Self { child, dir };
+        let gateway = Self { child, dir, daemon };
         let until = Instant::now() + Duration::from_mins(1);
         while TcpStream::connect((GATEWAY, PORT)).await.is_err() {
             assert!(

@@ -23,7 +23,7 @@ use crate::ledger::{EntryId, Outcome};
 use crate::relay::Recording;
 use crate::route::Route;
 use crate::upstream::Socket;
-use crate::wire::Rejection;
+use crate::wire::{Mask, Rejection};
 
 /// A caller's end.
 pub(super) type Caller = WebSocketStream<TokioIo<Upgraded>>;
@@ -46,6 +46,14 @@ enum Heard {
     Stop,
 }
 
+/// A provider that is connected.
+pub(super) struct Connected {
+    id: String,
+    socket: Socket,
+    /// Hides what its frames quote: they have no status by which one is known to be an error.
+    mask: Mask,
+}
+
 /// One WebSocket.
 pub(super) struct Session<'g> {
     pub(super) gateway: &'g Gateway,
@@ -54,8 +62,7 @@ pub(super) struct Session<'g> {
     pub(super) who: Verified,
     pub(super) head: Parts,
     pub(super) caller: Caller,
-    /// The provider that is connected, by its id.
-    pub(super) upstream: Option<(String, Socket)>,
+    pub(super) upstream: Option<Connected>,
     pub(super) running: Option<Running>,
     pub(super) stop: CancellationToken,
 }
@@ -112,7 +119,10 @@ impl Session<'_> {
             None => (!bounds.total.is_zero()).then(|| Instant::now() + bounds.total),
         };
         let idle = self.running.is_none();
-        let upstream = self.upstream.as_mut().map(|(_, socket)| socket);
+        let upstream = self
+            .upstream
+            .as_mut()
+            .map(|connected| &mut connected.socket);
         let from_provider = async {
             match upstream {
                 Some(socket) => socket.next().await,
@@ -181,9 +191,9 @@ impl Session<'_> {
     /// Passes a frame on that asks for no answer, if there is anyone to pass it to.
     async fn send_on(&mut self, text: Utf8Bytes) {
         let limit = self.gateway.upstream.timeouts().idle;
-        if let Some((_, upstream)) = &mut self.upstream {
+        if let Some(Connected { socket, .. }) = &mut self.upstream {
             // A provider that is gone is noticed when it is listened to.
-            let _ = within(limit, upstream.send(Message::Text(text))).await;
+            let _ = within(limit, socket.send(Message::Text(text))).await;
         }
     }
 
@@ -239,9 +249,9 @@ impl Session<'_> {
             recording.asked(true);
             let open = gateway.traffic.open(&route.provider.id);
             recording.opened(open, rules.file.routing);
-            if let Some((_, upstream)) = &mut self.upstream {
+            if let Some(Connected { socket, .. }) = &mut self.upstream {
                 let limit = gateway.upstream.timeouts().first_byte;
-                within(limit, upstream.send(Message::text(sent)))
+                within(limit, socket.send(Message::text(sent)))
                     .await
                     .map_err(|_| silent())?
                     .map_err(|_| broke_off())?;
@@ -308,17 +318,22 @@ impl Session<'_> {
         path: &str,
     ) -> Result<(), Rejection> {
         let id = &route.provider.id;
-        if self.upstream.as_ref().is_some_and(|(open, _)| open == id) {
+        let connected = self.upstream.as_ref();
+        if connected.is_some_and(|connected| &connected.id == id) {
             return Ok(());
         }
         self.upstream = None;
         let gateway = self.gateway;
-        let opened = gateway
+        let (socket, mask) = gateway
             .upstream
             .socket(route, permit, headers, path, gateway.bounds())
             .await
             .map_err(|failure| failure.rejection())?;
-        self.upstream = Some((id.clone(), opened));
+        self.upstream = Some(Connected {
+            id: id.clone(),
+            socket,
+            mask,
+        });
         Ok(())
     }
 
@@ -334,6 +349,10 @@ impl Session<'_> {
                 }
                 return None;
             }
+        };
+        let text = match &self.upstream {
+            Some(connected) => masked(text, &connected.mask),
+            None => text,
         };
         let mut over = None;
         if let Some(running) = &mut self.running {
@@ -387,6 +406,16 @@ impl Session<'_> {
             running.end(outcome, error);
         }
     }
+}
+
+/// A frame without the credentials that it quotes.
+fn masked(text: Utf8Bytes, mask: &Mask) -> Utf8Bytes {
+    let shown = mask.whole(text.into());
+    // Stars in place of a part of a letter make it none.
+    Utf8Bytes::try_from(shown.clone()).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&shown);
+        Utf8Bytes::from(text.as_ref())
+    })
 }
 
 /// Whether a frame is the API's event for an error, which ends an answer.
