@@ -12,6 +12,7 @@
 pub mod bucket;
 pub mod clock;
 pub mod money;
+pub mod panics;
 pub mod secret;
 pub mod socket;
 pub mod wire;
