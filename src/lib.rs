@@ -14,6 +14,7 @@ pub mod clock;
 pub mod money;
 pub mod panics;
 pub mod secret;
+pub mod service;
 pub mod socket;
 pub mod wire;
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 33] = [
+const ORDER: [&str; 34] = [
     "secret",
     "clock",
     "panics",
@@ -13,6 +13,7 @@ const ORDER: [&str; 33] = [
     "bucket",
     "wire",
     "socket",
+    "service",
     "tailnet",
     "config",
     "listen",
