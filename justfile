@@ -41,10 +41,12 @@ clients *words:
 pages word="":
     cargo test --no-default-features --features postgres --test pages -- {{ word }}
 
-# A thousand kills, two hundred power cuts and a thousand write errors; takes root for its disk.
+# Fifty restarts, panics everywhere, a thousand kills, two hundred power cuts and a thousand write errors; takes root
+# for its disk.
 crash:
-    IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
-        cargo test --no-default-features --features postgres --test crash -- kills cuts errors
+    IRIS_CRASH_RESTARTS=50 IRIS_CRASH_PANICS=3 IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
+        cargo test --no-default-features --features postgres --test crash -- \
+        restarts panics service kills cuts errors
 
 # A million requests against the provider's own account; takes a network namespace.
 soak requests="1000000":

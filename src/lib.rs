@@ -12,7 +12,9 @@
 pub mod bucket;
 pub mod clock;
 pub mod money;
+pub mod panics;
 pub mod secret;
+pub mod service;
 pub mod socket;
 pub mod wire;
 

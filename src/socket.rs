@@ -38,6 +38,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(WAITING)
 }
 
+/// Serves on a socket that somebody else has opened; what is accepted has the bound too.
+///
+/// # Errors
+/// When it can't be used without waiting.
+pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND as usize)?;
+    TcpListener::from_std(listener)
+}
+
 /// Connects to the first address of `host` that answers, with room for `receive` bytes.
 ///
 /// # Errors

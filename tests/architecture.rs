@@ -5,13 +5,15 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 34] = [
     "secret",
     "clock",
+    "panics",
     "money",
     "bucket",
     "wire",
     "socket",
+    "service",
     "tailnet",
     "config",
     "listen",

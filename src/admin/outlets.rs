@@ -7,8 +7,10 @@ use super::View;
 use crate::access::Permit;
 use crate::exporters;
 use crate::metrics::{self, Gauge};
+use crate::panics;
 use crate::route::Health;
 use crate::tailnet::State;
+use crate::warnings;
 use crate::wire::{Body, Rejection, body};
 
 /// `GET /metrics`.
@@ -56,6 +58,19 @@ fn gauges(view: &View<'_>) -> Vec<Gauge> {
             flag(is_up),
         ),
     ];
+    if let Some(at) = node.and_then(warnings::key_expires_at) {
+        gauges.push(alone(
+            "iris_node_key_expiry_timestamp_seconds",
+            "When the node's key expires, in Unix time; not there where it does not.",
+            as_float(u64::try_from(at / 1_000).unwrap_or_default()),
+        ));
+    }
+    gauges.push(Gauge {
+        name: "iris_panics_total",
+        help: "Panics of the program: each is a fault of it, of which the log says where.",
+        kind: "counter",
+        values: vec![(Vec::new(), as_float(panics::count()))],
+    });
     gauges.extend(upstream(view));
     gauges.push(Gauge {
         name: "iris_hook_calls_total",

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Places, log, print, progress};
 use crate::demo;
 use crate::server::{self, Options};
+use crate::service::Service;
 
 /// Run the gateway. Without a configuration it serves local callers only, and offers them
 /// the model servers that it finds on this machine.
@@ -39,6 +40,8 @@ impl Serve {
             log::start();
         }
         let config = self.places.config();
+        let service = Service::take()?;
+        let manager = service.manager().clone();
         if let Some(path) = &config {
             tracing::info!("configuration: {}", path.display());
         } else {
@@ -51,7 +54,8 @@ impl Serve {
             state_dir: self.places.state_dir(),
         };
         runtime()?.block_on(async {
-            let running = server::start(&options).await?;
+            let running = server::start_under(service, &options).await?;
+            manager.ready();
             let progress = async {
                 if terminal {
                     progress::show(&running).await;
@@ -64,6 +68,7 @@ impl Serve {
                 stopped = stopped() => stopped?,
                 () = progress => {}
             }
+            manager.stopping();
             running.stop().await?;
             Ok(ExitCode::SUCCESS)
         })

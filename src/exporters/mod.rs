@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::{Exporters, Otlp, S3};
 use crate::ledger::{Batch, Entry, EntryId, Ledger, Scope};
 use crate::metrics::Metrics;
+use crate::panics;
 use crate::route::backoff;
 use crate::upstream::Upstream;
 
@@ -133,6 +134,7 @@ impl Outlets<'_> {
             // The first export comes with the next cycle, as in Aperture.
             tokio::time::sleep(every).await;
             failures = 0;
+            panics::point("export");
             loop {
                 let exported = match job {
                     Job::S3(config) => s3::export(self, config).await,

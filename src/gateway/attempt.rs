@@ -10,6 +10,7 @@ use super::{Gateway, Verified, budget};
 use crate::access::Permit;
 use crate::api::{Api, Call};
 use crate::clock::within;
+use crate::panics;
 use crate::relay::{Begun, Recording};
 use crate::route::{Choice, Route, backoff};
 use crate::rules::Rules;
@@ -127,6 +128,7 @@ impl Gateway {
             .prepare(call, &route.provider.destination(&route.model))
             .map_err(Stop::Refused)?;
         let payer = (rules, permit, &*who.caller);
+        panics::point("quota");
         let held = self
             .reserve(payer, route, call, recording)
             .await
@@ -142,6 +144,7 @@ impl Gateway {
         let routing = &rules.file.routing;
         let mut open = self.traffic.open(&route.provider.id);
         recording.asked(true);
+        panics::point("upstream");
         let sent = self
             .upstream
             .send(route, permit, &head.headers, query.as_deref(), outbound)
@@ -160,6 +163,7 @@ impl Gateway {
                 return Err(Stop::Failed(failure));
             }
         };
+        panics::point("answered");
         let status = response.status();
         if is_broken(status) {
             open.failed(&format!("it answered {status}"), routing);

@@ -23,6 +23,7 @@ use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
 use crate::ledger::{EntryId, Ledger, Slot};
 use crate::metrics::Metrics;
+use crate::panics;
 use crate::quota::Quotas;
 use crate::relay::{Begun, Form, Reader, Recording, RelayBody};
 use crate::route::{Route, Traffic};
@@ -81,9 +82,9 @@ impl Gateway {
         let now = clock::unix_ms();
         let id = EntryId::new(now);
         let named = HeaderValue::from_str(id.as_str());
-        let mut response = self
-            .relay(api, who, request, (id, now))
+        let mut response = panics::caught("a request", self.relay(api, who, request, (id, now)))
             .await
+            .unwrap_or_else(|| Err(Rejection::panicked()))
             .unwrap_or_else(|rejection| api.refuse(&rejection));
         // With it, whoever asks an admin about an answer names the one record of it.
         if let Ok(named) = named {
@@ -103,6 +104,7 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
+        panics::point("access");
         let rules = self.rules.borrow().clone();
         let permit = rules
             .access
@@ -113,11 +115,13 @@ impl Gateway {
         let (head, incoming) = request.into_parts();
         let mut recording = Recording::new(slot, entry::new(id, api, &who.caller, &head, &permit));
         recording.counts(Arc::clone(&self.metrics));
+        panics::point("record");
         let outcome = async {
             refusal::unreadable_type(api, &head.headers)?;
             let bytes = body::read(incoming, rules.request_body, rules.body_idle)
                 .await
                 .map_err(|error| refusal::unreadable(&error))?;
+            panics::point("api");
             let call = api.read(&asked(&head), bytes)?;
             recording.note(|entry| entry::describe(entry, &call, &head.headers));
             let passing = Passing {
@@ -129,7 +133,9 @@ impl Gateway {
                 is_socket: false,
                 fits: &|provider| provider.speaks(api),
             };
+            panics::point("route");
             let choice = self.chosen(&passing, &call, &mut recording)?;
+            panics::point("hooks");
             let (call, choice) = self.guarded(&passing, call, choice, &mut recording).await?;
             let asking = Asking {
                 api,

@@ -15,6 +15,7 @@ use super::{Tally, What, ask};
 use crate::clock;
 use crate::config::Hook;
 use crate::ledger::{Ledger, Queued};
+use crate::panics;
 use crate::route::backoff;
 use crate::upstream::Upstream;
 
@@ -94,6 +95,7 @@ impl<'e> Deliverer<'e> {
         let mut look = tokio::time::interval(POLL);
         let mut tidy = tokio::time::interval(TIDY);
         loop {
+            panics::point("deliver");
             let hooks = current();
             for (name, hook) in &hooks {
                 if hook.disabled || idle.contains(name) {

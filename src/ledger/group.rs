@@ -5,6 +5,7 @@ use super::retention::Policy;
 use super::row::limit;
 use super::{Record, buckets, capture, distinct, exports, outbox, rollup, row, session};
 use crate::clock;
+use crate::panics;
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name, value, entry_id) DO NOTHING";
@@ -39,6 +40,7 @@ fn fill(
     let keep = policy.keep();
     let entries = records.iter().map(|record| row::write(&record.entry));
     let inserted = connection.execute(&row::INSERT, entries.collect())?;
+    panics::point("ledger");
     let new: Vec<&Record> = records
         .iter()
         .zip(inserted)

@@ -85,6 +85,7 @@ struct Inner {
     room: Arc<Semaphore>,
     capacity: usize,
     queue: mpsc::Sender<writer::Message>,
+    writer: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
     readers: connections::Connections,
     /// Write beside the writer, on a database that nodes share.
@@ -142,11 +143,12 @@ impl Ledger {
             told: written::Told::default(),
             deleted: AtomicBool::new(false),
         });
-        let queue = writer::spawn(store.clone(), shared.clone())?;
+        let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
         let inner = Inner {
             room: Arc::new(Semaphore::new(capacity)),
             capacity,
             queue,
+            writer,
             shared,
             tellers: store
                 .is_shared()
@@ -164,6 +166,12 @@ impl Ledger {
         self.inner.shared.writing.load(Ordering::Relaxed)
             && self.inner.room.available_permits() > 0
             && !self.is_heavy()
+    }
+
+    /// Whether the thread that writes is there. It may still wait for its disk.
+    #[must_use]
+    pub fn has_writer(&self) -> bool {
+        !self.inner.writer.is_finished()
     }
 
     fn is_heavy(&self) -> bool {

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::database::{Connection, Failure, Store};
 use super::{Error, Record, Shared, group, retention};
 use crate::clock;
+use crate::panics;
 
 /// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
 const GROUP: usize = 512;
@@ -46,10 +48,13 @@ pub(super) type Work = Box<dyn FnOnce(Result<&mut dyn Connection, String>) + Sen
 
 /// Opens the database and starts the writer. It ends when the last sender is gone and everything
 /// sent is durable.
-pub(super) fn spawn(store: Arc<dyn Store>, shared: Arc<Shared>) -> Result<Sender<Message>, Error> {
+pub(super) fn spawn(
+    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+) -> Result<(Sender<Message>, JoinHandle<()>), Error> {
     let (queue, messages) = channel();
     let (opened, opening) = channel();
-    std::thread::Builder::new()
+    let writer = std::thread::Builder::new()
         .name("ledger-writer".into())
         .spawn(move || {
             // Opened here, because a thread of the runtime must not wait for a server.
@@ -64,7 +69,7 @@ pub(super) fn spawn(store: Arc<dyn Store>, shared: Arc<Shared>) -> Result<Sender
         })
         .map_err(Error::Thread)?;
     match opening.recv() {
-        Ok(opened) => opened.map(|()| queue),
+        Ok(opened) => opened.map(|()| (queue, writer)),
         Err(gone) => Err(Error::Thread(std::io::Error::other(gone))),
     }
 }
@@ -88,6 +93,8 @@ struct Writer {
     unscrubbed: bool,
     /// Failed writes in a row.
     failures: u32,
+    /// It has panicked since the last record was written.
+    has_panicked: bool,
     /// The last group was large.
     is_busy: bool,
 }
@@ -113,6 +120,7 @@ impl Writer {
             // A purge before the last end may not have come that far.
             unscrubbed: true,
             failures: 0,
+            has_panicked: false,
             is_busy: false,
         }
     }
@@ -120,13 +128,49 @@ impl Writer {
     fn run_to_end(mut self) {
         // The group outlives a panic, so the writer takes it up again.
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run())) {
-            let what = panic
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            self.failed(&format!("the writer panicked: {what}"));
+            let what = panics::message(panic.as_ref());
+            self.panicked(what);
         }
+    }
+
+    /// Nothing of an open transaction may become part of the next. Where no record waits, none is
+    /// in doubt, and nobody has to be refused: whoever asked for what panicked is told.
+    fn panicked(&mut self, what: &str) {
+        self.connection.rollback();
+        tracing::error!(panic = what, "ledger: the writer has panicked");
+        if self.group.is_empty() || !std::mem::replace(&mut self.has_panicked, true) {
+            std::thread::park_timeout(BACKOFF_FIRST);
+        } else if self.sift() {
+            // The rest is found to be there already, which is no fault.
+            self.failures = self.failures.max(1);
+        } else {
+            self.failed("the writer goes on panicking");
+        }
+    }
+
+    /// Gives up the records at which the writer panics: they would hold up all others for ever.
+    /// Answers whether there were any.
+    fn sift(&mut self) -> bool {
+        let policy = self.policy();
+        let (mut nth, before) = (0, self.group.len());
+        while let Some((record, _)) = self.group.get(nth) {
+            let connection = &mut *self.connection;
+            let write = || group::write(connection, &[record], &policy);
+            match catch_unwind(AssertUnwindSafe(write)) {
+                Ok(Ok(_)) => nth += 1,
+                // That is another trouble, which may pass.
+                Ok(Err(_)) => break,
+                Err(_) => {
+                    self.connection.rollback();
+                    // The log is its last chance. What was said stays out of it.
+                    tracing::error!(entry = ?record.entry, "ledger: the writer panics at a record, which is not written");
+                    let (record, _) = self.group.remove(nth);
+                    self.group_bytes -= record.size();
+                    self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
+                }
+            }
+        }
+        self.group.len() < before
     }
 
     fn run(&mut self) {
@@ -159,6 +203,7 @@ impl Writer {
             }
             self.succeeded();
             for work in std::mem::take(&mut self.work) {
+                panics::point("ledger-work");
                 match self.connect() {
                     Ok(()) => work(Ok(&mut *self.connection)),
                     Err(error) => work(Err(error)),
@@ -234,6 +279,7 @@ impl Writer {
         self.is_busy = self.group.len() >= BUSY;
         // A flush of nothing proves nothing about the disk.
         let has_written = !self.group.is_empty();
+        self.has_panicked &= !has_written;
         if self.failures > 0 && has_written {
             tracing::info!(
                 ledger = self.store.name(),
@@ -267,6 +313,8 @@ impl Writer {
     /// Purges a batch; the next comes after the records that have arrived meanwhile, unless
     /// somebody waits for all.
     fn purge(&mut self) {
+        let due = std::mem::replace(&mut self.purge_at, Instant::now() + retention::EVERY);
+        panics::point("purge");
         let mut total = 0;
         loop {
             match self.purge_batch() {
@@ -275,14 +323,13 @@ impl Writer {
                     if is_more && !self.purges.is_empty() {
                         continue;
                     }
-                    if !is_more {
-                        self.purge_at = Instant::now() + retention::EVERY;
+                    if is_more {
+                        self.purge_at = due;
                     }
                 }
                 Err(error) => {
                     // Records come first; this is tried again.
                     tracing::warn!(error, "ledger: the purge of old captures failed");
-                    self.purge_at = Instant::now() + retention::EVERY;
                 }
             }
             break;

@@ -48,13 +48,17 @@ impl Listener {
     /// # Errors
     /// When the address is not a loopback one or is in use.
     pub fn loopback(address: SocketAddr) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{address} is no loopback address"),
-            ));
-        }
+        must_be_loopback(address)?;
         Ok(Self::Loopback(socket::listen(address)?))
+    }
+
+    /// Serves on a loopback socket that was handed over; any other is refused.
+    ///
+    /// # Errors
+    /// When its address is not a loopback one, or it can't be used.
+    pub fn adopted(listener: std::net::TcpListener) -> io::Result<Self> {
+        must_be_loopback(listener.local_addr()?)?;
+        Ok(Self::Loopback(socket::adopt(listener)?))
     }
 
     /// The loopback address in use, where there is one.
@@ -97,4 +101,14 @@ impl Listener {
             }
         }
     }
+}
+
+fn must_be_loopback(address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{address} is no loopback address"),
+    ))
 }

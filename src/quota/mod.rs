@@ -26,6 +26,7 @@ use crate::bucket::{Account, Chain, Link, Settlement, Unit};
 use crate::clock;
 use crate::ledger::{self, Ledger};
 use crate::money::Money;
+use crate::panics;
 
 /// How long a hold in a shared database outlives its node.
 const LEASE: Duration = Duration::from_mins(2);
@@ -187,6 +188,7 @@ impl Quotas {
         }
         loop {
             tokio::time::sleep(LEASE / 4).await;
+            panics::point("budgets");
             let holds = self.inner.holds().iter().cloned().collect();
             if let Err(error) = self.inner.ledger.renew(holds, LEASE).await {
                 tracing::warn!(%error, "the holds on budgets could not be renewed");

@@ -13,6 +13,7 @@ use super::tee::{Taken, Tee};
 use super::{Begun, Ended, Recording};
 use crate::api::{Api, Call, Meter};
 use crate::ledger::Outcome;
+use crate::panics;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
 use crate::wire::{Framing, Rejection};
@@ -112,6 +113,7 @@ impl RelayBody {
     /// Meters a piece and returns what the caller gets of it.
     fn pass(&mut self, piece: Bytes) -> Bytes {
         let had_output = self.tee.has_output();
+        panics::point("meter");
         let out = self.tee.pass(piece);
         let says = !had_output && self.tee.has_output();
         let elapsed = self.recording.elapsed_ms();
@@ -160,45 +162,38 @@ impl RelayBody {
         }
         Poll::Ready(Some(Err(rejection.message.to_string().into())))
     }
-}
 
-impl Body for RelayBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        if let Some(at) = &mut this.breaks_at {
+    /// What comes next.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(at) = &mut self.breaks_at {
             ready!(at.as_mut().poll(cx));
-            this.breaks_at = None;
+            self.breaks_at = None;
             return Poll::Ready(Some(Err("the stream was broken off".into())));
         }
-        if this.ended {
+        if self.ended {
             return Poll::Ready(None);
         }
+        panics::point("relay");
         // An answer that is no stream was made whole while the grant still held.
-        if this.is_stream
-            && let Poll::Ready(rejection) = this.revoked.as_mut().poll(cx)
+        if self.is_stream
+            && let Poll::Ready(rejection) = self.revoked.as_mut().poll(cx)
         {
-            return this.fail(Outcome::Refused, &rejection);
+            return self.fail(Outcome::Refused, &rejection);
         }
         loop {
-            match Pin::new(&mut this.upstream).poll_frame(cx) {
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if !this.idle.is_zero() {
-                        this.idle_at.as_mut().reset(Instant::now() + this.idle);
+                    if !self.idle.is_zero() {
+                        self.idle_at.as_mut().reset(Instant::now() + self.idle);
                     }
                     // Trailers would need a promise in the head that was not made.
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    let out = this.pass(data);
+                    let out = self.pass(data);
                     // With a declared length nobody asks for more than the last byte.
-                    if !this.is_stream && this.upstream.is_end_stream() {
-                        this.end(Outcome::Complete, None);
+                    if !self.is_stream && self.upstream.is_end_stream() {
+                        self.end(Outcome::Complete, None);
                     }
                     if !out.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(out))));
@@ -211,29 +206,33 @@ impl Body for RelayBody {
                         "the provider broke off its answer",
                     );
                     tracing::warn!(%error, "a provider broke off its answer");
-                    return this.fail(Outcome::UpstreamError, &rejection);
+                    return self.fail(Outcome::UpstreamError, &rejection);
                 }
                 Poll::Ready(None) => {
-                    if this.tee.has_events() && !this.tee.is_complete() {
+                    if self.tee.has_events() && !self.tee.is_complete() {
                         let rejection = Rejection::new(
                             http::StatusCode::BAD_GATEWAY,
                             "provider_broke_off",
                             "the provider's stream ended before its end",
                         );
-                        return this.fail(Outcome::UpstreamError, &rejection);
+                        return self.fail(Outcome::UpstreamError, &rejection);
                     }
                     // The end of some streams lacks the line that would end its event.
-                    let rest = this.tee.rest();
+                    let rest = self.tee.rest();
                     let sent = rest.as_ref().map_or(0, Bytes::len) as u64;
-                    this.recording.note(|entry| entry.response_bytes += sent);
-                    this.end(Outcome::Complete, None);
+                    self.recording.note(|entry| entry.response_bytes += sent);
+                    self.end(Outcome::Complete, None);
                     return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
                 }
-                Poll::Pending => break,
+                Poll::Pending => return self.overdue(cx),
             }
         }
-        let idle = !this.idle.is_zero() && this.idle_at.as_mut().poll(cx).is_ready();
-        let total = this
+    }
+
+    /// While nothing comes: whether it has taken too long.
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let idle = !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready();
+        let total = self
             .total_at
             .as_mut()
             .is_some_and(|at| at.as_mut().poll(cx).is_ready());
@@ -247,9 +246,36 @@ impl Body for RelayBody {
                     "the answer took longer than this gateway allows"
                 },
             );
-            return this.fail(Outcome::TimedOut, &rejection);
+            return self.fail(Outcome::TimedOut, &rejection);
         }
         Poll::Pending
+    }
+
+    /// Ends an answer at which the gateway has panicked. What was read of it counts, as far as
+    /// that can still be had.
+    fn broken(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let rejection = Rejection::panicked();
+        self.breaks_at = None;
+        self.ended = true;
+        let taken = panics::caught_now("a meter", || self.tee.finish()).unwrap_or_default();
+        let why = rejection.message.to_string();
+        // Nothing happens where the record is made already.
+        self.record(taken, Outcome::Failed, Some(why));
+        panics::caught_now("a format", || self.fail(Outcome::Failed, &rejection))
+            .unwrap_or_else(|| Poll::Ready(Some(Err(rejection.message.to_string().into()))))
+    }
+}
+
+impl Body for RelayBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        panics::caught_now("an answer", || this.next(cx)).unwrap_or_else(|| this.broken())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -268,7 +294,7 @@ impl Drop for RelayBody {
         }
         // Some clients leave with the event that ends the answer, before its stream has ended.
         let is_whole = self.tee.has_events() && self.tee.is_complete();
-        let taken = self.tee.finish();
+        let taken = panics::caught_now("a meter", || self.tee.finish()).unwrap_or_default();
         let outcome = if is_whole && taken.reading.tokens.output.is_some() {
             Outcome::Complete
         } else {

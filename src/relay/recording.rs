@@ -8,16 +8,18 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::blobs;
-use crate::api::{Reading, Tokens, tokens};
+use crate::api::{Reading, Tokens, ToolCall, tokens};
+use crate::bucket::Settlement;
 use crate::config::Routing;
 use crate::hooks::After;
-use crate::ledger::{Capture, Entry, Outcome, Record, Slot};
+use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
 use crate::metrics::{self, Key, Metrics};
 use crate::money::{Mode, Money};
+use crate::panics;
 use crate::quota::{Amounts, Reservation};
 use crate::route;
 use crate::usage::Quote;
-use crate::wire::headers;
+use crate::wire::{Rejection, headers};
 
 /// A record being made.
 pub struct Recording {
@@ -34,6 +36,8 @@ struct Open {
     quote: Option<Box<Quote>>,
     /// What is held of budgets.
     reservation: Option<Box<Reservation>>,
+    /// What was taken of them in the end.
+    settlement: Option<Settlement>,
     /// A provider has been asked, so it may have worked.
     asked: bool,
     /// The request as it is open at its provider.
@@ -97,6 +101,7 @@ impl Recording {
                 capture: None,
                 quote: None,
                 reservation: None,
+                settlement: None,
                 asked: false,
                 provider: None,
                 after: None,
@@ -249,31 +254,60 @@ impl Recording {
 
     /// Ends the record.
     pub fn end(&mut self, ended: Ended) {
-        let Some(open) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
             return;
         };
-        let mut entry = open.entry;
+        open.entry.duration_ms = self.elapsed_ms();
+        // Whatever goes wrong with what belongs to it: there is a record.
+        let rest = panics::caught_now("the end of a request", || open.read(ended));
+        let rest = rest.unwrap_or_else(|| {
+            open.entry.outcome = Outcome::Failed;
+            open.entry.error = Some(Rejection::panicked().message.into_owned());
+            Rest::default()
+        });
+        open.slot.record(Record {
+            entry: *open.entry,
+            tools: rest.tools,
+            headers: open.headers,
+            capture: rest.capture,
+            settlement: open.settlement,
+            deliveries: rest.deliveries,
+        });
+    }
+}
+
+/// What a record has besides its entry.
+#[derive(Default)]
+struct Rest {
+    tools: Vec<ToolCall>,
+    capture: Option<Capture>,
+    deliveries: Vec<Delivery>,
+}
+
+impl Open {
+    /// Completes the entry by what was read of the answer, pays for it, and counts it.
+    fn read(&mut self, mut ended: Ended) -> Rest {
+        panics::point("usage");
+        let entry = &mut *self.entry;
         entry.outcome = ended.outcome;
-        entry.duration_ms = self.elapsed_ms();
-        let mut ended = ended;
-        if open.asked && open.quote.is_some() && entry.outcome.leaves_work() {
+        if self.asked && self.quote.is_some() && entry.outcome.leaves_work() {
             assume_read(&mut ended.reading.tokens, entry.request_bytes);
         }
         entry.tokens = ended.reading.tokens;
-        let quote = open.quote.as_deref().filter(|_| open.asked);
-        charge(&mut entry, quote, &ended.reading);
+        let quote = self.quote.as_deref().filter(|_| self.asked);
+        charge(entry, quote, &ended.reading);
         // Nobody has worked where no provider was reached: what was held is given back.
-        let reservation = open.reservation.filter(|_| open.asked);
-        let settlement = reservation.and_then(|reservation| reservation.settle(spent(&entry)));
-        entry.finish_reason = ended.reading.finish_reason;
+        let reservation = self.reservation.take().filter(|_| self.asked);
+        self.settlement = reservation.and_then(|reservation| reservation.settle(spent(entry)));
+        entry.finish_reason = ended.reading.finish_reason.take();
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
-        if let Some((mut provider, rules)) = open.provider
+        if let Some((mut provider, rules)) = self.provider.take()
             && matches!(entry.outcome, Outcome::UpstreamError | Outcome::TimedOut)
         {
             let why = ended.error.as_deref().unwrap_or("its answer broke off");
             provider.failed(why, &rules);
         }
-        entry.error = ended.error;
+        entry.error = ended.error.take();
         tracing::info!(
             id = entry.id.as_str(),
             login = entry.login,
@@ -285,38 +319,38 @@ impl Recording {
             duration_ms = entry.duration_ms,
             "request"
         );
-        if let Some(metrics) = open.metrics {
-            count(&metrics, &entry);
+        if let Some(metrics) = &self.metrics {
+            count(metrics, entry);
         }
-        let deliveries = open
+        let deliveries = self
             .after
-            .filter(|_| open.asked)
+            .take()
+            .filter(|_| self.asked)
             .map(|after| {
                 let tools = &ended.reading.tool_calls;
-                after.deliveries(&entry, tools, &ended.body, ended.raw.as_deref())
+                after.deliveries(entry, tools, &ended.body, ended.raw.as_deref())
             })
             .unwrap_or_default();
-        let capture = open.capture.map(|mut capture| {
-            // Hooks may be told more than is kept.
-            let over = ended.body.len() > open.room;
-            ended.body.truncate(open.room);
-            if let Some(raw) = &mut ended.raw {
-                raw.truncate(open.room);
-            }
-            capture.request_body = blobs::without(&capture.request_body, open.opaque);
-            capture.response_body = blobs::without(&ended.body, open.opaque);
-            capture.raw = ended.raw;
-            capture.truncated |= ended.truncated || over;
-            *capture
-        });
-        open.slot.record(Record {
-            entry: *entry,
-            tools: ended.reading.tool_calls,
-            headers: open.headers,
-            capture,
-            settlement,
+        Rest {
             deliveries,
-        });
+            capture: self.captured(&mut ended),
+            tools: ended.reading.tool_calls,
+        }
+    }
+
+    fn captured(&mut self, ended: &mut Ended) -> Option<Capture> {
+        let mut capture = *self.capture.take()?;
+        // Hooks may be told more than is kept.
+        let over = ended.body.len() > self.room;
+        ended.body.truncate(self.room);
+        if let Some(raw) = &mut ended.raw {
+            raw.truncate(self.room);
+        }
+        capture.request_body = blobs::without(&capture.request_body, self.opaque);
+        capture.response_body = blobs::without(&ended.body, self.opaque);
+        capture.raw = ended.raw.take();
+        capture.truncated |= ended.truncated || over;
+        Some(capture)
     }
 }
 
@@ -382,6 +416,12 @@ fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading) {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.end(Ended::new(Outcome::ClientClosed, None));
+        if !std::thread::panicking() {
+            return self.end(Ended::new(Outcome::ClientClosed, None));
+        }
+        let failed = Rejection::panicked();
+        self.note(|entry| entry.status = failed.status.as_u16());
+        let why = Some(failed.message.into_owned());
+        self.end(Ended::new(Outcome::Failed, why));
     }
 }

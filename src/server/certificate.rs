@@ -11,8 +11,9 @@ use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode;
 
-use super::Engines;
+use super::{Engines, keep};
 use crate::tailnet::{Certificate, Node};
+use crate::warnings::Signals;
 
 /// The node renews by itself and gives what it has; asking costs nothing.
 const REFRESH: Duration = Duration::from_hours(12);
@@ -33,33 +34,35 @@ impl ResolvesServerCert for Current {
 /// Accepts TLS with the certificate for `domain`; handshakes fail until there is one.
 pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcceptor {
     let current = Arc::new(Current::default());
-    let renewed = Arc::clone(&current);
-    let signals = engines.signals.clone();
-    let keep = async move {
-        loop {
-            let key = match node.certificate(&domain).await {
-                Ok(certificate) => certified(&certificate).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            let pause = match key {
-                Ok(key) => {
-                    signals.certificate(&domain, ends_at(&key));
-                    tracing::info!(domain, "a certificate is in force");
-                    *renewed.0.write().unwrap_or_else(PoisonError::into_inner) =
-                        Some(Arc::new(key));
-                    REFRESH
-                }
-                Err(error) => {
-                    signals.no_certificate(&domain, &error);
-                    tracing::warn!(domain, error, "no certificate");
-                    RETRY
-                }
-            };
-            tokio::time::sleep(pause).await;
-        }
-    };
-    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
+    let (renewed, signals) = (Arc::clone(&current), engines.signals.clone());
+    keep(engines, "the renewal of a certificate", move || {
+        let (node, domain) = (node.clone(), domain.clone());
+        renew(node, domain, Arc::clone(&renewed), signals.clone())
+    });
     accepting(current)
+}
+
+async fn renew(node: Node, domain: String, current: Arc<Current>, signals: Signals) {
+    loop {
+        let key = match node.certificate(&domain).await {
+            Ok(certificate) => certified(&certificate).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let pause = match key {
+            Ok(key) => {
+                signals.certificate(&domain, ends_at(&key));
+                tracing::info!(domain, "a certificate is in force");
+                *current.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
+                REFRESH
+            }
+            Err(error) => {
+                signals.no_certificate(&domain, &error);
+                tracing::warn!(domain, error, "no certificate");
+                RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// When a certificate ends, in Unix milliseconds.

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::Engines;
@@ -27,10 +27,14 @@ use crate::gateway::Verified;
 use crate::identity::{Caller, Refused};
 use crate::listen::{Accepted, Gate, Stream};
 use crate::pages;
+use crate::panics;
 use crate::wire::{Body, Rejection};
 
 /// Requests that one h2 connection may have open.
 const H2_STREAMS: u32 = 100;
+
+/// How long a connection without a request is waited for when the gateway stops.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -112,11 +116,14 @@ async fn http<S>(
         address: source.ip(),
         device: OnceLock::new(),
         upgraded: Upgraded::default(),
+        heard: Notify::new(),
     });
     let stream = OneReading::new(stream, source, Arc::clone(&peer.upgraded));
     let stop = engines.stop.clone();
+    let heard = Arc::clone(&peer);
     let service = service_fn(move |request| {
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
+        peer.heard.notify_one();
         // Boxed, because it is large, and hyper keeps room for it while an answer streams.
         Box::pin(async move {
             Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await)
@@ -127,8 +134,15 @@ async fn http<S>(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            // The request of a connection that was accepted just now is still on its way.
+            let first = within(FIRST_REQUEST, heard.heard.notified());
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = first => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {
@@ -143,6 +157,8 @@ struct Peer {
     device: OnceLock<Arc<str>>,
     /// Set when it becomes a WebSocket.
     upgraded: Upgraded,
+    /// A request has come.
+    heard: Notify,
 }
 
 async fn answer(
@@ -160,32 +176,36 @@ async fn answer(
         .copied()
         .find(|api| asks_for_socket(&request) && api.recognises_socket(request.uri().path()));
     let api = api.or(socket);
-    match admitted(engines, door, peer, &request).await {
-        Ok(who) if socket.is_some() => {
+    let (path, version) = (request.uri().path().to_owned(), request.version());
+    let answered = panics::caught("a request", async {
+        let who = admitted(engines, door, peer, &request).await?;
+        if socket.is_some() {
             let (response, opened) = open_socket(engines, socket, who, request);
             peer.upgraded.store(opened, Ordering::Release);
-            response
+            return Ok(response);
         }
-        Ok(who) => dispatch(engines, api, who, request, door.tls.is_some()).await,
-        Err(rejection) => {
-            tracing::info!(
-                source = %peer.address,
-                path = request.uri().path(),
-                status = rejection.status.as_u16(),
-                code = rejection.code.0,
-                "refused: {}",
-                rejection.message
-            );
-            let mut response =
-                api.map_or_else(|| api::plain(&rejection), |api| api.refuse(&rejection));
-            // Whoever frames a request oddly may have hidden another one behind it.
-            if rejection.status == StatusCode::BAD_REQUEST && request.version() < Version::HTTP_2 {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            response
-        }
+        Ok(dispatch(engines, api, who, request, door.tls.is_some()).await)
+    });
+    let rejection = match answered.await {
+        Some(Ok(response)) => return response,
+        Some(Err(rejection)) => rejection,
+        None => Rejection::panicked(),
+    };
+    tracing::info!(
+        source = %peer.address,
+        path,
+        status = rejection.status.as_u16(),
+        code = rejection.code.0,
+        "refused: {}",
+        rejection.message
+    );
+    let mut response = api.map_or_else(|| api::plain(&rejection), |api| api.refuse(&rejection));
+    // Whoever frames a request oddly may have hidden another one behind it.
+    if rejection.status == StatusCode::BAD_REQUEST && version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
+    response
 }
 
 async fn admitted(
@@ -194,6 +214,7 @@ async fn admitted(
     peer: &Peer,
     request: &Request<Incoming>,
 ) -> Result<Verified, Rejection> {
+    panics::point("gate");
     let gate = door.gate.borrow().clone();
     let is_page = pages::owns(request.method(), request.uri(), request.headers());
     gate.check(request, door.tls.is_some(), is_page)?;
@@ -277,6 +298,7 @@ async fn dispatch(
         }
         return response;
     }
+    panics::point("admin");
     let view = View {
         rules: engines.gateway.rules.borrow().clone(),
         ledger: &engines.gateway.ledger,

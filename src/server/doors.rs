@@ -6,15 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate;
 use super::connection::{self, Door};
-use super::{Engines, Served, in_use};
+use super::{Engines, Served, in_use, keep};
 use crate::config::{self, Mode};
 use crate::listen::{Gate, Listener};
+use crate::panics;
 use crate::rules::Rules;
+use crate::service::Service;
 use crate::tailnet::{Node, State, Status};
 
 /// After a failed accept, for instance for want of descriptors.
@@ -24,16 +26,24 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Opens the loopback door, if there is one, and sees to those on the tailnet. Answers with
 /// the loopback address.
-pub(super) fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<SocketAddr>> {
+pub(super) fn open(
+    engines: &Arc<Engines>,
+    service: &mut Service,
+) -> anyhow::Result<Option<SocketAddr>> {
     let rules = engines.gateway.rules.borrow().clone();
     let wanted = match (rules.file.listen.loopback, rules.file.tailnet.mode) {
         (None, Mode::Off) => Some(super::LOOPBACK.parse()?),
         (wanted, _) => wanted,
     };
     let mut local = None;
+    let handed = service.listener(wanted)?;
     if let Some(address) = wanted {
-        let listener = Listener::loopback(address)
-            .map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
+        let listener = match handed {
+            Some(handed) => Listener::adopted(handed),
+            None => Listener::loopback(address),
+        };
+        let listener =
+            listener.map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
         let address = listener.local().unwrap_or(address);
         let gate = gates(engines, address.port(), None);
         spawn_accepting(
@@ -50,11 +60,11 @@ pub(super) fn open(engines: &Arc<Engines>) -> anyhow::Result<Option<SocketAddr>>
         local = Some(address);
     }
     if let Some(node) = engines.node.clone() {
-        let stop = engines.stop.clone();
-        let engines = Arc::clone(engines);
-        tokio::spawn(stop.run_until_cancelled_owned(async move {
-            tailnet(&engines, &node, &rules.file.listen).await;
-        }));
+        let serving = Arc::clone(engines);
+        keep(engines, "the tailnet's doors", move || {
+            let (engines, node, rules) = (Arc::clone(&serving), node.clone(), Arc::clone(&rules));
+            async move { tailnet(&engines, &node, &rules.file.listen).await }
+        });
     }
     Ok(local)
 }
@@ -92,12 +102,10 @@ async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
         let tls = certificate::acceptor(engines, node.clone(), domain.clone());
         listen_on(engines, node, port, Some(tls)).await;
     }
-    tokio::spawn(
-        engines
-            .stop
-            .clone()
-            .run_until_cancelled_owned(acquaint(Arc::clone(engines))),
-    );
+    let meeting = Arc::clone(engines);
+    keep(engines, "the meeting of providers", move || {
+        acquaint(Arc::clone(&meeting))
+    });
     // A key that expires later needs the address to sign in at once more.
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
@@ -134,6 +142,12 @@ async fn acquaint(engines: Arc<Engines>) {
 }
 
 async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<TlsAcceptor>) {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let name = node.status().dns_name.unwrap_or_default();
+    let url = on_tailnet_url(&name, port, tls.is_some());
+    if engines.served.borrow().iter().any(|one| one.url == url) {
+        return;
+    }
     let listener = loop {
         match node.listen(port).await {
             Ok(listener) => break Listener::Tailnet(listener),
@@ -142,9 +156,6 @@ async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<T
         tokio::time::sleep(LISTEN_PAUSE).await;
     };
     let gate = gates(engines, port, Some(node));
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let name = node.status().dns_name.unwrap_or_default();
-    let url = on_tailnet_url(&name, port, tls.is_some());
     spawn_accepting(
         engines,
         listener,
@@ -178,27 +189,40 @@ fn on_tailnet_url(name: &str, port: u16, tls: bool) -> String {
 
 /// The names that may be called through a door: kept up to date with node and rules.
 fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<Arc<Gate>> {
-    let mut rules = engines.gateway.rules.clone();
-    let mut status = node.map(Node::watch);
-    let current = move |rules: &Rules, status: Option<&Status>| {
-        let names = &rules.file.listen.names;
-        Arc::new(match status {
-            Some(status) => on_tailnet(status, names, port),
-            None => on_loopback(names, port),
-        })
+    let names = Names {
+        rules: engines.gateway.rules.clone(),
+        status: node.map(Node::watch),
+        port,
     };
-    let now = current(
-        &rules.borrow(),
-        status
-            .as_ref()
-            .map(|status| status.borrow().clone())
-            .as_ref(),
-    );
-    let (sender, receiver) = watch::channel(now);
-    let keep = async move {
+    let (sender, receiver) = watch::channel(names.gate());
+    let sender = Arc::new(sender);
+    keep(engines, "the names of a door", move || {
+        names.clone().follow(Arc::clone(&sender))
+    });
+    receiver
+}
+
+/// What the names of a door come from.
+#[derive(Clone)]
+struct Names {
+    rules: watch::Receiver<Arc<Rules>>,
+    status: Option<watch::Receiver<Status>>,
+    port: u16,
+}
+
+impl Names {
+    fn gate(&self) -> Arc<Gate> {
+        let names = self.rules.borrow().file.listen.names.clone();
+        Arc::new(match &self.status {
+            Some(status) => on_tailnet(&status.borrow(), &names, self.port),
+            None => on_loopback(&names, self.port),
+        })
+    }
+
+    async fn follow(mut self, sender: Arc<watch::Sender<Arc<Gate>>>) {
         loop {
             let tailnet_changed = async {
-                let heard = match &mut status {
+                let heard = match &mut self.status {
                     Some(status) => status.changed().await.is_ok(),
                     None => false,
                 };
@@ -207,20 +231,17 @@ fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<A
                 }
             };
             tokio::select! {
-                changed = rules.changed() => if changed.is_err() { return },
+                changed = self.rules.changed() => if changed.is_err() { return },
                 () = tailnet_changed => {}
             }
-            let node = status.as_ref().map(|status| status.borrow().clone());
-            let gate = current(&rules.borrow(), node.as_ref());
+            let gate = self.gate();
             sender.send_if_modified(|before| {
                 let differs = *before != gate;
                 *before = gate;
                 differs
             });
         }
-    };
-    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
-    receiver
+    }
 }
 
 fn on_tailnet(status: &Status, more: &[String], port: u16) -> Gate {
@@ -251,36 +272,56 @@ fn on_loopback(more: &[String], port: u16) -> Gate {
     }
 }
 
-fn spawn_accepting(engines: &Arc<Engines>, mut listener: Listener, door: Door) {
-    let engines = Arc::clone(engines);
-    let door = Arc::new(door);
+fn spawn_accepting(engines: &Arc<Engines>, listener: Listener, door: Door) {
+    let (listener, door) = (Arc::new(Mutex::new(listener)), Arc::new(door));
+    let accepting = {
+        let engines = Arc::clone(engines);
+        move || {
+            let (engines, door) = (Arc::clone(&engines), Arc::clone(&door));
+            accept(engines, door, Arc::clone(&listener).lock_owned())
+        }
+    };
+    // Waited for at the end: what it has just accepted is served.
+    let kept = panics::kept("an accept loop", accepting);
     let stop = engines.stop.clone();
-    tokio::spawn(stop.run_until_cancelled_owned(async move {
-        loop {
+    engines.tracker.spawn(stop.run_until_cancelled_owned(kept));
+}
+
+async fn accept(
+    engines: Arc<Engines>,
+    door: Arc<Door>,
+    listener: impl Future<Output = OwnedMutexGuard<Listener>>,
+) {
+    let mut listener = listener.await;
+    let mut pulse = engines.heart.pulse("an accept loop");
+    loop {
+        let next = async {
             // Room first: connections beyond it wait in the kernel's queue.
-            let Ok(room) = Arc::clone(&engines.room).acquire_owned().await else {
+            let room = Arc::clone(&engines.room).acquire_owned().await;
+            (room, listener.accept().await)
+        };
+        let (Ok(room), accepted) = pulse.during(next).await else {
+            return;
+        };
+        panics::point("accept");
+        match accepted {
+            Ok(accepted) => {
+                let serve = connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
+                engines.tracker.spawn(async move {
+                    serve.await;
+                    drop(room);
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::error!("the node has closed a port");
                 return;
-            };
-            match listener.accept().await {
-                Ok(accepted) => {
-                    let serve =
-                        connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
-                    engines.tracker.spawn(async move {
-                        serve.await;
-                        drop(room);
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    tracing::error!("the node has closed a port");
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    }));
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod connection;
 mod descriptors;
 mod doors;
 mod first_bytes;
+mod heart;
 mod passing;
 mod reload;
 mod stalled;
@@ -33,9 +34,11 @@ use crate::gateway::Gateway;
 use crate::hooks::{Deliverer, Tally};
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
+use crate::panics;
 use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
+use crate::service::Service;
 use crate::tailnet::{self, Node};
 use crate::upstream::{Timeouts, Upstream};
 use crate::warnings::{Signals, Warnings};
@@ -81,6 +84,7 @@ struct Engines {
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     served: watch::Sender<Vec<Served>>,
+    heart: heart::Heart,
     /// One permit for each open connection.
     room: Arc<Semaphore>,
     tracker: TaskTracker,
@@ -111,6 +115,14 @@ pub struct Running {
 /// When the configuration has errors, the ledger cannot be opened, the node cannot start, or
 /// a port is taken.
 pub async fn start(options: &Options) -> anyhow::Result<Running> {
+    start_under(Service::default(), options).await
+}
+
+/// The same under a service manager: on the socket that it hands over, and with signs of life.
+///
+/// # Errors
+/// Likewise, and when a socket was handed over that is not the door of the configuration.
+pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Result<Running> {
     let held = state_dir(&options.state_dir)?;
     let loaded = configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
@@ -150,40 +162,21 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
         resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
         node,
         served: watch::Sender::new(Vec::new()),
+        heart: heart::Heart::default(),
         room: Arc::new(Semaphore::new(connections)),
         tracker: TaskTracker::new(),
         stop,
     });
-    let keep = {
-        let quotas = engines.gateway.quotas.clone();
-        async move { quotas.keep().await }
-    };
-    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(keep));
-    tokio::spawn(
-        engines
-            .stop
-            .clone()
-            .run_until_cancelled_owned(export(Arc::clone(&engines))),
-    );
-    tokio::spawn(
-        engines
-            .stop
-            .clone()
-            .run_until_cancelled_owned(look_out(Arc::clone(&engines))),
-    );
-    let deliver = {
-        let engines = Arc::clone(&engines);
-        async move {
-            let gateway = &engines.gateway;
-            let hooks = || gateway.rules.borrow().file.hooks.clone();
-            Deliverer::new(&gateway.upstream, &gateway.ledger, &gateway.tally)
-                .run(hooks)
-                .await;
-        }
-    };
-    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(deliver));
-    let loopback = doors::open(&engines)?;
-    reload::spawn(&engines, options.config.is_some(), saved, sender)?;
+    background(&engines);
+    let loopback = doors::open(&engines, &mut service)?;
+    reload::spawn(&engines, &service, options.config.is_some(), saved, sender)?;
+    if let Some(within) = service.watchdog() {
+        tokio::spawn(heart::beat(
+            Arc::downgrade(&engines),
+            service.manager().clone(),
+            within,
+        ));
+    }
     Ok(Running {
         engines,
         loopback,
@@ -191,9 +184,49 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     })
 }
 
+/// Runs a loop beside the requests until the gateway stops; a panic does not end it.
+fn keep<F>(engines: &Engines, what: &'static str, work: impl FnMut() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let kept = panics::kept(what, work);
+    tokio::spawn(engines.stop.clone().run_until_cancelled_owned(kept));
+}
+
+/// What runs beside the requests.
+fn background(engines: &Arc<Engines>) {
+    let shared = || Arc::clone(engines);
+    let quotas = engines.gateway.quotas.clone();
+    keep(engines, "the keeping of budgets", move || {
+        let quotas = quotas.clone();
+        async move { quotas.keep().await }
+    });
+    let exporting = shared();
+    keep(engines, "the exporters", move || {
+        export(Arc::clone(&exporting))
+    });
+    let looking = shared();
+    keep(engines, "the look for warnings", move || {
+        look_out(Arc::clone(&looking))
+    });
+    let delivering = shared();
+    keep(engines, "the deliverer of hooks", move || {
+        deliver(Arc::clone(&delivering))
+    });
+}
+
+async fn deliver(engines: Arc<Engines>) {
+    let gateway = &engines.gateway;
+    let hooks = || gateway.rules.borrow().file.hooks.clone();
+    Deliverer::new(&gateway.upstream, &gateway.ledger, &gateway.tally)
+        .run(hooks)
+        .await;
+}
+
 /// Looks for what needs somebody, so that the log tells of it when nobody else asks.
 async fn look_out(engines: Arc<Engines>) {
     loop {
+        panics::point("warnings");
         let rules = engines.gateway.rules.borrow().clone();
         let node = engines.node.as_ref().map(Node::status);
         engines.warnings.all(&rules, node.as_ref()).await;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
-use super::{Engines, timeouts};
+use super::{Engines, keep, timeouts};
 use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity};
 use crate::discover;
 use crate::exporters;
+use crate::panics;
 use crate::rules::Rules;
+use crate::service::{Manager, Service};
+use crate::wire::Rejection;
 
 /// How often model servers are looked for.
 const DISCOVERY: Duration = Duration::from_secs(15);
@@ -24,47 +27,57 @@ const REFUSALS: Duration = Duration::from_mins(1);
 /// Keeps the rules up to date until the gateway stops.
 pub(super) fn spawn(
     engines: &Arc<Engines>,
+    service: &Service,
     has_file: bool,
     saved: mpsc::Receiver<Saved>,
     sender: watch::Sender<Arc<Rules>>,
 ) -> anyhow::Result<()> {
-    let hangup = signal(SignalKind::hangup())?;
-    let stop = engines.stop.clone();
     let audited = Arc::clone(engines);
-    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-        loop {
-            tokio::time::sleep(REFUSALS).await;
-            audited.refusals.write(&audited.gateway.ledger).await;
+    keep(engines, "the audit of refusals", move || {
+        let audited = Arc::clone(&audited);
+        async move {
+            loop {
+                tokio::time::sleep(REFUSALS).await;
+                audited.refusals.write(&audited.gateway.ledger).await;
+            }
         }
+    });
+    let follow = Arc::new(Mutex::new(Follow {
+        engines: Arc::clone(engines),
+        manager: service.manager().clone(),
+        has_file,
+        hangup: signal(SignalKind::hangup())?,
+        saved,
+        sender,
     }));
-    let engines = Arc::clone(engines);
-    let follow = async move {
-        let mut follow = Follow {
-            engines: &engines,
-            hangup,
-            saved,
-            sender: &sender,
-        };
-        let first = if has_file {
-            None
-        } else {
-            Some(follow.servers().await)
-        };
-        follow.file(first).await;
-    };
-    tokio::spawn(stop.run_until_cancelled_owned(follow));
+    keep(engines, "the reading of the configuration", move || {
+        let follow = Arc::clone(&follow).lock_owned();
+        async move { follow.await.run().await }
+    });
     Ok(())
 }
 
 /// What is followed, and how it is told of.
-struct Follow<'e> {
-    engines: &'e Engines,
+struct Follow {
+    engines: Arc<Engines>,
+    manager: Manager,
+    has_file: bool,
     hangup: tokio::signal::unix::Signal,
     saved: mpsc::Receiver<Saved>,
-    sender: &'e watch::Sender<Arc<Rules>>,
+    sender: watch::Sender<Arc<Rules>>,
 }
 
-impl Follow<'_> {
+impl Follow {
+    async fn run(&mut self) {
+        let first = if self.has_file {
+            None
+        } else {
+            Some(self.servers().await)
+        };
+        self.has_file = true;
+        self.file(first).await;
+    }
+
     /// Follows the file, of which the first version may have been saved just now.
     async fn file(&mut self, mut first: Option<Saved>) {
         let path = self.engines.control.path().to_owned();
@@ -86,22 +99,13 @@ impl Follow<'_> {
                 // What was saved is known, and no change to be told of. What comes after it is.
                 watch = config::watch(&path);
             }
-            let loaded = config::load(&path).map_err(|findings| {
-                tell(Some(&path), &findings);
-                tracing::error!("the configuration has errors; the one before stays in force");
-                config::refusal(&path, &findings)
+            self.manager.reloading();
+            let done = panics::caught("the reading of the configuration", self.read(&path)).await;
+            let done = done.unwrap_or_else(|| Err(Rejection::panicked().message.into_owned()));
+            self.manager.reloaded(match &done {
+                Ok(()) => "serving",
+                Err(_) => "serving, by the configuration before: the one in the file has errors",
             });
-            let refused = loaded.as_ref().err().cloned();
-            self.engines.signals.refused(refused);
-            let done = match loaded {
-                Ok(loaded) => {
-                    apply(self.engines, &path, loaded, self.sender);
-                    let rules = self.sender.borrow().clone();
-                    self.engines.gateway.quotas.retain(&rules.quotas).await;
-                    Ok(())
-                }
-                Err(why) => Err(why),
-            };
             match saved {
                 // Whoever saved it may have gone.
                 Some(saved) => drop(saved.send(done)),
@@ -109,6 +113,22 @@ impl Follow<'_> {
                 None => {}
             }
         }
+    }
+
+    /// Puts the file's rules in force, or says why not.
+    async fn read(&self, path: &Path) -> Result<(), String> {
+        panics::point("reload");
+        let loaded = config::load(path).map_err(|findings| {
+            tell(Some(path), &findings);
+            tracing::error!("the configuration has errors; the one before stays in force");
+            config::refusal(path, &findings)
+        });
+        let refused = loaded.as_ref().err().cloned();
+        self.engines.signals.refused(refused);
+        apply(&self.engines, path, loaded?, &self.sender);
+        let rules = self.sender.borrow().clone();
+        self.engines.gateway.quotas.retain(&rules.quotas).await;
+        Ok(())
     }
 
     /// Keeps the version in the file in the history, if it is a new one.

@@ -216,11 +216,16 @@ fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
     }
 }
 
-fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
-    // Go's zero time says that the key does not expire.
+/// When the node's key expires, in Unix milliseconds; `None` where it does not.
+#[must_use]
+pub fn key_expires_at(node: &Status) -> Option<i64> {
     let at: jiff::Timestamp = node.key_expiry.as_deref()?.parse().ok()?;
-    let at = Some(at.as_millisecond()).filter(|at| *at > 0)?;
-    let (severity, when) = ends(at, now)?;
+    // Go's zero time says that it does not.
+    Some(at.as_millisecond()).filter(|at| *at > 0)
+}
+
+fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
+    let (severity, when) = ends(key_expires_at(node)?, now)?;
     Some(warning(
         (severity, "node_key_expires", ""),
         format!("the node's key {when}; nobody can reach the gateway after that"),
@@ -321,6 +326,7 @@ mod tests {
             ..Status::default()
         };
         assert_eq!(key_expiry(&never, now), None);
+        assert_eq!(key_expires_at(&never), None);
     }
 
     #[test]

@@ -25,6 +25,16 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// What a caller is told whose request the program panicked at: the reason is in its log.
+    #[must_use]
+    pub fn panicked() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "gateway_failed",
+            "the gateway failed at this request, by a fault of its own; its log says where",
+        )
+    }
+
     /// A refusal without a time to retry.
     pub fn new(
         status: StatusCode,

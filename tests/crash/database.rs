@@ -221,7 +221,8 @@ pub async fn damaged_it_is_refused_or_serves() -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     stop.store(true, Ordering::Relaxed);
     told(tasks).await?;
-    iris.end().await?;
+    iris.terminate()?;
+    ensure!(iris.ended().await?.success(), "{}", place.log());
     let whole = std::fs::read(place.database())?;
     let (mut refused, mut served) = (0, 0);
     for seed in 1..=times("IRIS_CRASH_DAMAGES", 12) as u64 {

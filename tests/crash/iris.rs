@@ -1,9 +1,10 @@
 //! The program as a process that can be killed, with its configuration and its state.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -14,6 +15,10 @@ use crate::client::Client;
 /// The longest that a start may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Hands standard input over as systemd hands a socket over: as descriptor 3, to that process.
+pub const HANDING_OVER: &str =
+    r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@""#;
+
 /// Where a gateway is kept, and under which address it is served.
 pub struct Place {
     dir: tempfile::TempDir,
@@ -22,6 +27,8 @@ pub struct Place {
     /// Put before the program's own command line.
     pub wrapper: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Held open from one process to the next, as systemd does.
+    socket: Option<TcpListener>,
 }
 
 impl Place {
@@ -34,7 +41,19 @@ impl Place {
             dir,
             wrapper: Vec::new(),
             environment: Vec::new(),
+            socket: None,
         };
+        place.configure(config)?;
+        Ok(place)
+    }
+
+    /// The same with a socket that outlives each process.
+    pub fn with_socket(config: &Value) -> anyhow::Result<Self> {
+        let mut place = Self::new(config)?;
+        let socket = TcpListener::bind("127.0.0.1:0")?;
+        place.address = socket.local_addr()?;
+        place.socket = Some(socket);
+        place.wrapper = ["sh", "-c", HANDING_OVER].map(str::to_owned).to_vec();
         place.configure(config)?;
         Ok(place)
     }
@@ -99,8 +118,13 @@ impl Place {
             .arg("--state-dir")
             .arg(&self.state)
             .env("IRIS_LOG", "warn")
+            // A panic that is planned needs no more than its line.
+            .env("RUST_BACKTRACE", "0")
             .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
+            .stdin(match &self.socket {
+                Some(socket) => Stdio::from(OwnedFd::from(socket.try_clone()?)),
+                None => Stdio::null(),
+            })
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
@@ -147,17 +171,6 @@ impl Iris {
         Ok(())
     }
 
-    /// SIGTERM: it has written everything when this returns.
-    pub async fn end(&mut self) -> anyhow::Result<()> {
-        self.signal("-TERM")?;
-        let started = Instant::now();
-        while self.is_alive() {
-            ensure!(started.elapsed() < PATIENCE, "it does not end");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
-    }
-
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -165,15 +178,30 @@ impl Iris {
 
     /// Asks for the configuration to be read again.
     pub fn hang_up(&self) -> anyhow::Result<()> {
-        self.signal("-HUP")
+        self.signal("HUP")
     }
 
-    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+    /// Asks it to end.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        self.signal("TERM")
+    }
+
+    fn signal(&self, name: &str) -> anyhow::Result<()> {
         let told = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
+            .args([&format!("-{name}"), &self.child.id().to_string()])
             .status()?;
-        ensure!(told.success(), "kill {signal}");
+        ensure!(told.success(), "kill -{name}");
         Ok(())
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -238,7 +266,7 @@ impl Drop for Iris {
 
 /// A port that nobody listens on at the moment, on an address of this process alone, so that no
 /// other run takes it between two starts.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?)
 }

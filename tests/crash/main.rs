@@ -3,8 +3,9 @@
 //! has the machine for itself.
 //!
 //! `cargo test --test crash -- WORD…` runs those whose names contain one of the words. How often
-//! is said by the environment: `IRIS_CRASH_KILLS`, `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS`,
-//! `IRIS_CRASH_DAMAGES`, `IRIS_CRASH_AWAY` (seconds) and `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
+//! is said by the environment: `IRIS_CRASH_RESTARTS`, `IRIS_CRASH_PANICS`, `IRIS_CRASH_KILLS`,
+//! `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS`, `IRIS_CRASH_DAMAGES`, `IRIS_CRASH_AWAY` (seconds) and
+//! `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
 #![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
 #![expect(unreachable_pub, reason = "a program of its own")]
 #![expect(
@@ -26,11 +27,16 @@ mod errors;
 mod flood;
 mod iris;
 mod kills;
+#[path = "../tailnet/machine.rs"]
+mod machine;
+mod panics;
 mod provider;
 mod records;
+mod restarts;
 #[cfg(feature = "postgres")]
 #[path = "../ledger/server.rs"]
 mod server;
+mod service;
 mod tailnet;
 
 use std::future::Future;
@@ -53,6 +59,12 @@ macro_rules! test {
 
 const ALL: &[(&str, Test)] = &[
     test!(kills::nothing_acknowledged_is_lost),
+    test!(restarts::no_connection_is_refused),
+    test!(restarts::a_socket_that_is_no_loopback_door_is_not_served),
+    test!(service::what_is_killed_or_hangs_is_started_again),
+    test!(panics::one_request_is_hurt_and_no_other),
+    test!(panics::a_record_that_can_not_be_written_holds_up_no_other),
+    test!(panics::what_runs_beside_the_requests_begins_anew),
     #[cfg(target_os = "linux")]
     test!(cuts::only_what_was_synced_is_acknowledged),
     #[cfg(target_os = "linux")]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use iris::tailnet::State;
@@ -65,6 +66,43 @@ pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
         ensure!(status.success(), "{status}: {}", gateway.process.log());
     }
     ensure!(addresses[0] == addresses[1], "{addresses:?}");
+    Ok(())
+}
+
+/// How long nobody on the tailnet is answered while one process follows another.
+pub async fn a_restart_is_short_and_keeps_the_node(_: &Parts, world: &World) -> anyhow::Result<()> {
+    let (dir, text, local) = another(world, "ai-five")?;
+    let key = world.headscale.tag_key("tag:ai")?;
+    let mut gateway = Gateway::start(&dir, &text, local.clone(), &key).await?;
+    let answered = || async {
+        let mut ai = Connection::from(&world.alice, "ai-five").await?;
+        ensure!(ai.get("/healthz").await?.status == 200);
+        let node = status(&local).await?["node"].clone();
+        Ok((node["addresses"].clone(), node["dns_name"].clone()))
+    };
+    let first = until("the fifth gateway", 60, &answered).await?;
+    let mut silences = Vec::new();
+    for _ in 0..3 {
+        let began = Instant::now();
+        let ended = gateway.process.stop().await?;
+        ensure!(ended.success(), "{ended}: {}", gateway.process.log());
+        let stopped = began.elapsed();
+        // The key is used up.
+        gateway = Gateway::start(&dir, &text, local.clone(), "").await?;
+        let here = began.elapsed();
+        let again = until("the next process", 60, &answered).await;
+        let again = again.with_context(|| gateway.process.log())?;
+        ensure!(first == again, "{first:?} has become {again:?}");
+        silences.push(format!(
+            "{:.1?} (ended after {stopped:.1?}, on loopback after {here:.1?})",
+            began.elapsed()
+        ));
+    }
+    println!(
+        "  without an answer on the tailnet: {}",
+        silences.join(", ")
+    );
+    gateway.process.stop().await?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod host;
 mod http;
 mod identity;
 mod lifecycle;
+mod machine;
 mod measure;
 mod node;
 mod parts;
@@ -102,6 +103,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         changes::the_control_server_may_be_away
         scenarios::the_openai_sdk_works_through_tailscaled
         lifecycle::the_gateway_stops_and_comes_back_as_the_same_node
+        lifecycle::a_restart_is_short_and_keeps_the_node
         node::half_closes_resets_and_backpressure_pass
         node::whois_tells_what_the_tailnet_knows
         identity::ten_thousand_connections_are_their_own_callers

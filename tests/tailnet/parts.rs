@@ -95,11 +95,6 @@ impl Process {
         }
     }
 
-    /// The code with which it has ended by itself.
-    pub fn code(&mut self) -> Option<i32> {
-        self.child.try_wait().ok().flatten()?.code()
-    }
-
     /// Whether it has ended by itself.
     pub fn ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))

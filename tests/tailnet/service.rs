@@ -1,8 +1,7 @@
 //! The unit of systemd, run by systemd itself on a machine in namespaces: on the tailnet with all of
 //! its restrictions, back after a kill, and stopped as it should be.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use http::Request;
@@ -10,57 +9,14 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::http::Connection;
-use crate::parts::{Parts, Process, until};
+use crate::machine::Machine;
+use crate::parts::{Parts, until};
 use crate::world::{CAPABILITY, World};
-
-/// What the script says where there can be no such machine.
-const IMPOSSIBLE: i32 = 77;
-
-struct Machine {
-    /// `unshare`, whose child is the machine's first process.
-    process: Process,
-}
-
-impl Machine {
-    /// Runs a command inside.
-    fn run(&self, command: &[&str]) -> anyhow::Result<Output> {
-        let id = self.process.id();
-        let children = format!("/proc/{id}/task/{id}/children");
-        let first = std::fs::read_to_string(children)?.trim().to_owned();
-        let output = Command::new("nsenter")
-            .args(["--target", &first, "--mount", "--pid", "--cgroup", "--ipc"])
-            .args(["--uts", "--root", "--wd"])
-            .args(command)
-            .output()?;
-        Ok(output)
-    }
-
-    /// Properties of the unit.
-    fn show(&self, names: &str) -> anyhow::Result<String> {
-        let output = self.run(&["systemctl", "show", "iris", "--value", "--property", names])?;
-        let text = String::from_utf8(output.stdout)?;
-        Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
-    }
-
-    fn log(&self) -> String {
-        let log = self.run(&["journalctl", "--no-pager", "--unit", "iris"]);
-        let log = log.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        log.unwrap_or_default()
-    }
-}
 
 pub async fn the_unit_runs_with_all_its_restrictions(
     _: &Parts,
     world: &World,
 ) -> anyhow::Result<()> {
-    let root = Command::new("id").arg("-u").output()?.stdout;
-    if root.trim_ascii() != b"0" || !Path::new("/lib/systemd/systemd").exists() {
-        println!("the unit is not run: that takes root, and the package systemd");
-        return Ok(());
-    }
-    let dir = world.dir.path().join("machine");
-    std::fs::create_dir_all(dir.join("root"))?;
-    std::fs::copy(env!("CARGO_BIN_EXE_iris"), dir.join("iris"))?;
     let config = json!({
         "tailnet": {
             "hostname": "ai-unit",
@@ -74,26 +30,12 @@ pub async fn the_unit_runs_with_all_its_restrictions(
             { "src": ["alice"], "app": { CAPABILITY: [{ "role": "admin" }, { "models": "**" }] } },
         ],
     });
-    std::fs::write(dir.join("iris.hujson"), config.to_string())?;
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut process = Process::start(
-        Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount", "--cgroup"])
-            .args(["--uts", "--ipc"])
-            .arg(project.join("tests/tailnet/service.sh"))
-            .arg(&dir)
-            .arg(project.join("config/iris.service")),
-        &dir.join("log"),
-    )?;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    if process.code() == Some(IMPOSSIBLE) {
-        println!("the unit is not run: {}", process.log());
+    let dir = world.dir.path().join("machine");
+    let program = env!("CARGO_BIN_EXE_iris");
+    let Some(machine) = Machine::start(&dir, program, &config.to_string()).await? else {
         return Ok(());
-    }
-    let machine = Machine { process };
-    works(world, &machine)
-        .await
-        .with_context(|| format!("{}{}", machine.process.log(), machine.log()))
+    };
+    works(world, &machine).await.with_context(|| machine.log())
 }
 
 async fn works(world: &World, machine: &Machine) -> anyhow::Result<()> {
@@ -111,16 +53,23 @@ async fn works(world: &World, machine: &Machine) -> anyhow::Result<()> {
     ensure!(saved.status == 200, "{}", saved.text());
     let file = machine.run(&["stat", "--format", "%a %U", "/var/lib/iris/iris.hujson"])?;
     ensure!(file.stdout.trim_ascii() == b"600 iris", "{file:?}");
-    // A kill is a failure, after which it comes back as the same node.
-    machine.run(&["systemctl", "kill", "--signal", "KILL", "iris"])?;
-    until("the restart", 30, || async {
-        let restarts = machine.show("NRestarts")?;
-        ensure!(restarts == "1", "{restarts} restarts");
-        Ok(())
-    })
-    .await?;
-    let second = answered(world).await?;
-    ensure!(first == second, "{first} has become {second}");
+    // After each end that is a failure it comes back as the same node. A panic of the node's own
+    // runtime ends the process as SIGABRT does.
+    let mut took = Vec::new();
+    for (nth, signal) in ["ABRT", "KILL"].into_iter().enumerate() {
+        let ended = Instant::now();
+        machine.run(&["systemctl", "kill", "--signal", signal, "iris"])?;
+        until("the restart", 30, || async {
+            let restarts = machine.show("NRestarts")?;
+            ensure!(restarts == (nth + 1).to_string(), "{restarts} restarts");
+            Ok(())
+        })
+        .await?;
+        let again = answered(world).await?;
+        ensure!(first == again, "{first} has become {again}");
+        took.push(format!("{:.1?} after SIG{signal}", ended.elapsed()));
+    }
+    println!("  answered on the tailnet again {}", took.join(", "));
     let stopped = machine.run(&["systemctl", "stop", "iris"])?;
     ensure!(stopped.status.success(), "{stopped:?}");
     let ended = machine.show("ActiveState,Result,ExecMainStatus")?;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A machine with systemd, as far as one fits into namespaces: what is written goes into a layer
 # above the root that is gone with it. To be run as root in new pid, mount, cgroup, ipc and uts
-# namespaces. $1 is a folder with the program `iris`, its configuration and an empty `root`; $2 is
-# the unit. Ends with 77 where the kernel does not let it be.
+# namespaces. $1 is a folder with the program `iris`, its configuration, an empty `root`, and `units`
+# if there are more than $2, the unit. Ends with 77 where the kernel does not let it be.
 set -euo pipefail
 dir=$1 unit=$2 root=$1/root
 
@@ -29,11 +29,16 @@ chroot "$root" install -d -o iris -g iris -m 700 /var/lib/iris
 install -m 600 "$dir/iris.hujson" "$root/var/lib/iris/iris.hujson"
 chroot "$root" chown iris:iris /var/lib/iris/iris.hujson
 install -m 644 "$unit" "$root/etc/systemd/system/iris.service"
+if [ -d "$dir/units" ]; then cp -r "$dir/units/." "$root/etc/systemd/system"; fi
 
 # The rest of the machine's services are not asked for.
 rm -rf "$root"/etc/systemd/system/*.wants
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -s /etc/systemd/system/iris.service "$root/etc/systemd/system/multi-user.target.wants/"
+if [ -e "$root/etc/systemd/system/iris.socket" ]; then
+    mkdir "$root/etc/systemd/system/sockets.target.wants"
+    ln -s /etc/systemd/system/iris.socket "$root/etc/systemd/system/sockets.target.wants/"
+fi
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 
 mount -t tmpfs tmpfs "$root/tmp"
