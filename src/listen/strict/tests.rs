@@ -34,6 +34,7 @@ fn requests_one_after_the_other() {
 #[test]
 fn another_protocol_is_not_looked_at() {
     let mut strict = Strict::default();
+    assert!(!strict.is_open());
     strict.read(b"PRI * HTTP/2.0\r\n").unwrap();
     strict.read(b"\r\nSM\r\n\r\n\0\0\n").unwrap();
     assert!(strict.is_open());
@@ -53,6 +54,7 @@ fn a_fault_is_found_where_it_stands() {
         (at, fault),
         (text.len() - 1, Fault("a length and a coding"))
     );
+    assert_eq!(fault.to_string(), "a length and a coding");
 }
 
 /// Where the fault of a text is, and which.
@@ -241,6 +243,4 @@ fn faults_of_bodies_are_found() {
     ] {
         assert_eq!(fault(sound), None, "{sound:?}");
     }
-    assert!(!Strict::default().is_open());
-    assert_eq!(Fault("why").to_string(), "why");
 }
