@@ -62,8 +62,8 @@ fuzz-runs runs="1000000" *targets:
     RUNS={{ runs }} tests/fuzz/run.sh 0 "$(nproc)" {{ targets }}
 
 # Small changes of the code that decides and reads, and whether a unit test notices each.
-mutants *files:
-    tests/mutants.sh {{ files }}
+mutants *modules:
+    tests/mutants.py {{ modules }}
 
 # Licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
 supply *parts:

@@ -37,3 +37,29 @@ impl Recent {
 fn place(caller: &Arc<Caller>) -> usize {
     Arc::as_ptr(caller).addr()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Access;
+    use crate::config;
+
+    #[test]
+    fn all_are_forgotten_when_there_are_too_many() {
+        let text =
+            r#"{"grants":[{"src":["*"],"app":{"tailscale.com/cap/aperture":[{"role":"user"}]}}]}"#;
+        let access = Access::compile(&config::parse(text, &|_| None).unwrap().file);
+        let caller = |nth: usize| Arc::new(Caller::hypothetical(&format!("{nth}@x.org"), None));
+        let callers: Vec<_> = (0..=MOST).map(caller).collect();
+        let permit = Arc::new(access.permit(&callers[0]).unwrap());
+        let recent = Recent::default();
+        for caller in &callers[..MOST] {
+            recent.keep(caller, Arc::clone(&permit));
+        }
+        assert!(callers[..MOST].iter().all(|one| recent.get(one).is_some()));
+        recent.keep(&callers[MOST], permit);
+        let left = callers.iter().filter(|one| recent.get(one).is_some());
+        assert_eq!(left.count(), 1);
+        assert!(recent.get(&callers[MOST]).is_some());
+    }
+}

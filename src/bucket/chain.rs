@@ -255,6 +255,45 @@ mod tests {
         assert!(admit(&two, &accounts(&[(20, 0), (-19, 0)])).is_ok());
         let short = admit(&two, &accounts(&[(20, 0), (-20, 0)])).unwrap_err();
         assert_eq!(short.wait, Some(50), "both are refilled");
+        let mut half = two;
+        half.links[0].terms.rate = 0;
+        let short = admit(&half, &accounts(&[(20, 0), (-20, 0)])).unwrap_err();
+        assert_eq!(short.wait, Some(100), "one is refilled");
+    }
+
+    #[test]
+    fn what_is_held_for_one_chain_counts_for_the_next() {
+        let of = |balances: &[i64]| {
+            let named = balances.iter().enumerate().map(|(nth, balance)| {
+                let level = Level {
+                    balance: *balance,
+                    at: 0,
+                };
+                (nth.to_string(), Account { level, held: 0 })
+            });
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let both = [chain(30, &[50, 50]), chain(25, &[50])];
+        let mut accounts = of(&[50, 50]);
+        accounts.get_mut("0").unwrap().level.balance = 20;
+        // Of the first bucket all is promised by then, and the second is not in the second chain.
+        let none = Short { wait: Some(1_000) };
+        assert_eq!(admit_all(&both, &mut accounts), Err(vec![(1, none)]));
+        assert_eq!(accounts["0"].held, 20);
+        assert_eq!(accounts["1"].held, 10);
+        let twice = [chain(20, &[50]), chain(25, &[50]), chain(1, &[50])];
+        let outcome = admit_all(&twice, &mut of(&[45]));
+        assert_eq!(outcome, Err(vec![(2, none)]), "45 are held");
+        let outcome = admit_all(&twice[..2], &mut of(&[45]));
+        assert_eq!(outcome.unwrap(), BTreeMap::from([("0".to_owned(), 45)]));
+        let mut other = chain(10, &[0, 50]);
+        other.links.remove(0);
+        let held = BTreeMap::from([("0".to_owned(), 45), ("1".to_owned(), 10)]);
+        let outcome = admit_all(&[chain(45, &[50]), other], &mut of(&[50, 50]));
+        assert_eq!(outcome, Ok(held));
+        // A bucket that nobody has used is full.
+        let unused = admit_all(&[chain(60, &[50])], &mut BTreeMap::new());
+        assert_eq!(unused.unwrap(), BTreeMap::from([("0".to_owned(), 60)]));
     }
 
     #[test]

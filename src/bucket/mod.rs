@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn only_the_time_of_whole_units_is_used_up() {
+        let terms = terms(1_000, 600, 60_000);
+        let at = |balance, at| Level { balance, at };
+        assert_eq!(terms.at(at(-100, 0), 5_050), at(-50, 5_000));
+        let closed = Terms { rate: 0, ..terms };
+        assert_eq!(closed.at(at(-100, 0), 5_050), at(-100, 5_050));
+    }
+
+    #[test]
     fn looking_often_takes_nothing_from_a_slow_bucket() {
         let terms = terms(60, 1, 60_000);
         let mut level = Level { balance: 0, at: 0 };
@@ -220,6 +229,9 @@ mod tests {
         };
         let skewed = terms.at(low, 10_000_000 - 1_000);
         assert_eq!(skewed, low, "another node's clock");
+        assert_eq!(terms.at(low, low.at - CLOCK_SET_BACK), low);
+        let further = low.at - CLOCK_SET_BACK - 1;
+        assert_eq!(terms.at(low, further).at, further);
         let back = terms.at(low, 1_000_000);
         assert_eq!((back.balance, back.at), (10, 1_000_000));
         assert_eq!(terms.at(back, 1_001_000).balance, 20);
@@ -231,6 +243,7 @@ mod tests {
         assert_eq!(terms(10, 3, 1_000).wait(0), Some(0));
         assert_eq!(terms(10, 0, 1_000).wait(1), None);
         assert_eq!(terms(10, 1, i64::MAX).wait(i64::MAX), Some(i64::MAX));
+        assert_eq!((clamp(i128::MIN), clamp(i128::MAX)), (i64::MIN, i64::MAX));
     }
 
     #[test]
@@ -240,12 +253,22 @@ mod tests {
             (5_000_000_000, "$5.00"),
             (420_000_000, "$0.42"),
             (12_345_678, "$0.0123"),
+            (0, "$0.00"),
             (-1, "-$0.0001"),
             (-2_500_000_000, "-$2.50"),
         ] {
             assert_eq!(terms.show(amount).to_string(), text);
         }
-        assert_eq!(terms.rate_text().as_deref(), Some("$5.00/day"));
+        for (per, text) in [
+            (60_000, "$5.00/min"),
+            (3_600_000, "$5.00/hour"),
+            (86_400_000, "$5.00/day"),
+            (604_800_000, "$5.00/week"),
+            (2_592_000_000, "$5.00/month"),
+        ] {
+            assert_eq!(Terms { per, ..terms }.rate_text().as_deref(), Some(text));
+        }
+        assert_eq!(Terms { rate: 0, ..terms }.rate_text(), None);
         let requests = Terms {
             unit: Unit::Requests,
             ..terms

@@ -254,6 +254,75 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn an_id_is_its_time_and_what_is_random_in_base_32() {
+        let time = 1_700_000_000_123;
+        let id = spell(time, 0x0123_4567_89ab_cdef_0123, 26);
+        assert_eq!(id, "req_01hf7yat3v04hmasw9nf6yy093");
+        assert_eq!(EntryId::floor(time), "req_01hf7yat3v");
+        assert_eq!(EntryId::floor(-5), "req_0000000000");
+        let many: std::collections::HashSet<_> = (0..1_000).map(|_| EntryId::new(7)).collect();
+        assert_eq!(many.len(), 1_000);
+    }
+
+    #[test]
+    fn outcomes_have_names_and_say_whose_fault_it_is() {
+        for (outcome, name, is_error, leaves_work) in [
+            (Outcome::Complete, "complete", false, false),
+            (Outcome::Refused, "refused", true, false),
+            (Outcome::ClientClosed, "client_closed", false, true),
+            (Outcome::UpstreamError, "upstream_error", true, false),
+            (Outcome::TimedOut, "timed_out", true, true),
+            (Outcome::Failed, "failed", true, false),
+        ] {
+            assert_eq!(
+                (outcome.as_str(), Outcome::parse(name)),
+                (name, Some(outcome))
+            );
+            assert_eq!(
+                (outcome.is_error(), outcome.leaves_work()),
+                (is_error, leaves_work),
+                "{name}"
+            );
+        }
+        assert_eq!(Outcome::parse("other"), None);
+    }
+
+    #[test]
+    fn a_cost_is_estimated_where_tokens_are() {
+        let mut one = entry(1, "ann@example.com", "s");
+        assert!(!one.cost_estimated());
+        one.tokens.estimated = true;
+        assert!(one.cost_estimated());
+        one.cost = None;
+        assert!(!one.cost_estimated());
+    }
+
+    #[test]
+    fn the_size_of_a_record_is_that_of_what_is_long_in_it() {
+        let mut record = Record::from(entry(1, "ann@example.com", "s"));
+        let plain = record.size();
+        assert!(plain >= size_of::<Entry>());
+        let tool = |params: usize| ToolCall {
+            name: "t".into(),
+            params: "p".repeat(params),
+        };
+        record.tools = vec![tool(1_000), tool(2_000)];
+        let body = |length: usize| Bytes::from(vec![b'x'; length]);
+        record.capture = Some(Capture {
+            request_body: body(10_000),
+            response_body: body(20_000),
+            raw: Some(body(40_000)),
+            ..Capture::default()
+        });
+        record.deliveries = vec![Delivery {
+            hook: "h".into(),
+            event: "e".into(),
+            payload: vec![b'x'; 100_000],
+        }];
+        assert_eq!(record.size(), plain + 173_000);
+    }
+
     pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         Entry {
             id: EntryId::new(started_at),

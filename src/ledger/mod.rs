@@ -521,6 +521,46 @@ mod tests {
         assert!(ledger.admit().is_ok());
     }
 
+    #[test]
+    fn a_backlog_is_long_from_half_of_either_bound_on() {
+        for (promised, bytes, is_long) in [
+            (50, HELD_MAX / 2, false),
+            (51, 0, true),
+            (0, HELD_MAX / 2 + 1, true),
+        ] {
+            let backlog = Backlog {
+                promised,
+                capacity: 100,
+                bytes,
+            };
+            assert_eq!(backlog.is_long(), is_long, "{backlog:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backlog_counts_what_is_promised_and_what_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::with_capacity("sqlite:ledger.db", dir.path(), 5).unwrap();
+        let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let record = Record::from(entry(1, "ann@example.com", "s"));
+        let size = record.size();
+        ledger.admit().unwrap().record(record.clone());
+        ledger.admit().unwrap().record(record);
+        let slot = ledger.admit().unwrap();
+        let backlog = |promised, bytes| Backlog {
+            promised,
+            capacity: 5,
+            bytes,
+        };
+        assert_eq!(ledger.backlog(), backlog(3, 2 * size));
+        other.execute_batch("ROLLBACK").unwrap();
+        ledger.flush().await.unwrap();
+        assert_eq!(ledger.backlog(), backlog(1, 0));
+        drop(slot);
+        assert_eq!(ledger.backlog(), backlog(0, 0));
+    }
+
     #[tokio::test]
     async fn long_captures_are_bounded_together() {
         let dir = tempfile::tempdir().unwrap();

@@ -237,14 +237,11 @@ impl Writer {
         }
         self.connect()?;
         let policy = self.policy();
-        let connection = &mut *self.connection;
-        if !self.group.is_empty() {
-            let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
-            let skipped = group::write(connection, &records, &policy);
-            let skipped = skipped.map_err(|error| error.to_string())?;
-            if skipped > 0 && self.failures == 0 {
-                tracing::error!(skipped, "ledger: records with an id that is there already");
-            }
+        let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
+        let skipped = group::write(&mut *self.connection, &records, &policy)
+            .map_err(|error| error.to_string())?;
+        if skipped > 0 && self.failures == 0 {
+            tracing::error!(skipped, "ledger: records with an id that is there already");
         }
         Ok(())
     }

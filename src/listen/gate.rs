@@ -301,5 +301,45 @@ mod tests {
             Err(400)
         );
         assert_eq!(check(&[ai, ("content_length", "5")]), Err(400));
+        assert_eq!(check(&[ai, ("transfer_encoding", "chunked")]), Err(400));
+        let coding = ("transfer-encoding", "chunked");
+        assert_eq!(check(&[ai, coding]), Ok(()));
+        assert_eq!(check(&[ai, coding, coding]), Err(400));
+    }
+
+    #[test]
+    fn a_target_names_the_same_host_and_the_scheme_of_its_connection() {
+        let gate = Gate {
+            names: vec!["ai".into()],
+            port: 443,
+            ..Gate::default()
+        };
+        let check = |version: Version, target: &str, host: Option<&str>, secure: bool| {
+            let mut request = Request::builder().version(version).uri(target);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let checked = gate.check(&request.body(()).unwrap(), secure, false);
+            checked.map_err(|error| error.status.as_u16())
+        };
+        let (one, two, ai) = (Version::HTTP_11, Version::HTTP_2, Some("ai"));
+        for (version, target, host, secure, expected) in [
+            (one, "https://ai/", ai, true, Ok(())),
+            (one, "https://other/", ai, true, Err(400)),
+            (one, "https://ai/", None, true, Err(400)),
+            (two, "https://ai/", None, true, Ok(())),
+            (two, "https://ai/", ai, true, Ok(())),
+            (two, "https://other/", ai, true, Err(400)),
+            (two, "/", None, true, Err(400)),
+            (one, "http://ai/", ai, true, Err(421)),
+            (one, "https://ai:443/", Some("ai:443"), false, Err(421)),
+            (one, "http://ai:443/", Some("ai:443"), false, Ok(())),
+            // A proxy in between may have kept it as it was.
+            (two, "http://ai/", None, true, Ok(())),
+            (Version::HTTP_10, "http://ai/", ai, true, Err(421)),
+        ] {
+            let found = check(version, target, host, secure);
+            assert_eq!(found, expected, "{version:?} {target} {host:?} {secure}");
+        }
     }
 }

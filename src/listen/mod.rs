@@ -112,3 +112,20 @@ fn must_be_loopback(address: SocketAddr) -> io::Result<()> {
         format!("{address} is no loopback address"),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn loopback_is_listened_on_and_nothing_else() {
+        let refused = Listener::loopback("0.0.0.0:0".parse().unwrap()).err();
+        assert_eq!(refused.unwrap().kind(), io::ErrorKind::InvalidInput);
+        let mut listener = Listener::loopback("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let accepted = listener.accept().await.unwrap();
+        assert_eq!(accepted.destination, address);
+        assert_eq!(accepted.source, client.local_addr().unwrap());
+    }
+}

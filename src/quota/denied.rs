@@ -126,3 +126,89 @@ impl Denied {
         Duration::from_secs(seconds.clamp(*WAIT.start(), *WAIT.end()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::{Level, Link, Terms};
+
+    fn link(bucket: &str, unit: Unit, rate: i64) -> Link {
+        Link {
+            bucket: bucket.into(),
+            template: bucket.into(),
+            terms: Terms {
+                unit,
+                capacity: 5_000_000_000,
+                rate,
+                per: 86_400_000,
+                warn_below: 0,
+                refuses_unpriced: false,
+            },
+        }
+    }
+
+    /// What is told of chains with these waits; each bucket has -1 and the second of them 2 held.
+    fn told(chains: Vec<Vec<Link>>, waits: &[Option<i64>]) -> Denied {
+        let chains: Vec<Chain> = chains
+            .into_iter()
+            .map(|links| Chain { links, amount: 1 })
+            .collect();
+        let links = chains.iter().flat_map(|chain| &chain.links);
+        let accounts = links.enumerate().map(|(nth, link)| {
+            let level = Level { balance: -1, at: 0 };
+            let held = if nth == 1 { 2 } else { 0 };
+            (link.bucket.clone(), Account { level, held })
+        });
+        let short = waits.iter().map(|wait| Short { wait: *wait }).enumerate();
+        let short: Vec<(usize, Short)> = short.collect();
+        Denied::exhausted(&chains, &accounts.collect(), &short)
+    }
+
+    #[test]
+    fn it_is_told_what_is_short_and_whether_it_comes_back() {
+        let chains = vec![
+            vec![link("day", Unit::Tokens, 7), link("more", Unit::Tokens, 0)],
+            vec![link("money", Unit::Money, 0)],
+            vec![link("open", Unit::Parallel, 0)],
+        ];
+        let denied = told(chains, &[Some(5), None, Some(1_000)]);
+        assert_eq!(
+            denied.to_string(),
+            "rate limit exceeded: day has -1 tokens, more has -1 tokens, of which 2 tokens is held; \
+             it is refilled by 7 tokens/day; \
+             quota exceeded: money has -$0.0001; it is not refilled; \
+             too many requests at once: open has -1 parallel"
+        );
+        let requests = vec![vec![link("rpm", Unit::Requests, 0)]];
+        assert_eq!(
+            told(requests, &[Some(5)]).to_string(),
+            "rate limit exceeded: rpm has -1 requests"
+        );
+    }
+
+    #[test]
+    fn the_longest_wait_is_told_within_bounds() {
+        let month = 30 * 86_400;
+        for (waits, seconds) in [
+            (&[Some(1_001), Some(900)][..], 2),
+            (&[Some(1), Some(3_000)], 3),
+            (&[Some(1_000), None], month),
+            (&[None, Some(1_000)], month),
+            (&[Some(0)], 1),
+            (&[Some(-5)], 1),
+            (&[Some(i64::MAX)], month),
+        ] {
+            let chains = waits.iter().map(|_| vec![link("b", Unit::Money, 1)]);
+            let rejection = told(chains.collect(), waits).rejection();
+            assert_eq!(rejection.status, StatusCode::TOO_MANY_REQUESTS);
+            let told = rejection.retry_after;
+            assert_eq!(told, Some(Duration::from_secs(seconds)), "{waits:?}");
+        }
+        let unavailable = Denied::Unavailable.rejection();
+        assert_eq!(unavailable.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(unavailable.retry_after, Some(Duration::from_secs(5)));
+        let bucket = "b".to_owned();
+        let unpriced = Denied::Unpriced { bucket }.rejection();
+        assert_eq!(unpriced.retry_after, Some(Duration::from_secs(month)));
+    }
+}

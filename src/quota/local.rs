@@ -133,3 +133,75 @@ impl Local {
         self.sweep_at = SWEEP.max(self.books.len() * 2);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::Unit;
+
+    fn chain(bucket: &str, amount: i64) -> Chain {
+        let terms = Terms {
+            unit: Unit::Tokens,
+            capacity: 100,
+            rate: 1,
+            per: 1_000,
+            warn_below: 0,
+            refuses_unpriced: false,
+        };
+        let link = Link {
+            bucket: bucket.to_owned(),
+            template: "t".to_owned(),
+            terms,
+        };
+        Chain {
+            links: vec![link],
+            amount,
+        }
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten_once_there_are_many() {
+        let used = |bucket: &str| Stored {
+            bucket: bucket.to_owned(),
+            template: "t".to_owned(),
+            level: Level { balance: 1, at: 0 },
+            held: 9,
+        };
+        let mut local = Local::new(vec![used("stored")]);
+        assert_eq!(local.stored()[0].held, 0, "whoever held is gone");
+        assert!(local.hold(&[chain("held", 5)], 0).outcome.is_ok());
+        local.spend(&[chain("spent", 5)], 0);
+        local.spend(&[chain("refilled", 1)], 0);
+        for nth in 4..SWEEP - 1 {
+            local.spend(&[chain(&nth.to_string(), 0)], 0);
+        }
+        // Nobody is forgotten before.
+        assert!(local.hold(&[chain("last", 5)], 1_000).outcome.is_ok());
+        assert_eq!(local.books.len(), SWEEP);
+        assert!(local.hold(&[chain("held", 5)], 1_000).outcome.is_ok());
+        let mut left: Vec<&str> = local.books.keys().map(String::as_str).collect();
+        left.sort_unstable();
+        // Of what was stored nobody knows the terms.
+        assert_eq!(left, ["held", "last", "spent", "stored"]);
+        assert_eq!(local.sweep_at, SWEEP);
+    }
+
+    #[test]
+    fn what_is_held_and_taken_adds_up() {
+        let mut local = Local::new(Vec::new());
+        let held = local.hold(&[chain("b", 30)], 0).outcome.unwrap();
+        let short = local.hold(&[chain("b", 71)], 0);
+        assert!(short.outcome.is_err(), "nothing is held of what is refused");
+        let account = |local: &mut Local| local.book(&chain("b", 0).links[0], 0).account;
+        assert_eq!(account(&mut local).held, 30);
+        local.release(&held);
+        local.spend(&[chain("b", 40), chain("b", 80)], 0);
+        let now = account(&mut local);
+        assert_eq!((now.level.balance, now.held), (-20, 0));
+        let link = &chain("b", 0).links[0];
+        assert_eq!(local.refill(link, 50, 0).level.balance, 30);
+        assert_eq!(local.refill(link, 500, 0).level.balance, 100);
+        local.retain(|template| template != "t");
+        assert!(local.stored().is_empty());
+    }
+}

@@ -366,3 +366,5 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod interleavings;
+#[cfg(test)]
+mod tests;

@@ -50,3 +50,41 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::{Level, Terms};
+
+    #[test]
+    fn it_says_when_it_will_be_full() {
+        let mut link = Link {
+            bucket: "b".into(),
+            template: "b".into(),
+            terms: Terms {
+                unit: Unit::Requests,
+                capacity: 10,
+                rate: 60,
+                per: 60_000,
+                warn_below: 2,
+                refuses_unpriced: false,
+            },
+        };
+        let account = |balance| Account {
+            level: Level { balance, at: 7 },
+            held: 1,
+        };
+        let state = State::new(&link, account(4));
+        let figures = (state.current, state.held, state.capacity, state.warn_below);
+        assert_eq!(figures, (4, 1, 10, 2));
+        assert_eq!((state.full_in, state.at), (Some(6), 7));
+        assert_eq!(state.rate.as_deref(), Some("60 requests/min"));
+        assert_eq!(State::new(&link, account(10)).full_in, Some(0));
+        // Whole seconds, rounded up.
+        link.terms.per = 59_999;
+        assert_eq!(State::new(&link, account(9)).full_in, Some(1));
+        link.terms.rate = 0;
+        let state = State::new(&link, account(4));
+        assert_eq!((state.full_in, state.rate), (None, None));
+    }
+}

@@ -300,6 +300,8 @@ mod tests {
             ("location", "http://elsewhere/?key=k"),
             ("authorization", "Bearer k"),
             ("transfer-encoding", "chunked"),
+            ("access-control-allow-origin", "*"),
+            ("tailscale-user-login", "root"),
             ("content-type", "application/json"),
             ("x-request-id", "r"),
         ]);

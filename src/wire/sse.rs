@@ -63,7 +63,8 @@ impl Decoder {
     #[must_use]
     pub fn is_between(&self) -> bool {
         let begun = self.has_data || !self.name.is_empty() || !self.line.is_empty();
-        !begun && !self.line_cut && !self.skipping
+        // A line that was cut is one of an event that is given up.
+        !begun && !self.skipping
     }
 
     /// Takes the next piece and calls `each` for every event that it completes. Returns how many
@@ -242,6 +243,28 @@ mod tests {
                 (String::new(), "b".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn an_event_has_begun_with_its_first_byte_and_is_over_with_its_end() {
+        for (pieces, is_between) in [
+            (&["data: a\n\n", ": comment\n", "id: 1\n"][..], true),
+            (&["data\n"], false),
+            (&["event: e\n"], false),
+            (&["d"], false),
+            (&["data: 0123456789"], false),
+            (&["data: 0123456789\n"], false),
+            (&["data: 0123456789\n\n"], true),
+            (&["data: a\n", "\n"], true),
+            (&["data: a\r", "\r"], true),
+        ] {
+            let mut decoder = Decoder::new(12);
+            assert!(decoder.is_between());
+            for piece in pieces {
+                decoder.feed(piece.as_bytes(), |_| {});
+            }
+            assert_eq!(decoder.is_between(), is_between, "{pieces:?}");
+        }
     }
 
     #[test]

@@ -14,13 +14,13 @@ use crate::store::{Place, entry};
 const CENT: i64 = 10_000_000;
 
 /// Budgets, and a caller whom a grant lets use them.
-struct Rules {
-    definitions: Definitions,
+pub(crate) struct Rules {
+    pub(crate) definitions: Definitions,
     permit: Permit,
     caller: Caller,
 }
 
-fn rules(quotas: &str, references: &str) -> Rules {
+pub(crate) fn rules(quotas: &str, references: &str) -> Rules {
     let text = format!(
         r#"{{"quotas":{{{quotas}}},"grants":[{{"src":["*"],"app":{{"tailscale.com/cap/aperture":[
             {{"role":"user"}},{{"models":"**","quotas":[{references}]}}]}}}}]}}"#
@@ -36,15 +36,20 @@ fn rules(quotas: &str, references: &str) -> Rules {
 
 impl Rules {
     async fn reserve(&self, quotas: &Quotas, cost: i64) -> Result<Reservation, Denied> {
+        let name = EntryId::new(1).to_string();
+        self.hold(quotas, amounts(100, cost), name).await
+    }
+
+    pub(crate) async fn hold(
+        &self,
+        quotas: &Quotas,
+        estimate: Amounts,
+        name: String,
+    ) -> Result<Reservation, Denied> {
         let plan = self
             .definitions
             .plan(&self.permit, &self.caller, "p", "m")?;
-        let estimate = Amounts {
-            tokens: 100,
-            cost: Some(Money::from_nanodollars(cost)),
-        };
-        let hold = EntryId::new(1).to_string();
-        quotas.reserve(plan, estimate, hold).await
+        quotas.reserve(plan, estimate, name).await
     }
 
     /// What each bucket holds, and what of it is held.
@@ -55,14 +60,24 @@ impl Rules {
     }
 }
 
+pub(crate) fn amounts(tokens: i64, cost: i64) -> Amounts {
+    Amounts {
+        tokens,
+        cost: Some(Money::from_nanodollars(cost)),
+    }
+}
+
 /// Ends a request that has cost so much.
 fn end(ledger: &Ledger, reservation: Reservation, cost: i64) {
+    settle(ledger, reservation, (100, cost));
+}
+
+/// Ends a request with so many tokens, and what they cost.
+pub(crate) fn settle(ledger: &Ledger, reservation: Reservation, (tokens, cost): (i64, i64)) {
     let mut record: Record = entry(1_000, "ann@example.com", "s").into();
+    record.entry.tokens.input = Some(tokens.unsigned_abs());
     record.entry.cost = Some(cost);
-    record.settlement = reservation.settle(Amounts {
-        tokens: 100,
-        cost: Some(Money::from_nanodollars(cost)),
-    });
+    record.settlement = reservation.settle(amounts(tokens, cost));
     ledger.admit().unwrap().record(record);
 }
 
@@ -213,7 +228,7 @@ pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {
     let denied = rules.reserve(&other, CENT).await.err().unwrap();
     assert_eq!(denied.rejection().status, 429, "{denied}");
     // Its lease ends.
-    let client = place.server.client(&place.database).await;
+    let client = place.server().client(&place.database).await;
     let sql = "UPDATE bucket_holds SET expires_at = 1";
     client.batch_execute(sql).await.unwrap();
     let reservation = rules.reserve(&other, CENT).await.unwrap();

@@ -98,7 +98,7 @@ pub(crate) async fn many_that_start_at_once_migrate_once(place: Place) {
 
 pub(crate) async fn a_newer_schema_is_refused(place: Place) {
     drop(place.open());
-    let client = place.server.client(&place.database).await;
+    let client = place.server().client(&place.database).await;
     let newer = "UPDATE iris_schema SET version = 99";
     client.batch_execute(newer).await.unwrap();
     let error = Ledger::open(&place.url, place.file()).err().unwrap();
@@ -128,7 +128,7 @@ pub(crate) async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
         send(round * 10_000, 3_000);
         // In the midst of the groups, at another moment each time.
         tokio::time::sleep(Duration::from_millis(40 + 90 * round.unsigned_abs())).await;
-        let server = place.server.clone();
+        let server = place.server().clone();
         tokio::task::spawn_blocking(move || server.kill())
             .await
             .unwrap();
@@ -136,7 +136,7 @@ pub(crate) async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
         while ledger.healthy() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        place.server.restart().await;
+        place.server().restart().await;
         ledger.flush().await.unwrap();
         assert!(ledger.healthy());
     }
@@ -149,14 +149,14 @@ pub(crate) async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
 
 pub(crate) async fn a_user_without_the_right_to_create_can_write(place: Place) {
     drop(place.open());
-    let client = place.server.client(&place.database).await;
+    let client = place.server().client(&place.database).await;
     let user = format!("writer_of_{}", place.database);
     let setup = format!(
         "CREATE ROLE {user} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}"
     );
     client.batch_execute(&setup).await.unwrap();
-    let url = place.server.url_of(&user, "127.0.0.1", &place.database);
+    let url = place.server().url_of(&user, "127.0.0.1", &place.database);
     let ledger = Ledger::open(&url, place.file()).unwrap();
     let record = full(entry(1_000, "ann@example.com", "s"), "x");
     write(&ledger, [record]).await;
@@ -164,7 +164,7 @@ pub(crate) async fn a_user_without_the_right_to_create_can_write(place: Place) {
 }
 
 pub(crate) async fn tls_is_used_and_verified_where_asked_for(place: Place) {
-    let client = place.server.client(&place.database).await;
+    let client = place.server().client(&place.database).await;
     for (mode, encrypted) in [
         ("require", 2),
         ("verify-full", 2),
@@ -180,7 +180,9 @@ pub(crate) async fn tls_is_used_and_verified_where_asked_for(place: Place) {
         let count: i64 = client.query_one(sql, &[&mode]).await.unwrap().get(0);
         assert_eq!(count, encrypted, "{mode}");
     }
-    let other = place.server.url_of("postgres", "db.test", &place.database);
+    let other = place
+        .server()
+        .url_of("postgres", "db.test", &place.database);
     let url = format!("{other}?hostaddr=127.0.0.1&sslmode=require");
     let error = Ledger::open(&url, place.file()).err().unwrap().to_string();
     assert!(error.contains("certificate not valid for name"), "{error}");

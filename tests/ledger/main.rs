@@ -1,7 +1,8 @@
 //! The ledger over both stores: each test runs on a file, in memory and on `PostgreSQL`, whose
 //! server this program starts for itself. A harness of its own, because all share that server.
 //!
-//! `cargo test --test ledger -- NAME` runs those whose name contains NAME.
+//! `cargo test --test ledger -- NAME` runs those whose name contains NAME; `--first` ends with the
+//! first that fails.
 #![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
 #![expect(
     clippy::panic,
@@ -13,6 +14,7 @@ mod audit;
 mod budgets;
 mod chats;
 mod faults;
+mod orders;
 mod outbox;
 mod pages;
 mod queries;
@@ -82,6 +84,7 @@ const LASTING: &[(&str, Test)] = &[
 
 const FILES: &[(&str, Test)] = &[
     test!(retention::what_was_purged_is_not_in_the_files),
+    test!(retention::what_was_purged_while_somebody_read_goes_later),
     test!(outbox::what_was_told_is_not_in_the_files),
     test!(budgets::a_refill_comes_after_what_was_taken_before_it),
 ];
@@ -90,6 +93,7 @@ const POSTGRES: &[(&str, Test)] = &[
     test!(faults::many_that_start_at_once_migrate_once),
     test!(budgets::two_nodes_spend_one_budget),
     test!(budgets::a_node_that_dies_frees_what_it_held),
+    test!(orders::every_order_of_two_nodes_keeps_the_books),
     test!(faults::a_killed_server_loses_and_doubles_nothing),
     test!(faults::a_newer_schema_is_refused),
     test!(faults::a_user_without_the_right_to_create_can_write),
@@ -113,57 +117,72 @@ fn main() {
             .expect("this program runs");
         std::process::exit(again.code().unwrap_or(1));
     }
-    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let only = words.iter().find(|word| !word.starts_with('-'));
+    let only = only.map_or("", String::as_str);
+    let first = words.iter().any(|word| word == "--first");
+    if !check(|name| name.contains(only), first) {
+        std::process::exit(1);
+    }
+}
+
+/// Runs the tests with names that are `wanted`, all or up to the `first` that fails. Whether none
+/// did.
+pub(crate) fn check(wanted: impl Fn(&str) -> bool, first: bool) -> bool {
     // Silent unless asked, because servers are killed here.
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::OFF.into())
         .from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).init();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let server = server::Server::start();
-    let (passed, failed) = run(&runtime, &server, only.as_deref());
+    let mut server = None;
+    let (mut passed, mut failed) = (0, Vec::new());
+    for (kind, name, test) in tests() {
+        if !wanted(&name) {
+            continue;
+        }
+        let started = std::time::Instant::now();
+        if kind == Kind::Postgres && server.is_none() {
+            server = Some(server::Server::start());
+        }
+        let place = runtime.block_on(Place::new(kind, server.as_ref()));
+        // A task of its own, so that a panic ends the test and not the rest.
+        let done = runtime
+            .block_on(async { tokio::time::timeout(LIMIT, tokio::spawn(test(place))).await });
+        let done = matches!(done, Ok(Ok(())));
+        let result = if done { "ok" } else { "FAILED" };
+        println!("test {name} ... {result} ({:.1?})", started.elapsed());
+        if done {
+            passed += 1;
+        } else {
+            failed.push(name);
+            if first {
+                break;
+            }
+        }
+    }
     runtime.shutdown_background();
-    server.stop();
+    if let Some(server) = server {
+        server.stop();
+    }
     println!("{passed} passed, {} failed", failed.len());
     if !failed.is_empty() {
         println!("\nfailed: {failed:#?}");
-        std::process::exit(1);
     }
+    failed.is_empty()
 }
 
-/// Runs the tests whose names contain `only`; returns how many passed, and the
-/// names of those that failed.
-fn run(
-    runtime: &tokio::runtime::Runtime,
-    server: &server::Server,
-    only: Option<&str>,
-) -> (usize, Vec<String>) {
-    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
-    let (mut passed, mut failed) = (0, Vec::new());
+/// Every test on every store that it is for.
+fn tests() -> Vec<(Kind, String, Test)> {
+    let mut tests = Vec::new();
     for (kind, lists) in [
         (Kind::Memory, &[EVERY] as &[_]),
         (Kind::File, &[EVERY, LASTING, FILES]),
         (Kind::Postgres, &[EVERY, LASTING, POSTGRES]),
     ] {
         for (name, test) in lists.iter().copied().flatten() {
-            let name = format!("{kind:?}::{name}");
-            if !wanted(&name) {
-                continue;
-            }
-            let started = std::time::Instant::now();
-            let place = runtime.block_on(Place::new(kind, server));
-            // A task of its own, so that a panic ends the test and not the rest.
-            let done = runtime
-                .block_on(async { tokio::time::timeout(LIMIT, tokio::spawn(test(place))).await });
-            let done = matches!(done, Ok(Ok(())));
-            let result = if done { "ok" } else { "FAILED" };
-            println!("test {name} ... {result} ({:.1?})", started.elapsed());
-            if done {
-                passed += 1;
-            } else {
-                failed.push(name);
-            }
+            tests.push((kind, format!("{kind:?}::{name}"), *test));
         }
     }
-    (passed, failed)
+    tests
 }

@@ -127,6 +127,7 @@ pub(crate) async fn a_purge_waits_for_the_export(place: Place) {
         assert_eq!(kept(&ledger, &records).await.0, 8);
     }
     ledger.start_export("s3").await.unwrap();
+    assert_eq!(ledger.export_waiting("s3").await.unwrap(), 8);
     let take = async |limit| {
         let taken = ledger.take_batch("s3", "batch", limit, DAYS).await;
         taken.unwrap()
@@ -137,6 +138,7 @@ pub(crate) async fn a_purge_waits_for_the_export(place: Place) {
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await.0, 8, "taken is not exported");
     ledger.exported("s3", batch).await.unwrap();
+    assert_eq!(ledger.export_waiting("s3").await.unwrap(), 6);
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await.0, 6);
     // Exported and young: kept all the same.
@@ -148,33 +150,63 @@ pub(crate) async fn a_purge_waits_for_the_export(place: Place) {
     assert_eq!(kept(&ledger, &records[4..]).await.0, 4);
 }
 
-pub(crate) async fn what_was_purged_is_not_in_the_files(place: Place) {
-    // In a header and in tools' parameters, which are not compressed.
-    let planted = "planted-9f3a71c2";
-    let ledger = place.open();
-    let mut records = records(40, planted);
+/// Something that is in a header and in tools' parameters, which are not compressed.
+const PLANTED: &str = "planted-9f3a71c2";
+
+/// Whether it is in the files.
+fn is_planted(place: &Place) -> bool {
+    std::fs::read_dir(place.file()).unwrap().any(|file| {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        bytes
+            .windows(PLANTED.len())
+            .any(|window| window == PLANTED.as_bytes())
+    })
+}
+
+async fn plant(ledger: &Ledger) -> Vec<Record> {
+    // The first purge looks after those of the process before, too.
+    ledger.purge().await.unwrap();
+    let mut records = records(40, PLANTED);
     for record in &mut records {
         let capture = record.capture.as_mut().unwrap();
-        let header = ("x-note".to_owned(), planted.repeat(50));
+        let header = ("x-note".to_owned(), PLANTED.repeat(50));
         capture.response_headers.push(header);
     }
-    let is_planted = || {
-        std::fs::read_dir(place.file()).unwrap().any(|file| {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            bytes
-                .windows(planted.len())
-                .any(|window| window == planted.as_bytes())
-        })
-    };
-    write(&ledger, records.iter().cloned()).await;
-    assert!(is_planted());
+    write(ledger, records.iter().cloned()).await;
+    records
+}
+
+fn retain_nothing(ledger: &Ledger) {
     let nothing = Retention {
         duration: Some(Duration::ZERO),
         tools: true,
         ..Retention::default()
     };
-    retain(&ledger, nothing, &[]);
+    retain(ledger, nothing, &[]);
+}
+
+pub(crate) async fn what_was_purged_is_not_in_the_files(place: Place) {
+    let ledger = place.open();
+    let records = plant(&ledger).await;
+    assert!(is_planted(&place));
+    retain_nothing(&ledger);
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await, (0, 0));
-    assert!(!is_planted());
+    assert!(!is_planted(&place));
+}
+
+pub(crate) async fn what_was_purged_while_somebody_read_goes_later(place: Place) {
+    let ledger = place.open();
+    plant(&ledger).await;
+    let reader = rusqlite::Connection::open(place.file().join("ledger.db")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = "SELECT COUNT(*) FROM captures";
+    let counted: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(counted, 40);
+    retain_nothing(&ledger);
+    ledger.purge().await.unwrap();
+    assert!(is_planted(&place), "somebody reads what was there");
+    reader.execute_batch("COMMIT").unwrap();
+    ledger.purge().await.unwrap();
+    assert!(!is_planted(&place));
 }

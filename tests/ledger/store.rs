@@ -19,7 +19,8 @@ pub(crate) enum Kind {
 
 /// A database for one test.
 pub(crate) struct Place {
-    pub(crate) server: Server,
+    /// `None` where no test of the run is for it.
+    server: Option<Server>,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) url: String,
     /// Its name on the server.
@@ -27,13 +28,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) async fn new(kind: Kind, server: &Server) -> Place {
+    pub(crate) async fn new(kind: Kind, server: Option<&Server>) -> Place {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let database = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
         let url = match kind {
             Kind::Memory => "sqlite::memory:".to_owned(),
             Kind::File => "sqlite:ledger.db".to_owned(),
             Kind::Postgres => {
+                let server = server.expect("it runs for tests of this kind");
                 let client = server.client("postgres").await;
                 let create = format!("CREATE DATABASE {database}");
                 client.batch_execute(&create).await.unwrap();
@@ -41,11 +43,16 @@ impl Place {
             }
         };
         Place {
-            server: server.clone(),
+            server: server.cloned(),
             dir: tempfile::tempdir().unwrap(),
             url,
             database,
         }
+    }
+
+    /// Of a test on `PostgreSQL`.
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
     }
 
     pub(crate) fn open(&self) -> Ledger {
@@ -66,7 +73,7 @@ impl Place {
                 .query_row([], |row| (0..columns).map(|nth| row.get(nth)).collect())
                 .unwrap();
         }
-        let client = self.server.client(&self.database).await;
+        let client = self.server().client(&self.database).await;
         let row = client.query_one(sql, &[]).await.unwrap();
         (0..row.len()).map(|nth| row.get(nth)).collect()
     }
@@ -82,7 +89,7 @@ impl Place {
                 .unwrap();
             return rows.collect::<Result<_, _>>().unwrap();
         }
-        let client = self.server.client(&self.database).await;
+        let client = self.server().client(&self.database).await;
         let rows = client.query(sql, &[]).await.unwrap();
         rows.iter()
             .map(|row| (0..row.len()).map(|nth| row.get(nth)).collect())

@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn values_are_bounded() {
         let many = |times: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(times));
-        assert!(scan(many(999_000).as_bytes(), &[]).is_ok());
-        let error = scan(many(1_000_000).as_bytes(), &[]).unwrap_err();
+        assert!(scan(many(999_998).as_bytes(), &[]).is_ok());
+        let error = scan(many(999_999).as_bytes(), &[]).unwrap_err();
         assert!(error.what.contains("values"), "{error}");
     }
 

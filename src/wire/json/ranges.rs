@@ -124,6 +124,8 @@ mod tests {
             assert_eq!(rest, left);
             assert!(scan(rest.as_bytes(), &[]).is_ok(), "{rest}");
         }
+        // Nothing stands before what is no member.
+        assert_eq!(member(b" 1", &(1..2)), 0..2);
     }
 
     #[test]

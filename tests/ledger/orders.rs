@@ -1,0 +1,216 @@
+//! Every order of what two nodes do with budgets that they share, step by step, against the rules
+//! of `docs/BUDGETS.md`. Each step is a transaction that locks the buckets' rows, and is awaited
+//! before the next: what two nodes do at once is one of these orders.
+
+use iris::ledger::{Ledger, Stored};
+use iris::quota::{Definitions, Quotas, Reservation};
+
+use crate::budgets::{Rules, amounts, rules, settle};
+use crate::store::Place;
+
+const ESTIMATE: i64 = 10;
+const CAPACITY: [i64; 2] = [25, 3];
+const REFILL: i64 = 12;
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// It has taken so many tokens.
+    Settled(i64),
+    /// Nobody asked a provider.
+    Dropped,
+    /// Its node died, and the lease of its hold is over.
+    Lost,
+}
+
+/// The budgets of tokens and of requests, as the documentation has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Books {
+    balance: [i64; 2],
+    held: [i64; 2],
+}
+
+impl Books {
+    fn admits(&self) -> bool {
+        [ESTIMATE, 1].iter().enumerate().all(|(nth, estimate)| {
+            let free = self.balance[nth] - self.held[nth];
+            free > 0 && (free >= *estimate || self.held[nth] == 0)
+        })
+    }
+
+    fn hold(&mut self) {
+        self.held = [self.held[0] + ESTIMATE, self.held[1] + 1];
+    }
+
+    fn end(&mut self, end: End) {
+        self.held = [self.held[0] - ESTIMATE, self.held[1] - 1];
+        if let End::Settled(tokens) = end {
+            self.balance = [self.balance[0] - tokens, self.balance[1] - 1];
+        }
+    }
+
+    fn refill(&mut self) {
+        self.balance[0] = (self.balance[0] + REFILL).min(CAPACITY[0]);
+    }
+}
+
+/// Two nodes on one database.
+struct World {
+    rules: Rules,
+    nodes: [(Quotas, Ledger); 2],
+    database: tokio_postgres::Client,
+    /// Tokens of all records so far.
+    spent: i64,
+}
+
+impl World {
+    async fn new(place: &Place) -> World {
+        let node = async || {
+            let ledger = place.open();
+            (Quotas::open(ledger.clone()).await.unwrap(), ledger)
+        };
+        World {
+            rules: rules(
+                r#""tokens":{"capacity":"25 tokens"},"requests":{"capacity":"3 requests"}"#,
+                r#"{"bucket":"tokens"},{"bucket":"requests"}"#,
+            ),
+            nodes: [node().await, node().await],
+            database: place.server().client(&place.database).await,
+            spent: 0,
+        }
+    }
+
+    /// As the database has them.
+    async fn books(&self, node: usize) -> Books {
+        let stored = self.nodes[node].1.buckets().await.unwrap();
+        let of = |name: &str| stored.iter().find(|one| one.bucket == name);
+        let [tokens, requests] = ["tokens", "requests"].map(of);
+        let balance =
+            |nth: usize, one: Option<&Stored>| one.map_or(CAPACITY[nth], |one| one.level.balance);
+        let held = |one: Option<&Stored>| one.map_or(0, |one| one.held);
+        Books {
+            balance: [balance(0, tokens), balance(1, requests)],
+            held: [held(tokens), held(requests)],
+        }
+    }
+
+    async fn end(&mut self, nth: usize, reservation: Reservation, end: End) {
+        let ledger = &self.nodes[nth % 2].1;
+        match end {
+            End::Settled(tokens) => {
+                settle(ledger, reservation, (tokens, 0));
+                self.spent += tokens;
+            }
+            End::Dropped => drop(reservation),
+            End::Lost => {
+                std::mem::forget(reservation);
+                let sql = format!("UPDATE bucket_holds SET expires_at = 1 WHERE hold = '{nth}'");
+                self.database.batch_execute(&sql).await.unwrap();
+            }
+        }
+        ledger.flush().await.unwrap();
+    }
+
+    /// Requests come twice, to begin and to end, the first and the third on one node; what is no
+    /// request is a refill, by the other.
+    async fn run(&mut self, order: &[usize], ends: &[End]) {
+        let what = format!("{order:?} {ends:?}");
+        self.nodes[0].0.retain(&Definitions::default()).await;
+        let mut expected = Books {
+            balance: CAPACITY,
+            held: [0, 0],
+        };
+        let mut running: Vec<Option<Reservation>> = ends.iter().map(|_| None).collect();
+        let mut begun = vec![false; ends.len()];
+        for &nth in order {
+            let node = nth % 2;
+            if nth == ends.len() {
+                let link = self.rules.definitions.named("tokens").unwrap();
+                self.nodes[1].0.refill(link, REFILL).await.unwrap();
+                expected.refill();
+            } else if !std::mem::replace(&mut begun[nth], true) {
+                let (quotas, estimate) = (&self.nodes[node].0, amounts(ESTIMATE, 0));
+                let reserved = self.rules.hold(quotas, estimate, nth.to_string()).await;
+                assert_eq!(reserved.is_ok(), expected.admits(), "{what}");
+                if let Ok(reservation) = reserved {
+                    expected.hold();
+                    running[nth] = Some(reservation);
+                }
+            } else if let Some(reservation) = running[nth].take() {
+                expected.end(ends[nth]);
+                self.end(nth, reservation, ends[nth]).await;
+            }
+            // The other sees the same.
+            assert_eq!(self.books(1 - node).await, expected, "{what}");
+        }
+        assert_eq!(expected.held, [0, 0], "{what}");
+        let beyond = ends.iter().map(|end| match end {
+            End::Settled(tokens) => (*tokens - ESTIMATE).max(0),
+            End::Dropped | End::Lost => 0,
+        });
+        // Those that ran side by side are over by their errors; the last alone by the rest.
+        let owed: i64 = beyond.sum::<i64>() + ESTIMATE - 1;
+        assert!(expected.balance[0] >= -owed, "{what}");
+    }
+}
+
+/// Every order of steps, of which each comes as often as it says.
+fn orders(often: &[usize]) -> Vec<Vec<usize>> {
+    let mut orders = vec![Vec::new()];
+    for _ in 0..often.iter().sum() {
+        let longer = orders.iter().flat_map(|order: &Vec<usize>| {
+            let count = |nth: usize| order.iter().filter(|one| **one == nth).count();
+            let open = (0..often.len()).filter(|nth| count(*nth) < often[*nth]);
+            let open: Vec<usize> = open.collect();
+            open.into_iter()
+                .map(|nth| [order.as_slice(), &[nth]].concat())
+        });
+        orders = longer.collect();
+    }
+    orders
+}
+
+/// Every way in which `count` requests can end.
+fn endings(count: usize, ends: &[End]) -> Vec<Vec<End>> {
+    (0..count).fold(vec![Vec::new()], |some, _| {
+        let longer = some
+            .iter()
+            .flat_map(|some| ends.iter().map(|end| [some.as_slice(), &[*end]].concat()));
+        longer.collect()
+    })
+}
+
+pub(crate) async fn every_order_of_two_nodes_keeps_the_books(place: Place) {
+    let mut world = World::new(&place).await;
+    let two = [End::Settled(17), End::Lost];
+    let four = [
+        End::Settled(ESTIMATE),
+        End::Settled(17),
+        End::Dropped,
+        End::Lost,
+    ];
+    // Three requests; two of them and a refill.
+    let mut all = Vec::new();
+    for (often, ends) in [
+        (&[2, 2, 2][..], endings(3, &two)),
+        (&[2, 2, 1], endings(2, &four)),
+    ] {
+        for order in orders(often) {
+            all.extend(ends.iter().map(|ends| (order.clone(), ends.clone())));
+        }
+    }
+    assert_eq!(all.len(), 90 * 8 + 30 * 16);
+    // Every fifth of them, where nobody asks for more.
+    let step = std::env::var("IRIS_LEDGER_ORDERS").map_or(5, |step| step.parse().unwrap());
+    for (order, ends) in all.iter().step_by(step) {
+        world.run(order, ends).await;
+    }
+    let sum = "SELECT CAST(SUM(input_tokens) AS BIGINT) FROM entries";
+    assert_eq!(place.integers(sum).await, [world.spent]);
+    // Whoever renews forgets those whose nodes are gone.
+    let ledger = &world.nodes[0].1;
+    let lease = std::time::Duration::from_mins(1);
+    ledger.renew(Vec::new(), lease).await.unwrap();
+    let left = place.integers("SELECT COUNT(*) FROM bucket_holds").await;
+    assert_eq!(left, [0]);
+}
