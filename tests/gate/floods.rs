@@ -355,7 +355,7 @@ fn cost_of_requests(server: &Server) -> f64 {
 }
 
 fn number(number: impl TryInto<u32>) -> f64 {
-    number.try_into().map(f64::from).unwrap_or(f64::MAX)
+    number.try_into().map_or(f64::MAX, f64::from)
 }
 
 fn mib(bytes: usize) -> f64 {

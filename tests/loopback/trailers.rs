@@ -84,7 +84,7 @@ async fn what_a_caller_says_behind_a_body_is_heard_by_nobody() {
     let mut lines = String::new();
     for (name, value) in CLAIMS {
         trailers.insert(name, value.parse().unwrap());
-        lines += &format!("{name}: {value}\r\n");
+        lines.extend([name, ": ", value, "\r\n"]);
     }
     let first = over_http1(gateway.address, &asks("m"), "").await;
     let without = received.recv().await.unwrap();
