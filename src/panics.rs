@@ -15,15 +15,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Waits for `work`; `None` if it panics.
-pub async fn caught<T>(what: &str, work: impl Future<Output = T>) -> Option<T> {
-    match AssertUnwindSafe(work).catch_unwind().await {
-        Ok(done) => Some(done),
-        Err(panic) => {
-            tell(what, panic.as_ref());
-            None
-        }
-    }
+/// Waits for `work`; `None` if it panics. No `async fn`, which would have room for it twice.
+pub fn caught<T>(what: &str, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+    let told = move |panic: Box<dyn Any + Send>| tell(what, panic.as_ref());
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .map(move |done| done.map_err(told).ok())
 }
 
 /// The same for what waits for nothing.
@@ -115,8 +112,10 @@ mod planned {
                 .left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
             if before == Ok(1) {
-                while self.hangs {
-                    std::thread::park();
+                if self.hangs {
+                    loop {
+                        std::thread::park();
+                    }
                 }
                 panic!("planned at {}", self.name);
             }
