@@ -14,7 +14,7 @@ use crate::iris;
 use crate::machine::Machine;
 
 /// The longest that anything here may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub async fn what_is_killed_or_hangs_is_started_again() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
