@@ -20,7 +20,7 @@ const AT_ONCE: usize = 6;
 /// What may be held in memory for records that can't be written.
 const MEMORY_KIB: u64 = 64 * 1024;
 /// How soon everything must be on record once the database is back.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn config(provider: &Provider, database: &str) -> Value {
     json!({

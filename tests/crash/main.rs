@@ -35,6 +35,11 @@ mod records;
 mod restarts;
 #[cfg(feature = "postgres")]
 #[path = "../ledger/server.rs"]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "without a server there is nothing to test"
+)]
 mod server;
 mod service;
 mod tailnet;
