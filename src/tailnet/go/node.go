@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tailscale.com/client/local"
@@ -46,6 +47,8 @@ type node struct {
 	client *local.Client
 	ctx    context.Context
 	cancel context.CancelFunc
+	// Peers are greeted once, when the node is on its tailnet.
+	greeting sync.Once
 }
 
 // openNode starts a node; it does not wait until the node is on its tailnet.
