@@ -3,12 +3,12 @@
 //! do, it is one of these orders: a model of the threads themselves would add nothing but a copy
 //! of the code, since their lock would have to be another one.
 
+use super::books::{Books, ESTIMATE, endings, orders};
 use super::*;
 use crate::access::{Access, Permit};
 use crate::config;
 use crate::identity::Caller;
 
-const ESTIMATE: i64 = 10;
 const TOKENS: i64 = 25;
 const REQUESTS: i64 = 3;
 
@@ -21,29 +21,11 @@ enum End {
     Dropped,
 }
 
-/// Budgets as the documentation has them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Books {
-    balance: [i64; 2],
-    held: [i64; 2],
-}
-
-impl Books {
-    fn admits(&self) -> bool {
-        [ESTIMATE, 1].iter().enumerate().all(|(nth, estimate)| {
-            let free = self.balance[nth] - self.held[nth];
-            free > 0 && (free >= *estimate || self.held[nth] == 0)
-        })
-    }
-
-    fn hold(&mut self) {
-        self.held = [self.held[0] + ESTIMATE, self.held[1] + 1];
-    }
-
-    fn end(&mut self, end: End) {
-        self.held = [self.held[0] - ESTIMATE, self.held[1] - 1];
-        if let End::Settled(tokens) = end {
-            self.balance = [self.balance[0] - tokens, self.balance[1] - 1];
+impl End {
+    fn tokens(self) -> Option<i64> {
+        match self {
+            Self::Settled(tokens) => Some(tokens),
+            Self::Dropped => None,
         }
     }
 }
@@ -95,31 +77,9 @@ fn books(quotas: &Quotas) -> Books {
     }
 }
 
-/// Every order of `count` requests, each of which comes twice: to begin, and to end.
-fn orders(count: usize) -> Vec<Vec<usize>> {
-    let mut orders = vec![Vec::new()];
-    for _ in 0..count * 2 {
-        let longer = orders.iter().flat_map(|order: &Vec<usize>| {
-            let open = (0..count).filter(|nth| order.iter().filter(|one| *one == nth).count() < 2);
-            open.map(|nth| [order.as_slice(), &[nth]].concat())
-        });
-        orders = longer.collect();
-    }
-    orders
-}
-
-/// Every way in which `count` requests can end.
-fn endings(count: usize, ends: &[End]) -> Vec<Vec<End>> {
-    (0..count).fold(vec![Vec::new()], |some, _| {
-        let longer = some
-            .iter()
-            .flat_map(|some| ends.iter().map(|end| [some.as_slice(), &[*end]].concat()));
-        longer.collect()
-    })
-}
-
 async fn all(world: &World, count: usize, ends: &[End]) -> usize {
-    let (orders, endings) = (orders(count), endings(count, ends));
+    // Each request comes twice: to begin, and to end.
+    let (orders, endings) = (orders(&vec![2; count]), endings(count, ends));
     for order in &orders {
         for endings in &endings {
             let what = || format!("{order:?} {endings:?}");
@@ -136,7 +96,7 @@ async fn all(world: &World, count: usize, ends: &[End]) -> usize {
                         running[nth] = Some(reservation);
                     }
                 } else if let Some(reservation) = running[nth].take() {
-                    expected.end(endings[nth]);
+                    expected.end(endings[nth].tokens());
                     match endings[nth] {
                         End::Settled(tokens) => {
                             let spent = Amounts { tokens, cost: None };
@@ -148,13 +108,8 @@ async fn all(world: &World, count: usize, ends: &[End]) -> usize {
                 assert_eq!(books(&quotas), expected, "{}", what());
             }
             assert_eq!(books(&quotas).held, [0, 0], "{}", what());
-            let beyond = endings.iter().map(|end| match end {
-                End::Settled(tokens) => (*tokens - ESTIMATE).max(0),
-                End::Dropped => 0,
-            });
-            // Those that ran side by side are over by their errors; the last alone by the rest.
-            let owed: i64 = beyond.sum::<i64>() + ESTIMATE - 1;
-            assert!(books(&quotas).balance[0] >= -owed, "{}", what());
+            let tokens = endings.iter().map(|end| end.tokens());
+            assert!(books(&quotas).owe_little(tokens), "{}", what());
         }
     }
     orders.len() * endings.len()

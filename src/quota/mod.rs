@@ -365,6 +365,8 @@ impl Drop for Reservation {
 }
 
 #[cfg(test)]
+mod books;
+#[cfg(test)]
 mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@
 )]
 
 mod audit;
+#[path = "../../src/quota/books.rs"]
+mod books;
 mod budgets;
 mod chats;
 mod faults;

@@ -5,10 +5,10 @@
 use iris::ledger::{Ledger, Stored};
 use iris::quota::{Definitions, Quotas, Reservation};
 
+use crate::books::{Books, ESTIMATE, endings, orders};
 use crate::budgets::{Rules, amounts, rules, settle};
 use crate::store::Place;
 
-const ESTIMATE: i64 = 10;
 const CAPACITY: [i64; 2] = [25, 3];
 const REFILL: i64 = 12;
 
@@ -23,34 +23,12 @@ enum End {
     Lost,
 }
 
-/// The budgets of tokens and of requests, as the documentation has them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Books {
-    balance: [i64; 2],
-    held: [i64; 2],
-}
-
-impl Books {
-    fn admits(&self) -> bool {
-        [ESTIMATE, 1].iter().enumerate().all(|(nth, estimate)| {
-            let free = self.balance[nth] - self.held[nth];
-            free > 0 && (free >= *estimate || self.held[nth] == 0)
-        })
-    }
-
-    fn hold(&mut self) {
-        self.held = [self.held[0] + ESTIMATE, self.held[1] + 1];
-    }
-
-    fn end(&mut self, end: End) {
-        self.held = [self.held[0] - ESTIMATE, self.held[1] - 1];
-        if let End::Settled(tokens) = end {
-            self.balance = [self.balance[0] - tokens, self.balance[1] - 1];
+impl End {
+    fn tokens(self) -> Option<i64> {
+        match self {
+            Self::Settled(tokens) => Some(tokens),
+            Self::Dropped | Self::Lost => None,
         }
-    }
-
-    fn refill(&mut self) {
-        self.balance[0] = (self.balance[0] + REFILL).min(CAPACITY[0]);
     }
 }
 
@@ -127,7 +105,7 @@ impl World {
             if nth == ends.len() {
                 let link = self.rules.definitions.named("tokens").unwrap();
                 self.nodes[1].0.refill(link, REFILL).await.unwrap();
-                expected.refill();
+                expected.balance[0] = (expected.balance[0] + REFILL).min(CAPACITY[0]);
             } else if !std::mem::replace(&mut begun[nth], true) {
                 let (quotas, estimate) = (&self.nodes[node].0, amounts(ESTIMATE, 0));
                 let reserved = self.rules.hold(quotas, estimate, nth.to_string()).await;
@@ -137,47 +115,16 @@ impl World {
                     running[nth] = Some(reservation);
                 }
             } else if let Some(reservation) = running[nth].take() {
-                expected.end(ends[nth]);
+                expected.end(ends[nth].tokens());
                 self.end(nth, reservation, ends[nth]).await;
             }
             // The other sees the same.
             assert_eq!(self.books(1 - node).await, expected, "{what}");
         }
         assert_eq!(expected.held, [0, 0], "{what}");
-        let beyond = ends.iter().map(|end| match end {
-            End::Settled(tokens) => (*tokens - ESTIMATE).max(0),
-            End::Dropped | End::Lost => 0,
-        });
-        // Those that ran side by side are over by their errors; the last alone by the rest.
-        let owed: i64 = beyond.sum::<i64>() + ESTIMATE - 1;
-        assert!(expected.balance[0] >= -owed, "{what}");
+        let tokens = ends.iter().map(|end| end.tokens());
+        assert!(expected.owe_little(tokens), "{what}");
     }
-}
-
-/// Every order of steps, of which each comes as often as it says.
-fn orders(often: &[usize]) -> Vec<Vec<usize>> {
-    let mut orders = vec![Vec::new()];
-    for _ in 0..often.iter().sum() {
-        let longer = orders.iter().flat_map(|order: &Vec<usize>| {
-            let count = |nth: usize| order.iter().filter(|one| **one == nth).count();
-            let open = (0..often.len()).filter(|nth| count(*nth) < often[*nth]);
-            let open: Vec<usize> = open.collect();
-            open.into_iter()
-                .map(|nth| [order.as_slice(), &[nth]].concat())
-        });
-        orders = longer.collect();
-    }
-    orders
-}
-
-/// Every way in which `count` requests can end.
-fn endings(count: usize, ends: &[End]) -> Vec<Vec<End>> {
-    (0..count).fold(vec![Vec::new()], |some, _| {
-        let longer = some
-            .iter()
-            .flat_map(|some| ends.iter().map(|end| [some.as_slice(), &[*end]].concat()));
-        longer.collect()
-    })
 }
 
 pub(crate) async fn every_order_of_two_nodes_keeps_the_books(place: Place) {
