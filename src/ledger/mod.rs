@@ -28,6 +28,7 @@ mod queues;
 mod report;
 mod retention;
 mod rollup;
+mod room;
 mod row;
 mod session;
 mod sqlite;
@@ -37,11 +38,11 @@ mod writer;
 mod written;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 pub use crate::api::{Tokens, ToolCall};
 use crate::bucket::{Chain, Level, Link};
@@ -59,17 +60,11 @@ pub use outbox::{Delivery, Queued, Waiting};
 pub use query::{Query, Scope};
 pub use report::{Group, Report, Usage, UsageGroup};
 pub use retention::Keep;
+pub use room::{Backlog, CAPACITY, Slot};
 pub use session::Session;
 pub use sums::{Counts, Totals};
 pub use tools::ToolUse;
 pub use written::Written;
-
-/// Records that may be promised or queued at once. It bounds the memory held while the database
-/// cannot be written.
-pub const CAPACITY: usize = 65_536;
-
-/// Bytes of queued records beyond which nothing more is admitted: captures are long.
-const HELD_MAX: usize = 256 << 20;
 
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.
@@ -90,25 +85,6 @@ struct Inner {
     readers: connections::Connections,
     /// Write beside the writer, on a database that nodes share.
     tellers: Option<connections::Connections>,
-}
-
-/// How much is promised to the ledger and not yet durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backlog {
-    /// Records of requests that run or have ended.
-    pub promised: usize,
-    /// How many there may be.
-    pub capacity: usize,
-    /// Bytes of the records that are queued.
-    pub bytes: usize,
-}
-
-impl Backlog {
-    /// Whether half of what there is room for is taken.
-    #[must_use]
-    pub fn is_long(self) -> bool {
-        self.promised > self.capacity / 2 || self.bytes > HELD_MAX / 2
-    }
 }
 
 /// What the writer shares with the rest.
@@ -160,51 +136,10 @@ impl Ledger {
         })
     }
 
-    /// False after a failed write until one succeeds, and while the queue is full. Requests that
-    /// must be recorded should then be refused.
-    pub fn healthy(&self) -> bool {
-        self.inner.shared.writing.load(Ordering::Relaxed)
-            && self.inner.room.available_permits() > 0
-            && !self.is_heavy()
-    }
-
     /// Whether the thread that writes is there. It may still wait for its disk.
     #[must_use]
     pub fn has_writer(&self) -> bool {
         !self.inner.writer.is_finished()
-    }
-
-    fn is_heavy(&self) -> bool {
-        self.inner.shared.held.load(Ordering::Relaxed) > HELD_MAX
-    }
-
-    /// How much is promised and not yet durable.
-    #[must_use]
-    pub fn backlog(&self) -> Backlog {
-        Backlog {
-            promised: self.promised(),
-            capacity: self.inner.capacity,
-            bytes: self.inner.shared.held.load(Ordering::Relaxed),
-        }
-    }
-
-    fn promised(&self) -> usize {
-        self.inner.capacity - self.inner.room.available_permits()
-    }
-
-    /// Reserves room for one record; to be taken before a request is accepted.
-    pub fn admit(&self) -> Result<Slot, Unavailable> {
-        if self.is_heavy() {
-            return Err(Unavailable::Full);
-        }
-        match self.inner.room.clone().try_acquire_owned() {
-            Ok(room) => Ok(Slot {
-                inner: self.inner.clone(),
-                room,
-            }),
-            Err(TryAcquireError::NoPermits) => Err(Unavailable::Full),
-            Err(TryAcquireError::Closed) => Err(Unavailable::Closed),
-        }
     }
 
     /// What is to be kept of a request, besides its entry.
@@ -480,108 +415,5 @@ fn distinct(headers: &[(String, String)]) -> Vec<(&str, &str)> {
     all
 }
 
-/// Room for one record. Dropped unused, it gives the room back.
-#[must_use = "a dropped slot records nothing"]
-pub struct Slot {
-    inner: Arc<Inner>,
-    room: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    /// Hands the record to the writer. Never blocks; the room is free again once it is durable.
-    pub fn record(self, record: Record) {
-        let shared = &self.inner.shared;
-        shared.held.fetch_add(record.size(), Ordering::Relaxed);
-        let message = writer::Message::Record(Box::new(record), self.room);
-        if let Err(mpsc::SendError(writer::Message::Record(record, _))) =
-            self.inner.queue.send(message)
-        {
-            // Cannot happen while a handle exists; the log is then the record's last chance. What
-            // was said stays out of it.
-            shared.writing.store(false, Ordering::Relaxed);
-            tracing::error!(entry = ?record.entry, "ledger: the writer is gone; record not written");
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use entry::tests::entry;
-
-    #[test]
-    fn admission_is_bounded_and_unused_slots_return() {
-        let ledger = Ledger::with_capacity("sqlite::memory:", Path::new("."), 2).unwrap();
-        let first = ledger.admit().unwrap();
-        let _second = ledger.admit().unwrap();
-        assert_eq!(ledger.admit().err(), Some(Unavailable::Full));
-        assert!(!ledger.healthy());
-        drop(first);
-        assert!(ledger.healthy());
-        assert!(ledger.admit().is_ok());
-    }
-
-    #[test]
-    fn a_backlog_is_long_from_half_of_either_bound_on() {
-        for (promised, bytes, is_long) in [
-            (50, HELD_MAX / 2, false),
-            (51, 0, true),
-            (0, HELD_MAX / 2 + 1, true),
-        ] {
-            let backlog = Backlog {
-                promised,
-                capacity: 100,
-                bytes,
-            };
-            assert_eq!(backlog.is_long(), is_long, "{backlog:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_backlog_counts_what_is_promised_and_what_waits() {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::with_capacity("sqlite:ledger.db", dir.path(), 5).unwrap();
-        let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
-        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        let record = Record::from(entry(1, "ann@example.com", "s"));
-        let size = record.size();
-        ledger.admit().unwrap().record(record.clone());
-        ledger.admit().unwrap().record(record);
-        let slot = ledger.admit().unwrap();
-        let backlog = |promised, bytes| Backlog {
-            promised,
-            capacity: 5,
-            bytes,
-        };
-        assert_eq!(ledger.backlog(), backlog(3, 2 * size));
-        other.execute_batch("ROLLBACK").unwrap();
-        ledger.flush().await.unwrap();
-        assert_eq!(ledger.backlog(), backlog(1, 0));
-        drop(slot);
-        assert_eq!(ledger.backlog(), backlog(0, 0));
-    }
-
-    #[tokio::test]
-    async fn long_captures_are_bounded_together() {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
-        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        let body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
-        let mut taken = 0;
-        while let Ok(slot) = ledger.admit() {
-            let mut record = Record::from(entry(taken, "ann@example.com", "s"));
-            record.capture = Some(Capture {
-                request_body: body.clone(),
-                ..Capture::default()
-            });
-            slot.record(record);
-            taken += 1;
-            assert!(taken < 100, "no bound");
-        }
-        assert!(!ledger.healthy());
-        other.execute_batch("ROLLBACK").unwrap();
-        ledger.flush().await.unwrap();
-        assert!(ledger.healthy() && ledger.admit().is_ok());
-    }
-}
+mod tests;

@@ -1,0 +1,81 @@
+//! How much is admitted while the database cannot be written, and how a backlog is told of.
+
+use super::entry::tests::entry;
+use super::room::HELD_MAX;
+use super::*;
+
+#[test]
+fn admission_is_bounded_and_unused_slots_return() {
+    let ledger = Ledger::with_capacity("sqlite::memory:", Path::new("."), 2).unwrap();
+    let first = ledger.admit().unwrap();
+    let _second = ledger.admit().unwrap();
+    assert_eq!(ledger.admit().err(), Some(Unavailable::Full));
+    assert!(!ledger.healthy());
+    drop(first);
+    assert!(ledger.healthy());
+    assert!(ledger.admit().is_ok());
+}
+
+#[test]
+fn a_backlog_is_long_from_half_of_either_bound_on() {
+    for (promised, bytes, is_long) in [
+        (50, HELD_MAX / 2, false),
+        (51, 0, true),
+        (0, HELD_MAX / 2 + 1, true),
+    ] {
+        let backlog = Backlog {
+            promised,
+            capacity: 100,
+            bytes,
+        };
+        assert_eq!(backlog.is_long(), is_long, "{backlog:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_counts_what_is_promised_and_what_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::with_capacity("sqlite:ledger.db", dir.path(), 5).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let record = Record::from(entry(1, "ann@example.com", "s"));
+    let size = record.size();
+    ledger.admit().unwrap().record(record.clone());
+    ledger.admit().unwrap().record(record);
+    let slot = ledger.admit().unwrap();
+    let backlog = |promised, bytes| Backlog {
+        promised,
+        capacity: 5,
+        bytes,
+    };
+    assert_eq!(ledger.backlog(), backlog(3, 2 * size));
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.flush().await.unwrap();
+    assert_eq!(ledger.backlog(), backlog(1, 0));
+    drop(slot);
+    assert_eq!(ledger.backlog(), backlog(0, 0));
+}
+
+#[tokio::test]
+async fn long_captures_are_bounded_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    let mut taken = 0;
+    while let Ok(slot) = ledger.admit() {
+        let mut record = Record::from(entry(taken, "ann@example.com", "s"));
+        record.capture = Some(Capture {
+            request_body: body.clone(),
+            ..Capture::default()
+        });
+        slot.record(record);
+        taken += 1;
+        assert!(taken < 100, "no bound");
+    }
+    assert!(!ledger.healthy());
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.flush().await.unwrap();
+    assert!(ledger.healthy() && ledger.admit().is_ok());
+}
