@@ -30,6 +30,7 @@ mod routing;
 mod saves;
 mod support;
 mod tls;
+mod told;
 mod trailers;
 mod warnings;
 mod websocket;

@@ -21,6 +21,8 @@ mod frames;
 #[path = "../gate/http2.rs"]
 mod http2;
 mod objects;
+mod others;
+mod places;
 mod policy;
 #[path = "../gate/provider.rs"]
 mod provider;
@@ -62,8 +64,8 @@ const TESTS: &[(&str, Test)] = &[
     ("spoofed::no_header_makes_somebody_of_a_caller", || {
         Box::pin(spoofed::no_header_makes_somebody_of_a_caller())
     }),
-    ("secrets::another_user_of_the_machine_reads_nothing", || {
-        Box::pin(secrets::another_user_of_the_machine_reads_nothing())
+    ("others::another_user_of_the_machine_reads_nothing", || {
+        Box::pin(others::another_user_of_the_machine_reads_nothing())
     }),
 ];
 

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::daemon::{ADA, EVE, KIM};
 use crate::echo::Heard;
+use crate::places::left;
 use crate::policy::{PAGES, ROUTES};
-use crate::world::{Gateway, files};
+use crate::world::Gateway;
+#[cfg(feature = "postgres")]
+use crate::{others, places};
 
 /// A secret, and the places that may hold it.
 struct Canary {
@@ -22,9 +25,9 @@ const fn canary(text: &'static str, at: &'static [&'static str]) -> Canary {
     Canary { text, at }
 }
 
-const FILE: &str = "the configuration";
+pub const FILE: &str = "the configuration";
 /// A provider may quote what Ada has asked.
-const OWN: &str = "answers of providers to Ada";
+pub const OWN: &str = "answers of providers to Ada";
 const BEARER: &str = "sk-canary-bearer-11111";
 const OPAQUE: &str = "canary-opaque-key-22222";
 const GOOGLE: &str = "canary-google-key-33333";
@@ -113,10 +116,10 @@ const CANARIES: [Canary; 25] = [
 
 /// All that was answered.
 #[derive(Default)]
-struct Answers {
+pub struct Answers {
     /// To Ada's questions to models.
-    own: String,
-    others: String,
+    pub own: String,
+    pub others: String,
 }
 
 /// A provider of each kind of credential.
@@ -145,7 +148,7 @@ fn account(tokens: SocketAddr) -> String {
     format!("keyfile::{}", aws_smithy_types::base64::encode(file))
 }
 
-async fn configuration(heard: &Heard, database: &Value, key_file: &Path) -> Value {
+pub async fn configuration(heard: &Heard, database: &Value, key_file: &Path) -> Value {
     let mut providers = json!({});
     let (tokens, none) = (
         heard.listen("tokens").await,
@@ -197,7 +200,7 @@ async fn configuration(heard: &Heard, database: &Value, key_file: &Path) -> Valu
 }
 
 /// Every kind of request that Ada can make, and that goes wrong in every way.
-async fn requests(answers: &mut Answers) {
+pub async fn requests(answers: &mut Answers) {
     let own = [
         ("authorization", format!("Bearer {OWN_BEARER}")),
         ("x-api-key", OWN_KEY.to_owned()),
@@ -342,39 +345,6 @@ fn search(places: &[(String, Vec<u8>)], more: &dyn Fn(&str, &str) -> bool) -> us
     bytes
 }
 
-/// All that a run has left behind.
-fn left(gateway: &Gateway, heard: &Heard, answers: Answers) -> Vec<(String, Vec<u8>)> {
-    let mut places: Vec<(String, Vec<u8>)> = vec![
-        (OWN.to_owned(), answers.own.into_bytes()),
-        ("answers".to_owned(), answers.others.into_bytes()),
-    ];
-    for (name, said) in heard.all() {
-        // Exports are compressed.
-        let start = said
-            .windows(4)
-            .position(|four| four == [0x28, 0xb5, 0x2f, 0xfd]);
-        if let Some(at) = start {
-            let objects = zstd::decode_all(&said[at..]).unwrap();
-            assert!(!objects.is_empty());
-            places.push((format!("an object in {name}"), objects));
-        }
-        places.push((name.to_owned(), said));
-    }
-    for file in files(gateway.dir.path()) {
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let name = match name.as_str() {
-            "iris.hujson" => FILE.to_owned(),
-            "key" => "the file with a key".to_owned(),
-            _ => name,
-        };
-        // Sockets are no files to read.
-        if let Ok(content) = std::fs::read(&file) {
-            places.push((name, content));
-        }
-    }
-    places
-}
-
 async fn run(database: Value, key: &tempfile::TempDir) -> (Gateway, Heard, Answers) {
     let heard = Heard::default();
     let file = key.path().join("key");
@@ -407,12 +377,6 @@ fn saw_everything(heard: &Heard) {
     }
 }
 
-/// Whether this is the machine's root, and not one of a namespace that knows nobody else.
-fn has_other_users() -> bool {
-    let known = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    known.contains("4294967295")
-}
-
 /// With captures off, on `SQLite`.
 pub async fn no_secret_is_where_it_has_no_business() {
     let key = tempfile::tempdir().unwrap();
@@ -436,7 +400,7 @@ pub async fn no_secret_is_where_it_has_no_business() {
 /// With captures on, in `PostgreSQL`, whose server goes away at the end.
 #[cfg(feature = "postgres")]
 pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
-    if !has_other_users() {
+    if !others::has_other_users() {
         println!("  left out: it takes root, as the server wants a user of its own");
         return;
     }
@@ -448,7 +412,7 @@ pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
     let key = tempfile::tempdir().unwrap();
     let (gateway, heard, mut answers) = run(json!({ "url": url, "save_raws": true }), &key).await;
     saw_everything(&heard);
-    let dump = dump(&server.url("postgres"));
+    let dump = places::dump(&server.url("postgres"));
     server.kill();
     for path in [
         "/readyz",
@@ -488,93 +452,4 @@ pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
         CANARIES.len(),
         places.len()
     );
-}
-
-/// All that a database holds, what is compressed in it as it was.
-#[cfg(feature = "postgres")]
-fn dump(url: &str) -> Vec<u8> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
-    let mut programs: Vec<_> = versions
-        .map(|version| version.unwrap().path().join("bin/pg_dump"))
-        .collect();
-    programs.sort();
-    let dumped = std::process::Command::new(programs.pop().unwrap())
-        .args(["--data-only", url])
-        .output()
-        .unwrap();
-    assert!(
-        dumped.status.success(),
-        "{}",
-        String::from_utf8_lossy(&dumped.stderr)
-    );
-    let mut all = dumped.stdout.clone();
-    let text = String::from_utf8(dumped.stdout).unwrap();
-    for field in text.split("\\\\x").skip(1) {
-        let digits = field
-            .split(|byte: char| !byte.is_ascii_hexdigit())
-            .next()
-            .unwrap();
-        let bytes: Vec<u8> = digits
-            .as_bytes()
-            .chunks_exact(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect();
-        all.extend(zstd::decode_all(&bytes[..]).unwrap_or_else(|_| bytes.clone()));
-        all.push(b'\n');
-    }
-    all
-}
-
-/// What another user of the machine gets of it: nothing, whoever made the folder.
-pub async fn another_user_of_the_machine_reads_nothing() {
-    if !has_other_users() {
-        println!("  left out: it takes root, for there to be another user");
-        return;
-    }
-    let heard = Heard::default();
-    let config = configuration(&heard, &json!({}), Path::new("/dev/null")).await;
-    let mut gateway = Gateway::start(config, &[("IRIS_TEST_CANARY", "x")]).await;
-    requests(&mut Answers::default()).await;
-    let body = json!({ "title": "t", "body": {} }).to_string();
-    ADA.ask("PUT", "/api/chats/one", &body, &[]).await;
-    let as_other = |program: &str, path: &Path| {
-        let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
-        command.arg(path).output().unwrap().status.success()
-    };
-    let open = |path: &Path| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(path, mode).unwrap();
-    };
-    open(gateway.dir.path());
-    assert!(as_other("ls", gateway.dir.path()) && as_other("cat", &gateway.dir.path().join("log")));
-    assert!(
-        !as_other("ls", &gateway.state()),
-        "the state directory can be listed"
-    );
-    // A folder that somebody else has made, for all to see.
-    open(&gateway.state());
-    let made = files(&gateway.state());
-    assert!(made.len() >= 3, "{made:?}");
-    for file in &made {
-        assert!(!as_other("cat", file), "{} can be read", file.display());
-    }
-    let memory = format!("/proc/{}/environ", gateway.id());
-    assert!(!as_other("cat", Path::new(&memory)));
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"))
-        .unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-    gateway.abort().await;
-    let cores: Vec<_> = files(gateway.dir.path())
-        .into_iter()
-        .filter(|file| {
-            file.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("core"))
-        })
-        .collect();
-    assert!(cores.is_empty(), "{cores:?}");
-    println!("  {} files", made.len());
 }
