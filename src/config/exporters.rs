@@ -9,7 +9,7 @@ use crate::secret::Secret;
 const MOST_RECORDS: u32 = 10_000;
 
 /// What is exported, and where to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exporters {
     /// Records as objects in a bucket.
     pub s3: Option<S3>,
@@ -18,7 +18,7 @@ pub struct Exporters {
 }
 
 /// The S3 exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3 {
     /// Empty for AWS.
     pub endpoint: String,
@@ -51,7 +51,7 @@ pub enum Format {
 }
 
 /// The exporter for OpenTelemetry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
     /// Base URL of a receiver of OTLP over HTTP, such as `http://collector:4318`.
     pub endpoint: String,

@@ -234,7 +234,7 @@ async fn look_out(engines: Arc<Engines>) {
     }
 }
 
-/// Exports, anew with each configuration; a batch that is cut off is taken up again.
+/// Exports, anew where the configuration of exports changes; a batch that is cut off is taken up again.
 async fn export(engines: Arc<Engines>) {
     let gateway = &engines.gateway;
     let mut rules = gateway.rules.clone();
@@ -246,9 +246,11 @@ async fn export(engines: Arc<Engines>) {
             metrics: &gateway.metrics,
             board: &engines.board,
         };
+        // A change of anything else would begin their pauses anew, of which one can be an hour.
+        let differs = |new: &Arc<Rules>| new.file.exporters != current.file.exporters;
         tokio::select! {
             () = outlets.run(&current.file.exporters) => {}
-            changed = rules.changed() => {
+            changed = rules.wait_for(differs) => {
                 if changed.is_err() {
                     return;
                 }

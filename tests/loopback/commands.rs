@@ -312,6 +312,38 @@ async fn a_changed_file_takes_effect_and_a_broken_one_does_not() {
 }
 
 #[tokio::test]
+async fn exports_go_out_however_often_something_else_changes() {
+    let respond: crate::support::Script = |mut stream| {
+        async move { answer(&mut stream, "200 OK", "connection: close\r\n", "{}").await }.boxed()
+    };
+    let (address, _asked) = provider(respond).await;
+    let (collector, mut exported) = provider(respond).await;
+    let otlp =
+        json!({ "endpoint": format!("http://{collector}"), "metrics": false, "every": "1s" });
+    let gateway = Gateway::start(address, json!({ "exporters": { "otlp": otlp } })).await;
+    assert_eq!(
+        gateway.chat(r#"{"model":"m","messages":[]}"#).await.status,
+        200
+    );
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    // Each of these is another configuration, long before a second is over.
+    for nth in 0..40 {
+        let changed = text.replace("[\"m\"]", &format!("[\"m\",\"m{nth}\"]"));
+        std::fs::write(gateway.config(), changed).unwrap();
+        let export = tokio::time::timeout(Duration::from_millis(400), exported.recv()).await;
+        if let Ok(Some(export)) = export {
+            assert!(
+                export.head.starts_with("POST /v1/traces "),
+                "{}",
+                export.head
+            );
+            return;
+        }
+    }
+    panic!("nothing is exported while the configuration changes");
+}
+
+#[tokio::test]
 async fn an_agent_is_told_or_given_its_settings() {
     let (upstream, _received) = provider(|mut stream| {
         async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
