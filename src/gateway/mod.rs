@@ -32,7 +32,7 @@ use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Framing, Rejection, body, headers};
 
-use attempt::Asking;
+use attempt::{Answer, Asking};
 use guard::Passing;
 pub use websocket::Pending;
 
@@ -121,9 +121,6 @@ impl Gateway {
             let bytes = body::read(incoming, rules.request_body, rules.body_idle)
                 .await
                 .map_err(|error| refusal::unreadable(&error))?;
-            panics::point("api");
-            let call = api.read(&asked(&head), bytes)?;
-            recording.note(|entry| entry::describe(entry, &call, &head.headers));
             let passing = Passing {
                 api,
                 rules: &rules,
@@ -133,20 +130,8 @@ impl Gateway {
                 is_socket: false,
                 fits: &|provider| provider.speaks(api),
             };
-            panics::point("route");
-            let choice = self.chosen(&passing, &call, &mut recording)?;
-            panics::point("hooks");
-            let (call, choice) = self.guarded(&passing, call, choice, &mut recording).await?;
-            let asking = Asking {
-                api,
-                call: &call,
-                rules: &rules,
-                permit: &permit,
-                who: &who,
-                head: &head,
-            };
-            let answer = self.ask(choice, asking, &mut recording).await?;
-            Ok((call, answer))
+            // Boxed, so that who sends a body slowly takes no room for what comes after it.
+            Box::pin(self.forward(&passing, bytes, &mut recording)).await
         }
         .await;
         let (call, answer) = match outcome {
@@ -164,6 +149,32 @@ impl Gateway {
         });
         let revoked = revoke::watch(self.rules.clone(), who, answer.route, rules.generation);
         Ok(self.answer(answer.response, api, call, recording, (revoked, &rules)))
+    }
+
+    /// Reads a request, whose body is whole, has the guards look at it, and asks for its answer.
+    async fn forward(
+        &self,
+        passing: &Passing<'_>,
+        body: Bytes,
+        recording: &mut Recording,
+    ) -> Result<(Call, Answer), Rejection> {
+        panics::point("api");
+        let call = passing.api.read(&asked(passing.head), body)?;
+        recording.note(|entry| entry::describe(entry, &call, &passing.head.headers));
+        panics::point("route");
+        let choice = self.chosen(passing, &call, recording)?;
+        panics::point("hooks");
+        let (call, choice) = self.guarded(passing, call, choice, recording).await?;
+        let asking = Asking {
+            api: passing.api,
+            call: &call,
+            rules: passing.rules,
+            permit: passing.permit,
+            who: passing.who,
+            head: passing.head,
+        };
+        let answer = self.ask(choice, asking, recording).await?;
+        Ok((call, answer))
     }
 
     fn room_for_record(&self) -> Result<Slot, Rejection> {

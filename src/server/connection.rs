@@ -2,22 +2,24 @@
 //! choice between a model and everything else.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::Engines;
-use super::first_bytes::FirstBytes;
+use super::first_head::{self, Again};
 use super::stalled::Stalled;
 use super::strict::{OneReading, Upgraded};
 use crate::admin::{self, View};
@@ -28,7 +30,7 @@ use crate::identity::{Caller, Refused};
 use crate::listen::{Accepted, Gate, Stream};
 use crate::pages;
 use crate::panics;
-use crate::wire::{Body, Rejection};
+use crate::wire::{Body, Rejection, headers};
 
 /// Requests that one h2 connection may have open.
 const H2_STREAMS: u32 = 100;
@@ -70,15 +72,15 @@ async fn secured<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let idle = engines.gateway.rules.borrow().file.timeouts.idle;
-    let stream = FirstBytes::new(Stalled::new(stream, idle), limit);
+    let stream = Stalled::new(stream, idle);
     let Some(tls) = door.tls.clone() else {
-        return http(engines, door, stream, source, limit).await;
+        return begin(engines, door, stream, source, limit).await;
     };
     // Boxed, because what TLS holds is several times what a plain connection does, and that would
     // have room for it.
     let encrypted = async move {
         match within(limit, tls.accept(stream)).await {
-            Ok(Ok(stream)) => http(engines, door, stream, source, limit).await,
+            Ok(Ok(stream)) => begin(engines, door, stream, source, limit).await,
             Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
             Err(_) => tracing::debug!(%source, "TLS took too long"),
         }
@@ -86,7 +88,8 @@ async fn secured<S>(
     Box::pin(encrypted).await;
 }
 
-async fn http<S>(
+/// Waits for the first head.
+async fn begin<S>(
     engines: Arc<Engines>,
     door: Arc<Door>,
     stream: S,
@@ -95,30 +98,46 @@ async fn http<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head = engines.gateway.rules.borrow().file.limits.request_head;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    let mut h1 = builder.http1();
-    h1.timer(TokioTimer::new())
-        .half_close(false)
-        .max_buf_size(head);
-    if limit.is_zero() {
-        h1.header_read_timeout(None);
-    } else {
-        h1.header_read_timeout(limit);
+    let upgraded = Upgraded::default();
+    let mut stream = OneReading::new(stream, source, Arc::clone(&upgraded));
+    let most = engines.gateway.rules.borrow().file.limits.request_head;
+    let stop = engines.stop.clone();
+    let stopped = async {
+        stop.cancelled().await;
+        // The request of a connection that was accepted just now is still on its way.
+        tokio::time::sleep(FIRST_REQUEST).await;
+    };
+    let begun = tokio::select! {
+        begun = within(limit, first_head::read(&mut stream, most)) => begun,
+        () = stopped => return,
+    };
+    match begun {
+        // Boxed, so that a connection without a request has no room for one.
+        Ok(Ok(head)) => {
+            let stream = Again::new(stream, head);
+            Box::pin(http(engines, door, stream, (source, upgraded), limit)).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%source, %error, "a connection broke"),
+        Err(_) => tracing::debug!(%source, "a head took too long"),
     }
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(30));
+}
+
+async fn http<S>(
+    engines: Arc<Engines>,
+    door: Arc<Door>,
+    stream: Again<S>,
+    (source, upgraded): (SocketAddr, Upgraded),
+    limit: Duration,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head = engines.gateway.rules.borrow().file.limits.request_head;
     let peer = Arc::new(Peer {
         address: source.ip(),
         device: OnceLock::new(),
-        upgraded: Upgraded::default(),
+        upgraded,
         heard: Notify::new(),
     });
-    let stream = OneReading::new(stream, source, Arc::clone(&peer.upgraded));
     let stop = engines.stop.clone();
     let heard = Arc::clone(&peer);
     let service = service_fn(move |request| {
@@ -129,24 +148,63 @@ async fn http<S>(
             Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await)
         })
     });
-    let mut connection =
-        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            // The request of a connection that was accepted just now is still on its way.
-            let first = within(FIRST_REQUEST, heard.heard.notified());
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                _ = first => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }
+    let is_http2 = stream.is_http2();
+    let stream = TokioIo::new(stream);
+    // Without the builder that finds out the version: it would give the parser the first bytes alone,
+    // who would make room for them and for the rest.
+    let ended = if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS)
+            .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+            .keep_alive_interval(Duration::from_secs(30));
+        let connection = pin!(builder.serve_connection(stream, service));
+        until_stopped(
+            connection,
+            http2::Connection::graceful_shutdown,
+            stop,
+            &heard,
+        )
+        .await
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .half_close(false)
+            .max_buf_size(head)
+            .header_read_timeout((!limit.is_zero()).then_some(limit));
+        let connection = pin!(builder.serve_connection(stream, service).with_upgrades());
+        until_stopped(
+            connection,
+            http1::UpgradeableConnection::graceful_shutdown,
+            stop,
+            &heard,
+        )
+        .await
     };
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");
+    }
+}
+
+/// Waits for the end of a connection, and has it end when the gateway stops.
+async fn until_stopped<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    stop: CancellationToken,
+    peer: &Peer,
+) -> hyper::Result<()> {
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => {}
+    }
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = within(FIRST_REQUEST, peer.heard.notified()) => {
+            shut_down(connection.as_mut());
+            connection.await
+        }
     }
 }
 
@@ -165,8 +223,9 @@ async fn answer(
     engines: &Arc<Engines>,
     door: &Door,
     peer: &Peer,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
+    detach(&mut request);
     let api = api::ALL
         .iter()
         .copied()
@@ -177,6 +236,7 @@ async fn answer(
         .find(|api| asks_for_socket(&request) && api.recognises_socket(request.uri().path()));
     let api = api.or(socket);
     let (path, version) = (request.uri().path().to_owned(), request.version());
+    // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {
         let who = admitted(engines, door, peer, &request).await?;
         if socket.is_some() {
@@ -185,8 +245,9 @@ async fn answer(
             return Ok(response);
         }
         Ok(dispatch(engines, api, who, request, door.tls.is_some()).await)
-    });
-    let rejection = match answered.await {
+    })
+    .await;
+    let rejection = match answered {
         Some(Ok(response)) => return response,
         Some(Err(rejection)) => rejection,
         None => Rejection::panicked(),
@@ -206,6 +267,18 @@ async fn answer(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
+}
+
+/// Lets go of the buffer that a head of HTTP/1 was read into.
+fn detach<B>(request: &mut Request<B>) {
+    if request.version() >= Version::HTTP_2 {
+        return;
+    }
+    headers::detach(request.headers_mut());
+    let target = Bytes::from(request.uri().to_string());
+    if let Ok(own) = http::Uri::from_maybe_shared(target) {
+        *request.uri_mut() = own;
+    }
 }
 
 async fn admitted(
@@ -319,8 +392,8 @@ async fn dispatch(
     };
     let (head, body) = request.into_parts();
     if pages::owns(&head.method, &head.uri, &head.headers) {
-        return pages::handle(&view, &who.caller, &head, secure).await;
+        return Box::pin(pages::handle(&view, &who.caller, &head, secure)).await;
     }
     let request = Request::from_parts(head, body);
-    admin::handle(view, &who.caller, request).await
+    Box::pin(admin::handle(view, &who.caller, request)).await
 }

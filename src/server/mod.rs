@@ -4,7 +4,7 @@ mod certificate;
 mod connection;
 mod descriptors;
 mod doors;
-mod first_bytes;
+mod first_head;
 mod heart;
 mod passing;
 mod reload;

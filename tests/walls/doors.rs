@@ -1,5 +1,6 @@
 //! The HTTPS door of the tailnet: what its gate takes over HTTP/2.
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,11 +50,12 @@ async fn connect(config: &Arc<ClientConfig>) -> std::io::Result<Stream> {
     Ok(stream)
 }
 
-pub async fn what_can_be_read_in_two_ways_is_refused_over_tls_too() {
-    let provider = Provider::start().await;
+/// A gateway with the door open.
+async fn open(provider: &Provider, config: &Arc<ClientConfig>) -> Gateway {
     let gateway = Gateway::start(
         json!({
             "listen": { "http": format!(":{PORT}"), "https": format!(":{HTTPS}"), "loopback": "127.0.0.1:8088" },
+            "timeouts": { "head": "2s" },
             "providers": { "p": {
                 "baseurl": format!("http://{}", provider.address), "apikey": "sk-provider", "models": ["m", "q:7b"],
                 "compatibility": { "openai_chat": true, "gemini_generate_content": true, "bedrock_converse": true },
@@ -65,11 +67,34 @@ pub async fn what_can_be_read_in_two_ways_is_refused_over_tls_too() {
         &[],
     )
     .await;
-    let config = client();
     until("there is no HTTPS door", async || {
-        connect(&config).await.is_ok()
+        connect(config).await.is_ok()
     })
     .await;
+    gateway
+}
+
+/// Whoever has a handshake behind them, and says too little for a version of HTTP, is not waited for.
+pub async fn a_silent_caller_is_closed_over_tls_too() {
+    let config = client();
+    let gateway = open(&Provider::start().await, &config).await;
+    for said in ["", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\n"] {
+        let mut stream = connect(&config).await.unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // More than the time to read it would be an error of its own.
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{said:?}: {error}");
+        }
+        assert!(answer.is_empty(), "{said:?}");
+    }
+    drop(gateway);
+}
+
+pub async fn what_can_be_read_in_two_ways_is_refused_over_tls_too() {
+    let provider = Provider::start().await;
+    let config = client();
+    let gateway = open(&provider, &config).await;
     let runtime = tokio::runtime::Handle::current();
     let at = SocketAddr::new(GATEWAY.parse().unwrap(), HTTPS);
     let check = move || {

@@ -49,6 +49,9 @@ const TESTS: &[(&str, Test)] = &[
         "doors::what_can_be_read_in_two_ways_is_refused_over_tls_too",
         || Box::pin(doors::what_can_be_read_in_two_ways_is_refused_over_tls_too()),
     ),
+    ("doors::a_silent_caller_is_closed_over_tls_too", || {
+        Box::pin(doors::a_silent_caller_is_closed_over_tls_too())
+    }),
     (
         "objects::nobody_reads_what_is_anothers_on_any_route",
         || Box::pin(objects::nobody_reads_what_is_anothers_on_any_route()),
