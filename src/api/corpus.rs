@@ -49,9 +49,11 @@ macro_rules! exchanges {
 }
 pub(super) use exchanges;
 
-/// Checks an exchange; `meter` makes a new one each time.
-pub(super) fn check(exchange: &Exchange, meter: impl Fn() -> Box<dyn Meter>) {
+/// Checks an exchange; `meter` makes a new one each time, which has so much room.
+pub(super) fn check(exchange: &Exchange, meter: impl Fn(usize) -> Box<dyn Meter>) {
     let name = exchange.name;
+    scarce(exchange, &meter);
+    let meter = || meter(1 << 20);
     let expected = value(exchange.expected);
     let stream = bytes(exchange);
     let stream = stream.as_slice();
@@ -79,6 +81,23 @@ pub(super) fn check(exchange: &Exchange, meter: impl Fn() -> Box<dyn Meter>) {
         for key in ["tokens", "finish_reason", "tool_calls", "tier"] {
             assert_eq!(read[key], expected[key], "{name}: {key} of the answer");
         }
+    }
+}
+
+/// What was used is read where little of the answer is held.
+fn scarce(exchange: &Exchange, meter: &impl Fn(usize) -> Box<dyn Meter>) {
+    let stream = bytes(exchange);
+    let used = |room: usize| {
+        let (reading, complete) = streamed(exchange.framing, &|| meter(room), &[&stream]);
+        (
+            reading.tokens,
+            reading.finish_reason,
+            reading.tier,
+            complete,
+        )
+    };
+    for room in [1 << 10, 2 << 10, 4 << 10] {
+        assert_eq!(used(room), used(1 << 20), "{}: {room} bytes", exchange.name);
     }
 }
 

@@ -9,6 +9,11 @@ use crate::api::meter::{Assembly, Room, Seen, count, part, sum};
 use crate::api::{Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
+/// Bytes of a count of what was used, with its name: so short ones need no room.
+const COUNT: usize = 256;
+/// So many of them.
+const COUNTS: usize = 32;
+
 /// Blocks of content at most; a stream with more is followed no further.
 const MAX_BLOCKS: usize = 4096;
 
@@ -178,10 +183,14 @@ impl Events {
         if !message["usage"].is_object() {
             message["usage"] = json!({});
         }
-        for (key, value) in usage.as_object().into_iter().flatten() {
-            let held = &mut message["usage"][key];
-            if !value.is_null() && (!held.is_null() || room.take(key.len() + size(value))) {
-                *held = value.clone();
+        if let (Some(held), Some(counts)) = (message["usage"].as_object_mut(), usage.as_object()) {
+            for (key, value) in counts {
+                // The text before them may have taken all the room.
+                let is_known = held.contains_key(key) || held.len() < COUNTS;
+                let length = key.len() + size(value);
+                if !value.is_null() && (is_known && length <= COUNT || room.take(length)) {
+                    held.insert(key.clone(), value.clone());
+                }
             }
         }
         Seen {

@@ -17,8 +17,8 @@ fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
     BedrockModelInvoke.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
-fn meter(request: &str) -> Box<dyn Meter> {
-    Box::new(chunk::Chunks::new(request.len(), 1 << 20))
+fn meter(request: &str, room: usize) -> Box<dyn Meter> {
+    Box::new(chunk::Chunks::new(request.len(), room))
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn recorded_exchanges_of_each_vendor() {
     for exchange in &all {
         let call = ask(PATH, exchange.request).unwrap();
         assert!(call.stream && call.billed, "{}", exchange.name);
-        corpus::check(exchange, || meter(exchange.request));
+        corpus::check(exchange, |room| meter(exchange.request, room));
     }
 }
 
@@ -71,13 +71,13 @@ fn recorded_exchanges_of_anthropic() {
             framing: Framing::AmazonChunks,
             expected,
         };
-        corpus::check(&exchange, || meter(request));
+        corpus::check(&exchange, |room| meter(request, room));
     }
 }
 
 #[test]
 fn pieces_of_text_come_to_one() {
-    let mut meter = meter("{}");
+    let mut meter = meter("{}", 1 << 20);
     for data in [
         r#"{"outputs":[{"text":" Bon","stop_reason":null}]}"#,
         r#"{"outputs":[{"text":"jour","stop_reason":"stop"}]}"#,

@@ -31,8 +31,8 @@ fn sent(path: &str, body: &str, model: &str, flags: &[&'static str]) -> (String,
     (out.path.into_owned(), body)
 }
 
-fn meter() -> Box<dyn Meter> {
-    super::meter(read, 400, 100_000)
+fn meter(room: usize) -> Box<dyn Meter> {
+    super::meter(read, 400, room)
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn recorded_exchanges() {
 #[test]
 fn an_array_reads_as_the_events_would() {
     let array = |text: &str| -> Reading {
-        let mut meter = meter();
+        let mut meter = meter(100_000);
         meter.body(text.as_bytes());
         meter.finish()
     };

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn recorded_exchanges() {
         for exchange in exchanges!["predict", "generate"] {
-            check(&exchange, || gemini::meter(read, 400, 100_000));
+            check(&exchange, |room| gemini::meter(read, 400, room));
             let path = "/v1/projects/p/locations/r/publishers/google/models/m:predict";
             assert!(ask(path, exchange.request).is_ok(), "{}", exchange.name);
         }

@@ -185,7 +185,7 @@ mod tests {
         let all = corpus::exchanges!("text", "several", "tools", "refused", "local", "broken_off",);
         for exchange in &all {
             let call = read(exchange.request).unwrap();
-            corpus::check(exchange, || OpenAiChat.meter(&call, 1 << 20));
+            corpus::check(exchange, |room| OpenAiChat.meter(&call, room));
         }
     }
 

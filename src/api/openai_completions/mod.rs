@@ -189,7 +189,7 @@ mod tests {
         let [exchange] = &corpus::exchanges!("text");
         let body = Bytes::from_static(exchange.request.as_bytes());
         let call = OpenAiCompletions.read(&head, body).unwrap();
-        corpus::check(exchange, || OpenAiCompletions.meter(&call, 1 << 20));
+        corpus::check(exchange, |room| OpenAiCompletions.meter(&call, room));
     }
 
     #[test]

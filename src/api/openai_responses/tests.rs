@@ -26,7 +26,7 @@ fn recorded_exchanges() {
     );
     for exchange in &all {
         let call = call(ENDPOINT, exchange.request).unwrap();
-        corpus::check(exchange, || OpenAiResponses.meter(&call, 1 << 20));
+        corpus::check(exchange, |room| OpenAiResponses.meter(&call, room));
     }
 }
 
