@@ -26,7 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target/mutants"
 VERSION = "27.1.0"
-LOWER = "secret clock money bucket wire socket tailnet config identity api access ledger quota"
+LOWER = "panics secret clock money bucket wire socket tailnet config identity api access ledger quota"
 
 # The files; the modules that they need; the tests that may notice, one call of them after the
 # other; and those of tests/ledger that are among them as `every_store`.
@@ -188,8 +188,10 @@ def weave(original, made, mutants):
                 groups[bounds].append(mutant)
         woven, last = "", 0
         for (start, end, (before, after)), some in sorted(groups.items()):
-            woven += text[last:start] + "{ match crate::mutant() {\n"
+            woven += text[last:start]
+            # With the line that says what it returns.
             first = woven.count("\n") + 1
+            woven += "{ match crate::mutant() {\n"
             for mutant in some:
                 begun = woven.count("\n") + 1
                 changed = text[start : mutant.start] + mutant.replacement + text[mutant.end : end]
