@@ -31,8 +31,8 @@ LOWER = "panics secret clock money bucket wire socket tailnet config identity ap
 # The files; the modules that they need; the tests that may notice, one call of them after the
 # other; and those of tests/ledger that are among them as `every_store`.
 BUDGETS = "File::budgets Postgres::budgets"
-STORES = """Memory::queries File:: Postgres::queries Postgres::reports Postgres::retention
-    Postgres::outbox Postgres::audit Postgres::chats Postgres::budgets Postgres::faults"""
+STORES = """Memory::queries Memory::exports File:: Postgres::queries Postgres::reports Postgres::retention
+    Postgres::outbox Postgres::exports Postgres::audit Postgres::chats Postgres::budgets Postgres::faults"""
 GROUPS = {
     "wire": (["json/**", "sse.rs", "mask.rs", "headers.rs"], "clock wire", ["wire"], ""),
     "listen": (["**"], "secret clock wire socket tailnet listen", ["listen"], ""),

@@ -96,6 +96,26 @@ mod tests {
     }
 
     #[test]
+    fn a_rank_within_a_bucket_is_a_share_of_its_width() {
+        let mut counts = [0; BUCKETS];
+        (counts[0], counts[1]) = (4, 4);
+        let second = FIRST_MS * (SQRT_2 - 1.0);
+        for (percent, expected) in [
+            (1, FIRST_MS / 4.0),
+            (50, FIRST_MS),
+            (51, FIRST_MS + second / 4.0),
+            (75, FIRST_MS + second / 2.0),
+            (100, FIRST_MS + second),
+        ] {
+            let read = percentile(&counts, percent).unwrap();
+            assert!(
+                (read - expected).abs() < 1e-6,
+                "{percent}: {read}, not {expected}"
+            );
+        }
+    }
+
+    #[test]
     fn percentiles_keep_their_bound() {
         // Three shapes: even, skewed as latencies are, and all the same.
         let shapes: [fn(u32) -> f64; 3] = [

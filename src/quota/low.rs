@@ -39,19 +39,32 @@ mod tests {
     use super::*;
     use crate::bucket::Unit;
 
+    const TERMS: Terms = Terms {
+        unit: Unit::Requests,
+        capacity: 100,
+        rate: 0,
+        per: 1,
+        warn_below: 50,
+        refuses_unpriced: false,
+    };
+
     #[test]
     fn it_begins_once_until_it_has_recovered() {
-        let terms = Terms {
-            unit: Unit::Requests,
-            capacity: 100,
-            rate: 0,
-            per: 1,
-            warn_below: 50,
-            refuses_unpriced: false,
-        };
         let mut low = Low::default();
-        let mut at = |left: i64| low.begins("b", left < terms.warn_below, left, &terms);
+        // Others that are low at the time make no difference.
+        assert!(low.begins("a", true, 10, &TERMS));
+        let mut at = |left: i64| low.begins("b", left < TERMS.warn_below, left, &TERMS);
         let told = [80, 49, 40, 52, 45, 60, 49].map(&mut at);
         assert_eq!(told, [false, true, false, false, false, false, true]);
+        assert!(!low.begins("a", true, 10, &TERMS));
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        let mut low = Low::default();
+        for nth in 0..=KEPT {
+            assert!(low.begins(&nth.to_string(), true, 10, &TERMS));
+            assert!(low.0.len() <= KEPT);
+        }
     }
 }

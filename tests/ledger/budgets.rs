@@ -239,3 +239,28 @@ pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {
         [("all".to_owned(), 9 * CENT, 0)]
     );
 }
+
+pub(crate) async fn a_hold_that_is_renewed_outlives_its_lease(place: Place) {
+    let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
+    let ledger = place.open();
+    assert!(ledger.is_shared());
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    for name in ["renewed", "left"] {
+        let held = rules.hold(&quotas, amounts(100, 4 * CENT), name.to_owned());
+        std::mem::forget(held.await.unwrap());
+    }
+    assert_eq!(rules.levels(&quotas).await[0].2, 8 * CENT);
+    let client = place.server().client(&place.database).await;
+    let sql = "UPDATE bucket_holds SET expires_at = 1";
+    client.batch_execute(sql).await.unwrap();
+    let lease = Duration::from_mins(1);
+    let renewed = ledger.renew(vec!["renewed".to_owned()], lease).await;
+    renewed.unwrap();
+    let left = place.texts("SELECT hold FROM bucket_holds").await;
+    assert_eq!(left, [["renewed"]]);
+    assert_eq!(rules.levels(&quotas).await[0].2, 4 * CENT);
+    // Nobody has anything to renew, and time goes on.
+    client.batch_execute(sql).await.unwrap();
+    ledger.renew(Vec::new(), lease).await.unwrap();
+    assert_eq!(rules.levels(&quotas).await[0].2, 0);
+}

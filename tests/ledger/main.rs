@@ -15,6 +15,7 @@ mod audit;
 mod books;
 mod budgets;
 mod chats;
+mod exports;
 mod faults;
 mod orders;
 mod outbox;
@@ -63,6 +64,8 @@ const EVERY: &[(&str, Test)] = &[
     test!(retention::zero_writes_nothing_that_was_said),
     test!(retention::old_captures_are_purged_and_sums_stay),
     test!(retention::a_purge_waits_for_the_export),
+    test!(exports::each_record_is_queued_for_each_exporter),
+    test!(exports::a_batch_is_one_exporters_until_it_is_given_back),
     test!(budgets::overdrafts_help_out_in_order),
     test!(outbox::each_delivery_is_taken_by_one_and_comes_back_until_it_is_done),
     test!(outbox::what_is_too_much_or_for_nobody_is_forgotten),
@@ -95,6 +98,7 @@ const POSTGRES: &[(&str, Test)] = &[
     test!(faults::many_that_start_at_once_migrate_once),
     test!(budgets::two_nodes_spend_one_budget),
     test!(budgets::a_node_that_dies_frees_what_it_held),
+    test!(budgets::a_hold_that_is_renewed_outlives_its_lease),
     test!(orders::every_order_of_two_nodes_keeps_the_books),
     test!(faults::a_killed_server_loses_and_doubles_nothing),
     test!(faults::a_newer_schema_is_refused),

@@ -1,0 +1,84 @@
+//! Queues of exporters: who has taken what, and what comes back.
+
+use std::time::Duration;
+
+use iris::config::Database;
+use iris::ledger::{EntryId, Ledger, Record};
+
+use crate::store::{Place, entry, full, write};
+
+const LEASE: Duration = Duration::from_mins(5);
+
+fn records(from: i64, count: i64) -> Vec<Record> {
+    let one = |nth| full(entry(from + nth, "ann@example.com", "s"), "x");
+    (0..count).map(one).collect()
+}
+
+fn ids(records: &[Record]) -> Vec<EntryId> {
+    records
+        .iter()
+        .map(|record| record.entry.id.clone())
+        .collect()
+}
+
+/// A batch under a name, if there is one.
+async fn take(
+    ledger: &Ledger,
+    exporter: &str,
+    name: &str,
+    limit: usize,
+) -> Option<(String, Vec<EntryId>)> {
+    let taken = ledger.take_batch(exporter, name, limit, LEASE).await;
+    taken.unwrap().map(|batch| (batch.name, batch.entries))
+}
+
+pub(crate) async fn each_record_is_queued_for_each_exporter(place: Place) {
+    let ledger = place.open();
+    let early = records(1, 2);
+    write(&ledger, early.iter().cloned()).await;
+    ledger.set_retention(&Database::default(), &["s3", "otlp"]);
+    let late = records(10, 3);
+    write(&ledger, late.iter().cloned()).await;
+    for exporter in ["s3", "otlp"] {
+        assert_eq!(ledger.export_waiting(exporter).await.unwrap(), 3);
+        // What was written while it was off comes too, and nothing twice.
+        for _ in 0..2 {
+            ledger.start_export(exporter).await.unwrap();
+            assert_eq!(ledger.export_waiting(exporter).await.unwrap(), 5);
+        }
+    }
+    let (_, all) = take(&ledger, "s3", "one", 10).await.unwrap();
+    assert_eq!(all, [ids(&early), ids(&late)].concat());
+    assert_eq!(take(&ledger, "s3", "two", 10).await, None);
+    let (_, all) = take(&ledger, "otlp", "one", 10).await.unwrap();
+    assert_eq!(all.len(), 5);
+    assert_eq!(ledger.export_waiting("none").await.unwrap(), 0);
+}
+
+pub(crate) async fn a_batch_is_one_exporters_until_it_is_given_back(place: Place) {
+    let ledger = place.open();
+    ledger.set_retention(&Database::default(), &["s3"]);
+    let all = ids(&{
+        let records = records(1, 5);
+        write(&ledger, records.iter().cloned()).await;
+        records
+    });
+    ledger.start_export("s3").await.unwrap();
+    let first = take(&ledger, "s3", "first", 3).await.unwrap();
+    assert_eq!(first, ("first".to_owned(), all[..3].to_vec()));
+    // What did not fit is taken with what comes after it.
+    ledger.put_back("s3", all[2..3].to_vec()).await.unwrap();
+    let second = take(&ledger, "s3", "second", 2).await.unwrap();
+    assert_eq!(second, ("second".to_owned(), all[2..4].to_vec()));
+    // What could not be sent comes back under the name that it had.
+    ledger.abandon_batch("s3", "first").await.unwrap();
+    let again = take(&ledger, "s3", "third", 10).await.unwrap();
+    assert_eq!(again, ("first".to_owned(), all[..2].to_vec()));
+    let third = take(&ledger, "s3", "third", 10).await.unwrap();
+    assert_eq!(third, ("third".to_owned(), all[4..].to_vec()));
+    assert_eq!(ledger.export_waiting("s3").await.unwrap(), 5);
+    ledger.abandon_batch("s3", "second").await.unwrap();
+    let batch = ledger.take_batch("s3", "fourth", 10, LEASE).await.unwrap();
+    ledger.exported("s3", batch.unwrap()).await.unwrap();
+    assert_eq!(ledger.export_waiting("s3").await.unwrap(), 3);
+}
