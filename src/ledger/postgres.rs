@@ -415,4 +415,19 @@ mod tests {
             assert!(!error.contains("hush"), "{error}");
         }
     }
+
+    #[test]
+    fn a_server_of_this_machine_is_not_far() {
+        for (name, expected) in [
+            ("localhost", false),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("db.test", true),
+            ("192.0.2.1", true),
+            ("localhost.test", true),
+        ] {
+            assert_eq!(is_remote(&Host::Tcp(name.to_owned())), expected, "{name}");
+        }
+        assert!(!is_remote(&Host::Unix("/run/postgresql".into())));
+    }
 }

@@ -235,6 +235,15 @@ pub(crate) async fn questions_without_an_answer_are_refused(place: Place) {
     let usage = ledger.usage(Scope::Everyone, whole()).await.unwrap();
     assert_eq!((usage.groups.len(), usage.totals.counts.requests), (1, 0));
     assert_eq!(usage.totals.duration_ms.p50, None);
+    let two_days = Report {
+        from: DAY,
+        to: 3 * DAY,
+        groups: vec![Group::Hour],
+        ..whole()
+    };
+    ledger.usage(Scope::Everyone, two_days).await.unwrap();
+    assert_eq!(Group::parse("model"), Some(Group::Model));
+    assert_eq!(Group::parse("colour"), None);
     for (report, why) in [
         (
             Report {
