@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -19,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::Engines;
+use super::detach::detach;
 use super::first_head::{self, Again};
 use super::stalled::Stalled;
 use super::strict::{OneReading, Upgraded};
@@ -30,7 +30,7 @@ use crate::identity::{Caller, Refused};
 use crate::listen::{Accepted, Gate, Stream};
 use crate::pages;
 use crate::panics;
-use crate::wire::{Body, Rejection, headers};
+use crate::wire::{Body, Rejection};
 
 /// Requests that one h2 connection may have open.
 const H2_STREAMS: u32 = 100;
@@ -150,8 +150,8 @@ async fn http<S>(
     });
     let is_http2 = stream.is_http2();
     let stream = TokioIo::new(stream);
-    // Without the builder that finds out the version: it would give the parser the first bytes alone,
-    // who would make room for them and for the rest.
+    // hyper-util's builder for both versions would give the parser the first 24 bytes alone, for which
+    // it would then have room twice.
     let ended = if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -267,18 +267,6 @@ async fn answer(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
-}
-
-/// Lets go of the buffer that a head of HTTP/1 was read into.
-fn detach<B>(request: &mut Request<B>) {
-    if request.version() >= Version::HTTP_2 {
-        return;
-    }
-    headers::detach(request.headers_mut());
-    let target = Bytes::from(request.uri().to_string());
-    if let Ok(own) = http::Uri::from_maybe_shared(target) {
-        *request.uri_mut() = own;
-    }
 }
 
 async fn admitted(

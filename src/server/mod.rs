@@ -3,6 +3,7 @@
 mod certificate;
 mod connection;
 mod descriptors;
+mod detach;
 mod doors;
 mod first_head;
 mod heart;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), with those that the
@@ -71,24 +70,6 @@ const CLAIMED_PREFIXES: [&str; 17] = [
     "proxy-",
     "sec-",
 ];
-
-/// Gives the values of `headers` room of their own. Those of HTTP/1 are parts of the buffer that the
-/// connection read them into, all of which would be held for as long as a request takes.
-pub fn detach(headers: &mut HeaderMap) {
-    let mut all = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    for value in headers.values() {
-        all.extend_from_slice(value.as_bytes());
-    }
-    let mut all = all.freeze();
-    for value in headers.values_mut() {
-        let own = all.split_to(value.len());
-        // What was a value is one.
-        if let Ok(mut own) = HeaderValue::from_maybe_shared(own) {
-            own.set_sensitive(value.is_sensitive());
-            *value = own;
-        }
-    }
-}
 
 /// Removes what belongs to the connection that the message came over, including the
 /// headers that its `Connection` header names.
@@ -242,8 +223,6 @@ pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -329,23 +308,5 @@ mod tests {
         returned(&mut given);
         let names: Vec<&str> = given.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["content-type", "x-request-id"]);
-    }
-
-    #[test]
-    fn detached_values_are_the_same_in_another_place() {
-        let buffer = Bytes::from_static(b"one two");
-        let mut headers = HeaderMap::new();
-        for part in [buffer.slice(..3), buffer.slice(4..), Bytes::new()] {
-            headers.append("x-part", HeaderValue::from_maybe_shared(part).unwrap());
-        }
-        headers.append("other", HeaderValue::from_bytes(b"\xff").unwrap());
-        let before = headers.clone();
-        detach(&mut headers);
-        assert_eq!(headers, before);
-        let outside = |value: &HeaderValue| {
-            let within = buffer.as_ptr_range();
-            value.is_empty() || !within.contains(&value.as_bytes().as_ptr())
-        };
-        assert!(headers.values().all(outside));
     }
 }

@@ -229,8 +229,9 @@ async fn dribbles(address: std::net::SocketAddr, start: String) -> anyhow::Resul
     }
 }
 
-/// A thousand callers who never come to the end of what they send, from one point of it on.
-async fn slow_part(part: &str, head: &str, goal: f64) -> anyhow::Result<()> {
+/// A thousand callers who dribble, after the beginning of a request and `head`. Each may take
+/// `most_kib` of memory, in a debug build twice as much.
+async fn slow_part(part: &str, head: &str, most_kib: f64) -> anyhow::Result<()> {
     let limits = json!({ "timeouts": { "head": "4s", "body": "3s" } });
     let world = World::start(&limits, &[]).await?;
     let iris = &world.iris;
@@ -262,9 +263,9 @@ async fn slow_part(part: &str, head: &str, goal: f64) -> anyhow::Result<()> {
         "others wait {during:?}"
     );
     let bound = if cfg!(debug_assertions) {
-        2.0 * goal
+        2.0 * most_kib
     } else {
-        goal
+        most_kib
     };
     ensure!(each < bound, "{each} KiB for a slow {part}");
     Ok(())

@@ -58,11 +58,9 @@ pub(crate) async fn each_record_is_queued_for_each_exporter(place: Place) {
 pub(crate) async fn a_batch_is_one_exporters_until_it_is_given_back(place: Place) {
     let ledger = place.open();
     ledger.set_retention(&Database::default(), &["s3"]);
-    let all = ids(&{
-        let records = records(1, 5);
-        write(&ledger, records.iter().cloned()).await;
-        records
-    });
+    let records = records(1, 5);
+    write(&ledger, records.iter().cloned()).await;
+    let all = ids(&records);
     ledger.start_export("s3").await.unwrap();
     let first = take(&ledger, "s3", "first", 3).await.unwrap();
     assert_eq!(first, ("first".to_owned(), all[..3].to_vec()));

@@ -186,9 +186,9 @@ impl Events {
         if let (Some(held), Some(counts)) = (message["usage"].as_object_mut(), usage.as_object()) {
             for (key, value) in counts {
                 // The text before them may have taken all the room.
-                let is_known = held.contains_key(key) || held.len() < COUNTS;
+                let has_place = held.contains_key(key) || held.len() < COUNTS;
                 let length = key.len() + size(value);
-                if !value.is_null() && (is_known && length <= COUNT || room.take(length)) {
+                if !value.is_null() && (has_place && length <= COUNT || room.take(length)) {
                     held.insert(key.clone(), value.clone());
                 }
             }
