@@ -10,6 +10,10 @@ use zstd::stream::write::Decoder as Zstd;
 /// What one piece may grow to; a bomb is given up.
 const MAX_GROWN: usize = 8 * 1024 * 1024;
 
+/// What a body may ask a decoder to remember, as a power of two: 8 MiB, which is what a body sent
+/// over HTTP may ask for (RFC 9659, section 3).
+const ZSTD_WINDOW: u32 = 23;
+
 /// Opens one compressed body, piece by piece.
 pub struct Decoding {
     coder: Coder,
@@ -54,8 +58,7 @@ impl Decoding {
             "gzip" | "x-gzip" => Coder::Gzip(MultiGzDecoder::new(Grown::default())),
             "deflate" => Coder::Deflate(ZlibDecoder::new(Grown::default())),
             "br" => Coder::Brotli(Box::new(DecompressorWriter::new(Grown::default(), 4096))),
-            "zstd" => Zstd::new(Grown::default())
-                .map_or(Coder::Closed, |coder| Coder::Zstd(Box::new(coder))),
+            "zstd" => zstd().map_or(Coder::Closed, |coder| Coder::Zstd(Box::new(coder))),
             _ => Coder::Closed,
         };
         Some(Self { coder })
@@ -76,6 +79,12 @@ impl Decoding {
         }
         grown
     }
+}
+
+fn zstd() -> io::Result<Zstd<'static, Grown>> {
+    let mut coder = Zstd::new(Grown::default())?;
+    coder.window_log_max(ZSTD_WINDOW)?;
+    Ok(coder)
 }
 
 /// Flushed, because an event is of use before the next piece comes.
@@ -121,6 +130,20 @@ mod tests {
                 let opened = open(coding, &[&packed[..at], &packed[at..]]);
                 assert_eq!(opened, text, "{coding} split at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn what_wants_too_much_memory_is_not_opened() {
+        for (window, expected) in [(ZSTD_WINDOW, &b"text"[..]), (ZSTD_WINDOW + 1, b"")] {
+            let mut coder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+            coder.window_log(window).unwrap();
+            coder.write_all(b"text").unwrap();
+            assert_eq!(
+                open("zstd", &[&coder.finish().unwrap()]),
+                expected,
+                "{window}"
+            );
         }
     }
 
