@@ -112,6 +112,8 @@ mod tests {
         for (written, is_shorter) in [
             (Vec::new(), false),
             (b"{}".to_vec(), false),
+            (vec![b'x'; SHORT - 1], false),
+            (vec![b'x'; SHORT], true),
             (b"says it again ".repeat(100), true),
             (noise, false),
         ] {

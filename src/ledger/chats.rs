@@ -158,3 +158,29 @@ pub(super) fn purge(
     let deleted: u64 = deleted.into_iter().sum();
     Ok((deleted, deleted >= BATCH as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+
+    #[tokio::test]
+    async fn a_login_keeps_as_many_bytes_as_it_may_and_always_the_newest() {
+        let ledger = Ledger::open("sqlite::memory:", std::path::Path::new(".")).unwrap();
+        let most = usize::try_from(MOST_BYTES).unwrap();
+        for (id, length, left) in [
+            ("a", 1, &["a"][..]),
+            ("b", most - 1, &["b", "a"]),
+            ("c", 1, &["c", "b"]),
+            ("d", most + 1, &["d"]),
+        ] {
+            // The time tells which is the newest.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let kept = ledger.keep_chat("ann", (id, "t"), vec![b'x'; length]);
+            kept.await.unwrap();
+            let chats = ledger.chats("ann").await.unwrap();
+            let ids: Vec<_> = chats.iter().map(|chat| chat.id.as_str()).collect();
+            assert_eq!(ids, left);
+        }
+    }
+}

@@ -91,3 +91,30 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn only_what_failed_on_a_broken_connection_is_tried_on_another() {
+        let place = super::super::sqlite::Place::parse("sqlite::memory:", Path::new("."));
+        let pool = Pool {
+            store: Arc::new(place.unwrap()),
+            writes: true,
+            idle: Mutex::default(),
+        };
+        pool.run(|_| Ok(())).unwrap();
+        assert_eq!(pool.lock().len(), 1);
+        let tries = Cell::new(0);
+        let failed = pool.run::<()>(|_| {
+            tries.set(tries.get() + 1);
+            Err(Failure::Value("none".to_owned()))
+        });
+        assert!(failed.is_err());
+        assert_eq!((tries.get(), pool.lock().len()), (1, 0));
+    }
+}

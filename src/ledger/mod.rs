@@ -102,6 +102,19 @@ struct Shared {
     deleted: AtomicBool,
 }
 
+impl Shared {
+    fn new() -> Shared {
+        Shared {
+            writing: AtomicBool::new(true),
+            held: AtomicUsize::new(0),
+            policy: Mutex::default(),
+            delivery: Notify::new(),
+            told: written::Told::default(),
+            deleted: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Ledger {
     /// Opens the database at `url`, creating or migrating it first; `dir` is where a relative
     /// path starts.
@@ -110,15 +123,11 @@ impl Ledger {
     }
 
     fn with_capacity(url: &str, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
-        let store = database::parse(url, dir)?;
-        let shared = Arc::new(Shared {
-            writing: AtomicBool::new(true),
-            held: AtomicUsize::new(0),
-            policy: Mutex::default(),
-            delivery: Notify::new(),
-            told: written::Told::default(),
-            deleted: AtomicBool::new(false),
-        });
+        Ledger::over(database::parse(url, dir)?, capacity)
+    }
+
+    fn over(store: Arc<dyn database::Store>, capacity: usize) -> Result<Ledger, Error> {
+        let shared = Arc::new(Shared::new());
         let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
         let inner = Inner {
             room: Arc::new(Semaphore::new(capacity)),

@@ -128,3 +128,32 @@ impl Ledger {
         self.inner.readers.run(read).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::ledger::Delivery;
+    use crate::ledger::Record;
+    use crate::ledger::entry::tests::entry;
+
+    #[tokio::test]
+    async fn who_waits_for_deliveries_is_woken_once_there_is_one() {
+        let ledger = Ledger::open("sqlite::memory:", std::path::Path::new(".")).unwrap();
+        let mut record = Record::from(entry(1, "ann@example.com", "s"));
+        ledger.admit().unwrap().record(record.clone());
+        ledger.flush().await.unwrap();
+        assert_eq!(ledger.delivery().now_or_never(), None);
+        record.entry.id = EntryId::new(2);
+        record.deliveries.push(Delivery {
+            hook: "log".to_owned(),
+            event: "entire_request".to_owned(),
+            payload: b"{}".to_vec(),
+        });
+        ledger.admit().unwrap().record(record);
+        ledger.delivery().await;
+        let due = ledger.due("log", 1, Duration::from_mins(1)).await.unwrap();
+        assert_eq!(due.len(), 1);
+    }
+}

@@ -188,4 +188,31 @@ mod tests {
         assert_eq!(grain(HEADER), HEADER);
         assert_eq!(grain(HEADER | STATUS), HEADER | SHARED);
     }
+
+    #[test]
+    fn a_row_names_what_its_grain_tells_apart_and_nothing_else() {
+        let entry = crate::ledger::entry::tests::entry(1, "ann@example.com", "s");
+        for header in [None, Some(("x-team", "blue"))] {
+            let finest = Key::finest(&entry, header);
+            let rows: Vec<_> = finest.coarser().collect();
+            let of_header = |grain: &&i64| (**grain & HEADER != 0) == header.is_some();
+            assert_eq!(rows.len(), GRAINS.iter().filter(of_header).count());
+            assert!(rows.contains(&finest));
+            for row in rows {
+                assert_eq!(row.grain & HEADER != 0, header.is_some());
+                for (bit, is_named) in [
+                    (LOGIN, row.login == "ann@example.com"),
+                    (MODEL, row.model == "model-1"),
+                    (PROVIDER, row.provider == "main"),
+                    (AGENT, row.agent == "claude-code"),
+                    (API, row.api == "openai_chat"),
+                    (STATUS, row.status == 200),
+                    (OUTCOME, row.outcome == "client_closed"),
+                ] {
+                    assert_eq!(is_named, row.grain & bit != 0, "{bit} of {}", row.grain);
+                }
+                assert_eq!(row.header, header.unwrap_or_default());
+            }
+        }
+    }
 }

@@ -306,6 +306,7 @@ fn value(read: ValueRef<'_>) -> Value<'static> {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
+    use crate::ledger::tests::said;
 
     #[tokio::test]
     async fn the_files_belong_to_their_owner_alone() {
@@ -319,6 +320,52 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        for (mode, is_told) in [(0o600, false), (0o640, true), (0o604, true), (0o700, false)] {
+            File::create(&path).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let log = said(|| create(&path).unwrap());
+            assert_eq!(log.contains("chmod 600"), is_told, "{mode:o}: {log}");
+        }
+        let error = create(&dir.path().join("none/ledger.db")).unwrap_err();
+        assert!(error.to_string().contains("cannot create"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_called_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ledger.db"), [b'x'; 8_192]).unwrap();
+        let error = Ledger::open("sqlite:ledger.db", dir.path()).err().unwrap();
+        assert!(error.to_string().contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_transaction_that_is_undone_leaves_nothing() {
+        let place = Place::parse("sqlite::memory:", Path::new(".")).unwrap();
+        assert_eq!(place.name(), ":memory:");
+        let mut open = place.open_writer().unwrap();
+        assert!(!open.is_broken());
+        open.begin().unwrap();
+        let buckets = "INSERT INTO export_cursor (name, last_entry) VALUES ('s3', '')";
+        open.execute(buckets, vec![vec![]]).unwrap();
+        open.rollback();
+        let mut count = None;
+        open.query(
+            "SELECT COUNT(*) FROM export_cursor",
+            vec![],
+            &mut |mut row| {
+                count = row.maybe_integer()?;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(count, Some(0));
+        assert_eq!(said(|| open.rollback()), "", "there is nothing to undo");
     }
 
     #[test]
@@ -340,8 +387,14 @@ mod tests {
     #[test]
     fn urls_that_name_no_database_are_refused() {
         let open = |url| Ledger::open(url, Path::new(".")).err().unwrap().to_string();
-        assert!(open("sqlite:").contains("use \"sqlite:path\""));
-        assert!(open("mysql://h").contains("use \"sqlite:path\""));
+        for url in [
+            "sqlite:",
+            "sqlite::other:",
+            "sqlite:ledger.db?mode=ro",
+            "mysql://h",
+        ] {
+            assert!(open(url).contains("use \"sqlite:path\""), "{url}");
+        }
         #[cfg(not(feature = "postgres"))]
         assert!(open("postgres://u:p@h/d").contains("without PostgreSQL"));
     }

@@ -4,6 +4,27 @@ use super::entry::tests::entry;
 use super::room::HELD_MAX;
 use super::*;
 
+/// What `work` writes to the log, on this thread.
+pub(super) fn said(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer({
+        let lines = lines.clone();
+        move || lines.clone()
+    });
+    tracing::subscriber::with_default(log.finish(), work);
+    String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+}
+
 #[test]
 fn admission_is_bounded_and_unused_slots_return() {
     let ledger = Ledger::with_capacity("sqlite::memory:", Path::new("."), 2).unwrap();

@@ -257,9 +257,7 @@ impl Writer {
 
     fn failed(&mut self, error: &str) {
         self.shared.writing.store(false, Ordering::Relaxed);
-        let wait = BACKOFF_FIRST
-            .saturating_mul(1 << self.failures.min(16))
-            .min(BACKOFF_LAST);
+        let wait = backoff(self.failures);
         self.failures = self.failures.saturating_add(1);
         tracing::error!(
             ledger = self.store.name(),
@@ -358,63 +356,11 @@ impl Writer {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::entry::tests::entry;
-    use crate::ledger::{Ledger, Query, Scope};
-    use std::time::Instant;
-
-    #[tokio::test]
-    async fn flushed_records_survive_without_a_close() {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        let written = entry(1_000, "ann@example.com", "s1");
-        ledger.admit().unwrap().record(written.clone().into());
-        ledger.flush().await.unwrap();
-        std::mem::forget(ledger);
-        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        assert_eq!(
-            ledger
-                .requests(Scope::Everyone, Query::default())
-                .await
-                .unwrap(),
-            [written]
-        );
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_failed_write_keeps_the_record_and_writes_it_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
-        let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
-        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        ledger
-            .admit()
-            .unwrap()
-            .record(entry(1_000, "ann@example.com", "s1").into());
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while ledger.healthy() {
-            assert!(Instant::now() < deadline, "still healthy");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert!(
-            ledger
-                .requests(Scope::Everyone, Query::default())
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        other.execute_batch("ROLLBACK").unwrap();
-        ledger.flush().await.unwrap();
-        assert!(ledger.healthy());
-        assert_eq!(
-            ledger
-                .requests(Scope::Everyone, Query::default())
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
-    }
+/// How long to wait after a failed write that so many went before.
+fn backoff(failures: u32) -> Duration {
+    let wait = BACKOFF_FIRST.saturating_mul(1 << failures.min(16));
+    wait.min(BACKOFF_LAST)
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,20 @@ mod tests {
     use crate::ledger::entry::tests::entry;
     use crate::ledger::{Ledger, Scope};
 
+    #[test]
+    fn a_group_concerns_everyone_who_sees_one_of_its_records() {
+        let logins = ["ann".to_owned(), "bob".to_owned()].into();
+        for (scope, expected) in [
+            (Scope::Everyone, true),
+            (Scope::Own("bob".to_owned()), true),
+            (Scope::Own("eve".to_owned()), false),
+        ] {
+            assert_eq!(super::concerns(&logins, &scope), expected, "{scope:?}");
+        }
+        let nobody = std::collections::BTreeSet::new();
+        assert!(!super::concerns(&nobody, &Scope::Everyone));
+    }
+
     #[tokio::test]
     async fn each_hears_of_their_own_records_once_they_can_be_read() {
         let ledger = Ledger::open("sqlite::memory:", std::path::Path::new(".")).unwrap();

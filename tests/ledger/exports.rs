@@ -79,4 +79,9 @@ pub(crate) async fn a_batch_is_one_exporters_until_it_is_given_back(place: Place
     let batch = ledger.take_batch("s3", "fourth", 10, LEASE).await.unwrap();
     ledger.exported("s3", batch.unwrap()).await.unwrap();
     assert_eq!(ledger.export_waiting("s3").await.unwrap(), 3);
+    // At a start, what was begun is taken up at once, unless another node may be at it.
+    assert_eq!(take(&ledger, "s3", "fifth", 10).await, None);
+    ledger.start_export("s3").await.unwrap();
+    let taken = take(&ledger, "s3", "fifth", 10).await;
+    assert_eq!(taken.is_some(), !ledger.is_shared());
 }

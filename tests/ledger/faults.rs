@@ -49,6 +49,8 @@ pub(crate) async fn opening_again_migrates_nothing(place: Place) {
 
 pub(crate) async fn two_ledgers_share_a_database(place: Place) {
     let ledgers = [place.open(), place.open()];
+    let is_server = place.url.starts_with("postgres");
+    assert!(ledgers.iter().all(|ledger| ledger.is_shared() == is_server));
     let tasks: Vec<_> = (0..8)
         .map(|task: i64| {
             let ledger = ledgers[usize::from(task % 2 == 0)].clone();
@@ -94,6 +96,22 @@ pub(crate) async fn many_that_start_at_once_migrate_once(place: Place) {
         .await;
     assert_eq!(versions[0], 1);
     assert!(versions[1] >= 3, "the last script has run");
+}
+
+pub(crate) async fn connections_are_kept(place: Place) {
+    let url = format!("{}?application_name=kept", place.url);
+    let ledger = Ledger::open(&url, place.file()).unwrap();
+    let client = place.server().client(&place.database).await;
+    let mut seen = HashSet::<i32>::new();
+    for nth in 0..3 {
+        write(&ledger, [full(entry(nth, "ann@example.com", "s"), "x")]).await;
+        all(&ledger).await;
+        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'kept'";
+        let rows = client.query(sql, &[]).await.unwrap();
+        seen.extend(rows.iter().map(|row| row.get::<_, i32>(0)));
+    }
+    // The writer's and a reader's.
+    assert_eq!(seen.len(), 2);
 }
 
 pub(crate) async fn a_newer_schema_is_refused(place: Place) {

@@ -101,6 +101,7 @@ const POSTGRES: &[(&str, Test)] = &[
     test!(budgets::a_hold_that_is_renewed_outlives_its_lease),
     test!(orders::every_order_of_two_nodes_keeps_the_books),
     test!(faults::a_killed_server_loses_and_doubles_nothing),
+    test!(faults::connections_are_kept),
     test!(faults::a_newer_schema_is_refused),
     test!(faults::a_user_without_the_right_to_create_can_write),
     test!(faults::tls_is_used_and_verified_where_asked_for),

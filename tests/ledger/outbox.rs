@@ -134,4 +134,11 @@ pub(crate) async fn what_was_told_is_not_in_the_files(place: Place) {
     ledger.delivered(&taken[0].id).await.unwrap();
     ledger.purge().await.unwrap();
     assert!(!is_there());
+    // Nor what is for nobody any more.
+    write(&ledger, [telling(2, "gone", planted)]).await;
+    assert!(is_there());
+    let gone = ledger.retain_deliveries(vec!["log".to_owned()], (10, 1 << 20));
+    assert_eq!(gone.await.unwrap(), [("gone".to_owned(), 1)]);
+    ledger.purge().await.unwrap();
+    assert!(!is_there());
 }
