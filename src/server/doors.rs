@@ -45,16 +45,12 @@ pub(super) fn open(
         let listener =
             listener.map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
         let address = listener.local().unwrap_or(address);
-        let gate = gates(engines, address.port(), None);
-        spawn_accepting(
-            engines,
-            listener,
-            Door {
-                gate,
-                tls: None,
-                tailnet: false,
-            },
-        );
+        let door = Door {
+            gate: gates(engines, address.port(), None),
+            tls: None,
+            tailnet: false,
+        };
+        spawn_accepting(engines, listener, door, None);
         tracing::info!("serving local callers at http://{address}");
         opened(engines, format!("http://{address}"), false);
         local = Some(address);
@@ -148,25 +144,26 @@ async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<T
     if engines.served.borrow().iter().any(|one| one.url == url) {
         return;
     }
-    let listener = loop {
+    let listener = on_node(node, port).await;
+    let gate = gates(engines, port, Some(node));
+    let door = Door {
+        gate,
+        tls,
+        tailnet: true,
+    };
+    spawn_accepting(engines, listener, door, Some((node.clone(), port)));
+    tracing::info!(port, "serving the tailnet at {scheme}://{name}");
+    opened(engines, url, true);
+}
+
+async fn on_node(node: &Node, port: u16) -> Listener {
+    loop {
         match node.listen(port).await {
-            Ok(listener) => break Listener::Tailnet(listener),
+            Ok(listener) => return Listener::Tailnet(listener),
             Err(error) => tracing::error!(%error, port, "this port of the node is not served"),
         }
         tokio::time::sleep(LISTEN_PAUSE).await;
-    };
-    let gate = gates(engines, port, Some(node));
-    spawn_accepting(
-        engines,
-        listener,
-        Door {
-            gate,
-            tls,
-            tailnet: true,
-        },
-    );
-    tracing::info!(port, "serving the tailnet at {scheme}://{name}");
-    opened(engines, url, true);
+    }
 }
 
 /// Tells those who watch of one more place.
@@ -272,13 +269,24 @@ fn on_loopback(more: &[String], port: u16) -> Gate {
     }
 }
 
-fn spawn_accepting(engines: &Arc<Engines>, listener: Listener, door: Door) {
+/// What comes through a listener is served; `node` is whose port it is, if it is one's.
+fn spawn_accepting(
+    engines: &Arc<Engines>,
+    listener: Listener,
+    door: Door,
+    node: Option<(Node, u16)>,
+) {
     let (listener, door) = (Arc::new(Mutex::new(listener)), Arc::new(door));
     let accepting = {
         let engines = Arc::clone(engines);
         move || {
             let (engines, door) = (Arc::clone(&engines), Arc::clone(&door));
-            accept(engines, door, Arc::clone(&listener).lock_owned())
+            accept(
+                engines,
+                door,
+                Arc::clone(&listener).lock_owned(),
+                node.clone(),
+            )
         }
     };
     // Waited for at the end: what it has just accepted is served.
@@ -291,6 +299,7 @@ async fn accept(
     engines: Arc<Engines>,
     door: Arc<Door>,
     listener: impl Future<Output = OwnedMutexGuard<Listener>>,
+    node: Option<(Node, u16)>,
 ) {
     let mut listener = listener.await;
     let mut pulse = engines.heart.pulse("an accept loop");
@@ -313,8 +322,10 @@ async fn accept(
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                tracing::error!("the node has closed a port");
-                return;
+                let Some((node, port)) = &node else { return };
+                tracing::error!(port, "the node has closed this port; it is opened again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                *listener = pulse.during(on_node(node, *port)).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -69,7 +70,8 @@ func (n *node) listen(port uint16) (int, error) {
 }
 
 // announce hands one connection over: its descriptor and both its addresses
-// are one message, so they can't be matched wrongly.
+// are one message, so they can't be matched wrongly. It fails once nobody is
+// there to take any.
 func announce(to *net.UnixConn, conn net.Conn) error {
 	source, sourceErr := addrPort(conn.RemoteAddr())
 	destination, destinationErr := addrPort(conn.LocalAddr())
@@ -94,7 +96,12 @@ func announce(to *net.UnixConn, conn net.Conn) error {
 	if err != nil {
 		ours.Close()
 		conn.Close()
-		return err
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		// The kernel has no room for now, for instance for descriptors on
+		// their way (ETOOMANYREFS).
+		return nil
 	}
 	go join(conn, ours)
 	return nil
