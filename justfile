@@ -48,9 +48,10 @@ crash:
         cargo test --no-default-features --features postgres --test crash -- \
         restarts panics service kills cuts errors
 
-# A million requests against the provider's own account; takes a network namespace.
-soak requests="1000000":
-    IRIS_SOAK_REQUESTS={{ requests }} \
+# A million requests against the provider's own account, so many a second or as fast as it goes;
+# takes a network namespace.
+soak requests="1000000" rate="0":
+    IRIS_SOAK_REQUESTS={{ requests }} IRIS_SOAK_RATE={{ rate }} \
         cargo test --release --no-default-features --features postgres --test crash -- account
 
 # Every fuzz target for a time, or those that are named.

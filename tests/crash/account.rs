@@ -173,12 +173,13 @@ async fn ask(client: &mut Client, nth: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks all of them; who asked which.
+/// Asks all of them, so many a second, or for zero as fast as it goes; who asked which.
 async fn load(
     next: &Arc<AtomicUsize>,
-    count: usize,
+    (count, rate): (usize, usize),
     callers: Vec<(u16, Client)>,
 ) -> anyhow::Result<Vec<u16>> {
+    let began = tokio::time::Instant::now();
     let asked: Arc<Vec<AtomicU16>> = Arc::new((0..count).map(|_| AtomicU16::new(0)).collect());
     let tasks: Vec<_> = callers
         .into_iter()
@@ -189,6 +190,10 @@ async fn load(
                     let nth = next.fetch_add(1, Ordering::Relaxed);
                     if nth >= count {
                         return anyhow::Ok(());
+                    }
+                    if rate > 0 {
+                        let due = Duration::from_secs(nth as u64) / u32::try_from(rate)?;
+                        tokio::time::sleep_until(began + due).await;
                     }
                     asked[nth].store(person, Ordering::Relaxed);
                     ask(&mut client, nth as u64).await?;
@@ -261,7 +266,8 @@ async fn compare(tailnet: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let next = Arc::new(AtomicUsize::new(0));
     let watched = tokio::spawn(watch(iris.pid(), Arc::clone(&next), count));
-    let asked = load(&next, count, callers).await;
+    let rate = times("IRIS_SOAK_RATE", 0);
+    let asked = load(&next, (count, rate), callers).await;
     let asked = asked.with_context(|| place.log())?;
     let took = started.elapsed();
     let sizes = watched.await??;
