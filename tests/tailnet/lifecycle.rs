@@ -81,6 +81,8 @@ pub async fn a_restart_is_short_and_keeps_the_node(_: &Parts, world: &World) -> 
         Ok((node["addresses"].clone(), node["dns_name"].clone()))
     };
     let first = until("the fifth gateway", 60, &answered).await?;
+    let port = || std::fs::read_to_string(dir.join("state/tailnet/udp-port"));
+    let first_port = port()?;
     let mut silences = Vec::new();
     for _ in 0..3 {
         let began = Instant::now();
@@ -93,6 +95,8 @@ pub async fn a_restart_is_short_and_keeps_the_node(_: &Parts, world: &World) -> 
         let again = until("the next process", 60, &answered).await;
         let again = again.with_context(|| gateway.process.log())?;
         ensure!(first == again, "{first:?} has become {again:?}");
+        // At another, devices would look for it for some ten seconds.
+        ensure!(port()? == first_port, "the node has another UDP port");
         silences.push(format!(
             "{:.1?} (ended after {stopped:.1?}, on loopback after {here:.1?})",
             began.elapsed()

@@ -16,7 +16,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"tailscale.com/client/local"
@@ -47,8 +46,6 @@ type node struct {
 	client *local.Client
 	ctx    context.Context
 	cancel context.CancelFunc
-	// Peers are greeted once, when the node is on its tailnet.
-	greeting sync.Once
 }
 
 // openNode starts a node; it does not wait until the node is on its tailnet.
@@ -77,6 +74,9 @@ func openNode(o options) (*node, error) {
 		server.Close()
 		return nil, err
 	}
+	if sock, ok := server.Sys().MagicSock.GetOK(); ok {
+		keepPort(o.StateDir, sock.LocalPort())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &node{server: server, client: client, ctx: ctx, cancel: cancel}, nil
 }
@@ -89,6 +89,7 @@ func newServer(o options, key string) *tsnet.Server {
 		ControlURL:    o.ControlURL,
 		Ephemeral:     o.Ephemeral,
 		AdvertiseTags: o.Tags,
+		Port:          lastPort(o.StateDir),
 		// The address to sign in at is reported by watch.
 		UserLogf: func(string, ...any) {},
 	}

@@ -96,9 +96,6 @@ func (n *node) report(ctx context.Context, to net.Conn, changes <-chan bool) {
 	for asked := true; ; {
 		if asked {
 			if s, err := n.snapshot(); err == nil {
-				if s.State == ipn.Running.String() {
-					n.greeting.Do(func() { go n.greet() })
-				}
 				s.Epoch = epoch
 				if !reflect.DeepEqual(s, last) {
 					line, err := json.Marshal(s)
