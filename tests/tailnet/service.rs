@@ -31,6 +31,11 @@ pub async fn the_unit_runs_with_all_its_restrictions(
         ],
     });
     let dir = world.dir.path().join("machine");
+    // The machine has an environment of its own.
+    let more = dir.join("units/iris.service.d");
+    std::fs::create_dir_all(&more)?;
+    let relay = format!("[Service]\nEnvironment={}=1\n", crate::PLAIN_RELAY);
+    std::fs::write(more.join("relay.conf"), relay)?;
     let program = env!("CARGO_BIN_EXE_iris");
     let Some(machine) = Machine::start(&dir, program, &config.to_string()).await? else {
         return Ok(());
