@@ -351,8 +351,8 @@ mod tests {
         let mut open = place.open_writer().unwrap();
         assert!(!open.is_broken());
         open.begin().unwrap();
-        let buckets = "INSERT INTO export_cursor (name, last_entry) VALUES ('s3', '')";
-        open.execute(buckets, vec![vec![]]).unwrap();
+        let insert = "INSERT INTO export_cursor (name, last_entry) VALUES ('s3', '')";
+        open.execute(insert, vec![vec![]]).unwrap();
         open.rollback();
         let mut count = None;
         open.query(

@@ -24,6 +24,7 @@ mod scenarios;
 mod service;
 mod world;
 
+use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
 use parts::Parts;
@@ -36,16 +37,12 @@ const PLAIN_RELAY: &str = "TS_DEBUG_USE_DERP_HTTP";
 fn main() -> std::process::ExitCode {
     if std::env::var_os(PLAIN_RELAY).is_none() {
         let program = std::env::current_exe().expect("this program");
-        let again = std::process::Command::new(program)
+        let error = std::process::Command::new(program)
             .args(std::env::args_os().skip(1))
             .env(PLAIN_RELAY, "1")
-            .status()
-            .expect("this program runs");
-        return if again.success() {
-            std::process::ExitCode::SUCCESS
-        } else {
-            std::process::ExitCode::FAILURE
-        };
+            .exec();
+        eprintln!("this program can't be run once more: {error}");
+        return std::process::ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     match runtime.block_on(run()) {
