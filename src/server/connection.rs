@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engines;
 use super::detach::detach;
 use super::first_head::{self, Again};
+use super::idle::{Answer, Open};
 use super::stalled::Stalled;
 use super::strict::{OneReading, Upgraded};
 use crate::admin::{self, View};
@@ -37,6 +38,9 @@ const H2_STREAMS: u32 = 100;
 
 /// How long a connection without a request is waited for when the gateway stops.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is waited for when it is told to end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -140,14 +144,12 @@ async fn http<S>(
     });
     let stop = engines.stop.clone();
     let heard = Arc::clone(&peer);
-    let service = service_fn(move |request| {
+    let answered = move |request| {
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
         peer.heard.notify_one();
         // Boxed, because it is large, and hyper keeps room for it while an answer streams.
-        Box::pin(async move {
-            Ok::<_, std::convert::Infallible>(answer(&engines, &door, &peer, request).await)
-        })
-    });
+        Box::pin(async move { answer(&engines, &door, &peer, request).await })
+    };
     let is_http2 = stream.is_http2();
     let stream = TokioIo::new(stream);
     // hyper-util's builder for both versions would give the parser the first 24 bytes alone, for which
@@ -159,14 +161,26 @@ async fn http<S>(
             .max_concurrent_streams(H2_STREAMS)
             .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
             .keep_alive_interval(Duration::from_secs(30));
-        let connection = pin!(builder.serve_connection(stream, service));
-        until_stopped(
-            connection,
-            http2::Connection::graceful_shutdown,
-            stop,
-            &heard,
-        )
-        .await
+        let open = Open::none();
+        let counted = open.clone();
+        let service = service_fn(move |request| {
+            let (one, answered) = (counted.one(), answered(request));
+            async { infallible(answered.await.map(|body| Answer::of(body, one))) }
+        });
+        let mut connection = pin!(builder.serve_connection(stream, service));
+        let shut_down = http2::Connection::graceful_shutdown;
+        tokio::select! {
+            ended = until_stopped(connection.as_mut(), shut_down, stop, &heard) => ended,
+            () = open.none_for(limit) => {
+                tracing::debug!(%source, "nobody asks anything");
+                shut_down(connection.as_mut());
+                tokio::select! {
+                    ended = connection => ended,
+                    // Who doesn't take leave is not waited for.
+                    () = open.none_for(FAREWELL) => Ok(()),
+                }
+            }
+        }
     } else {
         let mut builder = http1::Builder::new();
         builder
@@ -174,6 +188,10 @@ async fn http<S>(
             .half_close(false)
             .max_buf_size(head)
             .header_read_timeout((!limit.is_zero()).then_some(limit));
+        let service = service_fn(move |request| {
+            let answered = answered(request);
+            async { infallible(answered.await) }
+        });
         let connection = pin!(builder.serve_connection(stream, service).with_upgrades());
         until_stopped(
             connection,
@@ -186,6 +204,10 @@ async fn http<S>(
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");
     }
+}
+
+fn infallible<T>(answer: T) -> Result<T, std::convert::Infallible> {
+    Ok(answer)
 }
 
 /// Waits for the end of a connection, and has it end when the gateway stops.

@@ -7,6 +7,7 @@ mod detach;
 mod doors;
 mod first_head;
 mod heart;
+mod idle;
 mod passing;
 mod reload;
 mod stalled;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{CHAT, COMPLETION, Gateway, answer, post, provider, raw, write};
+use crate::support::{CHAT, COMPLETION, Gateway, STREAM, answer, post, provider, raw, write};
 
 async fn gateway(more: serde_json::Value) -> Gateway {
     let (address, received) = provider(|mut stream| {
@@ -267,4 +267,71 @@ async fn http2_without_tls_works_too() {
             (StatusCode::OK, http::Version::HTTP_2)
         );
     }
+}
+
+/// Whether a connection that begins with these frames ends within ten seconds.
+async fn is_closed(gateway: &Gateway, frames: &[&[u8]]) -> bool {
+    let stream = tokio::net::TcpStream::connect(gateway.address).await;
+    let (mut reads, mut writes) = stream.unwrap().into_split();
+    writes
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    for frame in frames {
+        writes.write_all(frame).await.unwrap();
+    }
+    let ends = async {
+        let mut answer = Vec::new();
+        // A reset is an end too.
+        let _ = reads.read_to_end(&mut answer).await;
+    };
+    tokio::time::timeout(Duration::from_secs(10), ends)
+        .await
+        .is_ok()
+}
+
+#[tokio::test]
+async fn who_asks_nothing_over_http2_is_not_waited_for() {
+    let gateway = gateway(json!({ "timeouts": { "head": "500ms" } })).await;
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // `:method: GET`, and the rest of the block never comes.
+    const BEGUN: &[u8] = &[0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
+    for frames in [&[][..], &[SETTINGS], &[SETTINGS, BEGUN]] {
+        assert!(is_closed(&gateway, frames).await, "{frames:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_over_http2_may_take_longer_than_a_head() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                write(&mut stream, "data: {\"choices\":[]}\n\n").await;
+            }
+            write(&mut stream, "data: [DONE]\n\n").await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({ "timeouts": { "head": "500ms" } })).await;
+    let stream = tokio::net::TcpStream::connect(gateway.address).await;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream.unwrap()),
+    )
+    .await
+    .unwrap();
+    let ended = tokio::spawn(connection);
+    for _ in 0..2 {
+        let mut request = post(CHAT, r#"{"model":"m","messages":[],"stream":true}"#);
+        *request.uri_mut() = format!("http://{}{CHAT}", gateway.address).parse().unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        let events = String::from_utf8_lossy(&answer).matches("choices").count();
+        assert_eq!(events, 4);
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    ended.expect("it ends").unwrap().unwrap();
 }

@@ -1,0 +1,124 @@
+//! Which connections of HTTP/2 nobody asks anything on. hyper bounds how long a request's head may
+//! take in HTTP/1 alone; over HTTP/2, whoever answers its pings would keep a connection for ever.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Bytes, Frame, SizeHint};
+use tokio::sync::watch;
+
+use crate::wire::Body;
+
+/// The requests of a connection whose answers have not ended.
+#[derive(Clone)]
+pub(super) struct Open(Arc<watch::Sender<usize>>);
+
+impl Open {
+    /// Of a connection that has just begun.
+    pub(super) fn none() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    /// One more, until what is returned is dropped.
+    pub(super) fn one(&self) -> One {
+        self.0.send_modify(|open| *open += 1);
+        One(self.clone())
+    }
+
+    /// Waits until there has been none for so long; zero is for ever.
+    pub(super) async fn none_for(&self, long: Duration) {
+        if long.is_zero() {
+            return std::future::pending().await;
+        }
+        let mut open = self.0.subscribe();
+        loop {
+            if open.wait_for(|open| *open == 0).await.is_err() {
+                return;
+            }
+            if tokio::time::timeout(long, open.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// One of them.
+pub(super) struct One(Open);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|open| *open -= 1);
+    }
+}
+
+/// An answer that is open until its last byte is taken, or nobody wants it any more.
+pub(super) struct Answer {
+    body: Body,
+    _one: One,
+}
+
+impl Answer {
+    /// Gives the body of an answer its request.
+    pub(super) fn of(body: Body, one: One) -> Self {
+        Self { body, _one: one }
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = <Body as hyper::body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_once_its_last_answer_has_ended_long_ago() {
+        let open = Open::none();
+        let began = Instant::now();
+        open.none_for(LONG).await;
+        assert_eq!(began.elapsed(), LONG);
+        let (first, second) = (open.one(), open.one());
+        let ends = tokio::spawn(async move {
+            sleep(2 * LONG).await;
+            drop(first);
+            sleep(2 * LONG).await;
+            drop(second);
+        });
+        let began = Instant::now();
+        open.none_for(LONG).await;
+        assert_eq!(began.elapsed(), 5 * LONG);
+        ends.await.unwrap();
+        // One that comes in between begins the time anew.
+        let later = open.clone();
+        tokio::spawn(async move {
+            sleep(LONG / 2).await;
+            drop(later.one());
+        });
+        let began = Instant::now();
+        open.none_for(LONG).await;
+        assert_eq!(began.elapsed(), LONG + LONG / 2);
+    }
+}
