@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::Engines;
 use super::detach::detach;
 use super::first_head::{self, Again};
-use super::idle::{Answer, Open};
+use super::h2_stream::{Answer, Streams};
+use super::idle::Open;
 use super::stalled::Stalled;
 use super::strict::{OneReading, Upgraded};
 use crate::admin::{self, View};
@@ -38,9 +39,6 @@ const H2_STREAMS: u32 = 100;
 
 /// How long a connection without a request is waited for when the gateway stops.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
-
-/// How long an idle connection is waited for when it is told to end.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -135,7 +133,10 @@ async fn http<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head = engines.gateway.rules.borrow().file.limits.request_head;
+    let (head, idle) = {
+        let rules = engines.gateway.rules.borrow();
+        (rules.file.limits.request_head, rules.file.timeouts.idle)
+    };
     let peer = Arc::new(Peer {
         address: source.ip(),
         device: OnceLock::new(),
@@ -155,7 +156,7 @@ async fn http<S>(
     // hyper-util's builder for both versions would give the parser the first 24 bytes alone, for which
     // it would then have room twice.
     let ended = if is_http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let mut builder = http2::Builder::new(Streams::new(idle));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(H2_STREAMS)
@@ -176,8 +177,8 @@ async fn http<S>(
                 shut_down(connection.as_mut());
                 tokio::select! {
                     ended = connection => ended,
-                    // Who doesn't take leave is not waited for.
-                    () = open.none_for(FAREWELL) => Ok(()),
+                    // Who doesn't take leave is waited for no longer.
+                    () = open.none_for(limit) => Ok(()),
                 }
             }
         }

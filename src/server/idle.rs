@@ -1,15 +1,10 @@
 //! Which connections of HTTP/2 nobody asks anything on. hyper bounds how long a request's head may
 //! take in HTTP/1 alone; over HTTP/2, whoever answers its pings would keep a connection for ever.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Bytes, Frame, SizeHint};
 use tokio::sync::watch;
-
-use crate::wire::Body;
 
 /// The requests of a connection whose answers have not ended.
 #[derive(Clone)]
@@ -50,39 +45,6 @@ pub(super) struct One(Open);
 impl Drop for One {
     fn drop(&mut self) {
         self.0.0.send_modify(|open| *open -= 1);
-    }
-}
-
-/// An answer that is open until its last byte is taken, or nobody wants it any more.
-pub(super) struct Answer {
-    body: Body,
-    _one: One,
-}
-
-impl Answer {
-    /// Gives the body of an answer its request.
-    pub(super) fn of(body: Body, one: One) -> Self {
-        Self { body, _one: one }
-    }
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = <Body as hyper::body::Body>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -6,6 +6,7 @@ mod descriptors;
 mod detach;
 mod doors;
 mod first_head;
+mod h2_stream;
 mod heart;
 mod idle;
 mod passing;

@@ -335,3 +335,46 @@ async fn an_answer_over_http2_may_take_longer_than_a_head() {
     let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
     ended.expect("it ends").unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_over_http2_is_not_waited_for() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            write(&mut stream, STREAM).await;
+            let word = format!(
+                "data: {{\"choices\":[],\"x\":\"{}\"}}\n\n",
+                "x".repeat(1_000)
+            );
+            while stream.write_all(word.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({ "timeouts": { "idle": "1s" } })).await;
+    let stream = tokio::net::TcpStream::connect(gateway.address).await;
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let mut builder = hyper::client::conn::http2::Builder::new(executor);
+    builder.initial_stream_window_size(16 << 10);
+    let (mut sender, connection) = builder
+        .handshake(hyper_util::rt::TokioIo::new(stream.unwrap()))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut ask = async || {
+        let mut request = post(CHAT, r#"{"model":"m","messages":[],"stream":true}"#);
+        *request.uri_mut() = format!("http://{}{CHAT}", gateway.address).parse().unwrap();
+        sender.send_request(request).await.unwrap().into_body()
+    };
+    // One takes all that comes, the other nothing, and then what was on its way.
+    let (mut all, mut none) = (ask().await, ask().await);
+    let until = tokio::time::Instant::now() + Duration::from_secs(6);
+    while tokio::time::Instant::now() < until {
+        all.frame().await.expect("a piece").expect("no reset");
+    }
+    let reset = async { while let Some(Ok(_)) = none.frame().await {} };
+    let reset = tokio::time::timeout(Duration::from_secs(5), reset).await;
+    assert!(reset.is_ok(), "it goes on");
+    assert_eq!(gateway.record().await["outcome"], "client_closed");
+}
