@@ -293,7 +293,7 @@ impl Default for Limits {
 pub struct Timeouts {
     /// For a connection to a provider.
     pub connect: Duration,
-    /// For a request's head.
+    /// For a request's head, and for a connection of HTTP/2 without a request.
     pub head: Duration,
     /// Between two pieces of a request's body.
     pub body: Duration,

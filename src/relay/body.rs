@@ -22,6 +22,8 @@ use crate::wire::{Framing, Rejection};
 /// has not yet written when a body fails.
 const LINGER: Duration = Duration::from_millis(200);
 
+const TOO_LONG: &str = "the answer took longer than this gateway allows";
+
 /// Tells a running answer that its caller may no longer have it: resolves to the reason.
 pub type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
 
@@ -180,6 +182,10 @@ impl RelayBody {
         {
             return self.fail(Outcome::Refused, &rejection);
         }
+        // A provider always has more for a caller who reads slowly.
+        if self.is_over() {
+            return self.time_out(TOO_LONG);
+        }
         loop {
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -229,26 +235,30 @@ impl RelayBody {
         }
     }
 
+    fn is_over(&self) -> bool {
+        let end = self.total_at.as_ref().map(|at| at.deadline());
+        end.is_some_and(|end| end <= Instant::now())
+    }
+
     /// While nothing comes: whether it has taken too long.
     fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let idle = !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready();
-        let total = self
-            .total_at
-            .as_mut()
-            .is_some_and(|at| at.as_mut().poll(cx).is_ready());
-        if idle || total {
-            let rejection = Rejection::new(
-                http::StatusCode::GATEWAY_TIMEOUT,
-                "provider_timeout",
-                if idle {
-                    "the provider fell silent in the middle of its answer"
-                } else {
-                    "the answer took longer than this gateway allows"
-                },
-            );
-            return self.fail(Outcome::TimedOut, &rejection);
+        if !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready() {
+            return self.time_out("the provider fell silent in the middle of its answer");
+        }
+        if let Some(at) = &mut self.total_at
+            && at.as_mut().poll(cx).is_ready()
+        {
+            return self.time_out(TOO_LONG);
         }
         Poll::Pending
+    }
+
+    fn time_out(&mut self, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let status = http::StatusCode::GATEWAY_TIMEOUT;
+        self.fail(
+            Outcome::TimedOut,
+            &Rejection::new(status, "provider_timeout", why),
+        )
     }
 
     /// Ends an answer at which the gateway has panicked. What was read of it counts, as far as

@@ -1,6 +1,7 @@
 //! One accepted connection: TLS, HTTP, and for each request the gate, the caller, and the
 //! choice between a model and everything else.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
@@ -166,7 +167,7 @@ async fn http<S>(
         let counted = open.clone();
         let service = service_fn(move |request| {
             let (one, answered) = (counted.one(), answered(request));
-            async { infallible(answered.await.map(|body| Answer::of(body, one))) }
+            async { Ok::<_, Infallible>(answered.await.map(|body| Answer::of(body, one))) }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
         let shut_down = http2::Connection::graceful_shutdown;
@@ -191,7 +192,7 @@ async fn http<S>(
             .header_read_timeout((!limit.is_zero()).then_some(limit));
         let service = service_fn(move |request| {
             let answered = answered(request);
-            async { infallible(answered.await) }
+            async { Ok::<_, Infallible>(answered.await) }
         });
         let connection = pin!(builder.serve_connection(stream, service).with_upgrades());
         until_stopped(
@@ -205,10 +206,6 @@ async fn http<S>(
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");
     }
-}
-
-fn infallible<T>(answer: T) -> Result<T, std::convert::Infallible> {
-    Ok(answer)
 }
 
 /// Waits for the end of a connection, and has it end when the gateway stops.

@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_once_its_last_answer_has_ended_long_ago() {

@@ -19,6 +19,7 @@ mod formats_openai;
 mod guardrails;
 mod headers;
 mod hooks;
+mod http2;
 mod init;
 mod live;
 mod management;

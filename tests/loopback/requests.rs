@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
-use crate::support::{CHAT, COMPLETION, Gateway, STREAM, answer, post, provider, raw, write};
+use crate::support::{CHAT, COMPLETION, Gateway, answer, post, provider, raw, write};
 
 async fn gateway(more: serde_json::Value) -> Gateway {
     let (address, received) = provider(|mut stream| {
@@ -243,138 +243,4 @@ async fn routes_that_do_not_exist_and_records_that_are_there() {
             assert_eq!(reply.json()["sessions"], json!([]), "{reply:?}");
         }
     }
-}
-
-#[tokio::test]
-async fn http2_without_tls_works_too() {
-    let gateway = gateway(json!({})).await;
-    let stream = tokio::net::TcpStream::connect(gateway.address)
-        .await
-        .unwrap();
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(stream),
-    )
-    .await
-    .unwrap();
-    tokio::spawn(connection);
-    for _ in 0..3 {
-        let mut request = post(CHAT, r#"{"model":"m","messages":[]}"#);
-        *request.uri_mut() = format!("http://{}{CHAT}", gateway.address).parse().unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        assert_eq!(
-            (response.status(), response.version()),
-            (StatusCode::OK, http::Version::HTTP_2)
-        );
-    }
-}
-
-/// Whether a connection that begins with these frames ends within ten seconds.
-async fn is_closed(gateway: &Gateway, frames: &[&[u8]]) -> bool {
-    let stream = tokio::net::TcpStream::connect(gateway.address).await;
-    let (mut reads, mut writes) = stream.unwrap().into_split();
-    writes
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .await
-        .unwrap();
-    for frame in frames {
-        writes.write_all(frame).await.unwrap();
-    }
-    let ends = async {
-        let mut answer = Vec::new();
-        // A reset is an end too.
-        let _ = reads.read_to_end(&mut answer).await;
-    };
-    tokio::time::timeout(Duration::from_secs(10), ends)
-        .await
-        .is_ok()
-}
-
-#[tokio::test]
-async fn who_asks_nothing_over_http2_is_not_waited_for() {
-    let gateway = gateway(json!({ "timeouts": { "head": "500ms" } })).await;
-    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-    // `:method: GET`, and the rest of the block never comes.
-    const BEGUN: &[u8] = &[0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
-    for frames in [&[][..], &[SETTINGS], &[SETTINGS, BEGUN]] {
-        assert!(is_closed(&gateway, frames).await, "{frames:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_answer_over_http2_may_take_longer_than_a_head() {
-    let (address, _received) = provider(|mut stream| {
-        async move {
-            write(&mut stream, STREAM).await;
-            for _ in 0..4 {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                write(&mut stream, "data: {\"choices\":[]}\n\n").await;
-            }
-            write(&mut stream, "data: [DONE]\n\n").await;
-        }
-        .boxed()
-    })
-    .await;
-    let gateway = Gateway::start(address, json!({ "timeouts": { "head": "500ms" } })).await;
-    let stream = tokio::net::TcpStream::connect(gateway.address).await;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(stream.unwrap()),
-    )
-    .await
-    .unwrap();
-    let ended = tokio::spawn(connection);
-    for _ in 0..2 {
-        let mut request = post(CHAT, r#"{"model":"m","messages":[],"stream":true}"#);
-        *request.uri_mut() = format!("http://{}{CHAT}", gateway.address).parse().unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let answer = response.into_body().collect().await.unwrap().to_bytes();
-        let events = String::from_utf8_lossy(&answer).matches("choices").count();
-        assert_eq!(events, 4);
-    }
-    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
-    ended.expect("it ends").unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn who_takes_nothing_of_an_answer_over_http2_is_not_waited_for() {
-    let (address, _received) = provider(|mut stream| {
-        async move {
-            write(&mut stream, STREAM).await;
-            let word = format!(
-                "data: {{\"choices\":[],\"x\":\"{}\"}}\n\n",
-                "x".repeat(1_000)
-            );
-            while stream.write_all(word.as_bytes()).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-        .boxed()
-    })
-    .await;
-    let gateway = Gateway::start(address, json!({ "timeouts": { "idle": "1s" } })).await;
-    let stream = tokio::net::TcpStream::connect(gateway.address).await;
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let mut builder = hyper::client::conn::http2::Builder::new(executor);
-    builder.initial_stream_window_size(16 << 10);
-    let (mut sender, connection) = builder
-        .handshake(hyper_util::rt::TokioIo::new(stream.unwrap()))
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    let mut ask = async || {
-        let mut request = post(CHAT, r#"{"model":"m","messages":[],"stream":true}"#);
-        *request.uri_mut() = format!("http://{}{CHAT}", gateway.address).parse().unwrap();
-        sender.send_request(request).await.unwrap().into_body()
-    };
-    // One takes all that comes, the other nothing, and then what was on its way.
-    let (mut all, mut none) = (ask().await, ask().await);
-    let until = tokio::time::Instant::now() + Duration::from_secs(6);
-    while tokio::time::Instant::now() < until {
-        all.frame().await.expect("a piece").expect("no reset");
-    }
-    let reset = async { while let Some(Ok(_)) = none.frame().await {} };
-    let reset = tokio::time::timeout(Duration::from_secs(5), reset).await;
-    assert!(reset.is_ok(), "it goes on");
-    assert_eq!(gateway.record().await["outcome"], "client_closed");
 }

@@ -432,7 +432,12 @@ const LIMITS: &[Key] = &[
 
 const TIMEOUTS: &[Key] = &[
     key("connect", Duration, "For a connection to a provider.").default(r#""20s""#),
-    key("head", Duration, "For a request's head.").default(r#""1m""#),
+    key(
+        "head",
+        Duration,
+        "For a request's head, and for a connection of HTTP/2 on which nobody asks anything.",
+    )
+    .default(r#""1m""#),
     key(
         "body",
         Duration,
