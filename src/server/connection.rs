@@ -178,8 +178,9 @@ async fn http<S>(
                 shut_down(connection.as_mut());
                 tokio::select! {
                     ended = connection => ended,
-                    // Who doesn't take leave is waited for no longer.
-                    () = open.none_for(limit) => Ok(()),
+                    // Some of an answer may still be on its way. Who takes none of it, nor leave, is
+                    // waited for no longer.
+                    () = open.none_for(idle) => Ok(()),
                 }
             }
         }

@@ -101,7 +101,7 @@ async fn who_asks_nothing_is_not_waited_for() {
     // `:method: GET`, and the rest of the block never comes.
     const BEGUN: &[u8] = &[0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
     let script: Script = |stream| give(stream, event(), 1, 0).boxed();
-    let gateway = gateway(script, json!({ "head": "500ms" })).await;
+    let gateway = gateway(script, json!({ "head": "500ms", "idle": "1s" })).await;
     for frames in [&[][..], &[SETTINGS], &[SETTINGS, BEGUN]] {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
