@@ -95,18 +95,16 @@ impl Pace {
 /// An answer that is open until its last byte is taken, or nobody wants it any more.
 pub(super) struct Answer {
     body: Body,
-    pace: Option<Arc<Pace>>,
+    pace: Arc<Pace>,
     _one: One,
 }
 
 impl Answer {
-    /// The body of the answer to the request that runs.
+    /// The body of the answer to the request that runs, which is one of [`Streams`].
     pub(super) fn of(body: Body, one: One) -> Self {
-        let pace = PACE.try_with(Arc::clone).ok();
+        let pace = PACE.with(Arc::clone);
         // It may never be asked for a first piece.
-        if let Some(pace) = &pace {
-            pace.give();
-        }
+        pace.give();
         Self {
             body,
             pace,
@@ -124,11 +122,9 @@ impl hyper::body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let next = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(pace) = &self.pace {
-            match next {
-                Poll::Ready(_) => pace.give(),
-                Poll::Pending => pace.ask(),
-            }
+        match next {
+            Poll::Ready(_) => self.pace.give(),
+            Poll::Pending => self.pace.ask(),
         }
         next
     }
