@@ -37,39 +37,48 @@ func init() {
 
 func main() {}
 
-var (
-	nodesMu    sync.Mutex
-	nodes      = map[int64]*node{}
-	lastHandle int64
-)
-
-func register(n *node) int64 {
-	nodesMu.Lock()
-	defer nodesMu.Unlock()
-	lastHandle++
-	nodes[lastHandle] = n
-	return lastHandle
+// registry hands out numbers for what the other side can't hold itself. Its
+// numbers are never used twice.
+type registry[T any] struct {
+	kind string
+	mu   sync.Mutex
+	open map[int64]T
+	last int64
 }
 
-func lookup(handle int64) (*node, error) {
-	nodesMu.Lock()
-	defer nodesMu.Unlock()
-	if n, ok := nodes[handle]; ok {
-		return n, nil
+var nodes = registry[*node]{kind: "node"}
+
+func (r *registry[T]) register(opened T) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		r.open = map[int64]T{}
 	}
-	return nil, fmt.Errorf("no open node has the handle %d", handle)
+	r.last++
+	r.open[r.last] = opened
+	return r.last
 }
 
-// unregister takes the node out, so that only one caller ever closes it.
-func unregister(handle int64) (*node, error) {
-	nodesMu.Lock()
-	defer nodesMu.Unlock()
-	n, ok := nodes[handle]
+func (r *registry[T]) lookup(handle int64) (T, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found, ok := r.open[handle]
 	if !ok {
-		return nil, fmt.Errorf("no open node has the handle %d", handle)
+		return found, fmt.Errorf("no open %s has the handle %d", r.kind, handle)
 	}
-	delete(nodes, handle)
-	return n, nil
+	return found, nil
+}
+
+// unregister takes it out, so that only one caller ever closes it.
+func (r *registry[T]) unregister(handle int64) (T, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found, ok := r.open[handle]
+	if !ok {
+		return found, fmt.Errorf("no open %s has the handle %d", r.kind, handle)
+	}
+	delete(r.open, handle)
+	return found, nil
 }
 
 // call runs one export's body: it copies the request out of C's memory, turns
@@ -126,14 +135,14 @@ func iris_node_open(_ C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 		if err != nil {
 			return 0, nil, err
 		}
-		return register(opened), nil, nil
+		return nodes.register(opened), nil, nil
 	})
 }
 
 //export iris_node_watch
 func iris_node_watch(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func([]byte) (int64, []byte, error) {
-		nd, err := lookup(int64(h))
+		nd, err := nodes.lookup(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -145,7 +154,7 @@ func iris_node_watch(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t,
 //export iris_node_listen
 func iris_node_listen(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := lookup(int64(h))
+		nd, err := nodes.lookup(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -161,7 +170,7 @@ func iris_node_listen(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t
 //export iris_node_dial
 func iris_node_dial(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := lookup(int64(h))
+		nd, err := nodes.lookup(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -180,7 +189,7 @@ func iris_node_dial(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 //export iris_node_whois
 func iris_node_whois(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := lookup(int64(h))
+		nd, err := nodes.lookup(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -196,7 +205,7 @@ func iris_node_whois(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t,
 //export iris_node_certificate
 func iris_node_certificate(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := lookup(int64(h))
+		nd, err := nodes.lookup(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -212,7 +221,7 @@ func iris_node_certificate(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.ui
 //export iris_node_close
 func iris_node_close(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
 	return call(req, n, reply, rn, func([]byte) (int64, []byte, error) {
-		nd, err := unregister(int64(h))
+		nd, err := nodes.unregister(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
