@@ -242,7 +242,7 @@ where
         Action::Requests => records::requests(view, &asked).await,
         Action::Request => records::request(view, &asked).await,
         Action::Explain => explain::explain(view, &asked).await,
-        Action::WhatIf => whatif::explain(view, &asked),
+        Action::WhatIf => whatif::explain(view, &asked).await,
         Action::Tools => tools::tools(view, &asked).await,
         Action::Quotas => quotas::quotas(view, &asked).await,
         Action::Capture => records::capture(view, &asked).await,

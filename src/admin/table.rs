@@ -248,7 +248,7 @@ pub(super) const ALL: &[Route] = &[
         ..route(
             "/api/explain",
             Action::WhatIf,
-            "Whether somebody would get a model, from which provider, and why; the configuration alone is asked.",
+            "Whether a caller would get a model, from which provider, and why. The tailnet policy counts for those who have called.",
         )
     },
     Route {

@@ -119,9 +119,9 @@ fn buckets(
     }
 }
 
-/// The verdict that was asked for. What the tailnet policy grants is known only of callers who
-/// are there, so that it counts for nobody here.
-pub(crate) fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verdict, Rejection> {
+/// The verdict that was asked for. The tailnet tells what its policy grants only for a device's
+/// address, so that this counts for those who have called; the reasons say where it couldn't.
+pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verdict, Rejection> {
     let value = |name: &str| {
         let given = asked.parameters.iter().find(|(known, _)| *known == name);
         given.map(|(_, value)| value.as_str())
@@ -131,13 +131,31 @@ pub(crate) fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verdict, R
     };
     let name = value("api").unwrap_or("openai_chat");
     let api = format(name).ok_or_else(|| bad(no_format(name)))?;
-    let caller = Caller::hypothetical(login, value("node"));
-    Ok(verdict(&view.rules, &caller, api, model))
+    let (node, resolver) = (value("node"), view.resolver);
+    let known = match resolver {
+        Some(resolver) => resolver.named(login, node).await,
+        None => None,
+    };
+    if let Some(known) = &known {
+        return Ok(verdict(&view.rules, known, api, model));
+    }
+    let caller = Caller::hypothetical(login, node);
+    let mut verdict = verdict(&view.rules, &caller, api, model);
+    if resolver.is_some() {
+        verdict.reasons.push(format!(
+            "{login} hasn't called since Iris started, so what the tailnet policy grants them isn't \
+             known; only the configuration was asked"
+        ));
+    }
+    Ok(verdict)
 }
 
 /// `GET /api/explain`.
-pub(super) fn explain(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let verdict = asked_for(view, asked)?;
+pub(super) async fn explain(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let verdict = asked_for(view, asked).await?;
     Ok(super::json(
         &serde_json::to_value(&verdict).unwrap_or_default(),
     ))

@@ -1,4 +1,4 @@
-//! `iris models` and `iris status`: they ask a running gateway.
+//! The commands that ask a running gateway: `iris models`, `iris status` and parts of `iris explain`.
 
 use std::process::ExitCode;
 use std::sync::{Arc, RwLock};
@@ -11,8 +11,10 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::explain::sentences;
 use super::{harmless, print, table};
 use crate::config::Network;
 use crate::server;
@@ -78,6 +80,45 @@ pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
+/// What `iris explain --url` asks.
+pub(super) struct Question<'a> {
+    pub(super) caller: &'a str,
+    pub(super) node: Option<&'a str>,
+    pub(super) model: &'a str,
+    pub(super) api: &'a str,
+}
+
+/// Asks a running gateway whether a caller would get a model, and why.
+pub(super) fn verdict(
+    question: &Question<'_>,
+    url: String,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let gateway = Gateway {
+        url: Some(url),
+        json,
+    };
+    let mut query = vec![
+        ("login", question.caller),
+        ("model", question.model),
+        ("api", question.api),
+    ];
+    query.extend(question.node.map(|node| ("node", node)));
+    let query: Vec<String> = query
+        .into_iter()
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+        .collect();
+    let verdict = gateway.get(&format!("/api/explain?{}", query.join("&")))?;
+    gateway.show(&verdict, || {
+        let reasons: Vec<String> = each(&verdict, "reasons").iter().map(shown).collect();
+        sentences(&text(&verdict, "answer"), &reasons)
+    });
+    Ok(match verdict["allowed"] == Value::Bool(true) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
 impl Models {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let list = self.gateway.get("/v1/models")?;
@@ -128,6 +169,8 @@ impl Status {
                     ("OUTCOME", "outcome"),
                     ("INPUT", "usage.input_tokens"),
                     ("OUTPUT", "usage.output_tokens"),
+                    ("COST", "cost"),
+                    ("WHY", "error"),
                 ],
             )
         } else {

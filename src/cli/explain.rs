@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Places, ask, print};
+use super::ask::{self, Question};
+use super::{Places, print};
 use crate::admin::whatif;
 use crate::identity::Caller;
 
-/// Tell why somebody gets a model from a provider, or why not. Asks the configuration alone:
-/// what the tailnet policy grants besides is known only to a running gateway, which tells the
-/// story of a request that it has had (`--request`).
+/// Say why a caller gets a model from a provider, or why not. The answer comes from the
+/// configuration. Only a running gateway (`--url`) knows what the tailnet policy grants as well, and
+/// why a past request (`--request`) went as it did.
 #[derive(Args)]
 #[command(
-    override_usage = "iris explain --as <LOGIN|TAG> <MODEL>\n       iris explain --request <ID> [--url <URL>]"
+    override_usage = "iris explain --as <LOGIN|TAG> <MODEL> [--url <URL>]\n       iris explain --request <ID> [--url <URL>]"
 )]
 pub(super) struct Explain {
     /// The model, as a caller would name it.
@@ -35,8 +36,10 @@ pub(super) struct Explain {
     /// A request that a running gateway has had, by the `x-iris-request-id` of its answer.
     #[arg(long, value_name = "ID", conflicts_with_all = ["model", "caller", "from"])]
     request: Option<String>,
-    /// The running gateway [default: <http://127.0.0.1:8088>].
-    #[arg(long, value_name = "URL", env = "IRIS_URL")]
+    /// Ask this running gateway, as an admin of it [default for --request: $IRIS_URL, else
+    /// <http://127.0.0.1:8088>].
+    // Not by the variable: what is in the configuration can be asked while a gateway runs.
+    #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The node that the request would come from.
     #[arg(long, value_name = "NODE")]
@@ -54,7 +57,17 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         if let Some(id) = &self.request {
-            return ask::story(id, self.url.clone(), self.json);
+            let url = self.url.clone().or_else(|| std::env::var("IRIS_URL").ok());
+            return ask::story(id, url, self.json);
+        }
+        if let Some(url) = &self.url {
+            let question = Question {
+                caller: &self.caller,
+                node: self.from.as_deref(),
+                model: &self.model,
+                api: &self.api,
+            };
+            return ask::verdict(&question, url.clone(), self.json);
         }
         let rules = self.places.rules()?;
         let Some(api) = whatif::format(&self.api) else {
@@ -72,13 +85,7 @@ impl Explain {
             });
             print(&format!("{report:#}\n"));
         } else {
-            let mut out = format!("{}\n", verdict.answer);
-            for reason in &verdict.reasons {
-                out.push_str("  - ");
-                out.push_str(reason);
-                out.push('\n');
-            }
-            print(&out);
+            print(&sentences(&verdict.answer, &verdict.reasons));
         }
         Ok(if verdict.allowed {
             ExitCode::SUCCESS
@@ -86,4 +93,15 @@ impl Explain {
             ExitCode::FAILURE
         })
     }
+}
+
+/// An answer and what led to it, for people.
+pub(super) fn sentences(answer: &str, reasons: &[String]) -> String {
+    let mut out = format!("{answer}\n");
+    for reason in reasons {
+        out.push_str("  - ");
+        out.push_str(reason);
+        out.push('\n');
+    }
+    out
 }

@@ -18,6 +18,15 @@ pub(super) fn start_beside_progress() {
     });
 }
 
+/// The same beside the demo's tour, which a line for each request would bury.
+pub(super) fn start_beside_tour() {
+    start_with(if std::io::stderr().is_terminal() {
+        "warn"
+    } else {
+        "info"
+    });
+}
+
 fn start_with(usual: &str) {
     let filter = EnvFilter::try_from_env("IRIS_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let builder = tracing_subscriber::fmt()

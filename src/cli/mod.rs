@@ -4,6 +4,7 @@
 mod ask;
 mod check;
 mod connect;
+mod demo;
 mod explain;
 mod init;
 mod log;
@@ -34,8 +35,8 @@ enum Command {
     Serve(serve::Serve),
     /// Write a first configuration from the answers to four questions.
     Init(init::Init),
-    /// Try everything on this machine alone, with a built-in demo provider.
-    Demo(serve::Demo),
+    /// Try everything on a tailnet inside this process: no account, no key, no network.
+    Demo(demo::Demo),
     /// Validate a configuration.
     Check(check::Check),
     /// Print the JSON Schema of configurations, for editors.

@@ -1,72 +1,135 @@
-//! What there is to try in the demo, so that each page has something to show.
+//! The tour of the demo: what there is, and lines to try in order. A test takes it as a person
+//! would, line by line.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
-/// What to do, and the request that does it.
-const STEPS: [(&str, &str); 4] = [
-    (
-        r#"Ask something. "stream": true lets the answer come word by word."#,
-        r#"{"model": "demo", "messages": [{"role": "user", "content": "hello"}]}"#,
-    ),
-    (
-        "Let a model call a tool.",
-        r#"{"model": "demo-tools", "messages": [{"role": "user", "content": "Zurich"}],
-        "tools": [{"type": "function", "function": {"name": "weather", "parameters":
-          {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}}}]}"#,
-    ),
-    (
-        "Name an address: a guard takes it out before the provider sees it.",
-        r#"{"model": "good", "messages": [{"role": "user", "content": "Write to ann@example.com."}]}"#,
-    ),
-    (
-        "Paste a key: a guard stops the request.",
-        r#"{"model": "demo", "messages": [{"role": "user", "content": "My key is AKIAIOSFODNN7EXAMPLE."}]}"#,
-    ),
-];
+use super::network::{ALICE, BOB, DOMAIN, GATEWAY, GPU, GPU_ADDRESS, Network};
+use crate::discover::Server;
 
-/// Pages, and what is on them after that.
-const PAGES: [(&str, &str); 7] = [
-    ("Chat", "ask more, in the browser; each answer has its cost"),
-    (
-        "My usage",
-        "what it came to, and what is left of the budget",
-    ),
-    (
-        "Requests",
-        "who was let through or stopped and why, and what was said",
-    ),
-    ("Tool use", "the tool that was called"),
-    ("Overview", "everything by user, model, agent and status"),
-    (
-        "Providers",
-        "how they are; Look for servers finds and adds your own",
-    ),
-    (
-        "Configuration",
-        "raise a price, save, and see its history and the audit log",
-    ),
-];
+/// What the tour has to name.
+pub struct Tour<'a> {
+    pub network: &'a Network,
+    /// Model servers that were found on this machine.
+    pub found: &'a [Server],
+    /// The configuration's file.
+    pub config: &'a Path,
+    /// How this program is called, as a word for a shell.
+    pub program: &'a str,
+}
 
-/// The tour for a demo at `address`.
+/// The tour as it is printed.
 #[must_use]
-pub fn tour(address: SocketAddr) -> String {
-    let mut text = format!(
-        "\nThe demo runs at http://{address}, for this machine only. Nothing in it is made up: its\n\
-         pages show what you do. A tour:\n"
+pub fn tour(tour: &Tour<'_>) -> String {
+    let [(_, alice), (_, bob)] = tour.network.doors();
+    let mut out = format!(
+        "\nA tailnet runs in this process, with a control server of its own. Nothing leaves this machine.\n\n  \
+         {GATEWAY:<14}100.64.0.1   the gateway: Iris, as the node {GATEWAY}.{DOMAIN}\n  \
+         {:<14}{}   {}, in group:eng, and the admin\n  \
+         {:<14}{}   {}, outside of it\n  \
+         {GPU:<14}{GPU_ADDRESS}   a model server\n",
+        ALICE.device, ALICE.address, ALICE.login, BOB.device, BOB.address, BOB.login,
     );
-    for (nth, (what, body)) in STEPS.iter().enumerate() {
+    let models = tour.found.iter().map(|server| {
+        let models = server.models.iter().take(3).map(|name| printable(name));
+        let models = models.collect::<Vec<_>>().join(", ");
+        format!(
+            "  {:<14}{}   found on this machine: {models}\n",
+            server.kind.id(),
+            server.baseurl()
+        )
+    });
+    out.extend(models);
+    let _ = write!(
+        out,
+        "\nhttp://{alice} leads onto alice's device, http://{bob} onto bob's: as a proxy for\n\
+         programs, and as a page for your browser. In another terminal:\n"
+    );
+    for (nth, (what, lines)) in steps(tour, alice, bob).into_iter().enumerate() {
         // A string takes all that is written to it.
-        let _ = write!(
-            text,
-            "\n{}. {what}\n\n  curl http://{address}/v1/chat/completions \\\n    \
-             -H 'Content-Type: application/json' -H 'X-Session-Id: tour' \\\n    -d '{body}'\n",
-            nth + 1
-        );
+        let _ = write!(out, "\n{}. {what}\n\n", nth + 1);
+        for line in lines {
+            let _ = writeln!(out, "  {line}");
+        }
     }
-    let _ = write!(text, "\n5. Open http://{address} in a browser:\n\n");
-    for (name, what) in PAGES {
-        let _ = writeln!(text, "  {name:<15}{what}");
-    }
-    text
+    let _ = write!(out, "\n{}", pages(tour, alice, bob));
+    out
+}
+
+/// What to do, and the lines that do it.
+fn steps(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> Vec<(String, Vec<String>)> {
+    let (program, policy) = (tour.program, tour.network.policy().display());
+    let ask = |door: SocketAddr, model: &str, said: &str| {
+        format!(
+            "curl -x http://{door} http://{GATEWAY}/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
+             -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"{said}\"}}]}}'"
+        )
+    };
+    let whoami = |door: SocketAddr| format!("curl -x http://{door} http://{GATEWAY}/api/whoami");
+    let explain = |login: &str| format!("{program} explain --as {login} demo --url http://{alice}");
+    vec![
+        (
+            format!("Alice asks a model. MagicDNS finds http://{GATEWAY}, and there is no key."),
+            vec![ask(alice, "demo", "hello")],
+        ),
+        (
+            "Bob asks the same, and is refused with the reason.".to_owned(),
+            vec![ask(bob, "demo", "hello")],
+        ),
+        (
+            "Iris knows them by their devices: it asks the tailnet (WhoIs).".to_owned(),
+            vec![whoami(alice), whoami(bob)],
+        ),
+        (
+            "Why may one and not the other?".to_owned(),
+            vec![explain(ALICE.login), explain(BOB.login)],
+        ),
+        (
+            "Let Bob in: add him to group:eng in the tailnet's policy. It counts within a second."
+                .to_owned(),
+            vec![
+                format!(
+                    "sed -i.bak 's/\\[\"{}\"\\]/[\"{}\", \"{}\"]/' {policy}",
+                    ALICE.login, ALICE.login, BOB.login
+                ),
+                ask(bob, "demo", "hello again"),
+            ],
+        ),
+        (
+            "Spend Bob's $0.03 a day: the expensive model answers until the budget is empty."
+                .to_owned(),
+            vec![format!(
+                "for i in 1 2 3 4; do {}; echo; done",
+                ask(bob, "demo-large", "hello")
+            )],
+        ),
+        (
+            "Paste a key, and a guard stops the request before it leaves.".to_owned(),
+            vec![ask(alice, "demo", "My key is AKIAIOSFODNN7EXAMPLE.")],
+        ),
+        (
+            "Each of these is on record: who asked, what for, what it cost, why it was refused."
+                .to_owned(),
+            vec![format!("{program} status --requests --url http://{alice}")],
+        ),
+    ]
+}
+
+fn pages(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> String {
+    format!(
+        "In a browser:\n\n  \
+         http://{alice}   the dashboard as alice, who is the admin\n  \
+         http://{bob}   the same as bob, who sees what is his\n\n\
+         The tailnet's policy:     {policy}\n\
+         Iris's configuration:     {config}\n\n",
+        policy = tour.network.policy().display(),
+        config = tour.config.display(),
+    )
+}
+
+/// A name that a server made up, for a terminal that it must not steer.
+fn printable(name: &str) -> String {
+    let shown = |char: char| if char.is_control() { '?' } else { char };
+    name.chars().map(shown).collect()
 }

@@ -12,6 +12,8 @@ use crate::tailnet::{Node, Status, is_tailnet};
 
 /// Addresses remembered at once; a tailnet that is larger is asked for more often.
 const MAX_CACHED: usize = 100_000;
+/// Devices whose address is remembered beyond an epoch.
+const MAX_SEEN: usize = 10_000;
 
 /// Why an address is nobody that may call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,11 +66,15 @@ impl Cache {
     }
 }
 
+/// Where a login called from last, by login and name of the device.
+type Seen = HashMap<(Arc<str>, Arc<str>), IpAddr>;
+
 /// Resolves addresses, each at most once in an epoch.
 pub struct Resolver {
     node: Node,
     status: watch::Receiver<Status>,
     cache: Mutex<Cache>,
+    seen: Mutex<Seen>,
 }
 
 impl Resolver {
@@ -79,6 +85,7 @@ impl Resolver {
             status: node.watch(),
             node,
             cache: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -122,6 +129,29 @@ impl Resolver {
         known
     }
 
+    /// A caller by name, with everything that the tailnet grants them now. Only those who have
+    /// called since the start are known; `device` narrows it down to one of theirs.
+    pub async fn named(&self, name: &str, device: Option<&str>) -> Option<Arc<Caller>> {
+        let address = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut theirs = seen.iter().filter(|((login, on), _)| {
+                **login == *name && device.is_none_or(|device| **on == *device)
+            });
+            theirs.next().map(|(_, address)| *address)?
+        };
+        let caller = self.caller(address).await.ok()?;
+        // The address may be another device's by now.
+        (caller.name() == name).then_some(caller)
+    }
+
+    fn remember(&self, caller: &Caller, source: IpAddr) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < MAX_SEEN {
+            let key = (caller.name().into(), caller.node_name().into());
+            seen.insert(key, source);
+        }
+    }
+
     fn answer(&self, source: IpAddr) -> Answer {
         let epoch = self.epoch();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +163,13 @@ impl Resolver {
             return Ok(Err(Refused::Oneself));
         }
         match self.node.whois(source).await {
-            Ok(Some(whois)) => Ok(Caller::from_whois(whois).map(Arc::new)),
+            Ok(Some(whois)) => {
+                let caller = Caller::from_whois(whois);
+                if let Ok(caller) = &caller {
+                    self.remember(caller, source);
+                }
+                Ok(caller.map(Arc::new))
+            }
             Ok(None) => Ok(Err(Refused::NotANode)),
             // Not kept: the next request asks again.
             Err(error) => Err(Refused::Unavailable(error.to_string())),

@@ -12,7 +12,7 @@ use crate::config::Grant;
 use crate::wire::Rejection;
 
 /// `/ui/grants`.
-pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let file = &visit.view.rules.file;
     let names = &file.tailnet.capabilities;
     let columns = [
@@ -24,7 +24,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     ];
     let rows = html! { @for grant in &file.grants { (row(grant, names)) } };
     let body = html! {
-        (try_it(visit)?)
+        (try_it(visit).await?)
         section {
             h2 { "Grants of the configuration" }
             @if file.grants.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             p.under {
                 "The tailnet policy grants as well: there, objects under "
                 @for name in names { code { (name) } " " }
-                "count like these. What it says is known of callers when they come: the story of a request has it."
+                "count like these. Policy grants are evaluated when a caller connects; a request's explanation names them."
             }
         }
         @if !file.groups.is_empty() {
@@ -95,13 +95,13 @@ fn header_names(entries: &Value) -> String {
 }
 
 /// The form, and the answer if something was asked.
-fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
+async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
     let query = visit.query.only(&["login", "node", "model", "api"]);
     let (login, model) = (query.get("login"), query.get("model"));
     let verdict = match (login, model) {
         (Some(_), Some(_)) => {
             let asked = visit.ask("/api/explain", &query)?;
-            Some(whatif::asked_for(visit.view, &asked)?)
+            Some(whatif::asked_for(visit.view, &asked).await?)
         }
         _ => None,
     };

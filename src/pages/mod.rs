@@ -167,7 +167,7 @@ async fn show(visit: &Visit<'_>) -> Result<Page, Rejection> {
             Show::Configuration => configuration::page(visit),
             Show::Connection => Ok(connection::page(visit).await),
             Show::Exports => gateway::exports(visit).await,
-            Show::Grants => grants::page(visit),
+            Show::Grants => grants::page(visit).await,
             Show::Guardrails => guardrails::page(visit).await,
             Show::Mine => people::mine(visit).await,
             Show::Models => Ok(models::page(visit)),

@@ -38,10 +38,11 @@ mod go {
     exports! {
         iris_node_open iris_node_watch iris_node_listen iris_node_dial
         iris_node_whois iris_node_certificate iris_node_close
+        iris_control_open iris_control_filter iris_control_close
     }
 }
 
-/// What can be asked of a node.
+/// What can be asked of a node, or of a control server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Call {
     Open,
@@ -51,6 +52,9 @@ pub(super) enum Call {
     WhoIs,
     Certificate,
     Close,
+    ControlOpen,
+    ControlFilter,
+    ControlClose,
 }
 
 #[cfg(not(feature = "tailnet"))]
@@ -70,6 +74,9 @@ fn call(what: Call, handle: i64, request: &[u8]) -> Result<(i64, Vec<u8>), Error
         Call::WhoIs => go::iris_node_whois,
         Call::Certificate => go::iris_node_certificate,
         Call::Close => go::iris_node_close,
+        Call::ControlOpen => go::iris_control_open,
+        Call::ControlFilter => go::iris_control_filter,
+        Call::ControlClose => go::iris_control_close,
     };
     let mut reply = std::ptr::null_mut();
     let mut reply_len = 0;
@@ -101,14 +108,19 @@ fn call(what: Call, handle: i64, request: &[u8]) -> Result<(i64, Vec<u8>), Error
     Ok((value, bytes))
 }
 
-pub(super) fn open(request: &[u8]) -> Result<i64, Error> {
-    call(Call::Open, 0, request).map(|(handle, _)| handle)
+/// A call that makes something: its handle, and what it says about it.
+pub(super) fn open(what: Call, request: &[u8]) -> Result<(i64, Vec<u8>), Error> {
+    debug_assert!(matches!(what, Call::Open | Call::ControlOpen), "{what:?}");
+    call(what, 0, request)
 }
 
 /// A call that answers with bytes.
 pub(super) fn ask(what: Call, handle: i64, request: &[u8]) -> Result<Vec<u8>, Error> {
     debug_assert!(
-        matches!(what, Call::WhoIs | Call::Certificate | Call::Close),
+        !matches!(
+            what,
+            Call::Open | Call::ControlOpen | Call::Watch | Call::Listen | Call::Dial
+        ),
         "{what:?}"
     );
     call(what, handle, request).map(|(_, reply)| reply)

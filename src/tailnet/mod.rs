@@ -22,6 +22,7 @@
 //! `SIGHUP` and the like belong to tokio alone. After a fork without exec
 //! neither runtime works: start no such child.
 
+mod control;
 mod ffi;
 mod host;
 mod node;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use control::{Control, Member, Network, Owner};
 pub use stream::{Accepted, Listener, Stream};
 pub use whois::{User, WhoIs, is_tailnet};
 

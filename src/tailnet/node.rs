@@ -84,7 +84,7 @@ impl Embedded {
                 .map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
             verbose: tracing::enabled!(target: "iris::tailnet", tracing::Level::TRACE),
         })?;
-        let number = blocking(move || ffi::open(&request)).await?;
+        let (number, _) = blocking(move || ffi::open(Call::Open, &request)).await?;
         let handle = Arc::new(Handle {
             number,
             closed: AtomicBool::new(false),
@@ -192,7 +192,8 @@ async fn follow(lines: UnixStream, sender: watch::Sender<Status>) {
     });
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs a call into Go on a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(call).await {

@@ -1,0 +1,217 @@
+//! `iris demo`.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::serve::{runtime, stopped, without_cores};
+use super::{log, print, quoted};
+use crate::clock::within;
+use crate::demo::{self, Network, Provider, Tour, plain};
+use crate::discover;
+use crate::server::{self, Options, Running};
+use crate::upstream::{Timeouts, Upstream};
+
+/// For the gateway's node to come up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For model servers on this machine.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Try Iris on a tailnet that exists only in this process: the gateway, two people's devices and a
+/// model server. It needs no account, no key and no network, and leaves nothing behind.
+#[derive(Args)]
+pub(super) struct Demo {
+    /// Leave the tailnet out: a gateway and a provider on loopback.
+    #[arg(long)]
+    plain: bool,
+    /// Where the plain demo listens, a loopback address [default: 127.0.0.1:8088, or a free port
+    /// if that is taken].
+    #[arg(long, value_name = "ADDRESS", requires = "plain")]
+    listen: Option<SocketAddr>,
+}
+
+impl Demo {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        if let Some(listen) = self.listen {
+            anyhow::ensure!(
+                listen.ip().is_loopback(),
+                "--listen {listen}: the demo lets in everyone who reaches it, so it listens on \
+                 loopback only, such as 127.0.0.1:8088"
+            );
+        }
+        without_cores();
+        let dir = TemporaryDir::new()?;
+        runtime()?.block_on(async {
+            if self.plain {
+                log::start();
+                self.plain(dir.path()).await
+            } else {
+                log::start_beside_tour();
+                on_tailnet(dir.path()).await
+            }
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn plain(&self, dir: &Path) -> anyhow::Result<()> {
+        let listen = match self.listen {
+            Some(listen) => bound(listen)?,
+            None => free_address()?,
+        };
+        let provider = Provider::start().await?;
+        let text = plain::configuration(provider.address(), listen);
+        let (running, config) = start(dir, &text).await?;
+        print(&plain_welcome(
+            running.loopback().unwrap_or(listen),
+            &config,
+        ));
+        stopped().await?;
+        running.stop().await
+    }
+}
+
+/// The demo proper.
+async fn on_tailnet(dir: &Path) -> anyhow::Result<()> {
+    let upstream = Upstream::new(
+        None,
+        Timeouts {
+            connect: LOOK,
+            first_byte: LOOK,
+            idle: LOOK,
+            total: LOOK,
+        },
+    );
+    let (network, found) = tokio::join!(Network::start(dir), discover::here(&upstream));
+    let network = network.map_err(|error| {
+        error.context("the demo's tailnet didn't start; `iris demo --plain` leaves it out")
+    })?;
+    let (running, config) = start(dir, &network.configuration(&found)).await?;
+    let ready = async {
+        let mut served = running.served();
+        let answers = served.wait_for(|served| served.iter().any(|one| one.tailnet));
+        within(PATIENCE, answers)
+            .await
+            .context("the gateway's node didn't come up")??;
+        network.met().await
+    };
+    let outcome = tokio::select! {
+        biased;
+        stopped = stopped() => stopped.map_err(Into::into),
+        ready = ready => match ready {
+            Ok(()) => {
+                let program = program();
+                let tour = Tour { network: &network, found: &found, config: &config, program: &program };
+                print(&format!("{}Ctrl-C ends the demo and removes its data.\n\n", demo::tour(&tour)));
+                stopped().await.map_err(Into::into)
+            }
+            Err(error) => Err(error),
+        },
+    };
+    running.stop().await?;
+    network.stop().await;
+    outcome
+}
+
+/// Starts a gateway with this configuration.
+async fn start(dir: &Path, text: &str) -> anyhow::Result<(Running, PathBuf)> {
+    let config = dir.join("iris.hujson");
+    std::fs::write(&config, text)
+        .with_context(|| format!("{} can't be written", config.display()))?;
+    let options = Options {
+        config: Some(config.clone()),
+        state_dir: dir.join("state"),
+    };
+    Ok((server::start(&options).await?, config))
+}
+
+fn plain_welcome(address: SocketAddr, config: &Path) -> String {
+    format!(
+        r"{tour}
+In a terminal:
+
+  iris status --sessions --url http://{address}
+
+The configuration is {config}; change it and it takes effect at once.
+Ctrl-C ends the demo and removes its data.
+
+",
+        tour = plain::tour(address),
+        config = config.display()
+    )
+}
+
+/// This program as a word for a shell: `iris` where that is what the shell would run.
+fn program() -> String {
+    let Ok(own) = std::env::current_exe() else {
+        return "iris".to_owned();
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path)
+        .map(|dir| dir.join("iris"))
+        .find_map(|program| program.canonicalize().ok());
+    if installed.is_some_and(|installed| own.canonicalize().is_ok_and(|own| own == installed)) {
+        return "iris".to_owned();
+    }
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| Some(Path::new(".").join(own.strip_prefix(here).ok()?)));
+    let shown = below.unwrap_or(own).display().to_string();
+    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
+    if shown.chars().all(plain) {
+        shown
+    } else {
+        quoted(&shown)
+    }
+}
+
+/// A port that was asked for, or why it can't be had.
+fn bound(listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).with_context(|| {
+        format!("--listen {listen} can't be had; name another port, or none for a free one")
+    })?;
+    Ok(listener.local_addr()?)
+}
+
+/// The usual address, or a free one if it is taken.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let usual = TcpListener::bind(server::LOOPBACK);
+    let listener = usual.or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
+    Ok(listener.local_addr()?)
+}
+
+/// A folder that goes away with the demo.
+struct TemporaryDir(PathBuf);
+
+impl TemporaryDir {
+    fn new() -> anyhow::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+        let name = format!("iris-demo-{:016x}", u64::from_ne_bytes(random));
+        let path = std::env::temp_dir().join(name);
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| {
+            format!(
+                "the demo's folder {} can't be made; set TMPDIR to a folder with room",
+                path.display()
+            )
+        })?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "the demo's folder {} stays", self.0.display());
+        }
+    }
+}

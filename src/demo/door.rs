@@ -1,0 +1,323 @@
+//! A person's way into the demo tailnet: what reaches this loopback port goes on through that
+//! person's own node, as if it were typed on their device.
+//!
+//! It is a proxy for programs (`curl -x`), and a page for browsers, which can't resolve `http://ai`
+//! here: there `Host` and `Origin` become the gateway's. Whoever reaches the port acts as that
+//! person, so it listens on loopback alone and takes no other `Host` for itself: a page elsewhere
+//! whose name was rebound to 127.0.0.1 gets nothing.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::clock::within;
+use crate::tailnet::{Node, is_tailnet};
+use crate::wire::{Body, body};
+
+/// Two nodes that meet for the first time need a moment.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For a request's head.
+const HEAD: Duration = Duration::from_secs(30);
+/// What is for one connection alone (RFC 9110, section 7.6.1), and what `curl -x` adds.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// An open way in; it closes when this is dropped.
+pub struct Door {
+    address: SocketAddr,
+    _stop: DropGuard,
+}
+
+/// Whose node a request goes through, and where.
+#[derive(Clone)]
+struct Way {
+    node: Node,
+    /// The host that a browser is shown, by its name on the tailnet.
+    gateway: &'static str,
+    /// This door's own address, as `Host` and `Origin` name it.
+    own: SocketAddr,
+    /// Without a dot at either end.
+    domain: &'static str,
+}
+
+impl Door {
+    /// Opens one at `listener`, through `node`, to the tailnet of `domain`.
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub(super) fn open(
+        listener: TcpListener,
+        node: Node,
+        gateway: &'static str,
+        domain: &'static str,
+    ) -> io::Result<Self> {
+        let own = listener.local_addr()?;
+        let way = Way {
+            node,
+            gateway,
+            own,
+            domain,
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(accept(listener, way)),
+        );
+        Ok(Self {
+            address: own,
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn accept(listener: TcpListener, way: Way) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, way.clone()))),
+            // Out of descriptors, most likely: some are given back soon.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, way: Way) {
+    let _ = stream.set_nodelay(true);
+    let pass = service_fn(move |request| {
+        let way = way.clone();
+        async move { Ok::<_, Infallible>(pass(request, &way).await) }
+    });
+    // A browser that closes its connection is no news.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), pass)
+        .with_upgrades()
+        .await;
+}
+
+async fn pass(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
+    if request.method() == Method::CONNECT {
+        return tunnel(request, way).await;
+    }
+    let target = match request.uri().authority() {
+        Some(authority) => way.on_tailnet(authority).map(|()| authority.clone()),
+        None => way.as_page(request.headers_mut()),
+    };
+    match target {
+        Ok(target) => forward(request, way, &target).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// A request that this door doesn't pass on.
+struct Refused(StatusCode, String);
+
+impl Refused {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(body::full(format!("{}\n", self.1)));
+        *response.status_mut() = self.0;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+impl Way {
+    /// A door leads into the tailnet, not out of it.
+    fn on_tailnet(&self, to: &Authority) -> Result<(), Refused> {
+        let host = to.host().trim_end_matches('.');
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let inside = match bare.parse::<IpAddr>() {
+            Ok(address) => is_tailnet(address),
+            Err(_) => {
+                let label = host
+                    .strip_suffix(self.domain)
+                    .and_then(|rest| rest.strip_suffix('.'));
+                !label.unwrap_or(host).contains('.') && !host.eq_ignore_ascii_case("localhost")
+            }
+        };
+        if inside {
+            return Ok(());
+        }
+        Err(Refused(
+            StatusCode::FORBIDDEN,
+            format!(
+                "{host:?} isn't on the demo tailnet; try http://{}",
+                self.gateway
+            ),
+        ))
+    }
+
+    /// A browser's request for this door itself, made one for the gateway.
+    fn as_page(&self, headers: &mut HeaderMap) -> Result<Authority, Refused> {
+        let own = self.own.to_string();
+        let named = [own.clone(), format!("localhost:{}", self.own.port())];
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => named.iter().find(|name| name.as_bytes() == host.as_bytes()),
+            _ => None,
+        };
+        let Some(host) = host else {
+            let message = format!("this is http://{own}, and the request is for another host");
+            return Err(Refused(StatusCode::MISDIRECTED_REQUEST, message));
+        };
+        let origin = headers.get(header::ORIGIN);
+        if origin.is_some_and(|origin| origin.as_bytes() == format!("http://{host}").as_bytes()) {
+            let gateway = HeaderValue::try_from(format!("http://{}", self.gateway));
+            headers.insert(
+                header::ORIGIN,
+                gateway.unwrap_or(HeaderValue::from_static("null")),
+            );
+        }
+        Ok(Authority::from_static(self.gateway))
+    }
+
+    async fn dial(
+        &self,
+        to: &Authority,
+        port: u16,
+    ) -> Result<TokioIo<crate::tailnet::Stream>, Refused> {
+        let host = to.host().trim_start_matches('[').trim_end_matches(']');
+        let port = to.port_u16().unwrap_or(port);
+        let unreachable = |why: String| {
+            Refused(
+                StatusCode::BAD_GATEWAY,
+                format!("{host}:{port} can't be reached: {why}"),
+            )
+        };
+        match within(PATIENCE, self.node.dial(host, port)).await {
+            Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable(format!(
+                "nobody answered in {} s",
+                PATIENCE.as_secs()
+            ))),
+        }
+    }
+}
+
+/// Sends a request to a host of the tailnet, on a connection of its own.
+async fn forward(mut request: Request<Incoming>, way: &Way, to: &Authority) -> Response<Body> {
+    let io = match way.dial(to, 80).await {
+        Ok(io) => io,
+        Err(refused) => return refused.into_response(),
+    };
+    let failed = |error: hyper::Error| {
+        Refused(
+            StatusCode::BAD_GATEWAY,
+            format!("{to} didn't answer: {error}"),
+        )
+        .into_response()
+    };
+    let (mut sender, connection) = match hyper::client::conn::http1::handshake(io).await {
+        Ok(parts) => parts,
+        Err(error) => return failed(error),
+    };
+    tokio::spawn(connection.with_upgrades());
+    let upgrade = request.headers().get(header::UPGRADE).cloned();
+    let theirs = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    match outbound(request, to, upgrade) {
+        Ok(request) => match sender.send_request(request).await {
+            Ok(response) => inbound(response, theirs),
+            Err(error) => failed(error),
+        },
+        Err(error) => Refused(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+/// The request as it goes on: without what was meant for this connection alone.
+fn outbound(
+    request: Request<Incoming>,
+    to: &Authority,
+    upgrade: Option<HeaderValue>,
+) -> http::Result<Request<Incoming>> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned();
+    parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    for name in HOP_BY_HOP {
+        parts.headers.remove(name);
+    }
+    if let Some(protocol) = upgrade {
+        parts.headers.insert(header::UPGRADE, protocol);
+        parts
+            .headers
+            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    parts
+        .headers
+        .insert(header::HOST, HeaderValue::try_from(to.as_str())?);
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The answer as it goes back. A WebSocket is joined to the caller's own.
+fn inbound(
+    mut response: Response<Incoming>,
+    theirs: Option<hyper::upgrade::OnUpgrade>,
+) -> Response<Body> {
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(theirs)) = (response.status(), theirs) {
+        let ours = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            if let (Ok(theirs), Ok(ours)) = tokio::join!(theirs, ours) {
+                let _ =
+                    copy_bidirectional(&mut TokioIo::new(theirs), &mut TokioIo::new(ours)).await;
+            }
+        });
+        return response.map(|_| body::empty());
+    }
+    let (mut parts, body) = response.into_parts();
+    for name in HOP_BY_HOP {
+        parts.headers.remove(name);
+    }
+    Response::from_parts(parts, body.map_err(Into::into).boxed_unsync())
+}
+
+/// A tunnel for programs that ask a proxy for one, such as WebSocket clients.
+async fn tunnel(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
+    let Some(to) = request.uri().authority().cloned() else {
+        return Refused(
+            StatusCode::BAD_REQUEST,
+            "CONNECT takes HOST:PORT".to_owned(),
+        )
+        .into_response();
+    };
+    if let Err(refused) = way.on_tailnet(&to) {
+        return refused.into_response();
+    }
+    let mut stream = match way.dial(&to, 443).await {
+        Ok(io) => io.into_inner(),
+        Err(refused) => return refused.into_response(),
+    };
+    let caller = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(caller) = caller.await {
+            let _ = copy_bidirectional(&mut TokioIo::new(caller), &mut stream).await;
+        }
+    });
+    Response::new(body::empty())
+}

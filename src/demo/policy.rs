@@ -1,0 +1,119 @@
+//! The demo tailnet's policy: the part of Tailscale's own that the demo needs, turned into the
+//! packet filter that nodes get. On a tailnet the control server does this.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, bail};
+use jsonc_parser::{ParseOptions, parse_to_serde_value};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A node as the policy sees it.
+pub(super) struct Device {
+    pub(super) address: Ipv4Addr,
+    /// A login, or a tag.
+    pub(super) owner: &'static str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Policy {
+    #[serde(default)]
+    groups: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    grants: Vec<Grant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grant {
+    src: Vec<String>,
+    dst: Vec<String>,
+    #[serde(default)]
+    ip: Vec<String>,
+    #[serde(default)]
+    app: BTreeMap<String, Vec<Value>>,
+}
+
+/// The packet filter for a policy, as a list of `tailcfg.FilterRule`.
+///
+/// # Errors
+/// For what isn't a policy, and for what the demo doesn't know, naming it.
+pub(super) fn filter(text: &str, devices: &[Device]) -> anyhow::Result<Value> {
+    let value: Value = parse_to_serde_value(text, &ParseOptions::default())
+        .context("the policy isn't valid HuJSON")?;
+    let policy: Policy = serde_json::from_value(value).context("the policy can't be read")?;
+    let rules = policy.grants.iter().map(|grant| {
+        let sources = addresses(&grant.src, &policy.groups, devices)?;
+        let destinations = addresses(&grant.dst, &policy.groups, devices)?;
+        rule(grant, &sources, &destinations)
+    });
+    Ok(Value::Array(rules.collect::<anyhow::Result<_>>()?))
+}
+
+fn rule(grant: &Grant, sources: &[Ipv4Addr], destinations: &[Ipv4Addr]) -> anyhow::Result<Value> {
+    let ports = grant.ip.iter().map(|ports| ports_of(ports));
+    let ports: Vec<(u16, u16)> = ports.collect::<anyhow::Result<_>>()?;
+    let opened = destinations.iter().flat_map(|to| {
+        let to = to.to_string();
+        let range =
+            move |&(first, last)| json!({ "IP": to, "Ports": { "First": first, "Last": last } });
+        ports.iter().map(range).collect::<Vec<_>>()
+    });
+    let prefixes: Vec<String> = destinations.iter().map(|to| format!("{to}/32")).collect();
+    let mut rule = json!({ "SrcIPs": sources });
+    if !ports.is_empty() {
+        rule["DstPorts"] = opened.collect();
+    }
+    if !grant.app.is_empty() {
+        rule["CapGrant"] = json!([{ "Dsts": prefixes, "CapMap": grant.app }]);
+    }
+    Ok(rule)
+}
+
+/// The addresses behind the selectors of a grant.
+fn addresses(
+    selectors: &[String],
+    groups: &BTreeMap<String, Vec<String>>,
+    devices: &[Device],
+) -> anyhow::Result<Vec<Ipv4Addr>> {
+    let mut found = Vec::new();
+    for selector in selectors {
+        let owners = match selector.as_str() {
+            group if group.starts_with("group:") => match groups.get(group) {
+                Some(members) => members.clone(),
+                None => bail!("{group:?} isn't among the policy's groups"),
+            },
+            other => vec![other.to_owned()],
+        };
+        for owner in owners {
+            let matches = |device: &&Device| owner == "*" || device.owner == owner;
+            let known = devices.iter().filter(matches).map(|device| device.address);
+            let before = found.len();
+            found.extend(known);
+            if found.len() == before {
+                let known: Vec<&str> = devices.iter().map(|device| device.owner).collect();
+                bail!(
+                    "{owner:?} is nobody in this tailnet; known are {}",
+                    known.join(", ")
+                );
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// First and last port of `*`, `tcp:80` or `80`.
+fn ports_of(text: &str) -> anyhow::Result<(u16, u16)> {
+    if text == "*" {
+        return Ok((0, u16::MAX));
+    }
+    let port = text.strip_prefix("tcp:").unwrap_or(text);
+    match port.parse() {
+        Ok(port) => Ok((port, port)),
+        Err(_) => bail!("{text:?} isn't a port; expected \"*\", \"tcp:80\" or \"80\""),
+    }
+}
