@@ -76,6 +76,9 @@ fn build(archive: &Path, target: &str) {
             "-tags",
             TAGS,
         ]);
+    if is_for_a_look() {
+        go.args(["-gcflags", "all=-N -l"]);
+    }
     // On the command line this would win over a vendored folder in GOFLAGS.
     if !env::var("GOFLAGS").is_ok_and(|flags| flags.contains("-mod=")) {
         go.arg(if Path::new(SOURCES).join("vendor").is_dir() {
@@ -88,6 +91,13 @@ fn build(archive: &Path, target: &str) {
     if !status.is_ok_and(|status| status.success()) {
         fail("`go build` failed in src/tailnet/go; its own message is above");
     }
+}
+
+/// Whether this build is neither optimized nor meant for a debugger, as by the profile `try`: Go's
+/// compiler then leaves its optimizations out as well, which take a third of its time.
+fn is_for_a_look() -> bool {
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|set| set == value);
+    is("OPT_LEVEL", "0") && is("DEBUG", "false")
 }
 
 fn check_version() {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::explain::sentences;
 use super::{harmless, print, table};
 use crate::config::Network;
+use crate::money::Money;
 use crate::server;
 use crate::upstream::{Connector, Timeouts, tls};
 
@@ -251,6 +252,10 @@ fn text(value: &Value, key: &str) -> String {
             .as_i64()
             .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
             .map_or_else(|| ms.to_string(), |time| time.to_string()),
+        Value::Number(nanodollars) if key == "cost" => nanodollars.as_i64().map_or_else(
+            || nanodollars.to_string(),
+            |nanodollars| Money::from_nanodollars(nanodollars).to_string(),
+        ),
         other => shown(other),
     }
 }

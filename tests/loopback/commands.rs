@@ -232,7 +232,7 @@ fn pages_have_something(url: &str) {
 #[test]
 fn the_demos_tour_fills_its_pages_and_nothing_stays() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_iris"))
-        .args(["demo", "--listen", "127.0.0.1:0"])
+        .args(["demo", "--plain", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -1,0 +1,234 @@
+//! The demo as a person takes it: each line that it prints is run in a shell and its answer
+//! checked, and both dashboards are opened in Chromium.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../pages/browser.rs"]
+mod browser;
+mod running;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use browser::Browser;
+use running::{Demo, run};
+
+/// What is shown of each of the tour's lines, in order; empty where a line prints nothing.
+const ANSWERS: [&[&str]; 11] = [
+    &["You said: hello"],
+    &[r#"no route found for model \"demo\" for user \"bob@example.com\""#],
+    &[r#""login":"alice@example.com""#, r#""role":"admin""#],
+    &[
+        r#""login":"bob@example.com""#,
+        r#""node_name":"bob-laptop""#,
+    ],
+    &["yes: demo goes to provider gpu", "the tailnet policy"],
+    &["no: 404", "no grant of this caller covers any of gpu/demo"],
+    &[],
+    &["You said: hello again"],
+    &["You said: hello", "quota exceeded: daily:bob@example.com"],
+    &["request blocked by guardrail \\\"keys\\\""],
+    &[
+        "alice@example.com",
+        "bob@example.com",
+        "refused",
+        "quota exceeded",
+        "$0.01325",
+    ],
+];
+
+#[test]
+fn each_line_of_the_tour_does_what_it_says() {
+    let mut demo = Demo::start(&[]);
+    let lines = demo.lines();
+    assert_eq!(lines.len(), ANSWERS.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(ANSWERS) {
+        let said = if line.contains("hello again") {
+            // The policy was edited a moment ago. The tour promises a second.
+            let until =
+                Instant::now() + Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+            loop {
+                let said = run(line);
+                if expected.iter().all(|part| said.contains(part)) || Instant::now() > until {
+                    break said;
+                }
+            }
+        } else {
+            run(line)
+        };
+        for part in expected {
+            assert!(
+                said.contains(part),
+                "{line}\nshould show {part:?}, and showed:\n{said}"
+            );
+        }
+    }
+    let folder = demo.folder();
+    assert!(folder.exists());
+    assert!(demo.stop().success());
+    assert!(!folder.exists(), "{} stays", folder.display());
+}
+
+#[test]
+fn withdrawing_a_grant_counts_at_once() {
+    let demo = Demo::start(&[]);
+    let policy = demo.policy();
+    let text = std::fs::read_to_string(&policy).unwrap();
+    let ask = demo.ask("alice", "demo", "hello");
+    assert!(run(&ask).contains("You said"));
+    let withdrawn = text.replace(
+        r#""group:eng": ["alice@example.com"]"#,
+        r#""group:eng": []"#,
+    );
+    assert_ne!(withdrawn, text);
+    // A mistake first: it changes nothing, and the log says what is wrong with it.
+    std::fs::write(&policy, text.replace("alice@", "alcie@")).unwrap();
+    demo.wait_for(r#""alcie@example.com" is nobody in this tailnet"#);
+    assert!(run(&ask).contains("You said"));
+    std::fs::write(&policy, withdrawn).unwrap();
+    let until = Instant::now() + Duration::from_secs(5);
+    while !run(&ask).contains("no route found") {
+        assert!(Instant::now() < until, "the grant still holds");
+    }
+}
+
+#[test]
+fn a_door_leads_into_the_tailnet_only() {
+    let demo = Demo::start(&[]);
+    let alice = demo.door("alice");
+    let raw = |request: &str| {
+        let mut stream = TcpStream::connect(&alice).unwrap();
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let close = "Connection: close\r\n\r\n";
+    let status = |request: &str| {
+        let mut stream = TcpStream::connect(&alice).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+
+    // What is rebound to this address is another host.
+    for host in [
+        "evil.example",
+        "127.0.0.1",
+        "localhost",
+        "ai",
+        &format!("{alice}.evil.example"),
+    ] {
+        let request = format!("GET /api/whoami HTTP/1.1\r\nHost: {host}\r\n{close}");
+        assert_eq!(status(&request), "421", "{host}");
+    }
+    let port = alice.rsplit(':').next().unwrap();
+    for host in [alice.clone(), format!("localhost:{port}")] {
+        let request = format!("GET /api/whoami HTTP/1.1\r\nHost: {host}\r\n{close}");
+        assert_eq!(status(&request), "200", "{host}");
+    }
+    // Another site's page, and this one's own.
+    let post = |origin: &str| {
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: {alice}\r\nOrigin: {origin}\r\n\
+             Content-Type: application/json\r\nContent-Length: 31\r\n{close}{}",
+            r#"{"model":"demo","messages": []}"#
+        )
+    };
+    for origin in [
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1",
+        "http://ai.evil.example",
+    ] {
+        assert_eq!(status(&post(origin)), "403", "{origin}");
+    }
+    assert_eq!(status(&post(&format!("http://{alice}"))), "200");
+    // Hosts outside of the tailnet, as a proxy and as a tunnel.
+    for host in [
+        "example.com",
+        "localhost",
+        "127.0.0.1",
+        "10.0.0.1",
+        "evil.demo.internal.example",
+    ] {
+        let request = format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{close}");
+        assert_eq!(status(&request), "403", "{host}");
+        let request = format!("CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\n");
+        assert_eq!(status(&request), "403", "CONNECT {host}");
+    }
+    // Names and addresses inside of it.
+    for host in ["ai", "ai.demo.internal", "100.64.0.1"] {
+        let request = format!("GET http://{host}/healthz HTTP/1.1\r\nHost: {host}\r\n{close}");
+        assert_eq!(status(&request), "200", "{host}");
+    }
+    let tunnelled = raw(&format!(
+        "CONNECT ai:80 HTTP/1.1\r\nHost: ai:80\r\n\r\nGET /healthz HTTP/1.1\r\nHost: ai\r\n{close}"
+    ));
+    assert_eq!(tunnelled.matches("HTTP/1.1 200").count(), 2, "{tunnelled}");
+    // The gateway answers the wish for a WebSocket itself.
+    let upgraded = status(&format!(
+        "GET /v1/responses HTTP/1.1\r\nHost: {alice}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    assert_eq!(upgraded, "426", "no provider of the demo takes one");
+}
+
+#[test]
+fn answers_stream_through_a_door() {
+    let demo = Demo::start(&[]);
+    let alice = demo.door("alice");
+    let started = Instant::now();
+    let mut stream = TcpStream::connect(&alice).unwrap();
+    let body =
+        r#"{"model":"demo","stream":true,"messages":[{"role":"user","content":"one two three"}]}"#;
+    let head = format!(
+        "POST http://ai/v1/chat/completions HTTP/1.1\r\nHost: ai\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut seen = String::new();
+    let mut buffer = [0; 4096];
+    let mut first = None;
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        if seen.contains("\"content\":\"This") {
+            first.get_or_insert_with(|| started.elapsed());
+        }
+    }
+    assert!(seen.contains("data: [DONE]"), "{seen}");
+    // The provider waits 30 ms between two of its 16 words.
+    assert!(
+        first.unwrap() * 2 < started.elapsed(),
+        "the first word came with the last"
+    );
+}
+
+#[test]
+fn two_demos_run_side_by_side() {
+    let (one, other) = (Demo::start(&[]), Demo::start(&[]));
+    assert_ne!(one.door("alice"), other.door("alice"));
+    for demo in [&one, &other] {
+        assert!(run(&demo.ask("alice", "demo", "hello")).contains("You said: hello"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_person_has_a_dashboard() {
+    let browser = Browser::prepare().unwrap();
+    let demo = Demo::start(&[]);
+    assert!(run(&demo.ask("alice", "demo", "hello")).contains("You said: hello"));
+    assert!(run(&demo.ask("bob", "demo", "hello")).contains("no route found"));
+    let (alice, bob) = (
+        format!("http://{}", demo.door("alice")),
+        format!("http://{}", demo.door("bob")),
+    );
+    let given = [("ALICE", alice.as_str()), ("BOB", bob.as_str())];
+    assert!(
+        browser.play("demo", &given).await.unwrap(),
+        "what is above says how"
+    );
+}
