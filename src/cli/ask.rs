@@ -114,9 +114,10 @@ pub(super) fn verdict(
         let reasons: Vec<String> = each(&verdict, "reasons").iter().map(shown).collect();
         sentences(&text(&verdict, "answer"), &reasons)
     });
-    Ok(match verdict["allowed"] == Value::Bool(true) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if verdict["allowed"] == Value::Bool(true) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -17,7 +17,7 @@ use crate::server::{self, Options, Running};
 use crate::upstream::{Timeouts, Upstream};
 
 /// For the gateway's node to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// For model servers on this machine.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -111,9 +111,8 @@ async fn on_tailnet(dir: &Path) -> anyhow::Result<()> {
             Err(error) => Err(error),
         },
     };
-    running.stop().await?;
-    network.stop().await;
-    outcome
+    let (stopped, ()) = tokio::join!(running.stop(), network.stop());
+    stopped.and(outcome)
 }
 
 /// Starts a gateway with this configuration.

@@ -153,14 +153,13 @@ impl Way {
     fn on_tailnet(&self, to: &Authority) -> Result<(), Refused> {
         let host = to.host().trim_end_matches('.');
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let inside = match bare.parse::<IpAddr>() {
-            Ok(address) => is_tailnet(address),
-            Err(_) => {
-                let label = host
-                    .strip_suffix(self.domain)
-                    .and_then(|rest| rest.strip_suffix('.'));
-                !label.unwrap_or(host).contains('.') && !host.eq_ignore_ascii_case("localhost")
-            }
+        let inside = if let Ok(address) = bare.parse::<IpAddr>() {
+            is_tailnet(address)
+        } else {
+            let label = host
+                .strip_suffix(self.domain)
+                .and_then(|rest| rest.strip_suffix('.'));
+            !label.unwrap_or(host).contains('.') && !host.eq_ignore_ascii_case("localhost")
         };
         if inside {
             return Ok(());

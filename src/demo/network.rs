@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,7 +30,7 @@ pub(super) const GPU_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 4);
 const GPU_TAG: &str = "tag:gpu";
 const GPU_PORT: u16 = 8080;
 /// A node is up after a twentieth of a second; a busy machine takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Somebody with a device on the demo tailnet.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +76,7 @@ impl Network {
     /// If no port is free, or a node doesn't come up.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
         let policy = dir.join("policy.hujson");
-        let text = include_str!("../../config/demo-policy.hujson");
+        let text = include_str!("policy.hujson");
         tokio::fs::write(&policy, text).await?;
         let keys: [String; 4] = [key()?, key()?, key()?, key()?];
         let [gateway_key, alice_key, bob_key, gpu_key] = &keys;
@@ -173,10 +174,9 @@ impl Network {
 
     /// Takes the nodes off the tailnet, then ends it.
     pub async fn stop(self) {
-        for node in &self.nodes {
-            if let Err(error) = node.close().await {
-                tracing::debug!(%error, "a node of the demo");
-            }
+        let closed = join_all(self.nodes.iter().map(Node::close)).await;
+        for error in closed.into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "a node of the demo did not close");
         }
     }
 }

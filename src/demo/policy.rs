@@ -117,3 +117,76 @@ fn ports_of(text: &str) -> anyhow::Result<(u16, u16)> {
         Err(_) => bail!("{text:?} isn't a port; expected \"*\", \"tcp:80\" or \"80\""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICES: [Device; 3] = [
+        Device {
+            address: Ipv4Addr::new(100, 64, 0, 1),
+            owner: "tag:ai",
+        },
+        Device {
+            address: Ipv4Addr::new(100, 64, 0, 2),
+            owner: "alice@example.com",
+        },
+        Device {
+            address: Ipv4Addr::new(100, 64, 0, 3),
+            owner: "bob@example.com",
+        },
+    ];
+
+    #[test]
+    fn groups_tags_and_ports_become_rules() {
+        let text = r#"{
+            "groups": { "group:eng": ["alice@example.com", "bob@example.com"] }, // a comment
+            "grants": [
+                { "src": ["*"], "dst": ["tag:ai"], "ip": ["tcp:80"] },
+                { "src": ["group:eng", "alice@example.com"], "dst": ["tag:ai"], "app": { "cap": [{ "models": "**" }] } },
+            ],
+        }"#;
+        let expected = json!([
+            {
+                "SrcIPs": ["100.64.0.1", "100.64.0.2", "100.64.0.3"],
+                "DstPorts": [{ "IP": "100.64.0.1", "Ports": { "First": 80, "Last": 80 } }],
+            },
+            {
+                "SrcIPs": ["100.64.0.2", "100.64.0.3"],
+                "CapGrant": [{ "Dsts": ["100.64.0.1/32"], "CapMap": { "cap": [{ "models": "**" }] } }],
+            },
+        ]);
+        assert_eq!(filter(text, &DEVICES).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_empty_group_is_a_group() {
+        let text = r#"{"groups": {"group:eng": []}, "grants": [{"src": ["group:eng"], "dst": ["*"], "ip": ["*"]}]}"#;
+        assert_eq!(filter(text, &DEVICES).unwrap()[0]["SrcIPs"], json!([]));
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        let grant = |grant: &str| format!(r#"{{"grants": [{grant}]}}"#);
+        for (text, part) in [
+            ("{", "HuJSON"),
+            (r#"{"acls": []}"#, "acls"),
+            (
+                &grant(r#"{"src": ["group:ops"], "dst": ["*"]}"#),
+                "\"group:ops\" isn't among",
+            ),
+            (
+                &grant(r#"{"src": ["carol@example.com"], "dst": ["*"]}"#),
+                "\"carol@example.com\" is nobody",
+            ),
+            (
+                &grant(r#"{"src": ["*"], "dst": ["*"], "ip": ["tcp:http"]}"#),
+                "\"tcp:http\" isn't a port",
+            ),
+            (&grant(r#"{"src": ["*"]}"#), "dst"),
+        ] {
+            let error = format!("{:#}", filter(text, &DEVICES).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,6 +1,14 @@
 //! The demo as a person takes it: each line that it prints is run in a shell and its answer
 //! checked, and both dashboards are opened in Chromium.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits for a process, on threads of the tests"
+)]
 
 #[path = "../pages/browser.rs"]
 mod browser;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A node is up within a second; a busy machine may take its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Demo {
     child: Child,
@@ -64,7 +64,10 @@ impl Demo {
         let mut goes_on = false;
         for line in steps.lines().filter(|line| line.starts_with("  ")) {
             match lines.last_mut().filter(|_| goes_on) {
-                Some(last) => *last += &format!("\n{line}"),
+                Some(last) => {
+                    last.push('\n');
+                    last.push_str(line);
+                }
                 None => lines.push(line.trim_start().to_owned()),
             }
             goes_on = line.ends_with('\\');
