@@ -5,8 +5,7 @@ use std::fs;
 use crate::world::{Output, World, find};
 
 const APT: &str = "env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends";
-const INSTALLER: &str =
-    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal";
+const INSTALLER: &str = r#"script=$(curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs) && printf '%s\n' "$script" | sh -s -- -y --profile minimal"#;
 
 /// A Debian whose Rust and Go are new enough.
 const NEW: [(&str, &str); 3] = [
@@ -157,7 +156,7 @@ fn without_root_and_sudo_the_commands_are_shown() {
             .says("You are not root, and there is no sudo.");
         output
             .says("  # as root\n  apt-get update\n")
-            .says("  # as yourself\n  curl --proto");
+            .says("  # as yourself\n  script=$(curl --proto");
         assert!(world.log().is_empty(), "{:?}", world.log());
     }
 }
@@ -202,7 +201,7 @@ fn an_old_rust_is_replaced_as_rust_recommends() {
         world.remove("curl");
         world.program("wget", "exit 0");
     });
-    let installer = "wget -qO - https://sh.rustup.rs | sh -s -- -y --profile minimal";
+    let installer = INSTALLER.replace("curl --proto '=https' --tlsv1.2 -sSf", "wget -qO -");
     assert_eq!(output.commands(), [installer]);
     // Another release of the system, such as backports.
     let madison = "     cargo | 1.97.1+dfsg1-1~bpo13+1 | http://deb.debian.org/debian trixie-backports/main amd64 Packages\n     cargo | 1.85.1+dfsg1-1 | http://deb.debian.org/debian trixie/main amd64 Packages\n";
@@ -229,6 +228,40 @@ fn an_old_rust_is_replaced_as_rust_recommends() {
     let rustup = "case $1 in default) exit 0 ;; toolchain) log \"rustup $*\" ;; esac";
     let (_, output) = commands_for_rust(&old, |world| world.program("rustup", rustup));
     assert_eq!(output.commands(), [toolchain]);
+}
+
+/// What stands for sh.rustup.rs: it puts Rust where rustup does.
+const RUSTUP: &str = r#"case "$*" in *https://sh.rustup.rs)
+    echo 'log "rustup-init $*"; mkdir -p "$HOME/.cargo/bin"'
+    echo 'cp "$root/store/rustc" "$root/store/cargo" "$HOME/.cargo/bin/"' ;;
+esac"#;
+
+#[test]
+fn the_installer_of_rust_is_run_and_its_failure_told() {
+    let old = [("gcc", "4:14"), ("cargo", "1.85.1+dfsg1-1")];
+    let (world, _) = commands_for_rust(&old, |_| ());
+    let installer = format!(
+        "echo 'root={0}; log() {{ echo \"$*\" >>{0}/log; }}'\n{RUSTUP}",
+        world.path("").display()
+    );
+    world.program("curl", &installer);
+    world.run("try", &["--yes"]).ends_with(0).says("iris demo");
+    let log = world.log();
+    assert!(
+        log.contains(&"rustup-init -y --profile minimal".to_owned()),
+        "{log:?}"
+    );
+    let (world, _) = commands_for_rust(&old, |_| ());
+    world.program(
+        "curl",
+        "echo 'curl: (6) Could not resolve host' >&2; exit 6",
+    );
+    let output = world.run("try", &["--yes"]);
+    output
+        .ends_with(1)
+        .says("curl: (6)")
+        .says("run ./try again");
+    assert!(!output.text.contains("Still missing"), "{}", output.text);
 }
 
 #[test]

@@ -53,13 +53,14 @@ packages() {
     [ "$names" = - ] || echo "$names"
 }
 
-# The version of a package that would be installed; nothing where that can't be told.
+# The version of a package that would be installed; nothing where that can't be told. In English,
+# which is what is read here.
 offered() {
     case $manager in
-        apt-get) apt-cache policy "$1" | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p' ;;
+        apt-get) LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p' ;;
         dnf) dnf -q repoquery --latest-limit 1 --qf '%{version}\n' "$1" | tail -n 1 ;;
         apk) apk search -e "$1" | sed -n "s/^$1-\([0-9][0-9.]*\)-r.*/\1/p" ;;
-        pacman) pacman -Si "$1" | sed -n 's/^Version *: \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p' ;;
+        pacman) LC_ALL=C pacman -Si "$1" | sed -n 's/^Version *: \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p' ;;
     esac 2>/dev/null
 }
 
@@ -118,7 +119,7 @@ want_download() {
 
 # The release of apt, such as backports, that has a package in a version or a later one.
 release_with() {
-    apt-cache madison "$1" 2>/dev/null | while IFS=' |' read -r _ version _ release _; do
+    LC_ALL=C apt-cache madison "$1" 2>/dev/null | while IFS=' |' read -r _ version _ release _; do
         version=${version#*:}
         if at_least "${version%%[!0-9.]*}" "$2"; then
             echo "${release%%/*}"
@@ -161,13 +162,11 @@ want_rust() {
             return
         fi
     fi
-    # As https://rustup.rs says.
+    # As https://rustup.rs says, but that a download that fails ends it: a pipe would not.
     want_download
-    if has curl || ! has wget; then
-        own_step "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
-    else
-        own_step "wget -qO - https://sh.rustup.rs | sh -s -- -y --profile minimal"
-    fi
+    fetch="curl --proto '=https' --tlsv1.2 -sSf"
+    has curl || ! has wget || fetch='wget -qO -'
+    own_step "script=\$($fetch https://sh.rustup.rs) && printf '%s\n' \"\$script\" | sh -s -- -y --profile minimal"
 }
 
 want_go() {
@@ -263,7 +262,7 @@ run_steps() {
         say "+ $line"
         # Rust and Go that a step has brought are used by the next one.
         PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin sh -c "$line" ||
-            fail "\"$line\" failed, and its message is above: fix that and run $me again"
+            fail "\"$line\" failed, and its message is above: check the network and the room on the disk, and run $me again"
     done
 }
 

@@ -1,12 +1,13 @@
 //! A machine of stand-ins: a copy of the scripts, and a PATH on which only what a test puts there can
 //! be found.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What any system has, a machine with BusyBox too.
+/// What any system has, a machine with `BusyBox` too.
 const BASE: [&str; 27] = [
     "awk",
     "cat",
@@ -161,9 +162,8 @@ impl World {
     pub(crate) fn apt(&self, offers: &[(&str, &str)]) {
         let mut cache = String::from("case \"$1 $2\" in\n");
         for (name, version) in offers {
-            cache += &format!(
-                "'policy {name}') printf '{name}:\\n  Installed: (none)\\n  Candidate: {version}\\n' ;;\n"
-            );
+            let answer = format!("{name}:\\n  Installed: (none)\\n  Candidate: {version}\\n");
+            writeln!(cache, "'policy {name}') printf '{answer}' ;;").unwrap();
         }
         cache += "madison*) cat \"$root/madison\" 2>/dev/null ;;\nsearch*) cat \"$root/search\" 2>/dev/null ;;\nesac";
         self.program("apt-cache", &cache);
