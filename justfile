@@ -4,6 +4,19 @@
 default:
     @just --list
 
+# The second tier: long runs for a night rather than for each change.
+#
+# Faults and load, then parsers. Real model servers come last, in a recipe of their own.
+nightly_runs := "crash soak fuzz-runs"
+
+# From a bare machine to the demo; it installs what is missing after asking.
+try *arguments:
+    ./try {{ arguments }}
+
+# All tests, or the programs that are named; it installs what is missing after asking.
+test *arguments:
+    ./test {{ arguments }}
+
 # Everything that a change must pass.
 ci:
     .ci/run
@@ -17,11 +30,11 @@ fmt:
 lint:
     cargo clippy --all-targets --no-default-features -- -D warnings
 
-# Tests that need neither Go nor real parts.
+# Tests that need Rust and a C compiler alone, in 3 minutes.
 quick:
-    cargo test --no-default-features --lib --test loopback --test architecture
+    ./test quick
 
-# Writes the generated part of docs/CONFIGURATION.md anew.
+# Updates the generated part of docs/CONFIGURATION.md.
 reference:
     IRIS_WRITE_DOCS=1 cargo test --no-default-features --lib the_reference_is_up_to_date
 
@@ -53,6 +66,14 @@ crash:
 soak requests="1000000" rate="0":
     IRIS_SOAK_REQUESTS={{ requests }} IRIS_SOAK_RATE={{ rate }} \
         cargo test --release --no-default-features --features postgres --test crash -- account
+
+# The long runs, one after the other; it goes on after one that fails and names it at the end.
+nightly:
+    #!/usr/bin/env bash
+    set -u
+    failed=()
+    for run in {{ nightly_runs }}; do just "$run" || failed+=("$run"); done
+    [ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
 
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:
@@ -102,6 +123,6 @@ bench-growth *curves:
 flame:
     benches/flame.sh
 
-# Try it on this machine.
-demo:
-    cargo run --release -- demo
+# The demo as it is released; `just try` builds sooner.
+demo *arguments:
+    cargo run --release -- demo {{ arguments }}

@@ -115,7 +115,7 @@ def tree(name):
     library = "#![allow(warnings)]\n" + "".join(f"pub mod {one};\n" for one in modules.split())
     if stores:
         library += SUITE % " ".join(stores.split())
-        for part in ("ledger", "fixtures"):
+        for part in ("ledger", "fixtures", "tally"):
             shutil.copytree(ROOT / "tests" / part, made / "tests" / part)
         for file in (made / "tests/ledger").glob("*.rs"):
             text = re.sub(r"\bcrate::", "crate::suite::", file.read_text())

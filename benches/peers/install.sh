@@ -2,7 +2,7 @@
 # Installs the peers of the gateway bench into target/peers, each at the version that its table
 # names. What can't be installed is said, and the bench leaves it out.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 here="$PWD/benches/peers"
 there="$PWD/target/peers"
 mkdir -p "$there"

@@ -17,31 +17,32 @@ mod parts;
 mod provider;
 mod records;
 mod sdks;
+#[path = "../tally/mod.rs"]
+#[expect(dead_code, reason = "nothing is skipped here")]
+mod tally;
 mod world;
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use parts::Parts;
+use tally::Tally;
 use world::World;
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     match runtime.block_on(run()) {
-        Ok(failed) if failed.is_empty() => std::process::ExitCode::SUCCESS,
-        Ok(failed) => {
-            eprintln!("failed: {}", failed.join(", "));
-            std::process::ExitCode::FAILURE
-        }
+        Ok(code) => code,
         Err(error) => {
             eprintln!("the clients could not be set up: {error:#}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
 /// Runs the scenarios, one after the other.
-async fn run() -> anyhow::Result<Vec<&'static str>> {
+async fn run() -> anyhow::Result<ExitCode> {
     // `IRIS_LOG=debug` shows what the gateway says.
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
@@ -55,22 +56,15 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
     let only = words.next();
     let parts = Parts::prepare()?;
     let world = World::start(&parts, direct).await?;
-    let (mut passed, mut failed) = (0, Vec::new());
+    let mut tally = Tally::default();
     let mut agents = BTreeSet::new();
     macro_rules! scenarios {
         ($($module:ident::$name:ident)*) => {$(
             if only.as_ref().is_none_or(|word| stringify!($name).contains(word.as_str())) {
                 let began = Instant::now();
-                match $module::$name(&world).await {
-                    Ok(()) => {
-                        passed += 1;
-                        println!("test {} ... ok ({:.1?})", stringify!($name), began.elapsed());
-                    }
-                    Err(error) => {
-                        failed.push(stringify!($name));
-                        println!("test {} ... FAILED\n{error:#}", stringify!($name));
-                    }
-                }
+                let outcome = $module::$name(&world).await;
+                let outcome = outcome.map_err(|error| format!("{error:#}"));
+                tally.end(stringify!($name), began.elapsed(), outcome);
                 agents.extend(world.user_agents().await);
             }
         )*};
@@ -100,10 +94,9 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         agents::llm_through_connect
         editor::the_schema_and_the_check_agree
     }
-    println!("{passed} passed, {} failed", failed.len());
     for user_agent in agents {
         println!("user agent: {user_agent}");
     }
     world.stop().await?;
-    Ok(failed)
+    Ok(tally.close())
 }

@@ -218,7 +218,7 @@ fn ticks(iris: &Iris) -> anyhow::Result<u64> {
 /// Four hundred days forwards and backwards, under load.
 pub async fn clocks_may_jump() -> anyhow::Result<()> {
     let Some(library) = faketime() else {
-        println!("  SKIPPED: libfaketime is not there (the package is `faketime`)");
+        crate::tally::skip("libfaketime is not installed (the package is `faketime`)");
         return Ok(());
     };
     let dir = tempfile::tempdir()?;

@@ -43,11 +43,16 @@ mod restarts;
 mod server;
 mod service;
 mod tailnet;
+#[path = "../tally/mod.rs"]
+mod tally;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::process::ExitCode;
 use std::time::Instant;
+
+use tally::Tally;
 
 type Outcome = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 type Test = fn() -> Outcome;
@@ -88,7 +93,7 @@ const ALL: &[(&str, Test)] = &[
     test!(changes::clocks_may_jump),
 ];
 
-fn main() {
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
@@ -97,11 +102,11 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some(tailnet::INSIDE) {
         if let Err(error) = runtime.block_on(account::inside()) {
             println!("{error:#}");
-            std::process::exit(1);
+            return ExitCode::FAILURE;
         }
-        return;
+        return ExitCode::SUCCESS;
     }
-    let (mut passed, mut failed) = (0, Vec::new());
+    let mut tally = Tally::default();
     for (name, test) in ALL {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
@@ -109,26 +114,14 @@ fn main() {
         let started = Instant::now();
         let run = AssertUnwindSafe(|| runtime.block_on(test()));
         // A panic ends the test and not the rest.
-        let done = match catch_unwind(run) {
+        let outcome = match catch_unwind(run) {
             Ok(done) => done.map_err(|error| format!("{error:#}")),
-            Err(_) => Err("it has panicked".to_owned()),
+            Err(_) => Err("it panicked; the message is above".to_owned()),
         };
-        let result = if done.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {result} ({:.1?})", started.elapsed());
-        match done {
-            Ok(()) => passed += 1,
-            Err(why) => {
-                println!("{why}");
-                failed.push(*name);
-            }
-        }
+        tally.end(name, started.elapsed(), outcome);
     }
     runtime.shutdown_background();
-    println!("{passed} passed, {} failed", failed.len());
-    if !failed.is_empty() {
-        println!("\nfailed: {failed:#?}");
-        std::process::exit(1);
-    }
+    tally.close()
 }
 
 /// How often, from the environment or the short form.

@@ -13,11 +13,13 @@
 
 #[path = "../loopback/support.rs"]
 mod support;
+#[path = "../tally/mod.rs"]
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -26,6 +28,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use support::{COMPLETION, Gateway, answer, provider};
+use tally::Tally;
 
 /// What `exports.sh` has built.
 struct Parts {
@@ -82,11 +85,11 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn main() {
+fn main() -> ExitCode {
     let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let parts = Parts::prepare();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut failed = 0;
+    let mut tally = Tally::default();
     let mut run = |name: &str, test: &mut dyn FnMut()| {
         if only
             .as_ref()
@@ -95,10 +98,9 @@ fn main() {
             return;
         }
         let began = Instant::now();
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
-        failed += i32::from(!done);
-        let word = if done { "ok" } else { "FAILED" };
-        println!("test {name} ... {word} ({:.1?})", began.elapsed());
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+        let outcome = done.map_err(|_| "it panicked; the message is above".to_owned());
+        tally.end(name, began.elapsed(), outcome);
     };
     run("objects_are_what_the_records_are", &mut || {
         runtime.block_on(objects(&parts, "cbor"));
@@ -110,10 +112,7 @@ fn main() {
         runtime.block_on(spans(&parts));
     });
     runtime.shutdown_background();
-    if failed > 0 {
-        println!("{failed} failed");
-        std::process::exit(1);
-    }
+    tally.close()
 }
 
 async fn gateway(exporters: Value) -> Gateway {

@@ -25,12 +25,16 @@ mod reports;
 mod retention;
 mod server;
 mod store;
+#[path = "../tally/mod.rs"]
+#[expect(dead_code, reason = "nothing is skipped here")]
+mod tally;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use store::{Kind, Place};
+use tally::Tally;
 
 type Test = fn(Place) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -133,8 +137,8 @@ fn main() {
     }
 }
 
-/// Runs the tests with names that are `wanted`, all or up to the `first` that fails. Whether none
-/// did.
+/// Runs the tests with names that are `wanted`, all or up to the `first` that fails. Says whether
+/// all passed.
 pub(crate) fn check(wanted: impl Fn(&str) -> bool, first: bool) -> bool {
     // Silent unless asked, because servers are killed here.
     let filter = tracing_subscriber::EnvFilter::builder()
@@ -143,7 +147,7 @@ pub(crate) fn check(wanted: impl Fn(&str) -> bool, first: bool) -> bool {
     tracing_subscriber::fmt().with_env_filter(filter).init();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut server = None;
-    let (mut passed, mut failed) = (0, Vec::new());
+    let (mut tally, mut failed) = (Tally::default(), 0);
     for (kind, name, test) in tests() {
         if !wanted(&name) {
             continue;
@@ -156,27 +160,22 @@ pub(crate) fn check(wanted: impl Fn(&str) -> bool, first: bool) -> bool {
         // A task of its own, so that a panic ends the test and not the rest.
         let done = runtime
             .block_on(async { tokio::time::timeout(LIMIT, tokio::spawn(test(place))).await });
-        let done = matches!(done, Ok(Ok(())));
-        let result = if done { "ok" } else { "FAILED" };
-        println!("test {name} ... {result} ({:.1?})", started.elapsed());
-        if done {
-            passed += 1;
-        } else {
-            failed.push(name);
-            if first {
-                break;
-            }
+        let outcome = match done {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("it panicked; the message is above".to_owned()),
+            Err(_) => Err(format!("it did not end within {LIMIT:?}")),
+        };
+        failed = tally.end(&name, started.elapsed(), outcome);
+        if first && failed > 0 {
+            break;
         }
     }
     runtime.shutdown_background();
     if let Some(server) = server {
         server.stop();
     }
-    println!("{passed} passed, {} failed", failed.len());
-    if !failed.is_empty() {
-        println!("\nfailed: {failed:#?}");
-    }
-    failed.is_empty()
+    tally.close();
+    failed == 0
 }
 
 /// Every test on every store that it is for.

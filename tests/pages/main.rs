@@ -12,12 +12,15 @@
 mod browser;
 mod provider;
 mod seed;
+#[path = "../tally/mod.rs"]
+#[expect(dead_code, reason = "nothing is skipped here")]
+mod tally;
 mod world;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::ensure;
+use tally::Tally;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<ExitCode> {
     // `IRIS_LOG=debug` shows what the gateways say.
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
@@ -63,23 +66,17 @@ async fn run() -> anyhow::Result<()> {
     if word.as_deref() == Some("serve") {
         println!("admin: {}\nuser:  {}", world.admin, world.user);
         tokio::signal::ctrl_c().await?;
-        return world.stop().await;
+        world.stop().await?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let mut failed = Vec::new();
+    let mut tally = Tally::default();
     let chosen = |name: &&str| word.as_deref().is_none_or(|word| name.contains(word));
     for name in JOURNEYS.iter().copied().filter(chosen) {
         let start = Instant::now();
         let passed = world.journey(name).await?;
-        let verdict = if passed { "ok" } else { "FAILED" };
-        println!(
-            "pages: {name} {verdict} ({:.1} s)",
-            start.elapsed().as_secs_f64()
-        );
-        if !passed {
-            failed.push(name);
-        }
+        let outcome = passed.then_some(()).ok_or("its script says why".to_owned());
+        tally.end(name, start.elapsed(), outcome);
     }
     world.stop().await?;
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-    Ok(())
+    Ok(tally.close())
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::tally::skip;
+
 /// What the script says where there can be no such machine.
 const IMPOSSIBLE: i32 = 77;
 
@@ -20,7 +22,7 @@ impl Machine {
     pub async fn start(dir: &Path, program: &str, config: &str) -> anyhow::Result<Option<Self>> {
         let root = Command::new("id").arg("-u").output()?.stdout;
         if root.trim_ascii() != b"0" || !Path::new("/lib/systemd/systemd").exists() {
-            println!("the unit is not run: that takes root, and the package systemd");
+            skip("the unit, which takes root and the package systemd");
             return Ok(None);
         }
         std::fs::create_dir_all(dir.join("root"))?;
@@ -43,7 +45,7 @@ impl Machine {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let ended = machine.process.try_wait()?.and_then(|status| status.code());
         if ended == Some(IMPOSSIBLE) {
-            println!("the unit is not run: {}", machine.log());
+            skip(&format!("the unit: {}", machine.log().trim()));
             return Ok(None);
         }
         Ok(Some(machine))

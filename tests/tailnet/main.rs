@@ -22,19 +22,23 @@ mod parts;
 mod provider;
 mod scenarios;
 mod service;
+#[path = "../tally/mod.rs"]
+mod tally;
 mod world;
 
 use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use parts::Parts;
+use tally::Tally;
 use world::World;
 
 /// Has nodes reach the relay, which is Headscale's own, as everything of Headscale's here: without
 /// TLS. Go reads it when the program starts.
 const PLAIN_RELAY: &str = "TS_DEBUG_USE_DERP_HTTP";
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     if std::env::var_os(PLAIN_RELAY).is_none() {
         let program = std::env::current_exe().expect("this program");
         let error = std::process::Command::new(program)
@@ -42,25 +46,21 @@ fn main() -> std::process::ExitCode {
             .env(PLAIN_RELAY, "1")
             .exec();
         eprintln!("this program can't be run once more: {error}");
-        return std::process::ExitCode::FAILURE;
+        return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     match runtime.block_on(run()) {
-        Ok(failed) if failed.is_empty() => std::process::ExitCode::SUCCESS,
-        Ok(failed) => {
-            eprintln!("failed: {}", failed.join(", "));
-            std::process::ExitCode::FAILURE
-        }
+        Ok(code) => code,
         Err(error) => {
             eprintln!("the tailnet could not be set up: {error:#}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
 /// Runs all scenarios, one after the other, on one tailnet. A word on the command line
 /// selects those whose names contain it.
-async fn run() -> anyhow::Result<Vec<&'static str>> {
+async fn run() -> anyhow::Result<ExitCode> {
     // `IRIS_LOG=iris::tailnet=trace` shows what the nodes say.
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
@@ -68,7 +68,7 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         .init();
     if std::env::args().any(|argument| argument == host::INSIDE) {
         host::inside(&Parts::prepare()?).await?;
-        return Ok(Vec::new());
+        return Ok(ExitCode::SUCCESS);
     }
     let only = std::env::args()
         .nth(1)
@@ -82,24 +82,17 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
     );
     if only.as_deref() == Some("measure") {
         measure::run(&parts, &world).await?;
-        return Ok(Vec::new());
+        return Ok(ExitCode::SUCCESS);
     }
-    let (mut passed, mut failed) = (0, Vec::new());
+    let mut tally = Tally::default();
     macro_rules! scenarios {
         ($($module:ident::$name:ident)*) => {$(
             if only.as_ref().is_none_or(|word| stringify!($name).contains(word.as_str())) {
                 let began = Instant::now();
-                match $module::$name(&parts, &world).await {
-                    Ok(()) => {
-                        passed += 1;
-                        println!("test {} ... ok ({:.1?})", stringify!($name), began.elapsed());
-                    }
-                    Err(error) => {
-                        failed.push(stringify!($name));
-                        println!("test {} ... FAILED\n{error:#}", stringify!($name));
-                        println!("the gateway's log:\n{}", world.gateway.process.log());
-                    }
-                }
+                let outcome = $module::$name(&parts, &world).await.map_err(|error| {
+                    format!("{error:#}\nthe gateway's log:\n{}", world.gateway.process.log())
+                });
+                tally.end(stringify!($name), began.elapsed(), outcome);
             }
         )*};
     }
@@ -129,6 +122,5 @@ async fn run() -> anyhow::Result<Vec<&'static str>> {
         service::the_unit_runs_with_all_its_restrictions
         host::host_mode_uses_the_machines_own_tailscaled
     }
-    println!("{passed} passed, {} failed", failed.len());
-    Ok(failed)
+    Ok(tally.close())
 }

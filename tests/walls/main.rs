@@ -33,11 +33,17 @@ mod server;
 mod spoofed;
 #[path = "../loopback/support.rs"]
 mod support;
+#[path = "../tally/mod.rs"]
+mod tally;
 mod world;
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use tally::Tally;
 
 type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -100,14 +106,17 @@ fn main() -> ExitCode {
         .iter()
         .filter(|word| !word.starts_with("--"))
         .collect();
+    let mut tally = Tally::default();
     for (name, test) in TESTS {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
-            println!("{name}");
-            runtime.block_on(test());
+            let started = Instant::now();
+            // A panic ends the test and not the rest.
+            let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test())));
+            let outcome = done.map_err(|_| "it panicked; the message is above".to_owned());
+            tally.end(name, started.elapsed(), outcome);
         }
     }
-    println!("ok");
-    ExitCode::SUCCESS
+    tally.close()
 }
 
 /// Starts this program once more, in a namespace: that takes root, or namespaces of users.

@@ -401,7 +401,7 @@ pub async fn no_secret_is_where_it_has_no_business() {
 #[cfg(feature = "postgres")]
 pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
     if !others::has_other_users() {
-        println!("  left out: it takes root, as the server wants a user of its own");
+        crate::tally::skip("it takes root, because the server wants a user of its own");
         return;
     }
     let server = crate::server::Server::start();

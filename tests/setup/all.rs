@@ -1,0 +1,214 @@
+//! `./test`: what it runs, what it leaves out, and that its totals are those of what ran.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::world::World;
+
+const LIBRARY: &str =
+    "test result: ok. 40 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+const OURS: &str = "7 passed, 0 failed, 1 skipped";
+
+/// A machine with all that the programs `walls` and `loopback` need, and a Cargo that runs `tests`,
+/// a part of a `case` on its arguments.
+fn with_tests(tests: &str) -> World {
+    let world = World::whole();
+    for name in ["ip", "unshare", "setpriv", "initdb", "script", "curl"] {
+        world.program(name, "exit 0");
+    }
+    let kill = world.path("system/bin");
+    fs::create_dir_all(&kill).unwrap();
+    fs::write(kill.join("kill"), "").unwrap();
+    for name in ["walls", "loopback"] {
+        let folder = world.path("project/tests").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("main.rs"), "").unwrap();
+    }
+    let cargo = format!("log \"cargo $*\"\ncase \" $* \" in *' --no-run '*) ;;\n{tests}\nesac");
+    world.program("cargo", &cargo);
+    world
+}
+
+#[test]
+fn totals_are_added_up_and_a_failure_is_not_the_end() {
+    let tests = format!(
+        "*' --lib '*) echo '{LIBRARY}' ;;
+*' walls '*) echo '  SKIPPED: it takes root'; echo '{OURS}' ;;
+*' loopback '*) echo 'test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured'; exit 101 ;;"
+    );
+    let world = with_tests(&tests);
+    let output = world.run("test", &["loopback", "walls", "lib"]);
+    output
+        .ends_with(1)
+        .says("failed: 2 of loopback; see target/test-logs/loopback");
+    output.says("skipped: walls: it takes root");
+    assert!(
+        output.text.ends_with("\n52 passed, 2 failed, 3 skipped\n"),
+        "{}",
+        output.text
+    );
+    let output = world.run("test", &["walls", "lib"]);
+    assert!(
+        output
+            .ends_with(0)
+            .text
+            .ends_with("\n47 passed, 0 failed, 3 skipped\n")
+    );
+}
+
+#[test]
+fn what_ends_without_totals_has_failed() {
+    let world = with_tests("*' walls '*) exit 101 ;; *' --lib '*) exit 0 ;;");
+    let output = world.run("test", &["walls", "lib"]);
+    output
+        .ends_with(1)
+        .says("failed: walls ended with status 101");
+    output.says("failed: lib reported no test");
+    assert!(
+        output.text.ends_with("\n0 passed, 2 failed, 0 skipped\n"),
+        "{}",
+        output.text
+    );
+    // Totals before a crash.
+    let world = with_tests(&format!("*' walls '*) echo '{OURS}'; exit 134 ;;"));
+    let output = world.run("test", &["walls"]);
+    assert!(
+        output
+            .ends_with(1)
+            .text
+            .ends_with("\n7 passed, 1 failed, 1 skipped\n")
+    );
+}
+
+#[test]
+fn tests_that_can_not_be_built_are_a_failure() {
+    let world = with_tests("");
+    world.program(
+        "cargo",
+        "case \"$*\" in *--no-run*) echo 'error: x'; exit 101 ;; esac",
+    );
+    let output = world.run("test", &["quick"]);
+    output
+        .ends_with(1)
+        .says("failed: the tests could not be built");
+    assert!(
+        output.text.ends_with("\n0 passed, 1 failed, 0 skipped\n"),
+        "{}",
+        output.text
+    );
+}
+
+#[test]
+fn without_an_installation_what_lacks_something_is_left_out() {
+    let world = with_tests(&format!("*' --lib '*) echo '{LIBRARY}' ;;"));
+    world.remove("setpriv");
+    let output = world.run("test", &["--no-install", "walls", "lib"]);
+    output
+        .ends_with(0)
+        .says("skipped: walls, which needs setpriv");
+    assert!(
+        output.text.ends_with("\n40 passed, 0 failed, 3 skipped\n"),
+        "{}",
+        output.text
+    );
+    // Else it is to be installed.
+    world.apt(&[("gcc", "4:14")]);
+    let output = world.run("test", &["walls", "lib"]);
+    output
+        .ends_with(1)
+        .says("  setpriv: another user of the machine");
+    assert!(output.commands()[1].ends_with("--no-install-recommends util-linux"));
+}
+
+#[test]
+fn the_quick_form_needs_rust_and_a_compiler_alone() {
+    let result = format!("*' test '*) echo '{LIBRARY}' ;;");
+    let world = with_tests(&result);
+    for name in ["go", "ip", "unshare", "setpriv", "initdb"] {
+        world.remove(name);
+    }
+    let output = world.run("test", &["quick"]);
+    output.ends_with(0).says("160 passed, 0 failed, 8 skipped");
+    let log = world.log();
+    let mut tests = log.iter().filter(|line| line.starts_with("cargo test"));
+    assert!(
+        tests.all(|line| line.contains("--no-default-features")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn words_go_to_the_programs_and_wrong_ones_are_told() {
+    let world = with_tests(&format!("*' walls '*) echo '{OURS}' ;;"));
+    world.run("test", &["walls", "--", "crowd"]).ends_with(0);
+    let log = world.log();
+    assert!(
+        log.last().unwrap().ends_with("--test walls -- crowd"),
+        "{log:?}"
+    );
+    world
+        .run("test", &["--fast"])
+        .ends_with(2)
+        .says("error: there is no option \"--fast\"");
+    world
+        .run("test", &["walks"])
+        .ends_with(2)
+        .says("error: there is no program \"walks\"");
+}
+
+#[test]
+fn all_means_what_cargo_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = Command::new(root.join("test"))
+        .arg("--list")
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed: BTreeSet<&str> = listed.lines().collect();
+    let metadata = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let targets = metadata["packages"][0]["targets"].as_array().unwrap();
+    let tests = targets.iter().filter(|target| target["kind"][0] == "test");
+    let mut cargo: BTreeSet<&str> = tests
+        .map(|target| target["name"].as_str().unwrap())
+        .collect();
+    cargo.extend(["lib", "bins", "doc"]);
+    assert_eq!(listed, cargo);
+}
+
+#[test]
+fn each_package_has_a_reason_and_somebody_who_needs_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tests/setup/packages.txt")).unwrap();
+    let mut things = 0;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+        assert_eq!(fields.len(), 8, "{line}");
+        assert!(fields.iter().all(|field| !field.is_empty()), "{line}");
+        for name in fields[6].split(' ').map(|name| name.trim_end_matches('?')) {
+            let is_known = ["build", "node", "bench", "lint", "-"].contains(&name)
+                || root.join("tests").join(name).join("main.rs").exists()
+                || root.join("tests").join(name).with_extension("rs").exists();
+            assert!(is_known, "{name} in {line}");
+        }
+        things += 1;
+    }
+    assert!(things > 20, "{things}");
+    // There is no other list of them.
+    let ci = fs::read_to_string(root.join(".ci/run")).unwrap();
+    assert!(!ci.contains("apt-get"));
+}
