@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Places, log, print, progress};
+use super::{Places, log, print, progress, status_line};
 use crate::demo;
 use crate::server::{self, Options};
 use crate::service::Service;
@@ -59,8 +59,9 @@ impl Serve {
             let progress = async {
                 if terminal {
                     progress::show(&running).await;
+                } else {
+                    status_line::follow(&running, &manager).await;
                 }
-                std::future::pending::<()>().await;
             };
             tokio::select! {
                 // First, so that whoever is told of Ctrl-C can use it.
