@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use crate::commands::{iris, name, out};
 
 /// Runs a program; `None` if this machine doesn't have it.
+#[expect(clippy::print_stdout, reason = "says what was not tested")]
 fn run(program: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(program).args(arguments).output() {
         Ok(output) => Some(output),

@@ -12,6 +12,7 @@
 mod browser;
 mod provider;
 mod seed;
+mod team;
 mod world;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use anyhow::ensure;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 11] = [
+const JOURNEYS: [&str; 12] = [
     "admin",
     "user",
     "live",
@@ -33,6 +34,7 @@ const JOURNEYS: [&str; 11] = [
     "looks",
     "configuration",
     "discovery",
+    "readme",
 ];
 
 fn main() -> ExitCode {
@@ -61,7 +63,10 @@ async fn run() -> anyhow::Result<()> {
     let word = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let world = World::start().await?;
     if word.as_deref() == Some("serve") {
-        println!("admin: {}\nuser:  {}", world.admin, world.user);
+        println!(
+            "admin: {}\nuser:  {}\nteam:  {}",
+            world.admin, world.user, world.team
+        );
         tokio::signal::ctrl_c().await?;
         return world.stop().await;
     }
