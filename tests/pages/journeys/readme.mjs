@@ -13,7 +13,7 @@ const { TEAM, IMAGES, IRIS_WRITE_DOCS } = process.env;
 const WIDTH = 1280;
 const HEIGHT = 800;
 const MOST_BYTES = 200_000;
-const RENEW = "IRIS_WRITE_DOCS=1 cargo test --test pages -- readme takes the pictures again; look at them";
+const RENEW = "`just pictures` takes the pictures again; look at them";
 
 const COLUMNS = ["cost", "requests", "tokens", "input", "cached", "output", "errors", "median"];
 const query = new URLSearchParams([["days", "7"], ["metric", "cost"], ...COLUMNS.map((name) => ["column", name])]);
