@@ -54,6 +54,10 @@ clients *words:
 pages word="":
     cargo test --no-default-features --features postgres --test pages -- {{ word }}
 
+# Takes the README's pictures of the dashboard again, in docs/images: look at them.
+pictures:
+    IRIS_WRITE_DOCS=1 cargo test --no-default-features --features postgres --test pages -- readme
+
 # Fifty restarts, panics everywhere, a thousand kills, two hundred power cuts and a thousand write errors; takes root
 # for its disk.
 crash:

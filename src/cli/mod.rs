@@ -8,9 +8,12 @@ mod demo;
 mod explain;
 mod init;
 mod log;
+mod manual;
 mod prices;
 mod progress;
 mod serve;
+mod service;
+mod status_line;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,6 +54,12 @@ enum Command {
     Connect(connect::Connect),
     /// Show the state of a running gateway.
     Status(ask::Status),
+    /// Install Iris as a service that starts with the machine, remove it, or show its state.
+    Service(service::Service),
+    /// Print the completion script of a shell.
+    Completions(manual::Completions),
+    /// Print the manual page, or write a page for each command.
+    Man(manual::Man),
 }
 
 #[derive(Args)]
@@ -133,6 +142,9 @@ pub fn run() -> ExitCode {
         Command::Models(models) => models.run(),
         Command::Connect(connect) => connect.run(),
         Command::Status(status) => status.run(),
+        Command::Service(service) => service.run(),
+        Command::Completions(completions) => Ok(completions.run()),
+        Command::Man(man) => man.run(),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");

@@ -47,7 +47,7 @@ pub(super) async fn show(running: &Running) {
 }
 
 /// Waits for a change; for ever, if there will be none.
-async fn wait<T>(watch: &mut watch::Receiver<T>) {
+pub(super) async fn wait<T>(watch: &mut watch::Receiver<T>) {
     if watch.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Places, log, progress};
+use super::{Places, log, progress, status_line};
 use crate::server::{self, Options};
 use crate::service::Service;
 
@@ -48,8 +48,9 @@ impl Serve {
             let progress = async {
                 if terminal {
                     progress::show(&running).await;
+                } else {
+                    status_line::follow(&running, &manager).await;
                 }
-                std::future::pending::<()>().await;
             };
             tokio::select! {
                 // First, so that whoever is told of Ctrl-C can use it.

@@ -209,11 +209,17 @@ impl Chart {
     }
 }
 
-/// The next round number: a digit and noughts.
+/// The next round number of which the half is a whole one, because the scale shows both: a digit and
+/// zeros.
 fn ceiling(value: u64) -> u64 {
     let mut power = 1u64;
     loop {
-        for step in [1, 2, 3, 4, 5, 6, 8] {
+        let steps: &[u64] = if power == 1 {
+            &[2, 4, 6, 8]
+        } else {
+            &[1, 2, 3, 4, 5, 6, 8]
+        };
+        for step in steps.iter().copied() {
             let round = power.saturating_mul(step);
             if round >= value {
                 return round;
@@ -295,8 +301,9 @@ mod tests {
     #[test]
     fn ceilings_are_round() {
         for (value, round) in [
-            (1, 1),
-            (3, 3),
+            (1, 2),
+            (3, 4),
+            (5, 6),
             (7, 8),
             (9, 10),
             (11, 20),
@@ -304,6 +311,7 @@ mod tests {
             (61, 80),
         ] {
             assert_eq!(ceiling(value), round);
+            assert_eq!(round % 2, 0, "the scale would show {} twice", round / 2);
         }
         assert!(ceiling(u64::MAX) == u64::MAX);
     }

@@ -103,8 +103,8 @@ impl Follow {
             let done = panics::caught("the reading of the configuration", self.read(&path)).await;
             let done = done.unwrap_or_else(|| Err(Rejection::panicked().message.into_owned()));
             self.manager.reloaded(match &done {
-                Ok(()) => "serving",
-                Err(_) => "serving, by the configuration before: the one in the file has errors",
+                Ok(()) => None,
+                Err(_) => Some("the configuration file has errors, the previous one is in use"),
             });
             match saved {
                 // Whoever saved it may have gone.

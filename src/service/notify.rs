@@ -1,14 +1,29 @@
-//! What the manager is told: datagrams of a few words, as `sd_notify(3)` has them.
+//! Messages to the service manager: short datagrams in the form of `sd_notify(3)`.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Whom to tell of the state. Clones share it; without a manager each word is lost.
+/// The connection to the service manager. Clones share it; without a manager, messages are dropped.
 #[derive(Clone, Debug, Default)]
-pub struct Manager(Option<Arc<UnixDatagram>>);
+pub struct Manager(Option<Arc<Connection>>);
+
+#[derive(Debug)]
+struct Connection {
+    socket: UnixDatagram,
+    status: Mutex<Status>,
+}
+
+/// The two parts of the one line that a manager keeps. They change independently of each other.
+#[derive(Debug)]
+struct Status {
+    /// Where the process serves.
+    line: String,
+    /// What is wrong with the configuration file, if something is.
+    fault: Option<String>,
+}
 
 impl Manager {
     /// The manager that `NOTIFY_SOCKET` names.
@@ -17,7 +32,7 @@ impl Manager {
             return Self::default();
         };
         match connected(&path) {
-            Ok(socket) => Self(Some(Arc::new(socket))),
+            Ok(socket) => Self::on(socket),
             Err(error) => {
                 tracing::warn!(%error, "the service manager can't be told of the state");
                 Self::default()
@@ -25,24 +40,55 @@ impl Manager {
         }
     }
 
-    /// The process serves.
-    pub fn ready(&self) {
-        self.tell("READY=1\nSTATUS=serving");
+    fn on(socket: UnixDatagram) -> Self {
+        let status = Mutex::new(Status {
+            line: "serving".to_owned(),
+            fault: None,
+        });
+        Self(Some(Arc::new(Connection { socket, status })))
     }
 
-    /// Another configuration is being read. It has to be told of the end, by [`Manager::reloaded`].
+    /// The process serves.
+    pub fn ready(&self) {
+        self.tell_status("READY=1\n", |_| {});
+    }
+
+    /// Where it serves, in one line; `systemctl status` shows it.
+    pub fn serving(&self, line: &str) {
+        self.tell_status("", |status| status.line = line.replace('\n', " "));
+    }
+
+    /// Another configuration is being read. [`Manager::reloaded`] has to follow.
     pub fn reloading(&self) {
         self.tell("RELOADING=1");
     }
 
-    /// What came of it, in one line.
-    pub fn reloaded(&self, what: &str) {
-        self.tell(&format!("READY=1\nSTATUS={}", what.replace('\n', " ")));
+    /// The end of a reload, with what is wrong with the file if something is.
+    pub fn reloaded(&self, fault: Option<&str>) {
+        self.tell_status("READY=1\n", |status| {
+            status.fault = fault.map(|fault| fault.replace('\n', " "));
+        });
     }
 
     /// The process ends.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=running requests may end");
+        self.tell("STOPPING=1\nSTATUS=finishing running requests");
+    }
+
+    fn tell_status(&self, before: &str, change: impl FnOnce(&mut Status)) {
+        let Some(connection) = &self.0 else { return };
+        let mut status = connection
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(&mut status);
+        let mut words = format!("{before}STATUS={}", status.line);
+        if let Some(fault) = &status.fault {
+            words.push_str("; ");
+            words.push_str(fault);
+        }
+        drop(status);
+        self.tell(&words);
     }
 
     /// It is not hung.
@@ -52,8 +98,8 @@ impl Manager {
 
     /// Never waits: a manager that does not read is not to hang what it watches.
     fn tell(&self, words: &str) {
-        if let Some(socket) = &self.0
-            && let Err(error) = socket.send(words.as_bytes())
+        if let Some(connection) = &self.0
+            && let Err(error) = connection.socket.send(words.as_bytes())
         {
             tracing::warn!(%error, words, "the service manager was not told of the state");
         }
@@ -98,13 +144,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let listening = UnixDatagram::bind(&path).unwrap();
-        let manager = Manager(Some(Arc::new(connected(path.as_os_str()).unwrap())));
+        let manager = Manager::on(connected(path.as_os_str()).unwrap());
         manager.ready();
         assert_eq!(heard(&listening), "READY=1\nSTATUS=serving");
         manager.reloading();
         assert_eq!(heard(&listening), "RELOADING=1");
-        manager.reloaded("two\nlines");
-        assert_eq!(heard(&listening), "READY=1\nSTATUS=two lines");
+        manager.serving("serving http://ai");
+        assert_eq!(heard(&listening), "STATUS=serving http://ai");
+        manager.reloaded(Some("two\nlines"));
+        let told = heard(&listening);
+        assert_eq!(told, "READY=1\nSTATUS=serving http://ai; two lines");
+        // Neither part of the line replaces the other one.
+        manager.serving("serving http://ai.test");
+        assert_eq!(
+            heard(&listening),
+            "STATUS=serving http://ai.test; two lines"
+        );
+        manager.reloaded(None);
+        assert_eq!(heard(&listening), "READY=1\nSTATUS=serving http://ai.test");
         manager.alive();
         assert_eq!(heard(&listening), "WATCHDOG=1");
         // Nobody reads: nothing waits, and nothing fails.
@@ -122,7 +179,7 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let listening = UnixDatagram::bind_addr(&address).unwrap();
         let manager = connected(OsStr::new(&format!("@{name}"))).unwrap();
-        Manager(Some(Arc::new(manager))).stopping();
+        Manager::on(manager).stopping();
         assert!(heard(&listening).starts_with("STOPPING=1"));
     }
 }

@@ -25,6 +25,7 @@ mod disk;
 #[cfg(target_os = "linux")]
 mod errors;
 mod flood;
+mod install;
 mod iris;
 mod kills;
 #[path = "../tailnet/machine.rs"]
@@ -72,6 +73,8 @@ const ALL: &[(&str, Test)] = &[
     test!(restarts::no_connection_is_refused),
     test!(restarts::a_socket_that_is_no_loopback_door_is_not_served),
     test!(service::what_is_killed_or_hangs_is_started_again),
+    test!(install::a_bare_machine_becomes_a_service_and_a_bare_machine_again),
+    test!(install::a_user_has_a_service_without_root),
     test!(panics::one_request_is_hurt_and_no_other),
     test!(panics::a_record_that_can_not_be_written_holds_up_no_other),
     test!(panics::what_runs_beside_the_requests_begins_anew),

@@ -52,7 +52,8 @@ async fn lives(machine: &Machine, address: SocketAddr) -> anyhow::Result<()> {
     served(address).await?;
     until("the state", || {
         let state = machine.show("StatusText,SubState")?;
-        ensure!(state == "serving running", "{state}");
+        let expected = format!("serving http://{address} running");
+        ensure!(state == expected, "{state}");
         Ok(())
     })
     .await?;
@@ -83,7 +84,7 @@ async fn lives(machine: &Machine, address: SocketAddr) -> anyhow::Result<()> {
     until("what came of the reload", || {
         let state = machine.show("StatusText,SubState")?;
         ensure!(
-            state.ends_with("the one in the file has errors running"),
+            state.ends_with("has errors, the previous one is in use running"),
             "{state}"
         );
         Ok(())
@@ -152,7 +153,7 @@ async fn restarts(machine: &Machine, address: SocketAddr) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn served(address: SocketAddr) -> anyhow::Result<()> {
+pub async fn served(address: SocketAddr) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         let reply = Client::new(address).get("/healthz").await;

@@ -191,8 +191,10 @@ fn links_lead_somewhere() {
 
 #[test]
 fn options_that_are_named_exist() {
-    let command =
-        Regex::new(r"(?:^|\$\(|\|\| )(?:[A-Z_]+=\S+ )*iris ([a-z]+)((?: [^|#]*)?)").unwrap();
+    let command = Regex::new(
+        r"(?:^|\$\(|\|\| |sudo )(?:[A-Z_]+=\S+ )*iris ((?:service )?[a-z]+)((?: [^|#]*)?)",
+    )
+    .unwrap();
     let option = Regex::new(r"(?:^|[ \[|])(--[a-z][a-z-]*)").unwrap();
     let mut helps: BTreeMap<String, String> = BTreeMap::new();
     let mut looked_at = 0;
@@ -202,7 +204,8 @@ fn options_that_are_named_exist() {
                 let name = found[1].to_owned();
                 let help = helps.entry(name.clone()).or_insert_with(|| {
                     let output = Command::new(env!("CARGO_BIN_EXE_iris"))
-                        .args([&name, "--help"])
+                        .args(name.split(' '))
+                        .arg("--help")
                         .output()
                         .unwrap();
                     assert!(output.status.success(), "{}: iris {name}", page.name());

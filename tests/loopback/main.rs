@@ -23,6 +23,7 @@ mod http2;
 mod init;
 mod live;
 mod management;
+mod manual;
 mod oversight;
 mod prices;
 mod quotas;

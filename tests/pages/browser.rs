@@ -64,6 +64,7 @@ impl Browser {
             .env("BROWSER", self.part("browser")?)
             .env("PICTURES", &pictures)
             .env("FIXTURES", root.join("tests/fixtures"))
+            .env("IMAGES", root.join("docs/images"))
             .envs(given.iter().copied())
             .stdin(Stdio::null());
         let mut child =

@@ -15,6 +15,7 @@ mod seed;
 #[path = "../tally/mod.rs"]
 #[expect(dead_code, reason = "nothing is skipped here")]
 mod tally;
+mod team;
 mod world;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use tally::Tally;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 11] = [
+const JOURNEYS: [&str; 12] = [
     "admin",
     "user",
     "live",
@@ -36,6 +37,7 @@ const JOURNEYS: [&str; 11] = [
     "looks",
     "configuration",
     "discovery",
+    "readme",
 ];
 
 fn main() -> ExitCode {
@@ -64,7 +66,10 @@ async fn run() -> anyhow::Result<ExitCode> {
     let word = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     let world = World::start().await?;
     if word.as_deref() == Some("serve") {
-        println!("admin: {}\nuser:  {}", world.admin, world.user);
+        println!(
+            "admin: {}\nuser:  {}\nteam:  {}",
+            world.admin, world.user, world.team
+        );
         tokio::signal::ctrl_c().await?;
         world.stop().await?;
         return Ok(ExitCode::SUCCESS);

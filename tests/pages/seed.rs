@@ -86,10 +86,10 @@ const KINDS: [Kind; 5] = [
 ];
 
 /// Numbers that look like chance and are the same each time.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -97,7 +97,7 @@ impl Chance {
         (self.0 >> 33) % bound
     }
 
-    fn float(&mut self, bound: u32) -> f64 {
+    pub(crate) fn float(&mut self, bound: u32) -> f64 {
         u32::try_from(self.below(bound.into())).map_or(0.0, f64::from)
     }
 }

@@ -11,12 +11,14 @@ use tempfile::TempDir;
 
 use crate::browser::Browser;
 use crate::provider::{self, Provider};
-use crate::seed;
+use crate::{seed, team};
 
 pub(crate) struct World {
     /// Addresses such as `http://127.0.0.1:4711`.
     pub(crate) admin: String,
     pub(crate) user: String,
+    /// One with the records of a team, for pictures.
+    pub(crate) team: String,
     browser: Browser,
     running: Vec<Running>,
     provider: Provider,
@@ -32,18 +34,23 @@ impl World {
         let provider = Provider::start().await?;
         let mut running = Vec::new();
         let mut urls = Vec::new();
-        for role in ["admin", "user"] {
-            let config = config(role, &demo, &provider);
-            let gateway = gateway(&dir.path().join(role), &config).await?;
+        for name in ["admin", "user", "team"] {
+            let config = match name {
+                "team" => team_config(),
+                role => config(role, &demo, &provider),
+            };
+            let gateway = gateway(&dir.path().join(name), &config, name == "team").await?;
             let address = gateway.loopback().context("no door on loopback")?;
             urls.push(format!("http://{address}"));
             running.push(gateway);
         }
+        let team = urls.pop().unwrap_or_default();
         let user = urls.pop().unwrap_or_default();
         let admin = urls.pop().unwrap_or_default();
         Ok(Self {
             admin,
             user,
+            team,
             browser,
             running,
             provider,
@@ -58,6 +65,7 @@ impl World {
         let given = [
             ("ADMIN", self.admin.as_str()),
             ("USER_GATEWAY", &self.user),
+            ("TEAM", &self.team),
             ("PROVIDER", &provider),
             ("PLANTED", provider::PLANTED),
         ];
@@ -129,7 +137,29 @@ fn config(role: &str, demo: &demo::Provider, provider: &Provider) -> Value {
     })
 }
 
-async fn gateway(dir: &Path, config: &Value) -> anyhow::Result<Running> {
+/// What a team of that kind would have. Nobody asks these providers anything.
+fn team_config() -> Value {
+    let cap = "tailscale.com/cap/aperture";
+    let provider = |name: &str, models: &[&str]| json!({ "name": name, "baseurl": "http://127.0.0.1:9/v1", "models": models });
+    json!({
+        "tailnet": { "mode": "off" },
+        "listen": { "loopback": "127.0.0.1:0" },
+        "discover": { "hosts": [nearby()] },
+        "providers": {
+            "anthropic": provider(
+                "Anthropic",
+                &["claude-haiku-5-5", "claude-opus-5-5", "claude-sonnet-5-5"],
+            ),
+            "google": provider("Google", &["gemini-3.8-flash"]),
+            "gpu-rack": provider("GPU rack", &["qwen3-coder-30b"]),
+            "openai": provider("OpenAI", &["gpt-6.1-sol"]),
+        },
+        "prices": { "gpu-rack/**": { "input": "0", "output": "0" } },
+        "grants": [{ "src": ["(loopback)"], "app": { cap: [{ "role": "admin" }, { "models": "**" }] } }],
+    })
+}
+
+async fn gateway(dir: &Path, config: &Value, is_team: bool) -> anyhow::Result<Running> {
     let state = dir.join("state");
     std::fs::create_dir_all(&state)?;
     let path = dir.join("iris.hujson");
@@ -139,6 +169,11 @@ async fn gateway(dir: &Path, config: &Value) -> anyhow::Result<Running> {
         state_dir: state.clone(),
     };
     let file = iris::config::load(&path).map_err(|findings| anyhow::anyhow!("{findings:?}"))?;
-    seed::fill(file.file.database.url.expose(), &state).await?;
+    let url = file.file.database.url.expose();
+    if is_team {
+        team::fill(url, &state).await?;
+    } else {
+        seed::fill(url, &state).await?;
+    }
     start(&options).await
 }

@@ -1,5 +1,5 @@
-//! A machine with systemd in namespaces of its own, on which the unit runs as
-//! `docs/SERVICE.md` tells.
+//! A machine with systemd in namespaces of its own: with the service as `docs/SERVICE.md` installs it
+//! by hand, or bare.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,6 +20,20 @@ impl Machine {
     /// Starts a machine that is kept in `dir`, with a program and its configuration. What is in
     /// its folder `units` is put beside the unit. `None` where there can be none.
     pub async fn start(dir: &Path, program: &str, config: &str) -> anyhow::Result<Option<Self>> {
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(dir.join("iris.hujson"), config)?;
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self::boot(dir, program, Some(&project.join("config/iris.service"))).await
+    }
+
+    /// Starts a machine on which nothing is installed. The program, and what is in the folder
+    /// `files` of `dir`, are in `/srv`.
+    pub async fn bare(dir: &Path, program: &str) -> anyhow::Result<Option<Self>> {
+        std::fs::create_dir_all(dir.join("files"))?;
+        Self::boot(dir, program, None).await
+    }
+
+    async fn boot(dir: &Path, program: &str, unit: Option<&Path>) -> anyhow::Result<Option<Self>> {
         let root = Command::new("id").arg("-u").output()?.stdout;
         if root.trim_ascii() != b"0" || !Path::new("/lib/systemd/systemd").exists() {
             skip("the unit, which takes root and the package systemd");
@@ -27,7 +41,6 @@ impl Machine {
         }
         std::fs::create_dir_all(dir.join("root"))?;
         std::fs::copy(program, dir.join("iris"))?;
-        std::fs::write(dir.join("iris.hujson"), config)?;
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let path = dir.join("log");
         let log = std::fs::File::create(&path)?;
@@ -36,7 +49,7 @@ impl Machine {
             .args(["--uts", "--ipc"])
             .arg(project.join("tests/tailnet/service.sh"))
             .arg(dir)
-            .arg(project.join("config/iris.service"))
+            .args(unit)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -120,6 +120,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         lifecycle::an_ephemeral_node_leaves_nothing_behind
         browser::people_in_browsers_are_known_and_safe
         service::the_unit_runs_with_all_its_restrictions
+        service::an_installed_service_joins_with_a_link_or_a_key
         host::host_mode_uses_the_machines_own_tailscaled
     }
     Ok(tally.close())

@@ -1,27 +1,23 @@
 //! The unit of systemd, run by systemd itself on a machine in namespaces: on the tailnet with all of
-//! its restrictions, back after a kill, and stopped as it should be.
+//! its restrictions, back after a kill, stopped as it should be, and installed by `iris service`.
 
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use http::Request;
 use http_body_util::Full;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::Connection;
 use crate::machine::Machine;
 use crate::parts::{Parts, until};
 use crate::world::{CAPABILITY, World};
 
-pub async fn the_unit_runs_with_all_its_restrictions(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
-    let config = json!({
+fn config(world: &World, name: &str) -> Value {
+    json!({
         "tailnet": {
-            "hostname": "ai-unit",
+            "hostname": name,
             "control_url": world.headscale.url,
-            "auth_key": world.headscale.tag_key("tag:ai")?,
             "capabilities": [CAPABILITY],
         },
         "listen": { "https": "" },
@@ -29,7 +25,15 @@ pub async fn the_unit_runs_with_all_its_restrictions(
         "grants": [
             { "src": ["alice"], "app": { CAPABILITY: [{ "role": "admin" }, { "models": "**" }] } },
         ],
-    });
+    })
+}
+
+pub async fn the_unit_runs_with_all_its_restrictions(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let mut config = config(world, "ai-unit");
+    config["tailnet"]["auth_key"] = json!(world.headscale.tag_key("tag:ai")?);
     let dir = world.dir.path().join("machine");
     // The machine has an environment of its own.
     let more = dir.join("units/iris.service.d");
@@ -44,7 +48,7 @@ pub async fn the_unit_runs_with_all_its_restrictions(
 }
 
 async fn works(world: &World, machine: &Machine) -> anyhow::Result<()> {
-    let first = answered(world).await?;
+    let first = answered(world, "ai-unit").await?;
     ensure!(machine.show("ActiveState,SubState")? == "active running");
     // It may write to its own folder: a save through the API takes effect.
     let mut ai = Connection::from(&world.alice, "ai-unit").await?;
@@ -70,7 +74,7 @@ async fn works(world: &World, machine: &Machine) -> anyhow::Result<()> {
             Ok(())
         })
         .await?;
-        let again = answered(world).await?;
+        let again = answered(world, "ai-unit").await?;
         ensure!(first == again, "{first} has become {again}");
         took.push(format!("{:.1?} after SIG{signal}", ended.elapsed()));
     }
@@ -85,15 +89,68 @@ async fn works(world: &World, machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `iris service install` on a bare machine: without a key it ends with the link to sign in at, and with
+/// one the gateway is on the tailnet when it ends.
+pub async fn an_installed_service_joins_with_a_link_or_a_key(
+    _: &Parts,
+    world: &World,
+) -> anyhow::Result<()> {
+    let dir = world.dir.path().join("bare");
+    let files = dir.join("files");
+    std::fs::create_dir_all(&files)?;
+    let mut config = config(world, "ai-installed");
+    std::fs::write(files.join("iris.hujson"), config.to_string())?;
+    let seen = "${file:/run/credentials/iris.service/authkey}";
+    config["tailnet"]["auth_key"] = json!(seen);
+    std::fs::write(files.join("keyed.hujson"), config.to_string())?;
+    std::fs::write(files.join("key"), world.headscale.tag_key("tag:ai")?)?;
+    let Some(machine) = Machine::bare(&dir, env!("CARGO_BIN_EXE_iris")).await? else {
+        return Ok(());
+    };
+    let relay = format!(
+        "mkdir -p /etc/iris && echo {}=1 >/etc/iris/environment",
+        crate::PLAIN_RELAY
+    );
+    machine.run(&["sh", "-c", &relay])?;
+    let install = |more: &str| {
+        let script = format!("cd /srv && ./iris service install {more} 2>&1");
+        let output = machine.run(&["sh", "-c", &script])?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{text}\n{}", machine.log());
+        anyhow::Ok(text)
+    };
+    let begun = Instant::now();
+    let text = install("")?;
+    let link = format!("sign in at {}/register/", world.headscale.url);
+    ensure!(text.contains(&link), "no {link}:\n{text}");
+    println!(
+        "  a link to sign in at {:.1?} after the command",
+        begun.elapsed()
+    );
+    let status = machine.run(&["/srv/iris", "service", "status"])?;
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    ensure!(status.contains(&link), "no {link}:\n{status}");
+    let begun = Instant::now();
+    let text = install("--config keyed.hujson --auth-key-file key --force")?;
+    ensure!(text.contains("serving http://ai-installed\n"), "{text}");
+    println!(
+        "  on the tailnet by a key {:.1?} after the command",
+        begun.elapsed()
+    );
+    answered(world, "ai-installed").await?;
+    machine.run(&["/srv/iris", "service", "uninstall", "--purge"])?;
+    Ok(())
+}
+
 /// Has alice get an answer from a model; returns the node's address.
-async fn answered(world: &World) -> anyhow::Result<String> {
+async fn answered(world: &World, name: &str) -> anyhow::Result<String> {
     let body = json!({
         "model": "tiny",
         "max_tokens": 5,
         "messages": [{ "role": "user", "content": "hello" }],
     });
     until("an answer of the unit's gateway", 90, || async {
-        let mut ai = Connection::from(&world.alice, "ai-unit").await?;
+        let mut ai = Connection::from(&world.alice, name).await?;
         let reply = ai.post("/v1/chat/completions", body.to_string()).await?;
         ensure!(reply.status == 200, "{}", reply.text());
         let status = ai.get("/api/status").await?.json()?;
