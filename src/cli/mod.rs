@@ -32,7 +32,7 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::Serve),
-    /// Write a first configuration from the answers to four questions.
+    /// Write a first configuration from the answers to a few questions.
     Init(init::Init),
     /// Try everything on this machine alone, with a built-in demo provider.
     Demo(serve::Demo),

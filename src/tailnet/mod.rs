@@ -36,6 +36,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use host::Machine;
 pub use stream::{Accepted, Listener, Stream};
 pub use whois::{User, WhoIs, is_tailnet};
 
@@ -147,6 +148,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Who this machine's `tailscaled` is signed in as.
+pub async fn machine(socket: Option<PathBuf>) -> Result<Machine, Error> {
+    host::machine(socket).await
 }
 
 /// What a node knows about itself.

@@ -21,6 +21,7 @@ mod headers;
 mod hooks;
 mod http2;
 mod init;
+mod init_providers;
 mod live;
 mod management;
 mod oversight;
