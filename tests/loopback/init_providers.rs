@@ -9,8 +9,8 @@ use iris::config::{Authorization, File};
 use serde_json::{Value, json};
 
 use crate::commands::{name, out};
-use crate::init::Terminal;
 use crate::support::{Received, server};
+use crate::terminal::Terminal;
 
 /// `iris init` for this machine alone, with variables of its own.
 fn init(file: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {

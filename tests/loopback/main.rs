@@ -31,6 +31,7 @@ mod requests;
 mod routing;
 mod saves;
 mod support;
+mod terminal;
 mod tls;
 mod told;
 mod trailers;

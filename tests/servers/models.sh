@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the model servers that `tests/loopback` asks only when IRIS_TEST_MODEL_SERVERS names them:
-# a real Ollama (about 6 minutes on two cores) and a real vLLM on the processor (4 GB of packages,
-# about 4 minutes). They are kept in the user's cache under their versions. Name the parts that you
-# want; each prints where it is as NAME=PATH.
+# Builds the model servers that `cargo test --test models -- ollama vllm` asks: a real Ollama (about 6
+# minutes on two cores) and a real vLLM on the processor (4 GB of packages, about 4 minutes). They are
+# kept in the user's cache under their versions. Name the parts that you want; each prints where it is
+# as NAME=PATH.
 #
 #   tests/servers/models.sh ollama vllm
 set -euo pipefail
