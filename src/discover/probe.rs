@@ -201,6 +201,9 @@ enum Route {
     Known,
     /// It has no such route.
     Unknown,
+    /// It knows the route if it refuses others: llama.cpp says of its own failure, with status 500,
+    /// that something is required.
+    Failed,
     /// It answers in another way.
     Unclear,
     /// It does not answer, or is not ready to.
@@ -208,9 +211,10 @@ enum Route {
 }
 
 impl Route {
-    fn of(status: StatusCode) -> Self {
+    fn of(status: StatusCode, body: &[u8]) -> Self {
         match status.as_u16() {
             400 | 422 => Self::Known,
+            500 if reason(body).contains("required") => Self::Failed,
             404 | 405 | 501 => Self::Unknown,
             429 | 502..=504 => Self::Silent,
             _ => Self::Unclear,
@@ -238,7 +242,7 @@ async fn route(upstream: &Upstream, provider: &Provider, path: &str, timeout: Du
     };
     let post = Post::json(uri, Bytes::from_static(b"{}"), timeout, LONGEST);
     match upstream.ask(provider, Method::POST, post).await {
-        Ok((status, _)) => Route::of(status),
+        Ok((status, body)) => Route::of(status, &body),
         Err(_) => Route::Silent,
     }
 }
@@ -254,7 +258,11 @@ fn of_routes(routes: &[Route]) -> Formats {
             ..Formats::default()
         };
     }
-    let is_known = |route| route == Route::Known;
+    let is_known = |route| match route {
+        Route::Known => true,
+        Route::Failed => nowhere == Route::Unknown,
+        _ => false,
+    };
     let others = is_known(responses) || is_known(messages);
     Formats {
         // What lists models speaks this, unless it says that it doesn't and has another.
@@ -269,7 +277,7 @@ fn of_routes(routes: &[Route]) -> Formats {
 
 #[cfg(test)]
 mod tests {
-    use super::Route::{Known, Silent, Unclear, Unknown};
+    use super::Route::{Failed, Known, Silent, Unclear, Unknown};
     use super::*;
 
     #[test]
@@ -315,6 +323,30 @@ mod tests {
             "messages"
         );
         assert_eq!(names([Unknown; 6]), ["chat"]);
+        assert_eq!(
+            names([Known, Known, Failed, Failed, Known, Unknown]),
+            [
+                "chat",
+                "responses",
+                "messages",
+                "count_tokens",
+                "embeddings"
+            ]
+        );
+        assert_eq!(
+            names([Known, Failed, Failed, Failed, Failed, Failed]),
+            ["chat"]
+        );
+        let route = |status: u16, body: &str| {
+            Route::of(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        let llama = r#"{"error":{"code":500,"message":"'messages' is required"}}"#;
+        assert_eq!(route(500, llama), Failed);
+        assert_eq!(route(500, "oops"), Unclear);
+        assert_eq!(
+            (route(422, ""), route(404, ""), route(503, "")),
+            (Known, Unknown, Silent)
+        );
         assert!(!of_routes(&[Known, Silent, Known, Known, Known, Unknown]).is_certain);
         assert!(of_routes(&[Unclear; 6]).is_certain);
     }

@@ -340,7 +340,7 @@ fn lists(list: &Value, model: &str) -> bool {
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, log: &Path, is_so: impl Fn() -> F) {
-    let end = Instant::now() + Duration::from_secs(240);
+    let end = Instant::now() + Duration::from_mins(4);
     while !is_so().await {
         let text = || std::fs::read_to_string(log).unwrap_or_default();
         assert!(Instant::now() < end, "{what} is not ready: {}", text());
