@@ -352,7 +352,7 @@ async fn what_a_server_says_of_formats_is_not_believed_blindly() {
                 if request.is_some_and(|request| request.target() == "GET /v1/models") {
                     answer(&mut stream, "200 OK", "connection: close\r\n", LIST).await;
                 } else {
-                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    tokio::time::sleep(Duration::from_mins(1)).await;
                 }
             });
         }

@@ -121,24 +121,8 @@ fn local(request: &Received) -> (&'static str, String) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn questions_are_asked_until_they_are_answered() {
-    let (address, _log) = server("127.0.0.1:0", local).await;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("iris.hujson");
-    let nobody = dir.path().join("no.sock");
-    let mut terminal =
-        Terminal::start(&["init", "--output", name(&file), "--socket", name(&nobody)]);
-    terminal.wait_for("[tailscale]: ");
-    terminal.type_in("nowhere\n");
-    terminal.wait_for("is neither");
-    terminal.wait_for("[tailscale]: ");
-    terminal.type_in("\n");
-    terminal.wait_for("[ai]: ");
-    terminal.type_in("Ai_Box\n");
-    terminal.wait_for("can't be a node's name");
-    terminal.wait_for("[ai]: ");
-    terminal.type_in("\n");
+/// A server that is here, and one that can't be asked.
+fn two_providers(terminal: &mut Terminal, address: std::net::SocketAddr) {
     terminal.wait_for("Providers of models:");
     for kind in [
         "Ollama",
@@ -187,6 +171,27 @@ async fn questions_are_asked_until_they_are_answered() {
     terminal.wait_for("Added gpu with 2 models.");
     terminal.wait_for("[done]: ");
     terminal.type_in("\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_asked_until_they_are_answered() {
+    let (address, _log) = server("127.0.0.1:0", local).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let nobody = dir.path().join("no.sock");
+    let mut terminal =
+        Terminal::start(&["init", "--output", name(&file), "--socket", name(&nobody)]);
+    terminal.wait_for("[tailscale]: ");
+    terminal.type_in("nowhere\n");
+    terminal.wait_for("is neither");
+    terminal.wait_for("[tailscale]: ");
+    terminal.type_in("\n");
+    terminal.wait_for("[ai]: ");
+    terminal.type_in("Ai_Box\n");
+    terminal.wait_for("can't be a node's name");
+    terminal.wait_for("[ai]: ");
+    terminal.type_in("\n");
+    two_providers(&mut terminal, address);
     terminal.wait_for("Who is the admin?");
     terminal.type_in("*\n");
     terminal.wait_for("everybody an admin");
