@@ -90,7 +90,8 @@ pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
     admin(parts, dir.path(), &socket, &headscale, llama.port)
 }
 
-/// `iris init` asks the machine's own tailscaled who the admin is.
+/// `iris init` asks a machine's tailscaled who the admin is: this machine's, which has a tag, and one
+/// that is signed in as alice.
 fn admin(
     parts: &Parts,
     dir: &Path,
@@ -99,7 +100,7 @@ fn admin(
     model_port: u16,
 ) -> anyhow::Result<()> {
     let file = dir.join("admin.hujson");
-    let init = || {
+    let init = |socket: &Path| {
         Command::new(env!("CARGO_BIN_EXE_iris"))
             .args(["init", "--control", &headscale.url, "--hostname", "ai"])
             .args(["--admin", "me", "--provider"])
@@ -110,24 +111,31 @@ fn admin(
             .arg(&file)
             .output()
     };
-    let tagged = init()?;
+    let tagged = init(socket)?;
     let message = String::from_utf8_lossy(&tagged.stderr);
     ensure!(message.contains("signed in as a tag"), "{tagged:?}");
+    let own = dir.join("alice.sock");
+    let mut daemon = Command::new(parts.servers.join("tailscaled"));
+    daemon
+        .env("TS_NO_LOGS_NO_SUPPORT", "true")
+        .args(["--tun=userspace-networking", "--port=0", "--statedir"])
+        .arg(dir.join("alice"))
+        .arg("--socket")
+        .arg(&own);
+    let _daemon = Process::start(&mut daemon, &dir.join("alice.log"))?;
     let up = Command::new(parts.servers.join("tailscale"))
         .arg("--socket")
-        .arg(socket)
-        .args(["up", "--reset", "--force-reauth", "--netfilter-mode=off"])
-        .arg("--accept-dns=false")
+        .arg(&own)
+        .args(["up", "--hostname=alice-desktop"])
         .arg(format!("--login-server={}", headscale.url))
         .arg(format!("--authkey={}", headscale.user_key("1")?))
         .output()?;
     ensure!(up.status.success(), "{up:?}");
-    let written = init()?;
+    let written = init(&own)?;
     ensure!(written.status.success(), "{written:?}");
     let text = std::fs::read_to_string(&file)?;
-    let loaded = iris::config::parse(&text, &|_| None)
-        .ok()
-        .context("it is valid")?;
+    let loaded = iris::config::parse(&text, &|_| None);
+    let loaded = loaded.ok().context("it is valid")?;
     let admins = &loaded.file.grants[0].src;
     ensure!(
         admins.len() == 1 && admins[0].starts_with("alice"),
