@@ -223,9 +223,11 @@ fn dangling_aliases(file: &config::File, findings: &mut Vec<Finding>) {
     for (name, alias) in &file.model_aliases.models {
         for destination in alias.dst.iter().map(|one| &one.model) {
             let known = destination.split_once('/').is_some_and(|(id, model)| {
-                file.providers
-                    .get(id)
-                    .is_some_and(|provider| provider.models.iter().any(|listed| listed == model))
+                let is_it = |listed: &String| {
+                    listed == model || listed.strip_suffix(":latest") == Some(model)
+                };
+                let provider = file.providers.get(id);
+                provider.is_some_and(|provider| provider.models.iter().any(is_it))
             });
             if !known {
                 let message = format!(

@@ -41,6 +41,8 @@ pub(crate) struct Row {
     pub baseurl: String,
     /// What it lists.
     pub models: Vec<String>,
+    /// What it speaks.
+    pub formats: Vec<&'static str>,
     /// The provider that covers it already.
     pub provider: Option<String>,
 }
@@ -66,6 +68,7 @@ pub(crate) async fn look(view: &View<'_>) -> Found {
         name: server.kind.name(),
         baseurl: server.baseurl(),
         provider: discover::covering(file, &server, own_name(view)).map(str::to_owned),
+        formats: server.formats.names(),
         models: server.models,
     };
     Found {

@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::Serve),
-    /// Write a first configuration from the answers to four questions.
+    /// Write a first configuration from the answers to a few questions.
     Init(init::Init),
     /// Try everything on a tailnet inside this process: no account, no key, no network.
     Demo(demo::Demo),

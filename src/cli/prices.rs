@@ -11,7 +11,7 @@ use super::{Places, print, table};
 use crate::api::Tokens;
 use crate::money::{Field, Mode, Table};
 use crate::rules::Rules;
-use crate::usage::{Cost, CostBasis, Quote};
+use crate::usage::{Class, Cost, CostBasis, Quote};
 
 /// Show what the configured models cost, or explain the price of one.
 #[derive(Args)]
@@ -157,6 +157,9 @@ impl Prices {
         };
         say(match quote.basis {
             Some(basis) => format!("price list {} ({})", basis.as_str(), quote.class.as_str()),
+            None if quote.class == Class::Local => {
+                "a server on your own network: no public price list applies".to_owned()
+            }
             None => "no price list: set cost_basis, or a price in `prices`".to_owned(),
         });
         if let Some(pattern) = &quote.matched {
@@ -169,16 +172,20 @@ impl Prices {
             say(format!("the price of {:?} is unknown", quote.looked_up));
             return out;
         };
-        let found = quote.resolved_model.as_deref().unwrap_or_default();
-        say(format!("found as {found}"));
+        if quote.is_free() {
+            say("free; to charge for it, set a price in `prices`".to_owned());
+        } else {
+            let found = quote.resolved_model.as_deref().unwrap_or_default();
+            say(format!("found as {found}"));
+        }
         if !quote.how.is_empty() {
             say(quote.how.clone());
         }
-        let source = quote.source.as_deref().unwrap_or_default();
-        say(match &quote.date {
-            Some(date) => format!("from {source}, seen {date}"),
-            None => format!("from the {source}"),
-        });
+        match (&quote.source, &quote.date) {
+            (Some(source), Some(date)) => say(format!("from {source}, seen {date}")),
+            (Some(source), None) if !quote.is_free() => say(format!("from the {source}")),
+            _ => {}
+        }
         if price.variable {
             say("some of its tokens cost otherwise; what it comes to is an estimate".to_owned());
         }

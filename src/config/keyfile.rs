@@ -1,4 +1,5 @@
-//! Service-account keys of Google: `keyfile::`, and then the key's JSON file in base64.
+//! Service-account keys of Google: `keyfile::`, and then the key's JSON file, as it is or in base64.
+//! As it is, it can be named where it lies: `keyfile::${file:/etc/iris/vertex.json}`.
 
 use std::fmt;
 
@@ -64,10 +65,14 @@ impl ServiceAccount {
     }
 
     fn decode(encoded: &str) -> Result<Self, &'static str> {
-        // Tools break base64 into lines.
-        let encoded: String = encoded.split_ascii_whitespace().collect();
-        let json = aws_smithy_types::base64::decode(encoded)
-            .map_err(|_| "what follows keyfile:: is not base64")?;
+        let json = if encoded.trim_start().starts_with('{') {
+            encoded.as_bytes().to_vec()
+        } else {
+            // Tools break base64 into lines.
+            let encoded: String = encoded.split_ascii_whitespace().collect();
+            aws_smithy_types::base64::decode(encoded)
+                .map_err(|_| "what follows keyfile:: is neither JSON nor base64")?
+        };
         // serde's messages quote what they find.
         let file: KeyFile =
             serde_json::from_slice(&json).map_err(|_| "it is not the JSON of a key file")?;
@@ -135,6 +140,9 @@ mod tests {
         let read = parse(&good).unwrap();
         assert_eq!((read.project.as_str(), read.key_id.as_str()), ("p", "k"));
         assert!(!format!("{read:?}").contains("PRIVATE"));
+        let plain = Secret::new(format!("{PREFIX}\n{good:#}\n"));
+        let plain = ServiceAccount::parse(&plain).unwrap().unwrap();
+        assert_eq!(plain.email, read.email);
         for (field, value, says) in [
             ("type", json!("authorized_user"), "`type`"),
             ("client_email", json!(""), "`client_email`"),

@@ -100,7 +100,7 @@ pub fn text(path: &Path) -> std::io::Result<String> {
 
 /// An environment variable, or the contents of a file without the newline at its end. A
 /// relative path begins where the configuration lies.
-fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
+pub(super) fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
     let Some(path) = name.strip_prefix("file:") else {
         return std::env::var(name).ok();
     };

@@ -24,6 +24,7 @@ mod read;
 mod routing;
 mod schema;
 mod secrets;
+mod stored;
 mod table;
 
 pub use access::Access;
@@ -49,6 +50,7 @@ pub use quotas::{Quota, amount};
 pub(crate) use schema::tests::capabilities;
 pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, redacted, restored};
+pub use stored::{check_with, is_there, store};
 
 #[cfg(test)]
 mod tests;

@@ -87,6 +87,9 @@ const MILLION: u64 = 1_000_000;
 pub struct Rate(u64);
 
 impl Rate {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
     /// A thousand dollars for a single token. Below it a count of 64 bits times a rate fits
     /// into 128 bits, several times over.
     pub const MAX: Self = Self(1_000_000_000_000_000_000);
@@ -171,7 +174,7 @@ impl Rates {
         self.0[field as usize]
     }
 
-    pub(super) fn set(&mut self, field: Field, rate: Rate) {
+    pub(crate) fn set(&mut self, field: Field, rate: Rate) {
         self.0[field as usize] = Some(rate);
     }
 

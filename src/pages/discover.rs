@@ -56,6 +56,7 @@ fn servers(visit: &Visit<'_>, found: &discover::Found) -> Result<Markup, Rejecti
         parts::words("Server"),
         parts::words("Address"),
         parts::words("Models"),
+        parts::words("Formats"),
         parts::words("Provider"),
     ];
     let rows = html! {
@@ -64,6 +65,7 @@ fn servers(visit: &Visit<'_>, found: &discover::Found) -> Result<Markup, Rejecti
                 th scope="row" { (server.name) }
                 td { code { (server.baseurl) } }
                 td.wrap { (models(&server.models)) }
+                td.wrap { (server.formats.join(", ")) }
                 td {
                     @match &server.provider {
                         Some(id) => { (parts::badge(parts::Tone::Good, "is there")) " " (id) },

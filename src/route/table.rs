@@ -148,6 +148,7 @@ impl RouteTable {
             found: Vec::new(),
             granted: Vec::new(),
             why: None,
+            tagged: None,
         };
         let mut reasons = Vec::new();
         let mut candidates = match self.aliases.get(requested) {
@@ -176,6 +177,7 @@ impl RouteTable {
         if !self.routing.failover {
             candidates.truncate(1);
         }
+        reasons.extend(search.tagged);
         reasons.push(candidates[0].granted.clone());
         let best = &candidates[0];
         let others = search.found.len() - 1;
@@ -210,19 +212,43 @@ impl RouteTable {
         })
     }
 
-    /// Enabled providers of a name: the bare name wins over `provider/model`, because a model's
-    /// own name may begin with a provider's id.
-    fn serving<'a>(&'a self, name: &'a str) -> (&'a str, Vec<&'a Arc<Provider>>) {
-        if let Some(serving) = self.by_model.get(name) {
-            return (name, serving.iter().collect());
-        }
-        let Some((id, model)) = name.split_once('/') else {
-            return (name, Vec::new());
-        };
-        let serving = self.by_model.get(model).into_iter().flatten();
-        let serving = serving.filter(|provider| provider.id == id);
-        (model, serving.collect())
+    /// Enabled providers of a name, and the model as they list it. Ollama lists `tiny:latest` and
+    /// is asked for `tiny`: such a name is taken for the other where nothing has it exactly, so
+    /// that grants, prices and records know one name, the listed one.
+    fn serving(&self, name: &str) -> Option<Serving<'_>> {
+        let is_tagged = name.rsplit('/').next().unwrap_or_default().contains(':');
+        let tagged = || self.exactly(&format!("{name}{LATEST}"));
+        self.exactly(name)
+            .or_else(|| if is_tagged { None } else { tagged() })
     }
+
+    /// The bare name wins over `provider/model`, because a model's own name may begin with a
+    /// provider's id.
+    fn exactly(&self, name: &str) -> Option<Serving<'_>> {
+        if let Some((model, providers)) = self.by_model.get_key_value(name) {
+            return Some(Serving {
+                model,
+                providers: providers.iter().collect(),
+            });
+        }
+        let (id, model) = name.split_once('/')?;
+        let (model, providers) = self.by_model.get_key_value(model)?;
+        let provider = providers.iter().find(|provider| provider.id == id)?;
+        Some(Serving {
+            model,
+            providers: vec![provider],
+        })
+    }
+}
+
+/// What Ollama adds to the name of a model that has no tag of its own.
+const LATEST: &str = ":latest";
+
+/// Who serves a model.
+struct Serving<'a> {
+    /// As it is listed.
+    model: &'a str,
+    providers: Vec<&'a Arc<Provider>>,
 }
 
 /// A search for those who could answer, and what it has come by.
@@ -237,6 +263,8 @@ struct Search<'a> {
     granted: Vec<Arc<Provider>>,
     /// Why the first of equals is the first.
     why: Option<String>,
+    /// That a name without a tag was taken for one with it.
+    tagged: Option<String>,
 }
 
 impl Search<'_> {
@@ -261,9 +289,14 @@ impl Search<'_> {
     }
 
     fn of_name(&mut self, name: &str) -> Vec<Candidate> {
-        let (model, serving) = self.table.serving(name);
+        let Some(Serving { model, providers }) = self.table.serving(name) else {
+            return Vec::new();
+        };
+        if model.ends_with(LATEST) && !name.ends_with(LATEST) {
+            self.tagged = Some(format!("{name:?} stands for {model:?}"));
+        }
         let mut candidates = Vec::new();
-        for provider in serving {
+        for provider in providers {
             self.found.push(format!("{}/{model}", provider.id));
             let Some((pattern, source)) = self.permit.covers(&provider.id, model) else {
                 continue;
@@ -328,6 +361,7 @@ mod tests {
                 "a":{{"baseurl":"http://a","models":["m"]}},
                 "best":{{"baseurl":"http://c","models":["m"],"preference":5}},
                 "off":{{"baseurl":"http://d","models":["m","dark"],"preference":9,"disabled":true}},
+                "ollama":{{"baseurl":"http://f","models":["tiny:latest","only-b:latest","q:8b"]}},
                 "claude":{{"baseurl":"http://e","models":["c"],
                     "compatibility":{{"anthropic_messages":true}}}}}},
               "model_aliases":{{"models":{{"house":{{"dst":["gone/x","b/deep/m"]}}}}}},
@@ -371,6 +405,45 @@ mod tests {
         assert_eq!(select(all, "b/deep/m"), to("b", "deep/m"));
         assert_eq!(select(all, "house"), to("b", "deep/m"));
         assert_eq!(select(all, "house/x"), Err(NoRoute::Unknown));
+    }
+
+    #[test]
+    fn a_name_without_a_tag_is_the_latest_where_nothing_else_has_it() {
+        let all = r#"{"models":"**"}"#;
+        for name in ["tiny", "tiny:latest", "ollama/tiny", "ollama/tiny:latest"] {
+            assert_eq!(select(all, name), to("ollama", "tiny:latest"), "{name}");
+        }
+        // Another has it exactly; by its full name it is still there.
+        assert_eq!(select(all, "only-b"), to("b", "only-b"));
+        assert_eq!(select(all, "ollama/only-b"), to("ollama", "only-b:latest"));
+        for unknown in [
+            "q",
+            "tiny:7b",
+            "",
+            "ollama/",
+            "b/tiny",
+            "tiny:latest:latest",
+        ] {
+            assert_eq!(select(all, unknown), Err(NoRoute::Unknown), "{unknown}");
+        }
+        // Grants go by the name that is listed.
+        assert_eq!(
+            select(r#"{"models":"ollama/tiny:*"}"#, "tiny"),
+            to("ollama", "tiny:latest")
+        );
+        assert_eq!(
+            select(r#"{"models":"ollama/q:8b"}"#, "tiny"),
+            Err(NoRoute::NotGranted {
+                candidates: vec!["ollama/tiny:latest".to_owned()]
+            })
+        );
+        // One that is not granted is not replaced by another model.
+        assert_eq!(
+            select(r#"{"models":"ollama/**"}"#, "only-b"),
+            Err(NoRoute::NotGranted {
+                candidates: vec!["b/only-b".to_owned()]
+            })
+        );
     }
 
     #[test]

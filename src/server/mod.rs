@@ -317,7 +317,7 @@ async fn configuration(options: &Options) -> anyhow::Result<Loaded> {
             .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)));
     }
     let upstream = Upstream::new(None, timeouts(&config::File::default()));
-    reload::discovered(&discover::here(&upstream).await)
+    reload::discovered(&discover::here(&upstream, &[]).await)
 }
 
 /// Makes the state directory, and takes it: two processes with one key would be one node twice.

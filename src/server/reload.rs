@@ -155,10 +155,12 @@ impl Follow {
     async fn servers(&mut self) -> Saved {
         let mut known = None;
         loop {
-            let found = discover::here(&self.engines.gateway.upstream).await;
+            let upstream = &self.engines.gateway.upstream;
+            let found = discover::here(upstream, known.as_deref().unwrap_or_default()).await;
             if known.as_ref() != Some(&found) {
-                for server in &found {
-                    tracing::info!(provider = server.kind.id(), url = server.baseurl(), models = ?server.models, "found");
+                for (provider, server) in discover::named(&found) {
+                    let formats = server.formats.names();
+                    tracing::info!(provider, url = server.baseurl(), models = ?server.models, ?formats, "found");
                 }
                 if known.is_some()
                     && let Ok(loaded) = discovered(&found)

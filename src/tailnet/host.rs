@@ -125,15 +125,7 @@ impl Host {
     }
 
     pub(super) async fn whois(&self, source: IpAddr) -> Result<Option<WhoIs>, Error> {
-        let path = match source {
-            IpAddr::V4(v4) => format!("whois?addr={v4}"),
-            IpAddr::V6(v6) => format!("whois?addr={}", v6.to_string().replace(':', "%3A")),
-        };
-        match self.api.get(&path, ASK_TIMEOUT).await? {
-            (StatusCode::OK, body) => WhoIs::parse(&body).map(Some),
-            (StatusCode::NOT_FOUND, _) => Ok(None),
-            (status, body) => Err(self.api.refused(status, &body)),
-        }
+        self.api.whois(source).await
     }
 
     pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
@@ -158,7 +150,60 @@ impl Host {
     }
 }
 
+/// Who this machine's `tailscaled` is signed in as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The login of its user; none for a tagged machine.
+    pub login: Option<String>,
+    /// Its control server.
+    pub control_url: Option<String>,
+}
+
+/// Asks `tailscaled` who it is signed in as.
+///
+/// # Errors
+/// When it doesn't answer, or isn't signed in.
+pub(super) async fn machine(socket: Option<PathBuf>) -> Result<Machine, Error> {
+    #[derive(Deserialize)]
+    struct Prefs {
+        #[serde(rename = "ControlURL", default)]
+        control_url: String,
+    }
+    let api = Api {
+        socket: socket.unwrap_or_else(|| SOCKET.into()).into(),
+    };
+    let status = api.status(1).await?;
+    let Some(address) = status.addresses.first().copied() else {
+        return Err(api.error("it is not signed in to a tailnet"));
+    };
+    let whois = api.whois(address).await?;
+    let user = whois.filter(|whois| whois.tags.is_empty());
+    // Who may not read these can answer the question as well.
+    let prefs = match api.get("prefs", ASK_TIMEOUT).await {
+        Ok((StatusCode::OK, body)) => serde_json::from_slice::<Prefs>(&body).ok(),
+        _ => None,
+    };
+    Ok(Machine {
+        login: user.and_then(|whois| whois.user).map(|user| user.login),
+        control_url: prefs
+            .map(|prefs| prefs.control_url)
+            .filter(|url| !url.is_empty()),
+    })
+}
+
 impl Api {
+    async fn whois(&self, source: IpAddr) -> Result<Option<WhoIs>, Error> {
+        let path = match source {
+            IpAddr::V4(v4) => format!("whois?addr={v4}"),
+            IpAddr::V6(v6) => format!("whois?addr={}", v6.to_string().replace(':', "%3A")),
+        };
+        match self.get(&path, ASK_TIMEOUT).await? {
+            (StatusCode::OK, body) => WhoIs::parse(&body).map(Some),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => Err(self.refused(status, &body)),
+        }
+    }
+
     fn error(&self, reason: impl std::fmt::Display) -> Error {
         Error::LocalApi {
             path: self.socket.display().to_string(),

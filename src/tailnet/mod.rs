@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use control::{Control, Member, Network, Owner};
+pub use host::Machine;
 pub use stream::{Accepted, Listener, Stream};
 pub use whois::{User, WhoIs, is_tailnet};
 
@@ -149,6 +150,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Who this machine's `tailscaled` is signed in as.
+pub async fn machine(socket: Option<PathBuf>) -> Result<Machine, Error> {
+    host::machine(socket).await
 }
 
 /// What a node knows about itself.

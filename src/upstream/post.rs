@@ -1,5 +1,5 @@
-//! Posting to servers that are no providers: hooks and exporters. A redirect is an answer like
-//! any other, and answers have a bound.
+//! Requests of Iris's own: to hooks and exporters, and questions to providers about what they have.
+//! A redirect is an answer like any other, and answers have a bound.
 
 use std::time::Duration;
 
@@ -7,9 +7,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
+use super::send::Pool;
 use super::{Upstream, auth};
 use crate::clock::within;
 use crate::config::{Authorization, Network};
+use crate::route::Provider;
 use crate::secret::Secret;
 use crate::wire::Mask;
 
@@ -72,29 +74,78 @@ impl Upstream {
     /// # Errors
     /// Why no answer came, in words that hold no secret.
     pub async fn post(&self, method: Method, post: Post) -> Result<(StatusCode, Bytes), String> {
-        let limit = post.timeout;
-        let exchange = async {
-            let mut request = Request::new(Full::new(post.body));
-            *request.method_mut() = method;
-            *request.uri_mut() = post.uri;
-            let mut mask = Mask::of(&post.headers);
-            *request.headers_mut() = post.headers;
-            let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
-            let agent = HeaderValue::from_static(agent);
-            request.headers_mut().entry(USER_AGENT).or_insert(agent);
-            let pool = self.pools.of(Network::Auto);
-            let response = pool.request(request).await;
-            let response = response.map_err(|error| super::send::innermost(&error))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), post.longest);
-            let body = body.collect().await.map_err(|error| error.to_string())?;
-            let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
-            Ok((status, body.into()))
-        };
+        let (limit, longest) = (post.timeout, post.longest);
+        let mut request = Request::new(Full::new(post.body));
+        *request.method_mut() = method;
+        *request.uri_mut() = post.uri;
+        *request.headers_mut() = post.headers;
+        let exchange = exchange(self.pools.of(Network::Auto), request, longest);
         within(limit, exchange)
             .await
             .map_err(|_| format!("no answer within {limit:?}"))?
     }
+
+    /// Asks a provider with the credential of its configuration, as a caller's request would be
+    /// sent to it. What the answer quotes of that is hidden.
+    ///
+    /// # Errors
+    /// Why no answer came, in words that hold no secret.
+    pub async fn ask(
+        &self,
+        provider: &Provider,
+        method: Method,
+        post: Post,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let (limit, longest) = (post.timeout, post.longest);
+        let asked = async {
+            let mut request = Request::new(());
+            *request.method_mut() = method;
+            *request.uri_mut() = post.uri;
+            let mut headers = post.headers;
+            self.introduce(provider, &mut headers).await?;
+            *request.headers_mut() = headers;
+            let request = auth::sign(request, post.body, provider);
+            let request = request.map_err(|error| error.to_string())?;
+            exchange(self.pools.of(provider.network), request, longest).await
+        };
+        within(limit, asked)
+            .await
+            .map_err(|_| format!("no answer within {limit:?}"))?
+    }
+
+    /// Sets the provider's credential, but for a signature, and its own headers.
+    async fn introduce(&self, provider: &Provider, headers: &mut HeaderMap) -> Result<(), String> {
+        match self.tokens_for(provider, headers) {
+            Some(source) => {
+                let token = source.token().await.map_err(|error| error.to_string())?;
+                auth::bearer(headers, &token).map_err(|error| error.to_string())?;
+            }
+            None => auth::authorize(headers, provider).map_err(|error| error.to_string())?,
+        }
+        for (name, value) in &provider.add_headers {
+            headers.insert(name, value.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Sends a request, and reads its answer without the credential that it may quote.
+async fn exchange(
+    pool: &Pool,
+    mut request: Request<Full<Bytes>>,
+    longest: usize,
+) -> Result<(StatusCode, Bytes), String> {
+    let mut mask = Mask::of(request.headers());
+    let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
+    let agent = HeaderValue::from_static(agent);
+    request.headers_mut().entry(USER_AGENT).or_insert(agent);
+    let response = pool.request(request).await;
+    let response = response.map_err(|error| super::send::innermost(&error))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), longest);
+    let body = body.collect().await.map_err(|error| error.to_string())?;
+    let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
+    Ok((status, body.into()))
 }
 
 const USER_AGENT: HeaderName = header::USER_AGENT;

@@ -266,12 +266,8 @@ impl Upstream {
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
-        let account = provider.service_account.as_deref();
-        let source = account
-            .filter(|_| auth::is_configured(&out, provider))
-            .map(|account| self.tokens.source(account, self.pools.of(Network::Host)));
         let mut credential = None;
-        if let Some(source) = source {
+        if let Some(source) = self.tokens_for(provider, &out) {
             let token = source.token().await.map_err(|error| Failure::Credential {
                 provider: provider.id.clone(),
                 why: error.to_string(),
@@ -294,6 +290,20 @@ impl Upstream {
             }
         }
         Ok((out, credential))
+    }
+}
+
+impl Upstream {
+    /// Tokens for a request to a provider that has a service account.
+    pub(super) fn tokens_for<'u>(
+        &'u self,
+        provider: &'u Provider,
+        headers: &HeaderMap,
+    ) -> Option<TokenSource<'u>> {
+        let account = provider.service_account.as_deref();
+        account
+            .filter(|_| auth::is_configured(headers, provider))
+            .map(|account| self.tokens.source(account, self.pools.of(Network::Host)))
     }
 }
 

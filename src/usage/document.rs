@@ -158,7 +158,7 @@ mod tests {
             "acme":{"baseurl":"http://x","models":["gpt-4.1-2099-01-01","acme-1"],
                 "cost_basis":"openai",
                 "model_cost_map":[{"match":"acme-*","as":"gpt-4.1","adjustment":1.1}]},
-            "lab":{"baseurl":"http://y","models":["m"]}},
+            "lab":{"baseurl":"https://lab.example.com","models":["m"]}},
           "prices":{"lab/m":{"input":"0","output":"0.5","modes":{"batch":{"input":"0"}}}}}"#;
         Prices::compile(&config::parse(text, &|_| None).unwrap().file).0
     }

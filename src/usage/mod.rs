@@ -4,6 +4,7 @@
 mod book;
 mod document;
 mod glob;
+mod local;
 mod names;
 mod prices;
 mod settle;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use http::Uri;
 use indexmap::IndexMap;
 
+use super::local;
 use super::{Book, Cost, Glob, settle};
 use crate::api::Tokens;
 use crate::config;
-use crate::money::{CostBasis, Factor, Field, Mode, Price, Rate};
+use crate::money::{CostBasis, Factor, Field, Mode, Money, Price, Rate};
 
 /// Where a provider's basis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Class {
     Explicit,
     /// From the provider's URL or formats.
     Inferred,
+    /// It is a machine of yours, which sends no bill: what has no price of its own is free.
+    Local,
     /// There is none: nothing but `prices` gives its models a price.
     None,
 }
@@ -30,6 +33,7 @@ impl Class {
         match self {
             Self::Explicit => "explicit",
             Self::Inferred => "inferred",
+            Self::Local => "local",
             Self::None => "none",
         }
     }
@@ -45,6 +49,8 @@ pub struct Prices {
 pub(super) struct Rules {
     pub(super) class: Class,
     pub(super) basis: Option<CostBasis>,
+    /// The list that counts where `model_cost_map` gives a model another name.
+    mapped: Option<CostBasis>,
     pub(super) models: Vec<String>,
     pub(super) names: Vec<Name>,
 }
@@ -102,9 +108,12 @@ impl Prices {
                     Name { glob, written }
                 })
                 .collect();
+            let inferred = || infer(provider).filter(|_| file.auto_cost_basis);
             let (class, basis) = match provider.cost_basis {
                 Some(basis) => (Class::Explicit, Some(basis)),
-                None => match infer(provider).filter(|_| file.auto_cost_basis) {
+                // A local model with a public model's name is not that model.
+                None if local::is_local(&provider.baseurl) => (Class::Local, None),
+                None => match inferred() {
                     Some(basis) => (Class::Inferred, Some(basis)),
                     None => (Class::None, None),
                 },
@@ -112,6 +121,7 @@ impl Prices {
             let rules = Rules {
                 class,
                 basis,
+                mapped: basis.or_else(inferred),
                 models: provider.models.clone(),
                 names,
             };
@@ -157,6 +167,7 @@ impl Prices {
             quote.adjustment = written.adjustment;
             if !written.priced_as.is_empty() {
                 quote.looked_up.clone_from(&written.priced_as);
+                quote.basis = rules.and_then(|rules| rules.mapped);
             }
             if quote.configured(self, provider) {
                 return quote;
@@ -164,6 +175,9 @@ impl Prices {
         }
         if let Some(basis) = quote.basis {
             quote.listed(basis);
+        }
+        if quote.price.is_none() && quote.class == Class::Local {
+            quote.free();
         }
         quote
     }
@@ -191,6 +205,19 @@ impl Quote {
         true
     }
 
+    /// A machine of one's own costs nothing for a request.
+    fn free(&mut self) {
+        self.price = Some(local::free());
+        self.resolved_model = Some(local::SOURCE.to_owned());
+        self.source = Some(local::SOURCE.to_owned());
+    }
+
+    /// Whether the model is free because its provider is local.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.source.as_deref() == Some(local::SOURCE)
+    }
+
     /// Takes it from the table.
     fn listed(&mut self, basis: CostBasis) {
         let Some(found) = Book::built_in().find(basis, &self.looked_up) else {
@@ -209,6 +236,15 @@ impl Quote {
     #[must_use]
     pub fn cost(&self, tokens: &Tokens, mode: Mode) -> Option<Cost> {
         let price = self.price.as_ref()?;
+        if self.is_free() {
+            // Whatever was counted, and also where nothing was.
+            return Some(Cost {
+                total: Money::ZERO,
+                lines: Vec::new(),
+                adjustment: Factor::ONE,
+                estimated: false,
+            });
+        }
         let mut cost = settle(tokens, price, self.adjustment, mode)?;
         cost.estimated |= self.estimated;
         Some(cost)
@@ -290,8 +326,10 @@ mod tests {
             .quote("p", "m");
             (quote.class, quote.basis.map(CostBasis::as_str))
         };
-        let flag =
-            |flag: &str| format!(r#""baseurl":"http://x","compatibility":{{"{flag}":true}}"#);
+        let at = |url: &str, flag: &str| {
+            format!(r#""baseurl":"{url}","compatibility":{{"{flag}":true}}"#)
+        };
+        let flag = |flag: &str| at("https://llm.example.com", flag);
         let host = |host: &str| format!(r#""baseurl":"https://{host}/v1""#);
         for (fields, wanted) in [
             (host("API.OpenAI.com"), "openai"),
@@ -314,7 +352,12 @@ mod tests {
             );
             assert_eq!(basis(&fields, false), (Class::None, None), "{fields}");
         }
-        assert_eq!(basis(&host("gpu1"), true), (Class::None, None));
+        // A format says whose list it is, but not for a machine of one's own.
+        for local in ["http://127.0.0.1:8080", "http://gpu1", "http://100.64.0.1"] {
+            let fields = at(local, "anthropic_messages");
+            assert_eq!(basis(&fields, true), (Class::Local, None), "{local}");
+        }
+        assert_eq!(basis(&host("gpu1"), true), (Class::Local, None));
         assert_eq!(basis(&host("notopenrouter.ai"), true), (Class::None, None));
         let explicit = host("api.openai.com") + r#","cost_basis":"azure-eu""#;
         assert_eq!(basis(&explicit, false), (Class::Explicit, Some("azure-eu")));
@@ -372,6 +415,40 @@ mod tests {
         assert_eq!((free.total.nanodollars(), free.estimated), (0, false));
         let unknown = prices.quote("openai", "nobody-knows");
         assert!(unknown.cost(&tokens, Mode::Standard).is_none());
+    }
+
+    #[test]
+    fn local_models_are_free_unless_they_are_priced() {
+        let prices = prices(
+            r#"{"providers":{
+                "ollama":{"baseurl":"http://127.0.0.1:11434",
+                    "models":["claude-sonnet-4-5","priced","mapped"],
+                    "compatibility":{"openai_chat":true,"anthropic_messages":true},
+                    "model_cost_map":[{"match":"mapped","as":"claude-sonnet-4-5"}]},
+                "proxy":{"baseurl":"http://10.0.0.2","models":["gpt-4o"],"cost_basis":"openai"}},
+              "prices":{"ollama/priced":{"input":"1","output":"1"}}}"#,
+        );
+        let tokens = Tokens {
+            input: Some(1_000_000),
+            output: Some(1_000_000),
+            web_searches: Some(3),
+            ..Tokens::default()
+        };
+        let free = prices.quote("ollama", "claude-sonnet-4-5");
+        assert!(free.is_free());
+        for tokens in [&tokens, &Tokens::default()] {
+            for mode in [Mode::Standard, Mode::Batch] {
+                let cost = free.cost(tokens, mode).unwrap();
+                assert_eq!((cost.total, cost.estimated), (Money::ZERO, false));
+            }
+        }
+        assert_eq!(input(&free), "0");
+        assert_eq!(input(&prices.quote("ollama", "priced")), "1");
+        // Who writes what a model stands for wants its price.
+        assert_eq!(input(&prices.quote("ollama", "mapped")), "3");
+        assert_eq!(input(&prices.quote("proxy", "gpt-4o")), "2.5");
+        // A list that was named knows the price, or nobody does.
+        assert!(prices.quote("proxy", "unheard-of").price.is_none());
     }
 
     #[test]

@@ -318,7 +318,16 @@ async fn a_request_is_charged_by_its_price_and_an_unknown_price_is_unknown() {
     assert_eq!(record["cost"], 3 * 2_000 + 5 * 10_500, "{record}");
     let report = get(&gateway, "/api/usage").await.json();
     assert_eq!(report["totals"]["cost"], 58_500);
+    // A server of one's own is free, but not once a price list is named.
     let gateway = Gateway::start(address, json!({})).await;
+    gateway.chat(r#"{"model":"m","messages":[]}"#).await;
+    let record = gateway.record().await;
+    assert_eq!(
+        (&record["cost"], &record["cost_basis"]),
+        (&json!(0), &json!("local"))
+    );
+    let listed = json!({ "provider": { "cost_basis": "openai" } });
+    let gateway = Gateway::start(address, listed).await;
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     assert!(gateway.record().await["cost"].is_null());
     gateway.chat(r#"{"model":"none","messages":[]}"#).await;

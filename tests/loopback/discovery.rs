@@ -8,30 +8,39 @@ use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use crate::support::{COMPLETION, Gateway, Reply, answer, provider, read_request};
+use crate::support::{COMPLETION, Gateway, Log, Received, Reply, answer, post, provider, server};
 
-const LIST: &str = r#"{"object":"list","data":[{"id":"llama3.2:3b","object":"model","owned_by":"library"},{"id":"qwen3:8b","object":"model","owned_by":"library"}]}"#;
+const LIST: &str = r#"{"object":"list","data":[{"id":"llama3.2:3b","object":"model","owned_by":"library"},{"id":"tiny:latest","object":"model","owned_by":"library"},{"id":"bad\u001b[2J","object":"model","owned_by":"library"}]}"#;
+const MESSAGE: &str = r#"{"id":"x","type":"message","role":"assistant","model":"tiny:latest","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":5}}"#;
 
-/// A server such as Ollama at its usual port, on a loopback address that nobody else uses.
-async fn ollama() -> String {
+/// A loopback address that nobody else uses.
+fn host() -> String {
     let mut random = [0; 2];
     getrandom::fill(&mut random).unwrap();
-    let host = format!("127.{}.{}.9", 16 + random[0] % 200, random[1]);
-    let listener = TcpListener::bind((host.as_str(), 11434)).await.unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                while let Some(request) = read_request(&mut stream).await {
-                    let is_list = request.head.starts_with("GET /v1/models ");
-                    let body = if is_list { LIST } else { COMPLETION };
-                    answer(&mut stream, "200 OK", "", body).await;
-                }
-            });
-        }
-    });
-    host
+    format!("127.{}.{}.9", 16 + random[0] % 200, random[1])
+}
+
+/// Answers as Ollama does: an empty request misses something, and other routes are not there.
+fn as_ollama(request: &Received) -> (&'static str, String) {
+    const MISSING: &str = r#"{"error":{"message":"model is required"}}"#;
+    let answer = match request.target().as_str() {
+        "GET /v1/models" => return ("200 OK", LIST.to_owned()),
+        "POST /v1/chat/completions" | "POST /v1/embeddings" | "POST /v1/responses" => COMPLETION,
+        "POST /v1/messages" => MESSAGE,
+        _ => return ("404 Not Found", "404 page not found".to_owned()),
+    };
+    if request.body == b"{}" {
+        return ("400 Bad Request", MISSING.to_owned());
+    }
+    ("200 OK", answer.to_owned())
+}
+
+/// A server such as Ollama at a port of a host of its own.
+async fn ollama() -> (String, Log) {
+    let host = host();
+    let (_, log) = server((host.as_str(), 11434), as_ollama).await;
+    (host, log)
 }
 
 async fn get(gateway: &Gateway, path: &str) -> Reply {
@@ -90,6 +99,8 @@ struct Lab {
     host: String,
     url: String,
     text: String,
+    /// What the server was asked.
+    log: Log,
 }
 
 impl Lab {
@@ -98,7 +109,7 @@ impl Lab {
             async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
         })
         .await;
-        let host = ollama().await;
+        let (host, log) = ollama().await;
         let gateway = Gateway::start(address, json!({})).await;
         let text = written(&gateway, address, &host, "admin").await;
         Self {
@@ -107,6 +118,7 @@ impl Lab {
             url: format!("http://{host}:11434"),
             host,
             text,
+            log,
         }
     }
 
@@ -178,25 +190,47 @@ async fn nobody_is_asked_but_whom_the_configuration_names_and_only_for_admins() 
 async fn a_server_that_is_found_becomes_a_provider() {
     let lab = Lab::start().await;
     let (gateway, url) = (&lab.gateway, &lab.url);
-    let models = json!(["llama3.2:3b", "qwen3:8b"]);
+    let models = json!(["llama3.2:3b", "tiny:latest"]);
+    let formats = json!(["chat", "responses", "messages", "embeddings"]);
     assert_eq!(
         lab.found().await,
         Some(
-            json!({ "kind": "ollama", "name": "Ollama", "baseurl": url, "models": models, "provider": null })
+            json!({ "kind": "ollama", "name": "Ollama", "baseurl": url, "models": models, "formats": formats, "provider": null })
         )
+    );
+    let page = get(gateway, "/ui/providers/discover?look=now").await.text();
+    assert!(
+        page.contains("chat, responses, messages, embeddings"),
+        "{page}"
     );
     let added = add(gateway, url, Some(&lab.tag().await)).await;
     assert_eq!(added.status, StatusCode::OK, "{}", added.text());
     assert_eq!(added.json()["provider"], "ollama");
     let now = std::fs::read_to_string(gateway.config()).unwrap();
     let from = now.find("\n    \"ollama\": {").unwrap();
-    let to = from + now[from..].find("},").unwrap() + 2;
+    let end = "\n    },";
+    let to = from + now[from..].find(end).unwrap() + end.len();
     let rest = format!("{}{}", &now[..from], &now[to..]);
     assert_eq!(rest, lab.text, "all the rest is as it was");
     let reply = gateway
-        .chat(r#"{"model":"ollama/qwen3:8b","messages":[]}"#)
+        .chat(r#"{"model":"ollama/llama3.2:3b","messages":[]}"#)
         .await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    for (path, model) in [("/v1/messages", "tiny"), ("/v1/messages", "ollama/tiny")] {
+        let body = json!({ "model": model, "max_tokens": 9, "messages": [{ "role": "user", "content": "x" }] });
+        let reply = gateway.send(post(path, &body.to_string())).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        let record = gateway.record_of(path).await;
+        // Known by the name that its provider lists, and free.
+        assert_eq!(
+            (&record["model"], &record["provider"], &record["cost"]),
+            (&json!("tiny:latest"), &json!("ollama"), &json!(0)),
+            "{record}"
+        );
+        let asked = lab.log.lock().unwrap();
+        let sent: Value = serde_json::from_slice(&asked.last().unwrap().body).unwrap();
+        assert_eq!(sent["model"], "tiny:latest");
+    }
     assert_eq!(lab.found().await.unwrap()["provider"], "ollama");
     let tag = added.json()["hash"].as_str().unwrap().to_owned();
     let again = add(gateway, url, Some(&tag)).await;
@@ -205,4 +239,157 @@ async fn a_server_that_is_found_becomes_a_provider() {
     assert_eq!(audit["audit"][0]["detail"]["after"], *tag);
     let versions = get(gateway, "/api/config/history").await.json();
     assert_eq!(versions["versions"][0]["how"], "saved");
+}
+
+/// Looks at two hosts, and adds all servers that are there.
+async fn with_all_added(hosts: &[&str]) -> (Gateway, Vec<Value>) {
+    let (address, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let more = json!({ "discover": { "hosts": hosts } });
+    let gateway = Gateway::start(address, more).await;
+    let found = get(&gateway, "/api/discover").await.json();
+    let servers: Vec<Value> = found["servers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|server| {
+            let url = server["baseurl"].as_str().unwrap();
+            hosts.iter().any(|host| url.contains(host))
+        })
+        .cloned()
+        .collect();
+    for server in &servers {
+        let tag = get(&gateway, "/aperture/config").await.headers["etag"].clone();
+        let url = server["baseurl"].as_str().unwrap();
+        let added = add(&gateway, url, Some(tag.to_str().unwrap())).await;
+        assert_eq!(added.status, StatusCode::OK, "{}", added.text());
+    }
+    (gateway, servers)
+}
+
+#[tokio::test]
+async fn two_servers_with_one_model_are_told_apart() {
+    let host = host();
+    let (_, first) = server((host.as_str(), 11434), as_ollama).await;
+    let (_, second) = server((host.as_str(), 8000), as_ollama).await;
+    let (gateway, servers) = with_all_added(&[&host]).await;
+    assert_eq!(servers.len(), 2);
+    let list = get(&gateway, "/v1/models").await.json();
+    let named: Vec<(&str, &str)> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["id"] == "tiny:latest")
+        .map(|row| {
+            let provider = &row["metadata"]["provider"];
+            (
+                provider["id"].as_str().unwrap(),
+                provider["name"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let name = format!("Ollama on {host}");
+    let with_port = format!("{name}, port 8000");
+    let mut expected = [
+        ("ollama", name.as_str()),
+        ("ollama-8000", with_port.as_str()),
+    ];
+    let mut named = named;
+    expected.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(named, expected);
+
+    let ask = async |model: &str| {
+        let body = json!({ "model": model, "messages": [{ "role": "user", "content": "x" }] });
+        let reply = gateway.chat(&body.to_string()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    };
+    let chats = |log: &Log| {
+        let log = log.lock().unwrap();
+        let is_chat =
+            |one: &&Received| one.target().ends_with("chat/completions") && one.body != b"{}";
+        log.iter().filter(is_chat).count()
+    };
+    ask("ollama/tiny").await;
+    ask("ollama-8000/tiny:latest").await;
+    assert_eq!((chats(&first), chats(&second)), (1, 1));
+    // A conversation by the bare name stays with one of them.
+    for _ in 0..4 {
+        ask("tiny").await;
+    }
+    assert_eq!(chats(&first).abs_diff(chats(&second)), 4);
+}
+
+#[tokio::test]
+async fn what_a_server_says_of_formats_is_not_believed_blindly() {
+    // It answers every request alike, and says nothing by that.
+    let anything = host();
+    let alike = |request: &Received| match request.target().as_str() {
+        "GET /v1/models" => ("200 OK", LIST.to_owned()),
+        _ => ("400 Bad Request", "{}".to_owned()),
+    };
+    let (_, log) = server((anything.as_str(), 8000), alike).await;
+    // It answers the question for formats with more than anybody reads, or not at all.
+    let endless = host();
+    let (_, _) = server((endless.as_str(), 8000), |request: &Received| match request
+        .target()
+        .as_str()
+    {
+        "GET /v1/models" => ("200 OK", LIST.to_owned()),
+        _ => ("400 Bad Request", "x".repeat(1 << 20)),
+    })
+    .await;
+    let silent = host();
+    let listener = tokio::net::TcpListener::bind((silent.as_str(), 8000))
+        .await
+        .unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let request = crate::support::read_request(&mut stream).await;
+                if request.is_some_and(|request| request.target() == "GET /v1/models") {
+                    answer(&mut stream, "200 OK", "connection: close\r\n", LIST).await;
+                } else {
+                    tokio::time::sleep(Duration::from_mins(1)).await;
+                }
+            });
+        }
+    });
+    let began = std::time::Instant::now();
+    let (gateway, servers) = with_all_added(&[&anything, &endless, &silent]).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(servers.len(), 3);
+    for server in &servers {
+        assert_eq!(server["formats"], json!(["chat"]), "{server}");
+    }
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    assert!(!text.contains("anthropic_messages"), "{text}");
+
+    // Nothing is sent but empty objects, to one place that is no route and to those of the formats.
+    let log = log.lock().unwrap();
+    let mut targets: Vec<String> = log.iter().map(Received::target).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    assert_eq!(
+        targets,
+        [
+            "GET /v1/models",
+            "POST /v1/chat/completions",
+            "POST /v1/embeddings",
+            "POST /v1/iris-asks-whether-unknown-routes-are-refused",
+            "POST /v1/messages",
+            "POST /v1/messages/count_tokens",
+            "POST /v1/responses",
+        ]
+    );
+    for request in log.iter() {
+        assert!(request.body.is_empty() || request.body == b"{}");
+        assert_eq!(request.header("authorization"), None);
+    }
 }

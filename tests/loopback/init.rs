@@ -1,93 +1,15 @@
 //! The first minute on a terminal: a configuration, and a gateway that tells how to try it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::commands::{iris, name, out};
-use crate::support::{COMPLETION, answer, provider};
-
-/// A program on a terminal of its own.
-pub struct Terminal {
-    child: Child,
-    said: Vec<u8>,
-    /// How much of it was waited for.
-    seen: usize,
-}
-
-impl Terminal {
-    pub fn start(arguments: &[&str]) -> Self {
-        let quoted: Vec<String> = [env!("CARGO_BIN_EXE_iris")]
-            .iter()
-            .chain(arguments)
-            .map(|part| format!("'{part}'"))
-            .collect();
-        // A shell between would get Ctrl-C too, and dash then ends with a status of its own.
-        let command = format!("exec {}", quoted.join(" "));
-        let child = Command::new("script")
-            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
-            .env_remove("IRIS_CONFIG")
-            .env_remove("IRIS_LOG")
-            .env("TERM", "xterm-256color")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("script of util-linux");
-        Self {
-            child,
-            said: Vec::new(),
-            seen: 0,
-        }
-    }
-
-    /// Reads until this is shown, after what was waited for before.
-    pub fn wait_for(&mut self, text: &str) {
-        let pipe = self.child.stdout.as_mut().expect("a pipe");
-        loop {
-            let shown = String::from_utf8_lossy(&self.said);
-            if let Some(at) = shown[self.seen..].find(text) {
-                self.seen += at + text.len();
-                return;
-            }
-            let mut buffer = [0; 4096];
-            let length = pipe.read(&mut buffer).expect("to read");
-            assert!(length > 0, "no {text:?} in {shown}");
-            self.said.extend_from_slice(&buffer[..length]);
-        }
-    }
-
-    pub fn type_in(&mut self, text: &str) {
-        let pipe = self.child.stdin.as_mut().expect("a pipe");
-        pipe.write_all(text.as_bytes()).expect("to write");
-        pipe.flush().expect("to write");
-    }
-
-    /// All that was shown until now.
-    pub fn said(&self) -> String {
-        String::from_utf8_lossy(&self.said).into_owned()
-    }
-
-    /// The exit code, and all that was shown.
-    pub fn end(mut self) -> (Option<i32>, String) {
-        let pipe = self.child.stdout.as_mut().expect("a pipe");
-        pipe.read_to_end(&mut self.said).expect("to read");
-        let status = self.child.wait().expect("an end");
-        (status.code(), self.said())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // `script` ends its program when it is told to end.
-            let id = self.child.id().to_string();
-            let _ = Command::new("kill").arg(id).status();
-            let _ = self.child.wait();
-        }
-    }
-}
+use crate::support::{COMPLETION, Received, answer, provider, server};
+use crate::terminal::Terminal;
 
 fn checked(path: &str) {
     let output = iris(&["check", "--strict", path]);
@@ -99,6 +21,12 @@ fn explained(path: &str, who: &str, model: &str) -> Option<i32> {
     iris(&["explain", "--config", path, "--as", who, model])
         .status
         .code()
+}
+
+fn loaded(path: &Path) -> iris::config::File {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lookup = |_: &str| Some("value".to_owned());
+    iris::config::parse(&text, &lookup).unwrap().file
 }
 
 fn complaint(output: &Output) -> String {
@@ -159,66 +87,149 @@ fn without_a_terminal_each_missing_answer_is_named() {
     };
     let all = says(&[]);
     assert!(
-        all.contains("these options are missing: --control, --provider, --hostname, --admin"),
+        all.contains("not a terminal; pass --control, --provider, --hostname, --admin"),
         "{all}"
     );
     let one = says(&["--control", "loopback"]);
-    assert!(one.contains("this option is missing: --provider"), "{one}");
+    assert!(one.contains("not a terminal; pass --provider\n"), "{one}");
     let useless = says(&["--control", "loopback", "--admin", "a@b"]);
     assert!(useless.contains("--admin has no meaning"), "{useless}");
     says(&["--control", "ftp://example.com"]);
-    says(&["--hostname", "a b"]);
+    let name = says(&["--hostname", "Ai_Box"]);
+    assert!(
+        name.contains(r#""Ai_Box" can't be a node's name"#) && name.contains(r#"such as "ai-box""#),
+        "{name}"
+    );
+    says(&["--budget", "five"]);
+    says(&["--provider", "openai,key=sk-1234"]);
     says(&["--admin", "*"]);
     assert!(!file.exists());
 }
 
+/// Answers as a server that speaks everything, without a key.
+fn local(request: &Received) -> (&'static str, String) {
+    match request.target().as_str() {
+        "GET /v1/models" => {
+            let list = json!({ "data": [{ "id": "tiny" }, { "id": "\u{1b}[2Jlarge" }] });
+            ("200 OK", list.to_string())
+        }
+        "POST /v1/chat/completions"
+        | "POST /v1/responses"
+        | "POST /v1/messages"
+        | "POST /v1/embeddings" => ("400 Bad Request", "{}".to_owned()),
+        _ => ("404 Not Found", "{}".to_owned()),
+    }
+}
+
+/// A server that is here, and one that can't be asked.
+fn two_providers(terminal: &mut Terminal, address: std::net::SocketAddr) {
+    terminal.wait_for("Providers of models:");
+    for kind in [
+        "Ollama",
+        "llama.cpp",
+        "vLLM",
+        "LM Studio",
+        "OpenAI",
+        "Anthropic",
+        "Gemini",
+    ] {
+        terminal.wait_for(kind);
+    }
+    for kind in [
+        "OpenRouter",
+        "Amazon Bedrock",
+        "Google Vertex AI",
+        "Another server",
+    ] {
+        terminal.wait_for(kind);
+    }
+    terminal.wait_for("Which?");
+    terminal.type_in("done\n");
+    terminal.wait_for("needs at least one provider");
+    terminal.type_in("99\n");
+    terminal.wait_for("is not a number from 1 to");
+    // A server that is not there: another address, which is.
+    terminal.type_in("other,url=http://127.0.0.1:1\n");
+    terminal.wait_for("cannot be asked");
+    terminal.wait_for("4  Leave it out");
+    terminal.type_in("2\n");
+    terminal.wait_for("At which address?");
+    terminal.type_in(&format!("{address}\n"));
+    terminal.wait_for("It speaks chat, responses, messages, embeddings.");
+    terminal.wait_for("It has 1 model: tiny");
+    terminal.wait_for("Added private with 1 model.");
+    // One that can't be asked from here, whose models and formats are told.
+    terminal.wait_for("[done]: ");
+    terminal.type_in("http://gpu.invalid:8080\n");
+    terminal.wait_for("cannot be asked");
+    terminal.wait_for("[1]: ");
+    terminal.type_in("3\n");
+    terminal.wait_for("Which models does it have?");
+    terminal.type_in("big bigger\n");
+    terminal.wait_for("[chat]: ");
+    terminal.type_in("chat, messages\n");
+    terminal.wait_for("Added gpu with 2 models.");
+    terminal.wait_for("[done]: ");
+    terminal.type_in("\n");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_are_asked_until_they_are_answered() {
-    let (address, _received) = provider(|mut stream| {
-        async move {
-            let list = json!({ "data": [{ "id": "tiny" }, { "id": "\u{1b}[2Jlarge" }] });
-            answer(&mut stream, "200 OK", "", &list.to_string()).await;
-        }
-        .boxed()
-    })
-    .await;
+    let (address, _log) = server("127.0.0.1:0", local).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("iris.hujson");
-    let mut terminal = Terminal::start(&["init", "--output", name(&file)]);
+    let nobody = dir.path().join("no.sock");
+    let mut terminal =
+        Terminal::start(&["init", "--output", name(&file), "--socket", name(&nobody)]);
     terminal.wait_for("[tailscale]: ");
     terminal.type_in("nowhere\n");
     terminal.wait_for("is neither");
     terminal.wait_for("[tailscale]: ");
     terminal.type_in("\n");
     terminal.wait_for("[ai]: ");
+    terminal.type_in("Ai_Box\n");
+    terminal.wait_for("can't be a node's name");
+    terminal.wait_for("[ai]: ");
     terminal.type_in("\n");
-    terminal.wait_for("Where are the models?");
-    terminal.type_in("http://127.0.0.1:1\n");
-    terminal.wait_for("name its models: http://127.0.0.1:1,MODEL,MODEL");
-    terminal.type_in(&format!("{address} http://gpu:8080,big\n"));
+    two_providers(&mut terminal, address);
     terminal.wait_for("Who is the admin?");
     terminal.type_in("*\n");
     terminal.wait_for("everybody an admin");
+    terminal.type_in("me\n");
+    terminal.wait_for("is tailscaled running");
     terminal.type_in("me@example.com\n");
+    terminal.wait_for("[no limit]: ");
+    terminal.type_in("lots\n");
+    terminal.wait_for("is not a budget");
+    terminal.type_in("$7.50\n");
     let (code, said) = terminal.end();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("iris check --strict"), "{said}");
+    assert!(said.contains("iris connect claude-code"), "{said}");
+    assert!(!said.contains("\u{1b}[2J"), "{said}");
     checked(name(&file));
-    let text = std::fs::read_to_string(&file).unwrap();
-    let loaded = iris::config::parse(&text, &|_| None).unwrap().file;
+    let loaded = loaded(&file);
+    assert_eq!(loaded.providers["private"].models, ["tiny"]);
     assert_eq!(
-        loaded.providers["private"].models,
-        ["tiny", "\u{1b}[2Jlarge"]
+        loaded.providers["private"].compatibility.flags(),
+        ["openai_chat", "openai_responses", "anthropic_messages"]
     );
-    assert_eq!(loaded.providers["gpu"].models, ["big"]);
+    assert_eq!(loaded.providers["gpu"].models, ["big", "bigger"]);
+    assert_eq!(
+        loaded.providers["gpu"].compatibility.flags(),
+        ["openai_chat", "anthropic_messages"]
+    );
     assert_eq!(loaded.grants[0].src, ["me@example.com"]);
+    assert!(loaded.quotas["budget:<user>"].is_ok());
 }
 
 #[test]
 fn an_end_of_input_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("iris.hujson");
-    let mut terminal = Terminal::start(&["init", "--output", name(&file)]);
+    let nobody = dir.path().join("no.sock");
+    let mut terminal =
+        Terminal::start(&["init", "--output", name(&file), "--socket", name(&nobody)]);
     terminal.wait_for("[tailscale]: ");
     terminal.type_in("\u{4}");
     let (code, said) = terminal.end();

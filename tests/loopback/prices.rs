@@ -112,7 +112,8 @@ fn the_command_works_an_example() {
         r#"{ "providers": {
             "claude": { "baseurl": "https://api.anthropic.com", "models": ["claude-sonnet-4-5", "x"],
                 "compatibility": { "anthropic_messages": true } },
-            "lab": { "baseurl": "http://gpu1:8080", "models": ["qwen"] } },
+            "lab": { "baseurl": "http://gpu1:8080", "models": ["qwen", "claude-sonnet-4-5"] },
+            "far": { "baseurl": "https://llm.example.com", "models": ["nobody-knows"] } },
           "prices": { "qwen": { "input": "0.1", "output": "0.2" } } }"#,
     );
     let prices = |more: &[&str]| {
@@ -133,10 +134,15 @@ fn the_command_works_an_example() {
     for part in ["price list anthropic (inferred)", "seen 20", "$0.00315"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let local = &text[text.find("at provider lab").unwrap()..];
+    assert!(
+        local.contains("free; to charge for it") && local.contains("$0"),
+        "{local}"
+    );
     let text = out(&prices(&["qwen", "--json", "--tokens", counts]));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(report["prices"][0]["example"]["nanodollars"], 120_000);
-    assert_eq!(report["prices"][0]["cost_basis_source"], "none");
+    assert_eq!(report["prices"][0]["cost_basis_source"], "local");
     for wrong in [
         &["nobody"][..],
         &["qwen", "--provider", "nobody"],

@@ -268,11 +268,17 @@ async fn a_broken_object_grants_nothing_and_its_buckets_pay() {
 
 #[tokio::test]
 async fn what_has_no_price_passes_or_not_as_the_budget_says() {
-    for (unpriced, status) in [("allow", 200), ("reject", 429)] {
+    // A local model is free, which is a price; a list that lacks the model has none.
+    for (unpriced, basis, status) in [
+        ("allow", "openai", 200),
+        ("reject", "openai", 429),
+        ("reject", "", 200),
+    ] {
         let (address, _received) = serving().await;
         let quotas = json!({ "b": { "capacity": "$5.00", "unpriced": unpriced } });
         let mut document = document(&quotas, &json!([{ "bucket": "b" }]));
         document["prices"] = json!({});
+        document["provider"]["cost_basis"] = json!(basis);
         let gateway = Gateway::start(address, document).await;
         assert_eq!(gateway.chat(ASK).await.status, status);
     }

@@ -71,6 +71,55 @@ pub async fn read_request(stream: &mut TcpStream) -> Option<Received> {
     }
 }
 
+/// What a server got until now.
+pub type Log = std::sync::Arc<std::sync::Mutex<Vec<Received>>>;
+
+/// A server at an address that answers each request by its head and body, with a status and JSON.
+pub async fn server(
+    address: impl tokio::net::ToSocketAddrs,
+    answers: impl Fn(&Received) -> (&'static str, String) + Send + Sync + 'static,
+) -> (SocketAddr, Log) {
+    let listener = TcpListener::bind(address).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let log = Log::default();
+    let (answers, seen) = (std::sync::Arc::new(answers), log.clone());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (answers, seen) = (answers.clone(), seen.clone());
+            tokio::spawn(async move {
+                while let Some(request) = read_request(&mut stream).await {
+                    let (status, body) = answers(&request);
+                    seen.lock().expect("no panic").push(request);
+                    answer(&mut stream, status, "", &body).await;
+                }
+            });
+        }
+    });
+    (address, log)
+}
+
+impl Received {
+    /// Method and path, without the query.
+    pub fn target(&self) -> String {
+        let line = self.head.lines().next().unwrap_or_default();
+        let mut words = line.split([' ', '?']);
+        let (method, path) = (words.next(), words.next());
+        format!(
+            "{} {}",
+            method.unwrap_or_default(),
+            path.unwrap_or_default()
+        )
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
 /// Writes and forgets what went wrong: the gateway may have gone away on purpose.
 pub async fn write(stream: &mut TcpStream, text: &str) {
     let _ = stream.write_all(text.as_bytes()).await;

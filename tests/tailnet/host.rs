@@ -86,7 +86,62 @@ pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
         .await
         .with_context(|| gateway.process.log())?;
     }
-    calls(&headscale, &gateway, &alice, &bob).await
+    calls(&headscale, &gateway, &alice, &bob).await?;
+    admin(parts, dir.path(), &socket, &headscale, llama.port)
+}
+
+/// `iris init` asks a machine's tailscaled who the admin is: this machine's, which has a tag, and one
+/// that is signed in as alice.
+fn admin(
+    parts: &Parts,
+    dir: &Path,
+    socket: &Path,
+    headscale: &Headscale,
+    model_port: u16,
+) -> anyhow::Result<()> {
+    let file = dir.join("admin.hujson");
+    let init = |socket: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_iris"))
+            .args(["init", "--control", &headscale.url, "--hostname", "ai"])
+            .args(["--admin", "me", "--provider"])
+            .arg(format!("http://127.0.0.1:{model_port}"))
+            .arg("--socket")
+            .arg(socket)
+            .arg("--output")
+            .arg(&file)
+            .output()
+    };
+    let tagged = init(socket)?;
+    let message = String::from_utf8_lossy(&tagged.stderr);
+    ensure!(message.contains("signed in as a tag"), "{tagged:?}");
+    let own = dir.join("alice.sock");
+    let mut daemon = Command::new(parts.servers.join("tailscaled"));
+    daemon
+        .env("TS_NO_LOGS_NO_SUPPORT", "true")
+        .args(["--tun=userspace-networking", "--port=0", "--statedir"])
+        .arg(dir.join("alice"))
+        .arg("--socket")
+        .arg(&own);
+    let _daemon = Process::start(&mut daemon, &dir.join("alice.log"))?;
+    let up = Command::new(parts.servers.join("tailscale"))
+        .arg("--socket")
+        .arg(&own)
+        .args(["up", "--hostname=alice-desktop"])
+        .arg(format!("--login-server={}", headscale.url))
+        .arg(format!("--authkey={}", headscale.user_key("1")?))
+        .output()?;
+    ensure!(up.status.success(), "{up:?}");
+    let written = init(&own)?;
+    ensure!(written.status.success(), "{written:?}");
+    let text = std::fs::read_to_string(&file)?;
+    let loaded = iris::config::parse(&text, &|_| None);
+    let loaded = loaded.ok().context("it is valid")?;
+    let admins = &loaded.file.grants[0].src;
+    ensure!(
+        admins.len() == 1 && admins[0].starts_with("alice"),
+        "{text}"
+    );
+    Ok(())
 }
 
 /// Makes the namespace look like a machine with a network.

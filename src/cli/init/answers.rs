@@ -3,15 +3,15 @@
 
 use std::str::FromStr;
 
-use http::Uri;
-use serde_json::json;
-
-use super::providers::Provider;
+use super::provider::Provider;
 use crate::config;
+use crate::money::Money;
+use http::Uri;
 
 pub(super) struct Answers {
     pub(super) tailnet: Tailnet,
     pub(super) providers: Vec<Provider>,
+    pub(super) budget: Option<Budget>,
 }
 
 pub(super) enum Tailnet {
@@ -81,19 +81,66 @@ pub(super) struct Hostname(pub(super) String);
 impl FromStr for Hostname {
     type Err = anyhow::Error;
 
+    /// A control server changes other names: `Ai_Box` would be reached as `ai-box`, and the file
+    /// would say what is not so.
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let document = json!({ "tailnet": { "hostname": text } }).to_string();
-        match config::parse(&document, &|_| None) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(findings) => anyhow::bail!(
-                "{}",
-                findings.first().map_or("no host name", |one| &one.message)
-            ),
+        const LONGEST: usize = 63;
+        let lower = text.to_ascii_lowercase();
+        let plain = |char: char| {
+            if char.is_ascii_alphanumeric() {
+                char
+            } else {
+                '-'
+            }
+        };
+        let name: String = lower.chars().map(plain).take(LONGEST).collect();
+        let name = name.trim_matches('-');
+        if name == text && !name.is_empty() {
+            return Ok(Self(name.to_owned()));
         }
+        let example = if name.is_empty() { "ai" } else { name };
+        anyhow::bail!(
+            "{text:?} can't be a node's name; use up to {LONGEST} lower-case letters, digits and \
+             hyphens, such as {example:?}"
+        )
     }
 }
 
-/// Sources of a grant for whoever manages the gateway.
+/// What each user may spend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// As `$5.00`.
+    pub(super) amount: String,
+    /// `day`, `week` or `month`.
+    pub(super) period: &'static str,
+}
+
+impl FromStr for Budget {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let wrong =
+            || anyhow::anyhow!("{text:?} is not a budget, such as 5 for $5 a day, or $50/month");
+        let (amount, period) = text.split_once('/').unwrap_or((text, "day"));
+        let periods = ["day", "week", "month"];
+        let period = periods.into_iter().find(|one| *one == period.trim());
+        let amount = amount.trim().trim_start_matches('$');
+        let amount = Money::parse(&format!("${amount}")).ok_or_else(wrong)?;
+        anyhow::ensure!(
+            amount > Money::ZERO,
+            "a budget of $0 would refuse every request"
+        );
+        Ok(Self {
+            amount: amount.to_string(),
+            period: period.ok_or_else(wrong)?,
+        })
+    }
+}
+
+/// The word for whom this machine's tailscaled is signed in as.
+pub(super) const ME: &str = "me";
+
+/// Sources of a grant for the people who manage the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admins(pub(super) Vec<String>);
 
@@ -104,7 +151,7 @@ impl FromStr for Admins {
         let separates = |char: char| char == ',' || char.is_whitespace();
         let names = text.split(separates).filter(|name| !name.is_empty());
         let names: Vec<String> = names.map(str::to_owned).collect();
-        anyhow::ensure!(!names.is_empty(), "somebody has to be the admin");
+        anyhow::ensure!(!names.is_empty(), "name at least one admin");
         anyhow::ensure!(
             !names.iter().any(|name| name == "*"),
             "\"*\" would make everybody an admin; name people, such as you@example.com"
@@ -173,12 +220,42 @@ mod tests {
 
     #[test]
     fn names_are_checked_when_they_are_given() {
-        assert!("ai-2".parse::<Hostname>().is_ok());
-        for wrong in ["a b", "", "ai.example.com"] {
-            assert!(wrong.parse::<Hostname>().is_err(), "{wrong:?}");
+        for name in ["ai-2", "ai", "2"] {
+            assert_eq!(name.parse::<Hostname>().unwrap().0, name);
+            let document = format!(r#"{{"tailnet":{{"hostname":"{name}"}}}}"#);
+            assert!(config::parse(&document, &|_| None).is_ok(), "{name}");
         }
+        for (wrong, suggested) in [
+            ("Ai_Box", "ai-box"),
+            ("a b", "a-b"),
+            ("", "ai"),
+            ("-ai-", "ai"),
+            ("ai.example.com", "ai-example-com"),
+            ("\u{fc}", "ai"),
+        ] {
+            let error = wrong.parse::<Hostname>().unwrap_err().to_string();
+            assert!(error.ends_with(&format!("{suggested:?}")), "{error}");
+            assert!(error.starts_with(&format!("{wrong:?}")), "{error}");
+        }
+        assert!("a".repeat(64).parse::<Hostname>().is_err());
         let admins: Admins = "a@example.com, group:ops".parse().unwrap();
         assert_eq!(admins.0, ["a@example.com", "group:ops"]);
         assert!("*".parse::<Admins>().is_err() && " , ".parse::<Admins>().is_err());
+    }
+
+    #[test]
+    fn budgets_are_dollars_a_day_unless_they_say_otherwise() {
+        for (text, amount, period) in [
+            ("5", "$5.00", "day"),
+            ("$2.5", "$2.50", "day"),
+            ("$50/month", "$50.00", "month"),
+            ("10 / week", "$10.00", "week"),
+        ] {
+            let budget: Budget = text.parse().unwrap();
+            assert_eq!((budget.amount.as_str(), budget.period), (amount, period));
+        }
+        for wrong in ["", "five", "-1", "5/year", "0", "$0.00/day", "5 EUR"] {
+            assert!(wrong.parse::<Budget>().is_err(), "{wrong}");
+        }
     }
 }

@@ -1,17 +1,19 @@
 //! The text of a first configuration.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::answers::{Answers, Control, Tailnet};
-use super::providers::Provider;
+use super::answers::{Answers, Budget, Control, Tailnet};
+use super::provider::Provider;
 use crate::config::{self, Severity};
 use crate::rules::Rules;
+use crate::secret::Secret;
 use crate::server;
 
-const HEAD: &str = r"// The configuration of Iris, begun by `iris init` and yours from here on. `iris check` tells what
-// is wrong with it, and a running gateway takes a saved change at once.
+const HEAD: &str = r"// The configuration of Iris, begun by `iris init` and yours from here on. `iris check` says what
+// is wrong with it, and a running gateway applies a saved change at once.
 {
 ";
 
@@ -26,7 +28,8 @@ const LISTEN: &str = r#"
 "#;
 
 const PROVIDERS: &str = r"
-  // Where the models are, and which. `${NAME}` stands for an environment variable.
+  // Where the models are, and which. `${NAME}` stands for an environment variable, and
+  // `${file:PATH}` for what is in a file. `compatibility` is what a provider speaks.
 ";
 
 /// A commented configuration that does what was answered.
@@ -59,19 +62,35 @@ pub(super) fn configuration(answers: &Answers) -> String {
         out.push_str(&provider(one));
     }
     out.push_str("  },\n\n");
-    out.push_str(&grants(&answers.tailnet, &capability));
+    if let Some(budget) = &answers.budget {
+        out.push_str(&quotas(budget));
+    }
+    let models = models(answers.budget.as_ref());
+    out.push_str(&grants(&answers.tailnet, &capability, &models));
     out.push_str("}\n");
     out
 }
 
 /// The first thing that a strict check has against a configuration whose variables are set.
-pub(super) fn objection(text: &str) -> Option<String> {
-    let findings = match config::parse(text, &|_| Some("value".to_owned())) {
+pub(super) fn objection(text: &str, path: &Path) -> Option<String> {
+    const KEY: &str = "the service-account key of provider";
+    let mut made_up = Vec::new();
+    let names = text.match_indices("${").filter_map(|(at, _)| {
+        let rest = &text[at + 2..];
+        (!text[..at].ends_with('$')).then(|| rest.split('}').next().unwrap_or_default())
+    });
+    for name in names.filter(|name| !config::is_there(name, path)) {
+        made_up.push((name.to_owned(), Secret::new("value".to_owned())));
+    }
+    let findings = match config::check_with(text, path, &made_up) {
         Ok(loaded) => Rules::compile(loaded, 0).findings,
         Err(findings) => findings,
     };
-    let serious = |severity| severity != Severity::Note;
-    let first = findings.into_iter().find(|one| serious(one.severity))?;
+    // A made-up key file is not one.
+    let is_of_key = |one: &config::Finding| !made_up.is_empty() && one.message.starts_with(KEY);
+    let first = findings
+        .into_iter()
+        .find(|one| one.severity != Severity::Note && !is_of_key(one))?;
     Some(first.message)
 }
 
@@ -120,58 +139,82 @@ fn tailnet(control: &Control, hostname: &str) -> String {
 
 fn provider(provider: &Provider) -> String {
     let mut out = format!("    {}: {{\n", quoted(&provider.id));
-    let mut line = |text: String| {
-        let _ = writeln!(out, "      {text},");
-    };
-    line(format!("\"baseurl\": {}", quoted(&provider.baseurl)));
-    if let Some(variable) = &provider.key {
-        line(format!("\"apikey\": \"${{{variable}}}\""));
-    }
-    if let Some(header) = provider.authorization {
-        line(format!("\"authorization\": {}", quoted(header)));
-    }
-    let models: Vec<String> = provider.models.iter().map(|name| quoted(name)).collect();
-    let short = format!("\"models\": [{}]", models.join(", "));
-    line(if short.len() <= 90 {
-        short
-    } else {
-        format!(
-            "\"models\": [\n        {},\n      ]",
-            models.join(",\n        ")
-        )
-    });
-    if !provider.compatibility.is_empty() {
-        let formats = provider.compatibility.iter();
-        let formats: Vec<String> = formats
-            .map(|one| format!("{}: true", quoted(one)))
-            .collect();
-        line(format!("\"compatibility\": {{ {} }}", formats.join(", ")));
+    for (key, value) in provider.members() {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "      \"{key}\": {},", written(&value));
     }
     out.push_str("    },\n");
     out
 }
 
-fn grants(tailnet: &Tailnet, capability: &str) -> String {
+/// A value on one line, or an array with a line for each of its values where it is long.
+fn written(value: &Value) -> String {
+    const LONGEST: usize = 90;
+    match value {
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(Value::to_string).collect();
+            let short = format!("[{}]", values.join(", "));
+            if short.len() <= LONGEST {
+                short
+            } else {
+                format!("[\n        {},\n      ]", values.join(",\n        "))
+            }
+        }
+        Value::Object(members) => {
+            let members = members.iter();
+            let members: Vec<String> = members
+                .map(|(key, value)| format!("{}: {value}", quoted(key)))
+                .collect();
+            format!("{{ {} }}", members.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+const BUCKET: &str = "budget:<user>";
+
+fn quotas(budget: &Budget) -> String {
+    let Budget { amount, period } = budget;
+    format!(
+        r#"  // What each user may spend. A request that its budget can't pay for is refused. Servers of your
+  // own cost nothing unless `prices` says what they do.
+  "quotas": {{
+    "{BUCKET}": {{ "capacity": "{amount}", "rate": "{amount}/{period}", "warn_below": "20%" }},
+  }},
+
+"#
+    )
+}
+
+/// The object that grants every model.
+fn models(budget: Option<&Budget>) -> String {
+    match budget {
+        Some(_) => format!(r#"{{ "models": "**", "quotas": [{{ "bucket": "{BUCKET}" }}] }}"#),
+        None => r#"{ "models": "**" }"#.to_owned(),
+    }
+}
+
+fn grants(tailnet: &Tailnet, capability: &str, models: &str) -> String {
     let capability = quoted(capability);
     match tailnet {
         Tailnet::Off => format!(
-            r#"  // Whoever is on this machine may use every model, and sees and changes everything.
+            r#"  // Anyone on this machine may use every model, and sees and changes everything.
   "grants": [
-    {{ "src": ["(loopback)"], "app": {{ {capability}: [{{ "role": "admin" }}, {{ "models": "**" }}] }} }},
+    {{ "src": ["(loopback)"], "app": {{ {capability}: [{{ "role": "admin" }}, {models}] }} }},
   ],
 "#
         ),
         Tailnet::Node { admins, .. } => {
             let admins: Vec<String> = admins.0.iter().map(|name| quoted(name)).collect();
             format!(
-                r#"  // Who may do what. Whoever no grant names gets nothing.
+                r#"  // Who may do what. Anyone without a grant is refused.
   "grants": [
     // Admins see everyone's records and may change this configuration.
     {{ "src": [{}], "app": {{ {capability}: [{{ "role": "admin" }}] }} }},
-    // Everybody whom the tailnet lets reach this node may use every model. To allow fewer, put
+    // Everyone who can reach this node on the tailnet may use every model. To allow fewer, put
     // people, groups and tags in place of "*", as in ["alice@example.com", "group:eng", "tag:ci"],
     // and models in place of "**", as in "PROVIDER/**" or "PROVIDER/MODEL".
-    {{ "src": ["*"], "app": {{ {capability}: [{{ "role": "user" }}, {{ "models": "**" }}] }} }},
+    {{ "src": ["*"], "app": {{ {capability}: [{{ "role": "user" }}, {models}] }} }},
   ],
 "#,
                 admins.join(", ")
@@ -188,17 +231,30 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answers::{Admins, Hostname};
+    use super::super::provider::Wanted;
     use super::*;
 
     fn one(models: &[&str]) -> Provider {
+        let Wanted::One(spec) = "http://gpu:8080".parse().unwrap() else {
+            panic!("it is one");
+        };
         Provider {
-            id: "gpu".to_owned(),
-            baseurl: "http://gpu:8080".to_owned(),
             models: models.iter().map(|name| (*name).to_owned()).collect(),
-            key: None,
-            authorization: None,
-            compatibility: &[],
+            ..spec.provider().unwrap()
         }
+    }
+
+    fn service(text: &str) -> Provider {
+        let Wanted::One(spec) = text.parse().unwrap() else {
+            panic!("{text}");
+        };
+        let mut provider = spec.provider().unwrap();
+        provider.models = vec!["m".to_owned()];
+        provider
+    }
+
+    fn objection(text: &str) -> Option<String> {
+        super::objection(text, Path::new("iris.hujson"))
     }
 
     fn node(control: Control) -> Tailnet {
@@ -213,17 +269,44 @@ mod tests {
     fn each_way_to_answer_gives_a_configuration_without_findings() {
         let headscale = Control::Headscale("https://hs.example.com".to_owned());
         for tailnet in [Tailnet::Off, node(Control::Tailscale), node(headscale)] {
-            let service = Provider {
-                id: "openai".to_owned(),
-                key: Some("OPENAI_API_KEY".to_owned()),
-                authorization: Some("bearer"),
-                compatibility: &["openai_chat", "openai_responses"],
-                ..one(&["gpt"])
-            };
-            let providers = vec![one(&["m"]), service];
-            let text = configuration(&Answers { tailnet, providers });
-            assert_eq!(objection(&text), None, "{text}");
+            for budget in [None, Some("5".parse().unwrap())] {
+                let providers = vec![
+                    one(&["m"]),
+                    service("openai,key=env:IRIS_TEST_NOT_SET"),
+                    service("anthropic,key=file:/nonexistent/key"),
+                    service("gemini"),
+                    service("openrouter,formats=chat+messages"),
+                    service("bedrock,region=eu-west-1,key=aws"),
+                    service("vertex,region=global,key=file:/nonexistent/sa.json,project=p"),
+                ];
+                let text = configuration(&Answers {
+                    tailnet: match &tailnet {
+                        Tailnet::Off => Tailnet::Off,
+                        Tailnet::Node { control, .. } => node(control.clone()),
+                    },
+                    providers,
+                    budget,
+                });
+                assert_eq!(objection(&text), None, "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn a_budget_pays_for_what_users_ask() {
+        let text = configuration(&Answers {
+            tailnet: node(Control::Tailscale),
+            providers: vec![one(&["m"])],
+            budget: Some("$7.5/week".parse().unwrap()),
+        });
+        let file = config::parse(&text, &|_| None).unwrap().file;
+        assert!(file.quotas["budget:<user>"].is_ok(), "{text}");
+        assert!(text.contains(r#""rate": "$7.50/week""#), "{text}");
+        let caller = crate::identity::Caller::hypothetical("u@example.com", None);
+        let permit = crate::access::Access::compile(&file)
+            .permit(&caller)
+            .unwrap();
+        assert_eq!(permit.quotas("gpu", "m").count(), 1);
     }
 
     #[test]
@@ -238,6 +321,7 @@ mod tests {
         let text = configuration(&Answers {
             tailnet: Tailnet::Off,
             providers: vec![one(&all)],
+            budget: None,
         });
         let loaded = config::parse(&text, &|_| Some("expanded".to_owned())).unwrap();
         assert_eq!(loaded.file.providers["gpu"].models, all, "{text}");

@@ -1,8 +1,16 @@
-//! `iris init`: a first configuration from the answers to four questions.
+//! `iris init`: a first configuration, from the answers to a few questions. Each answer can be an
+//! option; on a terminal the others are asked for. What the configuration says of a provider has been
+//! tried, as far as it can be reached from here.
 
 mod answers;
 mod draft;
-mod providers;
+mod given;
+mod key;
+mod menu;
+mod provider;
+mod reach;
+mod service;
+mod terminal;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -12,14 +20,20 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::{harmless, print, quoted};
-use answers::{Admins, Answers, Control, Hostname, Tailnet};
-use providers::{Provider, Wanted};
+use super::{default_state_dir, print, quoted};
+use crate::config;
+use crate::tailnet::{self, Machine};
+use answers::{Admins, Answers, Budget, Control, Hostname, ME, Tailnet};
+use menu::Menu;
+use provider::Wanted;
+use reach::Reach;
+use terminal::ask;
 
 const USUAL_NAME: &str = "ai";
 
 /// Write a first, commented configuration. What no option answers is asked for, on a terminal.
 #[derive(Args)]
+#[command(after_help = PROVIDERS)]
 pub(super) struct Init {
     /// Where to write it. A file that is there is left as it is.
     #[arg(long, short, value_name = "FILE", default_value = "iris.hujson")]
@@ -31,22 +45,51 @@ pub(super) struct Init {
     /// The node's name: people open <http://NAME>.
     #[arg(long, value_name = "NAME")]
     hostname: Option<Hostname>,
-    /// Where models are: an address, with its models after commas if it cannot be asked for
-    /// them from here, or "found" for the model servers on this machine. May be repeated.
-    #[arg(long = "provider", value_name = "ADDRESS[,MODEL…]")]
+    /// Where models are; see below. May be repeated.
+    #[arg(long = "provider", value_name = "PROVIDER")]
     providers: Vec<Wanted>,
     /// Who may see and change everything: logins as the tailnet knows them, groups or tags,
-    /// with commas between.
+    /// with commas between; "me" is whom this machine's tailscaled is signed in as.
     #[arg(long, value_name = "WHO")]
     admin: Option<Admins>,
+    /// What each user may spend, as in 5 for $5 a day, or $50/month.
+    #[arg(long, value_name = "DOLLARS")]
+    budget: Option<Budget>,
+    /// Test no key, and ask no server for its models and formats.
+    #[arg(long)]
+    no_test: bool,
+    /// The socket of this machine's tailscaled, where it isn't the usual one.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Where the gateway will keep its state: keys that are typed are saved in `keys` there.
+    #[arg(long, value_name = "DIR", env = "IRIS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
 }
+
+const PROVIDERS: &str = "\
+Providers:
+  found                     the model servers on this machine
+  ADDRESS                   a server that speaks OpenAI's or Anthropic's API: http://gpu:8080
+  KIND                      ollama, llamacpp, vllm, lmstudio, openai, anthropic, gemini, openrouter,
+                            bedrock, vertex
+After ADDRESS or KIND, with commas between:
+  key=env:NAME              its key is in this environment variable (for most kinds there is a usual one)
+  key=file:PATH             its key is in this file; for vertex it is the service account's JSON file
+  key=aws                   bedrock: the usual variables of AWS, such as AWS_ACCESS_KEY_ID
+  url=ADDRESS               where a KIND is, if not at its usual address
+  region=REGION             for bedrock and vertex
+  project=PROJECT           for vertex, if not the service account's own
+  formats=chat+responses    what a server speaks that can't be asked from here; also messages
+  MODEL                     a model, or a pattern such as gpt-5*; without any, all that it lists
+
+  iris init --provider ollama --provider openai,key=env:OPENAI_API_KEY,gpt-5*";
 
 impl Init {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let path = &self.output;
         anyhow::ensure!(
             !path.try_exists()?,
-            "{} is there already and stays as it is; name another file with --output",
+            "{} exists already and stays as it is; name another file with --output",
             path.display()
         );
         if let Some(wrong) = self.wrong_use(io::stdin().is_terminal()) {
@@ -55,8 +98,11 @@ impl Init {
         }
         let answers = self.answers()?;
         let text = draft::configuration(&answers);
-        if let Some(objection) = draft::objection(&text) {
+        if let Some(objection) = draft::objection(&text, path) {
             anyhow::bail!("these answers make no valid configuration: {objection}");
+        }
+        for key in answers.providers.iter().filter_map(|one| one.key.as_ref()) {
+            key.store()?;
         }
         // Whatever came there since is not overwritten either.
         let written =
@@ -79,8 +125,8 @@ impl Init {
         let mut given = self.of_node().into_iter().filter(|(_, given)| *given);
         let (option, _) = given.next().filter(|_| *control == Control::Loopback)?;
         Some(format!(
-            "{option} has no meaning for loopback: there is no node, and whoever is on this \
-             machine is the admin"
+            "{option} has no meaning for loopback: there is no node, and everyone on this machine is \
+             an admin"
         ))
     }
 
@@ -101,51 +147,25 @@ impl Init {
             let not_given = self.of_node().into_iter().filter(|(_, given)| !given);
             missing.extend(not_given.map(|(option, _)| option));
         }
-        (!terminal && !missing.is_empty()).then(|| {
-            format!(
-                "nobody can be asked, because the input is no terminal; {} missing: {}",
-                if missing.len() == 1 {
-                    "this option is"
-                } else {
-                    "these options are"
-                },
-                missing.join(", ")
-            )
-        })
+        (!terminal && !missing.is_empty())
+            .then(|| format!("not a terminal; pass {}", missing.join(", ")))
     }
 
     fn answers(&self) -> anyhow::Result<Answers> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let given = |wanted: &[Wanted], found: &[Provider]| {
-            runtime.block_on(providers::reached(wanted, found))
-        };
-        let look = || runtime.block_on(providers::found());
+        let reach = Reach::new(self.output.clone())?;
         // What is given must hold before anybody is asked for the rest.
-        let mut providers = Vec::new();
-        if !self.providers.is_empty() {
-            let found = if self.providers.contains(&Wanted::Found) {
-                look()
-            } else {
-                Vec::new()
-            };
-            providers = given(&self.providers, &found)?;
-        }
+        let given = given::providers(&reach, &self.providers, !self.no_test)?;
+        let asks_nothing = self.control.is_some() && !given.is_empty();
+        let machine = match (&self.control, &self.admin) {
+            (Some(Control::Loopback), _) => Ok(Machine::default()),
+            (Some(_), Some(admins)) if !admins.0.iter().any(|name| name == ME) => {
+                Ok(Machine::default())
+            }
+            _ => reach.wait(tailnet::machine(self.socket.clone())),
+        };
         let control = match &self.control {
             Some(control) => control.clone(),
-            None => ask(
-                "Which tailnet? \"tailscale\", the URL of a Headscale server, or \"loopback\" for \
-                 this machine only",
-                Some("tailscale"),
-                |text| {
-                    let control = text.parse()?;
-                    match self.contradiction(&control) {
-                        Some(contradiction) => anyhow::bail!(contradiction),
-                        None => Ok(control),
-                    }
-                },
-            )?,
+            None => self.ask_for_control(machine.as_ref().ok())?,
         };
         let hostname = match (&self.hostname, &control) {
             (_, Control::Loopback) => None,
@@ -156,96 +176,106 @@ impl Init {
                 str::parse,
             )?),
         };
-        if providers.is_empty() {
-            providers = ask_for_providers(&look(), given)?;
-        }
+        let providers = if given.is_empty() {
+            let state = self.state_dir.clone().unwrap_or_else(default_state_dir);
+            let keys = std::path::absolute(state)?.join("keys");
+            Menu::new(&reach, keys).providers()?
+        } else {
+            given
+        };
         let tailnet = match hostname {
             None => Tailnet::Off,
-            Some(hostname) => {
-                let admins = match &self.admin {
-                    Some(admins) => admins.clone(),
-                    None => ask(
-                        match control {
-                            Control::Headscale(_) => {
-                                "Who is the admin? The user as in `headscale users list`"
-                            }
-                            Control::Tailscale | Control::Loopback => {
-                                "Who is the admin? The login as the tailnet knows it, such as \
-                                 you@example.com"
-                            }
-                        },
-                        None,
-                        str::parse,
-                    )?,
-                };
-                Tailnet::Node {
-                    control,
-                    hostname,
-                    admins,
+            Some(hostname) => Tailnet::Node {
+                admins: self.admins(&control, &machine)?,
+                control,
+                hostname,
+            },
+        };
+        let all_given = asks_nothing
+            && (matches!(tailnet, Tailnet::Off)
+                || (self.hostname.is_some() && self.admin.is_some()));
+        let budget = match &self.budget {
+            Some(budget) => Some(budget.clone()),
+            None if all_given => None,
+            None => ask(
+                "What may each user spend? Dollars a day, such as 5, or an amount such as $50/month",
+                Some("no limit"),
+                |text| match text {
+                    "no limit" | "none" | "no" => Ok(None),
+                    text => text.parse().map(Some),
+                },
+            )?,
+        };
+        Ok(Answers {
+            tailnet,
+            providers,
+            budget,
+        })
+    }
+
+    fn ask_for_control(&self, machine: Option<&Machine>) -> anyhow::Result<Control> {
+        let own = machine.and_then(|machine| machine.control_url.as_deref());
+        let own = own.and_then(|url| url.parse::<Control>().ok());
+        let usual = match &own {
+            Some(Control::Headscale(url)) => url.as_str(),
+            _ => "tailscale",
+        };
+        ask(
+            "Which tailnet? \"tailscale\", the URL of a Headscale server, or \"loopback\" for \
+             this machine only",
+            Some(usual),
+            |text| {
+                let control = text.parse()?;
+                match self.contradiction(&control) {
+                    Some(contradiction) => anyhow::bail!(contradiction),
+                    None => Ok(control),
                 }
+            },
+        )
+    }
+
+    /// Who manages the gateway, with a name in place of "me".
+    fn admins(
+        &self,
+        control: &Control,
+        machine: &Result<Machine, tailnet::Error>,
+    ) -> anyhow::Result<Admins> {
+        let named = |mut admins: Admins| -> anyhow::Result<Admins> {
+            for name in admins.0.iter_mut().filter(|name| *name == ME) {
+                let login = match machine {
+                    Ok(machine) => machine.login.clone().context(
+                        "this machine's tailscaled is signed in as a tag, not as a person; name the \
+                         admin, such as you@example.com",
+                    ),
+                    Err(error) => Err(anyhow::anyhow!(
+                        "{error}; name the admin, such as you@example.com"
+                    )),
+                };
+                *name = login?;
+            }
+            Ok(admins)
+        };
+        if let Some(admins) = &self.admin {
+            return named(admins.clone());
+        }
+        // A login of another tailnet would be nobody here.
+        let is_same = |url: &str| url.parse::<Control>().is_ok_and(|own| own == *control);
+        let own = machine.as_ref().ok();
+        let own = own.filter(|own| own.control_url.as_deref().is_none_or(is_same));
+        let login = own.and_then(|own| own.login.clone());
+        let question = match control {
+            Control::Headscale(_) => "Who is the admin? The user as in `headscale users list`",
+            Control::Tailscale | Control::Loopback => {
+                "Who is the admin? The login as the tailnet knows it, such as you@example.com"
             }
         };
-        Ok(Answers { tailnet, providers })
-    }
-}
-
-fn ask_for_providers(
-    found: &[Provider],
-    reached: impl Fn(&[Wanted], &[Provider]) -> anyhow::Result<Vec<Provider>>,
-) -> anyhow::Result<Vec<Provider>> {
-    let mut question =
-        "Where are the models? Addresses such as http://gpu:8080, with spaces between".to_owned();
-    for server in found {
-        let models: Vec<String> = server.models.iter().map(|name| harmless(name)).collect();
-        let (id, baseurl) = (&server.id, &server.baseurl);
-        // Writing to a string does not fail.
-        let _ = write!(
-            question,
-            "\n  found here: {id} at {baseurl} with {}",
-            models.join(", ")
-        );
-    }
-    let default = (!found.is_empty()).then_some("found");
-    if default.is_some() {
-        question.push_str("\n  (\"found\" takes what was found here)");
-    }
-    ask(&question, default, |text| {
-        let wanted: Vec<Wanted> = text
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<anyhow::Result<_>>()?;
-        reached(&wanted, found)
-    })
-}
-
-/// Asks until there is an answer that makes sense. Enter takes what `usual` says.
-fn ask<T>(
-    question: &str,
-    usual: Option<&str>,
-    read: impl Fn(&str) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let mut out = io::stderr();
-    let shown = usual.map(|usual| format!(" [{usual}]")).unwrap_or_default();
-    loop {
-        write!(out, "{question}{shown}: ")?;
-        out.flush()?;
-        let mut line = String::new();
-        if io::stdin().read_line(&mut line)? == 0 {
-            writeln!(out)?;
-            anyhow::bail!("the question was not answered; nothing was written");
-        }
-        let answer = Some(line.trim()).filter(|text| !text.is_empty()).or(usual);
-        let Some(answer) = answer else { continue };
-        match read(answer) {
-            Ok(answer) => return Ok(answer),
-            Err(error) => writeln!(out, "  {}", harmless(&format!("{error:#}")))?,
-        }
+        ask(question, login.as_deref(), |text| named(text.parse()?))
     }
 }
 
 /// What to do with the file.
-fn next(path: &Path, answers: &Answers) -> String {
-    let path = path.display().to_string();
+fn next(file: &Path, answers: &Answers) -> String {
+    let path = file.display().to_string();
     let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
     let word = if path.chars().all(plain) {
         path.clone()
@@ -255,7 +285,11 @@ fn next(path: &Path, answers: &Answers) -> String {
     let mut out =
         format!("\nWrote {path}. Read it through; what to change is explained there. Then:\n\n");
     for provider in &answers.providers {
-        if let Some(variable) = &provider.key {
+        let Some(key) = &provider.key else { continue };
+        let unset = key
+            .variables()
+            .filter(|name| key.typed.is_some() || !config::is_there(name, file));
+        for variable in unset {
             let _ = writeln!(out, "  export {variable}=…    # the key of {}", provider.id);
         }
     }
@@ -264,10 +298,22 @@ fn next(path: &Path, answers: &Answers) -> String {
         "  iris check --strict {word}\n  iris serve --config {word}\n"
     );
     out.push_str(match answers.tailnet {
-        Tailnet::Off => "It tells the address, and a line of curl to try it with.\n",
+        Tailnet::Off => "It prints the address, and a line of curl to try it with.\n",
         Tailnet::Node { .. } => {
             "It shows where to sign the node in, then its address, and a line of curl to try it with.\n"
         }
     });
+    let speaks = |flag: &str| {
+        let mut flags = answers.providers.iter().flat_map(|one| &one.flags);
+        flags.any(|one| *one == flag)
+    };
+    for (flag, agent, name) in [
+        ("anthropic_messages", "claude-code", "Claude Code"),
+        ("openai_responses", "codex", "Codex"),
+    ] {
+        if speaks(flag) {
+            let _ = writeln!(out, "{name} can use it: iris connect {agent}");
+        }
+    }
     out
 }

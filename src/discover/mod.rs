@@ -1,20 +1,26 @@
 //! Model servers nearby: on this machine, and on the nodes that the configuration names. What is
 //! asked stands in the configuration, never in a request.
 
+mod probe;
+mod server;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderMap, Method, Uri};
-use serde::{Deserialize, Serialize};
+use http::Uri;
 use serde_json::json;
 
-use crate::config::{CAPABILITY, File, PLACEHOLDER};
+pub use probe::{Formats, Listed, fit, formats, models, reason};
+use server::baseurl;
+pub use server::{Kind, Server};
+
+use crate::config::{self, CAPABILITY, File};
+use crate::route::Provider;
 use crate::tailnet::is_tailnet;
-use crate::upstream::{Post, Upstream};
+use crate::upstream::Upstream;
 
 /// This machine, as a host.
 const HERE: &str = "127.0.0.1";
@@ -26,123 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_ALL: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 32;
 const MOST_HOSTS: usize = 32;
-const LONGEST_LIST: usize = 4 << 20;
 const MOST_MODELS: usize = 500;
-const LONGEST_MODEL: usize = 200;
-
-/// What serves the models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// llama.cpp's `llama-server`.
-    LlamaCpp,
-    /// vLLM.
-    Vllm,
-    /// Ollama.
-    Ollama,
-    /// LM Studio.
-    LmStudio,
-}
-
-impl Kind {
-    /// Each kind with its usual port.
-    pub const USUAL: [(Self, u16); 4] = [
-        (Self::LlamaCpp, 8080),
-        (Self::Vllm, 8000),
-        (Self::Ollama, 11434),
-        (Self::LmStudio, 1234),
-    ];
-
-    /// Its id as a provider.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::LlamaCpp => "llamacpp",
-            Self::Vllm => "vllm",
-            Self::Ollama => "ollama",
-            Self::LmStudio => "lmstudio",
-        }
-    }
-
-    /// Its name for people.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LlamaCpp => "llama.cpp",
-            Self::Vllm => "vLLM",
-            Self::Ollama => "Ollama",
-            Self::LmStudio => "LM Studio",
-        }
-    }
-
-    /// Who owns a model is what each kind is known by; any may listen at any port.
-    fn of_owner(owner: &str) -> Option<Self> {
-        match owner {
-            "llamacpp" => Some(Self::LlamaCpp),
-            "vllm" => Some(Self::Vllm),
-            "library" => Some(Self::Ollama),
-            "organization_owner" => Some(Self::LmStudio),
-            _ => None,
-        }
-    }
-}
-
-/// A server that was found.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Server {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// What it is, as far as that can be told.
-    pub kind: Kind,
-    /// The models that it lists.
-    pub models: Vec<String>,
-}
-
-impl Server {
-    /// Its URL, as it is written as a provider's.
-    #[must_use]
-    pub fn baseurl(&self) -> String {
-        baseurl(&self.host, self.port)
-    }
-
-    /// It as a provider.
-    #[must_use]
-    pub fn provider(&self) -> serde_json::Value {
-        let place = if self.host == HERE {
-            "this machine"
-        } else {
-            &self.host
-        };
-        json!({
-            "name": format!("{} on {place}", self.kind.name()),
-            "baseurl": self.baseurl(),
-            "models": self.models,
-        })
-    }
-
-    /// The first id that no provider has.
-    #[must_use]
-    pub fn free_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
-        let kind = self.kind.id();
-        let label = self.host.split('.').next().unwrap_or_default();
-        let is_named = self.host.parse::<IpAddr>().is_err();
-        let mut ids = [kind.to_owned()]
-            .into_iter()
-            .chain(is_named.then(|| format!("{kind}-{}", label.to_ascii_lowercase())))
-            .chain((2..).map(|nth: u32| format!("{kind}-{nth}")));
-        ids.find(|id| !is_taken(id)).unwrap_or_default()
-    }
-}
-
-fn baseurl(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("http://[{host}]:{port}")
-    } else {
-        format!("http://{host}:{port}")
-    }
-}
 
 /// Where to look: this machine, the hosts of `discover.hosts`, and the nodes of the tailnet that
 /// providers name. Other providers are somebody else's machines. `own` is the gateway's own name
@@ -215,22 +105,34 @@ pub fn covering<'f>(file: &'f File, server: &Server, own: Option<&str>) -> Optio
     found.map(|(id, _)| id.as_str())
 }
 
-/// The servers on this machine.
-pub async fn here(upstream: &Upstream) -> Vec<Server> {
-    servers(upstream, &[HERE.to_owned()], None).await.0
+/// The servers on this machine. One that is `known` and lists what it did is not asked for its
+/// formats once more: each such question is a line in a server's log.
+pub async fn here(upstream: &Upstream, known: &[Server]) -> Vec<Server> {
+    let hosts = [HERE.to_owned()];
+    found(upstream, &hosts, None, known).await.0
 }
 
-/// Asks the usual ports of `hosts` for their models; those that do not answer as a model server
-/// would are left out, and so is `ourselves`. Tells as well whether there was time for all.
+/// Asks the usual ports of `hosts` for their models, and those that have some for their formats.
+/// What does not answer as a model server would is left out, and so is `ourselves`. Tells as well
+/// whether there was time for all.
 pub async fn servers(
     upstream: &Upstream,
     hosts: &[String],
     ourselves: Option<SocketAddr>,
 ) -> (Vec<Server>, bool) {
+    found(upstream, hosts, ourselves, &[]).await
+}
+
+async fn found(
+    upstream: &Upstream,
+    hosts: &[String],
+    ourselves: Option<SocketAddr>,
+    known: &[Server],
+) -> (Vec<Server>, bool) {
     let mut places = places(hosts, ourselves);
     let mut running = FuturesUnordered::new();
-    for (host, kind, port) in places.by_ref().take(AT_ONCE) {
-        running.push(ask(upstream, host, port, kind));
+    for place in places.by_ref().take(AT_ONCE) {
+        running.push(ask(upstream, place, known));
     }
     let mut found = Vec::new();
     let deadline = tokio::time::sleep(PATIENCE_ALL);
@@ -240,8 +142,8 @@ pub async fn servers(
             answered = running.next() => match answered {
                 Some(server) => {
                     found.extend(server);
-                    if let Some((host, kind, port)) = places.next() {
-                        running.push(ask(upstream, host, port, kind));
+                    if let Some(place) = places.next() {
+                        running.push(ask(upstream, place, known));
                     }
                 }
                 None => break true,
@@ -274,70 +176,75 @@ pub async fn server(
     url: &str,
 ) -> Option<Server> {
     let mut places = places(hosts, ourselves);
-    let (host, kind, port) = places.find(|(host, _, port)| baseurl(host, *port) == url)?;
-    ask(upstream, host, port, kind).await
+    let place = places.find(|(host, _, port)| baseurl(host, *port) == url)?;
+    ask(upstream, place, &[]).await
 }
 
-#[derive(Deserialize)]
-struct List {
-    data: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    id: String,
-    #[serde(default)]
-    owned_by: String,
-}
-
-async fn ask(upstream: &Upstream, host: &str, port: u16, usual: Kind) -> Option<Server> {
-    let uri = format!("{}/v1/models", baseurl(host, port));
-    let get = Post {
-        uri: uri.parse().ok()?,
-        headers: HeaderMap::new(),
-        body: Bytes::new(),
-        timeout: if host == HERE {
-            PATIENCE_HERE
-        } else {
-            PATIENCE
-        },
-        longest: LONGEST_LIST,
+/// A server at a URL as a provider without a credential, to be asked what it has.
+///
+/// # Errors
+/// What is wrong with the URL.
+pub fn at(url: &str) -> Result<Provider, String> {
+    let provider = config::Provider {
+        baseurl: url.to_owned(),
+        ..config::Provider::default()
     };
-    let (status, body) = upstream.post(Method::GET, get).await.ok()?;
-    let list: List = status
-        .is_success()
-        .then(|| serde_json::from_slice(&body).ok())??;
-    let kind = list
-        .data
-        .iter()
-        .find_map(|row| Kind::of_owner(&row.owned_by));
-    let models = list.data.into_iter().map(|row| row.id);
-    let models = models.filter(|model| is_fit(model));
-    let models: Vec<String> = models.take(MOST_MODELS).collect();
-    (!models.is_empty()).then(|| Server {
+    Provider::new("discovered", &provider)
+}
+
+async fn ask(
+    upstream: &Upstream,
+    (host, usual, port): (&str, Kind, u16),
+    known: &[Server],
+) -> Option<Server> {
+    let patience = if host == HERE {
+        PATIENCE_HERE
+    } else {
+        PATIENCE
+    };
+    let provider = at(&baseurl(host, port)).ok()?;
+    let Listed::Models(mut models, kind) = models(upstream, &provider, patience).await else {
+        return None;
+    };
+    models.truncate(MOST_MODELS);
+    if models.is_empty() {
+        return None;
+    }
+    let mut server = Server {
         host: host.to_owned(),
         port,
         kind: kind.unwrap_or(usual),
         models,
-    })
+        formats: Formats::default(),
+    };
+    let same = |other: &&Server| {
+        let place = |one: &Server| (one.host.clone(), one.port, one.kind);
+        place(other) == place(&server) && other.models == server.models
+    };
+    let known = known.iter().find(same).map(|other| other.formats);
+    server.formats = match known.filter(|formats| formats.is_certain) {
+        Some(formats) => formats,
+        None => formats(upstream, &provider, patience).await,
+    };
+    Some(server)
 }
 
-/// Whether a model's name may stand in a configuration. The server made it up: it must not be read
-/// as a reference to something here, or as the placeholder of a secret.
-fn is_fit(model: &str) -> bool {
-    !model.is_empty()
-        && model.len() <= LONGEST_MODEL
-        && !model.chars().any(char::is_control)
-        && !model.contains("${")
-        && !model.contains(PLACEHOLDER)
+/// Servers with the ids that they have as providers.
+#[must_use]
+pub fn named(servers: &[Server]) -> Vec<(String, &Server)> {
+    let mut named: Vec<(String, &Server)> = Vec::new();
+    for server in servers {
+        let id = server.free_id(|id| named.iter().any(|(taken, _)| taken == id));
+        named.push((id, server));
+    }
+    named
 }
 
 /// A configuration that offers the servers to local callers at `loopback`.
 #[must_use]
 pub fn configuration(servers: &[Server], loopback: SocketAddr) -> String {
     let mut providers = serde_json::Map::new();
-    for server in servers {
-        let id = server.free_id(|id| providers.contains_key(id));
+    for (id, server) in named(servers) {
         providers.insert(id, server.provider());
     }
     let objects = json!([{ "role": "admin" }, { "models": "**" }]);
@@ -381,14 +288,15 @@ mod tests {
         drop(unused);
         let upstream = upstream();
         let port = demo.address().port();
-        let found = ask(&upstream, HERE, port, Kind::Vllm).await.unwrap();
+        let found = ask(&upstream, (HERE, Kind::Vllm, port), &[]).await.unwrap();
         assert_eq!((found.kind, found.port), (Kind::Vllm, port));
         assert_eq!(found.models[0], "demo");
-        assert_eq!(ask(&upstream, HERE, silent, Kind::Vllm).await, None);
+        assert_eq!(ask(&upstream, (HERE, Kind::Vllm, silent), &[]).await, None);
         let text = configuration(&[found], "127.0.0.1:8088".parse().unwrap());
         let loaded = parse(&text, &|_| None).unwrap();
         assert!(loaded.findings.is_empty(), "{:?}", loaded.findings);
-        assert_eq!(loaded.file.providers["vllm"].models[0], "demo");
+        let id = format!("vllm-{port}");
+        assert_eq!(loaded.file.providers[&id].models[0], "demo");
     }
 
     #[tokio::test]
@@ -433,6 +341,7 @@ mod tests {
                 port,
                 kind: Kind::Vllm,
                 models: Vec::new(),
+                formats: Formats::default(),
             };
             covering(&file, &server, own)
         };
@@ -443,28 +352,34 @@ mod tests {
     }
 
     #[test]
-    fn names_that_mean_something_in_a_configuration_are_left_out() {
-        for model in ["llama3.2:3b", "org/Model-7B", "$5", "[x]"] {
-            assert!(is_fit(model), "{model}");
-        }
-        for model in ["", "${HOME}", "x${file:/etc/passwd}", "[redacted]", "a\nb"] {
-            assert!(!is_fit(model), "{model}");
-        }
+    fn names_of_hosts_are_compared_in_one_form() {
+        assert_eq!(host_of("http://[FD7A::1]:11434/v1").unwrap().0, "fd7a::1");
     }
 
     #[test]
-    fn ids_are_free_and_urls_can_be_read() {
-        let server = |host: &str| Server {
-            host: host.to_owned(),
-            port: 11434,
-            kind: Kind::Ollama,
+    fn two_servers_with_one_model_are_two_providers() {
+        let server = |port| Server {
+            host: HERE.to_owned(),
+            port,
+            kind: Kind::LlamaCpp,
             models: vec!["m".to_owned()],
+            formats: Formats::default(),
         };
-        let taken = |id: &str| ["ollama", "ollama-2"].contains(&id);
-        assert_eq!(server("gpu.x.ts.net").free_id(|_| false), "ollama");
-        assert_eq!(server("GPU.x.ts.net").free_id(taken), "ollama-gpu");
-        assert_eq!(server("100.64.0.1").free_id(taken), "ollama-3");
-        assert_eq!(server("fd7a::1").baseurl(), "http://[fd7a::1]:11434");
-        assert_eq!(host_of("http://[FD7A::1]:11434/v1").unwrap().0, "fd7a::1");
+        let text = configuration(
+            &[server(8000), server(8080)],
+            "127.0.0.1:8088".parse().unwrap(),
+        );
+        let providers = parse(&text, &|_| None).unwrap().file.providers;
+        let told: Vec<_> = providers
+            .iter()
+            .map(|(id, provider)| (id.as_str(), provider.name.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("llamacpp", "llama.cpp on this machine"),
+                ("llamacpp-8000", "llama.cpp on this machine, port 8000")
+            ]
+        );
     }
 }

@@ -1,0 +1,241 @@
+//! What is known of each kind of provider without asking it: where it is, how it takes a key, what
+//! it speaks, and where it lists its models.
+
+use super::key::Key;
+
+/// A kind of provider.
+pub(super) struct Service {
+    /// Its word on the command line, and its id.
+    pub(super) word: &'static str,
+    /// Its name for people.
+    pub(super) name: &'static str,
+    pub(super) place: Place,
+    pub(super) credential: Credential,
+    /// The header for the key, where it is not the usual one.
+    pub(super) authorization: Option<&'static str>,
+    /// What it speaks; nothing for those that are asked.
+    pub(super) flags: &'static [&'static str],
+    pub(super) catalog: Catalog,
+}
+
+/// Where a provider is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At this URL, for everyone.
+    Public(&'static str),
+    /// On a machine of one's own; this is the usual port.
+    Own(u16),
+    /// In a region of AWS.
+    Aws,
+    /// In a region of Google's cloud.
+    Google,
+    /// Nobody knows.
+    Anywhere,
+}
+
+/// How a provider knows who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// By nothing, unless it asks for a key.
+    None,
+    /// By a key, which usually stands in this variable.
+    Key(&'static str),
+    /// By keys of AWS, or by one of Bedrock.
+    Aws,
+    /// By the key file of a service account.
+    ServiceAccount,
+}
+
+/// Where a provider lists its models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Catalog {
+    Anthropic,
+    Bedrock,
+    Gemini,
+    OpenAi,
+    /// As `OpenAi`, for everyone: the key is tested elsewhere.
+    OpenRouter,
+    Vertex,
+}
+
+/// The variables of AWS's own programs.
+pub(super) const AWS_VARIABLES: [&str; 3] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+/// And of a key for Bedrock alone.
+pub(super) const BEDROCK_VARIABLE: &str = "AWS_BEARER_TOKEN_BEDROCK";
+/// Where Google's own programs find a key file.
+pub(super) const GOOGLE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+
+const fn own(word: &'static str, name: &'static str, port: u16) -> Service {
+    Service {
+        word,
+        name,
+        place: Place::Own(port),
+        credential: Credential::None,
+        authorization: None,
+        flags: &[],
+        catalog: Catalog::OpenAi,
+    }
+}
+
+pub(super) const SERVICES: [Service; 11] = [
+    own("ollama", "Ollama", 11434),
+    own("llamacpp", "llama.cpp", 8080),
+    own("vllm", "vLLM", 8000),
+    own("lmstudio", "LM Studio", 1234),
+    Service {
+        word: "openai",
+        name: "OpenAI",
+        place: Place::Public("https://api.openai.com"),
+        credential: Credential::Key("OPENAI_API_KEY"),
+        authorization: None,
+        flags: &["openai_chat", "openai_responses"],
+        catalog: Catalog::OpenAi,
+    },
+    Service {
+        word: "anthropic",
+        name: "Anthropic",
+        place: Place::Public("https://api.anthropic.com"),
+        credential: Credential::Key("ANTHROPIC_API_KEY"),
+        authorization: Some("x-api-key"),
+        flags: &["anthropic_messages"],
+        catalog: Catalog::Anthropic,
+    },
+    Service {
+        word: "gemini",
+        name: "Gemini",
+        place: Place::Public("https://generativelanguage.googleapis.com"),
+        credential: Credential::Key("GEMINI_API_KEY"),
+        authorization: Some("x-goog-api-key"),
+        flags: &["gemini_generate_content"],
+        catalog: Catalog::Gemini,
+    },
+    Service {
+        word: "openrouter",
+        name: "OpenRouter",
+        place: Place::Public("https://openrouter.ai/api/v1"),
+        credential: Credential::Key("OPENROUTER_API_KEY"),
+        authorization: None,
+        flags: &[],
+        catalog: Catalog::OpenRouter,
+    },
+    Service {
+        word: "bedrock",
+        name: "Amazon Bedrock",
+        place: Place::Aws,
+        credential: Credential::Aws,
+        authorization: None,
+        flags: &["bedrock_converse", "bedrock_model_invoke"],
+        catalog: Catalog::Bedrock,
+    },
+    Service {
+        word: "vertex",
+        name: "Google Vertex AI",
+        place: Place::Google,
+        credential: Credential::ServiceAccount,
+        authorization: None,
+        flags: &["google_generate_content", "google_raw_predict"],
+        catalog: Catalog::Vertex,
+    },
+    Service {
+        word: "other",
+        name: "Another server that speaks OpenAI's or Anthropic's API",
+        place: Place::Anywhere,
+        credential: Credential::None,
+        authorization: None,
+        flags: &[],
+        catalog: Catalog::OpenAi,
+    },
+];
+
+impl Service {
+    pub(super) fn named(word: &str) -> Option<&'static Self> {
+        SERVICES.iter().find(|service| service.word == word)
+    }
+
+    /// The one at a host, or any server.
+    pub(super) fn at(host: &str) -> &'static Self {
+        let is_there = |service: &&Self| {
+            let Place::Public(url) = service.place else {
+                return false;
+            };
+            url.split('/').nth(2) == Some(host)
+        };
+        let other = &SERVICES[SERVICES.len() - 1];
+        SERVICES.iter().find(is_there).unwrap_or(other)
+    }
+
+    /// Its URL in a region, as far as that is known.
+    pub(super) fn url(&self, region: Option<&str>) -> Option<String> {
+        match self.place {
+            Place::Public(url) => Some(url.to_owned()),
+            Place::Own(port) => Some(format!("http://127.0.0.1:{port}")),
+            Place::Aws => Some(format!("https://bedrock-runtime.{}.amazonaws.com", region?)),
+            Place::Google if region? == "global" => {
+                Some("https://aiplatform.googleapis.com".to_owned())
+            }
+            Place::Google => Some(format!("https://{}-aiplatform.googleapis.com", region?)),
+            Place::Anywhere => None,
+        }
+    }
+
+    /// Whether it has a region.
+    pub(super) fn has_region(&self) -> bool {
+        matches!(self.place, Place::Aws | Place::Google)
+    }
+
+    /// The region that its own programs would use.
+    pub(super) fn usual_region(&self) -> Option<String> {
+        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match self.place {
+            Place::Aws => ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(set),
+            Place::Google => Some("global".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The key that is taken for it where none is named.
+    pub(super) fn usual_key(&self) -> Option<Key> {
+        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+        match self.credential {
+            Credential::None => None,
+            Credential::Key(variable) => Some(Key::variable(variable)),
+            Credential::Aws if set(BEDROCK_VARIABLE) => Some(Key::variable(BEDROCK_VARIABLE)),
+            Credential::Aws => Some(Key::aws(set(AWS_VARIABLES[2]))),
+            Credential::ServiceAccount => {
+                let path = std::env::var(GOOGLE_VARIABLE).ok()?;
+                Some(Key::service_account_file(path.as_ref()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_known_by_their_hosts_and_regions() {
+        assert_eq!(Service::at("api.anthropic.com").word, "anthropic");
+        assert_eq!(Service::at("openrouter.ai").word, "openrouter");
+        assert_eq!(Service::at("gpu").word, "other");
+        let url = |word: &str, region| Service::named(word).unwrap().url(region);
+        assert_eq!(
+            url("bedrock", Some("eu-west-1")).unwrap(),
+            "https://bedrock-runtime.eu-west-1.amazonaws.com"
+        );
+        assert_eq!(
+            url("vertex", Some("global")).unwrap(),
+            "https://aiplatform.googleapis.com"
+        );
+        assert_eq!(
+            url("vertex", Some("europe-west1")).unwrap(),
+            "https://europe-west1-aiplatform.googleapis.com"
+        );
+        assert_eq!((url("other", None), url("bedrock", None)), (None, None));
+        assert!(Service::named("nobody").is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! A model server that was found: what it is, where, and how it is written as a provider.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Formats, HERE};
+
+/// What serves the models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// llama.cpp's `llama-server`.
+    LlamaCpp,
+    /// vLLM.
+    Vllm,
+    /// Ollama.
+    Ollama,
+    /// LM Studio.
+    LmStudio,
+}
+
+impl Kind {
+    /// Each kind with its usual port.
+    pub const USUAL: [(Self, u16); 4] = [
+        (Self::LlamaCpp, 8080),
+        (Self::Vllm, 8000),
+        (Self::Ollama, 11434),
+        (Self::LmStudio, 1234),
+    ];
+
+    /// Its id as a provider.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::LlamaCpp => "llamacpp",
+            Self::Vllm => "vllm",
+            Self::Ollama => "ollama",
+            Self::LmStudio => "lmstudio",
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LlamaCpp => "llama.cpp",
+            Self::Vllm => "vLLM",
+            Self::Ollama => "Ollama",
+            Self::LmStudio => "LM Studio",
+        }
+    }
+
+    /// Its usual port.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        let usual = Self::USUAL.into_iter().find(|(kind, _)| *kind == self);
+        usual.map_or(80, |(_, port)| port)
+    }
+
+    /// Who owns a model is what each kind is known by; any may listen at any port.
+    pub(super) fn of_owner(owner: &str) -> Option<Self> {
+        match owner {
+            "llamacpp" => Some(Self::LlamaCpp),
+            "vllm" => Some(Self::Vllm),
+            "library" => Some(Self::Ollama),
+            "organization_owner" => Some(Self::LmStudio),
+            _ => None,
+        }
+    }
+}
+
+/// A server that was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Server {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// What it is, as far as that can be told.
+    pub kind: Kind,
+    /// The models that it lists.
+    pub models: Vec<String>,
+    /// The formats that it speaks.
+    pub formats: Formats,
+}
+
+impl Server {
+    /// Its URL, as it is written as a provider's.
+    #[must_use]
+    pub fn baseurl(&self) -> String {
+        baseurl(&self.host, self.port)
+    }
+
+    /// Its name for people, which no other server has.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let place = if self.host == HERE {
+            "this machine"
+        } else {
+            &self.host
+        };
+        let name = format!("{} on {place}", self.kind.name());
+        if self.is_at_usual_port() {
+            name
+        } else {
+            format!("{name}, port {}", self.port)
+        }
+    }
+
+    fn is_at_usual_port(&self) -> bool {
+        self.port == self.kind.port()
+    }
+
+    /// It as a provider.
+    #[must_use]
+    pub fn provider(&self) -> serde_json::Value {
+        let mut provider = json!({
+            "name": self.name(),
+            "baseurl": self.baseurl(),
+            "models": self.models,
+        });
+        // Without flags it is OpenAI's chat alone.
+        let flags = self.formats.flags();
+        if flags != ["openai_chat"] {
+            let on = flags.iter().map(|flag| ((*flag).to_owned(), true.into()));
+            provider["compatibility"] = serde_json::Value::Object(on.collect());
+        }
+        provider
+    }
+
+    /// The first id that no provider has. It depends on the server's place, not on which others
+    /// are there, so that a record names the same server tomorrow.
+    #[must_use]
+    pub fn free_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        let port = if self.is_at_usual_port() {
+            String::new()
+        } else {
+            format!("-{}", self.port)
+        };
+        let kind = self.kind.id();
+        let label = self.host.split('.').next().unwrap_or_default();
+        let is_named = self.host.parse::<IpAddr>().is_err();
+        let mut ids = [format!("{kind}{port}")]
+            .into_iter()
+            .chain(is_named.then(|| format!("{kind}-{}{port}", label.to_ascii_lowercase())))
+            .chain((2..).map(|nth: u32| format!("{kind}{port}-{nth}")));
+        ids.find(|id| !is_taken(id)).unwrap_or_default()
+    }
+}
+
+pub(super) fn baseurl(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("http://[{host}]:{port}")
+    } else {
+        format!("http://{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_names_tell_servers_apart() {
+        let server = |host: &str, port| Server {
+            host: host.to_owned(),
+            port,
+            kind: Kind::Ollama,
+            models: vec!["m".to_owned()],
+            formats: Formats::default(),
+        };
+        let usual = |host| server(host, 11434);
+        let taken = |id: &str| ["ollama", "ollama-2"].contains(&id);
+        assert_eq!(usual("gpu.x.ts.net").free_id(|_| false), "ollama");
+        assert_eq!(usual("GPU.x.ts.net").free_id(taken), "ollama-gpu");
+        assert_eq!(usual("100.64.0.1").free_id(taken), "ollama-3");
+        assert_eq!(server(HERE, 8000).free_id(|_| false), "ollama-8000");
+        assert_eq!(server("gpu", 8000).free_id(|_| false), "ollama-8000");
+        assert_eq!(
+            server("gpu", 8000).free_id(|id| id == "ollama-8000"),
+            "ollama-gpu-8000"
+        );
+        assert_eq!(usual(HERE).name(), "Ollama on this machine");
+        assert_eq!(
+            server(HERE, 8000).name(),
+            "Ollama on this machine, port 8000"
+        );
+        assert_eq!(usual("fd7a::1").baseurl(), "http://[fd7a::1]:11434");
+    }
+
+    #[test]
+    fn flags_are_written_where_they_say_more_than_chat() {
+        let mut server = Server {
+            host: HERE.to_owned(),
+            port: 8080,
+            kind: Kind::LlamaCpp,
+            models: vec!["m".to_owned()],
+            formats: Formats::default(),
+        };
+        assert!(server.provider().get("compatibility").is_none());
+        server.formats.messages = true;
+        assert_eq!(
+            server.provider()["compatibility"],
+            json!({ "openai_chat": true, "anthropic_messages": true })
+        );
+    }
+}
