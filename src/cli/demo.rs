@@ -85,7 +85,7 @@ async fn on_tailnet(dir: &Path) -> anyhow::Result<()> {
             total: LOOK,
         },
     );
-    let (network, found) = tokio::join!(Network::start(dir), discover::here(&upstream));
+    let (network, found) = tokio::join!(Network::start(dir), discover::here(&upstream, &[]));
     let network = network.map_err(|error| {
         error.context("the demo's tailnet didn't start; `iris demo --plain` leaves it out")
     })?;
