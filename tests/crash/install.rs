@@ -101,6 +101,7 @@ pub async fn a_bare_machine_becomes_a_service_and_a_bare_machine_again() -> anyh
     };
     let tested = async {
         refused(&bare)?;
+        full(&bare)?;
         installed(&bare).await?;
         again(&bare).await?;
         fails_and_recovers(&bare).await?;
@@ -189,6 +190,32 @@ fn refused(bare: &Bare) -> anyhow::Result<()> {
     bare.is_bare()
 }
 
+/// Where a folder is full the old program stays, and nothing is left in the way of a second try.
+fn full(bare: &Bare) -> anyhow::Result<()> {
+    bare.says(
+        "mount -t tmpfs -o size=64k tmpfs /usr/local/bin && cp /bin/true /usr/local/bin/iris",
+        0,
+        &[],
+    )?;
+    bare.says(
+        "cd /srv && A_KEY=x ./iris service install",
+        1,
+        &["error: cannot write /usr/local/bin/iris: No space left on device"],
+    )?;
+    bare.says(
+        "cmp /bin/true /usr/local/bin/iris && ls -A /usr/local/bin",
+        0,
+        &["iris\n"],
+    )?;
+    bare.says("umount /usr/local/bin", 0, &[])?;
+    bare.says(
+        "ls /usr/local/bin/iris /etc/systemd/system/iris.service",
+        2,
+        &[],
+    )?;
+    Ok(())
+}
+
 async fn installed(bare: &Bare) -> anyhow::Result<()> {
     let address = bare.address;
     let key = KEY.replace('\'', "");
@@ -205,7 +232,7 @@ async fn installed(bare: &Bare) -> anyhow::Result<()> {
         0,
         &[
             "755 root /usr/local/bin/iris\n700 iris /var/lib/iris\n600 iris \
-           /var/lib/iris/iris.hujson\n700 root /etc/iris\n600 root /etc/iris/environment\n644 root \
+           /var/lib/iris/iris.hujson\n711 root /etc/iris\n600 root /etc/iris/environment\n644 root \
            /etc/systemd/system/iris.service\n",
         ],
     )?;
@@ -267,6 +294,12 @@ async fn again(bare: &Bare) -> anyhow::Result<()> {
     bare.says("grep '# more' /etc/systemd/system/iris.service", 1, &[])?;
     ensure!(bare.machine.show("MainPID")? != pid, "it was not restarted");
     served(bare.address).await?;
+    // The installed configuration is out of sight without root, which is what has to be said then.
+    bare.says(
+        "cd / && setpriv --reuid 65534 --clear-groups /srv/iris service install",
+        1,
+        &["takes root. Run\n\n  sudo /srv/iris service install\n"],
+    )?;
     // Another configuration does not replace the one that the dashboard may have saved.
     let other = "/srv/iris service install --config /srv/other.hujson";
     bare.says(

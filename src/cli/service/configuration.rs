@@ -31,7 +31,7 @@ pub(super) struct Needs {
 
 /// Keys that can be had at the installation.
 pub(super) struct Keys<'a> {
-    /// A variable of whoever installs.
+    /// A variable of the user who installs.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
     /// The file of variables that is installed.
     pub(super) environment: &'a str,
@@ -130,7 +130,8 @@ impl Given {
             } else if let Some(folder) = layout.hidden(&path) {
                 bail!(
                     "{} refers to \"${{file:{name}}}\", but the service can't see {folder}: move \
-                     the file to {}, let the user iris read it, and change the reference",
+                     the file to {}, with mode 644 or the group iris and mode 640, and change the \
+                     reference",
                     self.path.display(),
                     layout.keys.display()
                 );
@@ -312,7 +313,7 @@ mod tests {
             let error = given.check(&layout, &keys(&none, "", key)).unwrap_err();
             assert!(error.to_string().contains(wanted), "{error}");
         }
-        // Credentials that somebody added to the unit are there once it runs.
+        // Credentials that a user added to the unit are there once it runs.
         let (given, layout) = given(dir.path(), "", "${file:/run/credentials/iris.service/mine}");
         given.check(&layout, &keys(&none, "", None)).unwrap();
     }

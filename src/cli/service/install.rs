@@ -79,10 +79,13 @@ struct Plan<'a> {
 impl Install {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let layout = self.target.layout()?;
-        let given = Given::find(self.config.as_deref(), &layout)?;
-        if layout.scope == Scope::Machine && !is_root() && !self.dry_run {
-            bail!(needs_root(&given)?);
+        let given = Given::find(self.config.as_deref(), &layout);
+        // The installed configuration can only be seen by root.
+        let is_findable = given.is_ok() || layout.state.exists();
+        if layout.scope == Scope::Machine && !is_root() && !self.dry_run && is_findable {
+            bail!(needs_root(given.as_ref().ok())?);
         }
+        let given = given?;
         if layout.scope == Scope::User {
             self.target.own_manager(&layout)?;
         }
@@ -336,7 +339,12 @@ impl Plan<'_> {
         if !steps.is_empty() {
             let folder = Step::Directory {
                 path: layout.keys.clone(),
-                mode: 0o700,
+                // Its files are root's, but other ones may be for the service to read.
+                mode: if layout.keys_are_roots() {
+                    0o711
+                } else {
+                    0o700
+                },
                 owner,
             };
             steps.insert(0, folder);
@@ -358,7 +366,7 @@ fn installed(path: &Path) -> anyhow::Result<String> {
 }
 
 /// The way to say the same as root.
-fn needs_root(given: &Given) -> anyhow::Result<String> {
+fn needs_root(given: Option<&Given>) -> anyhow::Result<String> {
     let word = |word: &OsString| {
         let word = harmless(&word.to_string_lossy());
         let plain = |char: char| char.is_ascii_alphanumeric() || "/._-=,:".contains(char);
@@ -376,7 +384,8 @@ fn needs_root(given: &Given) -> anyhow::Result<String> {
         .collect();
     let set = |name: &&str| std::env::var_os(name).is_some();
     let variables: Vec<&str> = given
-        .variables()
+        .into_iter()
+        .flat_map(Given::variables)
         .chain(["IRIS_CONFIG"])
         .filter(set)
         .collect();

@@ -19,7 +19,7 @@ pub(super) enum Scope {
     User,
 }
 
-/// The folders of whoever installs a service.
+/// The folders of the user who installs a service.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) home: PathBuf,
@@ -55,11 +55,15 @@ pub(super) const CREDENTIALS: &str = "/run/credentials/iris.service";
 pub(super) const LABEL: &str = "local.iris";
 
 impl Person {
-    pub(super) fn from_environment() -> anyhow::Result<Self> {
+    /// A service of the machine needs no home; the user's own does.
+    pub(super) fn from_environment(scope: Scope) -> anyhow::Result<Self> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let home = set("HOME").map(PathBuf::from);
-        let home =
-            home.ok_or_else(|| anyhow::anyhow!("HOME is not set; set it to your home folder"))?;
+        anyhow::ensure!(
+            home.is_some() || scope == Scope::Machine,
+            "HOME is not set; set it to your home folder"
+        );
+        let home = home.unwrap_or_else(|| PathBuf::from("/"));
         let below = |name, usual| set(name).map_or_else(|| home.join(usual), PathBuf::from);
         Ok(Self {
             config: below("XDG_CONFIG_HOME", ".config"),
@@ -154,7 +158,7 @@ impl Layout {
         }
     }
 
-    /// The start of a path that the service can't see, whoever may read it.
+    /// The folder of this path that the unit hides from the service, if it is in one.
     pub(super) fn hidden(&self, path: &Path) -> Option<&'static str> {
         // ProtectHome= and PrivateTmp= of the unit.
         let hidden = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];

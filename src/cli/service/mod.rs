@@ -70,7 +70,7 @@ impl Target {
         } else {
             Scope::Machine
         };
-        let person = Person::from_environment()?;
+        let person = Person::from_environment(scope)?;
         ensure!(
             !(self.user && person.sudo_user.is_some()),
             "--user is for your own account: leave sudo out"

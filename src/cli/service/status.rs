@@ -86,7 +86,11 @@ fn of_systemd(layout: &Layout) -> anyhow::Result<(bool, Rows)> {
     let program = program
         .and_then(|line| line.strip_suffix(" serve"))
         .unwrap_or_default();
-    if systemd::unit(layout, std::path::Path::new(program.trim_matches('"'))) != text {
+    let rest = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("ExecStart="));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    if rest(&systemd::unit(layout, &layout.program)) != rest(&text) {
         unit.push_str(", which is not this program's: `iris service install` replaces it");
     }
     row("unit", unit);

@@ -17,7 +17,7 @@ use crate::cli::print;
 #[derive(Args)]
 pub(super) struct Uninstall {
     /// Remove the configuration, the records, the node's key, the service's variables and its
-    /// account, too. There is no way back.
+    /// account, too. You can't undo that.
     #[arg(long)]
     purge: bool,
     /// Print what would be done, and change nothing.
