@@ -398,6 +398,15 @@ mod tests {
             found.iter().any(|one| one.contains("no provider lists")),
             "{found:?}"
         );
+        let alias = |dst: &str| {
+            let text = format!(
+                r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m:latest"]}}}},
+                "model_aliases":{{"models":{{"a":{{"dst":["{dst}"]}}}}}}}}"#
+            );
+            let found = messages(&text);
+            found.iter().any(|one| one.contains("no provider lists"))
+        };
+        assert!(!alias("p/m") && !alias("p/m:latest") && alias("p/m:7b"));
         let found = messages(r#"{"providers":{"p":{"baseurl":"localhost:1","models":["m"]}}}"#);
         assert!(
             found

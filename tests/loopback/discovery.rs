@@ -21,6 +21,14 @@ fn host() -> String {
     format!("127.{}.{}.9", 16 + random[0] % 200, random[1])
 }
 
+/// A usual port of model servers that nobody has on all addresses of this machine, as other programs
+/// may, and that is not `but`.
+fn usual_port(host: &str, but: u16) -> u16 {
+    let is_free = |port: &u16| *port != but && std::net::TcpListener::bind((host, *port)).is_ok();
+    let mut usual = [11434, 8000, 8080, 1234].into_iter();
+    usual.find(is_free).expect("a usual port that is free")
+}
+
 /// Answers as Ollama does: an empty request misses something, and other routes are not there.
 fn as_ollama(request: &Received) -> (&'static str, String) {
     const MISSING: &str = r#"{"error":{"message":"model is required"}}"#;
@@ -272,8 +280,9 @@ async fn with_all_added(hosts: &[&str]) -> (Gateway, Vec<Value>) {
 #[tokio::test]
 async fn two_servers_with_one_model_are_told_apart() {
     let host = host();
+    let other = usual_port(&host, 11434);
     let (_, first) = server((host.as_str(), 11434), as_ollama).await;
-    let (_, second) = server((host.as_str(), 8000), as_ollama).await;
+    let (_, second) = server((host.as_str(), other), as_ollama).await;
     let (gateway, servers) = with_all_added(&[&host]).await;
     assert_eq!(servers.len(), 2);
     let list = get(&gateway, "/v1/models").await.json();
@@ -291,11 +300,8 @@ async fn two_servers_with_one_model_are_told_apart() {
         })
         .collect();
     let name = format!("Ollama on {host}");
-    let with_port = format!("{name}, port 8000");
-    let mut expected = [
-        ("ollama", name.as_str()),
-        ("ollama-8000", with_port.as_str()),
-    ];
+    let (id, with_port) = (format!("ollama-{other}"), format!("{name}, port {other}"));
+    let mut expected = [("ollama", name.as_str()), (id.as_str(), with_port.as_str())];
     let mut named = named;
     expected.sort_unstable();
     named.sort_unstable();
@@ -313,7 +319,7 @@ async fn two_servers_with_one_model_are_told_apart() {
         log.iter().filter(is_chat).count()
     };
     ask("ollama/tiny").await;
-    ask("ollama-8000/tiny:latest").await;
+    ask(&format!("{id}/tiny:latest")).await;
     assert_eq!((chats(&first), chats(&second)), (1, 1));
     // A conversation by the bare name stays with one of them.
     for _ in 0..4 {
@@ -330,19 +336,19 @@ async fn what_a_server_says_of_formats_is_not_believed_blindly() {
         "GET /v1/models" => ("200 OK", LIST.to_owned()),
         _ => ("400 Bad Request", "{}".to_owned()),
     };
-    let (_, log) = server((anything.as_str(), 8000), alike).await;
+    let (_, log) = server((anything.as_str(), usual_port(&anything, 0)), alike).await;
     // It answers the question for formats with more than anybody reads, or not at all.
     let endless = host();
-    let (_, _) = server((endless.as_str(), 8000), |request: &Received| match request
-        .target()
-        .as_str()
-    {
-        "GET /v1/models" => ("200 OK", LIST.to_owned()),
-        _ => ("400 Bad Request", "x".repeat(1 << 20)),
-    })
+    let (_, _) = server(
+        (endless.as_str(), usual_port(&endless, 0)),
+        |request: &Received| match request.target().as_str() {
+            "GET /v1/models" => ("200 OK", LIST.to_owned()),
+            _ => ("400 Bad Request", "x".repeat(1 << 20)),
+        },
+    )
     .await;
     let silent = host();
-    let listener = tokio::net::TcpListener::bind((silent.as_str(), 8000))
+    let listener = tokio::net::TcpListener::bind((silent.as_str(), usual_port(&silent, 0)))
         .await
         .unwrap();
     tokio::spawn(async move {

@@ -22,6 +22,7 @@ mod hooks;
 mod http2;
 mod init;
 mod init_providers;
+mod init_services;
 mod live;
 mod management;
 mod manual;

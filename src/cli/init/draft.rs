@@ -231,7 +231,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answers::{Admins, Hostname};
-    use super::super::provider::Wanted;
+    use super::super::spec::Wanted;
     use super::*;
 
     fn one(models: &[&str]) -> Provider {

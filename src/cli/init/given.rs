@@ -4,8 +4,9 @@
 use std::io::Write;
 
 use super::key::Key;
-use super::provider::{Provider, Spec, Wanted, chosen};
+use super::provider::Provider;
 use super::reach::{Outcome, Reach};
+use super::spec::{Spec, Wanted, chosen};
 use crate::cli::harmless;
 
 /// The providers that are wanted, each with an id of its own and with models.

@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use super::key::{self, Key, KeyPlace};
-use super::provider::{self, Provider, Spec, Wanted, address, chosen, formats};
+use super::provider::Provider;
 use super::reach::{Outcome, Reach};
 use super::service::{
     AWS_VARIABLES, BEDROCK_VARIABLE, Credential, GOOGLE_VARIABLE, Place, SERVICES, Service,
 };
+use super::spec::{self, Spec, Wanted, address, chosen, formats};
 use super::terminal::{ask, ask_secret, choose, say};
 use crate::cli::harmless;
 use crate::discover::Server;
@@ -257,7 +258,7 @@ impl<'a> Menu<'a> {
             }
             (3, _) => {
                 let place = ask("  The file's name", None, file)?;
-                Ok(Some(provider::key_at(service_of(provider), &place)))
+                Ok(Some(spec::key_at(service_of(provider), &place)))
             }
             _ => Ok(None),
         }
@@ -333,7 +334,7 @@ fn account() -> anyhow::Result<Key> {
     let question = "  Which file holds the JSON key of a service account?";
     let place = ask(question, usual.as_deref(), file)?;
     let service = Service::named("vertex").unwrap_or_else(|| Service::at(""));
-    Ok(provider::key_at(service, &place))
+    Ok(spec::key_at(service, &place))
 }
 
 fn file(text: &str) -> anyhow::Result<KeyPlace> {

@@ -10,6 +10,7 @@ mod menu;
 mod provider;
 mod reach;
 mod service;
+mod spec;
 mod terminal;
 
 use std::fmt::Write as _;
@@ -25,8 +26,8 @@ use crate::config;
 use crate::tailnet::{self, Machine};
 use answers::{Admins, Answers, Budget, Control, Hostname, ME, Tailnet};
 use menu::Menu;
-use provider::Wanted;
 use reach::Reach;
+use spec::Wanted;
 use terminal::ask;
 
 const USUAL_NAME: &str = "ai";

@@ -105,7 +105,10 @@ impl Reach {
         let loaded = config::check_with(&text, &self.config, &typed.unwrap_or_default());
         let file = match loaded {
             Ok(loaded) => {
-                let about_key = |one: &&config::Finding| one.message.contains("key");
+                let about_key = |one: &&config::Finding| {
+                    let of = ["the service-account key of ", "the apikey of "];
+                    of.iter().any(|start| one.message.starts_with(start))
+                };
                 if let Some(finding) = loaded.findings.iter().find(about_key) {
                     return Err(finding.message.clone());
                 }
@@ -296,6 +299,17 @@ mod tests {
         ));
         assert!(matches!(refused(400, "bad region"), Outcome::Failed(_)));
         assert!(matches!(refused(503, ""), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn a_provider_without_models_can_be_asked_whatever_it_is_called() {
+        let reach = Reach::new("iris.hujson".into()).unwrap();
+        let mut provider = Provider::new(Service::at("monkey"), "http://monkey:1", None);
+        assert!(reach.client(&provider).is_ok());
+        let key = super::super::key::Key::variable("IRIS_TEST_NOT_SET");
+        provider.set_key(Service::at("monkey"), Some(key));
+        let why = reach.client(&provider).unwrap_err();
+        assert_eq!(why, "IRIS_TEST_NOT_SET is not set");
     }
 
     #[test]
