@@ -30,7 +30,7 @@ fmt:
 lint:
     cargo clippy --all-targets --no-default-features -- -D warnings
 
-# Tests that need Rust and a C compiler alone, in 3 minutes.
+# Tests that need little more than Rust and a C compiler, in 3 minutes.
 quick:
     ./test quick
 

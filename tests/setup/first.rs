@@ -162,6 +162,18 @@ fn without_root_and_sudo_the_commands_are_shown() {
 }
 
 #[test]
+fn sudo_that_refuses_is_told_with_the_commands() {
+    let world = apt_of(&NEW);
+    world.user(1000);
+    world.program("sudo", "echo 'sudo: a password is required' >&2; exit 1");
+    let output = world.run("try", &["--yes"]);
+    output.ends_with(1).says("sudo: a password is required");
+    output.says("If you may not use sudo, ask your administrator");
+    output.says("error: \"sudo apt-get update\" failed");
+    assert!(output.commands()[1].ends_with("golang-go gcc libc6-dev"));
+}
+
+#[test]
 fn without_a_package_manager_the_rest_is_named() {
     let world = World::bare();
     let output = world.run("try", &["--yes"]);

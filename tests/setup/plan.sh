@@ -261,8 +261,12 @@ run_steps() {
         esac
         say "+ $line"
         # Rust and Go that a step has brought are used by the next one.
-        PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin sh -c "$line" ||
-            fail "\"$line\" failed, and its message is above: check the network and the room on the disk, and run $me again"
+        PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin sh -c "$line" && continue
+        if [ -n "$sudo" ] && [ "${line#"$sudo"}" != "$line" ]; then
+            say "If you may not use ${sudo% }, ask your administrator to run these commands; then run $me again:"
+            show_steps
+        fi
+        fail "\"$line\" failed, and its message is above: check the network and the room on the disk, and run $me again"
     done
 }
 
