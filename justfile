@@ -7,7 +7,7 @@ default:
 # The second tier: long runs for a night rather than for each change.
 #
 # Faults and load, then parsers. Real model servers come last, in a recipe of their own.
-nightly_runs := "crash soak fuzz-runs"
+nightly_runs := "models crash soak fuzz-runs"
 
 # From a bare machine to the demo; it installs what is missing after asking.
 try *arguments:
@@ -78,6 +78,10 @@ nightly:
     failed=()
     for run in {{ nightly_runs }}; do just "$run" || failed+=("$run"); done
     [ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
+
+# Discovery and `iris init` with llama-server, a real Ollama and a real vLLM, which take 4 GB of packages.
+models:
+    cargo test --no-default-features --features postgres --test models -- llama ollama vllm
 
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:

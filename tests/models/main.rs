@@ -17,6 +17,8 @@
 mod asked;
 #[path = "../loopback/support.rs"]
 mod support;
+#[path = "../tally/mod.rs"]
+mod tally;
 #[path = "../loopback/terminal.rs"]
 mod terminal;
 
@@ -30,6 +32,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::Value;
 
+use tally::Tally;
 use terminal::Terminal;
 
 /// The argument with which the test starts itself inside a namespace.
@@ -93,26 +96,23 @@ fn main() -> ExitCode {
         .map(String::as_str)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let mut failed = false;
+    let mut tally = Tally::default();
     for server in SERVERS {
         let is_wanted =
             words.contains(&server.word) || (words.is_empty() && server.word == "llama");
         if !is_wanted {
-            println!("test {} ... not asked for", server.word);
+            println!("{} runs when it is named: just models", server.word);
             continue;
         }
         let began = Instant::now();
-        let well = in_namespace(&server);
-        let took = began.elapsed().as_secs_f64();
-        let how = if well { "ok" } else { "FAILED" };
-        println!("test {} ... {how} ({took:.1} s)", server.word);
-        failed |= !well;
+        let outcome = if in_namespace(&server) {
+            Ok(())
+        } else {
+            Err("what is above says how".to_owned())
+        };
+        tally.end(server.word, began.elapsed(), outcome);
     }
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    tally.close()
 }
 
 /// Builds what a server needs, and starts this program once more where it can have its port.
