@@ -1,10 +1,11 @@
 //! `./test`: what it runs, what it leaves out, and that its totals are those of what ran.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use regex::Regex;
 use serde_json::Value;
 
 use crate::world::World;
@@ -17,7 +18,9 @@ const OURS: &str = "7 passed, 0 failed, 1 skipped";
 /// a part of a `case` on its arguments.
 fn with_tests(tests: &str) -> World {
     let world = World::whole();
-    for name in ["ip", "unshare", "setpriv", "initdb", "script", "curl"] {
+    for name in [
+        "bash", "ip", "unshare", "setpriv", "initdb", "script", "curl",
+    ] {
         world.program(name, "exit 0");
     }
     let kill = world.path("system/bin");
@@ -188,6 +191,61 @@ fn all_means_what_cargo_runs() {
         .collect();
     cargo.extend(["lib", "bins", "doc"]);
     assert_eq!(listed, cargo);
+}
+
+/// What `./test NAME` installs, with what it can do without.
+fn needs() -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tests/setup/packages.txt")).unwrap();
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    rows.map(|row| {
+        let fields: Vec<&str> = row.split('|').map(str::trim).collect();
+        let by = fields[6]
+            .split(' ')
+            .map(|name| name.trim_end_matches('?').to_owned());
+        (fields[0].to_owned(), by.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn programs_that_tests_start_are_among_their_needs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let started = Regex::new(r#"Command::new\("([a-z0-9]+)"\)"#).unwrap();
+    let included = Regex::new(r#"#\[path = "([^"]+)"\]"#).unwrap();
+    let (needs, mut looked_at) = (needs(), 0);
+    for entry in fs::read_dir(&root).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.join("main.rs").exists() {
+            continue;
+        }
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+            .collect();
+        let main = fs::read_to_string(folder.join("main.rs")).unwrap();
+        files.extend(
+            included
+                .captures_iter(&main)
+                .map(|path| folder.join(&path[1])),
+        );
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for program in started.captures_iter(&text) {
+                if let Some(by) = needs.get(&program[1]) {
+                    looked_at += 1;
+                    assert!(
+                        by.contains(&name),
+                        "{} is started by {file:?} of {name}",
+                        &program[1]
+                    );
+                }
+            }
+        }
+    }
+    assert!(looked_at > 20, "{looked_at}");
 }
 
 #[test]
