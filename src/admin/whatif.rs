@@ -141,10 +141,10 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
     }
     let caller = Caller::hypothetical(login, node);
     let mut verdict = verdict(&view.rules, &caller, api, model);
-    if resolver.is_some() {
+    if resolver.is_some() && login != "(loopback)" {
         verdict.reasons.push(format!(
-            "{login} hasn't called since Iris started, so what the tailnet policy grants them isn't \
-             known; only the configuration was asked"
+            "only the configuration was asked: what the tailnet policy grants {login} is known once \
+             they have called"
         ));
     }
     Ok(verdict)

@@ -46,7 +46,7 @@ impl Demo {
         without_cores();
         let dir = TemporaryDir::new()?;
         runtime()?.block_on(async {
-            if self.plain {
+            if self.plain || !cfg!(feature = "tailnet") {
                 log::start();
                 self.plain(dir.path()).await
             } else {
@@ -65,6 +65,9 @@ impl Demo {
         let provider = Provider::start().await?;
         let text = plain::configuration(provider.address(), listen);
         let (running, config) = start(dir, &text).await?;
+        if !self.plain {
+            print("\nThis build has no tailnet node, so the demo leaves the tailnet out.\n");
+        }
         print(&plain_welcome(
             running.loopback().unwrap_or(listen),
             &config,

@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::within;
-use crate::tailnet::{Node, is_tailnet};
+use crate::tailnet::{Node, Stream};
 use crate::wire::{Body, body};
 
 /// Two nodes that meet for the first time need a moment.
@@ -43,7 +43,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// An open way in; it closes when this is dropped.
-pub struct Door {
+pub(super) struct Door {
     address: SocketAddr,
     _stop: DropGuard,
 }
@@ -52,32 +52,47 @@ pub struct Door {
 #[derive(Clone)]
 struct Way {
     node: Node,
-    /// The host that a browser is shown, by its name on the tailnet.
-    gateway: &'static str,
     /// This door's own address, as `Host` and `Origin` name it.
     own: SocketAddr,
+    tailnet: &'static Tailnet,
+}
+
+/// Where a door may lead: a node dials anything else over the machine's own network.
+pub(super) struct Tailnet {
+    /// The node that a browser is shown.
+    pub(super) gateway: &'static str,
     /// Without a dot at either end.
-    domain: &'static str,
+    pub(super) domain: &'static str,
+    /// Each node's name and address.
+    pub(super) nodes: [(&'static str, Ipv4Addr); 4],
+}
+
+impl Tailnet {
+    /// Whether a host is one of the nodes, by any of its names.
+    fn has(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let label = host
+            .strip_suffix(self.domain)
+            .and_then(|rest| rest.strip_suffix('.'));
+        let is_it = |(name, address): &(&str, Ipv4Addr)| {
+            label.unwrap_or(&host) == *name || host == address.to_string()
+        };
+        self.nodes.iter().any(is_it)
+    }
 }
 
 impl Door {
-    /// Opens one at `listener`, through `node`, to the tailnet of `domain`.
+    /// Opens one at `listener`, through a person's `node`.
     ///
     /// # Errors
     /// If the listener has no address.
     pub(super) fn open(
         listener: TcpListener,
         node: Node,
-        gateway: &'static str,
-        domain: &'static str,
+        tailnet: &'static Tailnet,
     ) -> io::Result<Self> {
         let own = listener.local_addr()?;
-        let way = Way {
-            node,
-            gateway,
-            own,
-            domain,
-        };
+        let way = Way { node, own, tailnet };
         let stop = CancellationToken::new();
         tokio::spawn(
             stop.clone()
@@ -90,8 +105,7 @@ impl Door {
     }
 
     /// Where it is.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -151,26 +165,15 @@ impl Refused {
 impl Way {
     /// A door leads into the tailnet, not out of it.
     fn on_tailnet(&self, to: &Authority) -> Result<(), Refused> {
-        let host = to.host().trim_end_matches('.');
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let inside = if let Ok(address) = bare.parse::<IpAddr>() {
-            is_tailnet(address)
-        } else {
-            let label = host
-                .strip_suffix(self.domain)
-                .and_then(|rest| rest.strip_suffix('.'));
-            !label.unwrap_or(host).contains('.') && !host.eq_ignore_ascii_case("localhost")
-        };
-        if inside {
+        if self.tailnet.has(to.host()) {
             return Ok(());
         }
-        Err(Refused(
-            StatusCode::FORBIDDEN,
-            format!(
-                "{host:?} isn't on the demo tailnet; try http://{}",
-                self.gateway
-            ),
-        ))
+        let message = format!(
+            "{:?} isn't a node of the demo tailnet; try http://{}",
+            to.host(),
+            self.tailnet.gateway
+        );
+        Err(Refused(StatusCode::FORBIDDEN, message))
     }
 
     /// A browser's request for this door itself, made one for the gateway.
@@ -188,20 +191,16 @@ impl Way {
         };
         let origin = headers.get(header::ORIGIN);
         if origin.is_some_and(|origin| origin.as_bytes() == format!("http://{host}").as_bytes()) {
-            let gateway = HeaderValue::try_from(format!("http://{}", self.gateway));
+            let gateway = HeaderValue::try_from(format!("http://{}", self.tailnet.gateway));
             headers.insert(
                 header::ORIGIN,
                 gateway.unwrap_or(HeaderValue::from_static("null")),
             );
         }
-        Ok(Authority::from_static(self.gateway))
+        Ok(Authority::from_static(self.tailnet.gateway))
     }
 
-    async fn dial(
-        &self,
-        to: &Authority,
-        port: u16,
-    ) -> Result<TokioIo<crate::tailnet::Stream>, Refused> {
+    async fn dial(&self, to: &Authority, port: u16) -> Result<TokioIo<Stream>, Refused> {
         let host = to.host().trim_start_matches('[').trim_end_matches(']');
         let port = to.port_u16().unwrap_or(port);
         let unreachable = |why: String| {

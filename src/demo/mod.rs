@@ -12,7 +12,6 @@ mod policy;
 mod provider;
 mod tour;
 
-pub use door::Door;
 pub use network::{Network, Person};
 pub use provider::{MODELS, Provider, TOOLS_MODEL};
 pub use tour::{Tour, tour};

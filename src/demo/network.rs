@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::door::Door;
+use super::door::{Door, Tailnet};
 use super::policy::{self, Device};
 use super::provider;
 use crate::clock::within;
@@ -57,6 +57,18 @@ pub(super) const BOB: Person = Person {
     device: "bob-laptop",
     address: Ipv4Addr::new(100, 64, 0, 3),
     port: 8102,
+};
+
+/// Everything that is on it.
+const TAILNET: Tailnet = Tailnet {
+    gateway: GATEWAY,
+    domain: DOMAIN,
+    nodes: [
+        (GATEWAY, GATEWAY_ADDRESS),
+        (ALICE.device, ALICE.address),
+        (BOB.device, BOB.address),
+        (GPU, GPU_ADDRESS),
+    ],
 };
 
 /// The tailnet, for as long as it is held.
@@ -233,7 +245,7 @@ async fn door(person: Person, node: &Node) -> anyhow::Result<Door> {
         Ok(listener) => listener,
         Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
     };
-    Ok(Door::open(listener, node.clone(), GATEWAY, DOMAIN)?)
+    Ok(Door::open(listener, node.clone(), &TAILNET)?)
 }
 
 /// Puts each saved policy in force. One with a mistake changes nothing.

@@ -94,10 +94,7 @@ fn addresses(
             found.extend(known);
             if found.len() == before {
                 let known: Vec<&str> = devices.iter().map(|device| device.owner).collect();
-                bail!(
-                    "{owner:?} is nobody in this tailnet; known are {}",
-                    known.join(", ")
-                );
+                bail!("unknown user or tag {owner:?}; known: {}", known.join(", "));
             }
         }
     }
@@ -177,7 +174,7 @@ mod tests {
             ),
             (
                 &grant(r#"{"src": ["carol@example.com"], "dst": ["*"]}"#),
-                "\"carol@example.com\" is nobody",
+                "unknown user or tag \"carol@example.com\"",
             ),
             (
                 &grant(r#"{"src": ["*"], "dst": ["*"], "ip": ["tcp:http"]}"#),

@@ -66,8 +66,38 @@ impl Cache {
     }
 }
 
-/// Where a login called from last, by login and name of the device.
-type Seen = HashMap<(Arc<str>, Arc<str>), IpAddr>;
+/// Where people and services called from, by name and device, each with the number of its note.
+#[derive(Default)]
+struct Seen {
+    notes: HashMap<(Box<str>, Box<str>), (u64, IpAddr)>,
+    last: u64,
+}
+
+impl Seen {
+    /// Notes that `name` called from its device. Once there are more than `most`, the older half
+    /// is forgotten.
+    fn note(&mut self, name: &str, device: &str, source: IpAddr, most: usize) {
+        self.last += 1;
+        let key = (Box::from(name), Box::from(device));
+        self.notes.insert(key, (self.last, source));
+        if self.notes.len() > most {
+            let mut numbers: Vec<u64> = self.notes.values().map(|(number, _)| *number).collect();
+            let middle = numbers.len() / 2;
+            let (_, oldest_kept, _) = numbers.select_nth_unstable(middle);
+            let oldest_kept = *oldest_kept;
+            self.notes.retain(|_, (number, _)| *number >= oldest_kept);
+        }
+    }
+
+    /// The latest address of `name`, on one device or on any.
+    fn address(&self, name: &str, device: Option<&str>) -> Option<IpAddr> {
+        let theirs = self.notes.iter().filter(|((known, on), _)| {
+            **known == *name && device.is_none_or(|device| **on == *device)
+        });
+        let (_, (_, address)) = theirs.max_by_key(|(_, (number, _))| *number)?;
+        Some(*address)
+    }
+}
 
 /// Resolves addresses, each at most once in an epoch.
 pub struct Resolver {
@@ -129,15 +159,12 @@ impl Resolver {
         known
     }
 
-    /// A caller by name, with everything that the tailnet grants them now. Only those who have
-    /// called since the start are known; `device` narrows it down to one of theirs.
+    /// A caller by name, with everything that the tailnet grants them now: the device that they
+    /// called from last, or the one named `device`. Only those who have called are known.
     pub async fn named(&self, name: &str, device: Option<&str>) -> Option<Arc<Caller>> {
         let address = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut theirs = seen.iter().filter(|((login, on), _)| {
-                **login == *name && device.is_none_or(|device| **on == *device)
-            });
-            theirs.next().map(|(_, address)| *address)?
+            seen.address(name, device)?
         };
         let caller = self.caller(address).await.ok()?;
         // The address may be another device's by now.
@@ -146,10 +173,7 @@ impl Resolver {
 
     fn remember(&self, caller: &Caller, source: IpAddr) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < MAX_SEEN {
-            let key = (caller.name().into(), caller.node_name().into());
-            seen.insert(key, source);
-        }
+        seen.note(caller.name(), caller.node_name(), source, MAX_SEEN);
     }
 
     fn answer(&self, source: IpAddr) -> Answer {
@@ -214,6 +238,28 @@ mod tests {
         // An epoch ends what all of them were.
         cache.answer(2, Ipv4Addr::LOCALHOST.into(), 100);
         assert_eq!(cache.answers.len(), 1);
+    }
+
+    #[test]
+    fn a_name_leads_to_the_device_that_called_last() {
+        let address = |last| IpAddr::from([100, 64, 0, last]);
+        let mut seen = Seen::default();
+        for (name, device, last) in [
+            ("alice", "laptop", 1),
+            ("alice", "phone", 2),
+            ("bob", "laptop", 3),
+            ("alice", "laptop", 4),
+        ] {
+            seen.note(name, device, address(last), 3);
+        }
+        assert_eq!(seen.address("alice", None), Some(address(4)));
+        assert_eq!(seen.address("alice", Some("phone")), Some(address(2)));
+        assert_eq!(seen.address("bob", Some("phone")), None);
+        // There is room for three: the older half of four is forgotten.
+        seen.note("carol", "laptop", address(5), 3);
+        assert_eq!(seen.address("alice", Some("phone")), None);
+        assert_eq!(seen.address("alice", None), Some(address(4)));
+        assert_eq!(seen.address("carol", None), Some(address(5)));
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn withdrawing_a_grant_counts_at_once() {
     assert_ne!(withdrawn, text);
     // A mistake first: it changes nothing, and the log says what is wrong with it.
     std::fs::write(&policy, text.replace("alice@", "alcie@")).unwrap();
-    demo.wait_for(r#""alcie@example.com" is nobody in this tailnet"#);
+    demo.wait_for(r#"unknown user or tag "alcie@example.com""#);
     assert!(run(&ask).contains("You said"));
     std::fs::write(&policy, withdrawn).unwrap();
     let until = Instant::now() + Duration::from_secs(5);
@@ -157,6 +157,9 @@ fn a_door_leads_into_the_tailnet_only() {
     // Hosts outside of the tailnet, as a proxy and as a tunnel.
     for host in [
         "example.com",
+        "router",
+        "2130706433",
+        "100.100.100.100",
         "localhost",
         "127.0.0.1",
         "10.0.0.1",
