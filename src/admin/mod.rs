@@ -115,7 +115,7 @@ impl<'a> Asked<'a> {
             return Err(Rejection::new(
                 StatusCode::FORBIDDEN,
                 "not_admin",
-                "access denied: this takes the role admin",
+                "access denied: admin role required",
             ));
         }
         Ok(asked)

@@ -165,7 +165,7 @@ impl Status {
                     ("ID", "id"),
                     ("LOGIN", "login"),
                     ("NODE", "node_name"),
-                    ("MODEL", "model"),
+                    ("MODEL", "model_requested"),
                     ("PROVIDER", "provider"),
                     ("STATUS", "status"),
                     ("OUTCOME", "outcome"),
@@ -318,16 +318,18 @@ impl Gateway {
         let base = base.trim_end_matches('/').trim_end_matches("/v1");
         let uri: Uri = format!("{base}{path}")
             .parse()
-            .with_context(|| format!("{base} is no URL"))?;
+            .with_context(|| format!("invalid URL {base:?}"))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (status, body) = runtime
             .block_on(async { tokio::time::timeout(PATIENCE, fetch(uri)).await })
             .with_context(|| format!("{base} gave no answer within {PATIENCE:?}"))?
-            .with_context(|| format!("no gateway answers at {base}; name one with --url"))?;
+            .with_context(|| format!(
+                    "can't reach a gateway at {base}; start one with \"iris serve\", or pass --url http://ai"
+                ))?;
         let value: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("{base} is no Iris gateway (HTTP {status})"))?;
+            .with_context(|| format!("{base} is not an Iris gateway (HTTP {status})"))?;
         if !status.is_success() {
             let reason = [&value["error"]["message"], &value["error"]]
                 .into_iter()

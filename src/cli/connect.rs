@@ -41,7 +41,7 @@ pub(super) struct Connect {
     /// Do not ask before writing.
     #[arg(long, requires = "write")]
     yes: bool,
-    /// What the agent itself is told.
+    /// Arguments for the agent.
     #[arg(last = true)]
     args: Vec<String>,
 }
@@ -51,10 +51,13 @@ impl Connect {
         let Some(agent) = agents::find(&self.agent) else {
             let known: Vec<&str> = agents::ALL.iter().map(|agent| agent.id).collect();
             bail!(
-                "{:?} is no agent that is known here; those are {}. Others take {{gateway}}/v1 as \
-                 the base URL of an OpenAI-compatible provider",
+                "unknown agent {:?}; known agents: {}. For any other, set its OpenAI base URL to {}/v1",
                 self.agent,
-                known.join(", ")
+                known.join(", "),
+                self.url
+                    .as_deref()
+                    .unwrap_or("http://ai")
+                    .trim_end_matches('/')
             );
         };
         let (base, list) = ask::offered(self.url.as_deref())?;

@@ -54,6 +54,8 @@ impl Demo {
                 on_tailnet(dir.path()).await
             }
         })?;
+        drop(dir);
+        print("The demo has ended, and its data is removed.\n");
         Ok(ExitCode::SUCCESS)
     }
 
@@ -135,13 +137,14 @@ fn plain_welcome(address: SocketAddr, config: &Path) -> String {
         r"{tour}
 In a terminal:
 
-  iris status --sessions --url http://{address}
+  {program} status --sessions --url http://{address}
 
 The configuration is {config}; change it and it takes effect at once.
 Ctrl-C ends the demo and removes its data.
 
 ",
         tour = plain::tour(address),
+        program = program(),
         config = config.display()
     )
 }

@@ -122,7 +122,7 @@ fn s3(table: Table<'_>) -> Option<S3> {
         );
     }
     if !s3.endpoint.is_empty() && s3.endpoint.parse::<http::Uri>().is_err() {
-        warn("endpoint", "exporters.s3.endpoint is no URL");
+        warn("endpoint", "exporters.s3.endpoint is not a URL");
     }
     table.finish();
     (!s3.bucket_name.is_empty()).then_some(s3)

@@ -99,7 +99,7 @@ impl ServiceAccount {
 
 /// The assertion that goes there can be traded for a token: it may not be seen on the way.
 fn token_uri(text: &str) -> Result<http::Uri, &'static str> {
-    let uri: http::Uri = text.parse().map_err(|_| "its `token_uri` is no URL")?;
+    let uri: http::Uri = text.parse().map_err(|_| "its `token_uri` is not a URL")?;
     let host = uri.host().ok_or("its `token_uri` has no host")?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let local = host == "localhost"

@@ -61,8 +61,8 @@ const PAGES: [(&str, &str); 7] = [
 #[must_use]
 pub fn tour(address: SocketAddr) -> String {
     let mut text = format!(
-        "\nThe demo runs at http://{address}, for this machine only. Nothing in it is made up: its\n\
-         pages show what you do. A tour:\n"
+        "\nThe demo runs at http://{address}, for this machine only. Its pages show what you do.\n\
+         A tour:\n"
     );
     for (nth, (what, body)) in STEPS.iter().enumerate() {
         // A string takes all that is written to it.

@@ -26,8 +26,8 @@ pub fn tour(tour: &Tour<'_>) -> String {
     let mut out = format!(
         "\nA tailnet runs in this process, with a control server of its own. Nothing leaves this machine.\n\n  \
          {GATEWAY:<14}100.64.0.1   the gateway: Iris, as the node {GATEWAY}.{DOMAIN}\n  \
-         {:<14}{}   {}, in group:eng, and the admin\n  \
-         {:<14}{}   {}, outside of it\n  \
+         {:<14}{}   {}, in the policy's group:eng, and the admin\n  \
+         {:<14}{}   {}, not in group:eng\n  \
          {GPU:<14}{GPU_ADDRESS}   a model server\n",
         ALICE.device, ALICE.address, ALICE.login, BOB.device, BOB.address, BOB.login,
     );
@@ -43,8 +43,8 @@ pub fn tour(tour: &Tour<'_>) -> String {
     out.extend(models);
     let _ = write!(
         out,
-        "\nhttp://{alice} leads onto alice's device, http://{bob} onto bob's: as a proxy for\n\
-         programs, and as a page for your browser. In another terminal:\n"
+        "\nhttp://{alice} acts as Alice's device, and http://{bob} as Bob's. Use them as a proxy\n\
+         (curl -x), or open them in a browser. In another terminal:\n"
     );
     for (nth, (what, lines)) in steps(tour, alice, bob).into_iter().enumerate() {
         // A string takes all that is written to it.
@@ -70,34 +70,34 @@ fn steps(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> Vec<(String, Ve
     let explain = |login: &str| format!("{program} explain --as {login} demo --url http://{alice}");
     vec![
         (
-            format!("Alice asks a model. MagicDNS finds http://{GATEWAY}, and there is no key."),
+            format!("Alice asks a model. MagicDNS finds http://{GATEWAY}, and no key is needed."),
             vec![ask(alice, "demo", "hello")],
         ),
         (
-            "Bob asks the same, and is refused with the reason.".to_owned(),
+            "Bob asks the same and is refused: without a grant he doesn't learn whether the model exists.".to_owned(),
             vec![ask(bob, "demo", "hello")],
         ),
         (
-            "Iris knows them by their devices: it asks the tailnet (WhoIs).".to_owned(),
+            "Iris knows them by their devices. It asks the tailnet (WhoIs).".to_owned(),
             vec![whoami(alice), whoami(bob)],
         ),
         (
-            "Why may one and not the other?".to_owned(),
+            "Ask Iris why, as the admin.".to_owned(),
             vec![explain(ALICE.login), explain(BOB.login)],
         ),
         (
-            "Let Bob in: add him to group:eng in the tailnet's policy. It counts within a second."
+            "Let Bob in: add him to group:eng in the tailnet's policy. It takes effect within a second."
                 .to_owned(),
             vec![
                 format!(
-                    "sed -i.bak 's/\\[\"{}\"\\]/[\"{}\", \"{}\"]/' {policy}",
+                    "sed -i.bak 's/\\[\"{}\"\\]/[\"{}\", \"{}\"]/' {policy} && sleep 1",
                     ALICE.login, ALICE.login, BOB.login
                 ),
                 ask(bob, "demo", "hello again"),
             ],
         ),
         (
-            "Spend Bob's $0.03 a day: the expensive model answers until the budget is empty."
+            "Spend Bob's budget of $0.03 a day. The last answer may exceed it; after that he is refused."
                 .to_owned(),
             vec![format!(
                 "for i in 1 2 3 4; do {}; echo; done",
@@ -105,11 +105,11 @@ fn steps(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> Vec<(String, Ve
             )],
         ),
         (
-            "Paste a key, and a guard stops the request before it leaves.".to_owned(),
+            "Paste a key, and a guardrail stops the request before it leaves.".to_owned(),
             vec![ask(alice, "demo", "My key is AKIAIOSFODNN7EXAMPLE.")],
         ),
         (
-            "Each of these is on record: who asked, what for, what it cost, why it was refused."
+            "See the record of each request: who asked, for what, what it cost, why it was refused."
                 .to_owned(),
             vec![format!("{program} status --requests --url http://{alice}")],
         ),
@@ -120,7 +120,7 @@ fn pages(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> String {
     format!(
         "In a browser:\n\n  \
          http://{alice}   the dashboard as alice, who is the admin\n  \
-         http://{bob}   the same as bob, who sees what is his\n\n\
+         http://{bob}   the same as bob, who sees only his own usage\n\n\
          The tailnet's policy:     {policy}\n\
          Iris's configuration:     {config}\n\n",
         policy = tour.network.policy().display(),

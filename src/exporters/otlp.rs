@@ -75,7 +75,7 @@ async fn post(
     document: &Value,
 ) -> Result<(), String> {
     let uri = format!("{}{path}", config.endpoint).parse();
-    let uri = uri.map_err(|_| "its endpoint is no URL".to_owned())?;
+    let uri = uri.map_err(|_| "its endpoint is not a URL".to_owned())?;
     let body = Bytes::from(document.to_string());
     let mut post = Post::json(uri, body, PATIENCE, LONGEST);
     for (name, value) in &config.headers {

@@ -156,7 +156,7 @@ fn address(config: &S3, name: &str) -> Result<Uri, String> {
         format!("{}/{bucket}/{name}", config.endpoint.trim_end_matches('/'))
     };
     text.parse()
-        .map_err(|error| format!("{text} is no URL: {error}"))
+        .map_err(|error| format!("invalid URL {text:?}: {error}"))
 }
 
 /// What S3 signs as it is (RFC 3986, section 2.3).

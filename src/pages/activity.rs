@@ -221,7 +221,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "of none".to_owned();
     }
-    let tenths = u128::from(part) * 1_000 / u128::from(whole);
+    let tenths = (u128::from(part) * 1_000 + u128::from(whole) / 2) / u128::from(whole);
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 

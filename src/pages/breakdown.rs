@@ -131,8 +131,9 @@ pub(super) fn table(
 ) -> Markup {
     let sort = lens.query.get("sort").unwrap_or("cost");
     let figures = chosen(&lens.query);
-    let rows = sorted(groups, sort);
-    let most = rows.iter().map(|group| tokens(&group.totals.counts)).max();
+    let (rows, rank) = (sorted(groups, sort), rank(sort));
+    // The bars show what the rows are sorted by.
+    let most = rows.iter().map(|group| rank(&group.totals.counts)).max();
     let pages = rows.len().div_ceil(ROWS).max(1);
     let page = lens.query.get("page").and_then(|page| page.parse().ok());
     let page: usize = page.unwrap_or(1).clamp(1, pages);
@@ -151,7 +152,7 @@ pub(super) fn table(
             tr {
                 th scope="row" {
                     @if key.is_empty() { span.unknown { "unknown" } } @else { a href=(lead(key)) title=(key) { (key) } }
-                    (parts::bar(tokens(&group.totals.counts), most.unwrap_or(0), "thin"))
+                    (parts::bar(rank(&group.totals.counts), most.unwrap_or(0), "thin"))
                 }
                 @for figure in &figures { td.n { ((figure.cell)(&group.totals)) } }
             }
@@ -168,7 +169,7 @@ pub(super) fn table(
             nav.pager aria-label=(caption) {
                 @if page > 1 { a.button rel="prev" href=(turn(page - 1)) { "Back" } }
                 span.note { "Page " (page) " of " (pages) ", " (format::grouped(rows.len() as u64)) " rows" }
-                @if page < pages { a.button rel="next" href=(turn(page + 1)) { "On" } }
+                @if page < pages { a.button rel="next" href=(turn(page + 1)) { "Next" } }
             }
         }
         div.under {
@@ -179,9 +180,14 @@ pub(super) fn table(
 }
 
 /// The greatest first.
+/// What a column is sorted by; the cost where it can't be.
+fn rank(column: &str) -> fn(&Counts) -> u64 {
+    let by = FIGURES.iter().find(|figure| figure.name == column);
+    by.and_then(|figure| figure.rank).unwrap_or(cost)
+}
+
 fn sorted<'a>(groups: &'a [UsageGroup], sort: &str) -> Vec<&'a UsageGroup> {
-    let by = FIGURES.iter().find(|figure| figure.name == sort);
-    let rank = by.and_then(|figure| figure.rank).unwrap_or(cost);
+    let rank = rank(sort);
     let mut rows: Vec<&UsageGroup> = groups.iter().collect();
     rows.sort_by(|a, b| {
         let order = |group: &UsageGroup| {

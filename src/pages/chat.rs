@@ -92,10 +92,9 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let choices = choices(&visit.view.rules, visit.permit);
     if choices.is_empty() {
         let body = parts::empty(
-            "There is no model to chat with",
+            "You don't have access to a chat model yet",
             &html! {
-                "Chatting takes a grant with " code { "models" } " of a provider that speaks one of the formats for it. The page "
-                a href="/ui/models" { "Models" } " lists what you have."
+                "Ask your admin for one. The page " a href="/ui/models" { "Models" } " lists what you have."
             },
         );
         return Ok(Page::new("Chat", body));

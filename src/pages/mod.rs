@@ -274,7 +274,7 @@ fn not_admin() -> Rejection {
     Rejection::new(
         StatusCode::FORBIDDEN,
         "not_admin",
-        "access denied: this page takes the role admin",
+        "access denied: admin role required",
     )
 }
 

@@ -158,7 +158,7 @@ impl Base {
     fn parse(baseurl: &str) -> Result<Self, String> {
         let uri: Uri = baseurl
             .parse()
-            .map_err(|error| format!("is no URL: {error}"))?;
+            .map_err(|error| format!("is not a valid URL: {error}"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned())
         else {
             return Err("must be an absolute URL, as in http://100.64.0.1:8080".to_owned());

@@ -166,7 +166,7 @@ async fn models_and_status_ask_a_running_gateway() {
     assert_eq!(report["requests"][0]["usage"]["output_tokens"], 5);
     let silent = iris(&["models", "--url", "http://127.0.0.1:1"]);
     assert_eq!(silent.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&silent.stderr).contains("no gateway answers"));
+    assert!(String::from_utf8_lossy(&silent.stderr).contains("can't reach a gateway"));
 }
 
 /// Runs a line that was printed for people to run.
@@ -202,7 +202,7 @@ fn pages_have_something(url: &str) {
     for (path, shown) in [
         ("/ui/", "demo-large"),
         ("/ui/", "daily:(loopback)"),
-        ("/ui/chat", "Demo, the dear one"),
+        ("/ui/chat", "Demo (expensive)"),
         ("/ui/models", "200k"),
         ("/ui/models", "daily:&lt;user&gt;"),
         ("/ui/guardrails", "aws_access_key"),
@@ -286,6 +286,37 @@ fn the_demos_tour_fills_its_pages_and_nothing_stays() {
         assert!(Instant::now() < until, "the demo does not stop");
     }
     assert!(!folder.exists(), "{} stays", folder.display());
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_iris"))
+        .args(["demo", "--plain", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.contains("removes its data") {
+        said.push_str(&lines.next().expect("more to come").unwrap());
+        said.push('\n');
+    }
+    let line = said.split("\n\n").find(|part| part.starts_with("  curl "));
+    // Each request is a line of the log.
+    for gone in [false, true, true] {
+        if gone {
+            drop(demo.stderr.take());
+        }
+        let answer = curl(line.unwrap());
+        assert!(answer["choices"].is_array(), "{answer}");
+    }
+    let stopped = Command::new("kill")
+        .args(["-s", "INT", &demo.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(stopped.success());
+    assert!(demo.wait().unwrap().success());
 }
 
 #[tokio::test]
@@ -372,7 +403,7 @@ async fn an_agent_is_told_or_given_its_settings() {
             vec!["opencode", "--model", "none"],
             "no model that you may use",
         ),
-        (vec!["emacs"], "no agent that is known here"),
+        (vec!["emacs"], "unknown agent \"emacs\""),
         (vec!["opencode", "--write"], "say --yes"),
     ] {
         let output = connect(arguments).await.unwrap();
