@@ -128,6 +128,23 @@ fn without_an_installation_what_lacks_something_is_left_out() {
 }
 
 #[test]
+fn what_was_asked_for_runs_after_an_installation() {
+    let world = with_tests(&format!("*' walls '*) echo '{OURS}' ;;"));
+    world.remove("setpriv");
+    world.apt(&[("gcc", "4:14")]);
+    let cargo = fs::read(world.path("bin/cargo")).unwrap();
+    fs::write(world.path("store/cargo"), cargo).unwrap();
+    fs::copy(world.path("bin/ip"), world.path("store/setpriv")).unwrap();
+    let output = world.run("test", &["--yes", "walls"]);
+    output.ends_with(0).says("install -y");
+    assert!(
+        output.text.ends_with("\n7 passed, 0 failed, 1 skipped\n"),
+        "{}",
+        output.text
+    );
+}
+
+#[test]
 fn the_quick_form_needs_rust_and_a_compiler_alone() {
     let result = format!("*' test '*) echo '{LIBRARY}' ;;");
     let world = with_tests(&result);
