@@ -106,6 +106,82 @@ fn tests_that_can_not_be_built_are_a_failure() {
 }
 
 #[test]
+fn what_a_system_has_no_package_for_leaves_out_its_programs_alone() {
+    let world = with_tests(&format!("*' --lib '*) echo '{LIBRARY}' ;;"));
+    world.program("brew", "exit 0");
+    world.program("uname", "echo Darwin");
+    world.remove("setpriv");
+    let output = world.run("test", &["--yes", "walls", "lib"]);
+    output
+        .ends_with(0)
+        .says("skipped: walls, which needs setpriv Linux");
+    assert!(
+        output.text.ends_with("\n40 passed, 0 failed, 3 skipped\n"),
+        "{}",
+        output.text
+    );
+    // Where everything has to run, that is a failure.
+    let output = world.run("test", &["--yes", "--strict", "walls", "lib"]);
+    output
+        .ends_with(1)
+        .says("failed: walls, which needs setpriv Linux");
+    assert!(output.text.ends_with("\n40 passed, 1 failed, 2 skipped\n"));
+}
+
+#[test]
+fn without_an_installation_a_missing_compiler_is_named_and_nothing_is_run() {
+    let world = World::whole();
+    world.program("apt-get", "log \"apt-get $*\"");
+    world.program("apt-cache", "echo '  Candidate: 12.2.0-14'");
+    world.remove("cc");
+    let output = world.run("test", &["--yes", "--no-install", "quick"]);
+    output.ends_with(1).says("apt-get install -y");
+    assert!(
+        !world.log().iter().any(|line| line.contains("install")),
+        "{:?}",
+        world.log()
+    );
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let world = World::whole();
+    for arguments in [
+        &["--install-only", "quick"][..],
+        &["quick", "architecture"],
+        &["--list", "--install-only"],
+    ] {
+        world
+            .run("test", arguments)
+            .ends_with(2)
+            .says("can't be combined");
+    }
+}
+
+#[test]
+fn a_strict_shell_finds_tools_that_are_not_on_its_path() {
+    let world = World::bare();
+    let script =
+        ". tests/setup/find.sh; find_rust || echo no Rust; find_go || echo no Go; echo end";
+    let bash = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|folder| folder.join("bash"))
+        .find(|bash| bash.exists())
+        .unwrap();
+    let output = Command::new(bash)
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(world.path("project"))
+        .env("PATH", world.path("bin"))
+        .env("HOME", world.path("home"))
+        .env("IRIS_TEST_SYSTEM", world.path("system"))
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("CARGO_HOME")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "no Rust\nno Go\nend\n", "{output:?}");
+}
+
+#[test]
 fn without_an_installation_what_lacks_something_is_left_out() {
     let world = with_tests(&format!("*' --lib '*) echo '{LIBRARY}' ;;"));
     world.remove("setpriv");

@@ -31,7 +31,8 @@ at_least() {
     done
 }
 
-rust_version() { rustc -V 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p'; }
+# Without a tool there is no version, which is no failure, also under `pipefail`.
+rust_version() { { rustc -V 2>/dev/null || :; } | sed -n 's/^rustc \([0-9.]*\).*/\1/p'; }
 
 rust_suits() {
     at_least "$(rust_version)" "$RUST" && cargo -V >/dev/null 2>&1
@@ -56,7 +57,7 @@ find_rust() {
 
 # Outside of the module: inside, an older Go would begin to fetch the one that is asked for there.
 go_version() {
-    (cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) | sed -n 's/^go\([0-9.]*\).*/\1/p'
+    { (cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || :; } | sed -n 's/^go\([0-9.]*\).*/\1/p'
 }
 
 # Whether Go may fetch a newer one. Some systems say no for everybody; then the answer is the

@@ -327,7 +327,7 @@ need() {
             refuse "You are not root, and there is no sudo. These commands install it; then run $me again:"
         fi
         if [ "$yes" != 1 ]; then
-            [ -t 0 ] || refuse "This is not a terminal, so nobody can be asked. These commands install it, and $me --yes runs them:"
+            [ -t 0 ] || refuse "Not a terminal. These commands install it, and $me --yes runs them:"
             say "These commands install it:"
             show_steps
             printf 'Run them now? [y/N] '
@@ -348,6 +348,18 @@ need() {
 $lines"
     done
     fail "still missing after the installation: $missing. Install it by hand and run $me again"
+}
+
+# Shows how to install some things that are missing, and ends the script.
+show_plan() {
+    rust_tried=no
+    go_tried=no
+    updated=no
+    say "Missing on this machine:"
+    printf %s "$lines"
+    plan "$@"
+    [ -z "$unknown" ] || cannot_install
+    refuse "These commands install it; then run $me again:"
 }
 
 cannot_install() {

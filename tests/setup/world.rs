@@ -128,6 +128,8 @@ impl World {
             "#!/bin/sh\nlog() {{ echo \"$*\" >>'{root}/log'; }}\nroot='{root}'\n{body}\n",
             root = self.dir.path().display()
         );
+        // What is there may be a link to a program of this machine, which must not be written to.
+        let _ = fs::remove_file(path);
         fs::write(path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
