@@ -48,7 +48,8 @@ ollama() {
 }
 
 vllm() {
-    local out=$cache/vllm-$VLLM-$(sha256sum <"$here/tiny_vllm.py" | cut -c1-12)
+    local out
+    out=$cache/vllm-$VLLM-$(sha256sum <"$here/tiny_vllm.py" | cut -c1-12)
     if [ ! -e "$out/done" ]; then
         need python3 "Python 3.10 or newer with venv"
         say "vLLM (4 GB of packages, about 4 minutes, once)"
