@@ -14,7 +14,7 @@ const MINIMUM: (u32, u32) = (1, 26);
 /// archive is about a third smaller.
 const TAGS: &str = "ts_omit_aws,ts_omit_kube,ts_omit_taildrop,ts_omit_ssh,ts_omit_drive,\
     ts_omit_webclient,ts_omit_completion,ts_omit_systray,ts_omit_desktop_sessions,ts_omit_bird,\
-    ts_omit_tap,ts_omit_wakeonlan,ts_omit_capture,ts_omit_relayserver,ts_omit_syspolicy";
+    ts_omit_tap,ts_omit_wakeonlan,ts_omit_capture,ts_omit_relayserver,ts_omit_syspolicy,ts_omit_peerapiserver";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,5 +1,6 @@
 //! `iris demo`.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::serve::{runtime, stopped, without_cores};
+use super::serve::{runtime, without_cores};
 use super::{log, print, quoted};
 use crate::clock::within;
 use crate::demo::{self, Network, Provider, Tour, plain};
@@ -18,6 +20,8 @@ use crate::upstream::{Timeouts, Upstream};
 
 /// For the gateway's node to come up.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// For running requests and the nodes, once the demo ends.
+const STOP: Duration = Duration::from_secs(3);
 /// For model servers on this machine.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -44,22 +48,32 @@ impl Demo {
             );
         }
         without_cores();
+        let is_plain = self.plain || !cfg!(feature = "tailnet");
+        if is_plain {
+            log::start();
+        } else {
+            log::start_beside_tour();
+        }
+        let runtime = runtime()?;
+        // Before there is anything that would stay behind.
+        let mut end = runtime.block_on(async { End::new() })?;
         let dir = TemporaryDir::new()?;
-        runtime()?.block_on(async {
-            if self.plain || !cfg!(feature = "tailnet") {
-                log::start();
-                self.plain(dir.path()).await
+        let outcome = runtime.block_on(async {
+            if is_plain {
+                self.plain(dir.path(), &mut end).await
             } else {
-                log::start_beside_tour();
-                on_tailnet(dir.path()).await
+                on_tailnet(dir.path(), &mut end).await
             }
-        })?;
+        });
+        // Calls into the node may still run. They end with the process.
+        runtime.shutdown_timeout(STOP);
         drop(dir);
+        outcome?;
         print("The demo has ended, and its data is removed.\n");
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn plain(&self, dir: &Path) -> anyhow::Result<()> {
+    async fn plain(&self, dir: &Path, end: &mut End) -> anyhow::Result<()> {
         let listen = match self.listen {
             Some(listen) => bound(listen)?,
             None => free_address()?,
@@ -67,20 +81,25 @@ impl Demo {
         let provider = Provider::start().await?;
         let text = plain::configuration(provider.address(), listen);
         let (running, config) = start(dir, &text).await?;
+        let mut shown = String::new();
         if !self.plain {
-            print("\nThis build has no tailnet node, so the demo leaves the tailnet out.\n");
+            shown.push_str(
+                "\nThis build has no tailnet node, so the demo leaves the tailnet out.\n",
+            );
         }
-        print(&plain_welcome(
+        shown.push_str(&plain_welcome(
             running.loopback().unwrap_or(listen),
             &config,
         ));
-        stopped().await?;
-        running.stop().await
+        if show(&shown) {
+            end.wait().await;
+        }
+        within(STOP, running.stop()).await.unwrap_or(Ok(()))
     }
 }
 
 /// The demo proper.
-async fn on_tailnet(dir: &Path) -> anyhow::Result<()> {
+async fn on_tailnet(dir: &Path, end: &mut End) -> anyhow::Result<()> {
     let upstream = Upstream::new(
         None,
         Timeouts {
@@ -90,34 +109,69 @@ async fn on_tailnet(dir: &Path) -> anyhow::Result<()> {
             total: LOOK,
         },
     );
-    let (network, found) = tokio::join!(Network::start(dir), discover::here(&upstream, &[]));
-    let network = network.map_err(|error| {
-        error.context("the demo's tailnet didn't start; `iris demo --plain` leaves it out")
-    })?;
-    let (running, config) = start(dir, &network.configuration(&found)).await?;
-    let ready = async {
+    let started = async {
+        let found = discover::here(&upstream, &[]);
+        let (network, found) = tokio::join!(Network::start(dir), found);
+        let network = network
+            .context("the demo's tailnet didn't start; `iris demo --plain` leaves it out")?;
+        let (running, config) = start(dir, &network.configuration(&found)).await?;
         let mut served = running.served();
         let answers = served.wait_for(|served| served.iter().any(|one| one.tailnet));
         within(PATIENCE, answers)
             .await
             .context("the gateway's node didn't come up")??;
-        network.met().await
+        network.met().await?;
+        anyhow::Ok((network, running, config, found))
     };
-    let outcome = tokio::select! {
+    let (network, running, config, found) = tokio::select! {
         biased;
-        stopped = stopped() => stopped.map_err(Into::into),
-        ready = ready => match ready {
-            Ok(()) => {
-                let program = program();
-                let tour = Tour { network: &network, found: &found, config: &config, program: &program };
-                print(&format!("{}Ctrl-C ends the demo and removes its data.\n\n", demo::tour(&tour)));
-                stopped().await.map_err(Into::into)
-            }
-            Err(error) => Err(error),
-        },
+        () = end.wait() => return Ok(()),
+        started = started => started?,
     };
-    let (stopped, ()) = tokio::join!(running.stop(), network.stop());
-    stopped.and(outcome)
+    let tour = demo::tour(&Tour {
+        network: &network,
+        found: &found,
+        policy: &word(network.policy()),
+        config: &config,
+        program: &program(),
+    });
+    if show(&format!(
+        "{tour}Ctrl-C ends the demo and removes its data.\n\n"
+    )) {
+        end.wait().await;
+    }
+    let stopped = async { tokio::join!(running.stop(), network.stop()).0 };
+    within(STOP, stopped).await.unwrap_or(Ok(()))
+}
+
+/// Prints what the demo is for; without a reader there is no demo.
+fn show(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_ok()
+}
+
+/// What ends the demo: Ctrl-C, a terminal that closes, or `kill`.
+struct End([Signal; 3]);
+
+impl End {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 /// Starts a gateway with this configuration.
@@ -163,7 +217,12 @@ fn program() -> String {
     }
     let here = std::env::current_dir().ok();
     let below = here.and_then(|here| Some(Path::new(".").join(own.strip_prefix(here).ok()?)));
-    let shown = below.unwrap_or(own).display().to_string();
+    word(&below.unwrap_or(own))
+}
+
+/// A path as a word for a shell.
+fn word(path: &Path) -> String {
+    let shown = path.display().to_string();
     let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
     if shown.chars().all(plain) {
         shown
@@ -197,7 +256,8 @@ impl TemporaryDir {
         getrandom::fill(&mut random)
             .map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
         let name = format!("iris-demo-{:016x}", u64::from_ne_bytes(random));
-        let path = std::env::temp_dir().join(name);
+        // The tour names files in it, to be typed in another folder.
+        let path = std::path::absolute(std::env::temp_dir().join(name))?;
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| {
             format!(
@@ -215,7 +275,10 @@ impl TemporaryDir {
 
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        let removed = std::fs::remove_dir_all(&self.0)
+            // A node that was still closing has written something meanwhile.
+            .or_else(|_| std::fs::remove_dir_all(&self.0));
+        if let Err(error) = removed {
             tracing::warn!(%error, "the demo's folder {} stays", self.0.display());
         }
     }

@@ -88,7 +88,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Waits for SIGINT or SIGTERM. A second one ends the process at once, for those who do not
 /// want to wait for running requests.
-pub(super) async fn stopped() -> std::io::Result<()> {
+async fn stopped() -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

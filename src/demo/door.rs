@@ -68,16 +68,18 @@ pub(super) struct Tailnet {
 }
 
 impl Tailnet {
-    /// Whether a host is one of the nodes, by any of its names.
-    fn has(&self, host: &str) -> bool {
+    /// The address of the node that a host names. Names are resolved here: a node asks the
+    /// machine's own resolver for what its tailnet doesn't have.
+    fn address(&self, host: &str) -> Option<Ipv4Addr> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let label = host
             .strip_suffix(self.domain)
             .and_then(|rest| rest.strip_suffix('.'));
-        let is_it = |(name, address): &(&str, Ipv4Addr)| {
+        let is_it = |(name, address): &&(&str, Ipv4Addr)| {
             label.unwrap_or(&host) == *name || host == address.to_string()
         };
-        self.nodes.iter().any(is_it)
+        let found = self.nodes.iter().find(is_it);
+        found.map(|(_, address)| *address)
     }
 }
 
@@ -140,7 +142,7 @@ async fn pass(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
         return tunnel(request, way).await;
     }
     let target = match request.uri().authority() {
-        Some(authority) => way.on_tailnet(authority).map(|()| authority.clone()),
+        Some(_) => way.on_tailnet(request.uri()),
         None => way.as_page(request.headers_mut()),
     };
     match target {
@@ -164,64 +166,96 @@ impl Refused {
 
 impl Way {
     /// A door leads into the tailnet, not out of it.
-    fn on_tailnet(&self, to: &Authority) -> Result<(), Refused> {
-        if self.tailnet.has(to.host()) {
-            return Ok(());
+    fn on_tailnet(&self, uri: &Uri) -> Result<Target, Refused> {
+        let authority = uri.authority().cloned();
+        let authority = authority.ok_or_else(|| {
+            let message = "CONNECT takes HOST:PORT".to_owned();
+            Refused(StatusCode::BAD_REQUEST, message)
+        })?;
+        if uri.scheme_str() == Some("https") {
+            let message = "a proxy takes http:// URLs, and a tunnel for https://".to_owned();
+            return Err(Refused(StatusCode::BAD_REQUEST, message));
         }
-        let message = format!(
-            "{:?} isn't a node of the demo tailnet; try http://{}",
-            to.host(),
-            self.tailnet.gateway
-        );
-        Err(Refused(StatusCode::FORBIDDEN, message))
+        match self.tailnet.address(authority.host()) {
+            Some(address) => Ok(Target { authority, address }),
+            None => Err(Refused(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "{:?} isn't a node of the demo tailnet; try http://{}",
+                    authority.host(),
+                    self.tailnet.gateway
+                ),
+            )),
+        }
     }
 
     /// A browser's request for this door itself, made one for the gateway.
-    fn as_page(&self, headers: &mut HeaderMap) -> Result<Authority, Refused> {
+    fn as_page(&self, headers: &mut HeaderMap) -> Result<Target, Refused> {
         let own = self.own.to_string();
         let named = [own.clone(), format!("localhost:{}", self.own.port())];
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let host = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => named.iter().find(|name| name.as_bytes() == host.as_bytes()),
+        let only = |name: HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            (values.next(), values.next().is_some())
+        };
+        let host = match only(header::HOST) {
+            (Some(host), false) => named.iter().find(|name| name.as_bytes() == host.as_bytes()),
             _ => None,
         };
         let Some(host) = host else {
             let message = format!("this is http://{own}, and the request is for another host");
             return Err(Refused(StatusCode::MISDIRECTED_REQUEST, message));
         };
-        let origin = headers.get(header::ORIGIN);
-        if origin.is_some_and(|origin| origin.as_bytes() == format!("http://{host}").as_bytes()) {
-            let gateway = HeaderValue::try_from(format!("http://{}", self.tailnet.gateway));
-            headers.insert(
-                header::ORIGIN,
-                gateway.unwrap_or(HeaderValue::from_static("null")),
-            );
+        let gateway = self.tailnet.gateway;
+        match only(header::ORIGIN) {
+            (None, _) => {}
+            (Some(origin), false) if origin.as_bytes() == format!("http://{host}").as_bytes() => {
+                let own = HeaderValue::try_from(format!("http://{gateway}"));
+                headers.insert(
+                    header::ORIGIN,
+                    own.unwrap_or(HeaderValue::from_static("null")),
+                );
+            }
+            // Another site's page, the gateway's own name included: here it is not this page's.
+            _ => {
+                let message = "requests from other sites' pages are refused".to_owned();
+                return Err(Refused(StatusCode::FORBIDDEN, message));
+            }
         }
-        Ok(Authority::from_static(self.tailnet.gateway))
+        let address = self.tailnet.address(gateway);
+        Ok(Target {
+            authority: Authority::from_static(gateway),
+            address: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        })
     }
 
-    async fn dial(&self, to: &Authority, port: u16) -> Result<TokioIo<Stream>, Refused> {
-        let host = to.host().trim_start_matches('[').trim_end_matches(']');
-        let port = to.port_u16().unwrap_or(port);
+    async fn dial(&self, to: &Target, port: u16) -> Result<TokioIo<Stream>, Refused> {
+        let port = to.authority.port_u16().unwrap_or(port);
         let unreachable = |why: String| {
-            Refused(
-                StatusCode::BAD_GATEWAY,
-                format!("{host}:{port} can't be reached: {why}"),
-            )
+            let message = format!("{}:{port} can't be reached: {why}", to.authority.host());
+            Refused(StatusCode::BAD_GATEWAY, message)
         };
-        match within(PATIENCE, self.node.dial(host, port)).await {
+        let address = to.address.to_string();
+        let dialed = self.node.dial(&address, port);
+        match within(PATIENCE, dialed).await {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!(
-                "nobody answered in {} s",
+                "no answer within {} s",
                 PATIENCE.as_secs()
             ))),
         }
     }
 }
 
+/// The node that a request is for.
+struct Target {
+    /// As the caller wrote it.
+    authority: Authority,
+    address: Ipv4Addr,
+}
+
 /// Sends a request to a host of the tailnet, on a connection of its own.
-async fn forward(mut request: Request<Incoming>, way: &Way, to: &Authority) -> Response<Body> {
+async fn forward(mut request: Request<Incoming>, way: &Way, to: &Target) -> Response<Body> {
     let io = match way.dial(to, 80).await {
         Ok(io) => io,
         Err(refused) => return refused.into_response(),
@@ -229,7 +263,7 @@ async fn forward(mut request: Request<Incoming>, way: &Way, to: &Authority) -> R
     let failed = |error: hyper::Error| {
         Refused(
             StatusCode::BAD_GATEWAY,
-            format!("{to} didn't answer: {error}"),
+            format!("{} didn't answer: {error}", to.authority),
         )
         .into_response()
     };
@@ -240,7 +274,7 @@ async fn forward(mut request: Request<Incoming>, way: &Way, to: &Authority) -> R
     tokio::spawn(connection.with_upgrades());
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let theirs = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    match outbound(request, to, upgrade) {
+    match outbound(request, &to.authority, upgrade) {
         Ok(request) => match sender.send_request(request).await {
             Ok(response) => inbound(response, theirs),
             Err(error) => failed(error),
@@ -297,16 +331,10 @@ fn inbound(
 
 /// A tunnel for programs that ask a proxy for one, such as WebSocket clients.
 async fn tunnel(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
-    let Some(to) = request.uri().authority().cloned() else {
-        return Refused(
-            StatusCode::BAD_REQUEST,
-            "CONNECT takes HOST:PORT".to_owned(),
-        )
-        .into_response();
+    let to = match way.on_tailnet(request.uri()) {
+        Ok(to) => to,
+        Err(refused) => return refused.into_response(),
     };
-    if let Err(refused) = way.on_tailnet(&to) {
-        return refused.into_response();
-    }
     let mut stream = match way.dial(&to, 443).await {
         Ok(io) => io.into_inner(),
         Err(refused) => return refused.into_response(),

@@ -99,7 +99,8 @@ impl Network {
             login: person.login.to_owned(),
             name: person.name.to_owned(),
         };
-        let member = |key: &String, address, owner| Member {
+        let member = |hostname: &str, key: &String, address, owner| Member {
+            hostname: hostname.to_owned(),
             auth_key: key.clone(),
             address,
             owner,
@@ -107,10 +108,10 @@ impl Network {
         let network = tailnet::Network {
             domain: DOMAIN.to_owned(),
             nodes: vec![
-                member(gateway_key, GATEWAY_ADDRESS, tags(GATEWAY_TAG)),
-                member(alice_key, ALICE.address, of(ALICE)),
-                member(bob_key, BOB.address, of(BOB)),
-                member(gpu_key, GPU_ADDRESS, tags(GPU_TAG)),
+                member(GATEWAY, gateway_key, GATEWAY_ADDRESS, tags(GATEWAY_TAG)),
+                member(ALICE.device, alice_key, ALICE.address, of(ALICE)),
+                member(BOB.device, bob_key, BOB.address, of(BOB)),
+                member(GPU, gpu_key, GPU_ADDRESS, tags(GPU_TAG)),
             ],
             filter: policy::filter(text, &devices())?,
         };

@@ -13,6 +13,8 @@ pub struct Tour<'a> {
     pub network: &'a Network,
     /// Model servers that were found on this machine.
     pub found: &'a [Server],
+    /// The policy's file, as a word for a shell.
+    pub policy: &'a str,
     /// The configuration's file.
     pub config: &'a Path,
     /// How this program is called, as a word for a shell.
@@ -59,7 +61,7 @@ pub fn tour(tour: &Tour<'_>) -> String {
 
 /// What to do, and the lines that do it.
 fn steps(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> Vec<(String, Vec<String>)> {
-    let (program, policy) = (tour.program, tour.network.policy().display());
+    let (program, policy) = (tour.program, tour.policy);
     let ask = |door: SocketAddr, model: &str, said: &str| {
         format!(
             "curl -x http://{door} http://{GATEWAY}/v1/chat/completions -H 'Content-Type: application/json' \\\n    \

@@ -168,7 +168,9 @@ impl Resolver {
         };
         let caller = self.caller(address).await.ok()?;
         // The address may be another device's by now.
-        (caller.name() == name).then_some(caller)
+        let is_it =
+            caller.name() == name && device.is_none_or(|device| caller.node_name() == device);
+        is_it.then_some(caller)
     }
 
     fn remember(&self, caller: &Caller, source: IpAddr) {

@@ -25,7 +25,10 @@ pub struct Network {
 /// A node that may join, and whose it is.
 #[derive(Serialize)]
 pub struct Member {
-    /// What the node joins with.
+    /// The node's name.
+    #[serde(rename = "Hostname")]
+    pub hostname: String,
+    /// What the node joins with, once.
     #[serde(rename = "AuthKey")]
     pub auth_key: String,
     /// Its address on the tailnet.

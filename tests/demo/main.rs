@@ -16,6 +16,7 @@ mod running;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use browser::Browser;
@@ -53,8 +54,7 @@ fn each_line_of_the_tour_does_what_it_says() {
     for (line, expected) in lines.iter().zip(ANSWERS) {
         let said = if line.contains("hello again") {
             // The policy was edited a moment ago. The tour promises a second.
-            let until =
-                Instant::now() + Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+            let until = Instant::now() + Duration::from_secs(5);
             loop {
                 let said = run(line);
                 if expected.iter().all(|part| said.contains(part)) || Instant::now() > until {
@@ -149,6 +149,7 @@ fn a_door_leads_into_the_tailnet_only() {
         "http://evil.example",
         "null",
         "http://127.0.0.1",
+        "http://ai",
         "http://ai.evil.example",
     ] {
         assert_eq!(status(&post(origin)), "403", "{origin}");
@@ -170,8 +171,21 @@ fn a_door_leads_into_the_tailnet_only() {
         let request = format!("CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\n");
         assert_eq!(status(&request), "403", "CONNECT {host}");
     }
+    let request = format!("GET https://ai/ HTTP/1.1\r\nHost: ai\r\n{close}");
+    assert_eq!(status(&request), "400", "http in place of https");
+    // The model server is the gateway's alone: who went there directly would pass its grants.
+    let direct = run(&format!(
+        "curl -s -m 3 -x http://{alice} http://gpu:8080/v1/models; echo $?"
+    ));
+    assert!(!direct.contains("demo-large"), "{direct}");
     // Names and addresses inside of it.
-    for host in ["ai", "ai.demo.internal", "100.64.0.1"] {
+    for host in [
+        "ai",
+        "AI",
+        "ai.demo.internal",
+        "Ai.Demo.Internal",
+        "100.64.0.1",
+    ] {
         let request = format!("GET http://{host}/healthz HTTP/1.1\r\nHost: {host}\r\n{close}");
         assert_eq!(status(&request), "200", "{host}");
     }
@@ -188,10 +202,52 @@ fn a_door_leads_into_the_tailnet_only() {
 }
 
 #[test]
+fn each_way_to_end_the_demo_leaves_nothing() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut demo = Demo::start(&[]);
+        let folder = demo.folder();
+        // A request that never ends doesn't hold it up.
+        let mut open = TcpStream::connect(demo.door("alice")).unwrap();
+        open.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 9\r\n")
+            .unwrap();
+        let began = Instant::now();
+        assert!(demo.end(signal).success(), "SIG{signal}");
+        assert!(began.elapsed() < Duration::from_secs(20), "SIG{signal}");
+        assert!(
+            !folder.exists(),
+            "{} stays after SIG{signal}",
+            folder.display()
+        );
+    }
+}
+
+#[test]
+fn a_demo_that_is_ended_while_it_starts_leaves_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    for wait in [20, 60, 120, 250] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iris"))
+            .arg("demo")
+            .env("TMPDIR", temporary.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        let kill = Command::new("kill")
+            .args(["-s", "INT", &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        child.wait().unwrap();
+        let left = std::fs::read_dir(temporary.path()).unwrap().count();
+        assert_eq!(left, 0, "after {wait} ms");
+    }
+}
+
+#[test]
 fn answers_stream_through_a_door() {
     let demo = Demo::start(&[]);
     let alice = demo.door("alice");
-    let started = Instant::now();
     let mut stream = TcpStream::connect(&alice).unwrap();
     let body =
         r#"{"model":"demo","stream":true,"messages":[{"role":"user","content":"one two three"}]}"#;
@@ -203,19 +259,14 @@ fn answers_stream_through_a_door() {
     stream.write_all(head.as_bytes()).unwrap();
     let mut seen = String::new();
     let mut buffer = [0; 4096];
-    let mut first = None;
+    let mut pieces = 0;
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
         seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        if seen.contains("\"content\":\"This") {
-            first.get_or_insert_with(|| started.elapsed());
-        }
+        pieces += 1;
     }
     assert!(seen.contains("data: [DONE]"), "{seen}");
-    // The provider waits 30 ms between two of its 16 words.
-    assert!(
-        first.unwrap() * 2 < started.elapsed(),
-        "the first word came with the last"
-    );
+    // The provider pauses between its 16 words.
+    assert!(pieces > 4, "the answer came in {pieces} pieces");
 }
 
 #[test]

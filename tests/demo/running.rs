@@ -124,10 +124,15 @@ impl Demo {
 
     /// Ends it as Ctrl-C does.
     pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.end("INT")
+    }
+
+    /// Ends it by a signal.
+    pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-s", "INT", &pid])
+                .args(["-s", signal, &pid])
                 .status()
                 .unwrap()
                 .success()

@@ -26,8 +26,8 @@ func start(t *testing.T) *Server {
 	server, err := Start(Options{
 		Domain: "demo.internal",
 		Nodes: []Node{
-			{AuthKey: "key-ai", Address: netip.MustParseAddr("100.64.0.1"), Tags: []string{"tag:ai"}},
-			{AuthKey: "key-alice", Address: netip.MustParseAddr("100.64.0.2"), Login: "alice@example.com", Name: "Alice"},
+			{Hostname: "ai", AuthKey: "key-ai", Address: netip.MustParseAddr("100.64.0.1"), Tags: []string{"tag:ai"}},
+			{Hostname: "laptop", AuthKey: "key-alice", Address: netip.MustParseAddr("100.64.0.2"), Login: "alice@example.com", Name: "Alice"},
 		},
 		Filter: tailcfg.FilterAllowAll,
 	})
@@ -107,22 +107,26 @@ func TestNodesMeet(t *testing.T) {
 	}
 }
 
-// A node without one of the keys never joins.
+// A node without one of the keys never joins, nor one with a key that another
+// machine has used.
 func TestStrangersStayOut(t *testing.T) {
 	server := start(t)
-	node := &tsnet.Server{
-		Dir: t.TempDir(), Hostname: "stranger", AuthKey: "guessed", ControlURL: server.URL,
-		Logf: func(string, ...any) {}, UserLogf: func(string, ...any) {},
-	}
-	defer node.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if _, err := node.Up(ctx); err == nil {
-		t.Fatal("it joined")
+	join(t, server, "ai", "key-ai")
+	for _, key := range []string{"guessed", "key-ai"} {
+		node := &tsnet.Server{
+			Dir: t.TempDir(), Hostname: "stranger", AuthKey: key, ControlURL: server.URL,
+			Logf: func(string, ...any) {}, UserLogf: func(string, ...any) {},
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		if _, err := node.Up(ctx); err == nil {
+			t.Errorf("it joined with %q", key)
+		}
+		cancel()
+		node.Close()
 	}
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	if len(server.nodes) != 0 {
+	if len(server.nodes) != 1 {
 		t.Fatalf("%d nodes are there", len(server.nodes))
 	}
 }

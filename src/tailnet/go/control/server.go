@@ -38,7 +38,10 @@ type Options struct {
 
 // Node is a node that may join, and whose it is.
 type Node struct {
-	// AuthKey is what the node joins with.
+	// Hostname is its name.
+	Hostname string
+	// AuthKey is what the node joins with. It is of use to the first machine
+	// that brings it, and to no other.
 	AuthKey string
 	// Address is its IPv4 address on the tailnet.
 	Address netip.Addr
@@ -70,10 +73,13 @@ type Server struct {
 
 // member is a node that may join, resolved to what its peers are told.
 type member struct {
-	id      tailcfg.NodeID
-	user    tailcfg.UserID
-	address netip.Addr
-	tags    []string
+	id       tailcfg.NodeID
+	user     tailcfg.UserID
+	hostname string
+	address  netip.Addr
+	tags     []string
+	// machine is the one that has joined with the key.
+	machine key.MachinePublic
 }
 
 // taggedDevices owns every tagged node, under the name that Tailscale uses.
@@ -94,10 +100,11 @@ func Start(o Options) (*Server, error) {
 	}
 	for i, n := range o.Nodes {
 		m := &member{
-			id:      tailcfg.NodeID(i + 1),
-			user:    taggedDevices,
-			address: n.Address,
-			tags:    n.Tags,
+			id:       tailcfg.NodeID(i + 1),
+			user:     taggedDevices,
+			hostname: n.Hostname,
+			address:  n.Address,
+			tags:     n.Tags,
 		}
 		if len(n.Tags) == 0 {
 			m.user = s.user(n.Login, n.Name)
@@ -263,22 +270,27 @@ func (s *Server) admit(r *http.Request, request *tailcfg.RegisterRequest) (*tail
 		if request.Auth == nil {
 			return nil, errors.New("this tailnet has no sign-in page: join with an auth key")
 		}
+		machine := r.Context().Value(machineKey{}).(key.MachinePublic)
 		m, ok := s.allowed[request.Auth.AuthKey]
 		if !ok {
 			return nil, errors.New("invalid auth key")
 		}
-		if request.Hostinfo == nil {
-			return nil, errors.New("a node must tell its host name")
+		if !m.machine.IsZero() && m.machine != machine {
+			return nil, errors.New("this auth key has been used")
 		}
+		if _, taken := s.nodes[request.NodeKey]; taken {
+			return nil, errors.New("this node key belongs to another machine")
+		}
+		m.machine = machine
 		address := netip.PrefixFrom(m.address, m.address.BitLen())
 		online := true
 		node = &tailcfg.Node{
 			ID:                m.id,
 			StableID:          tailcfg.StableNodeID(fmt.Sprintf("n%d", m.id)),
-			Name:              request.Hostinfo.Hostname + "." + s.domain + ".",
+			Name:              m.hostname + "." + s.domain + ".",
 			User:              m.user,
 			Key:               request.NodeKey,
-			Machine:           r.Context().Value(machineKey{}).(key.MachinePublic),
+			Machine:           machine,
 			Addresses:         []netip.Prefix{address},
 			AllowedIPs:        []netip.Prefix{address},
 			Tags:              m.tags,
