@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config;
 use crate::rules::Rules;
+use crate::wire::harmless;
 
 /// A private AI gateway that joins your tailnet.
 #[derive(Parser)]
@@ -157,12 +158,6 @@ pub fn run() -> ExitCode {
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Text of others for a terminal, which it must not steer.
-fn harmless(text: &str) -> String {
-    let shown = |char: char| if char.is_control() { '?' } else { char };
-    text.chars().map(shown).collect()
 }
 
 /// A word for a shell. What is in single quotes ends at the next of them.

@@ -142,21 +142,7 @@ impl Network {
     /// The gateway's configuration, with the model servers of this machine beside the demo's own.
     #[must_use]
     pub fn configuration(&self, found: &[Server]) -> String {
-        let mut text = include_str!("../../config/demo-tailnet.hujson")
-            .replace("http://127.0.0.1:1", self.control.url())
-            .replace("AUTH-KEY", &self.gateway_key);
-        for server in found {
-            let file = config::parse(&text, &|_| None).map(|loaded| loaded.file);
-            let taken = |id: &str| {
-                file.as_ref()
-                    .is_ok_and(|file| file.providers.contains_key(id))
-            };
-            let id = server.free_id(taken);
-            if let Ok(added) = config::with_provider(&text, &id, &server.provider()) {
-                text = added;
-            }
-        }
-        text
+        configuration(self.control.url(), &self.gateway_key, found)
     }
 
     /// Each person's way in.
@@ -192,6 +178,24 @@ impl Network {
             tracing::debug!(%error, "a node of the demo did not close");
         }
     }
+}
+
+fn configuration(control_url: &str, auth_key: &str, found: &[Server]) -> String {
+    let mut text = include_str!("../../config/demo-tailnet.hujson")
+        .replace("http://127.0.0.1:1", control_url)
+        .replace("AUTH-KEY", auth_key);
+    for server in found {
+        let file = config::parse(&text, &|_| None).map(|loaded| loaded.file);
+        let taken = |id: &str| {
+            file.as_ref()
+                .is_ok_and(|file| file.providers.contains_key(id))
+        };
+        let id = server.free_id(taken);
+        if let Ok(added) = config::with_provider(&text, &id, &server.provider()) {
+            text = added;
+        }
+    }
+    text
 }
 
 fn devices() -> [Device; 4] {
@@ -268,5 +272,34 @@ async fn follow(path: PathBuf, control: Arc<Control>) {
                 path.display()
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::{Formats, Kind};
+
+    #[test]
+    fn servers_that_were_found_stand_beside_the_demos_own() {
+        let server = |port| Server {
+            host: "127.0.0.1".to_owned(),
+            port,
+            kind: Kind::Ollama,
+            models: vec!["qwen3:8b".to_owned(), "demo".to_owned(), "*".to_owned()],
+            formats: Formats::default(),
+        };
+        let text = configuration(
+            "http://127.0.0.1:9",
+            "demo-key",
+            &[server(11434), server(8000)],
+        );
+        let loaded = config::parse(&text, &|_| None).unwrap();
+        assert!(loaded.findings.is_empty(), "{:#?}", loaded.findings);
+        let providers = &loaded.file.providers;
+        let ids: Vec<&str> = providers.keys().map(String::as_str).collect();
+        assert_eq!(ids, ["gpu", "ollama", "ollama-8000"]);
+        assert_eq!(providers["ollama"].baseurl, "http://127.0.0.1:11434");
+        assert_eq!(loaded.file.tailnet.control_url, "http://127.0.0.1:9");
     }
 }

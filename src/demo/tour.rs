@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::network::{ALICE, BOB, DOMAIN, GATEWAY, GPU, GPU_ADDRESS, Network};
 use crate::discover::Server;
+use crate::wire::harmless;
 
 /// What the tour has to name.
 pub struct Tour<'a> {
@@ -34,7 +35,7 @@ pub fn tour(tour: &Tour<'_>) -> String {
         ALICE.device, ALICE.address, ALICE.login, BOB.device, BOB.address, BOB.login,
     );
     let models = tour.found.iter().map(|server| {
-        let models = server.models.iter().take(3).map(|name| printable(name));
+        let models = server.models.iter().take(3).map(|name| harmless(name));
         let models = models.collect::<Vec<_>>().join(", ");
         format!(
             "  {:<14}{}   found on this machine: {models}\n",
@@ -128,10 +129,4 @@ fn pages(tour: &Tour<'_>, alice: SocketAddr, bob: SocketAddr) -> String {
         policy = tour.network.policy().display(),
         config = tour.config.display(),
     )
-}
-
-/// A name that a server made up, for a terminal that it must not steer.
-fn printable(name: &str) -> String {
-    let shown = |char: char| if char.is_control() { '?' } else { char };
-    name.chars().map(shown).collect()
 }

@@ -14,6 +14,7 @@ use super::Kind;
 use crate::config::PLACEHOLDER;
 use crate::route::Provider;
 use crate::upstream::{Post, Upstream};
+use crate::wire::text::steers;
 
 /// Longest list of models.
 const LONGEST_LIST: usize = 4 << 20;
@@ -167,7 +168,7 @@ pub fn fit(models: impl Iterator<Item = String>) -> Vec<String> {
 fn is_fit(model: &str) -> bool {
     !model.is_empty()
         && model.len() <= LONGEST_MODEL
-        && !model.chars().any(char::is_control)
+        && !model.chars().any(steers)
         && !model.contains("${")
         && !model.contains(PLACEHOLDER)
 }
@@ -189,7 +190,7 @@ pub fn reason(body: &[u8]) -> String {
         .iter()
         .find_map(|place| json.pointer(place)?.as_str());
     let text = said.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-    let shown = |char: char| if char.is_control() { ' ' } else { char };
+    let shown = |char: char| if steers(char) { ' ' } else { char };
     let text: String = text.chars().take(LONGEST_REASON).map(shown).collect();
     text.trim().to_owned()
 }

@@ -11,8 +11,10 @@ mod mask;
 pub mod multipart;
 pub mod rejection;
 pub mod sse;
+pub mod text;
 
 pub use body::Body;
 pub use framing::Framing;
 pub use mask::Mask;
 pub use rejection::{Code, Rejection};
+pub use text::harmless;

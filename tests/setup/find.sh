@@ -13,6 +13,10 @@ GO=$(sed -n 's/^go \([0-9.]*\)$/\1/p' src/tailnet/go/go.mod)
 SYSTEM=${IRIS_TEST_SYSTEM:-}
 # Since this version, Go fetches a newer one from the module proxy by itself.
 GO_FETCHES=1.21
+if [ -z "${HOME:-}" ]; then
+    echo 'error: HOME is not set: it names the folder for caches and tools' >&2
+    exit 1
+fi
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/iris
 # The Go that `tests/setup/go.sh` unpacks.
 GO_UNPACKED=$CACHE/go-$(sed -n 's/^VERSION=//p' tests/setup/go.sh)
@@ -93,12 +97,15 @@ find_go() {
 # A compiler without the C library's headers is of no use, so that a program is built.
 find_cc() {
     found=
-    has "${CC:-cc}" || return 1
+    # It may be several words, as in "ccache gcc".
+    compiler=${CC:-cc}
+    has "${compiler%% *}" || return 1
     folder=$(mktemp -d) || return 1
     printf '#include <stdio.h>\nint main(void) { return 0; }\n' >"$folder/a.c"
-    if "${CC:-cc}" -o "$folder/a" "$folder/a.c" >/dev/null 2>&1; then built=0; else built=1; fi
+    # shellcheck disable=SC2086 # words
+    if $compiler -o "$folder/a" "$folder/a.c" >/dev/null 2>&1; then built=0; else built=1; fi
     rm -rf "$folder"
-    [ "$built" = 0 ] || found="${CC:-cc}, which can't build a program"
+    [ "$built" = 0 ] || found="$compiler, which can't build a program"
     return "$built"
 }
 

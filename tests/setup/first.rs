@@ -384,3 +384,13 @@ fn a_full_disk_and_a_missing_network_are_told() {
         .ends_with(1)
         .says("error: the disk is full: make room and run ./try again");
 }
+
+#[test]
+fn a_compiler_of_several_words_and_a_missing_home_are_understood() {
+    let world = World::whole();
+    world.program("ccache", "shift; exec cc \"$@\"");
+    let output = world.run_with("try", &[], &[("CC", "ccache cc")]);
+    output.ends_with(0).says("iris demo");
+    let output = world.run_with("try", &[], &[("HOME", "")]);
+    output.ends_with(1).says("HOME is not set");
+}

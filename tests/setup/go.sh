@@ -40,6 +40,9 @@ hash=$(hash_of "$platform")
 [ ! -x "$goal/bin/go" ] || exit 0
 
 # The first proxy that is asked over HTTP, as Go itself would.
+case ${GOPROXY:-} in
+    off | direct) fail "GOPROXY is \"$GOPROXY\", which allows no download: install Go $VERSION, or unset GOPROXY" ;;
+esac
 proxy=$(printf %s "${GOPROXY:-}" | tr ',' '\n' | tr '|' '\n' | grep '^http' | head -n 1) || true
 url=${proxy:-https://proxy.golang.org}/golang.org/toolchain/@v/v0.0.1-go$VERSION.$platform.zip
 
@@ -91,5 +94,5 @@ find "$tree" -name _go.mod | while read -r file; do mv "$file" "${file%_go.mod}g
 chmod +x "$tree"/bin/* "$tree"/pkg/tool/*/*
 [ "$("$tree/bin/go" env GOVERSION)" = "go$VERSION" ] || fail "Go $VERSION does not run on this machine"
 # In one step, so that whatever is there is whole.
-rm -rf "$goal"
-mv "$tree" "$goal"
+[ -x "$goal/bin/go" ] || rm -rf "$goal"
+[ -e "$goal" ] || mv "$tree" "$goal"
