@@ -1,13 +1,14 @@
 //! Secrets that a person has just typed: a configuration names them before they are anywhere, and they
 //! go into files that only their owner can read.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::load::resolve;
 use super::{Finding, Loaded, parse};
+use crate::atomic_file;
 use crate::secret::Secret;
 
 /// Parses a text as if it stood in the file at `path`. What `typed` has a value for need not be in
@@ -45,14 +46,8 @@ pub fn store(path: &Path, secret: &Secret) -> io::Result<()> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(folder)?;
     }
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{}", secret.expose())?;
-    file.sync_all()
+    let line = format!("{}\n", secret.expose());
+    atomic_file::create(path, line.as_bytes(), 0o600)
 }
 
 #[cfg(test)]

@@ -229,6 +229,46 @@ async fn a_typed_key_is_not_shown_and_goes_into_a_file_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_can_not_be_saved_leaves_no_configuration() {
+    let (address, _log) = server("127.0.0.1:0", openai).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    // No folder can be made there.
+    let state = dir.path().join("state");
+    std::fs::write(&state, "").unwrap();
+    let mut terminal = Terminal::start(&[
+        "init",
+        "--control",
+        "loopback",
+        "--budget",
+        "5",
+        "--output",
+        name(&file),
+        "--state-dir",
+        name(&state),
+    ]);
+    terminal.wait_for("Which?");
+    terminal.type_in(&format!("openai,url=http://{address},gpt-5\n"));
+    terminal.wait_for("[1]: ");
+    terminal.type_in("1\n");
+    terminal.wait_for("(it is not shown): ");
+    terminal.type_in("sk-good\n");
+    terminal.wait_for("which only you can read");
+    terminal.wait_for("[1]: ");
+    terminal.type_in("1\n");
+    terminal.wait_for("[done]: ");
+    terminal.type_in("done\n");
+    let (code, said) = terminal.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("error: nothing was written: cannot write the key to "),
+        "{said}"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_key_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("iris.hujson");

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::Context;
+
 use super::service::AWS_VARIABLES;
 use crate::config;
 use crate::secret::Secret;
@@ -144,17 +146,17 @@ impl Key {
         named.filter(|reference| !reference.starts_with("file:"))
     }
 
-    /// Puts what was typed in its place.
+    /// Puts what was typed in its place, if that is a file: which.
     ///
     /// # Errors
     /// When the file is there already, or can't be written.
-    pub(super) fn store(&self) -> anyhow::Result<()> {
-        if let (Some(secret), Some(path)) = (&self.typed, &self.file) {
-            config::store(path, secret).map_err(|error| {
-                anyhow::anyhow!("{} cannot be written: {error}", path.display())
-            })?;
-        }
-        Ok(())
+    pub(super) fn store(&self) -> anyhow::Result<Option<&Path>> {
+        let (Some(secret), Some(path)) = (&self.typed, &self.file) else {
+            return Ok(None);
+        };
+        config::store(path, secret)
+            .with_context(|| format!("cannot write the key to {}", path.display()))?;
+        Ok(Some(path))
     }
 }
 
