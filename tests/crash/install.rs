@@ -208,6 +208,26 @@ fn full(bare: &Bare) -> anyhow::Result<()> {
         &["iris\n"],
     )?;
     bare.says("umount /usr/local/bin", 0, &[])?;
+    // The same for a first configuration.
+    let init = "/srv/iris init --control loopback --no-test --provider http://gpu:8080,m";
+    bare.says(
+        "mount -t tmpfs -o size=64k tmpfs /mnt && cd /mnt && ! cat /dev/zero >filler",
+        0,
+        &["No space left"],
+    )?;
+    bare.says(
+        &format!("cd /mnt && {init}"),
+        1,
+        &["error: cannot write iris.hujson: No space left on device"],
+    )?;
+    let left = bare.says("ls -A /mnt", 0, &[])?;
+    ensure!(left == "filler\n", "{left}");
+    bare.says(
+        &format!("cd /mnt && rm filler && {init} && /srv/iris check --strict iris.hujson"),
+        0,
+        &["Wrote iris.hujson"],
+    )?;
+    bare.says("umount /mnt", 0, &[])?;
     bare.says(
         "ls /usr/local/bin/iris /etc/systemd/system/iris.service",
         2,
@@ -311,7 +331,38 @@ async fn again(bare: &Bare) -> anyhow::Result<()> {
         ],
     )?;
     bare.says("cmp /srv/iris.hujson /var/lib/iris/iris.hujson", 0, &[])?;
-    bare.says(&format!("{other} --force"), 0, &["serving http://"])?;
+    // The service's account can put a link there; root doesn't follow it.
+    bare.says(
+        "cd /var/lib/iris && mv iris.hujson mine && ln -s /etc/shadow iris.hujson",
+        0,
+        &[],
+    )?;
+    for install in [
+        format!("{other} --force"),
+        "/srv/iris service install".to_owned(),
+    ] {
+        bare.says(
+            &format!("cd / && {install}"),
+            1,
+            &[
+                "cannot read ",
+                "/var/lib/iris/iris.hujson: expected a regular file, not a link",
+            ],
+        )?;
+    }
+    bare.says(
+        "cd /var/lib/iris && ! ls iris.hujson.old && mv mine iris.hujson",
+        0,
+        &["No such file"],
+    )?;
+    bare.says(
+        &format!("{other} --force"),
+        0,
+        &[
+            "keep /var/lib/iris/iris.hujson as /var/lib/iris/iris.hujson.old: the configuration until now\n",
+            "serving http://",
+        ],
+    )?;
     bare.says(
         "cmp /srv/other.hujson /var/lib/iris/iris.hujson && \
          cmp /srv/iris.hujson /var/lib/iris/iris.hujson.old",

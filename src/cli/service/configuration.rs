@@ -4,12 +4,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
 use super::environment;
 use super::layout::{CREDENTIALS, Layout, Manager, Scope};
+use crate::atomic_file;
 use crate::config::{self, Finding, Severity};
 use crate::rules::Rules;
 
@@ -48,8 +50,15 @@ impl Given {
             "found no configuration: expected ./iris.hujson, or name one with --config FILE; \
              `iris init` writes one",
         )?;
-        let text = config::text(&path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        // The service's account may have put a link in place of the installed one.
+        let text = if path == layout.config() {
+            let text = atomic_file::read_regular(&path);
+            text.and_then(|text| String::from_utf8(text).map_err(io::Error::other))
+        } else {
+            config::text(&path)
+        };
+        let text =
+            text.with_context(|| format!("cannot read the configuration {}", path.display()))?;
         let references = RefCell::new(BTreeSet::new());
         // What is wrong with it is for later.
         let _ = config::parse(&text, &|name| {

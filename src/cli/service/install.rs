@@ -15,6 +15,7 @@ use super::configuration::{Given, Keys, Needs};
 use super::layout::{Layout, Manager, Scope};
 use super::step::{File, Step};
 use super::{Target, carry_out, environment, is_root, launchd, systemd};
+use crate::atomic_file;
 use crate::cli::{harmless, print, quoted};
 
 /// How long a node may take to get a link, or to join.
@@ -225,15 +226,6 @@ impl Install {
     fn configuration(&self, plan: &Plan<'_>) -> anyhow::Result<Vec<Step>> {
         let path = plan.layout.config();
         let old = installed(&path)?;
-        let file = |path: PathBuf, text: &str, what: String| {
-            Step::File(File {
-                path,
-                contents: text.into(),
-                mode: 0o600,
-                owner: plan.layout.account.clone(),
-                what,
-            })
-        };
         let new = &plan.given.text;
         let mut steps = Vec::new();
         if !old.is_empty() && old != *new {
@@ -245,11 +237,19 @@ impl Install {
                 path.display(),
                 path.display()
             );
-            let kept = path.with_extension("hujson.old");
-            steps.push(file(kept, &old, "the configuration until now".to_owned()));
+            steps.push(Step::Keep {
+                path: path.clone(),
+                kept: path.with_extension("hujson.old"),
+                what: "the configuration until now".to_owned(),
+            });
         }
-        let what = format!("the configuration from {}", plan.given.path.display());
-        steps.push(file(path, new, what));
+        steps.push(Step::File(File {
+            path,
+            contents: new.clone().into_bytes(),
+            mode: 0o600,
+            owner: plan.layout.account.clone(),
+            what: format!("the configuration from {}", plan.given.path.display()),
+        }));
         Ok(steps)
     }
 
@@ -353,9 +353,12 @@ impl Plan<'_> {
     }
 }
 
-/// What a file holds; empty if there is none.
+/// What a file holds; empty if there is none. Root follows no link that the service's account may
+/// have made.
 fn installed(path: &Path) -> anyhow::Result<String> {
-    match fs::read_to_string(path) {
+    let text = atomic_file::read_regular(path)
+        .and_then(|text| String::from_utf8(text).map_err(io::Error::other));
+    match text {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_root() => {
