@@ -101,8 +101,8 @@ impl Init {
         }
         let answers = self.answers()?;
         let text = draft::configuration(&answers);
-        if let Some(objection) = draft::objection(&text, path) {
-            anyhow::bail!("these answers make no valid configuration: {objection}");
+        if let Some(objection) = draft::objection(&answers, &text, path) {
+            anyhow::bail!("these answers don't make a valid configuration: {objection}");
         }
         let keys = answers.providers.iter().filter_map(|one| one.key.as_ref());
         write(path, &text, keys)?;

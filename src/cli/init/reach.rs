@@ -36,6 +36,16 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// The formats that it speaks, where it was asked for them.
+    pub(super) fn formats(&self) -> Option<Formats> {
+        match self {
+            Self::Good { formats, .. } => *formats,
+            Self::Refused(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// What providers are asked with.
 pub(super) struct Reach {
     runtime: Runtime,
@@ -105,11 +115,9 @@ impl Reach {
         let loaded = config::check_with(&text, &self.config, &typed.unwrap_or_default());
         let file = match loaded {
             Ok(loaded) => {
-                let about_key = |one: &&config::Finding| {
-                    let of = ["the service-account key of ", "the apikey of "];
-                    of.iter().any(|start| one.message.starts_with(start))
-                };
-                if let Some(finding) = loaded.findings.iter().find(about_key) {
+                let is_about_key =
+                    |one: &&config::Finding| one.subject == Some(config::Subject::Credential);
+                if let Some(finding) = loaded.findings.iter().find(is_about_key) {
                     return Err(finding.message.clone());
                 }
                 loaded.file

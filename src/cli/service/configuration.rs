@@ -2,7 +2,6 @@
 //! refers to will be there for an account that isn't yours. All of it is known before the first
 //! change is made.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,16 +58,10 @@ impl Given {
         };
         let text =
             text.with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        let references = RefCell::new(BTreeSet::new());
-        // What is wrong with it is for later.
-        let _ = config::parse(&text, &|name| {
-            references.borrow_mut().insert(name.to_owned());
-            Some("value".to_owned())
-        });
         Ok(Self {
+            references: config::references(&text),
             path,
             text,
-            references: references.into_inner(),
         })
     }
 
