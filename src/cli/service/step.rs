@@ -58,7 +58,16 @@ pub(super) struct Run {
     pub(super) words: Vec<String>,
     /// Go on when it fails, as where a service that is to be stopped does not run.
     pub(super) may_fail: bool,
-    /// How often it may be tried, once a second.
+    pub(super) wait: Option<Wait>,
+}
+
+/// A reason for which a command is tried again, once a second. Any other failure ends it.
+#[derive(Debug)]
+pub(super) struct Wait {
+    /// Exit codes that tell of the reason.
+    pub(super) codes: &'static [i32],
+    /// What is waited for, for people.
+    pub(super) until: &'static str,
     pub(super) tries: u32,
 }
 
@@ -67,7 +76,7 @@ impl Step {
         Self::Run(Run {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             may_fail: false,
-            tries: 1,
+            wait: None,
         })
     }
 
@@ -75,7 +84,7 @@ impl Step {
         Self::Run(Run {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             may_fail: true,
-            tries: 1,
+            wait: None,
         })
     }
 
@@ -229,9 +238,14 @@ impl Run {
             return Ok(());
         }
         let mut output = run().with_context(|| format!("cannot run {program}"))?;
-        for _ in 1..self.tries {
-            if output.status.success() {
+        for nth in 1..self.wait.as_ref().map_or(1, |wait| wait.tries) {
+            let code = output.status.code();
+            let waits = |wait: &&Wait| code.is_some_and(|code| wait.codes.contains(&code));
+            let Some(wait) = self.wait.as_ref().filter(waits) else {
                 break;
+            };
+            if nth == 1 {
+                crate::cli::print(&format!("  waiting until {}…\n", wait.until));
             }
             super::pause(Duration::from_secs(1));
             output = run().with_context(|| format!("cannot run {program}"))?;
@@ -319,6 +333,31 @@ mod tests {
         std::os::unix::fs::symlink(at("aim"), at("text")).unwrap();
         step.apply().unwrap();
         assert!(at("old").symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn only_the_reason_to_wait_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let tried = dir.path().join("tried");
+        let run = |script: &str, tries| {
+            let _ = fs::remove_file(&tried);
+            let script = format!("echo >>'{}'; {script}", tried.display());
+            let run = Run {
+                words: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+                may_fail: false,
+                wait: Some(Wait {
+                    codes: &[36, 37],
+                    until: "the old service has ended",
+                    tries,
+                }),
+            };
+            let outcome = Step::Run(run).apply();
+            (outcome.is_ok(), fs::read_to_string(&tried).unwrap().len())
+        };
+        let second = format!("[ $(wc -l <'{}') = 2 ] || exit 37", tried.display());
+        assert_eq!(run(&second, 9), (true, 2));
+        assert_eq!(run("exit 5", 9), (false, 1));
+        assert_eq!(run("exit 36", 2), (false, 2));
     }
 
     #[test]
