@@ -132,6 +132,14 @@ fn refused(bare: &Bare) -> anyhow::Result<()> {
             &["/srv/iris.hujson refers to A_KEY, which is not set here: set it, or write A_KEY="],
         ),
         (
+            format!("SUDO_USER=ada {install} --config /srv/iris.hujson"),
+            &[
+                "which is not set here: set it and have sudo pass it on, by\n\n  sudo \
+                 --preserve-env=A_KEY /srv/iris service install --config /srv/iris.hujson\n\nor \
+                 write A_KEY=",
+            ],
+        ),
+        (
             format!("A_KEY=x {install} --config /srv/iris.hujson --auth-key-file /srv/key"),
             &["the key in /srv/key would not be used: add \"auth_key\": \"${file:/run/cred"],
         ),
