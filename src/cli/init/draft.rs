@@ -18,15 +18,21 @@ const HEAD: &str = r"// The configuration of Iris, begun by `iris init` and your
 {
 ";
 
-const LISTEN: &str = r#"
-  "listen": {
+fn listen() -> String {
+    format!(
+        r#"
+  "listen": {{
     "http": ":80",
     // Served where the tailnet has HTTPS certificates.
     "https": ":443",
-    // Also serve callers on this machine, who are "(loopback)" in grants:
-    // "loopback": "127.0.0.1:8088",
-  },
-"#;
+    // For programs on this machine, such as `iris status`. They are "(loopback)" in grants, and
+    // without a grant they learn only whether the gateway is ready.
+    "loopback": {},
+  }},
+"#,
+        quoted(server::LOOPBACK)
+    )
+}
 
 const PROVIDERS: &str = r"
   // Where the models are, and which. `${NAME}` stands for an environment variable, and
@@ -53,7 +59,7 @@ pub(super) fn configuration(answers: &Answers) -> String {
             control, hostname, ..
         } => {
             out.push_str(&tailnet(control, &hostname.0));
-            out.push_str(LISTEN);
+            out.push_str(&listen());
             control.capability()
         }
     };
