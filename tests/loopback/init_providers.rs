@@ -228,6 +228,58 @@ async fn a_typed_key_is_not_shown_and_goes_into_a_file_of_its_own() {
     assert!(loaded.quotas.is_empty());
 }
 
+/// A line of the menu means what it means on the command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn formats_that_are_typed_win_over_those_that_are_found() {
+    let (address, log) = server("127.0.0.1:0", |request: &Received| {
+        match request.target().as_str() {
+            "GET /v1/models" => {
+                let list = json!({ "data": [{ "id": "tiny" }, { "id": "large" }] });
+                ("200 OK", list.to_string())
+            }
+            "POST /v1/chat/completions" | "POST /v1/responses" => {
+                ("400 Bad Request", "{}".to_owned())
+            }
+            _ => ("404 Not Found", "{}".to_owned()),
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let given = dir.path().join("given.hujson");
+    let line = format!("http://{address},formats=messages,t*");
+    let output = init(&given, &["--provider", &line], &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(log.lock().unwrap().len() > 1, "it was asked");
+    let typed = dir.path().join("typed.hujson");
+    let arguments = ["init", "--control", "loopback", "--budget", "5"];
+    let mut terminal = Terminal::start(&[&arguments[..], &["--output", name(&typed)]].concat());
+    terminal.wait_for("Which?");
+    terminal.type_in(&format!("{line}\n"));
+    terminal.wait_for("Added private with 1 model.");
+    terminal.wait_for("[done]: ");
+    // The same once more, and with a pattern that matches nothing.
+    terminal.type_in(&format!("{line}\n"));
+    terminal.wait_for("is there already.");
+    terminal.wait_for("[done]: ");
+    terminal.type_in(&format!("http://{address},key=env:HOME,nothing*\n"));
+    terminal.wait_for("no model is called");
+    terminal.wait_for("[all]: ");
+    terminal.type_in("large\n");
+    terminal.wait_for("Added private-2 with 1 model.");
+    terminal.wait_for("[done]: ");
+    terminal.type_in("\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    let home = [("HOME", "/")];
+    let (given, typed) = (written(&given, &[]), written(&typed, &home));
+    for one in [&given, &typed] {
+        let provider = &one.providers["private"];
+        assert_eq!(provider.models, ["tiny"]);
+        assert_eq!(provider.compatibility.flags(), ["anthropic_messages"]);
+    }
+    assert_eq!(typed.providers["private-2"].models, ["large"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_can_not_be_saved_leaves_no_configuration() {
     let (address, _log) = server("127.0.0.1:0", openai).await;

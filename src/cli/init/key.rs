@@ -7,6 +7,7 @@ use std::str::FromStr;
 use anyhow::Context;
 
 use super::service::AWS_VARIABLES;
+use crate::cli::is_variable;
 use crate::config;
 use crate::secret::Secret;
 
@@ -54,12 +55,6 @@ impl FromStr for KeyPlace {
         );
         Ok(Self::Env(name.to_owned()))
     }
-}
-
-/// Whether an environment variable can have this name.
-pub(super) fn is_variable(name: &str) -> bool {
-    let part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty() && name.bytes().all(part) && !name.as_bytes()[0].is_ascii_digit()
 }
 
 impl Key {

@@ -3,6 +3,7 @@
 //! tried, as far as it can be reached from here.
 
 mod answers;
+mod ask_key;
 mod draft;
 mod given;
 mod key;
@@ -52,7 +53,7 @@ pub(super) struct Init {
     #[arg(long = "provider", value_name = "PROVIDER")]
     providers: Vec<Wanted>,
     /// Who may see and change everything: logins as the tailnet knows them, groups or tags,
-    /// with commas between; "me" is whom this machine's tailscaled is signed in as.
+    /// with commas between; "me" is the login of this machine's tailscaled.
     #[arg(long, value_name = "WHO")]
     admin: Option<Admins>,
     /// What each user may spend, as in 5 for $5 a day, or $50/month.
@@ -296,12 +297,7 @@ fn write<'k>(path: &Path, text: &str, keys: impl Iterator<Item = &'k Key>) -> an
 /// What to do with the file.
 fn next(file: &Path, answers: &Answers) -> String {
     let path = file.display().to_string();
-    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
-    let word = if path.chars().all(plain) {
-        path.clone()
-    } else {
-        quoted(&path)
-    };
+    let word = quoted(&path);
     let mut out =
         format!("\nWrote {path}. Read it through; what to change is explained there. Then:\n\n");
     for provider in &answers.providers {
