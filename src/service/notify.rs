@@ -183,7 +183,7 @@ mod tests {
         let listening = UnixDatagram::bind(&path).unwrap();
         let manager = Manager::on(connected(path.as_os_str()).unwrap());
         let begin = std::sync::Barrier::new(2);
-        for nth in 0..5_000 {
+        for nth in 0..15_000 {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     begin.wait();
