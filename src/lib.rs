@@ -9,6 +9,7 @@
 //!                                          └─▶ admin
 //! ```
 
+mod atomic_file;
 pub mod bucket;
 pub mod clock;
 pub mod money;

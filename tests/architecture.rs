@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 34] = [
+const ORDER: [&str; 35] = [
+    "atomic_file",
     "secret",
     "clock",
     "panics",

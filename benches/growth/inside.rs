@@ -182,15 +182,7 @@ impl World {
         let (sender, receiver) = watch::channel(rules);
         let gateway = Gateway {
             rules: receiver,
-            upstream: Upstream::new(
-                None,
-                Timeouts {
-                    connect: never,
-                    first_byte: never,
-                    idle: never,
-                    total: never,
-                },
-            ),
+            upstream: Upstream::new(None, Timeouts::all(never)),
             traffic: Traffic::default(),
             metrics: Arc::default(),
             quotas,

@@ -150,7 +150,7 @@ pub fn find(id: &str) -> Option<&'static Agent> {
 /// A word of a shell's command.
 #[must_use]
 pub fn sh(text: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=".contains(char);
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=,".contains(char);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else {

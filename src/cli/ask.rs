@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::explain::sentences;
 use super::{harmless, print, table};
@@ -176,11 +176,39 @@ impl Status {
                 ],
             )
         } else {
-            let status = self.gateway.get("/api/status")?;
+            let (base, status, body) = self.gateway.ask("/api/status")?;
+            if status == StatusCode::FORBIDDEN {
+                return self.without_role(&reason(&body));
+            }
+            let status = read(&base, status, &body)?;
             let whoami = self.gateway.get("/api/whoami")?;
             self.gateway.show(&status, || summary(&status, &whoami));
             Ok(ExitCode::SUCCESS)
         }
+    }
+
+    /// What everyone may know: whether the gateway can serve requests. On its own machine that is
+    /// all, unless a grant names "(loopback)".
+    fn without_role(&self, denied: &str) -> anyhow::Result<ExitCode> {
+        let (_, status, body) = self.gateway.ask("/readyz")?;
+        let why = (!status.is_success()).then(|| reason(&body));
+        let state = json!({ "ready": why.is_none(), "why": why, "denied": denied });
+        self.gateway.show(&state, || {
+            let state = why.as_ref().map_or_else(
+                || "ready".to_owned(),
+                |why| format!("not ready: {}", harmless(why)),
+            );
+            let more = format!(
+                "{}; to see more, grant \"(loopback)\" a role, or name the gateway's address on \
+                 the tailnet with --url",
+                harmless(denied)
+            );
+            table(&[
+                vec!["state".to_owned(), state],
+                vec!["details".to_owned(), more],
+            ])
+        });
+        Ok(ExitCode::SUCCESS)
     }
 
     fn list(&self, path: &str, key: &str, columns: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
@@ -311,6 +339,12 @@ impl Gateway {
     }
 
     fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let (base, status, body) = self.ask(path)?;
+        read(&base, status, &body)
+    }
+
+    /// What is answered at a path, and the gateway that was asked.
+    fn ask(&self, path: &str) -> anyhow::Result<(String, StatusCode, Bytes)> {
         let base = self
             .url
             .clone()
@@ -328,27 +362,32 @@ impl Gateway {
             .with_context(|| format!(
                     "can't reach a gateway at {base}; start one with \"iris serve\", or pass --url http://ai"
                 ))?;
-        let value: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("{base} is not an Iris gateway (HTTP {status})"))?;
-        if !status.is_success() {
-            let reason = [&value["error"]["message"], &value["error"]]
-                .into_iter()
-                .find_map(Value::as_str)
-                .unwrap_or("no reason given");
-            anyhow::bail!("{base} answered {status}: {reason}");
-        }
-        Ok(value)
+        Ok((base.to_owned(), status, body))
     }
 }
 
+fn read(base: &str, status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
+    let value = serde_json::from_slice(body)
+        .with_context(|| format!("{base} is not an Iris gateway (HTTP {status})"))?;
+    anyhow::ensure!(
+        status.is_success(),
+        "{base} answered {status}: {}",
+        reason(body)
+    );
+    Ok(value)
+}
+
+/// Why a gateway refuses.
+fn reason(body: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let places = [&value["error"]["message"], &value["error"]];
+    let reason = places.into_iter().find_map(Value::as_str);
+    reason.unwrap_or("no reason given").to_owned()
+}
+
 /// Gets what is at a URL, over this machine's own network.
-pub(super) async fn fetch(uri: Uri) -> anyhow::Result<(http::StatusCode, Bytes)> {
-    let bounds = Timeouts {
-        connect: PATIENCE,
-        first_byte: PATIENCE,
-        idle: PATIENCE,
-        total: PATIENCE,
-    };
+pub(super) async fn fetch(uri: Uri) -> anyhow::Result<(StatusCode, Bytes)> {
+    let bounds = Timeouts::all(PATIENCE);
     let bounds = Arc::new(RwLock::new(bounds));
     let connector = Connector::new(None, Network::Host, Arc::new(tls()), bounds);
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);

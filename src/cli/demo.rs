@@ -100,15 +100,7 @@ impl Demo {
 
 /// The demo proper.
 async fn on_tailnet(dir: &Path, end: &mut End) -> anyhow::Result<()> {
-    let upstream = Upstream::new(
-        None,
-        Timeouts {
-            connect: LOOK,
-            first_byte: LOOK,
-            idle: LOOK,
-            total: LOOK,
-        },
-    );
+    let upstream = Upstream::new(None, Timeouts::all(LOOK));
     let started = async {
         let found = discover::here(&upstream, &[]);
         let (network, found) = tokio::join!(Network::start(dir), found);
@@ -222,13 +214,7 @@ fn program() -> String {
 
 /// A path as a word for a shell.
 fn word(path: &Path) -> String {
-    let shown = path.display().to_string();
-    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
-    if shown.chars().all(plain) {
-        shown
-    } else {
-        quoted(&shown)
-    }
+    quoted(&path.display().to_string())
 }
 
 /// A port that was asked for, or why it can't be had.

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::agents::sh as quoted;
 use crate::config;
 use crate::rules::Rules;
 use crate::wire::harmless;
@@ -160,9 +161,11 @@ fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// A word for a shell. What is in single quotes ends at the next of them.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// Whether an environment variable can have this name.
+fn is_variable(name: &str) -> bool {
+    let part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let starts = name.starts_with(|char: char| part(char) && !char.is_ascii_digit());
+    starts && name.chars().all(part)
 }
 
 /// A table with as much room for each column as its widest cell takes.
@@ -188,4 +191,17 @@ fn table(rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_variables() {
+        assert!(is_variable("OPENAI_API_KEY") && is_variable("_a1"));
+        for name in ["", "1A", "a-b", "a b", "ä"] {
+            assert!(!is_variable(name), "{name}");
+        }
+    }
 }

@@ -20,6 +20,13 @@ pub enum Severity {
     Note,
 }
 
+/// What a finding is about, for code that treats some of them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The key of the provider at the finding's path.
+    Credential,
+}
+
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -35,6 +42,9 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What it is about.
+    #[serde(skip)]
+    pub subject: Option<Subject>,
 }
 
 impl Finding {
@@ -51,7 +61,15 @@ impl Finding {
             path: path.into(),
             message: message.into(),
             hint: None,
+            subject: None,
         }
+    }
+
+    /// The same finding, about this.
+    #[must_use]
+    pub fn about(mut self, subject: Subject) -> Self {
+        self.subject = Some(subject);
+        self
     }
 
     /// The same finding, with what to do about it.

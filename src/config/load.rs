@@ -1,5 +1,7 @@
 //! From a path to a checked configuration, and the watch for its changes.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,6 +62,17 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
         return Err(findings);
     }
     Ok(Loaded { file, findings })
+}
+
+/// What stands in `${…}` in the values of a document; comments refer to nothing.
+pub(crate) fn references(text: &str) -> BTreeSet<String> {
+    let references = RefCell::new(BTreeSet::new());
+    // What is wrong with the document is for others to say.
+    let _ = parse(text, &|name| {
+        references.borrow_mut().insert(name.to_owned());
+        Some("value".to_owned())
+    });
+    references.into_inner()
 }
 
 /// Parses a text as if it stood in the file at `path`.

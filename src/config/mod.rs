@@ -38,11 +38,12 @@ pub use file::{
     Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,
     Strategy, Tailnet, Timeouts,
 };
-pub use finding::{Finding, Severity, refusal};
+pub use finding::{Finding, Severity, Subject, refusal};
 pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
 pub use later::{Connector, Mcp};
+pub(crate) use load::references;
 pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use quotas::{Quota, amount};
@@ -50,7 +51,7 @@ pub use quotas::{Quota, amount};
 pub(crate) use schema::tests::capabilities;
 pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, redacted, restored};
-pub use stored::{check_with, is_there, store};
+pub(crate) use stored::{check_with, is_there, store};
 
 #[cfg(test)]
 mod tests;

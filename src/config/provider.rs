@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::aws::{AwsKey, aws_region};
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::table::{Item, Table};
@@ -295,8 +295,7 @@ fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
             "the apikey of provider {id} must be ACCESS_KEY_ID:SECRET_ACCESS_KEY or \
              ACCESS_KEY_ID:SECRET_ACCESS_KEY:SESSION_TOKEN for aws-sigv4"
         );
-        let at = table.position("apikey");
-        table.findings.warn(at, &table.path, message);
+        warn_of_key(table, message);
     }
     let url = provider.baseurl.parse::<http::Uri>().ok();
     let told = url.as_ref().and_then(http::Uri::host).and_then(aws_region);
@@ -315,11 +314,16 @@ fn service_account(id: &str, apikey: &Secret, table: &Table<'_>) -> Option<Arc<S
         Err(problem) => {
             let message =
                 format!("the service-account key of provider {id} cannot be used: {problem}");
-            let at = table.position("apikey");
-            table.findings.warn(at, &table.path, message);
+            warn_of_key(table, message);
             None
         }
     }
+}
+
+fn warn_of_key(table: &Table<'_>, message: String) {
+    let at = table.position("apikey");
+    let finding = Finding::new(Severity::Warning, at, &table.path, message);
+    table.findings.add(finding.about(Subject::Credential));
 }
 
 /// A name that becomes part of paths.

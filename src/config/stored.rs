@@ -1,13 +1,14 @@
 //! Secrets that a person has just typed: a configuration names them before they are anywhere, and they
 //! go into files that only their owner can read.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::load::resolve;
 use super::{Finding, Loaded, parse};
+use crate::atomic_file;
 use crate::secret::Secret;
 
 /// Parses a text as if it stood in the file at `path`. What `typed` has a value for need not be in
@@ -15,7 +16,7 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// As [`parse`].
-pub fn check_with(
+pub(crate) fn check_with(
     text: &str,
     path: &Path,
     typed: &[(String, Secret)],
@@ -31,7 +32,7 @@ pub fn check_with(
 
 /// Whether what stands in `${…}` has a value for a configuration at `path`.
 #[must_use]
-pub fn is_there(reference: &str, path: &Path) -> bool {
+pub(crate) fn is_there(reference: &str, path: &Path) -> bool {
     resolve(reference, path.parent()).is_some_and(|value| !value.is_empty())
 }
 
@@ -40,19 +41,13 @@ pub fn is_there(reference: &str, path: &Path) -> bool {
 ///
 /// # Errors
 /// As the system gives them. A file that is there stays as it is.
-pub fn store(path: &Path, secret: &Secret) -> io::Result<()> {
+pub(crate) fn store(path: &Path, secret: &Secret) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(folder)?;
     }
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{}", secret.expose())?;
-    file.sync_all()
+    let line = format!("{}\n", secret.expose());
+    atomic_file::create(path, line.as_bytes(), 0o600)
 }
 
 #[cfg(test)]

@@ -13,9 +13,11 @@ use futures_util::stream::FuturesUnordered;
 use http::Uri;
 use serde_json::json;
 
-pub use probe::{Formats, Listed, fit, formats, models, reason};
+pub use probe::Formats;
+pub(crate) use probe::{Listed, fit, formats, get, models, reason};
 use server::baseurl;
 pub use server::{Kind, Server};
+pub(crate) use server::{compatibility, free_id, id_at};
 
 use crate::config::{self, CAPABILITY, File};
 use crate::route::Provider;
@@ -35,7 +37,7 @@ const MOST_HOSTS: usize = 32;
 const MOST_MODELS: usize = 500;
 
 /// Where to look: this machine, the hosts of `discover.hosts`, and the nodes of the tailnet that
-/// providers name. Other providers are somebody else's machines. `own` is the gateway's own name
+/// providers name. Other providers are machines of other people. `own` is the gateway's own name
 /// on its tailnet.
 #[must_use]
 pub fn hosts(file: &File, own: Option<&str>) -> Vec<String> {
@@ -184,7 +186,7 @@ pub async fn server(
 ///
 /// # Errors
 /// What is wrong with the URL.
-pub fn at(url: &str) -> Result<Provider, String> {
+pub(crate) fn at(url: &str) -> Result<Provider, String> {
     let provider = config::Provider {
         baseurl: url.to_owned(),
         ..config::Provider::default()
@@ -268,16 +270,7 @@ mod tests {
     }
 
     fn upstream() -> Upstream {
-        let second = Duration::from_secs(1);
-        Upstream::new(
-            None,
-            Timeouts {
-                connect: second,
-                first_byte: second,
-                idle: second,
-                total: second,
-            },
-        )
+        Upstream::new(None, Timeouts::all(Duration::from_secs(1)))
     }
 
     #[tokio::test]

@@ -16,8 +16,8 @@ use crate::route::Provider;
 use crate::upstream::{Post, Upstream};
 use crate::wire::text::steers;
 
-/// Longest list of models.
-const LONGEST_LIST: usize = 4 << 20;
+/// Longest document that a provider is asked for.
+const LONGEST_DOCUMENT: usize = 8 << 20;
 /// Longest answer to an empty request.
 const LONGEST: usize = 64 << 10;
 const MOST_MODELS: usize = 2_000;
@@ -92,7 +92,7 @@ fn on<const N: usize>(all: [(&'static str, bool); N]) -> Vec<&'static str> {
 
 /// An answer to the question for models.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listed {
+pub(crate) enum Listed {
     /// The models, and what serves them if that can be told.
     Models(Vec<String>, Option<Kind>),
     /// The server refuses: its status, and what it says.
@@ -116,11 +116,12 @@ struct Row {
 }
 
 /// The models that a server lists in OpenAI's format.
-pub async fn models(upstream: &Upstream, provider: &Provider, timeout: Duration) -> Listed {
-    let (status, body) = match get(upstream, provider, "/v1/models", timeout).await {
-        Ok(answer) => answer,
-        Err(why) => return Listed::Unreachable(why),
-    };
+pub(crate) async fn models(upstream: &Upstream, provider: &Provider, timeout: Duration) -> Listed {
+    let (status, body) =
+        match get(upstream, provider, "/v1/models", HeaderMap::new(), timeout).await {
+            Ok(answer) => answer,
+            Err(why) => return Listed::Unreachable(why),
+        };
     if !status.is_success() {
         return Listed::Refused(status, reason(&body));
     }
@@ -136,10 +137,11 @@ pub async fn models(upstream: &Upstream, provider: &Provider, timeout: Duration)
 ///
 /// # Errors
 /// Why no answer came.
-async fn get(
+pub(crate) async fn get(
     upstream: &Upstream,
     provider: &Provider,
     path: &str,
+    headers: HeaderMap,
     timeout: Duration,
 ) -> Result<(StatusCode, Bytes), String> {
     let (path, query) = match path.split_once('?') {
@@ -149,17 +151,17 @@ async fn get(
     let uri = provider.url(path, query);
     let post = Post {
         uri: uri.map_err(|error| error.to_string())?,
-        headers: HeaderMap::new(),
+        headers,
         body: Bytes::new(),
         timeout,
-        longest: LONGEST_LIST,
+        longest: LONGEST_DOCUMENT,
     };
     upstream.ask(provider, Method::GET, post).await
 }
 
 /// Those names of models that may stand in a configuration.
 #[must_use]
-pub fn fit(models: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn fit(models: impl Iterator<Item = String>) -> Vec<String> {
     models.filter(|one| is_fit(one)).take(MOST_MODELS).collect()
 }
 
@@ -175,7 +177,7 @@ fn is_fit(model: &str) -> bool {
 
 /// What a server says of its refusal, for a terminal.
 #[must_use]
-pub fn reason(body: &[u8]) -> String {
+pub(crate) fn reason(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     // An error is an object in most formats, and Gemini's a list of one.
     let json = json.get(0).unwrap_or(&json);
@@ -224,7 +226,11 @@ impl Route {
 }
 
 /// The formats that a server speaks.
-pub async fn formats(upstream: &Upstream, provider: &Provider, timeout: Duration) -> Formats {
+pub(crate) async fn formats(
+    upstream: &Upstream,
+    provider: &Provider,
+    timeout: Duration,
+) -> Formats {
     let paths = [
         "/v1/chat/completions",
         "/v1/responses",

@@ -121,33 +121,50 @@ impl Server {
             "baseurl": self.baseurl(),
             "models": self.models,
         });
-        // Without flags it is OpenAI's chat alone.
-        let flags = self.formats.flags();
-        if flags != ["openai_chat"] {
-            let on = flags.iter().map(|flag| ((*flag).to_owned(), true.into()));
-            provider["compatibility"] = serde_json::Value::Object(on.collect());
+        if let Some(compatibility) = compatibility(&self.formats.flags()) {
+            provider["compatibility"] = compatibility;
         }
         provider
     }
 
-    /// The first id that no provider has. It depends on the server's place, not on which others
-    /// are there, so that a record names the same server tomorrow.
+    /// The first id that no provider has.
     #[must_use]
     pub fn free_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
-        let port = if self.is_at_usual_port() {
-            String::new()
-        } else {
-            format!("-{}", self.port)
-        };
-        let kind = self.kind.id();
-        let label = self.host.split('.').next().unwrap_or_default();
-        let is_named = self.host.parse::<IpAddr>().is_err();
-        let mut ids = [format!("{kind}{port}")]
-            .into_iter()
-            .chain(is_named.then(|| format!("{kind}-{}{port}", label.to_ascii_lowercase())))
-            .chain((2..).map(|nth: u32| format!("{kind}{port}-{nth}")));
-        ids.find(|id| !is_taken(id)).unwrap_or_default()
+        let id = id_at(self.kind.id(), self.port, self.kind.port());
+        free_id(&id, &self.host, is_taken)
     }
+}
+
+/// The id of a kind of server at this port.
+pub(crate) fn id_at(kind: &str, port: u16, usual: u16) -> String {
+    if port == usual {
+        kind.to_owned()
+    } else {
+        format!("{kind}-{port}")
+    }
+}
+
+/// The first id that no provider has, for one that would be called `id` if it were alone. It depends
+/// on the provider's place before it depends on which others are there, so that a record names the
+/// same server tomorrow.
+pub(crate) fn free_id(id: &str, host: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let label = host.split('.').next().unwrap_or_default();
+    let label = label.to_ascii_lowercase();
+    let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+    let says_more = !is_address && !label.is_empty() && label != id && label != "localhost";
+    let mut ids = std::iter::once(id.to_owned())
+        .chain(says_more.then(|| format!("{id}-{label}")))
+        .chain((2..).map(|nth: u32| format!("{id}-{nth}")));
+    ids.find(|id| !is_taken(id)).unwrap_or_default()
+}
+
+/// A provider's `compatibility`; `None` for OpenAI's chat alone, which needs none.
+pub(crate) fn compatibility(flags: &[&'static str]) -> Option<serde_json::Value> {
+    if flags.is_empty() || flags == ["openai_chat"] {
+        return None;
+    }
+    let on = flags.iter().map(|flag| ((*flag).to_owned(), true.into()));
+    Some(serde_json::Value::Object(on.collect()))
 }
 
 pub(super) fn baseurl(host: &str, port: u16) -> String {
@@ -180,7 +197,7 @@ mod tests {
         assert_eq!(server("gpu", 8000).free_id(|_| false), "ollama-8000");
         assert_eq!(
             server("gpu", 8000).free_id(|id| id == "ollama-8000"),
-            "ollama-gpu-8000"
+            "ollama-8000-gpu"
         );
         assert_eq!(usual(HERE).name(), "Ollama on this machine");
         assert_eq!(

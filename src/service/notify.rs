@@ -72,7 +72,10 @@ impl Manager {
 
     /// The process ends.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=finishing running requests");
+        self.tell_status("STOPPING=1\n", |status| {
+            "finishing running requests".clone_into(&mut status.line);
+            status.fault = None;
+        });
     }
 
     fn tell_status(&self, before: &str, change: impl FnOnce(&mut Status)) {
@@ -87,8 +90,9 @@ impl Manager {
             words.push_str("; ");
             words.push_str(fault);
         }
-        drop(status);
+        // Under the lock: the manager keeps the line that it hears last, and that has to be the newest.
         self.tell(&words);
+        drop(status);
     }
 
     /// It is not hung.
@@ -169,6 +173,30 @@ mod tests {
             manager.alive();
         }
         Manager::default().stopping();
+    }
+
+    /// Two changes at once: whichever is told last tells of both.
+    #[test]
+    fn the_manager_hears_the_newest_line_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listening = UnixDatagram::bind(&path).unwrap();
+        let manager = Manager::on(connected(path.as_os_str()).unwrap());
+        let begin = std::sync::Barrier::new(2);
+        for nth in 0..15_000 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    manager.serving(&format!("serving {nth}"));
+                });
+                begin.wait();
+                manager.reloaded(Some(&format!("fault {nth}")));
+            });
+            heard(&listening);
+            let last = heard(&listening);
+            let both = format!("STATUS=serving {nth}; fault {nth}");
+            assert!(last.ends_with(&both), "{last}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -34,6 +34,19 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
+impl Timeouts {
+    /// The same for each part.
+    #[must_use]
+    pub const fn all(time: Duration) -> Self {
+        Self {
+            connect: time,
+            first_byte: time,
+            idle: time,
+            total: time,
+        }
+    }
+}
+
 /// A bidirectional byte stream of any origin.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}

@@ -1,99 +1,15 @@
 //! `iris service` on a machine on which nothing of Iris is installed, not even its user: run by a real
 //! systemd, up to the answer of a gateway and back.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
 
-use crate::iris;
-use crate::machine::Machine;
+use crate::bare::{Bare, config};
 use crate::service::served;
 
 const KEY: &str = r#"a "key" with $HOME and \"#;
-
-/// A machine with the program in `/srv`, which the tests also give configurations.
-struct Bare {
-    machine: Machine,
-    address: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-fn config(address: SocketAddr) -> Value {
-    json!({
-        "tailnet": { "mode": "off" },
-        "listen": { "loopback": address.to_string() },
-        "providers": { "p": {
-            "baseurl": "http://127.0.0.1:9/v1", "models": ["m"], "apikey": "${A_KEY}",
-        } },
-        "grants": [{ "src": ["(loopback)"],
-            "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] } }],
-    })
-}
-
-impl Bare {
-    async fn start() -> anyhow::Result<Option<Self>> {
-        let dir = tempfile::tempdir()?;
-        let address = iris::free_address()?;
-        let write = |name: &str, text: &str| {
-            let path = dir.path().join("files").join(name);
-            std::fs::create_dir_all(path.parent().context("a folder")?)?;
-            anyhow::Ok(std::fs::write(path, text)?)
-        };
-        write("iris.hujson", &config(address).to_string())?;
-        write("broken.hujson", "{ \"listen\": ")?;
-        let mut other = config(address);
-        other["providers"]["p"]["models"] = json!(["another"]);
-        write("other.hujson", &other.to_string())?;
-        let mut keyed = config(address);
-        let seen = "${file:/run/credentials/iris.service/authkey}";
-        keyed["tailnet"]["auth_key"] = json!(seen);
-        write("keyed.hujson", &keyed.to_string())?;
-        write("key", "tskey-auth-1\n")?;
-        write("empty", "\n")?;
-        let machine = Machine::bare(dir.path(), env!("CARGO_BIN_EXE_iris")).await?;
-        Ok(machine.map(|machine| Self {
-            machine,
-            address,
-            _dir: dir,
-        }))
-    }
-
-    /// What a shell says, both outputs together, and its exit code.
-    fn shell(&self, script: &str) -> anyhow::Result<(i32, String)> {
-        let output = self
-            .machine
-            .run(&["sh", "-c", &format!("exec 2>&1; {script}")])?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok((output.status.code().unwrap_or(-1), text))
-    }
-
-    fn says(&self, script: &str, code: i32, parts: &[&str]) -> anyhow::Result<String> {
-        let (found, text) = self.shell(script)?;
-        ensure!(
-            found == code,
-            "{script} ended with {found}, not {code}:\n{text}"
-        );
-        for part in parts {
-            ensure!(
-                text.contains(part),
-                "{script} does not say {part:?}:\n{text}"
-            );
-        }
-        Ok(text)
-    }
-
-    fn is_bare(&self) -> anyhow::Result<()> {
-        self.says("id iris", 1, &[])?;
-        self.says(
-            "ls -d /etc/iris /var/lib/iris /usr/local/bin/iris /etc/systemd/system/iris*",
-            2,
-            &[],
-        )?;
-        Ok(())
-    }
-}
 
 pub async fn a_bare_machine_becomes_a_service_and_a_bare_machine_again() -> anyhow::Result<()> {
     let Some(bare) = Bare::start().await? else {
@@ -130,6 +46,14 @@ fn refused(bare: &Bare) -> anyhow::Result<()> {
         (
             format!("{install} --config /srv/iris.hujson"),
             &["/srv/iris.hujson refers to A_KEY, which is not set here: set it, or write A_KEY="],
+        ),
+        (
+            format!("SUDO_USER=ada {install} --config /srv/iris.hujson"),
+            &[
+                "which is not set here: set it and have sudo pass it on, by\n\n  sudo \
+                 --preserve-env=A_KEY /srv/iris service install --config /srv/iris.hujson\n\nor \
+                 write A_KEY=",
+            ],
         ),
         (
             format!("A_KEY=x {install} --config /srv/iris.hujson --auth-key-file /srv/key"),
@@ -170,6 +94,12 @@ fn refused(bare: &Bare) -> anyhow::Result<()> {
         let text = bare.says(&script, 1, parts)?;
         ensure!(!text.contains("panicked"), "{text}");
     }
+    dry(bare)
+}
+
+/// Nothing is done that is only shown.
+fn dry(bare: &Bare) -> anyhow::Result<()> {
+    let install = "/srv/iris service install";
     let dry = bare.says(
         &format!("cd /srv && A_KEY=x {install} --dry-run"),
         0,
@@ -208,6 +138,26 @@ fn full(bare: &Bare) -> anyhow::Result<()> {
         &["iris\n"],
     )?;
     bare.says("umount /usr/local/bin", 0, &[])?;
+    // The same for a first configuration.
+    let init = "/srv/iris init --control loopback --no-test --provider http://gpu:8080,m";
+    bare.says(
+        "mount -t tmpfs -o size=64k tmpfs /mnt && cd /mnt && ! cat /dev/zero >filler",
+        0,
+        &["No space left"],
+    )?;
+    bare.says(
+        &format!("cd /mnt && {init}"),
+        1,
+        &["error: cannot write iris.hujson: No space left on device"],
+    )?;
+    let left = bare.says("ls -A /mnt", 0, &[])?;
+    ensure!(left == "filler\n", "{left}");
+    bare.says(
+        &format!("cd /mnt && rm filler && {init} && /srv/iris check --strict iris.hujson"),
+        0,
+        &["Wrote iris.hujson"],
+    )?;
+    bare.says("umount /mnt", 0, &[])?;
     bare.says(
         "ls /usr/local/bin/iris /etc/systemd/system/iris.service",
         2,
@@ -300,7 +250,12 @@ async fn again(bare: &Bare) -> anyhow::Result<()> {
         1,
         &["takes root. Run\n\n  sudo /srv/iris service install\n"],
     )?;
-    // Another configuration does not replace the one that the dashboard may have saved.
+    replaced(bare)
+}
+
+/// Another configuration does not replace the one that the dashboard may have saved, unless it is
+/// told to.
+fn replaced(bare: &Bare) -> anyhow::Result<()> {
     let other = "/srv/iris service install --config /srv/other.hujson";
     bare.says(
         other,
@@ -311,7 +266,38 @@ async fn again(bare: &Bare) -> anyhow::Result<()> {
         ],
     )?;
     bare.says("cmp /srv/iris.hujson /var/lib/iris/iris.hujson", 0, &[])?;
-    bare.says(&format!("{other} --force"), 0, &["serving http://"])?;
+    // The service's account can put a link there; root doesn't follow it.
+    bare.says(
+        "cd /var/lib/iris && mv iris.hujson mine && ln -s /etc/shadow iris.hujson",
+        0,
+        &[],
+    )?;
+    for install in [
+        format!("{other} --force"),
+        "/srv/iris service install".to_owned(),
+    ] {
+        bare.says(
+            &format!("cd / && {install}"),
+            1,
+            &[
+                "cannot read ",
+                "/var/lib/iris/iris.hujson: expected a regular file, not a link",
+            ],
+        )?;
+    }
+    bare.says(
+        "cd /var/lib/iris && ! ls iris.hujson.old && mv mine iris.hujson",
+        0,
+        &["No such file"],
+    )?;
+    bare.says(
+        &format!("{other} --force"),
+        0,
+        &[
+            "keep /var/lib/iris/iris.hujson as /var/lib/iris/iris.hujson.old: the configuration until now\n",
+            "serving http://",
+        ],
+    )?;
     bare.says(
         "cmp /srv/other.hujson /var/lib/iris/iris.hujson && \
          cmp /srv/iris.hujson /var/lib/iris/iris.hujson.old",

@@ -15,6 +15,7 @@
 )]
 
 mod account;
+mod bare;
 mod changes;
 mod client;
 #[cfg(target_os = "linux")]

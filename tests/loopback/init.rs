@@ -267,17 +267,17 @@ fn for_this_machine(baseurl: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, file)
 }
 
-#[test]
-fn without_a_terminal_a_gateway_only_logs() {
-    let (dir, file) = for_this_machine("http://127.0.0.1:9");
+/// A gateway without a terminal, the URL of its loopback door, and the rest of its log.
+fn served(
+    dir: &Path,
+    file: &Path,
+) -> (
+    std::process::Child,
+    String,
+    impl Iterator<Item = std::io::Result<String>>,
+) {
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_iris"))
-        .args([
-            "serve",
-            "--config",
-            name(&file),
-            "--state-dir",
-            name(dir.path()),
-        ])
+        .args(["serve", "--config", name(file), "--state-dir", name(dir)])
         .env_remove("IRIS_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -288,12 +288,70 @@ fn without_a_terminal_a_gateway_only_logs() {
     let line = lines.find(|line| line.as_ref().unwrap().contains("serving local callers"));
     let line = line.expect("it says where it serves").unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let url = line["message"]
-        .as_str()
-        .unwrap()
-        .rsplit(' ')
-        .next()
-        .unwrap();
+    let message = line["message"].as_str().unwrap();
+    let url = message.rsplit(' ').next().unwrap().to_owned();
+    (gateway, url, lines)
+}
+
+/// On the gateway's machine, with the file as `iris init` writes it: only the tailnet is left out.
+#[test]
+fn the_state_of_a_fresh_gateway_is_shown_on_its_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    let output = iris(&[
+        "init",
+        "--output",
+        name(&file),
+        "--control",
+        "tailscale",
+        "--hostname",
+        "ai",
+        "--admin",
+        "me@example.com",
+        "--no-test",
+        "--provider",
+        "http://127.0.0.1:9,m",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    assert_eq!(
+        loaded(&file).listen.loopback.unwrap().to_string(),
+        "127.0.0.1:8088"
+    );
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("127.0.0.1:8088", "127.0.0.1:0");
+    let text = text.replace("\"mode\": \"embedded\"", "\"mode\": \"off\"");
+    std::fs::write(&file, text).unwrap();
+    let (mut gateway, url, lines) = served(dir.path(), &file);
+    let status = iris(&["status", "--url", &url]);
+    let said = out(&status);
+    assert_eq!(status.status.code(), Some(0), "{}", complaint(&status));
+    assert!(said.contains("state    ready\n"), "{said}");
+    assert!(
+        said.contains("no role granted; to see more, grant"),
+        "{said}"
+    );
+    let json = iris(&["status", "--json", "--url", &url]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["ready"], true);
+    // Nothing else is open to whoever is on the machine.
+    for command in [&["models"][..], &["status", "--requests"]] {
+        let refused = iris(&[command, &["--url", &url]].concat());
+        assert_eq!(refused.status.code(), Some(1), "{command:?}");
+        assert!(
+            complaint(&refused).contains("403"),
+            "{}",
+            complaint(&refused)
+        );
+    }
+    gateway.kill().unwrap();
+    lines.for_each(drop);
+    gateway.wait().unwrap();
+}
+
+#[test]
+fn without_a_terminal_a_gateway_only_logs() {
+    let (dir, file) = for_this_machine("http://127.0.0.1:9");
+    let (gateway, url, lines) = served(dir.path(), &file);
     let healthz = format!("{url}/healthz");
     let curl = Command::new("curl")
         .args(["--silent", "--fail", &healthz])

@@ -228,6 +228,98 @@ async fn a_typed_key_is_not_shown_and_goes_into_a_file_of_its_own() {
     assert!(loaded.quotas.is_empty());
 }
 
+/// A line of the menu means what it means on the command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn formats_that_are_typed_win_over_those_that_are_found() {
+    let (address, log) = server("127.0.0.1:0", |request: &Received| {
+        match request.target().as_str() {
+            "GET /v1/models" => {
+                let list = json!({ "data": [{ "id": "tiny" }, { "id": "large" }] });
+                ("200 OK", list.to_string())
+            }
+            "POST /v1/chat/completions" | "POST /v1/responses" => {
+                ("400 Bad Request", "{}".to_owned())
+            }
+            _ => ("404 Not Found", "{}".to_owned()),
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let given = dir.path().join("given.hujson");
+    let line = format!("http://{address},formats=messages,t*");
+    let output = init(&given, &["--provider", &line], &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(log.lock().unwrap().len() > 1, "it was asked");
+    let typed = dir.path().join("typed.hujson");
+    let arguments = ["init", "--control", "loopback", "--budget", "5"];
+    let mut terminal = Terminal::start(&[&arguments[..], &["--output", name(&typed)]].concat());
+    terminal.wait_for("Which?");
+    terminal.type_in(&format!("{line}\n"));
+    terminal.wait_for("Added private with 1 model.");
+    terminal.wait_for("[done]: ");
+    // The same once more, and with a pattern that matches nothing.
+    terminal.type_in(&format!("{line}\n"));
+    terminal.wait_for("is there already.");
+    terminal.wait_for("[done]: ");
+    terminal.type_in(&format!("http://{address},key=env:HOME,nothing*\n"));
+    terminal.wait_for("no model is called");
+    terminal.wait_for("[all]: ");
+    terminal.type_in("large\n");
+    terminal.wait_for("Added private-2 with 1 model.");
+    terminal.wait_for("[done]: ");
+    terminal.type_in("\n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    let home = [("HOME", "/")];
+    let (given, typed) = (written(&given, &[]), written(&typed, &home));
+    for one in [&given, &typed] {
+        let provider = &one.providers["private"];
+        assert_eq!(provider.models, ["tiny"]);
+        assert_eq!(provider.compatibility.flags(), ["anthropic_messages"]);
+    }
+    assert_eq!(typed.providers["private-2"].models, ["large"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_can_not_be_saved_leaves_no_configuration() {
+    let (address, _log) = server("127.0.0.1:0", openai).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("iris.hujson");
+    // No folder can be made there.
+    let state = dir.path().join("state");
+    std::fs::write(&state, "").unwrap();
+    let mut terminal = Terminal::start(&[
+        "init",
+        "--control",
+        "loopback",
+        "--budget",
+        "5",
+        "--output",
+        name(&file),
+        "--state-dir",
+        name(&state),
+    ]);
+    terminal.wait_for("Which?");
+    terminal.type_in(&format!("openai,url=http://{address},gpt-5\n"));
+    terminal.wait_for("[1]: ");
+    terminal.type_in("1\n");
+    terminal.wait_for("(it is not shown): ");
+    terminal.type_in("sk-good\n");
+    terminal.wait_for("which only you can read");
+    terminal.wait_for("[1]: ");
+    terminal.type_in("1\n");
+    terminal.wait_for("[done]: ");
+    terminal.type_in("done\n");
+    let (code, said) = terminal.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("error: nothing was written: cannot write the key to "),
+        "{said}"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_key_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();

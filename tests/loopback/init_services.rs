@@ -188,6 +188,24 @@ async fn vertex_takes_a_key_file_as_google_gives_it() {
     );
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("PRIVATE"), "{text}");
+    // A file that is there is looked at without a test as well; one that isn't may come later.
+    let untested = |key: &str, name: &str| {
+        let spec = format!("vertex,region=global,project=p,m,key=file:{key}");
+        let file = dir.path().join(name);
+        (init(&file, &["--no-test", "--provider", &spec], &[]), file)
+    };
+    let bad = dir.path().join("bad.json");
+    std::fs::write(&bad, "{}").unwrap();
+    let (output, file) = untested(bad.to_str().unwrap(), "bad.hujson");
+    let message = said(&output);
+    assert!(
+        message.contains("the service-account key of provider vertex cannot be used"),
+        "{message}"
+    );
+    assert!(!file.exists());
+    let (output, file) = untested("/nonexistent/sa.json", "later.hujson");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(file.exists());
     let tokens = log.lock().unwrap();
     assert_eq!(
         tokens

@@ -163,6 +163,9 @@ pub async fn a_person_at_a_terminal_is_led_to_the_first_answer(
         .arg(&config)
         .output()?;
     ensure!(written.status.success(), "{written:?}");
+    // Another gateway may be on this machine.
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, text.replace("127.0.0.1:8088", "127.0.0.1:0"))?;
     let serve = format!(
         // A shell between would outlive neither and end neither.
         "exec '{}' serve --config '{}' --state-dir '{}'",

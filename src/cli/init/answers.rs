@@ -1,5 +1,5 @@
 //! What the questions of `iris init` are answered with. Each is checked as it is read, so
-//! that whoever is asked can answer again.
+//! that a person can answer again.
 
 use std::str::FromStr;
 
@@ -137,7 +137,7 @@ impl FromStr for Budget {
     }
 }
 
-/// The word for whom this machine's tailscaled is signed in as.
+/// The word for the login of this machine's tailscaled.
 pub(super) const ME: &str = "me";
 
 /// Sources of a grant for the people who manage the gateway.

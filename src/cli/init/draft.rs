@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::answers::{Answers, Budget, Control, Tailnet};
+use super::key::Key;
 use super::provider::Provider;
-use crate::config::{self, Severity};
+use crate::config::{self, Finding, Severity, Subject};
 use crate::rules::Rules;
 use crate::secret::Secret;
 use crate::server;
@@ -17,15 +18,21 @@ const HEAD: &str = r"// The configuration of Iris, begun by `iris init` and your
 {
 ";
 
-const LISTEN: &str = r#"
-  "listen": {
+fn listen() -> String {
+    format!(
+        r#"
+  "listen": {{
     "http": ":80",
     // Served where the tailnet has HTTPS certificates.
     "https": ":443",
-    // Also serve callers on this machine, who are "(loopback)" in grants:
-    // "loopback": "127.0.0.1:8088",
-  },
-"#;
+    // For programs on this machine, such as `iris status`. They are "(loopback)" in grants, and
+    // without a grant they learn only whether the gateway is ready.
+    "loopback": {},
+  }},
+"#,
+        quoted(server::LOOPBACK)
+    )
+}
 
 const PROVIDERS: &str = r"
   // Where the models are, and which. `${NAME}` stands for an environment variable, and
@@ -52,7 +59,7 @@ pub(super) fn configuration(answers: &Answers) -> String {
             control, hostname, ..
         } => {
             out.push_str(&tailnet(control, &hostname.0));
-            out.push_str(LISTEN);
+            out.push_str(&listen());
             control.capability()
         }
     };
@@ -72,25 +79,31 @@ pub(super) fn configuration(answers: &Answers) -> String {
 }
 
 /// The first thing that a strict check has against a configuration whose variables are set.
-pub(super) fn objection(text: &str, path: &Path) -> Option<String> {
-    const KEY: &str = "the service-account key of provider";
-    let mut made_up = Vec::new();
-    let names = text.match_indices("${").filter_map(|(at, _)| {
-        let rest = &text[at + 2..];
-        (!text[..at].ends_with('$')).then(|| rest.split('}').next().unwrap_or_default())
+pub(super) fn objection(answers: &Answers, text: &str, path: &Path) -> Option<String> {
+    let keys = answers.providers.iter().filter_map(|one| one.key.as_ref());
+    let mut values: Vec<(String, Secret)> = keys.flat_map(Key::values).collect();
+    let mut made_up = config::references(text);
+    made_up.retain(|name| {
+        let is_typed = values.iter().any(|(typed, _)| typed == name);
+        !is_typed && !config::is_there(name, path)
     });
-    for name in names.filter(|name| !config::is_there(name, path)) {
-        made_up.push((name.to_owned(), Secret::new("value".to_owned())));
-    }
-    let findings = match config::check_with(text, path, &made_up) {
+    let value = |name: &String| (name.clone(), Secret::new("value".to_owned()));
+    values.extend(made_up.iter().map(value));
+    let findings = match config::check_with(text, path, &values) {
         Ok(loaded) => Rules::compile(loaded, 0).findings,
         Err(findings) => findings,
     };
-    // A made-up key file is not one.
-    let is_of_key = |one: &config::Finding| !made_up.is_empty() && one.message.starts_with(KEY);
+    // A made-up value is no key.
+    let is_made_up = |one: &Finding| {
+        let is_at = |provider: &&Provider| one.path == format!("providers.{}", provider.id);
+        let provider = answers.providers.iter().find(is_at);
+        let key = provider.and_then(|provider| provider.key.as_ref());
+        let mut references = key.iter().flat_map(|key| &key.references);
+        one.subject == Some(Subject::Credential) && references.any(|name| made_up.contains(name))
+    };
     let first = findings
         .into_iter()
-        .find(|one| one.severity != Severity::Note && !is_of_key(one))?;
+        .find(|one| one.severity != Severity::Note && !is_made_up(one))?;
     Some(first.message)
 }
 
@@ -253,8 +266,9 @@ mod tests {
         provider
     }
 
-    fn objection(text: &str) -> Option<String> {
-        super::objection(text, Path::new("iris.hujson"))
+    fn objection(answers: &Answers) -> Option<String> {
+        let text = configuration(answers);
+        super::objection(answers, &text, Path::new("iris.hujson"))
     }
 
     fn node(control: Control) -> Tailnet {
@@ -279,17 +293,40 @@ mod tests {
                     service("bedrock,region=eu-west-1,key=aws"),
                     service("vertex,region=global,key=file:/nonexistent/sa.json,project=p"),
                 ];
-                let text = configuration(&Answers {
+                let answers = Answers {
                     tailnet: match &tailnet {
                         Tailnet::Off => Tailnet::Off,
                         Tailnet::Node { control, .. } => node(control.clone()),
                     },
                     providers,
                     budget,
-                });
-                assert_eq!(objection(&text), None, "{text}");
+                };
+                assert_eq!(objection(&answers), None, "{}", configuration(&answers));
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_there_has_to_be_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let bad = dir.path().join("bad.json");
+        std::fs::write(&bad, "{}").unwrap();
+        let vertex = |path: &str| {
+            let text = format!("vertex,region=global,project=p,key=file:{path}");
+            service(&text)
+        };
+        let with = |vertex: Provider| {
+            objection(&Answers {
+                tailnet: Tailnet::Off,
+                // Another one's variable isn't set.
+                providers: vec![service("openai,key=env:IRIS_TEST_NOT_SET"), vertex],
+                budget: None,
+            })
+        };
+        assert_eq!(with(vertex("/nonexistent/sa.json")), None);
+        let said = with(vertex(bad.to_str().unwrap())).unwrap();
+        let expected = "the service-account key of provider vertex cannot be used";
+        assert!(said.starts_with(expected), "{said}");
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use std::io::Write;
 
 use super::key::Key;
-use super::provider::Provider;
+use super::provider::{self, Missing, Provider};
 use super::reach::{Outcome, Reach};
-use super::spec::{Spec, Wanted, chosen};
+use super::spec::{Spec, Wanted};
 use crate::cli::harmless;
 
 /// The providers that are wanted, each with an id of its own and with models.
@@ -40,12 +40,9 @@ pub(super) fn providers(
                 vec![provider]
             }
         };
-        for mut provider in new {
-            let is_it = |one: &Provider| one.baseurl == provider.baseurl && one.key == provider.key;
-            if !providers.iter().any(is_it) {
-                provider.rename(&providers);
-                providers.push(provider);
-            }
+        for provider in new {
+            // One that is there already is meant once.
+            let _ = provider::adopt(&mut providers, provider);
         }
     }
     Ok(providers)
@@ -60,39 +57,31 @@ fn fill(provider: &mut Provider, spec: &Spec, outcome: Outcome) -> anyhow::Resul
     } else {
         (format!("{} at {url}", service.word), service.word)
     };
-    let has_names = !spec.models.is_empty() && !spec.models.iter().any(|one| one.contains('*'));
-    match outcome {
-        Outcome::Good { models, formats } => {
-            if let (Some(formats), None) = (formats, spec.formats) {
-                provider.speaks(formats);
-            }
-            provider.models = if spec.models.is_empty() {
-                models
-            } else {
-                chosen(&spec.models, &models)?
-            };
-            anyhow::ensure!(
-                !provider.models.is_empty(),
-                "{at} lists no models; name them: --provider {name},MODEL"
-            );
+    let Err(missing) = provider.take(outcome, spec) else {
+        return Ok(());
+    };
+    match (missing, spec.names()) {
+        (Missing::Pattern(error), _) => return Err(error),
+        (Missing::Models, _) => {
+            anyhow::bail!("{at} lists no models; name them: --provider {name},MODEL")
         }
-        Outcome::Refused(why) if provider.key.is_some() => anyhow::bail!(
+        (Missing::Refused(why), _) if provider.key.is_some() => anyhow::bail!(
             "{at} refuses the key: {why}. Set another one, or leave out the test with --no-test"
         ),
-        Outcome::Refused(_) if has_names => {
-            provider.models.clone_from(&spec.models);
+        (Missing::Refused(_), Some(names)) => {
+            provider.models = names.to_vec();
             let variable = provider.usual_variable();
             note(&format!("{at} wants a key; it is taken from {variable}"))?;
             provider.set_key(service, Some(Key::variable(&variable)));
         }
-        Outcome::Failed(why) if has_names => {
-            provider.models.clone_from(&spec.models);
+        (Missing::Failed(why), Some(names)) => {
+            provider.models = names.to_vec();
             note(&format!("{at} was not tested: {why}"))?;
         }
-        Outcome::Refused(why) => anyhow::bail!(
+        (Missing::Refused(why), None) => anyhow::bail!(
             "{at} wants a key: {why}. Say where it is: --provider {name},key=env:NAME"
         ),
-        Outcome::Failed(why) => anyhow::bail!(
+        (Missing::Failed(why), None) => anyhow::bail!(
             "{at} does not list its models: {why}. Name them: --provider {name},MODEL"
         ),
     }

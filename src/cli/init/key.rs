@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::Context;
+
 use super::service::AWS_VARIABLES;
+use crate::cli::is_variable;
 use crate::config;
 use crate::secret::Secret;
 
@@ -52,12 +55,6 @@ impl FromStr for KeyPlace {
         );
         Ok(Self::Env(name.to_owned()))
     }
-}
-
-/// Whether an environment variable can have this name.
-pub(super) fn is_variable(name: &str) -> bool {
-    let part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty() && name.bytes().all(part) && !name.as_bytes()[0].is_ascii_digit()
 }
 
 impl Key {
@@ -144,17 +141,17 @@ impl Key {
         named.filter(|reference| !reference.starts_with("file:"))
     }
 
-    /// Puts what was typed in its place.
+    /// Puts what was typed in its place, if that is a file: which.
     ///
     /// # Errors
     /// When the file is there already, or can't be written.
-    pub(super) fn store(&self) -> anyhow::Result<()> {
-        if let (Some(secret), Some(path)) = (&self.typed, &self.file) {
-            config::store(path, secret).map_err(|error| {
-                anyhow::anyhow!("{} cannot be written: {error}", path.display())
-            })?;
-        }
-        Ok(())
+    pub(super) fn store(&self) -> anyhow::Result<Option<&Path>> {
+        let (Some(secret), Some(path)) = (&self.typed, &self.file) else {
+            return Ok(None);
+        };
+        config::store(path, secret)
+            .with_context(|| format!("cannot write the key to {}", path.display()))?;
+        Ok(Some(path))
     }
 }
 

@@ -1,17 +1,15 @@
 //! Choosing providers one after the other: what was found on this machine first, and of each other
 //! kind only what has to be known of it.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
-use super::key::{self, Key, KeyPlace};
-use super::provider::Provider;
-use super::reach::{Outcome, Reach};
-use super::service::{
-    AWS_VARIABLES, BEDROCK_VARIABLE, Credential, GOOGLE_VARIABLE, Place, SERVICES, Service,
-};
-use super::spec::{self, Spec, Wanted, address, chosen, formats};
-use super::terminal::{ask, ask_secret, choose, say};
+use super::ask_key::Keys;
+use super::key::Key;
+use super::provider::{self, Missing, Provider};
+use super::reach::Reach;
+use super::service::{Credential, Place, SERVICES, Service};
+use super::spec::{Spec, Wanted, address, chosen, formats};
+use super::terminal::{ask, choose, say};
 use crate::cli::harmless;
 use crate::discover::Server;
 
@@ -21,10 +19,7 @@ const SHOWN: usize = 12;
 /// What the questions need.
 pub(super) struct Menu<'a> {
     reach: &'a Reach,
-    /// Where typed keys are kept.
-    keys: PathBuf,
-    /// Files there that are written at the end.
-    promised: RefCell<Vec<PathBuf>>,
+    keys: Keys,
 }
 
 /// A line of the menu that was chosen, or an address.
@@ -39,8 +34,7 @@ impl<'a> Menu<'a> {
     pub(super) fn new(reach: &'a Reach, keys: PathBuf) -> Self {
         Self {
             reach,
-            keys,
-            promised: RefCell::default(),
+            keys: Keys::new(keys),
         }
     }
 
@@ -82,19 +76,18 @@ impl<'a> Menu<'a> {
                     Pick::Kind(service) => self.of_kind(service, &found)?,
                     Pick::Spec(spec) => self.of_spec(&spec, &found)?,
                 };
-                if let Some(mut new) = new {
-                    if providers
-                        .iter()
-                        .any(|one| one.baseurl == new.baseurl && one.key == new.key)
-                    {
-                        say(&format!("  {} is there already.", new.baseurl))?;
-                        continue;
+                let Some(new) = new else { continue };
+                let baseurl = new.baseurl.clone();
+                say(&match provider::adopt(&mut providers, new) {
+                    Some(new) => {
+                        format!(
+                            "  Added {} with {}.",
+                            new.id,
+                            plural(new.models.len(), "model")
+                        )
                     }
-                    new.rename(&providers);
-                    let (id, count) = (&new.id, plural(new.models.len(), "model"));
-                    say(&format!("  Added {id} with {count}."))?;
-                    providers.push(new);
-                }
+                    None => format!("  {baseurl} is there already."),
+                })?;
             }
         }
     }
@@ -106,7 +99,7 @@ impl<'a> Menu<'a> {
         found: &[Server],
     ) -> anyhow::Result<Option<Provider>> {
         let provider = self.placed(service)?;
-        self.tested(service, provider, &[], found)
+        self.tested(&Spec::of(service), provider, found)
     }
 
     /// A provider that was typed as on the command line; its key is asked for where the usual
@@ -116,10 +109,10 @@ impl<'a> Menu<'a> {
         let mut provider = spec.provider()?;
         let lacks = |key: &Key| !key.missing(self.reach.config()).is_empty();
         if spec.key.is_none() && provider.key.as_ref().is_some_and(lacks) {
-            let key = self.key(service, &provider)?;
+            let key = self.keys.ask(service, &provider)?;
             provider.set_key(service, key);
         }
-        self.tested(service, provider, &spec.models, found)
+        self.tested(spec, provider, found)
     }
 
     /// A provider whose address and key are known.
@@ -147,7 +140,7 @@ impl<'a> Menu<'a> {
         };
         let mut provider = Provider::new(service, &baseurl, None);
         if service.credential != Credential::None {
-            let key = self.key(service, &provider)?;
+            let key = self.keys.ask(service, &provider)?;
             provider.set_key(service, key);
         }
         Ok(provider)
@@ -156,36 +149,46 @@ impl<'a> Menu<'a> {
     /// Asks a provider for what it has, and the person for what to do where that fails.
     fn tested(
         &self,
-        service: &'static Service,
+        spec: &Spec,
         mut provider: Provider,
-        wanted: &[String],
         found: &[Server],
     ) -> anyhow::Result<Option<Provider>> {
+        let service = spec.service();
+        let name = service_name(service);
         loop {
             say(&format!("  Asking {} …", provider.baseurl))?;
-            let is_refused = match self.reach.ask(service, &provider) {
-                Outcome::Good { models, formats } => {
-                    if let Some(formats) = formats {
-                        say(&format!("  It speaks {}.", formats.names().join(", ")))?;
-                        provider.speaks(formats);
+            let outcome = self.reach.ask(service, &provider);
+            if let (Some(formats), None) = (outcome.formats(), spec.formats) {
+                say(&format!("  It speaks {}.", formats.names().join(", ")))?;
+            }
+            let is_refused = match provider.take(outcome, spec) {
+                Err(Missing::Refused(why)) => {
+                    say(&format!("  {name} refuses: {why}"))?;
+                    true
+                }
+                Err(Missing::Failed(why)) => {
+                    say(&format!("  {name} cannot be asked: {}", harmless(&why)))?;
+                    false
+                }
+                taken => {
+                    match taken {
+                        Ok(()) if !spec.models.is_empty() => {}
+                        Err(Missing::Models) => {
+                            let question = "  It lists no models. Which does it have? Names with \
+                                            spaces between";
+                            provider.models = ask(question, None, |text| Ok(words(text)))?;
+                        }
+                        taken => {
+                            if let Err(Missing::Pattern(error)) = taken {
+                                say(&format!("  {}", harmless(&error.to_string())))?;
+                            }
+                            provider.models = choice(&provider.models)?;
+                        }
                     }
-                    provider.models = models_of(&models, wanted)?;
                     // A server that was found keeps the name that it was shown with.
                     let is_it = |server: &&Server| server.baseurl() == provider.baseurl;
                     provider.name = found.iter().find(is_it).map(Server::name);
                     return Ok(Some(provider));
-                }
-                Outcome::Refused(why) => {
-                    say(&format!("  {} refuses: {why}", service_name(service)))?;
-                    true
-                }
-                Outcome::Failed(why) => {
-                    let why = harmless(&why);
-                    say(&format!(
-                        "  {} cannot be asked: {why}",
-                        service_name(service)
-                    ))?;
-                    false
                 }
             };
             let (other, is_key) = match service.place {
@@ -198,156 +201,35 @@ impl<'a> Menu<'a> {
             match choose("  What now?", &choices.map(str::to_owned))? {
                 0 => {}
                 1 if is_key => {
-                    let key = self.key(service, &provider)?;
+                    let key = self.keys.ask(service, &provider)?;
                     provider.set_key(service, key);
                 }
                 1 => provider = self.placed(service)?,
                 2 => {
-                    told(service, &mut provider, wanted)?;
+                    told(&mut provider, spec)?;
                     return Ok(Some(provider));
                 }
                 _ => return Ok(None),
             }
         }
     }
-
-    /// Where the key of a provider is.
-    fn key(&self, service: &Service, provider: &Provider) -> anyhow::Result<Option<Key>> {
-        match service.credential {
-            Credential::Aws => self.aws(provider),
-            Credential::ServiceAccount => account().map(Some),
-            Credential::None => self.plain(&provider.usual_variable(), provider),
-            Credential::Key(variable) => self.plain(variable, provider),
-        }
-    }
-
-    fn plain(&self, variable: &str, provider: &Provider) -> anyhow::Result<Option<Key>> {
-        let is_set = std::env::var(variable).is_ok_and(|value| !value.is_empty());
-        let named = format!(
-            "In the environment variable {variable}, which is {}",
-            if is_set { "set" } else { "not set here" }
-        );
-        let typed = "I type it now".to_owned();
-        let others = [
-            "In another environment variable".to_owned(),
-            "In a file".to_owned(),
-            "It has no key".to_owned(),
-        ];
-        let first = if is_set {
-            [named, typed]
-        } else {
-            [typed, named]
-        };
-        let choices = [&first[..], &others[..]].concat();
-        let chosen = choose(
-            "  Where is its key? It is never written into the configuration.",
-            &choices,
-        )?;
-        match (chosen, is_set) {
-            (0, true) | (1, false) => Ok(Some(Key::variable(variable))),
-            (0 | 1, _) => self.typed(variable, provider).map(Some),
-            (2, _) => {
-                let name = ask("  The variable's name", None, |text| {
-                    anyhow::ensure!(
-                        key::is_variable(text),
-                        "{text:?} is not a variable's name: use letters, digits and '_'"
-                    );
-                    Ok(text.to_owned())
-                })?;
-                Ok(Some(Key::variable(&name)))
-            }
-            (3, _) => {
-                let place = ask("  The file's name", None, file)?;
-                Ok(Some(spec::key_at(service_of(provider), &place)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// A key that is typed, and where it goes.
-    fn typed(&self, variable: &str, provider: &Provider) -> anyhow::Result<Key> {
-        let secret = ask_secret("  The key")?;
-        let path = self.free_file(&provider.id);
-        let choices = [
-            format!("Save it to {}, which only you can read", path.display()),
-            format!("Don't save it; {variable} will be set when the gateway starts"),
-        ];
-        if choose("  Where should it be kept?", &choices)? == 0 {
-            self.promised.borrow_mut().push(path.clone());
-            return Ok(Key::stored(secret, &path));
-        }
-        Ok(Key::kept_elsewhere(secret, variable))
-    }
-
-    /// A file for a key that holds none yet.
-    fn free_file(&self, id: &str) -> PathBuf {
-        let promised = self.promised.borrow();
-        let is_free =
-            |path: &PathBuf| !promised.contains(path) && !path.try_exists().unwrap_or(true);
-        let first = self.keys.join(format!("{id}.key"));
-        let others = (2..1_000).map(|nth| self.keys.join(format!("{id}-{nth}.key")));
-        let mut all = std::iter::once(first.clone()).chain(others);
-        all.find(is_free).unwrap_or(first)
-    }
-
-    fn aws(&self, provider: &Provider) -> anyhow::Result<Option<Key>> {
-        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-        let session = set(AWS_VARIABLES[2]);
-        let state = |is_set: bool| if is_set { "set" } else { "not set here" };
-        let choices = [
-            format!(
-                "Keys of AWS in {} and {}, which are {}",
-                AWS_VARIABLES[0],
-                AWS_VARIABLES[1],
-                state(set(AWS_VARIABLES[0]) && set(AWS_VARIABLES[1]))
-            ),
-            format!("A Bedrock API key, in {BEDROCK_VARIABLE} or typed now"),
-        ];
-        if choose("  With which credential?", &choices)? == 0 {
-            return Ok(Some(Key::aws(session)));
-        }
-        self.plain(BEDROCK_VARIABLE, provider)
-    }
 }
 
 /// What a provider has and speaks, by the person's word.
-fn told(service: &Service, provider: &mut Provider, wanted: &[String]) -> anyhow::Result<()> {
-    let names = wanted.iter().filter(|one| !one.contains('*'));
-    let names: Vec<String> = names.cloned().collect();
-    provider.models = if names.is_empty() {
+fn told(provider: &mut Provider, spec: &Spec) -> anyhow::Result<()> {
+    provider.models = if let Some(names) = spec.names() {
+        names.to_vec()
+    } else {
         let question = "  Which models does it have? Names with spaces between";
         ask(question, None, |text| Ok(words(text)))?
-    } else {
-        names
     };
-    if service.flags.is_empty() && provider.flags.is_empty() {
+    let is_known = !spec.service().flags.is_empty() || spec.formats.is_some();
+    if !is_known {
         let question = "  Which formats does it speak? Of chat, responses (for Codex) and messages \
                         (for Claude Code)";
         provider.speaks(ask(question, Some("chat"), formats)?);
     }
     Ok(())
-}
-
-/// The key file of a Google service account.
-fn account() -> anyhow::Result<Key> {
-    let usual = std::env::var(GOOGLE_VARIABLE).ok();
-    let question = "  Which file holds the JSON key of a service account?";
-    let place = ask(question, usual.as_deref(), file)?;
-    let service = Service::named("vertex").unwrap_or_else(|| Service::at(""));
-    Ok(spec::key_at(service, &place))
-}
-
-fn file(text: &str) -> anyhow::Result<KeyPlace> {
-    let place: KeyPlace = format!("file:{text}").parse()?;
-    if let KeyPlace::File(path) = &place {
-        std::fs::File::open(path)
-            .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-    }
-    Ok(place)
-}
-
-fn service_of(provider: &Provider) -> &'static Service {
-    Service::named(&provider.id).unwrap_or_else(|| Service::at(""))
 }
 
 fn service_name(service: &Service) -> &'static str {
@@ -384,20 +266,10 @@ fn picks(text: &str, found: usize, has_some: bool) -> anyhow::Result<Vec<Pick>> 
     text.split_whitespace().map(pick).collect()
 }
 
-/// Those of the listed models that are wanted.
-fn models_of(listed: &[String], wanted: &[String]) -> anyhow::Result<Vec<String>> {
-    if !wanted.is_empty() {
-        return chosen(wanted, listed);
-    }
-    if listed.is_empty() {
-        let question = "  It lists no models. Which does it have? Names with spaces between";
-        return ask(question, None, |text| Ok(words(text)));
-    }
-    say(&format!(
-        "  It has {}: {}",
-        plural(listed.len(), "model"),
-        shown(listed)
-    ))?;
+/// Which of the listed models a person takes.
+fn choice(listed: &[String]) -> anyhow::Result<Vec<String>> {
+    let count = plural(listed.len(), "model");
+    say(&format!("  It has {count}: {}", shown(listed)))?;
     if listed.len() == 1 {
         return Ok(listed.to_vec());
     }

@@ -3,6 +3,7 @@
 //! tried, as far as it can be reached from here.
 
 mod answers;
+mod ask_key;
 mod draft;
 mod given;
 mod key;
@@ -22,9 +23,11 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{default_state_dir, print, quoted};
+use crate::atomic_file;
 use crate::config;
 use crate::tailnet::{self, Machine};
 use answers::{Admins, Answers, Budget, Control, Hostname, ME, Tailnet};
+use key::Key;
 use menu::Menu;
 use reach::Reach;
 use spec::Wanted;
@@ -50,7 +53,7 @@ pub(super) struct Init {
     #[arg(long = "provider", value_name = "PROVIDER")]
     providers: Vec<Wanted>,
     /// Who may see and change everything: logins as the tailnet knows them, groups or tags,
-    /// with commas between; "me" is whom this machine's tailscaled is signed in as.
+    /// with commas between; "me" is the login of this machine's tailscaled.
     #[arg(long, value_name = "WHO")]
     admin: Option<Admins>,
     /// What each user may spend, as in 5 for $5 a day, or $50/month.
@@ -99,16 +102,11 @@ impl Init {
         }
         let answers = self.answers()?;
         let text = draft::configuration(&answers);
-        if let Some(objection) = draft::objection(&text, path) {
-            anyhow::bail!("these answers make no valid configuration: {objection}");
+        if let Some(objection) = draft::objection(&answers, &text, path) {
+            anyhow::bail!("these answers don't make a valid configuration: {objection}");
         }
-        for key in answers.providers.iter().filter_map(|one| one.key.as_ref()) {
-            key.store()?;
-        }
-        // Whatever came there since is not overwritten either.
-        let written =
-            std::fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.with_context(|| format!("{} cannot be written", path.display()))?;
+        let keys = answers.providers.iter().filter_map(|one| one.key.as_ref());
+        write(path, &text, keys)?;
         print(&next(path, &answers));
         Ok(ExitCode::SUCCESS)
     }
@@ -274,15 +272,32 @@ impl Init {
     }
 }
 
+/// Writes the configuration and the keys that were typed for it: all of them or none, so that a
+/// second try finds nothing in its way.
+fn write<'k>(path: &Path, text: &str, keys: impl Iterator<Item = &'k Key>) -> anyhow::Result<()> {
+    // A file that was made while the questions were asked is not overwritten either.
+    atomic_file::create(path, text.as_bytes(), 0o666)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let mut written = vec![path];
+    for key in keys {
+        match key.store() {
+            Ok(file) => written.extend(file),
+            Err(error) => {
+                for path in written {
+                    std::fs::remove_file(path)
+                        .with_context(|| format!("{error:#}; remove {}", path.display()))?;
+                }
+                return Err(error.context("nothing was written"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What to do with the file.
 fn next(file: &Path, answers: &Answers) -> String {
     let path = file.display().to_string();
-    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
-    let word = if path.chars().all(plain) {
-        path.clone()
-    } else {
-        quoted(&path)
-    };
+    let word = quoted(&path);
     let mut out =
         format!("\nWrote {path}. Read it through; what to change is explained there. Then:\n\n");
     for provider in &answers.providers {
@@ -317,4 +332,34 @@ fn next(file: &Path, answers: &Answers) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_key_that_can_not_be_stored_takes_the_rest_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), "").unwrap();
+        let key = |name: &str| Key::stored(Secret::new("sk".to_owned()), &at(name));
+        let file = at("iris.hujson");
+        let keys = [key("keys/one"), key("file/two")];
+        let error = write(&file, "{}", keys.iter()).unwrap_err();
+        let said = format!("{error:#}");
+        assert!(
+            said.starts_with("nothing was written: cannot write the key to "),
+            "{said}"
+        );
+        assert!(!file.exists() && !at("keys/one").exists());
+        write(&file, "{}", keys[..1].iter()).unwrap();
+        assert!(file.exists() && at("keys/one").exists());
+        // What is there stays as it is, and so do the keys of it.
+        let others = [key("keys/other")];
+        assert!(write(&file, "{ }", others.iter()).is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
+        assert!(!at("keys/other").exists());
+    }
 }

@@ -4,8 +4,10 @@ use http::Uri;
 use serde_json::{Value, json};
 
 use super::key::Key;
-use super::service::{Credential, Service};
-use crate::discover::{Formats, Server};
+use super::reach::Outcome;
+use super::service::{Credential, Place, Service};
+use super::spec::{Spec, chosen};
+use crate::discover::{self, Formats, Server};
 
 /// A provider as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,17 +22,31 @@ pub(super) struct Provider {
     pub(super) authorization: Option<&'static str>,
     pub(super) region: Option<String>,
     pub(super) project: Option<String>,
-    /// What it speaks; empty for OpenAI's chat alone.
+    /// What it speaks; empty where nobody knows yet, which counts as OpenAI's chat.
     pub(super) flags: Vec<&'static str>,
+}
+
+/// Why a provider that was asked is not complete.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// It lists no models, and none was named.
+    Models,
+    /// None of the models that it lists, which it has now, is as a pattern wants it.
+    Pattern(anyhow::Error),
+    /// It refuses the request: its answer.
+    Refused(String),
+    /// It could not be asked, or does not say: why.
+    Failed(String),
 }
 
 impl Provider {
     /// One of a kind, at a URL.
     pub(super) fn new(service: &Service, baseurl: &str, key: Option<Key>) -> Self {
         let mut provider = Self {
-            id: match service.word {
-                "other" => id(baseurl),
-                word => word.to_owned(),
+            id: match service.place {
+                Place::Anywhere => id(baseurl),
+                Place::Own(usual) => discover::id_at(service.word, port(baseurl), usual),
+                _ => service.word.to_owned(),
             },
             name: None,
             baseurl: baseurl.to_owned(),
@@ -67,11 +83,28 @@ impl Provider {
         self.key = key;
     }
 
+    /// Fills in what asking it has brought. What a person named wins over what it says.
+    pub(super) fn take(&mut self, outcome: Outcome, spec: &Spec) -> Result<(), Missing> {
+        let (models, formats) = match outcome {
+            Outcome::Good { models, formats } => (models, formats),
+            Outcome::Refused(why) => return Err(Missing::Refused(why)),
+            Outcome::Failed(why) => return Err(Missing::Failed(why)),
+        };
+        if let Some(formats) = spec.formats.or(formats) {
+            self.speaks(formats);
+        }
+        self.models = models;
+        if self.models.is_empty() && spec.names().is_none() {
+            return Err(Missing::Models);
+        }
+        if !spec.models.is_empty() {
+            self.models = chosen(&spec.models, &self.models).map_err(Missing::Pattern)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn speaks(&mut self, formats: Formats) {
         self.flags = formats.flags();
-        if self.flags == ["openai_chat"] {
-            self.flags.clear();
-        }
     }
 
     /// Its keys and values, in the order in which they are written.
@@ -95,23 +128,16 @@ impl Provider {
         }
         let models = self.models.iter().map(|model| plain(model)).collect();
         members.push(("models", Value::Array(models)));
-        if !self.flags.is_empty() {
-            let flags = self
-                .flags
-                .iter()
-                .map(|flag| ((*flag).to_owned(), true.into()));
-            members.push(("compatibility", Value::Object(flags.collect())));
-        }
+        members.extend(discover::compatibility(&self.flags).map(|flags| ("compatibility", flags)));
         members
     }
 
     /// Gives it an id that none of the others has.
-    pub(super) fn rename(&mut self, others: &[Self]) {
-        let (first, mut nth) = (self.id.clone(), 1);
-        while others.iter().any(|other| other.id == self.id) {
-            nth += 1;
-            self.id = format!("{first}-{nth}");
-        }
+    fn rename(&mut self, others: &[Self]) {
+        let uri: Option<Uri> = self.baseurl.parse().ok();
+        let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+        let is_taken = |id: &str| others.iter().any(|other| other.id == id);
+        self.id = discover::free_id(&self.id, host, is_taken);
     }
 
     /// The variable that its key usually is in.
@@ -124,6 +150,28 @@ impl Provider {
         let digit = id.starts_with(|char: char| char.is_ascii_digit());
         format!("{}{id}_API_KEY", if digit { "_" } else { "" })
     }
+}
+
+/// Adds a provider, under an id that no other one has; `None` if it is there already.
+pub(super) fn adopt(providers: &mut Vec<Provider>, mut new: Provider) -> Option<&Provider> {
+    let is_it = |one: &Provider| one.baseurl == new.baseurl && one.key == new.key;
+    if providers.iter().any(is_it) {
+        return None;
+    }
+    new.rename(providers);
+    providers.push(new);
+    providers.last()
+}
+
+/// The port of a URL.
+fn port(baseurl: &str) -> u16 {
+    let uri: Option<Uri> = baseurl.parse().ok();
+    let port = uri.as_ref().and_then(Uri::port_u16);
+    port.unwrap_or(if baseurl.starts_with("https:") {
+        443
+    } else {
+        80
+    })
 }
 
 /// An id from the host's name: `gpu` for `gpu.example.com`, `mistral` for `api.mistral.ai`.
@@ -144,6 +192,63 @@ fn id(baseurl: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn spec(text: &str) -> Spec {
+        match text.parse().unwrap() {
+            super::super::spec::Wanted::One(spec) => *spec,
+            super::super::spec::Wanted::Found => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn what_is_named_wins_over_what_a_server_says() {
+        let take = |text: &str, models: &[&str]| {
+            let (spec, all) = (spec(text), Formats::default());
+            let outcome = Outcome::Good {
+                models: models.iter().map(|one| (*one).to_owned()).collect(),
+                formats: Some(Formats {
+                    responses: true,
+                    ..all
+                }),
+            };
+            let mut provider = spec.provider().unwrap();
+            let taken = provider.take(outcome, &spec);
+            (provider, taken)
+        };
+        let (provider, taken) = take("gpu:1,formats=messages,b*", &["a", "b1", "b2"]);
+        taken.unwrap();
+        assert_eq!(provider.flags, ["anthropic_messages"]);
+        assert_eq!(provider.models, ["b1", "b2"]);
+        let (provider, taken) = take("gpu:1", &["a", "b"]);
+        taken.unwrap();
+        assert_eq!(provider.flags, ["openai_chat", "openai_responses"]);
+        assert_eq!(provider.models, ["a", "b"]);
+        let (provider, taken) = take("gpu:1,c*", &["a", "b"]);
+        assert!(matches!(taken, Err(Missing::Pattern(_))), "{taken:?}");
+        assert_eq!(provider.models, ["a", "b"], "to choose among");
+        for text in ["gpu:1", "gpu:1,c*"] {
+            let (_, taken) = take(text, &[]);
+            assert!(matches!(taken, Err(Missing::Models)), "{taken:?}");
+        }
+        assert_eq!(take("gpu:1,c", &[]).0.models, ["c"]);
+    }
+
+    #[test]
+    fn one_that_is_there_is_not_added() {
+        let mut all = Vec::new();
+        let new = |text: &str| spec(text).provider().unwrap();
+        assert_eq!(adopt(&mut all, new("http://gpu:1")).unwrap().id, "gpu");
+        assert!(adopt(&mut all, new("http://gpu:1")).is_none());
+        assert_eq!(adopt(&mut all, new("http://gpu:2")).unwrap().id, "gpu-2");
+        // As discovery names two of a kind.
+        assert_eq!(adopt(&mut all, new("ollama")).unwrap().id, "ollama");
+        let second = adopt(&mut all, new("ollama,url=http://gpu.example.com:11434"));
+        assert_eq!(second.unwrap().id, "ollama-gpu");
+        let third = adopt(&mut all, new("ollama,url=http://gpu:8000"));
+        assert_eq!(third.unwrap().id, "ollama-8000");
+        let keyed = adopt(&mut all, new("http://gpu:1,key=env:K"));
+        assert_eq!(keyed.unwrap().id, "gpu-3");
+    }
 
     #[test]
     fn ids_and_variables_come_from_names() {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -15,12 +15,10 @@ use crate::cli::harmless;
 use crate::config;
 use crate::discover::{self, Formats, Listed, Server};
 use crate::route;
-use crate::upstream::{Post, Timeouts, Upstream};
+use crate::upstream::{Timeouts, Upstream};
 
 /// For an answer of a server that is asked for its models.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest list of models.
-const LONGEST: usize = 16 << 20;
 
 /// What came of asking a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +28,20 @@ pub(super) enum Outcome {
         models: Vec<String>,
         formats: Option<Formats>,
     },
-    /// It refuses whoever asks: its answer.
+    /// It refuses the request: its answer.
     Refused(String),
     /// It could not be asked, or does not say: why.
     Failed(String),
+}
+
+impl Outcome {
+    /// The formats that it speaks, where it was asked for them.
+    pub(super) fn formats(&self) -> Option<Formats> {
+        match self {
+            Self::Good { formats, .. } => *formats,
+            Self::Refused(_) | Self::Failed(_) => None,
+        }
+    }
 }
 
 /// What providers are asked with.
@@ -46,12 +54,7 @@ pub(super) struct Reach {
 
 impl Reach {
     pub(super) fn new(config: PathBuf) -> anyhow::Result<Self> {
-        let bounds = Timeouts {
-            connect: PATIENCE,
-            first_byte: PATIENCE,
-            idle: PATIENCE,
-            total: PATIENCE,
-        };
+        let bounds = Timeouts::all(PATIENCE);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         Ok(Self {
             runtime: runtime.enable_all().build()?,
@@ -105,11 +108,9 @@ impl Reach {
         let loaded = config::check_with(&text, &self.config, &typed.unwrap_or_default());
         let file = match loaded {
             Ok(loaded) => {
-                let about_key = |one: &&config::Finding| {
-                    let of = ["the service-account key of ", "the apikey of "];
-                    of.iter().any(|start| one.message.starts_with(start))
-                };
-                if let Some(finding) = loaded.findings.iter().find(about_key) {
+                let is_about_key =
+                    |one: &&config::Finding| one.subject == Some(config::Subject::Credential);
+                if let Some(finding) = loaded.findings.iter().find(is_about_key) {
                     return Err(finding.message.clone());
                 }
                 loaded.file
@@ -230,26 +231,13 @@ impl Reach {
 
     /// Gets a JSON document.
     async fn get(&self, client: &route::Provider, path: &str) -> Result<Value, Outcome> {
-        let (path, query) = match path.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (path, None),
-        };
-        let uri = client.url(path, query);
-        let uri = uri.map_err(|error| Outcome::Failed(error.to_string()))?;
         let mut headers = HeaderMap::new();
         // Anthropic lists nothing without it, and nobody else reads it.
         headers.insert(
             HeaderName::from_static("anthropic-version"),
             HeaderValue::from_static("2023-06-01"),
         );
-        let post = Post {
-            uri,
-            headers,
-            body: bytes::Bytes::new(),
-            timeout: PATIENCE,
-            longest: LONGEST,
-        };
-        let answer = self.upstream.ask(client, Method::GET, post).await;
+        let answer = discover::get(&self.upstream, client, path, headers, PATIENCE).await;
         let (status, body) = answer.map_err(Outcome::Failed)?;
         if !status.is_success() {
             return Err(refusal(status, &discover::reason(&body)));

@@ -62,13 +62,8 @@ impl FromStr for Wanted {
             (Service::at(host), Some(at))
         };
         let mut spec = Spec {
-            word: service.word,
             url: at,
-            key: None,
-            region: None,
-            project: None,
-            formats: None,
-            models: Vec::new(),
+            ..Spec::of(service)
         };
         for part in parts {
             match part.split_once('=') {
@@ -125,6 +120,26 @@ pub(super) fn formats(text: &str) -> anyhow::Result<Formats> {
 }
 
 impl Spec {
+    /// One of a kind, of which nothing is said.
+    pub(super) fn of(service: &Service) -> Self {
+        Self {
+            word: service.word,
+            url: None,
+            key: None,
+            region: None,
+            project: None,
+            formats: None,
+            models: Vec::new(),
+        }
+    }
+
+    /// The models, where each is named: a pattern takes a list.
+    pub(super) fn names(&self) -> Option<&[String]> {
+        let is_named = |one: &String| !one.contains('*');
+        let all = !self.models.is_empty() && self.models.iter().all(is_named);
+        all.then_some(self.models.as_slice())
+    }
+
     pub(super) fn service(&self) -> &'static Service {
         Service::named(self.word).unwrap_or_else(|| Service::at(""))
     }

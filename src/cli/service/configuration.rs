@@ -2,14 +2,16 @@
 //! refers to will be there for an account that isn't yours. All of it is known before the first
 //! change is made.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use super::environment;
 use super::layout::{CREDENTIALS, Layout, Manager, Scope};
+use super::{as_root, environment};
+use crate::atomic_file;
+use crate::cli::is_variable;
 use crate::config::{self, Finding, Severity};
 use crate::rules::Rules;
 
@@ -39,6 +41,8 @@ pub(super) struct Keys<'a> {
     pub(super) auth_key: Option<&'a str>,
     /// The file of a key that is given now.
     pub(super) auth_key_file: Option<&'a Path>,
+    /// Whether `sudo` has taken the user's variables away.
+    pub(super) by_sudo: bool,
 }
 
 impl Given {
@@ -48,18 +52,19 @@ impl Given {
             "found no configuration: expected ./iris.hujson, or name one with --config FILE; \
              `iris init` writes one",
         )?;
-        let text = config::text(&path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        let references = RefCell::new(BTreeSet::new());
-        // What is wrong with it is for later.
-        let _ = config::parse(&text, &|name| {
-            references.borrow_mut().insert(name.to_owned());
-            Some("value".to_owned())
-        });
+        // The service's account may have put a link in place of the installed one.
+        let text = if path == layout.config() {
+            let text = atomic_file::read_regular(&path);
+            text.and_then(|text| String::from_utf8(text).map_err(io::Error::other))
+        } else {
+            config::text(&path)
+        };
+        let text =
+            text.with_context(|| format!("cannot read the configuration {}", path.display()))?;
         Ok(Self {
+            references: config::references(&text),
             path,
             text,
-            references: references.into_inner(),
         })
     }
 
@@ -152,7 +157,7 @@ impl Given {
         let mut missing = Vec::new();
         for name in self.variables() {
             ensure!(
-                environment::can_be_named(name),
+                is_variable(name),
                 "{} refers to \"${{{name}}}\", which can't be a variable: use letters, digits and \
                  underscores",
                 self.path.display()
@@ -177,13 +182,23 @@ impl Given {
             } else {
                 ""
             };
+            let (are, them) = if missing.len() == 1 {
+                ("is", "it")
+            } else {
+                ("are", "them")
+            };
+            // They may well be set: sudo drops what it isn't told to keep.
+            let set = if keys.by_sudo {
+                let command = as_root::command(missing.iter().copied())?;
+                format!("set {them} and have sudo pass {them} on, by\n\n  {command}\n\n")
+            } else {
+                format!("set {them}, ")
+            };
             bail!(
-                "{} refers to {}, which {} not set here: set {}, or write {}=\"…\" to {} (mode \
+                "{} refers to {}, which {are} not set here: {set}or write {}=\"…\" to {} (mode \
                  600{owner})",
                 self.path.display(),
                 missing.join(", "),
-                if missing.len() == 1 { "is" } else { "are" },
-                if missing.len() == 1 { "it" } else { "them" },
                 missing[0],
                 file.display(),
             );
@@ -246,6 +261,7 @@ mod tests {
             environment,
             auth_key,
             auth_key_file: auth_key.map(|_| Path::new("/key")),
+            by_sudo: false,
         }
     }
 
@@ -265,6 +281,18 @@ mod tests {
         let expected = "refers to A_KEY, which is not set here: set it, or write A_KEY=\"…\" to \
                         /etc/iris/environment (mode 600, owned by root)";
         assert!(error.to_string().ends_with(expected), "{error}");
+        let by_sudo = Keys {
+            by_sudo: true,
+            ..keys(&none, "", Some("k"))
+        };
+        let error = given.check(&layout, &by_sudo).unwrap_err().to_string();
+        let expected = "which is not set here: set it and have sudo pass it on, by\n\n  sudo \
+                        --preserve-env=A_KEY /";
+        assert!(error.contains(expected), "{error}");
+        assert!(
+            error.contains("\n\nor write A_KEY=\"…\" to /etc/iris"),
+            "{error}"
+        );
         let odd = |_: &str| Some("\u{1b}[31m".to_owned());
         let error = given
             .check(&layout, &keys(&odd, "", Some("k")))

@@ -1,7 +1,6 @@
 //! `iris service install`: everything is checked, then the steps are carried out or printed, and then
 //! it waits until the service says where it answers.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,11 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use super::configuration::{Given, Keys, Needs};
+use super::configuration::{Given, Keys};
 use super::layout::{Layout, Manager, Scope};
+use super::plan::Plan;
 use super::step::{File, Step};
-use super::{Target, carry_out, environment, is_root, launchd, systemd};
-use crate::cli::{harmless, print, quoted};
+use super::{Target, as_root, carry_out, is_root, launchd, systemd};
+use crate::atomic_file;
+use crate::cli::print;
 
 /// How long a node may take to get a link, or to join.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -63,19 +64,6 @@ pub(super) struct Install {
     target: Target,
 }
 
-/// All that the steps are made from.
-struct Plan<'a> {
-    layout: &'a Layout,
-    given: &'a Given,
-    needs: &'a Needs,
-    /// The installed file of variables.
-    environment: String,
-    auth_key: Option<String>,
-    /// The running program, and where it is to be.
-    source: PathBuf,
-    program: PathBuf,
-}
-
 impl Install {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let layout = self.target.layout()?;
@@ -83,7 +71,8 @@ impl Install {
         // The installed configuration can only be seen by root.
         let is_findable = given.is_ok() || layout.state.exists();
         if layout.scope == Scope::Machine && !is_root() && !self.dry_run && is_findable {
-            bail!(needs_root(given.as_ref().ok())?);
+            let variables = given.iter().flat_map(Given::variables);
+            bail!(as_root::needed(variables.chain(["IRIS_CONFIG"]))?);
         }
         let given = given?;
         if layout.scope == Scope::User {
@@ -101,6 +90,7 @@ impl Install {
                 environment: &environment,
                 auth_key: auth_key.as_deref(),
                 auth_key_file: self.auth_key_file.as_deref(),
+                by_sudo: as_root::sudo_user().is_some(),
             },
         )?;
         let plan = Plan {
@@ -225,15 +215,6 @@ impl Install {
     fn configuration(&self, plan: &Plan<'_>) -> anyhow::Result<Vec<Step>> {
         let path = plan.layout.config();
         let old = installed(&path)?;
-        let file = |path: PathBuf, text: &str, what: String| {
-            Step::File(File {
-                path,
-                contents: text.into(),
-                mode: 0o600,
-                owner: plan.layout.account.clone(),
-                what,
-            })
-        };
         let new = &plan.given.text;
         let mut steps = Vec::new();
         if !old.is_empty() && old != *new {
@@ -245,11 +226,19 @@ impl Install {
                 path.display(),
                 path.display()
             );
-            let kept = path.with_extension("hujson.old");
-            steps.push(file(kept, &old, "the configuration until now".to_owned()));
+            steps.push(Step::Keep {
+                path: path.clone(),
+                kept: path.with_extension("hujson.old"),
+                what: "the configuration until now".to_owned(),
+            });
         }
-        let what = format!("the configuration from {}", plan.given.path.display());
-        steps.push(file(path, new, what));
+        steps.push(Step::File(File {
+            path,
+            contents: new.clone().into_bytes(),
+            mode: 0o600,
+            owner: plan.layout.account.clone(),
+            what: format!("the configuration from {}", plan.given.path.display()),
+        }));
         Ok(steps)
     }
 
@@ -261,7 +250,7 @@ impl Install {
         };
         let said = said.inspect_err(|_| print("\n"))?;
         let said = if said.is_empty() {
-            "no word from it yet".to_owned()
+            "not ready yet; see the log".to_owned()
         } else {
             said
         };
@@ -281,81 +270,12 @@ impl Install {
     }
 }
 
-impl Plan<'_> {
-    fn program(&self) -> anyhow::Result<Option<Step>> {
-        let same = |a: &Path, b: &Path| fs::canonicalize(a).ok() == fs::canonicalize(b).ok();
-        if self.program.exists() && same(&self.source, &self.program) {
-            return Ok(None);
-        }
-        let contents = fs::read(&self.source)
-            .with_context(|| format!("cannot read this program at {}", self.source.display()))?;
-        Ok(Some(Step::File(File {
-            path: self.program.clone(),
-            contents,
-            mode: 0o755,
-            owner: None,
-            what: format!("this program, from {}", self.source.display()),
-        })))
-    }
-
-    /// Keys that the service gets beside its configuration.
-    fn keys(&self) -> Vec<Step> {
-        let layout = self.layout;
-        let owner = layout.account.clone().filter(|_| !layout.keys_are_roots());
-        let file = |path: PathBuf, text: &str, what: String| {
-            Step::File(File {
-                path,
-                contents: text.into(),
-                mode: 0o600,
-                owner: owner.clone(),
-                what,
-            })
-        };
-        let mut steps = Vec::new();
-        let values = environment::with(&self.environment, &self.needs.variables);
-        if !values.is_empty() {
-            let names = self.needs.variables.iter().map(|(name, _)| name.as_str());
-            let names: Vec<&str> = names.collect();
-            let what = if names.is_empty() {
-                "variables of your own".to_owned()
-            } else {
-                format!("the values of {}", names.join(", "))
-            };
-            steps.push(file(layout.environment(), &values, what));
-        }
-        if let Some(key) = &self.auth_key {
-            steps.push(file(layout.auth_key(), key, "the auth key".to_owned()));
-        }
-        let has_key = self.auth_key.is_some() || layout.auth_key().exists();
-        if let Some(path) = layout.credential().filter(|_| has_key) {
-            steps.push(Step::File(File {
-                path,
-                contents: systemd::credential(layout).into_bytes(),
-                mode: 0o644,
-                owner: None,
-                what: "has systemd hand over the auth key".to_owned(),
-            }));
-        }
-        if !steps.is_empty() {
-            let folder = Step::Directory {
-                path: layout.keys.clone(),
-                // Its files are root's, but other ones may be for the service to read.
-                mode: if layout.keys_are_roots() {
-                    0o711
-                } else {
-                    0o700
-                },
-                owner,
-            };
-            steps.insert(0, folder);
-        }
-        steps
-    }
-}
-
-/// What a file holds; empty if there is none.
+/// What a file holds; empty if there is none. Root follows no link that the service's account may
+/// have made.
 fn installed(path: &Path) -> anyhow::Result<String> {
-    match fs::read_to_string(path) {
+    let text = atomic_file::read_regular(path)
+        .and_then(|text| String::from_utf8(text).map_err(io::Error::other));
+    match text {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_root() => {
@@ -363,40 +283,4 @@ fn installed(path: &Path) -> anyhow::Result<String> {
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-}
-
-/// The way to say the same as root.
-fn needs_root(given: Option<&Given>) -> anyhow::Result<String> {
-    let word = |word: &OsString| {
-        let word = harmless(&word.to_string_lossy());
-        let plain = |char: char| char.is_ascii_alphanumeric() || "/._-=,:".contains(char);
-        if word.chars().all(plain) {
-            word
-        } else {
-            quoted(&word)
-        }
-    };
-    let program = std::env::current_exe().context("cannot tell which program this is")?;
-    let arguments = std::env::args_os().skip(1);
-    let words: Vec<String> = std::iter::once(program.into_os_string())
-        .chain(arguments)
-        .map(|one| word(&one))
-        .collect();
-    let set = |name: &&str| std::env::var_os(name).is_some();
-    let variables: Vec<&str> = given
-        .into_iter()
-        .flat_map(Given::variables)
-        .chain(["IRIS_CONFIG"])
-        .filter(set)
-        .collect();
-    let keep = if variables.is_empty() {
-        String::new()
-    } else {
-        format!("--preserve-env={} ", variables.join(","))
-    };
-    Ok(format!(
-        "installing a service for the whole machine takes root. Run\n\n  sudo {keep}{}\n\nor add \
-         --user to run it as your own service, without root.",
-        words.join(" ")
-    ))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::layout::{LABEL, Layout, Scope};
-use super::step::{Run, Step};
+use super::step::{Run, Step, Wait};
 use super::systemd;
 use crate::cli::status_line;
 
@@ -103,8 +103,13 @@ pub(super) fn start(layout: &Layout) -> Vec<Step> {
         Step::Run(Run {
             words: words.map(str::to_owned).to_vec(),
             may_fail: false,
-            // The one before is refused a successor until it has ended.
-            tries: EXIT_SECONDS + 10,
+            // launchd refuses a successor until the one before has ended: the operation is "now in
+            // progress", or "already in progress".
+            wait: Some(Wait {
+                codes: &[36, 37],
+                until: "the old service has finished its requests",
+                tries: EXIT_SECONDS + 10,
+            }),
         }),
     ]
 }

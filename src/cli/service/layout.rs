@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::as_root;
+
 /// The program that starts services on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manager {
@@ -68,9 +70,7 @@ impl Person {
         Ok(Self {
             config: below("XDG_CONFIG_HOME", ".config"),
             state: below("XDG_STATE_HOME", ".local/state"),
-            sudo_user: std::env::var("SUDO_USER")
-                .ok()
-                .filter(|name| !name.is_empty()),
+            sudo_user: as_root::sudo_user(),
             home,
         })
     }

@@ -1,11 +1,13 @@
 //! `iris service`: Iris as a service of systemd or launchd, for the whole machine or for one user.
 
 mod account;
+mod as_root;
 mod configuration;
 mod environment;
 mod install;
 mod launchd;
 mod layout;
+mod plan;
 mod status;
 mod step;
 mod systemd;

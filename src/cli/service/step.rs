@@ -3,9 +3,9 @@
 //! ended.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::account;
+use crate::atomic_file;
 
 #[derive(Debug)]
 pub(super) enum Step {
@@ -27,6 +28,14 @@ pub(super) enum Step {
         owner: Option<String>,
     },
     File(File),
+    /// Keep a file under a second name before it is replaced. Its folder may belong to the service's
+    /// account: nothing is copied, so that a link there gives the service nothing to read.
+    Keep {
+        path: PathBuf,
+        kept: PathBuf,
+        /// What it holds, for people.
+        what: String,
+    },
     /// Remove a file, or a folder with all that is in it.
     Remove(PathBuf),
     /// Remove a folder if nothing is in it.
@@ -49,7 +58,16 @@ pub(super) struct Run {
     pub(super) words: Vec<String>,
     /// Go on when it fails, as where a service that is to be stopped does not run.
     pub(super) may_fail: bool,
-    /// How often it may be tried, once a second.
+    pub(super) wait: Option<Wait>,
+}
+
+/// A reason for which a command is tried again, once a second. Any other failure ends it.
+#[derive(Debug)]
+pub(super) struct Wait {
+    /// Exit codes that tell of the reason.
+    pub(super) codes: &'static [i32],
+    /// What is waited for, for people.
+    pub(super) until: &'static str,
     pub(super) tries: u32,
 }
 
@@ -58,7 +76,7 @@ impl Step {
         Self::Run(Run {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             may_fail: false,
-            tries: 1,
+            wait: None,
         })
     }
 
@@ -66,7 +84,7 @@ impl Step {
         Self::Run(Run {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             may_fail: true,
-            tries: 1,
+            wait: None,
         })
     }
 
@@ -82,6 +100,13 @@ impl Step {
                 fs::metadata(path).is_ok_and(|of| of.is_dir() && has(&of, *mode, owner.as_deref()))
             }
             Self::File(file) => file.is_done(),
+            Self::Keep { path, kept, .. } => {
+                let id = |path: &Path| {
+                    let of = path.symlink_metadata().ok()?;
+                    Some((of.dev(), of.ino()))
+                };
+                id(path).is_some_and(|one| id(kept) == Some(one))
+            }
             Self::Remove(path) => path.symlink_metadata().is_err(),
             Self::RemoveEmpty(path) => !path.exists(),
             Self::Run(_) => false,
@@ -96,6 +121,11 @@ impl Step {
             Self::File(file) => file
                 .write()
                 .with_context(|| format!("cannot write {}", file.path.display())),
+            Self::Keep { path, kept, .. } => {
+                let done = atomic_file::keep(path, kept);
+                let (path, kept) = (path.display(), kept.display());
+                done.with_context(|| format!("cannot keep {path} as {kept}"))
+            }
             Self::Remove(path) => {
                 let is_dir = path.symlink_metadata().is_ok_and(|of| of.is_dir());
                 let removed = if is_dir {
@@ -132,6 +162,10 @@ impl fmt::Display for Step {
                 let (path, what) = (file.path.display(), &file.what);
                 write!(f, "write {path}: {what} (mode {:o}", file.mode)?;
                 owned(f, file.owner.as_deref())
+            }
+            Self::Keep { path, kept, what } => {
+                let (path, kept) = (path.display(), kept.display());
+                write!(f, "keep {path} as {kept}: {what}")
             }
             Self::Remove(path) => write!(f, "remove {}", path.display()),
             Self::RemoveEmpty(path) => {
@@ -173,48 +207,23 @@ fn directory(path: &Path, mode: u32, owner: Option<&str>) -> io::Result<()> {
 
 impl File {
     fn is_done(&self) -> bool {
-        let same = || fs::read(&self.path).is_ok_and(|found| found == self.contents);
+        let found = || atomic_file::read_regular(&self.path);
+        let same = || found().is_ok_and(|found| found == self.contents);
         let of = self.path.symlink_metadata();
         of.is_ok_and(|of| of.is_file() && has(&of, self.mode, self.owner.as_deref())) && same()
     }
 
-    /// Replaces it whole. A program that runs can't be written to, and a full disk leaves the old
-    /// file. The folder may belong to the service's account: through a descriptor nothing that it
-    /// puts there in the meantime gets an owner or a mode.
+    /// Replaces it whole: a program that runs can't be written to.
     fn write(&self) -> io::Result<()> {
-        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Err(io::Error::other("it names no file"));
-        };
-        fs::create_dir_all(dir)?;
-        let new = dir.join(format!(".{}.new", name.to_string_lossy()));
-        // What an interrupted run has left.
-        if let Err(error) = fs::remove_file(&new)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
+        if let Some(dir) = self.path.parent() {
+            fs::create_dir_all(dir)?;
         }
-        let written = self
-            .write_new(&new)
-            .and_then(|()| fs::rename(&new, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written
-    }
-
-    fn write_new(&self, path: &Path) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(&self.contents)?;
-        if let Some((uid, gid)) = ids(self.owner.as_deref())? {
-            fchown(&file, Some(uid), Some(gid))?;
-        }
-        file.set_permissions(fs::Permissions::from_mode(self.mode))?;
-        file.sync_all()
+        atomic_file::replace(&self.path, &self.contents, |file| {
+            if let Some((uid, gid)) = ids(self.owner.as_deref())? {
+                fchown(file, Some(uid), Some(gid))?;
+            }
+            file.set_permissions(fs::Permissions::from_mode(self.mode))
+        })
     }
 }
 
@@ -229,9 +238,14 @@ impl Run {
             return Ok(());
         }
         let mut output = run().with_context(|| format!("cannot run {program}"))?;
-        for _ in 1..self.tries {
-            if output.status.success() {
+        for nth in 1..self.wait.as_ref().map_or(1, |wait| wait.tries) {
+            let code = output.status.code();
+            let waits = |wait: &&Wait| code.is_some_and(|code| wait.codes.contains(&code));
+            let Some(wait) = self.wait.as_ref().filter(waits) else {
                 break;
+            };
+            if nth == 1 {
+                crate::cli::print(&format!("  waiting until {}…\n", wait.until));
             }
             super::pause(Duration::from_secs(1));
             output = run().with_context(|| format!("cannot run {program}"))?;
@@ -294,6 +308,56 @@ mod tests {
         step.apply().unwrap();
         assert!(path.symlink_metadata().unwrap().is_file());
         assert_eq!(fs::read_to_string(&aim).unwrap(), "kept");
+    }
+
+    #[test]
+    fn what_is_kept_is_not_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("text"), "one").unwrap();
+        let step = Step::Keep {
+            path: at("text"),
+            kept: at("old"),
+            what: "the text until now".to_owned(),
+        };
+        assert!(step.to_string().ends_with("old: the text until now"));
+        assert!(!step.is_done());
+        step.apply().unwrap();
+        assert!(step.is_done());
+        file(at("text"), "two").apply().unwrap();
+        assert!(!step.is_done());
+        assert_eq!(fs::read_to_string(at("old")).unwrap(), "one");
+        // A link is kept as a link.
+        fs::write(at("aim"), "secret").unwrap();
+        fs::remove_file(at("text")).unwrap();
+        std::os::unix::fs::symlink(at("aim"), at("text")).unwrap();
+        step.apply().unwrap();
+        assert!(at("old").symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn only_the_reason_to_wait_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let tried = dir.path().join("tried");
+        let run = |script: &str, tries| {
+            let _ = fs::remove_file(&tried);
+            let script = format!("echo >>'{}'; {script}", tried.display());
+            let run = Run {
+                words: ["sh", "-c", &script].map(str::to_owned).to_vec(),
+                may_fail: false,
+                wait: Some(Wait {
+                    codes: &[36, 37],
+                    until: "the old service has ended",
+                    tries,
+                }),
+            };
+            let outcome = Step::Run(run).apply();
+            (outcome.is_ok(), fs::read_to_string(&tried).unwrap().len())
+        };
+        let second = format!("[ $(wc -l <'{}') = 2 ] || exit 37", tried.display());
+        assert_eq!(run(&second, 9), (true, 2));
+        assert_eq!(run("exit 5", 9), (false, 1));
+        assert_eq!(run("exit 36", 2), (false, 2));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Uninstall {
                 steps.push(Step::Run(Run {
                     words: account::removal(name),
                     may_fail: false,
-                    tries: 1,
+                    wait: None,
                 }));
             }
         }
