@@ -72,7 +72,12 @@ pub(super) fn ask_secret(question: &str) -> anyhow::Result<Secret> {
         drop(silence);
         writeln!(out)?;
         let secret = line?;
-        if !secret.is_empty() {
+        if secret.chars().any(char::is_control) {
+            writeln!(
+                out,
+                "  a key has no control characters, such as those of arrow keys; type it again"
+            )?;
+        } else if !secret.is_empty() {
             return Ok(Secret::new(secret));
         }
     }

@@ -93,10 +93,11 @@ fn specified(path: &Path) -> String {
     path.display().to_string().replace('%', "%%")
 }
 
-/// The same as one word of a line that is taken apart.
+/// The same as one word of a line that is taken apart. In a program's path and in `Environment=` a
+/// dollar sign means itself.
 fn word(path: &Path) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+=".contains(char);
-    let path = specified(path).replace('$', "$$");
+    let path = specified(path);
     if path.chars().all(plain) {
         return path;
     }
@@ -243,9 +244,9 @@ mod tests {
     fn the_unit_is_the_file_in_config() {
         let layout = layout(Scope::Machine);
         assert_eq!(unit(&layout, &layout.program), UNIT);
-        let odd = unit(&layout, Path::new("/opt/50% \"off\"/iris"));
+        let odd = unit(&layout, Path::new("/opt/50% \"off\" $x/iris"));
         assert!(
-            odd.contains("\nExecStart=\"/opt/50%% \\\"off\\\"/iris\" serve\n"),
+            odd.contains("\nExecStart=\"/opt/50%% \\\"off\\\" $x/iris\" serve\n"),
             "{odd}"
         );
         assert_eq!(odd.lines().count(), UNIT.lines().count());
