@@ -42,7 +42,7 @@ pub(crate) fn keep(path: &Path, kept: &Path) -> io::Result<()> {
     let new = beside(kept)?;
     remove(&new)?;
     let done = fs::hard_link(path, &new).and_then(|()| fs::rename(&new, kept));
-    // Two names of one file are not renamed, and both stay.
+    // Renaming one name of a file to another of its names does nothing.
     remove(&new)?;
     done
 }
@@ -70,7 +70,7 @@ pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn irregular() -> io::Error {
-    io::Error::other("expected a regular file, not a link or a device")
+    io::Error::other("expected a regular file, not a link or a device; put the file itself there")
 }
 
 fn placed(
@@ -114,7 +114,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Gives a file its name, unless another one has it.
 fn publish(new: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(new, path) {
-        // FAT has no second names.
+        // FAT has no hard links.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => rename_only(new, path),
         linked => linked,
     }

@@ -175,7 +175,7 @@ mod tests {
         Manager::default().stopping();
     }
 
-    /// Two changes at once: whichever is told last tells of both.
+    /// Two changes at once: the message that is sent last has both.
     #[test]
     fn the_manager_hears_the_newest_line_last() {
         let dir = tempfile::tempdir().unwrap();

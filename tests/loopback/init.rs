@@ -333,7 +333,7 @@ fn the_state_of_a_fresh_gateway_is_shown_on_its_machine() {
     let json = iris(&["status", "--json", "--url", &url]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["ready"], true);
-    // Nothing else is open to whoever is on the machine.
+    // Nothing else is open to the users of the machine.
     for command in [&["models"][..], &["status", "--requests"]] {
         let refused = iris(&[command, &["--url", &url]].concat());
         assert_eq!(refused.status.code(), Some(1), "{command:?}");

@@ -159,7 +159,7 @@ mod tests {
         let path = dir.path().join("key");
         std::fs::write(&path, "k").unwrap();
         let path = path.to_str().unwrap();
-        // A server of one's own may be called as a kind is.
+        // A person's own server may have the name of a kind.
         let provider = Provider::new(Service::at("vertex"), "http://vertex:8000", None);
         assert_eq!(provider.id, "vertex");
         let key = in_file(Service::at("vertex"), path).unwrap();

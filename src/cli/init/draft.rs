@@ -93,7 +93,7 @@ pub(super) fn objection(answers: &Answers, text: &str, path: &Path) -> Option<St
         Ok(loaded) => Rules::compile(loaded, 0).findings,
         Err(findings) => findings,
     };
-    // A made-up value is no key.
+    // A made-up value isn't a valid key.
     let is_made_up = |one: &Finding| {
         let is_at = |provider: &&Provider| one.path == format!("providers.{}", provider.id);
         let provider = answers.providers.iter().find(is_at);

@@ -41,7 +41,7 @@ pub(super) fn providers(
             }
         };
         for provider in new {
-            // One that is there already is meant once.
+            // A provider that is given twice is added once.
             let _ = provider::adopt(&mut providers, provider);
         }
     }

@@ -1,5 +1,5 @@
-//! How to run this command again as root. `sudo` hides the variables of whoever calls it, so those
-//! that the configuration refers to have to be named.
+//! How to run this command again as root. `sudo` hides your variables, so the command names
+//! those that the configuration refers to.
 
 use anyhow::Context;
 

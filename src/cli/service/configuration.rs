@@ -3,14 +3,12 @@
 //! change is made.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
 use super::layout::{CREDENTIALS, Layout, Manager, Scope};
-use super::{as_root, environment};
-use crate::atomic_file;
+use super::{as_root, environment, installed_text};
 use crate::cli::is_variable;
 use crate::config::{self, Finding, Severity};
 use crate::rules::Rules;
@@ -52,10 +50,8 @@ impl Given {
             "found no configuration: expected ./iris.hujson, or name one with --config FILE; \
              `iris init` writes one",
         )?;
-        // The service's account may have put a link in place of the installed one.
         let text = if path == layout.config() {
-            let text = atomic_file::read_regular(&path);
-            text.and_then(|text| String::from_utf8(text).map_err(io::Error::other))
+            installed_text(&path)
         } else {
             config::text(&path)
         };

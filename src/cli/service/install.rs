@@ -14,8 +14,7 @@ use super::configuration::{Given, Keys};
 use super::layout::{Layout, Manager, Scope};
 use super::plan::Plan;
 use super::step::{File, Step};
-use super::{Target, as_root, carry_out, is_root, launchd, systemd};
-use crate::atomic_file;
+use super::{Target, as_root, carry_out, installed_text, is_root, launchd, systemd};
 use crate::cli::print;
 
 /// How long a node may take to get a link, or to join.
@@ -270,12 +269,9 @@ impl Install {
     }
 }
 
-/// What a file holds; empty if there is none. Root follows no link that the service's account may
-/// have made.
+/// What a file holds; empty if it doesn't exist.
 fn installed(path: &Path) -> anyhow::Result<String> {
-    let text = atomic_file::read_regular(path)
-        .and_then(|text| String::from_utf8(text).map_err(io::Error::other));
-    match text {
+    match installed_text(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_root() => {

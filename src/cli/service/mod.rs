@@ -13,6 +13,7 @@ mod step;
 mod systemd;
 mod uninstall;
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 
 use super::print;
+use crate::atomic_file;
 use layout::{Layout, Manager, Person, Scope};
 use step::Step;
 
@@ -107,6 +109,16 @@ fn manager() -> Option<Manager> {
     Path::new("/run/systemd/system")
         .is_dir()
         .then_some(Manager::Systemd)
+}
+
+/// The text of a file that is installed already. Root follows no link: the folder may belong to the
+/// service's account, which could have root read any file for it.
+fn installed_text(path: &Path) -> io::Result<String> {
+    if !is_root() {
+        return std::fs::read_to_string(path);
+    }
+    let text = atomic_file::read_regular(path)?;
+    String::from_utf8(text).map_err(io::Error::other)
 }
 
 fn is_root() -> bool {
