@@ -72,6 +72,10 @@ fn refused(bare: &Bare) -> anyhow::Result<()> {
             &["the program can't be in \"/home/iris\": the service can't see /home"],
         ),
         (
+            format!("A_KEY=x {install} --config /srv/iris.hujson --bin '/opt/a\nUser=root'"),
+            &["has control characters; use one without"],
+        ),
+        (
             format!(
                 "A_KEY=x setpriv --reuid 65534 --clear-groups {install} --config /srv/iris.hujson"
             ),

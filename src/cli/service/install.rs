@@ -79,6 +79,14 @@ impl Install {
         }
         let source = std::env::current_exe().context("cannot tell which program this is")?;
         let program = self.program(&layout, &source)?;
+        // A line feed would be another line of the unit.
+        for path in [&program, &layout.state, &layout.environment(), &layout.unit] {
+            let shown = path.display().to_string();
+            ensure!(
+                !shown.chars().any(char::is_control),
+                "the path {shown:?} has control characters; use one without"
+            );
+        }
         let environment = installed(&layout.environment())?;
         let auth_key = self.auth_key(&layout)?;
         let variable = |name: &str| std::env::var(name).ok();
