@@ -10,11 +10,9 @@ use std::{env, fs};
 const SOURCES: &str = "src/tailnet/go";
 const MINIMUM: (u32, u32) = (1, 26);
 
-/// Parts of tailscale.com that a gateway has no use for; without them the
-/// archive is about a third smaller.
-const TAGS: &str = "ts_omit_aws,ts_omit_kube,ts_omit_taildrop,ts_omit_ssh,ts_omit_drive,\
-    ts_omit_webclient,ts_omit_completion,ts_omit_systray,ts_omit_desktop_sessions,ts_omit_bird,\
-    ts_omit_tap,ts_omit_wakeonlan,ts_omit_capture,ts_omit_relayserver,ts_omit_syspolicy,ts_omit_peerapiserver";
+/// Go's flags, a line each. `./try` starts the same build before Cargo does, so they stand in a file. The tags leave
+/// out parts of tailscale.com that a gateway has no use for: the archive is a third smaller without them.
+const FLAGS: &str = include_str!("src/tailnet/go/flags.txt");
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -43,7 +41,20 @@ fn main() {
     println!("cargo:rustc-link-lib=resolv");
 }
 
+/// Waits for a build of the same archive that was started before this one, as `./try` does: what it has put into
+/// Go's cache needn't be built twice at the same time.
+fn wait_for_the_other() {
+    let Some(built) = env::var_os("IRIS_GO_BUILT").map(PathBuf::from) else {
+        return;
+    };
+    // Its folder goes away with the script.
+    while !built.exists() && built.parent().is_some_and(Path::exists) {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 fn build(archive: &Path, target: &str) {
+    wait_for_the_other();
     let system = match target {
         "linux" => "linux",
         "macos" => "darwin",
@@ -65,17 +76,8 @@ fn build(archive: &Path, target: &str) {
             ("GOOS", system),
             ("GOARCH", processor),
         ])
-        .args([
-            "build",
-            "-trimpath",
-            // What the folder is to git would tell two builds of one source apart.
-            "-buildvcs=false",
-            "-buildmode=c-archive",
-            "-ldflags",
-            "-s -w",
-            "-tags",
-            TAGS,
-        ]);
+        .arg("build")
+        .args(FLAGS.lines());
     if is_for_a_look() {
         go.args(["-gcflags", "all=-N -l"]);
     }

@@ -89,7 +89,13 @@ impl World {
         let setup = fs::read_dir(project.join("tests/setup")).unwrap();
         let setup =
             setup.map(|entry| format!("tests/setup/{}", entry.unwrap().file_name().display()));
-        let files = ["try", "test", "Cargo.toml", "src/tailnet/go/go.mod"];
+        let files = [
+            "try",
+            "test",
+            "Cargo.toml",
+            "src/tailnet/go/go.mod",
+            "src/tailnet/go/flags.txt",
+        ];
         for file in files.map(str::to_owned).into_iter().chain(setup) {
             fs::copy(project.join(&file), world.path("project").join(&file)).unwrap();
         }
