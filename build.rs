@@ -43,6 +43,7 @@ fn main() {
 
 /// Waits for a build of the same archive that was started before this one, as `./try` does: what it has put into
 /// Go's cache needn't be built twice at the same time.
+#[expect(clippy::disallowed_methods, reason = "a build has no runtime")]
 fn wait_for_the_other() {
     let Some(built) = env::var_os("IRIS_GO_BUILT").map(PathBuf::from) else {
         return;

@@ -46,13 +46,15 @@ fn other_hosts_and_other_sites_are_refused() {
         assert_eq!(get(&host), "200", "{host}");
     }
     let post = |origins: &[&str]| {
-        let origins: String = origins
-            .iter()
-            .map(|origin| format!("Origin: {origin}\r\n"))
-            .collect();
+        let mut lines = String::new();
+        for origin in origins {
+            lines.push_str("Origin: ");
+            lines.push_str(origin);
+            lines.push_str("\r\n");
+        }
         let body = r#"{"model":"demo","messages": []}"#;
         let request = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: {alice}\r\n{origins}\
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: {alice}\r\n{lines}\
              Content-Type: application/json\r\nContent-Length: {}\r\n{CLOSE}{body}",
             body.len()
         );
