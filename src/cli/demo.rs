@@ -136,7 +136,7 @@ async fn on_tailnet(dir: &Path, end: &mut End) -> anyhow::Result<()> {
     within(STOP, stopped).await.unwrap_or(Ok(()))
 }
 
-/// Prints what the demo is for; without a reader there is no demo.
+/// Prints the tour. If nobody can read it, the demo ends.
 fn show(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())

@@ -128,7 +128,7 @@ async fn serve(stream: TcpStream, way: Way) {
         let way = way.clone();
         async move { Ok::<_, Infallible>(pass(request, &way).await) }
     });
-    // A browser that closes its connection is no news.
+    // Browsers close connections whenever they like.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -22,7 +22,7 @@ impl Demo {
         let mut child = Command::new(env!("CARGO_BIN_EXE_iris"))
             .arg("demo")
             .args(arguments)
-            // As somebody who has just built it.
+            // As a user would right after building it.
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env_remove("IRIS_LOG")
             .stdin(Stdio::null())

@@ -237,7 +237,7 @@ impl World {
         Output { text, code }
     }
 
-    /// Runs `./try` on a terminal, where somebody types an answer.
+    /// Runs `./try` on a terminal, and types an answer.
     pub(crate) fn run_on_terminal(&self, answer: &str) -> Output {
         use std::io::Write;
         let mut command = self.command(&on_this_machine("script"));

@@ -15,7 +15,7 @@ const END: u8 = 4;
 const KILL: u8 = 21;
 const BACKSPACE: [u8; 2] = [8, 127];
 
-/// Says something that is no question.
+/// Prints a line.
 pub(super) fn say(text: &str) -> anyhow::Result<()> {
     writeln!(io::stderr(), "{text}")?;
     Ok(())
