@@ -36,8 +36,8 @@ pub(super) struct Explain {
     /// A request that a running gateway has had, by the `x-iris-request-id` of its answer.
     #[arg(long, value_name = "ID", conflicts_with_all = ["model", "caller", "from"])]
     request: Option<String>,
-    /// Ask this running gateway, as an admin of it [default for --request: `$IRIS_URL`, else
-    /// <http://127.0.0.1:8088>].
+    /// Ask this running gateway, as an admin of it. For --request the default is that of
+    /// `IRIS_URL`, else <http://127.0.0.1:8088>.
     // Not by the variable: what is in the configuration can be asked while a gateway runs.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
