@@ -260,12 +260,21 @@ impl TemporaryDir {
 }
 
 impl Drop for TemporaryDir {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime has ended, and this is the last thing that the process does"
+    )]
     fn drop(&mut self) {
-        let removed = std::fs::remove_dir_all(&self.0)
-            // A node that was still closing has written something meanwhile.
-            .or_else(|_| std::fs::remove_dir_all(&self.0));
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the demo's folder {} stays", self.0.display());
+        // A node that is still closing may write something meanwhile.
+        for wait in [0, 50, 100, 200, 400, 800] {
+            std::thread::sleep(Duration::from_millis(wait));
+            if std::fs::remove_dir_all(&self.0).is_ok() {
+                return;
+            }
         }
+        tracing::warn!(
+            "the demo's folder {} stays: it can't be removed",
+            self.0.display()
+        );
     }
 }
