@@ -417,6 +417,8 @@ async fn nothing_told(ids: &Ids) -> f64 {
 /// Who hears of new records hears of their own.
 async fn events() {
     let ask = r#"{"model":"m","messages":[]}"#;
+    // What Bob has asked before may be written only now, and he hears of that.
+    BOB.get("/api/events").await;
     let (bobs, adas) = tokio::join!(BOB.get("/api/events"), async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         ADA.ask("POST", "/v1/chat/completions", ask, &[]).await
