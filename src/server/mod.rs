@@ -42,7 +42,7 @@ use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::service::Service;
-use crate::tailnet::{self, Node};
+use crate::tailnet::{self, Node, State};
 use crate::upstream::{Timeouts, Upstream};
 use crate::warnings::{Signals, Warnings};
 
@@ -52,6 +52,8 @@ pub const LOOPBACK: &str = "127.0.0.1:8088";
 /// what it once needed.
 const GO_MEMORY: u64 = 256 << 20;
 
+/// For the node to start before the log calls it signed out.
+const STARTING: Duration = Duration::from_secs(5);
 /// Between two looks for what needs somebody.
 const LOOK_OUT: Duration = Duration::from_secs(30);
 
@@ -226,8 +228,14 @@ async fn deliver(engines: Arc<Engines>) {
         .await;
 }
 
-/// Looks for what needs somebody, so that the log tells of it when nobody else asks.
+/// Looks for alerts, so that the log has them even if nobody opens the dashboard.
 async fn look_out(engines: Arc<Engines>) {
+    if let Some(node) = &engines.node {
+        // Every node is signed out for a moment while it starts.
+        let mut status = node.watch();
+        let is_up = status.wait_for(|status| status.state == State::Running);
+        let _ = within(STARTING, is_up).await.is_ok();
+    }
     loop {
         panics::point("warnings");
         let rules = engines.gateway.rules.borrow().clone();

@@ -173,8 +173,6 @@ fn warning(
 
 fn node_state(node: &Status) -> Option<Warning> {
     let (kind, message, hint) = match node.state {
-        // Without a link yet, the node is only starting, or its key is being tried.
-        State::NeedsLogin if node.auth_url.is_none() => return None,
         State::NeedsLogin => (
             "node_signed_out",
             "the node is signed out of its tailnet, so callers can't reach the gateway",
@@ -333,20 +331,15 @@ mod tests {
 
     #[test]
     fn a_node_that_nobody_can_reach_is_told_of() {
-        let with = |state, link: Option<&str>| {
+        let of = |state| {
             let node = Status {
                 state,
-                auth_url: link.map(str::to_owned),
                 ..Status::default()
             };
             node_state(&node).map(|one| one.kind)
         };
-        let of = |state| with(state, None);
         assert_eq!(of(State::Running), None);
-        // A node that starts, or tries its key, has no link yet.
-        assert_eq!(of(State::NeedsLogin), None);
-        let link = Some("https://login.example/a");
-        assert_eq!(with(State::NeedsLogin, link), Some("node_signed_out"));
+        assert_eq!(of(State::NeedsLogin), Some("node_signed_out"));
         assert_eq!(of(State::NeedsMachineAuth), Some("node_unapproved"));
         assert_eq!(of(State::Stopped), Some("node_stopped"));
     }

@@ -72,6 +72,9 @@ fn each_line_of_the_tour_does_what_it_says() {
             );
         }
     }
+    // A node that is starting is not called signed out.
+    let logged = demo.logged();
+    assert!(!logged.contains("signed out"), "{logged}");
     let folder = demo.folder();
     assert!(folder.exists());
     assert!(demo.stop().success());

@@ -107,6 +107,11 @@ impl Demo {
         self.policy().parent().unwrap().to_owned()
     }
 
+    /// The log so far.
+    pub(crate) fn logged(&self) -> String {
+        self.logged.lock().unwrap().clone()
+    }
+
     /// Waits until the log has said this.
     pub(crate) fn wait_for(&self, text: &str) {
         let until = Instant::now() + PATIENCE;

@@ -86,7 +86,7 @@ async fn one(
     assert_eq!(record["path"], path, "{what}");
     assert_eq!(record["cost"], 0, "{what}");
     let counted = |field: &str| record["usage"][field].as_u64();
-    // A stream of chats tells its usage to the gateway alone, because nobody asked for it.
+    // The caller didn't ask for a streamed chat's usage, so only the gateway sees it.
     let is_streamed_chat = body["stream"] == true && path.ends_with("completions");
     assert_eq!(record["usage"]["estimated"], false, "{what}");
     assert!(counted("input_tokens").unwrap() > 3, "{what}");
@@ -106,7 +106,7 @@ async fn one(
     }
 }
 
-/// The last usage that an answer tells, streamed or whole, with what an earlier event told of it.
+/// The final usage in a response, streamed or whole, with the counts of earlier events.
 fn told(text: &str) -> Value {
     let mut told = json!({});
     let whole: Option<Value> = serde_json::from_str(text).ok();

@@ -153,7 +153,7 @@ fn without_root_and_sudo_the_commands_are_shown() {
         let output = world.run("try", arguments);
         output
             .ends_with(1)
-            .says("You are not root, and there is no sudo.");
+            .says("You are not root, and sudo is not installed.");
         output
             .says("  # as root\n  apt-get update\n")
             .says("  # as yourself\n  script=$(curl --proto");
@@ -208,7 +208,7 @@ fn an_old_rust_is_replaced_as_rust_recommends() {
     });
     output.ends_with(1).says("here is 1.85.1");
     assert_eq!(output.commands(), [INSTALLER]);
-    // By wget, where there is no curl.
+    // With wget instead of curl.
     let (_, output) = commands_for_rust(&old, |world| {
         world.remove("curl");
         world.program("wget", "exit 0");

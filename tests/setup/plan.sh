@@ -324,7 +324,7 @@ need() {
         [ "$root_steps$own_steps" != "$last_plan" ] || break
         last_plan=$root_steps$own_steps
         if [ "$as_root" = no ] && [ -n "$root_steps" ]; then
-            refuse "You are not root, and there is no sudo. These commands install it; then run $me again:"
+            refuse "You are not root, and sudo is not installed. These commands install it; then run $me again:"
         fi
         if [ "$yes" != 1 ]; then
             [ -t 0 ] || refuse "Not a terminal. These commands install it, and $me --yes runs them:"

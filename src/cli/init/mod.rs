@@ -124,7 +124,7 @@ impl Init {
         let mut given = self.of_node().into_iter().filter(|(_, given)| *given);
         let (option, _) = given.next().filter(|_| *control == Control::Loopback)?;
         Some(format!(
-            "{option} has no meaning for loopback: there is no node, and everyone on this machine is \
+            "{option} can't be combined with loopback: there is no node, and everyone on this machine is \
              an admin"
         ))
     }
