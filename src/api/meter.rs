@@ -51,6 +51,9 @@ pub struct Reading {
     pub response: Option<Bytes>,
     /// There was not room for all that the stream said.
     pub truncated: bool,
+    /// The error that the provider reports in a response whose status says success, in its own
+    /// words.
+    pub failure: Option<String>,
 }
 
 /// A tool that the model asked for.
