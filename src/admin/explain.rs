@@ -60,7 +60,7 @@ pub(crate) fn answer(entry: &Entry) -> String {
         Outcome::Complete => format!("{went}, which answered with {}", entry.status),
         Outcome::Refused => format!("it was refused with {}: {why}", entry.status),
         Outcome::ClientClosed => format!("{went}; its caller left before the end"),
-        Outcome::UpstreamError => format!("{went}, which broke off its answer: {why}"),
+        Outcome::UpstreamError => format!("{went}, which failed: {why}"),
         Outcome::TimedOut => format!("{went}, which took too long: {why}"),
         Outcome::Failed => format!("{went}, which gave no answer: {why}"),
     }

@@ -42,7 +42,7 @@ pub use meter::{Meter, Pass, Reading, ToolCall};
 pub use offer::Offer;
 pub use refusal::{plain, respond};
 pub use splice::Splice;
-pub use tokens::Tokens;
+pub use tokens::{Density, Tokens};
 
 use crate::wire::{Body, Rejection, sse};
 
@@ -137,6 +137,10 @@ pub trait Api: Send + Sync {
     /// # Errors
     /// When the provider's configuration lacks what the format needs.
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection>;
+    /// What the bytes of a request and its response stand for, where a provider does not count.
+    fn density(&self, _call: &Call) -> Density {
+        Density::TEXT
+    }
     /// A meter for the answer to `call`, which may hold `room` bytes of what a stream says.
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter>;
     /// A refusal as this format's clients expect it.

@@ -11,6 +11,62 @@ pub fn roughly(bytes: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
+/// How many bytes of a format stand for one token, for what nobody has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Density {
+    /// Bytes of a request; at least 1.
+    pub asked: u64,
+    /// Bytes of a response; `None` where the model writes no tokens.
+    pub answered: Option<u64>,
+}
+
+impl Density {
+    /// Text and the JSON around it, both ways.
+    pub const TEXT: Self = Self {
+        asked: BYTES_PER_TOKEN,
+        answered: Some(BYTES_PER_TOKEN),
+    };
+    /// Text in, vectors or scores out.
+    pub const VECTORS: Self = Self {
+        asked: BYTES_PER_TOKEN,
+        answered: None,
+    };
+    /// Text in, pictures in base64 out. OpenAI counts 1,056 to 4,160 tokens for pictures of 1 to 4 MB.
+    pub const PICTURES: Self = Self {
+        asked: BYTES_PER_TOKEN,
+        answered: Some(1_024),
+    };
+    /// Text in, speech out: 21 tokens a second (OpenAI's price per minute over its price per token),
+    /// at 128 kbit/s.
+    pub const SPEECH: Self = Self {
+        asked: BYTES_PER_TOKEN,
+        answered: Some(768),
+    };
+    /// Speech in, text out.
+    pub const TRANSCRIPT: Self = Self {
+        asked: 768,
+        answered: Some(BYTES_PER_TOKEN),
+    };
+
+    /// Tokens of a request of so many bytes.
+    #[must_use]
+    pub fn input(self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.asked)
+    }
+
+    /// Tokens of a response of so many bytes; `None` where the model writes none.
+    #[must_use]
+    pub fn output(self, bytes: u64) -> Option<u64> {
+        self.answered.map(|density| bytes.div_ceil(density))
+    }
+}
+
+impl Default for Density {
+    fn default() -> Self {
+        Self::TEXT
+    }
+}
+
 /// Counts by kind; `None` where the provider said nothing, which is not the same as zero.
 ///
 /// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without

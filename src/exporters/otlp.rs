@@ -194,6 +194,7 @@ fn span(entry: &Entry) -> Value {
 fn error_type(entry: &Entry) -> String {
     match entry.outcome {
         Outcome::Complete | Outcome::Refused => entry.status.to_string(),
+        Outcome::UpstreamError if entry.status >= 400 => entry.status.to_string(),
         other => other.as_str().to_owned(),
     }
 }

@@ -207,7 +207,8 @@ impl Gateway {
             entry.reasons.extend(route.reasons.iter().cloned());
         });
         if call.billed {
-            recording.priced(rules.prices.quote(&route.provider.id, &route.model));
+            let quote = rules.prices.quote(&route.provider.id, &route.model);
+            recording.priced(quote, api.density(call));
         }
         recording.index(rules.filterable.of(headers));
         if self.ledger.policy().captures {
@@ -244,6 +245,7 @@ impl Gateway {
         }
         let form = Form {
             is_error: !head.status.is_success(),
+            is_bodiless: is_bodiless(head.status),
             is_stream: call.stream || framing.is_some(),
             framing,
             hides: call.splice.hide_usage,
@@ -290,9 +292,15 @@ fn without_keys(query: &str) -> String {
         .join("&")
 }
 
+/// Whether a status says that no body follows, so that a server asks for none.
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
+}
+
 fn framing(headers: &HeaderMap) -> Option<Framing> {
     let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    match kind.split(';').next().unwrap_or_default().trim() {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    match kind.to_ascii_lowercase().as_str() {
         "text/event-stream" => Some(Framing::Text),
         "application/vnd.amazon.eventstream" => Some(Framing::Amazon),
         _ => None,

@@ -4,22 +4,14 @@ use http::{StatusCode, header};
 
 use crate::api::{Api, Call};
 use crate::identity::Caller;
-use crate::ledger::Outcome;
-use crate::relay::{Ended, Recording};
+use crate::relay::{Ended, Ending, Recording};
 use crate::route::NoRoute;
 use crate::wire::{Rejection, body};
 
 /// Ends the record of a request that was refused, or that no provider answered.
 pub(super) fn record(recording: &mut Recording, rejection: &Rejection) {
     recording.note(|entry| entry.status = rejection.status.as_u16());
-    let outcome = match rejection.status {
-        // A guardrail chooses its status as it likes.
-        _ if rejection.code.0 == "guardrail_blocked" => Outcome::Refused,
-        StatusCode::BAD_GATEWAY => Outcome::Failed,
-        StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
-        _ => Outcome::Refused,
-    };
-    recording.end(Ended::new(outcome, Some(rejection.message.to_string())));
+    recording.end(Ended::new(Ending::of(rejection)));
 }
 
 pub(super) fn no_route(

@@ -109,12 +109,6 @@ impl Outcome {
             .find(|outcome| outcome.as_str() == text)
     }
 
-    /// Whether a provider that was asked may go on for nobody: it has read the request then,
-    /// even if it has told no usage.
-    pub fn leaves_work(self) -> bool {
-        matches!(self, Outcome::ClientClosed | Outcome::TimedOut)
-    }
-
     /// Whether reports count it as an error: neither the answer came nor did its caller leave.
     pub fn is_error(self) -> bool {
         !matches!(self, Outcome::Complete | Outcome::ClientClosed)
@@ -267,23 +261,19 @@ pub(super) mod tests {
 
     #[test]
     fn outcomes_have_names_and_say_whose_fault_it_is() {
-        for (outcome, name, is_error, leaves_work) in [
-            (Outcome::Complete, "complete", false, false),
-            (Outcome::Refused, "refused", true, false),
-            (Outcome::ClientClosed, "client_closed", false, true),
-            (Outcome::UpstreamError, "upstream_error", true, false),
-            (Outcome::TimedOut, "timed_out", true, true),
-            (Outcome::Failed, "failed", true, false),
+        for (outcome, name, is_error) in [
+            (Outcome::Complete, "complete", false),
+            (Outcome::Refused, "refused", true),
+            (Outcome::ClientClosed, "client_closed", false),
+            (Outcome::UpstreamError, "upstream_error", true),
+            (Outcome::TimedOut, "timed_out", true),
+            (Outcome::Failed, "failed", true),
         ] {
             assert_eq!(
                 (outcome.as_str(), Outcome::parse(name)),
                 (name, Some(outcome))
             );
-            assert_eq!(
-                (outcome.is_error(), outcome.leaves_work()),
-                (is_error, leaves_work),
-                "{name}"
-            );
+            assert_eq!(outcome.is_error(), is_error, "{name}");
         }
         assert_eq!(Outcome::parse("other"), None);
     }

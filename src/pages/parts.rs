@@ -220,11 +220,10 @@ pub(super) fn tokens(count: Option<u64>) -> Markup {
 /// How a request ended.
 pub(super) fn outcome(entry: &Entry) -> Markup {
     let (tone, text) = match entry.outcome {
-        Outcome::Complete if entry.status < 400 => (Tone::Good, "complete"),
-        Outcome::Complete => (Tone::Warn, "answered"),
+        Outcome::Complete => (Tone::Good, "complete"),
         Outcome::ClientClosed => (Tone::Plain, "caller left"),
         Outcome::Refused => (Tone::Warn, "refused"),
-        Outcome::UpstreamError => (Tone::Bad, "broke off"),
+        Outcome::UpstreamError => (Tone::Bad, "provider error"),
         Outcome::TimedOut => (Tone::Bad, "timed out"),
         Outcome::Failed => (Tone::Bad, "failed"),
     };

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::tee::{Taken, Tee};
-use super::{Begun, Ended, Recording};
+use super::live::Live;
+use super::tee::Tee;
+use super::{Begun, Ending, Recording};
 use crate::api::{Api, Call, Meter};
-use crate::ledger::Outcome;
 use crate::panics;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
@@ -31,8 +31,10 @@ pub type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Form {
-    /// Its status is an error's.
+    /// Its status is not that of a success.
     pub is_error: bool,
+    /// Its status says that no body follows.
+    pub is_bodiless: bool,
     /// It comes bit by bit, while the model works.
     pub is_stream: bool,
     /// How it is cut into events, if it is.
@@ -61,22 +63,30 @@ pub struct Reader {
     pub decoding: Option<Decoding>,
 }
 
-/// Relays a provider's answer. Dropping it cancels the answer at the provider.
+/// Relays a provider's answer. Dropping it cancels the answer at the provider, unless no more is to
+/// come of it than what tells its price.
 pub struct RelayBody {
-    upstream: Begun,
-    tee: Tee,
+    state: State,
     is_stream: bool,
     api: &'static dyn Api,
     call: Call,
-    recording: Recording,
     revoked: Watch,
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
     total_at: Option<Pin<Box<Sleep>>>,
-    /// Set once the event that tells of a failure is given: when the connection breaks.
-    breaks_at: Option<Pin<Box<Sleep>>>,
-    ended: bool,
 }
+
+/// What becomes of an answer.
+enum State {
+    /// It passes.
+    Running(Live),
+    /// The event that tells of a failure is given; then the connection breaks.
+    Breaking(Pin<Box<Sleep>>),
+    /// Its record is made.
+    Ended,
+}
+
+type Next = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 impl RelayBody {
     /// Relays `upstream`, whose head has arrived.
@@ -91,74 +101,56 @@ impl RelayBody {
         let mut call = reader.call;
         // What was asked is not needed any more, and may be large.
         call.body = Bytes::new();
-        Self {
-            upstream,
+        let live = Live {
             tee: Tee::new(
                 reader.meter,
                 reader.decoding,
                 form,
                 reader.api.longest_event(),
             ),
+            upstream,
+            recording,
+            is_success: !form.is_error,
+        };
+        // Of a response without a body, the server asks for no piece.
+        let state = if form.is_bodiless || live.upstream.is_end_stream() {
+            live.finish();
+            State::Ended
+        } else {
+            State::Running(live)
+        };
+        Self {
+            state,
             is_stream: form.is_stream && !form.is_error,
             api: reader.api,
             call,
-            recording,
             revoked,
             idle: form.idle,
             idle_at: Box::pin(sleep_until(now + form.idle)),
             total_at: (!form.total.is_zero()).then(|| Box::pin(sleep_until(now + form.total))),
-            breaks_at: None,
-            ended: false,
         }
     }
 
-    /// Meters a piece and returns what the caller gets of it.
-    fn pass(&mut self, piece: Bytes) -> Bytes {
-        let had_output = self.tee.has_output();
-        panics::point("meter");
-        let out = self.tee.pass(piece);
-        let says = !had_output && self.tee.has_output();
-        let elapsed = self.recording.elapsed_ms();
-        let sent = out.len() as u64;
-        self.recording.note(|entry| {
-            entry.response_bytes += sent;
-            if says {
-                entry.first_token_ms = Some(elapsed);
-            }
-        });
-        out
-    }
-
-    fn end(&mut self, outcome: Outcome, error: Option<String>) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
+    /// Takes the answer, which ends now.
+    fn take(&mut self) -> Option<Live> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Running(live) => Some(live),
+            State::Breaking(_) | State::Ended => None,
         }
-        let taken = self.tee.finish();
-        self.record(taken, outcome, error);
-    }
-
-    fn record(&mut self, taken: Taken, outcome: Outcome, error: Option<String>) {
-        self.recording.end(Ended {
-            reading: taken.reading,
-            body: taken.body,
-            raw: taken.raw,
-            truncated: taken.truncated,
-            ..Ended::new(outcome, error)
-        });
     }
 
     /// Ends an answer that went wrong. The caller of a stream is told in the format's own way,
     /// and then the connection breaks, so that nobody takes the answer for whole.
-    fn fail(
-        &mut self,
-        outcome: Outcome,
-        rejection: &Rejection,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.end(outcome, Some(rejection.message.to_string()));
-        if self.tee.takes_events() {
+    fn fail(&mut self, ending: fn(String) -> Ending, rejection: &Rejection) -> Next {
+        let Some(live) = self.take() else {
+            return Poll::Ready(None);
+        };
+        let takes_events = live.tee.takes_events();
+        live.end(ending(rejection.message.to_string()));
+        if takes_events {
             let event = self.api.stream_error(&self.call, rejection);
             if !event.is_empty() {
-                self.breaks_at = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
+                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
         }
@@ -166,13 +158,13 @@ impl RelayBody {
     }
 
     /// What comes next.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(at) = &mut self.breaks_at {
+    fn next(&mut self, cx: &mut Context<'_>) -> Next {
+        if let State::Breaking(at) = &mut self.state {
             ready!(at.as_mut().poll(cx));
-            self.breaks_at = None;
+            self.state = State::Ended;
             return Poll::Ready(Some(Err("the stream was broken off".into())));
         }
-        if self.ended {
+        if matches!(self.state, State::Ended) {
             return Poll::Ready(None);
         }
         panics::point("relay");
@@ -180,14 +172,17 @@ impl RelayBody {
         if self.is_stream
             && let Poll::Ready(rejection) = self.revoked.as_mut().poll(cx)
         {
-            return self.fail(Outcome::Refused, &rejection);
+            return self.fail(Ending::Revoked, &rejection);
         }
         // A provider always has more for a caller who reads slowly.
         if self.is_over() {
             return self.time_out(TOO_LONG);
         }
         loop {
-            match Pin::new(&mut self.upstream).poll_frame(cx) {
+            let State::Running(live) = &mut self.state else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(&mut live.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if !self.idle.is_zero() {
                         self.idle_at.as_mut().reset(Instant::now() + self.idle);
@@ -196,43 +191,44 @@ impl RelayBody {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    let out = self.pass(data);
+                    let out = live.pass(data);
                     // With a declared length nobody asks for more than the last byte.
-                    if !self.is_stream && self.upstream.is_end_stream() {
-                        self.end(Outcome::Complete, None);
+                    if !self.is_stream && live.upstream.is_end_stream() {
+                        self.finish();
                     }
                     if !out.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(out))));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let rejection = Rejection::new(
-                        http::StatusCode::BAD_GATEWAY,
-                        "provider_broke_off",
-                        "the provider broke off its answer",
-                    );
                     tracing::warn!(%error, "a provider broke off its answer");
-                    return self.fail(Outcome::UpstreamError, &rejection);
+                    return self.cut("the provider broke off its answer");
                 }
                 Poll::Ready(None) => {
-                    if self.tee.has_events() && !self.tee.is_complete() {
-                        let rejection = Rejection::new(
-                            http::StatusCode::BAD_GATEWAY,
-                            "provider_broke_off",
-                            "the provider's stream ended before its end",
-                        );
-                        return self.fail(Outcome::UpstreamError, &rejection);
+                    if live.tee.has_events() && !live.tee.is_complete() {
+                        return self.cut("the provider's stream ended before its end");
                     }
                     // The end of some streams lacks the line that would end its event.
-                    let rest = self.tee.rest();
-                    let sent = rest.as_ref().map_or(0, Bytes::len) as u64;
-                    self.recording.note(|entry| entry.response_bytes += sent);
-                    self.end(Outcome::Complete, None);
+                    let rest = live.rest();
+                    self.finish();
                     return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
                 }
                 Poll::Pending => return self.overdue(cx),
             }
         }
+    }
+
+    /// The provider's answer has come to its end.
+    fn finish(&mut self) {
+        if let Some(live) = self.take() {
+            live.finish();
+        }
+    }
+
+    fn cut(&mut self, why: &'static str) -> Next {
+        let status = http::StatusCode::BAD_GATEWAY;
+        let rejection = Rejection::new(status, "provider_broke_off", why);
+        self.fail(Ending::ProviderCut, &rejection)
     }
 
     fn is_over(&self) -> bool {
@@ -241,7 +237,7 @@ impl RelayBody {
     }
 
     /// While nothing comes: whether it has taken too long.
-    fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Next {
         if !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready() {
             return self.time_out("the provider fell silent in the middle of its answer");
         }
@@ -253,26 +249,30 @@ impl RelayBody {
         Poll::Pending
     }
 
-    fn time_out(&mut self, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn time_out(&mut self, why: &'static str) -> Next {
         let status = http::StatusCode::GATEWAY_TIMEOUT;
-        self.fail(
-            Outcome::TimedOut,
-            &Rejection::new(status, "provider_timeout", why),
-        )
+        let rejection = Rejection::new(status, "provider_timeout", why);
+        self.fail(Ending::TimedOut, &rejection)
     }
 
     /// Ends an answer at which the gateway has panicked. What was read of it counts, as far as
     /// that can still be had.
-    fn broken(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn broken(&mut self) -> Next {
         let rejection = Rejection::panicked();
-        self.breaks_at = None;
-        self.ended = true;
-        let taken = panics::caught_now("a meter", || self.tee.finish()).unwrap_or_default();
-        let why = rejection.message.to_string();
-        // Nothing happens where the record is made already.
-        self.record(taken, Outcome::Failed, Some(why));
-        panics::caught_now("a format", || self.fail(Outcome::Failed, &rejection))
-            .unwrap_or_else(|| Poll::Ready(Some(Err(rejection.message.to_string().into()))))
+        let broken = Poll::Ready(Some(Err(rejection.message.to_string().into())));
+        let Some(live) = self.take() else {
+            return broken;
+        };
+        let takes_events = live.tee.takes_events();
+        live.end(Ending::of(&rejection));
+        let event = || self.api.stream_error(&self.call, &rejection);
+        match panics::caught_now("a format", event) {
+            Some(event) if takes_events && !event.is_empty() => {
+                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
+                Poll::Ready(Some(Ok(Frame::data(event))))
+            }
+            _ => broken,
+        }
     }
 }
 
@@ -289,7 +289,7 @@ impl Body for RelayBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.breaks_at.is_none()
+        matches!(self.state, State::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -298,18 +298,11 @@ impl Body for RelayBody {
 }
 
 impl Drop for RelayBody {
+    /// Every other end is decided where it is seen: a server that drops an answer which still runs
+    /// has lost its caller.
     fn drop(&mut self) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
+        if let Some(live) = self.take() {
+            live.abandon();
         }
-        // Some clients leave with the event that ends the answer, before its stream has ended.
-        let is_whole = self.tee.has_events() && self.tee.is_complete();
-        let taken = panics::caught_now("a meter", || self.tee.finish()).unwrap_or_default();
-        let outcome = if is_whole && taken.reading.tokens.output.is_some() {
-            Outcome::Complete
-        } else {
-            Outcome::ClientClosed
-        };
-        self.record(taken, outcome, None);
     }
 }

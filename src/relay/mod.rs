@@ -3,9 +3,13 @@
 mod begun;
 mod blobs;
 mod body;
+mod charge;
+mod ending;
+mod live;
 mod recording;
 mod tee;
 
 pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};
+pub use ending::Ending;
 pub use recording::{Ended, Recording};

@@ -1,5 +1,5 @@
 //! The record of a request while it runs. However the request ends, exactly one entry
-//! reaches the ledger: whoever drops a recording without ending it has lost its caller.
+//! reaches the ledger.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,16 +7,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::blobs;
-use crate::api::{Reading, Tokens, ToolCall, tokens};
+use super::{Ending, blobs, charge};
+use crate::api::{Density, Reading, ToolCall};
 use crate::bucket::Settlement;
 use crate::config::Routing;
 use crate::hooks::After;
 use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
 use crate::metrics::{self, Key, Metrics};
-use crate::money::{Mode, Money};
 use crate::panics;
-use crate::quota::{Amounts, Reservation};
+use crate::quota::Reservation;
 use crate::route;
 use crate::usage::Quote;
 use crate::wire::{Rejection, headers};
@@ -34,6 +33,8 @@ struct Open {
     capture: Option<Box<Capture>>,
     /// What the provider's answer costs; `None` until one is chosen, and for what is not billed.
     quote: Option<Box<Quote>>,
+    /// What the bytes of the request and of its response stand for, where nobody counts.
+    density: Density,
     /// What is held of budgets.
     reservation: Option<Box<Reservation>>,
     /// What was taken of them in the end.
@@ -60,7 +61,7 @@ struct Open {
 #[derive(Debug)]
 pub struct Ended {
     /// How.
-    pub outcome: Outcome,
+    pub ending: Ending,
     /// What the meter read.
     pub reading: Reading,
     /// The answer, as a capture keeps it.
@@ -69,21 +70,21 @@ pub struct Ended {
     pub raw: Option<Bytes>,
     /// There was more than what is kept.
     pub truncated: bool,
-    /// What went wrong.
-    pub error: Option<String>,
+    /// Bytes of the response, decompressed.
+    pub length: u64,
 }
 
 impl Ended {
     /// An end without an answer.
     #[must_use]
-    pub fn new(outcome: Outcome, error: Option<String>) -> Self {
+    pub fn new(ending: Ending) -> Self {
         Self {
-            outcome,
+            ending,
             reading: Reading::default(),
             body: Bytes::new(),
             raw: None,
             truncated: false,
-            error,
+            length: 0,
         }
     }
 }
@@ -100,6 +101,7 @@ impl Recording {
                 headers: Vec::new(),
                 capture: None,
                 quote: None,
+                density: Density::TEXT,
                 reservation: None,
                 settlement: None,
                 asked: false,
@@ -121,10 +123,11 @@ impl Recording {
         }
     }
 
-    /// Notes the price of what a provider is asked.
-    pub fn priced(&mut self, quote: Quote) {
+    /// Notes the price of what a provider is asked, and what bytes stand for where it doesn't count.
+    pub fn priced(&mut self, quote: Quote, density: Density) {
         if let Some(open) = &mut self.open {
             open.quote = Some(Box::new(quote));
+            open.density = density;
         }
     }
 
@@ -289,25 +292,30 @@ impl Open {
     fn read(&mut self, mut ended: Ended) -> Rest {
         panics::point("usage");
         let entry = &mut *self.entry;
-        entry.outcome = ended.outcome;
-        if self.asked && self.quote.is_some() && entry.outcome.leaves_work() {
-            assume_read(&mut ended.reading.tokens, entry.request_bytes);
+        entry.outcome = ended.ending.outcome();
+        let quote = self.quote.as_deref().filter(|_| self.asked);
+        if quote.is_some() {
+            let sizes = charge::Sizes {
+                density: self.density,
+                request: entry.request_bytes,
+                response: ended.length,
+            };
+            charge::complete(&mut ended.reading, &ended.ending, entry.status, sizes);
         }
         entry.tokens = ended.reading.tokens;
-        let quote = self.quote.as_deref().filter(|_| self.asked);
-        charge(entry, quote, &ended.reading);
+        charge::charge(entry, quote, &ended.reading);
         // Nobody has worked where no provider was reached: what was held is given back.
         let reservation = self.reservation.take().filter(|_| self.asked);
-        self.settlement = reservation.and_then(|reservation| reservation.settle(spent(entry)));
+        self.settlement =
+            reservation.and_then(|reservation| reservation.settle(charge::spent(entry)));
         entry.finish_reason = ended.reading.finish_reason.take();
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
         if let Some((mut provider, rules)) = self.provider.take()
-            && matches!(entry.outcome, Outcome::UpstreamError | Outcome::TimedOut)
+            && let Some(why) = ended.ending.fault()
         {
-            let why = ended.error.as_deref().unwrap_or("its answer broke off");
             provider.failed(why, &rules);
         }
-        entry.error = ended.error.take();
+        entry.error = ended.ending.error().map(str::to_owned);
         tracing::info!(
             id = entry.id.as_str(),
             login = entry.login,
@@ -373,55 +381,14 @@ fn count(metrics: &Metrics, entry: &Entry) {
     metrics.count(key, &ended);
 }
 
-/// A provider that was asked has read the request, whether or not its answer was waited for.
-fn assume_read(tokens: &mut Tokens, request_bytes: u64) {
-    if tokens.input.is_none() && tokens.output.is_none() {
-        tokens.input = Some(tokens::roughly(request_bytes));
-        tokens.estimated = true;
-    }
-}
-
-/// What the request takes of budgets.
-fn spent(entry: &Entry) -> Amounts {
-    let counted = [entry.tokens.input, entry.tokens.output];
-    let tokens = counted
-        .into_iter()
-        .flatten()
-        .fold(0_u64, u64::saturating_add);
-    Amounts {
-        tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
-        cost: entry.cost.map(Money::from_nanodollars),
-    }
-}
-
-/// Puts the cost of an answer on its entry. What no provider was asked for costs nothing, and
-/// neither does an error without usage; what has no known price stays unknown.
-fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading) {
-    let Some(quote) = quote else {
-        entry.cost = Some(0);
-        return;
-    };
-    let mode = match reading.tier.as_deref() {
-        Some("batch") => Mode::Batch,
-        _ => Mode::Standard,
-    };
-    let uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
-    if entry.status >= 400 && uncounted {
-        entry.cost = Some(0);
-    } else if let Some(cost) = quote.cost(&reading.tokens, mode) {
-        entry.cost = Some(cost.total.nanodollars());
-        entry.cost_basis.clone_from(&quote.resolved_model);
-    }
-}
-
 impl Drop for Recording {
+    /// What nobody has ended was dropped by the server, which does so when a connection closes.
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            return self.end(Ended::new(Outcome::ClientClosed, None));
+            return self.end(Ended::new(Ending::ClientLeft));
         }
         let failed = Rejection::panicked();
         self.note(|entry| entry.status = failed.status.as_u16());
-        let why = Some(failed.message.into_owned());
-        self.end(Ended::new(Outcome::Failed, why));
+        self.end(Ended::new(Ending::of(&failed)));
     }
 }

@@ -77,6 +77,8 @@ pub(super) struct Taken {
     pub raw: Option<Bytes>,
     /// There was more than what was kept.
     pub truncated: bool,
+    /// Bytes of the answer, decompressed.
+    pub length: u64,
 }
 
 /// Reads a body as it passes.
@@ -90,6 +92,7 @@ pub(super) struct Tee {
     room: usize,
     streamed: bool,
     spoke: bool,
+    length: u64,
 }
 
 impl Tee {
@@ -119,6 +122,7 @@ impl Tee {
             room: form.room,
             streamed: form.is_stream,
             spoke: false,
+            length: 0,
         }
     }
 
@@ -159,6 +163,7 @@ impl Tee {
             Some(decoding) => decoding.feed(&piece).into(),
             None => piece.clone(),
         };
+        self.length += plain.len() as u64;
         let meter = &mut self.meter;
         let open = match &mut self.shape {
             Shape::Unmetered(pieces) => {
@@ -243,6 +248,7 @@ impl Tee {
             body,
             raw: self.raw.take().map(Pieces::joined),
             truncated,
+            length: self.length,
         }
     }
 }
@@ -314,6 +320,7 @@ mod tests {
     fn tee(framing: Framing) -> Tee {
         let form = Form {
             is_error: false,
+            is_bodiless: false,
             is_stream: true,
             framing: Some(framing),
             hides: false,

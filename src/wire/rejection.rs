@@ -24,15 +24,24 @@ pub struct Rejection {
     pub details: Option<Box<serde_json::Value>>,
 }
 
+/// The code of a refusal for a request that the program panicked at.
+const PANICKED: &str = "gateway_failed";
+
 impl Rejection {
     /// What a caller is told whose request the program panicked at: the reason is in its log.
     #[must_use]
     pub fn panicked() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "gateway_failed",
+            PANICKED,
             "the gateway failed at this request, by a fault of its own; its log says where",
         )
+    }
+
+    /// Whether it is for a request that the program panicked at.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        self.code.0 == PANICKED
     }
 
     /// A refusal without a time to retry.

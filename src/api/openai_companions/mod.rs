@@ -12,7 +12,9 @@ use http::{Method, Response, header};
 
 use super::body::{self, bad_request};
 use super::call::is_model;
-use super::{Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, openai_error};
+use super::{
+    Api, ApiKind, Call, Density, Destination, Head, Meter, Outbound, Path, Splice, openai_error,
+};
 use crate::wire::{Body, Rejection, multipart, sse};
 
 const FORM: &str = "multipart/form-data";
@@ -25,6 +27,8 @@ pub(super) struct Companion {
     paths: &'static [&'static str],
     billed: bool,
     longest_event: usize,
+    /// What the bytes of its requests and responses stand for.
+    density: Density,
 }
 
 /// The event that tells the usage of an image holds the image too, in base64.
@@ -36,6 +40,7 @@ pub(super) const EMBEDDINGS: Companion = Companion {
     paths: &["/v1/embeddings"],
     billed: true,
     longest_event: sse::MAX_EVENT,
+    density: Density::VECTORS,
 };
 /// `POST /v1/images/…`.
 pub(super) const IMAGES: Companion = Companion {
@@ -47,7 +52,10 @@ pub(super) const IMAGES: Companion = Companion {
     ],
     billed: true,
     longest_event: WITH_IMAGE,
+    density: Density::PICTURES,
 };
+/// What listens instead of speaking.
+const HEARS: [&str; 2] = ["/v1/audio/transcriptions", "/v1/audio/translations"];
 /// `POST /v1/audio/…`.
 pub(super) const AUDIO: Companion = Companion {
     kind: "openai_audio",
@@ -58,6 +66,7 @@ pub(super) const AUDIO: Companion = Companion {
     ],
     billed: true,
     longest_event: sse::MAX_EVENT,
+    density: Density::SPEECH,
 };
 /// `POST /v1/moderations`, which costs nothing.
 pub(super) const MODERATIONS: Companion = Companion {
@@ -65,6 +74,7 @@ pub(super) const MODERATIONS: Companion = Companion {
     paths: &["/v1/moderations"],
     billed: false,
     longest_event: sse::MAX_EVENT,
+    density: Density::VECTORS,
 };
 /// `POST /v1/rerank`, as llama.cpp, vLLM, Jina and Cohere have it.
 pub(super) const RERANK: Companion = Companion {
@@ -72,6 +82,7 @@ pub(super) const RERANK: Companion = Companion {
     paths: &["/v1/rerank", "/v2/rerank"],
     billed: true,
     longest_event: sse::MAX_EVENT,
+    density: Density::VECTORS,
 };
 
 impl Companion {
@@ -108,6 +119,13 @@ impl Api for Companion {
 
     fn longest_event(&self) -> usize {
         self.longest_event
+    }
+
+    fn density(&self, call: &Call) -> Density {
+        match &call.path {
+            Path::Fixed(path) if HEARS.contains(&path.as_ref()) => Density::TRANSCRIPT,
+            _ => self.density,
+        }
     }
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {

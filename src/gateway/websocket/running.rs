@@ -4,8 +4,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::api::{Call, Meter};
-use crate::ledger::Outcome;
-use crate::relay::{Ended, Recording, Watch};
+use crate::relay::{Ended, Ending, Recording, Watch};
 use crate::upstream::Timeouts;
 use crate::wire::sse;
 
@@ -75,18 +74,27 @@ impl Running {
     }
 
     /// Ends the record, once.
-    pub(super) fn end(&mut self, outcome: Outcome, error: Option<String>) {
+    pub(super) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let mut reading = self.meter.finish();
         let body = reading.response.take().unwrap_or_default();
         let truncated = reading.truncated;
+        let ending = match (ending, reading.failure.take()) {
+            (Ending::Complete | Ending::ProviderFailed(_), Some(words)) => {
+                Ending::ProviderFailed(words)
+            }
+            (ending, _) => ending,
+        };
+        let mut length = 0;
+        self.recording.note(|entry| length = entry.response_bytes);
         self.recording.end(Ended {
             reading,
             body,
             truncated,
-            ..Ended::new(outcome, error)
+            length,
+            ..Ended::new(ending)
         });
     }
 }
@@ -94,6 +102,6 @@ impl Running {
 /// Whoever drops an answer that has not ended has lost its caller; what came of it counts.
 impl Drop for Running {
     fn drop(&mut self) {
-        self.end(Outcome::ClientClosed, None);
+        self.end(Ending::ClientLeft);
     }
 }

@@ -19,8 +19,8 @@ use crate::clock::{self, within};
 use crate::gateway::guard::Passing;
 use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
 use crate::identity::Refused;
-use crate::ledger::{EntryId, Outcome};
-use crate::relay::Recording;
+use crate::ledger::EntryId;
+use crate::relay::{Ending, Recording};
 use crate::route::Route;
 use crate::upstream::Socket;
 use crate::wire::{Mask, Rejection};
@@ -71,9 +71,9 @@ impl Session<'_> {
     /// Serves it to its end.
     pub(super) async fn serve(mut self) {
         match self.run().await {
-            End::Gone => self.end(Outcome::ClientClosed, None),
+            End::Gone => self.end(Ending::ClientLeft),
             End::Close(code, reason) => {
-                self.end(Outcome::Refused, Some(reason.clone()));
+                self.end(Ending::Refused(reason.clone()));
                 let frame = CloseFrame {
                     code,
                     reason: reason.into(),
@@ -90,14 +90,14 @@ impl Session<'_> {
         loop {
             let Some(heard) = self.hear().await else {
                 let rejection = silent();
-                self.fail(Outcome::TimedOut, &rejection).await;
+                self.fail(Ending::TimedOut, &rejection).await;
                 return End::Close(CloseCode::Away, rejection.message.to_string());
             };
             let ended = match heard {
                 Heard::Caller(frame) => self.hear_caller(frame).await,
                 Heard::Provider(frame) => self.hear_provider(frame).await,
                 Heard::Withdrawn(rejection) => {
-                    self.fail(Outcome::Refused, &rejection).await;
+                    self.fail(Ending::Revoked, &rejection).await;
                     Some(End::Close(CloseCode::Policy, rejection.message.to_string()))
                 }
                 Heard::Stop => Some(End::Close(
@@ -345,7 +345,7 @@ impl Session<'_> {
                 // Between two answers this is nobody's loss: the next one connects again.
                 self.upstream = None;
                 if self.running.is_some() {
-                    self.fail(Outcome::UpstreamError, &broke_off()).await;
+                    self.fail(Ending::ProviderCut, &broke_off()).await;
                 }
                 return None;
             }
@@ -366,20 +366,20 @@ impl Session<'_> {
         match over {
             Some(true) => {
                 let why = "the provider ended the response with an error".to_owned();
-                self.end(Outcome::UpstreamError, Some(why));
+                self.end(Ending::ProviderFailed(why));
             }
-            Some(false) => self.end(Outcome::Complete, None),
+            Some(false) => self.end(Ending::Complete),
             None => {}
         }
         None
     }
 
     /// Ends the running answer: its caller is told in the format's own way.
-    async fn fail(&mut self, outcome: Outcome, rejection: &Rejection) {
+    async fn fail(&mut self, ending: fn(String) -> Ending, rejection: &Rejection) {
         let Some(mut running) = self.running.take() else {
             return;
         };
-        running.end(outcome, Some(rejection.message.to_string()));
+        running.end(ending(rejection.message.to_string()));
         self.tell(rejection, Some(&running.call)).await;
     }
 
@@ -401,9 +401,9 @@ impl Session<'_> {
         }
     }
 
-    fn end(&mut self, outcome: Outcome, error: Option<String>) {
+    fn end(&mut self, ending: Ending) {
         if let Some(mut running) = self.running.take() {
-            running.end(outcome, error);
+            running.end(ending);
         }
     }
 }
