@@ -17,7 +17,8 @@ pub(super) struct Exchange {
     /// framing it is a list of messages in JSON: name and payload.
     pub stream: &'static str,
     pub framing: Framing,
-    /// `tokens` without those that are unknown, `finish_reason`, `tool_calls`, `tier`, `complete`.
+    /// `tokens` without those that are unknown, `finish_reason`, `tool_calls`, `tier`, `complete`,
+    /// and `failure` where there is one.
     pub expected: &'static str,
 }
 
@@ -231,13 +232,17 @@ fn told((reading, complete): &(Reading, bool)) -> Value {
     let mut tokens = serde_json::to_value(reading.tokens).unwrap();
     let fields = tokens.as_object_mut().unwrap();
     fields.retain(|_, value| !value.is_null() && *value != false);
-    json!({
+    let mut told = json!({
         "tokens": tokens,
         "finish_reason": reading.finish_reason,
         "tool_calls": reading.tool_calls,
         "tier": reading.tier,
         "complete": complete,
-    })
+    });
+    if let Some(failure) = &reading.failure {
+        told["failure"] = failure.as_str().into();
+    }
+    told
 }
 
 fn value(text: &str) -> Value {

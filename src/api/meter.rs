@@ -7,8 +7,8 @@ use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Tokens;
 use super::tokens::{BYTES_PER_TOKEN, roughly};
+use super::{Tokens, failure};
 use crate::wire::sse;
 
 /// Whether an event goes on to the caller.
@@ -135,6 +135,7 @@ pub(super) struct Assembling<A> {
     /// Events with output, and its bytes, since the provider last told the usage.
     events: u64,
     bytes: u64,
+    failure: Option<String>,
 }
 
 impl<A: Assembly> Assembling<A> {
@@ -149,6 +150,7 @@ impl<A: Assembly> Assembling<A> {
             ends: false,
             events: 0,
             bytes: 0,
+            failure: None,
         }
     }
 
@@ -178,11 +180,15 @@ impl<A: Assembly> Meter for Assembling<A> {
             (self.events, self.bytes) = (0, 0);
         }
         self.ends |= seen.ends;
+        if let Some(words) = failure::of_event(event) {
+            self.failure.get_or_insert(words);
+        }
         seen.pass
     }
 
     fn body(&mut self, body: &[u8]) {
         self.whole = Some((self.read)(body));
+        self.failure = failure::of_body(body);
     }
 
     fn has_output(&self) -> bool {
@@ -190,11 +196,12 @@ impl<A: Assembly> Meter for Assembling<A> {
     }
 
     fn is_complete(&self) -> bool {
-        self.ends
+        self.ends || self.failure.is_some()
     }
 
     fn finish(&mut self) -> Reading {
-        if let Some(reading) = self.whole.take() {
+        if let Some(mut reading) = self.whole.take() {
+            reading.failure = self.failure.take();
             return reading;
         }
         let response = self
@@ -205,6 +212,7 @@ impl<A: Assembly> Meter for Assembling<A> {
         self.estimate(&mut reading.tokens);
         reading.response = response.map(Bytes::from);
         reading.truncated = self.room.short;
+        reading.failure = self.failure.take();
         reading
     }
 }

@@ -5,6 +5,7 @@ mod body;
 mod call;
 #[cfg(test)]
 mod corpus;
+mod failure;
 mod merge;
 mod meter;
 mod offer;

@@ -42,9 +42,10 @@ impl Decoder {
                 self.lost = true;
                 break;
             };
+            let error = error_of(&message);
             each(Event {
                 name: name(&message).as_bytes(),
-                data: message.payload(),
+                data: error.as_deref().unwrap_or(message.payload()),
             });
         }
         if self.lost {
@@ -62,18 +63,29 @@ fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 fn name(message: &Message) -> &str {
-    let header = |name: &str| {
-        message
-            .headers()
-            .iter()
-            .find(|header| header.name().as_str() == name)
-            .and_then(|header| header.value().as_string().ok())
-            .map(aws_smithy_types::str_bytes::StrBytes::as_str)
-    };
     [":event-type", ":exception-type", ":error-code"]
         .into_iter()
-        .find_map(header)
+        .find_map(|name| header(message, name))
         .unwrap_or_default()
+}
+
+fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
+    message
+        .headers()
+        .iter()
+        .find(|header| header.name().as_str() == name)
+        .and_then(|header| header.value().as_string().ok())
+        .map(aws_smithy_types::str_bytes::StrBytes::as_str)
+}
+
+/// What a message of the type `error` says: it has its words in its headers, and no payload.
+fn error_of(message: &Message) -> Option<Vec<u8>> {
+    let code = header(message, ":error-code")?;
+    if !message.payload().is_empty() {
+        return None;
+    }
+    let words = header(message, ":error-message").unwrap_or(code);
+    serde_json::to_vec(&serde_json::json!({ "code": code, "message": words })).ok()
 }
 
 /// A message with a JSON payload and these headers, besides its content type. Empty if it

@@ -137,6 +137,12 @@ impl Decoder {
                 self.name.clear();
                 self.name.extend_from_slice(&value[..value.len().min(256)]);
             }
+            // Not of the standard: versions of llama.cpp report errors so.
+            b"error" if !self.skipping && !self.has_data => {
+                self.name = b"error".to_vec();
+                self.has_data = true;
+                self.data.extend_from_slice(value);
+            }
             _ => {}
         }
     }
@@ -190,6 +196,16 @@ mod tests {
                 assert_eq!(events(&parts), whole, "split at {first} and {second}");
             }
         }
+    }
+
+    #[test]
+    fn a_field_named_error_is_an_event() {
+        let stream: &[u8] = b"error: {\"code\":500}\n\ndata: one\nerror: two\n\n";
+        let expected = [("error", "{\"code\":500}"), ("", "one")];
+        assert_eq!(
+            events(&[stream]),
+            expected.map(|(name, data)| (name.to_owned(), data.to_owned()))
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::{
     Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Reading, bedrock_error,
-    bedrock_path,
+    bedrock_path, failure,
 };
 use crate::wire::{Body, Rejection, sse};
 
@@ -48,7 +48,7 @@ impl Api for BedrockCountTokens {
     }
 
     fn meter(&self, _: &Call, _: usize) -> Box<dyn Meter> {
-        Box::new(Unmetered)
+        Box::new(Unmetered::default())
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {
@@ -61,14 +61,19 @@ impl Api for BedrockCountTokens {
 }
 
 /// What it answers is a forecast, not usage.
-struct Unmetered;
+#[derive(Default)]
+struct Unmetered {
+    failure: Option<String>,
+}
 
 impl Meter for Unmetered {
     fn event(&mut self, _: &sse::Event<'_>) -> Pass {
         Pass::Through
     }
 
-    fn body(&mut self, _: &[u8]) {}
+    fn body(&mut self, body: &[u8]) {
+        self.failure = failure::of_body(body);
+    }
 
     fn has_output(&self) -> bool {
         false
@@ -79,7 +84,10 @@ impl Meter for Unmetered {
     }
 
     fn finish(&mut self) -> Reading {
-        Reading::default()
+        Reading {
+            failure: self.failure.take(),
+            ..Reading::default()
+        }
     }
 }
 

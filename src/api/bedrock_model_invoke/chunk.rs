@@ -80,7 +80,8 @@ impl Metrics {
 impl Meter for Chunks {
     fn event(&mut self, event: &sse::Event<'_>) -> Pass {
         if event.name != b"chunk" {
-            return Pass::Through;
+            // An exception, which the inner meter finds.
+            return self.inner.event(event);
         }
         let Some(unpacked) = serde_json::from_slice::<Packed<'_>>(event.data)
             .ok()

@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 
 use crate::api::meter::part;
 use crate::api::openai_usage::Usage;
-use crate::api::{Meter, Pass, Reading, Tokens};
+use crate::api::{Meter, Pass, Reading, Tokens, failure};
 use crate::wire::sse;
 
 /// A meter that looks for usage in the whole answer, or in the events of a stream.
 #[derive(Default)]
 pub(super) struct Whole {
     reading: Reading,
+    failure: Option<String>,
     spoke: bool,
     ends: bool,
 }
@@ -38,11 +39,16 @@ impl Meter for Whole {
         if reading != Reading::default() {
             self.reading = reading;
         }
+        if let Some(words) = failure::of_event(event) {
+            self.failure.get_or_insert(words);
+            self.ends = true;
+        }
         Pass::Through
     }
 
     fn body(&mut self, body: &[u8]) {
         self.reading = usage(body);
+        self.failure = failure::of_body(body);
     }
 
     fn has_output(&self) -> bool {
@@ -54,7 +60,10 @@ impl Meter for Whole {
     }
 
     fn finish(&mut self) -> Reading {
-        std::mem::take(&mut self.reading)
+        Reading {
+            failure: self.failure.take(),
+            ..std::mem::take(&mut self.reading)
+        }
     }
 }
 
