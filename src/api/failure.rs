@@ -89,6 +89,17 @@ pub(super) fn of_event(event: &sse::Event<'_>) -> Option<String> {
     hints.iter().any(may_fail).then(|| of_body(event.data))?
 }
 
+/// The words of a response whose status is that of an error: those of a known form, else the first
+/// line of a text.
+#[must_use]
+pub fn of_response(body: &[u8]) -> Option<String> {
+    of_body(body).or_else(|| {
+        let text = std::str::from_utf8(body).ok()?;
+        let line = text.lines().find(|line| !line.trim().is_empty())?;
+        bounded(line).filter(|line| !line.starts_with(['<', '{', '[']))
+    })
+}
+
 /// The words of an event whose name says that it is an error.
 fn of_named(data: &[u8]) -> Option<String> {
     match serde_json::from_slice::<Value>(data) {

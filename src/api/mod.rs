@@ -39,6 +39,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 pub use call::{Call, Destination, Head, Outbound, Path};
+pub use failure::of_response as error_words;
 pub use meter::{Meter, Pass, Reading, ToolCall};
 pub use offer::Offer;
 pub use refusal::{plain, respond};

@@ -65,8 +65,12 @@ impl Live {
         let is_success = self.is_success;
         self.record(|failure, entry| match failure {
             Some(words) => Ending::ProviderFailed(words),
-            None if !is_success => Ending::ProviderFailed(format!("it answered {}", entry.status)),
-            None if entry.is_silent => Ending::ProviderFailed("its response is empty".to_owned()),
+            None if !is_success => {
+                Ending::ProviderFailed(format!("the provider answered {}", entry.status))
+            }
+            None if entry.is_silent => {
+                Ending::ProviderFailed("the provider's response is empty".to_owned())
+            }
             None => Ending::Complete,
         });
     }

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Form;
-use crate::api::{Meter, Pass, Reading};
+use crate::api::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
 use crate::wire::{Framing, event_stream, sse};
 
@@ -14,6 +14,8 @@ const MAX_METERED: usize = 16 * 1024 * 1024;
 /// An event that has not ended is held back up to here: nobody can use a part of one, and what
 /// tells of a failure could not be read behind it. Of a longer one, parts pass.
 const MAX_HELD: usize = 256 * 1024;
+/// Of a provider's error, its words are looked for up to here.
+const MAX_WORDS: usize = 16 * 1024;
 
 /// How the body is understood.
 enum Shape {
@@ -26,6 +28,27 @@ enum Shape {
     Whole(Pieces),
     /// A provider's error: relayed and kept, not metered.
     Unmetered(Pieces),
+    /// A stream was asked for, and the head does not say that one comes: its first byte does.
+    Unnamed {
+        filtered: bool,
+        longest: usize,
+    },
+}
+
+impl Shape {
+    /// The shape of a response whose head names none, by its first bytes. Fields of events begin with
+    /// a letter or a colon, JSON does not.
+    fn of(start: &[u8], filtered: bool, longest: usize) -> Option<Self> {
+        let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+        let first = start.iter().find(|byte| !byte.is_ascii_whitespace())?;
+        Some(match first {
+            b'd' | b'e' | b'i' | b'r' | b':' if filtered => {
+                Self::Filtered(sse::Decoder::new(longest))
+            }
+            b'd' | b'e' | b'i' | b'r' | b':' => Self::Text(sse::Decoder::new(longest)),
+            _ => Self::Whole(Pieces::default()),
+        })
+    }
 }
 
 /// Pieces of a body, by reference.
@@ -103,14 +126,14 @@ impl Tee {
         form: &Form,
         longest: usize,
     ) -> Self {
+        // A compressed stream can't be filtered without opening it for the caller too.
+        let filtered = form.hides && decoding.is_none();
         let shape = match form.framing {
             _ if form.is_error => Shape::Unmetered(Pieces::default()),
-            // A compressed stream can't be filtered without opening it for the caller too.
-            Some(Framing::Text) if form.hides && decoding.is_none() => {
-                Shape::Filtered(sse::Decoder::new(longest))
-            }
+            Some(Framing::Text) if filtered => Shape::Filtered(sse::Decoder::new(longest)),
             Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
+            None if form.is_stream => Shape::Unnamed { filtered, longest },
             None => Shape::Whole(Pieces::default()),
         };
         Self {
@@ -128,7 +151,10 @@ impl Tee {
 
     /// Whether the body is cut into events, of which one is the last.
     pub(super) fn has_events(&self) -> bool {
-        !matches!(self.shape, Shape::Whole(_) | Shape::Unmetered(_))
+        matches!(
+            self.shape,
+            Shape::Text(_) | Shape::Amazon(_) | Shape::Filtered(_)
+        )
     }
 
     /// Whether an event of ours can stand behind what the caller has.
@@ -164,10 +190,17 @@ impl Tee {
             None => piece.clone(),
         };
         self.length += plain.len() as u64;
+        if let Shape::Unnamed { filtered, longest } = self.shape {
+            match Shape::of(&plain, filtered, longest) {
+                Some(shape) => self.shape = shape,
+                None => return piece,
+            }
+        }
         let meter = &mut self.meter;
         let open = match &mut self.shape {
+            Shape::Unnamed { .. } => return piece,
             Shape::Unmetered(pieces) => {
-                pieces.hold(plain, self.room);
+                pieces.hold(plain, self.room.max(MAX_WORDS));
                 return piece;
             }
             Shape::Whole(pieces) => {
@@ -235,6 +268,9 @@ impl Tee {
             _ => {}
         }
         let mut reading = self.meter.finish();
+        if matches!(self.shape, Shape::Unmetered(_)) {
+            reading.failure = api::error_words(&body);
+        }
         if let Some(response) = reading.response.take() {
             body = response;
             truncated |= reading.truncated;

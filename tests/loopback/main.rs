@@ -11,6 +11,7 @@ mod api;
 mod chats;
 mod commands;
 mod discovery;
+mod endings;
 mod faults;
 mod formats_anthropic;
 mod formats_bedrock;
