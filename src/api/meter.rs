@@ -32,6 +32,10 @@ pub trait Meter: Send {
     fn has_output(&self) -> bool;
     /// Whether the format's own end of stream was seen.
     fn is_complete(&self) -> bool;
+    /// Whether the provider has counted all that the stream has said so far.
+    fn is_counted(&self) -> bool {
+        false
+    }
     /// What was read.
     fn finish(&mut self) -> Reading;
 }
@@ -136,6 +140,7 @@ pub(super) struct Assembling<A> {
     events: u64,
     bytes: u64,
     failure: Option<String>,
+    counted: bool,
 }
 
 impl<A: Assembly> Assembling<A> {
@@ -151,6 +156,7 @@ impl<A: Assembly> Assembling<A> {
             events: 0,
             bytes: 0,
             failure: None,
+            counted: false,
         }
     }
 
@@ -171,6 +177,7 @@ impl<A: Assembly> Assembling<A> {
 impl<A: Assembly> Meter for Assembling<A> {
     fn event(&mut self, event: &sse::Event<'_>) -> Pass {
         let seen = self.assembly.add(event, &mut self.room);
+        self.counted |= seen.counted;
         if seen.said > 0 {
             self.has_output = true;
             self.events += 1;
@@ -197,6 +204,10 @@ impl<A: Assembly> Meter for Assembling<A> {
 
     fn is_complete(&self) -> bool {
         self.ends || self.failure.is_some()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.counted && self.events == 0
     }
 
     fn finish(&mut self) -> Reading {

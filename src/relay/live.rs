@@ -107,7 +107,8 @@ impl Live {
         } else {
             Ending::ClientLeft
         };
-        if !is_written || std::thread::panicking() {
+        let is_counted = has_events && self.tee.is_counted();
+        if !is_written || is_counted || std::thread::panicking() {
             return self.end(ending);
         }
         match (tokio::runtime::Handle::try_current(), RESTS.try_acquire()) {

@@ -167,6 +167,11 @@ impl Tee {
         self.meter.is_complete() || self.skipped()
     }
 
+    /// Whether the provider has counted all that the stream has said so far.
+    pub(super) fn is_counted(&self) -> bool {
+        self.meter.is_counted()
+    }
+
     /// Whether an event was too long to read.
     fn skipped(&self) -> bool {
         match &self.shape {

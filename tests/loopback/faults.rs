@@ -91,7 +91,7 @@ async fn a_providers_own_error_arrives_as_it_is() {
     let record = gateway.record().await;
     assert_eq!(
         (&record["outcome"], &record["status"]),
-        (&json!("complete"), &json!(400))
+        (&json!("upstream_error"), &json!(400))
     );
 }
 

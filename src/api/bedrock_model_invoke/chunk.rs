@@ -111,6 +111,10 @@ impl Meter for Chunks {
         self.inner.is_complete() || self.metrics.is_some()
     }
 
+    fn is_counted(&self) -> bool {
+        self.metrics.is_some() || self.inner.is_counted()
+    }
+
     fn finish(&mut self) -> Reading {
         let mut reading = self.inner.finish();
         if let Some(metrics) = &self.metrics {

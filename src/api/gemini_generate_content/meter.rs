@@ -281,6 +281,10 @@ impl Meter for Metered {
         self.0.is_complete()
     }
 
+    fn is_counted(&self) -> bool {
+        self.0.is_counted()
+    }
+
     fn finish(&mut self) -> Reading {
         self.0.finish()
     }
