@@ -7,6 +7,7 @@ use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::body::{bad_request, model_in_path};
+use super::{Call, Density, Path};
 use crate::wire::Rejection;
 
 /// The end of a path.
@@ -36,6 +37,19 @@ pub(super) fn target<'p>(rest: &'p str, verbs: &[&str]) -> Result<Target<'p>, Re
         model: model_in_path(name)?,
         verb,
     })
+}
+
+/// What the bytes of a call stand for, by the verb in its path.
+pub(super) fn density(call: &Call) -> Density {
+    let Path::Around { after, .. } = &call.path else {
+        return Density::TEXT;
+    };
+    match after.as_str() {
+        ":embedContent" | ":batchEmbedContents" => Density::VECTORS,
+        // Vectors, or pictures: these too are a token or two for a kilobyte of base64.
+        ":predict" => Density::PICTURES,
+        _ => Density::TEXT,
+    }
 }
 
 fn no_method(verb: &str) -> Rejection {

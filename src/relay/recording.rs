@@ -137,6 +137,15 @@ impl Recording {
         self.open.as_ref()?.quote.as_deref()
     }
 
+    /// What the bytes of the request and of its response stand for.
+    #[must_use]
+    pub fn density(&self) -> Density {
+        self.open
+            .as_ref()
+            .map(|open| open.density)
+            .unwrap_or_default()
+    }
+
     /// Has the request counted when it ends.
     pub fn counts(&mut self, metrics: Arc<Metrics>) {
         if let Some(open) = &mut self.open {

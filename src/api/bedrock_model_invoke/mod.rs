@@ -14,8 +14,8 @@ use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
-    body, opening,
+    Api, ApiKind, Call, Density, Destination, Head, Meter, Offer, Outbound, bedrock_error,
+    bedrock_path, body, opening,
 };
 use crate::wire::{Body, Rejection};
 
@@ -91,6 +91,15 @@ impl Api for BedrockModelInvoke {
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
+    }
+
+    /// Models of embeddings are known by their names alone.
+    fn density(&self, call: &Call) -> Density {
+        if call.model.contains("embed") {
+            Density::VECTORS
+        } else {
+            Density::TEXT
+        }
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

@@ -14,8 +14,8 @@ use http::{Method, Response};
 
 use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, google_error, google_path,
-    vertex,
+    Api, ApiKind, Call, Density, Destination, Head, Meter, Offer, Outbound, Path, google_error,
+    google_path, vertex,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -106,6 +106,10 @@ impl Api for GeminiGenerateContent {
             path: Cow::Owned(path),
             body: splice.apply(&call.body, None),
         })
+    }
+
+    fn density(&self, call: &Call) -> Density {
+        google_path::density(call)
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
