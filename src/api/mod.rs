@@ -139,6 +139,10 @@ pub trait Api: Send + Sync {
     /// # Errors
     /// When the provider's configuration lacks what the format needs.
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection>;
+    /// The counts that the head of a response tells, where its body may not.
+    fn counts_in_head(&self, _head: &HeaderMap) -> Tokens {
+        Tokens::default()
+    }
     /// What the bytes of a request and its response stand for, where a provider does not count.
     fn density(&self, _call: &Call) -> Density {
         Density::TEXT

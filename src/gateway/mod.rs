@@ -231,6 +231,7 @@ impl Gateway {
         (revoked, rules): (crate::relay::Watch, &Rules),
     ) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
+        recording.counted(api.counts_in_head(&head.headers));
         headers::returned(&mut head.headers);
         recording.index(rules.filterable.of(&head.headers));
         recording.capture_response(&head.headers);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{Ending, blobs, charge};
-use crate::api::{Density, Reading, ToolCall};
+use crate::api::{Density, Reading, Tokens, ToolCall};
 use crate::bucket::Settlement;
 use crate::config::Routing;
 use crate::hooks::After;
@@ -35,6 +35,8 @@ struct Open {
     quote: Option<Box<Quote>>,
     /// What the bytes of the request and of its response stand for, where nobody counts.
     density: Density,
+    /// What the head of the response counts.
+    in_head: Tokens,
     /// What is held of budgets.
     reservation: Option<Box<Reservation>>,
     /// What was taken of them in the end.
@@ -102,6 +104,7 @@ impl Recording {
                 capture: None,
                 quote: None,
                 density: Density::TEXT,
+                in_head: Tokens::default(),
                 reservation: None,
                 settlement: None,
                 asked: false,
@@ -135,6 +138,13 @@ impl Recording {
     #[must_use]
     pub fn quote(&self) -> Option<&Quote> {
         self.open.as_ref()?.quote.as_deref()
+    }
+
+    /// Notes what the head of the response counts, for what its body doesn't.
+    pub fn counted(&mut self, in_head: Tokens) {
+        if let Some(open) = &mut self.open {
+            open.in_head = in_head;
+        }
     }
 
     /// What the bytes of the request and of its response stand for.
@@ -303,6 +313,9 @@ impl Open {
         let entry = &mut *self.entry;
         entry.outcome = ended.ending.outcome();
         let quote = self.quote.as_deref().filter(|_| self.asked);
+        let tokens = &mut ended.reading.tokens;
+        tokens.input = tokens.input.or(self.in_head.input);
+        tokens.output = tokens.output.or(self.in_head.output);
         if quote.is_some() {
             let sizes = charge::Sizes {
                 density: self.density,

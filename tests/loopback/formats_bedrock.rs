@@ -113,6 +113,36 @@ async fn a_request_goes_on_as_it_came_and_is_counted() {
 }
 
 #[tokio::test]
+async fn what_only_the_head_counts_is_counted() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            let counts =
+                "x-amzn-bedrock-input-token-count: 5\r\nx-amzn-bedrock-output-token-count: 0\r\n";
+            answer(
+                &mut stream,
+                "200 OK",
+                counts,
+                r#"{"embeddings":[[0.5,0.25]]}"#,
+            )
+            .await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, bedrock(&json!({}))).await;
+    let path = "/bedrock/model/anthropic.claude-v2%3A1/invoke";
+    let reply = gateway.send(post(path, r#"{"texts":["ahoy"]}"#)).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let usage = &gateway.record_of(path).await["usage"];
+    let counts = (
+        &usage["input_tokens"],
+        &usage["output_tokens"],
+        &usage["estimated"],
+    );
+    assert_eq!(counts, (&json!(5), &json!(0), &json!(false)));
+}
+
+#[tokio::test]
 async fn streams_end_or_say_that_they_have_not() {
     let (address, _received) = provider(|mut stream| {
         async move {

@@ -10,6 +10,7 @@ mod vendor;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
+use super::Tokens;
 use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
@@ -91,6 +92,17 @@ impl Api for BedrockModelInvoke {
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
+    }
+
+    /// Of some vendors' models only the head tells it
+    /// (<https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html>).
+    fn counts_in_head(&self, head: &HeaderMap) -> Tokens {
+        let count = |name: &str| head.get(name)?.to_str().ok()?.parse().ok();
+        Tokens {
+            input: count("x-amzn-bedrock-input-token-count"),
+            output: count("x-amzn-bedrock-output-token-count"),
+            ..Tokens::default()
+        }
     }
 
     /// Models of embeddings are known by their names alone.
