@@ -32,6 +32,10 @@ pub trait Meter: Send {
     fn has_output(&self) -> bool;
     /// Whether the format's own end of stream was seen.
     fn is_complete(&self) -> bool;
+    /// Whether a stream that ends as a stream should may end here.
+    fn may_end(&self) -> bool {
+        self.is_complete()
+    }
     /// What was read.
     fn finish(&mut self) -> Reading;
 }
@@ -136,6 +140,8 @@ pub(super) struct Assembling<A> {
     events: u64,
     bytes: u64,
     failure: Option<String>,
+    /// The format has no mark of its own that every server sends at the end.
+    is_unmarked: bool,
 }
 
 impl<A: Assembly> Assembling<A> {
@@ -151,6 +157,15 @@ impl<A: Assembly> Assembling<A> {
             events: 0,
             bytes: 0,
             failure: None,
+            is_unmarked: false,
+        }
+    }
+
+    /// For a format whose streams may end without a mark of their own.
+    pub(super) fn unmarked(self) -> Self {
+        Self {
+            is_unmarked: true,
+            ..self
         }
     }
 
@@ -197,6 +212,10 @@ impl<A: Assembly> Meter for Assembling<A> {
 
     fn is_complete(&self) -> bool {
         self.ends || self.failure.is_some()
+    }
+
+    fn may_end(&self) -> bool {
+        self.is_unmarked || self.is_complete()
     }
 
     fn finish(&mut self) -> Reading {

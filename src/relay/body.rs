@@ -158,6 +158,8 @@ impl RelayBody {
         if self.tee.takes_events() {
             let event = self.api.stream_error(&self.call, rejection);
             if !event.is_empty() {
+                let last = self.tee.last_event().unwrap_or_default();
+                let event = Bytes::from([last, event].concat());
                 self.breaks_at = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
@@ -215,7 +217,8 @@ impl RelayBody {
                     return self.fail(Outcome::UpstreamError, &rejection);
                 }
                 Poll::Ready(None) => {
-                    if self.tee.has_events() && !self.tee.is_complete() {
+                    self.tee.end();
+                    if self.tee.has_events() && !self.tee.may_end() {
                         let rejection = Rejection::new(
                             http::StatusCode::BAD_GATEWAY,
                             "provider_broke_off",

@@ -6,11 +6,14 @@ use bytes::{Bytes, BytesMut};
 use super::Form;
 use crate::api::{Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
+use crate::wire::json::Sieve;
 use crate::wire::{Framing, event_stream, sse};
 
-/// An answer that is no stream is held for its meter up to here, by reference to the bytes
-/// that pass; a longer one is relayed all the same, and not counted.
-const MAX_METERED: usize = 16 * 1024 * 1024;
+/// A response that is no stream is held for its meter up to here, by reference to the bytes that
+/// pass, or as far as a capture keeps it. Of a longer one, the meter gets a reduced copy.
+const MAX_WHOLE: usize = 1024 * 1024;
+/// However much a capture keeps.
+const MAX_EXACT: usize = 16 * 1024 * 1024;
 /// An event that has not ended is held back up to here: nobody can use a part of one, and what
 /// tells of a failure could not be read behind it. Of a longer one, parts pass.
 const MAX_HELD: usize = 256 * 1024;
@@ -23,7 +26,7 @@ enum Shape {
     /// Events of which one may have to be kept from the caller.
     Filtered(sse::Decoder),
     /// Metered at its end.
-    Whole(Pieces),
+    Whole(Whole),
     /// A provider's error: relayed and kept, not metered.
     Unmetered(Pieces),
 }
@@ -37,14 +40,6 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Holds a piece if all of them stay within `limit`; else none of them is of use.
-    fn hold_all(&mut self, piece: Bytes, limit: usize) {
-        self.hold(piece, limit);
-        if self.over {
-            self.parts = Vec::new();
-        }
-    }
-
     /// Holds as much of a piece as fits.
     fn hold(&mut self, mut piece: Bytes, limit: usize) {
         let left = limit.saturating_sub(self.length);
@@ -64,6 +59,60 @@ impl Pieces {
             [only] => only.clone(),
             several => several.concat().into(),
         }
+    }
+}
+
+/// A body that is no stream.
+#[derive(Default)]
+struct Whole {
+    pieces: Pieces,
+    /// What the meter gets of a body that is too long to hold.
+    sieve: Option<Box<Sieve>>,
+}
+
+impl Whole {
+    /// Takes the next piece, of which a capture keeps up to `room` bytes. The elements of a long
+    /// list are metered as they come: such a list is a stream in another form.
+    fn take(&mut self, piece: Bytes, room: usize, meter: &mut dyn Meter) {
+        let exact = room.clamp(MAX_WHOLE, MAX_EXACT);
+        if self.sieve.is_none() && self.pieces.length + piece.len() <= exact {
+            self.pieces.hold(piece, exact);
+            return;
+        }
+        let mut each = |element: &[u8]| {
+            meter.event(&sse::Event {
+                name: b"",
+                data: element,
+            });
+        };
+        let begins = self.sieve.is_none();
+        let sieve = self.sieve.get_or_insert_default();
+        if begins {
+            let held = std::mem::take(&mut self.pieces);
+            for part in held.parts {
+                sieve.feed(&part, &mut each);
+                self.pieces.hold(part, room);
+            }
+        }
+        sieve.feed(&piece, &mut each);
+        self.pieces.hold(piece, room);
+    }
+
+    /// Meters the body, and returns as much of it as was kept and whether there was more.
+    fn end(self, meter: &mut dyn Meter) -> (Bytes, bool) {
+        let is_long = self.sieve.is_some();
+        let body = self.pieces.joined();
+        match self.sieve {
+            Some(sieve) => {
+                let copy = sieve.finish();
+                if !copy.is_empty() {
+                    meter.body(&copy);
+                }
+            }
+            None if body.is_empty() => {}
+            None => meter.body(&body),
+        }
+        (body, is_long)
     }
 }
 
@@ -90,6 +139,8 @@ pub(super) struct Tee {
     room: usize,
     streamed: bool,
     spoke: bool,
+    /// What is held is an event that lacks only its blank line.
+    last_is_whole: bool,
 }
 
 impl Tee {
@@ -100,6 +151,8 @@ impl Tee {
         form: &Form,
         longest: usize,
     ) -> Self {
+        // An event that no capture has room for need not be held either.
+        let longest = longest.min(form.room.max(sse::MAX_EVENT));
         let shape = match form.framing {
             _ if form.is_error => Shape::Unmetered(Pieces::default()),
             // A compressed stream can't be filtered without opening it for the caller too.
@@ -108,7 +161,7 @@ impl Tee {
             }
             Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
-            None => Shape::Whole(Pieces::default()),
+            None => Shape::Whole(Whole::default()),
         };
         Self {
             shape,
@@ -119,6 +172,7 @@ impl Tee {
             room: form.room,
             streamed: form.is_stream,
             spoke: false,
+            last_is_whole: false,
         }
     }
 
@@ -145,6 +199,31 @@ impl Tee {
         }
     }
 
+    /// Whether an event was so long that a reduced copy of it was read.
+    fn reduced(&self) -> bool {
+        match &self.shape {
+            Shape::Text(decoder) | Shape::Filtered(decoder) => decoder.reduced > 0,
+            _ => false,
+        }
+    }
+
+    /// The stream has ended as a stream should: an event that lacks only its blank line counts.
+    pub(super) fn end(&mut self) {
+        let meter = &mut self.meter;
+        let mut pass = Pass::Through;
+        if let Shape::Text(decoder) | Shape::Filtered(decoder) = &mut self.shape {
+            self.last_is_whole = decoder.end(|event| pass = meter.event(&event));
+        }
+        if matches!(self.shape, Shape::Filtered(_)) && pass == Pass::Hidden {
+            self.held.clear();
+        }
+    }
+
+    /// Whether a response may end here.
+    pub(super) fn may_end(&self) -> bool {
+        self.is_complete() || self.meter.may_end()
+    }
+
     /// Whether the model has said anything yet.
     pub(super) fn has_output(&self) -> bool {
         self.spoke || self.meter.has_output()
@@ -155,35 +234,45 @@ impl Tee {
         if let Some(raw) = &mut self.raw {
             raw.hold(piece.clone(), self.room);
         }
-        let plain = match &mut self.decoding {
-            Some(decoding) => decoding.feed(&piece).into(),
-            None => piece.clone(),
-        };
-        let meter = &mut self.meter;
-        let open = match &mut self.shape {
-            Shape::Unmetered(pieces) => {
-                pieces.hold(plain, self.room);
-                return piece;
+        if let Shape::Filtered(decoder) = &mut self.shape {
+            return filter(decoder, &mut self.held, self.meter.as_mut(), &piece);
+        }
+        let Self {
+            shape,
+            decoding,
+            meter,
+            room,
+            spoke,
+            ..
+        } = self;
+        let mut read = |plain: Bytes| -> usize {
+            match shape {
+                Shape::Unmetered(pieces) => pieces.hold(plain, *room),
+                Shape::Whole(whole) => {
+                    *spoke |= self.streamed && !plain.is_empty();
+                    whole.take(plain, *room, meter.as_mut());
+                }
+                Shape::Text(decoder) | Shape::Filtered(decoder) => {
+                    return decoder.feed(&plain, |event| {
+                        meter.event(&event);
+                    });
+                }
+                Shape::Amazon(decoder) => {
+                    return decoder.feed(&plain, |event| {
+                        meter.event(&event);
+                    });
+                }
             }
-            Shape::Whole(pieces) => {
-                self.spoke |= self.streamed && !plain.is_empty();
-                pieces.hold_all(plain, MAX_METERED);
-                return piece;
-            }
-            Shape::Filtered(decoder) => {
-                return filter(decoder, &mut self.held, meter.as_mut(), &piece);
-            }
-            Shape::Text(decoder) => decoder.feed(&plain, |event| {
-                meter.event(&event);
-            }),
-            Shape::Amazon(decoder) => decoder.feed(&plain, |event| {
-                meter.event(&event);
-            }),
+            0
         };
         // Where a compressed event ends, only who opens it knows.
-        if self.decoding.is_some() {
+        if let Some(decoding) = decoding {
+            decoding.open(&piece, |plain| {
+                read(plain.into());
+            });
             return piece;
         }
+        let open = read(piece.clone());
         self.hold_back(piece, open)
     }
 
@@ -210,17 +299,20 @@ impl Tee {
         (!self.held.is_empty()).then(|| self.held.split().freeze())
     }
 
+    /// What was held back if it is an event, with the blank line that it lacks: another event can
+    /// follow it.
+    pub(super) fn last_event(&mut self) -> Option<Bytes> {
+        let rest = self.rest().filter(|_| self.last_is_whole)?;
+        Some([&rest[..], b"\n\n"].concat().into())
+    }
+
     /// Ends the reading.
     pub(super) fn finish(&mut self) -> Taken {
-        let (mut body, mut truncated) = (Bytes::new(), self.skipped());
+        let (mut body, mut truncated) = (Bytes::new(), self.skipped() || self.reduced());
         match &mut self.shape {
-            Shape::Whole(pieces) => {
-                let pieces = std::mem::take(pieces);
-                truncated = pieces.over;
-                if !pieces.over && pieces.length > 0 {
-                    body = pieces.joined();
-                    self.meter.body(&body);
-                }
+            Shape::Whole(whole) => {
+                let whole = std::mem::take(whole);
+                (body, truncated) = whole.end(self.meter.as_mut());
             }
             Shape::Unmetered(pieces) => {
                 let pieces = std::mem::take(pieces);
