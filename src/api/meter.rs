@@ -36,6 +36,10 @@ pub trait Meter: Send {
     fn is_counted(&self) -> bool {
         false
     }
+    /// Whether a stream that ends as a stream should may end here.
+    fn may_end(&self) -> bool {
+        self.is_complete()
+    }
     /// What was read.
     fn finish(&mut self) -> Reading;
 }
@@ -141,6 +145,8 @@ pub(super) struct Assembling<A> {
     bytes: u64,
     failure: Option<String>,
     counted: bool,
+    /// The format has no mark of its own that every server sends at the end.
+    is_unmarked: bool,
 }
 
 impl<A: Assembly> Assembling<A> {
@@ -157,6 +163,15 @@ impl<A: Assembly> Assembling<A> {
             bytes: 0,
             failure: None,
             counted: false,
+            is_unmarked: false,
+        }
+    }
+
+    /// For a format whose streams may end without a mark of their own.
+    pub(super) fn unmarked(self) -> Self {
+        Self {
+            is_unmarked: true,
+            ..self
         }
     }
 
@@ -208,6 +223,10 @@ impl<A: Assembly> Meter for Assembling<A> {
 
     fn is_counted(&self) -> bool {
         self.counted && self.events == 0
+    }
+
+    fn may_end(&self) -> bool {
+        self.is_unmarked || self.is_complete()
     }
 
     fn finish(&mut self) -> Reading {

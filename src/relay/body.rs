@@ -142,14 +142,16 @@ impl RelayBody {
     /// Ends an answer that went wrong. The caller of a stream is told in the format's own way,
     /// and then the connection breaks, so that nobody takes the answer for whole.
     fn fail(&mut self, ending: fn(String) -> Ending, rejection: &Rejection) -> Next {
-        let Some(live) = self.take() else {
+        let Some(mut live) = self.take() else {
             return Poll::Ready(None);
         };
         let takes_events = live.tee.takes_events();
+        let last = live.tee.last_event().unwrap_or_default();
         live.end(ending(rejection.message.to_string()));
         if takes_events {
             let event = self.api.stream_error(&self.call, rejection);
             if !event.is_empty() {
+                let event = Bytes::from([last, event].concat());
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
@@ -205,7 +207,8 @@ impl RelayBody {
                     return self.cut("the provider broke off its answer");
                 }
                 Poll::Ready(None) => {
-                    if live.tee.has_events() && !live.tee.is_complete() {
+                    live.tee.end();
+                    if live.tee.has_events() && !live.tee.may_end() {
                         return self.cut("the provider's stream ended before its end");
                     }
                     // The end of some streams lacks the line that would end its event.

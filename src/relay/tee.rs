@@ -6,11 +6,14 @@ use bytes::{Bytes, BytesMut};
 use super::Form;
 use crate::api::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
+use crate::wire::json::Sieve;
 use crate::wire::{Framing, event_stream, sse};
 
-/// An answer that is no stream is held for its meter up to here, by reference to the bytes
-/// that pass; a longer one is relayed all the same, and not counted.
-const MAX_METERED: usize = 16 * 1024 * 1024;
+/// A response that is no stream is held for its meter up to here, by reference to the bytes that
+/// pass, or as far as a capture keeps it. Of a longer one, the meter gets a reduced copy.
+const MAX_WHOLE: usize = 1024 * 1024;
+/// However much a capture keeps.
+const MAX_EXACT: usize = 16 * 1024 * 1024;
 /// An event that has not ended is held back up to here: nobody can use a part of one, and what
 /// tells of a failure could not be read behind it. Of a longer one, parts pass.
 const MAX_HELD: usize = 256 * 1024;
@@ -25,7 +28,7 @@ enum Shape {
     /// Events of which one may have to be kept from the caller.
     Filtered(sse::Decoder),
     /// Metered at its end.
-    Whole(Pieces),
+    Whole(Whole),
     /// A provider's error: relayed and kept, not metered.
     Unmetered(Pieces),
     /// A stream was asked for, and the head does not say that one comes: its first byte does.
@@ -46,7 +49,7 @@ impl Shape {
                 Self::Filtered(sse::Decoder::new(longest))
             }
             b'd' | b'e' | b'i' | b'r' | b':' => Self::Text(sse::Decoder::new(longest)),
-            _ => Self::Whole(Pieces::default()),
+            _ => Self::Whole(Whole::default()),
         })
     }
 }
@@ -60,14 +63,6 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Holds a piece if all of them stay within `limit`; else none of them is of use.
-    fn hold_all(&mut self, piece: Bytes, limit: usize) {
-        self.hold(piece, limit);
-        if self.over {
-            self.parts = Vec::new();
-        }
-    }
-
     /// Holds as much of a piece as fits.
     fn hold(&mut self, mut piece: Bytes, limit: usize) {
         let left = limit.saturating_sub(self.length);
@@ -87,6 +82,60 @@ impl Pieces {
             [only] => only.clone(),
             several => several.concat().into(),
         }
+    }
+}
+
+/// A body that is no stream.
+#[derive(Default)]
+struct Whole {
+    pieces: Pieces,
+    /// What the meter gets of a body that is too long to hold.
+    sieve: Option<Box<Sieve>>,
+}
+
+impl Whole {
+    /// Takes the next piece, of which a capture keeps up to `room` bytes. The elements of a long
+    /// list are metered as they come: such a list is a stream in another form.
+    fn take(&mut self, piece: Bytes, room: usize, meter: &mut dyn Meter) {
+        let exact = room.clamp(MAX_WHOLE, MAX_EXACT);
+        if self.sieve.is_none() && self.pieces.length + piece.len() <= exact {
+            self.pieces.hold(piece, exact);
+            return;
+        }
+        let mut each = |element: &[u8]| {
+            meter.event(&sse::Event {
+                name: b"",
+                data: element,
+            });
+        };
+        let begins = self.sieve.is_none();
+        let sieve = self.sieve.get_or_insert_default();
+        if begins {
+            let held = std::mem::take(&mut self.pieces);
+            for part in held.parts {
+                sieve.feed(&part, &mut each);
+                self.pieces.hold(part, room);
+            }
+        }
+        sieve.feed(&piece, &mut each);
+        self.pieces.hold(piece, room);
+    }
+
+    /// Meters the body, and returns as much of it as was kept and whether there was more.
+    fn end(self, meter: &mut dyn Meter) -> (Bytes, bool) {
+        let is_long = self.sieve.is_some();
+        let body = self.pieces.joined();
+        match self.sieve {
+            Some(sieve) => {
+                let copy = sieve.finish();
+                if !copy.is_empty() {
+                    meter.body(&copy);
+                }
+            }
+            None if body.is_empty() => {}
+            None => meter.body(&body),
+        }
+        (body, is_long)
     }
 }
 
@@ -116,6 +165,8 @@ pub(super) struct Tee {
     streamed: bool,
     spoke: bool,
     length: u64,
+    /// What is held is an event that lacks only its blank line.
+    last_is_whole: bool,
 }
 
 impl Tee {
@@ -126,6 +177,8 @@ impl Tee {
         form: &Form,
         longest: usize,
     ) -> Self {
+        // An event that no capture has room for need not be held either.
+        let longest = longest.min(form.room.max(sse::MAX_EVENT));
         // A compressed stream can't be filtered without opening it for the caller too.
         let filtered = form.hides && decoding.is_none();
         let shape = match form.framing {
@@ -134,7 +187,7 @@ impl Tee {
             Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
             None if form.is_stream => Shape::Unnamed { filtered, longest },
-            None => Shape::Whole(Pieces::default()),
+            None => Shape::Whole(Whole::default()),
         };
         Self {
             shape,
@@ -146,6 +199,7 @@ impl Tee {
             streamed: form.is_stream,
             spoke: false,
             length: 0,
+            last_is_whole: false,
         }
     }
 
@@ -180,6 +234,31 @@ impl Tee {
         }
     }
 
+    /// Whether an event was so long that a reduced copy of it was read.
+    fn reduced(&self) -> bool {
+        match &self.shape {
+            Shape::Text(decoder) | Shape::Filtered(decoder) => decoder.reduced > 0,
+            _ => false,
+        }
+    }
+
+    /// The stream has ended as a stream should: an event that lacks only its blank line counts.
+    pub(super) fn end(&mut self) {
+        let meter = &mut self.meter;
+        let mut pass = Pass::Through;
+        if let Shape::Text(decoder) | Shape::Filtered(decoder) = &mut self.shape {
+            self.last_is_whole = decoder.end(|event| pass = meter.event(&event));
+        }
+        if matches!(self.shape, Shape::Filtered(_)) && pass == Pass::Hidden {
+            self.held.clear();
+        }
+    }
+
+    /// Whether a response may end here.
+    pub(super) fn may_end(&self) -> bool {
+        self.is_complete() || self.meter.may_end()
+    }
+
     /// Whether the model has said anything yet.
     pub(super) fn has_output(&self) -> bool {
         self.spoke || self.meter.has_output()
@@ -190,43 +269,60 @@ impl Tee {
         if let Some(raw) = &mut self.raw {
             raw.hold(piece.clone(), self.room);
         }
-        let plain = match &mut self.decoding {
-            Some(decoding) => decoding.feed(&piece).into(),
-            None => piece.clone(),
-        };
-        self.length += plain.len() as u64;
-        if let Shape::Unnamed { filtered, longest } = self.shape {
-            match Shape::of(&plain, filtered, longest) {
-                Some(shape) => self.shape = shape,
-                None => return piece,
-            }
+        if self.decoding.is_none()
+            && let Shape::Unnamed { filtered, longest } = self.shape
+            && let Some(shape) = Shape::of(&piece, filtered, longest)
+        {
+            self.shape = shape;
         }
-        let meter = &mut self.meter;
-        let open = match &mut self.shape {
-            Shape::Unnamed { .. } => return piece,
-            Shape::Unmetered(pieces) => {
-                pieces.hold(plain, self.room.max(MAX_WORDS));
-                return piece;
+        if let Shape::Filtered(decoder) = &mut self.shape {
+            self.length += piece.len() as u64;
+            return filter(decoder, &mut self.held, self.meter.as_mut(), &piece);
+        }
+        let Self {
+            shape,
+            decoding,
+            meter,
+            room,
+            spoke,
+            length,
+            ..
+        } = self;
+        let mut read = |plain: Bytes| -> usize {
+            *length += plain.len() as u64;
+            if let Shape::Unnamed { filtered, longest } = *shape
+                && let Some(found) = Shape::of(&plain, filtered, longest)
+            {
+                *shape = found;
             }
-            Shape::Whole(pieces) => {
-                self.spoke |= self.streamed && !plain.is_empty();
-                pieces.hold_all(plain, MAX_METERED);
-                return piece;
+            match shape {
+                Shape::Unnamed { .. } => {}
+                Shape::Unmetered(pieces) => pieces.hold(plain, (*room).max(MAX_WORDS)),
+                Shape::Whole(whole) => {
+                    *spoke |= self.streamed && !plain.is_empty();
+                    whole.take(plain, *room, meter.as_mut());
+                }
+                Shape::Text(decoder) | Shape::Filtered(decoder) => {
+                    return decoder.feed(&plain, |event| {
+                        meter.event(&event);
+                    });
+                }
+                Shape::Amazon(decoder) => {
+                    return decoder.feed(&plain, |event| {
+                        meter.event(&event);
+                    });
+                }
             }
-            Shape::Filtered(decoder) => {
-                return filter(decoder, &mut self.held, meter.as_mut(), &piece);
-            }
-            Shape::Text(decoder) => decoder.feed(&plain, |event| {
-                meter.event(&event);
-            }),
-            Shape::Amazon(decoder) => decoder.feed(&plain, |event| {
-                meter.event(&event);
-            }),
+            0
         };
         // Where a compressed event ends, only who opens it knows.
-        if self.decoding.is_some() {
+        if let Some(decoding) = decoding {
+            decoding.open(&piece, |plain| {
+                read(plain.into());
+            });
             return piece;
         }
+        let open = read(piece.clone());
         self.hold_back(piece, open)
     }
 
@@ -253,17 +349,20 @@ impl Tee {
         (!self.held.is_empty()).then(|| self.held.split().freeze())
     }
 
+    /// What was held back if it is an event, with the blank line that it lacks: another event can
+    /// follow it.
+    pub(super) fn last_event(&mut self) -> Option<Bytes> {
+        let rest = self.rest().filter(|_| self.last_is_whole)?;
+        Some([&rest[..], b"\n\n"].concat().into())
+    }
+
     /// Ends the reading.
     pub(super) fn finish(&mut self) -> Taken {
-        let (mut body, mut truncated) = (Bytes::new(), self.skipped());
+        let (mut body, mut truncated) = (Bytes::new(), self.skipped() || self.reduced());
         match &mut self.shape {
-            Shape::Whole(pieces) => {
-                let pieces = std::mem::take(pieces);
-                truncated = pieces.over;
-                if !pieces.over && pieces.length > 0 {
-                    body = pieces.joined();
-                    self.meter.body(&body);
-                }
+            Shape::Whole(whole) => {
+                let whole = std::mem::take(whole);
+                (body, truncated) = whole.end(self.meter.as_mut());
             }
             Shape::Unmetered(pieces) => {
                 let pieces = std::mem::take(pieces);

@@ -7,9 +7,16 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use zstd::stream::write::Decoder as Zstd;
 
-/// What one piece may grow to; a bomb is given up. A fuzzer finds bombs all the time, and nothing
+/// What one slice may grow to; a bomb is given up. A fuzzer finds bombs all the time, and nothing
 /// more behind the first 64 KiB of one.
 const MAX_GROWN: usize = if cfg!(fuzzing) { 64 << 10 } else { 8 << 20 };
+/// Bytes that are opened at once, so that of a large body only a part is in memory.
+const SLICE: usize = 128;
+/// What a body may grow to whatever its size: pictures and embeddings of test servers are one byte
+/// many times over.
+const MAX_FREE: usize = 8 * MAX_GROWN;
+/// How many times its size a larger body may be.
+const MAX_RATIO: usize = 128;
 
 /// What a body may ask a decoder to remember, as a power of two: 8 MiB, which is what a body sent
 /// over HTTP may ask for (RFC 9659, section 3).
@@ -18,6 +25,9 @@ const ZSTD_WINDOW: u32 = 23;
 /// Opens one compressed body, piece by piece.
 pub struct Decoding {
     coder: Coder,
+    /// Bytes that were fed, and that came of them.
+    fed: usize,
+    grown: usize,
 }
 
 enum Coder {
@@ -36,7 +46,7 @@ struct Grown(Vec<u8>);
 impl Write for Grown {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_GROWN {
-            return Err(io::Error::other("the piece grows too much"));
+            return Err(io::Error::other("the body grows too much"));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -62,23 +72,48 @@ impl Decoding {
             "zstd" => zstd().map_or(Coder::Closed, |coder| Coder::Zstd(Box::new(coder))),
             _ => Coder::Closed,
         };
-        Some(Self { coder })
+        Some(Self {
+            coder,
+            fed: 0,
+            grown: 0,
+        })
     }
 
-    /// What the next piece holds. Nothing, from the first fault on.
+    /// What the next piece holds, up to a bound. Nothing, from the first fault on.
     pub fn feed(&mut self, piece: &[u8]) -> Vec<u8> {
-        let (written, grown) = match &mut self.coder {
-            Coder::Gzip(coder) => (through(coder, piece), coder.get_mut()),
-            Coder::Deflate(coder) => (through(coder, piece), coder.get_mut()),
-            Coder::Brotli(coder) => (through(&mut **coder, piece), coder.get_mut()),
-            Coder::Zstd(coder) => (through(&mut **coder, piece), coder.get_mut()),
-            Coder::Closed => return Vec::new(),
-        };
-        let grown = std::mem::take(&mut grown.0);
-        if written.is_err() {
-            self.coder = Coder::Closed;
+        let mut whole = Vec::new();
+        self.open(piece, |part| {
+            if whole.len() + part.len() <= MAX_GROWN {
+                whole.extend_from_slice(&part);
+            }
+        });
+        whole
+    }
+
+    /// Hands over what the next piece holds, part by part. Nothing, from the first fault on.
+    pub fn open(&mut self, piece: &[u8], mut each: impl FnMut(Vec<u8>)) {
+        let mut slices = piece.chunks(SLICE).peekable();
+        while let Some(slice) = slices.next() {
+            // An event is of use before the next piece comes.
+            let flush = slices.peek().is_none();
+            let (written, grown) = match &mut self.coder {
+                Coder::Gzip(coder) => (through(coder, slice, flush), coder.get_mut()),
+                Coder::Deflate(coder) => (through(coder, slice, flush), coder.get_mut()),
+                Coder::Brotli(coder) => (through(&mut **coder, slice, flush), coder.get_mut()),
+                Coder::Zstd(coder) => (through(&mut **coder, slice, flush), coder.get_mut()),
+                Coder::Closed => return,
+            };
+            let grown = std::mem::take(&mut grown.0);
+            self.fed = self.fed.saturating_add(slice.len());
+            self.grown = self.grown.saturating_add(grown.len());
+            let most = MAX_FREE.max(self.fed.saturating_mul(MAX_RATIO));
+            if written.is_err() || self.grown > most {
+                self.coder = Coder::Closed;
+            }
+            if !grown.is_empty() {
+                each(grown);
+            }
         }
-        grown
     }
 }
 
@@ -88,14 +123,15 @@ fn zstd() -> io::Result<Zstd<'static, Grown>> {
     Ok(coder)
 }
 
-/// Flushed, because an event is of use before the next piece comes.
-fn through(coder: &mut impl Write, piece: &[u8]) -> io::Result<()> {
-    coder.write_all(piece)?;
-    coder.flush()
+fn through(coder: &mut impl Write, slice: &[u8], flush: bool) -> io::Result<()> {
+    coder.write_all(slice)?;
+    if flush { coder.flush() } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn open(coding: &str, pieces: &[&[u8]]) -> Vec<u8> {
@@ -149,9 +185,34 @@ mod tests {
     }
 
     #[test]
+    fn a_large_body_is_opened_part_by_part() {
+        let text = [vec![b'A'; 18 << 20], b"end".to_vec()].concat();
+        for (coding, packed) in [
+            ("gzip", gzip(&text)),
+            ("zstd", zstd::encode_all(&text[..], 3).unwrap()),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_ENCODING, coding.parse().unwrap());
+            let mut decoding = Decoding::of(&headers).unwrap();
+            let mut opened = Vec::new();
+            decoding.open(&packed, |part| opened.extend_from_slice(&part));
+            assert!(opened == text, "{coding}: {} bytes", opened.len());
+        }
+    }
+
+    #[test]
     fn a_bomb_is_given_up_and_rubbish_is_nothing() {
-        let bomb = gzip(&vec![0; 64 << 20]);
+        let bomb = gzip(&vec![0; 128 << 20]);
         assert!(open("gzip", &[&bomb]).len() <= MAX_GROWN);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let (mut grown, mut largest) = (0, 0);
+        let mut decoding = Decoding::of(&headers).unwrap();
+        decoding.open(&bomb, |part| {
+            grown += part.len();
+            largest = largest.max(part.len());
+        });
+        assert!(grown <= MAX_FREE + MAX_GROWN && largest <= MAX_GROWN);
         for coding in ["gzip", "br", "zstd", "deflate", "compress"] {
             assert!(open(coding, &[b"not packed at all"]).len() < 64, "{coding}");
         }

@@ -5,10 +5,12 @@ use aws_smithy_eventstream::frame::{read_message_from, write_message_to};
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
 
-use super::sse::{Event, MAX_EVENT};
+use super::sse::Event;
 
 /// Length of a whole message, length of its headers, and a checksum of the two.
 const PRELUDE: usize = 12;
+/// What a message can have at most: 16 MiB of payload, 128 KiB of headers, two checksums.
+const MAX_MESSAGE: usize = (16 << 20) + (128 << 10) + PRELUDE + 4;
 
 /// Splits a byte stream into messages, whatever the pieces it arrives in. A message's event is
 /// named after its `:event-type`, else its `:exception-type` or `:error-code`.
@@ -29,7 +31,11 @@ impl Decoder {
         self.held.extend_from_slice(piece);
         let mut from = 0;
         while let Some(length) = length(&self.held[from..]) {
-            if !(PRELUDE + 4..=MAX_EVENT).contains(&length) {
+            let Some(prelude) = self.held[from..].first_chunk::<PRELUDE>() else {
+                break;
+            };
+            // Of rubbish no such length is waited for.
+            if !(PRELUDE + 4..=MAX_MESSAGE).contains(&length) || !is_sound(prelude) {
                 self.lost = true;
                 break;
             }
@@ -55,6 +61,14 @@ impl Decoder {
         }
         self.held.len().min(piece.len())
     }
+}
+
+/// Whether the checksum of a message's start is right.
+fn is_sound(prelude: &[u8; PRELUDE]) -> bool {
+    let (lengths, sum) = prelude.split_at(PRELUDE - 4);
+    let mut expected = flate2::Crc::new();
+    expected.update(lengths);
+    sum == expected.sum().to_be_bytes()
 }
 
 fn length(bytes: &[u8]) -> Option<usize> {
@@ -150,6 +164,27 @@ mod tests {
                 "split at {at}"
             );
         }
+    }
+
+    #[test]
+    fn an_error_has_its_words_in_its_headers() {
+        let headers = [
+            (":message-type", "error"),
+            (":error-code", "InternalError"),
+            (":error-message", "it broke"),
+        ];
+        let (seen, _) = events(&[&encode(&headers, String::new())]);
+        let data = r#"{"code":"InternalError","message":"it broke"}"#;
+        assert_eq!(seen, [("InternalError".to_owned(), data.to_owned())]);
+    }
+
+    #[test]
+    fn a_long_message_is_read_and_none_is_awaited_of_rubbish() {
+        let json = format!(r#"{{"a":"{}"}}"#, "A".repeat(3 << 20));
+        let (seen, lost) = events(&[&encode(&[(":event-type", "chunk")], json.clone())]);
+        assert!(!lost && seen[0].1 == json);
+        let (seen, lost) = events(&[&[0, 0x50, 0, 0], &[0; 8]]);
+        assert!(seen.is_empty() && lost);
     }
 
     #[test]

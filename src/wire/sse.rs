@@ -1,8 +1,15 @@
 //! Server-sent events, decoded as they come (WHATWG HTML, section 9.2.6).
 
-/// An event longer than this is not held, unless a format has longer ones; it is skipped and
-/// counted instead.
+use serde::de::IgnoredAny;
+
+use super::json::Sieve;
+
+/// An event longer than this is not held, unless a format has longer ones: a reduced copy of its
+/// JSON is made instead.
 pub const MAX_EVENT: usize = 1024 * 1024;
+
+/// Bytes of a line that tell what it is: a byte order mark, the name of a field, a space.
+const LABEL: usize = 16;
 
 /// One event, borrowed from the decoder.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,12 +20,20 @@ pub struct Event<'a> {
     pub data: &'a [u8],
 }
 
+/// What becomes of the line that is being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    /// It is held.
+    #[default]
+    Held,
+    /// It is data that is too long to hold, and goes into the sieve.
+    Sieved,
+    /// It is too long to hold, and no data.
+    Dropped,
+}
+
 /// Splits a byte stream into events, whatever the pieces it arrives in.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what a line parser must remember"
-)]
 pub struct Decoder {
     limit: usize,
     line: Vec<u8>,
@@ -27,11 +42,12 @@ pub struct Decoder {
     has_data: bool,
     after_cr: bool,
     past_first_line: bool,
-    /// The line being read was too long to hold.
-    line_cut: bool,
-    /// The event being read is given up.
-    skipping: bool,
-    /// Events given up because they were too long.
+    mode: Line,
+    /// Reduces the data of an event that is too long to hold.
+    sieve: Option<Box<Sieve>>,
+    /// Events of which a reduced copy was read.
+    pub reduced: u64,
+    /// Events given up because they were too long and no JSON object.
     pub skipped: u64,
 }
 
@@ -53,8 +69,9 @@ impl Decoder {
             has_data: false,
             after_cr: false,
             past_first_line: false,
-            line_cut: false,
-            skipping: false,
+            mode: Line::Held,
+            sieve: None,
+            reduced: 0,
             skipped: 0,
         }
     }
@@ -63,8 +80,7 @@ impl Decoder {
     #[must_use]
     pub fn is_between(&self) -> bool {
         let begun = self.has_data || !self.name.is_empty() || !self.line.is_empty();
-        // A line that was cut is one of an event that is given up.
-        !begun && !self.skipping
+        !begun && self.mode == Line::Held
     }
 
     /// Takes the next piece and calls `each` for every event that it completes. Returns how many
@@ -94,62 +110,127 @@ impl Decoder {
         open
     }
 
+    /// The stream has ended: what came of an event counts if it is one but for the blank line.
+    /// Returns whether it is.
+    pub fn end(&mut self, each: impl FnOnce(Event<'_>)) -> bool {
+        let line = std::mem::take(&mut self.line);
+        let mut last = None;
+        // No line of an event is empty, so that none ends here.
+        if !line.is_empty() {
+            self.end_line(&line, &mut |_: Event<'_>| {});
+        }
+        self.mode = Line::Held;
+        let is_whole = match &self.sieve {
+            Some(sieve) => sieve.is_complete(),
+            None => self.has_data && (self.name == b"error" || is_whole(&self.data)),
+        };
+        if is_whole {
+            self.end_event(&mut |event: Event<'_>| {
+                last = Some((event.name.to_vec(), event.data.to_vec()));
+            });
+        }
+        if let Some((name, data)) = &last {
+            each(Event { name, data });
+        }
+        last.is_some()
+    }
+
     fn hold(&mut self, part: &[u8]) {
-        if self.line_cut || self.line.len() + self.data.len() + part.len() > self.limit {
-            self.line_cut |= !part.is_empty();
-            self.skipping = true;
-            self.line = Vec::new();
-            self.data = Vec::new();
-        } else {
+        match self.mode {
+            Line::Dropped => return,
+            Line::Sieved => return self.sift(part),
+            Line::Held => {}
+        }
+        if self.line.len() + self.data.len() + part.len() > self.limit {
+            let data = std::mem::take(&mut self.data);
+            if !data.is_empty() {
+                self.sift(&data);
+            }
+        }
+        if self.line.len() + part.len() <= self.limit {
             self.line.extend_from_slice(part);
+            return;
+        }
+        // As much as tells what the line is.
+        let missing = LABEL.saturating_sub(self.line.len()).min(part.len());
+        let (label, rest) = part.split_at(missing);
+        self.line.extend_from_slice(label);
+        let line = std::mem::take(&mut self.line);
+        let (field, value) = field(self.without_mark(&line));
+        if field == b"data" {
+            self.add_data(value);
+            let data = std::mem::take(&mut self.data);
+            self.sift(&data);
+            self.sift(rest);
+            self.mode = Line::Sieved;
+        } else {
+            self.mode = Line::Dropped;
+        }
+    }
+
+    /// Feeds the sieve, which there is from here on until the event ends.
+    fn sift(&mut self, data: &[u8]) {
+        let sieve = self.sieve.get_or_insert_default();
+        sieve.feed(data, &mut |_| {});
+    }
+
+    fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
+        if self.past_first_line {
+            return line;
+        }
+        line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+    }
+
+    /// Adds a line of data.
+    fn add_data(&mut self, value: &[u8]) {
+        if self.has_data {
+            self.data.push(b'\n');
+        }
+        self.has_data = true;
+        self.data.extend_from_slice(value);
+        if self.sieve.is_some() {
+            let data = std::mem::take(&mut self.data);
+            self.sift(&data);
         }
     }
 
     fn end_line(&mut self, line: &[u8], each: &mut impl FnMut(Event<'_>)) {
-        let line = if std::mem::replace(&mut self.past_first_line, true) {
-            line
-        } else {
-            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-        };
-        if std::mem::take(&mut self.line_cut) {
+        let line = self.without_mark(line);
+        self.past_first_line = true;
+        if std::mem::take(&mut self.mode) != Line::Held {
             return;
         }
         if line.is_empty() {
             self.end_event(each);
             return;
         }
-        let (field, value) = match line.iter().position(|byte| *byte == b':') {
-            Some(colon) => {
-                let value = &line[colon + 1..];
-                (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
-            }
-            None => (line, &[][..]),
-        };
+        let (field, value) = field(line);
         match field {
-            b"data" if !self.skipping => {
-                if self.has_data {
-                    self.data.push(b'\n');
-                }
-                self.has_data = true;
-                self.data.extend_from_slice(value);
-            }
+            b"data" => self.add_data(value),
             b"event" => {
                 self.name.clear();
                 self.name.extend_from_slice(&value[..value.len().min(256)]);
             }
             // Not of the standard: versions of llama.cpp report errors so.
-            b"error" if !self.skipping && !self.has_data => {
+            b"error" if !self.has_data => {
                 self.name = b"error".to_vec();
-                self.has_data = true;
-                self.data.extend_from_slice(value);
+                self.add_data(value);
             }
             _ => {}
         }
     }
 
     fn end_event(&mut self, each: &mut impl FnMut(Event<'_>)) {
-        if std::mem::take(&mut self.skipping) {
-            self.skipped += 1;
+        if let Some(sieve) = self.sieve.take() {
+            if sieve.is_complete() && !sieve.is_list() {
+                self.reduced += 1;
+                each(Event {
+                    name: &self.name,
+                    data: &sieve.finish(),
+                });
+            } else {
+                self.skipped += 1;
+            }
         } else if self.has_data {
             each(Event {
                 name: &self.name,
@@ -159,6 +240,24 @@ impl Decoder {
         self.has_data = false;
         self.data.clear();
         self.name.clear();
+    }
+}
+
+/// Whether data is what an event has: a JSON document, or the mark of an end.
+fn is_whole(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    data == b"[DONE]"
+        || (data.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(data).is_ok())
+}
+
+/// The name of a line's field, and its value.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    match line.iter().position(|byte| *byte == b':') {
+        Some(colon) => {
+            let value = &line[colon + 1..];
+            (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+        }
+        None => (line, &[][..]),
     }
 }
 
@@ -209,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_giant_event_is_skipped_and_the_next_one_is_read() {
+    fn a_giant_event_that_is_no_json_is_skipped_and_the_next_one_is_read() {
         let giant = vec![b'x'; 3 * MAX_EVENT];
         let mut decoder = Decoder::default();
         let mut seen = Vec::new();
@@ -219,6 +318,75 @@ mod tests {
         }
         assert_eq!(seen, [b"next".to_vec()]);
         assert_eq!(decoder.skipped, 1);
+    }
+
+    #[test]
+    fn of_a_giant_event_a_reduced_copy_is_read() {
+        let big = "A".repeat(3 * MAX_EVENT);
+        let giant = format!(r#"{{"data":"{big}",{}"usage":{{"n":7}}}}"#, "\n");
+        let lines = giant.replace('\n', "\ndata: ");
+        for stream in [
+            format!("event: e\ndata: {lines}\n\ndata: next\n\n"),
+            format!("event: e\r\ndata:{lines}\r\n\r\n: {big}\r\ndata: next\r\n\r\n"),
+            format!("\u{feff}data: {lines}\nevent: e\nid: {big}\n\ndata: next\n\n"),
+        ] {
+            for size in [1 << 10, 5000, 1 << 24] {
+                let mut decoder = Decoder::default();
+                let mut seen = Vec::new();
+                for piece in stream.as_bytes().chunks(size) {
+                    decoder.feed(piece, |event| {
+                        seen.push((event.name.to_vec(), event.data.to_vec()))
+                    });
+                    assert!(decoder.line.capacity() + decoder.data.capacity() <= 4 * MAX_EVENT);
+                }
+                assert_eq!((decoder.reduced, decoder.skipped, seen.len()), (1, 0, 2));
+                let copy: serde_json::Value = serde_json::from_slice(&seen[0].1).unwrap();
+                assert_eq!(
+                    (&seen[0].0[..], &copy["usage"]["n"]),
+                    (&b"e"[..], &7.into())
+                );
+                assert_eq!(seen[1].1, b"next");
+            }
+        }
+    }
+
+    #[test]
+    fn a_last_event_counts_without_its_blank_line() {
+        for (stream, last) in [
+            ("data: {\"a\":1}\n", Some("{\"a\":1}")),
+            ("data: {\"a\":1}", Some("{\"a\":1}")),
+            ("data: {\"a\":1}\r", Some("{\"a\":1}")),
+            ("data: {\"a\":1}\r\n", Some("{\"a\":1}")),
+            (
+                "event: e\ndata: {\"a\":\ndata: 1}\nid: 1",
+                Some("{\"a\":\n1}"),
+            ),
+            ("data: [DONE]", Some("[DONE]")),
+            ("data: [DONE]\n", Some("[DONE]")),
+            ("event: error\ndata: it broke", Some("it broke")),
+            ("data: {\"a\":1", None),
+            ("data: {\"a\":1}\ndata: {\"b\"", None),
+            ("data: [DON", None),
+            ("data: half a word", None),
+            ("event: e\n", None),
+            (": comment", None),
+            ("data: {\"a\":1}\n\n", None),
+            ("", None),
+        ] {
+            let mut decoder = Decoder::default();
+            decoder.feed(b"data: first\n\n", |_| {});
+            decoder.feed(stream.as_bytes(), |_| {});
+            let mut seen = None;
+            let is_whole = decoder.end(|event| {
+                seen = Some(String::from_utf8(event.data.to_vec()).unwrap());
+            });
+            assert_eq!(seen.as_deref(), last, "{stream:?}");
+            assert_eq!(is_whole, last.is_some());
+        }
+        let mut decoder = Decoder::new(32);
+        let giant = format!("data: {{\"a\":\"{}\"}}", "b".repeat(40));
+        decoder.feed(giant.as_bytes(), |_| {});
+        assert!(decoder.end(|event| assert!(event.data.starts_with(b"{\"a\":\"bbb"))));
     }
 
     #[test]

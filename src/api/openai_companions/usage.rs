@@ -59,6 +59,11 @@ impl Meter for Whole {
         self.ends
     }
 
+    /// Not every server has an event of its own for the end.
+    fn may_end(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self) -> Reading {
         Reading {
             failure: self.failure.take(),

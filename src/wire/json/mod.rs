@@ -8,6 +8,7 @@
 
 mod ranges;
 mod scanner;
+mod sieve;
 mod strings;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use std::ops::Range;
 
 pub use ranges::{elements, member, members};
 use scanner::Scanner;
+pub use sieve::Sieve;
 pub use strings::{Text, strings};
 
 /// Keys that one inspected object may have; more is refused.
