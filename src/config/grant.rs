@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::file::{CAPABILITY, Grant};
 use super::hujson::{Node, Value};
-use super::provider::{header, name_only};
+use super::provider::{header, is_unsendable, name_only};
 use super::schema::{Field, capability_field};
 use super::table::{Item, Table};
 
@@ -128,8 +128,13 @@ fn add_headers(node: &Node, object: &Item<'_>) {
         if let Value::String(text) = &entry.value
             && header(text).is_none()
         {
+            let what = if is_unsendable(text) {
+                "holds a line break or another character that no header can carry"
+            } else {
+                "must be in \"Header-Name: value\" format"
+            };
             let message = format!(
-                "add_headers entry \"{}\" must be in \"Header-Name: value\" format",
+                "add_headers entry \"{}\" {what}",
                 name_only(text)
             );
             object.findings.warn(entry.at, &object.path, message);

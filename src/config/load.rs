@@ -39,8 +39,9 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
         return Err(vec![Finding::new(Severity::Error, root.at, "", message)]);
     }
     let findings = Findings::default();
-    let hidden = Hidden::of(&root, lookup);
+    let mut hidden = Hidden::of(&root, lookup);
     let unresolved = expand::expand(&mut root, lookup);
+    hidden.add(&root);
     if let Some((at, _)) = unresolved.first() {
         let names: Vec<&str> = unresolved.iter().map(|(_, name)| name.as_str()).collect();
         let message = format!("unsubstituted macros: [{}]", names.join(" "));
@@ -111,7 +112,7 @@ pub fn text(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-/// An environment variable, or the contents of a file without the newline at its end. A
+/// An environment variable, or the contents of a file without the line breaks at its end. A
 /// relative path begins where the configuration lies.
 pub(super) fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
     let Some(path) = name.strip_prefix("file:") else {
@@ -119,12 +120,9 @@ pub(super) fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
     };
     let path = dir.unwrap_or_else(|| Path::new(".")).join(path);
     let text = text(&path).ok()?;
-    Some(
-        text.strip_suffix('\n')
-            .unwrap_or(&text)
-            .trim_end_matches('\r')
-            .to_owned(),
-    )
+    // Editors of Windows put a mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Some(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Where the configuration is: as given, `$IRIS_CONFIG`, `./iris.hujson`, or

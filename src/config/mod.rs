@@ -2,8 +2,10 @@
 //! what to do. Sections have Aperture's names and meaning; ours stand beside them.
 
 mod access;
+mod address;
 mod aws;
 mod chat;
+mod credential;
 mod database;
 mod discover;
 mod edit;
@@ -28,6 +30,9 @@ mod stored;
 mod table;
 
 pub use access::Access;
+pub use address::database_problem;
+#[cfg(feature = "postgres")]
+pub use address::postgres;
 pub use aws::{AwsKey, aws_region};
 pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
