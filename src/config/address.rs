@@ -110,16 +110,18 @@ pub fn postgres(url: &str) -> Result<tokio_postgres::Config, String> {
     use std::error::Error;
     use tokio_postgres::config::Host;
 
-    const ESCAPES: &str = "in the user name and the password, write %40 for @, %3A for : and %25 for %";
+    const ESCAPES: &str =
+        "in the user name and the password, write %40 for @, %3A for : and %25 for %";
     let plain = url
         .replace("sslmode=verify-full", "sslmode=require")
         .replace("sslmode=verify-ca", "sslmode=require");
-    let config: tokio_postgres::Config = plain.parse().map_err(|error: tokio_postgres::Error| {
-        // The cause names options and kinds of mistakes, and quotes no values.
-        let cause = error.source().map(ToString::to_string);
-        let cause = cause.unwrap_or_else(|| "it can't be read".to_owned());
-        format!("{cause}; {ESCAPES}")
-    })?;
+    let config: tokio_postgres::Config =
+        plain.parse().map_err(|error: tokio_postgres::Error| {
+            // The cause names options and kinds of mistakes, and quotes no values.
+            let cause = error.source().map(ToString::to_string);
+            let cause = cause.unwrap_or_else(|| "it can't be read".to_owned());
+            format!("{cause}; {ESCAPES}")
+        })?;
     if config.get_hosts().is_empty() {
         return Err("it names no host".to_owned());
     }
@@ -139,7 +141,10 @@ mod tests {
         for (text, expected) in [
             ("ftp://x", "ftp://x"),
             ("https://h:1/", "https://h:1/"),
-            ("https://hooks.test/services/T0/CANARY", "https://hooks.test/…"),
+            (
+                "https://hooks.test/services/T0/CANARY",
+                "https://hooks.test/…",
+            ),
             ("https://u:CANARY@h/x", "https://h/…"),
             ("https://u:CAN/ARY@h", "https://…"),
             ("https://CANARY pw@h y", "https://…"),
@@ -192,7 +197,10 @@ mod tests {
         ] {
             let problem = database_problem(wrong).expect(wrong);
             assert!(problem.contains(says), "{wrong}: {problem}");
-            assert!(!problem.contains("CANARY") && !problem.contains("ARY"), "{problem}");
+            assert!(
+                !problem.contains("CANARY") && !problem.contains("ARY"),
+                "{problem}"
+            );
         }
     }
 

@@ -19,7 +19,9 @@ pub(super) fn of(item: &Item<'_>) -> Option<Secret> {
         let message = format!("{} {what}, which no key in an HTTP header has", item.path);
         let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message)
             .about(Subject::Credential)
-            .hint("look at the variable or the file that it is from: it may hold more than the key");
+            .hint(
+                "look at the variable or the file that it is from: it may hold more than the key",
+            );
         item.findings.add(finding);
     }
     Some(Secret::new(text.to_owned()))
@@ -46,13 +48,31 @@ mod tests {
     use crate::config::{Severity, parse};
 
     const FIELDS: [(&str, &str); 7] = [
-        ("providers.p.apikey", r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikey":"KEY"}}}"#),
-        ("hooks.h.apikey", r#"{"hooks":{"h":{"url":"http://h","apikey":"KEY"}}}"#),
+        (
+            "providers.p.apikey",
+            r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikey":"KEY"}}}"#,
+        ),
+        (
+            "hooks.h.apikey",
+            r#"{"hooks":{"h":{"url":"http://h","apikey":"KEY"}}}"#,
+        ),
         ("tailnet.auth_key", r#"{"tailnet":{"auth_key":"KEY"}}"#),
-        ("exporters.s3.access_key_id", r#"{"exporters":{"s3":{"bucket_name":"b","access_key_id":"KEY","access_secret":"s"}}}"#),
-        ("exporters.s3.access_secret", r#"{"exporters":{"s3":{"bucket_name":"b","access_key_id":"i","access_secret":"KEY"}}}"#),
-        ("exporters.otlp.headers.x-team", r#"{"exporters":{"otlp":{"endpoint":"http://o","headers":{"x-team":"KEY"}}}}"#),
-        ("providers.p", r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"add_headers":["X-Team: KEY"]}}}"#),
+        (
+            "exporters.s3.access_key_id",
+            r#"{"exporters":{"s3":{"bucket_name":"b","access_key_id":"KEY","access_secret":"s"}}}"#,
+        ),
+        (
+            "exporters.s3.access_secret",
+            r#"{"exporters":{"s3":{"bucket_name":"b","access_key_id":"i","access_secret":"KEY"}}}"#,
+        ),
+        (
+            "exporters.otlp.headers.x-team",
+            r#"{"exporters":{"otlp":{"endpoint":"http://o","headers":{"x-team":"KEY"}}}}"#,
+        ),
+        (
+            "providers.p",
+            r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"add_headers":["X-Team: KEY"]}}}"#,
+        ),
     ];
 
     fn findings(text: &str, key: &str) -> Vec<crate::config::Finding> {

@@ -157,7 +157,11 @@ fn without_bare_percent(path: Cow<'_, str>) -> Cow<'_, str> {
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     let bare = |at: &usize| !is_escape(&path[*at..]);
-    let places: Vec<usize> = path.match_indices('%').map(|(at, _)| at).filter(bare).collect();
+    let places: Vec<usize> = path
+        .match_indices('%')
+        .map(|(at, _)| at)
+        .filter(bare)
+        .collect();
     if places.is_empty() {
         return path;
     }
@@ -278,8 +282,16 @@ mod tests {
                 "postgres://iris:a/b?${PW}@db/x",
                 "postgres://iris:a/b?p%40ss%3Aw%25rd%231%2F2%3F3%204@db/x",
             ),
-            ("url", "https://h/${PATH}/x", "https://h/T0/B0%2F/a%20b%3F50%25/x"),
-            ("endpoint", "https://h/x?${QUERY}", "https://h/x?a=b&c=d%20e"),
+            (
+                "url",
+                "https://h/${PATH}/x",
+                "https://h/T0/B0%2F/a%20b%3F50%25/x",
+            ),
+            (
+                "endpoint",
+                "https://h/x?${QUERY}",
+                "https://h/x?a=b&c=d%20e",
+            ),
             ("baseurl", "http://${HOST}/v1", "http://db.test:5433/v1"),
             ("apikey", "https://${PW}@h", "https://p@ss:w%rd#1/2?3 4@h"),
             ("description", "${PW}", "p@ss:w%rd#1/2?3 4"),

@@ -99,8 +99,16 @@ fn s3(table: Table<'_>) -> Option<S3> {
     };
     let formats = [("cbor", Format::Cbor), ("jsonl", Format::JsonLines)];
     let s3 = S3 {
-        endpoint: table.string("endpoint").unwrap_or_default().trim().to_owned(),
-        bucket_name: table.string("bucket_name").unwrap_or_default().trim().to_owned(),
+        endpoint: table
+            .string("endpoint")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        bucket_name: table
+            .string("bucket_name")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         region: table
             .string("region")
             .unwrap_or_else(|| "us-east-1".to_owned()),
@@ -125,7 +133,10 @@ fn s3(table: Table<'_>) -> Option<S3> {
     let mut is_usable = !s3.bucket_name.is_empty();
     let mut refuse = |key: &str, what: &str| {
         is_usable = false;
-        warn(key, &format!("exporters.s3.{key} {what}; nothing is exported"));
+        warn(
+            key,
+            &format!("exporters.s3.{key} {what}; nothing is exported"),
+        );
     };
     if !s3.endpoint.is_empty()
         && let Some(problem) = address::http_problem(&s3.endpoint)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::provider::Authorization;
-use super::{address, credential};
 use super::table::{Item, Table};
+use super::{address, credential};
 use crate::secret::Secret;
 
 /// A webhook.

@@ -12,6 +12,7 @@ mod edit;
 mod expand;
 mod exporters;
 mod file;
+mod files;
 mod finding;
 mod grant;
 mod hooks;
@@ -40,9 +41,10 @@ pub use discover::Discover;
 pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
-    Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,
-    Strategy, Tailnet, Timeouts,
+    Alias, Aliases, CAPABILITY, Destination, File, Grant, LOOPBACK, Limits, Listen, Mode, Routing,
+    Share, Strategy, Tailnet, Timeouts,
 };
+pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};
 pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;

@@ -244,7 +244,11 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
     let apikey = credential::read(&table, "apikey");
     let provider = Provider {
         at: table.at,
-        baseurl: table.string("baseurl").unwrap_or_default().trim().to_owned(),
+        baseurl: table
+            .string("baseurl")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         models: table.strings("models").unwrap_or_default(),
         service_account: service_account(id, &apikey, &table),
         apikey,

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
 use super::{
-    access, address, chat, credential, database, discover, exporters, grant, hooks, later, prices, provider, quotas,
-    routing,
+    access, address, chat, credential, database, discover, exporters, grant, hooks, later, prices,
+    provider, quotas, routing,
 };
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -183,7 +183,10 @@ fn tailnet(table: Table<'_>) -> Tailnet {
         && let Some(problem) = address::http_problem(&read.control_url)
     {
         let shown = address::shown(&read.control_url);
-        error("control_url", format!("the control server's URL {shown} {problem}"));
+        error(
+            "control_url",
+            format!("the control server's URL {shown} {problem}"),
+        );
     }
     if let Some(tag) = read.tags.iter().find(|tag| !tag.starts_with("tag:")) {
         error(

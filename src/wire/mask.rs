@@ -228,9 +228,8 @@ mod tests {
     #[test]
     fn a_credential_is_hidden_in_each_form_in_which_servers_quote_it() {
         const KEY: &str = "sk-ab/cd+ef=gh&ij==";
-        let everything = |text: &str, form: fn(char) -> String| -> String {
-            text.chars().map(form).collect()
-        };
+        let everything =
+            |text: &str, form: fn(char) -> String| -> String { text.chars().map(form).collect() };
         let base64 = |before: &str| aws_smithy_types::base64::encode(format!("{before}{KEY}"));
         let forms = [
             KEY.to_owned(),
@@ -278,7 +277,9 @@ mod tests {
     fn the_password_of_basic_and_the_path_of_a_webhook_are_hidden() {
         // user:p4ss-w0rd-of-it
         let some = mask(&[("authorization", "Basic dXNlcjpwNHNzLXcwcmQtb2YtaXQ=")]);
-        let text = some.whole(Bytes::from_static(b"p4ss-w0rd-of-it dXNlcjpwNHNzLXcwcmQtb2YtaXQ="));
+        let text = some.whole(Bytes::from_static(
+            b"p4ss-w0rd-of-it dXNlcjpwNHNzLXcwcmQtb2YtaXQ=",
+        ));
         assert!(text.starts_with(b"*************** ****"), "{text:?}");
         let uri = "https://h/services/T0/abcdefghijklmnopqrst?token=0123456789abcdef&a=b";
         let some = mask(&[]).and_parts_of(&uri.parse().unwrap());
@@ -295,7 +296,11 @@ mod tests {
             let began = std::time::Instant::now();
             let passed = mask(&sent).whole(text.clone());
             assert_eq!(passed.len(), text.len());
-            assert!(began.elapsed().as_secs() < 5, "{unit}: {:?}", began.elapsed());
+            assert!(
+                began.elapsed().as_secs() < 5,
+                "{unit}: {:?}",
+                began.elapsed()
+            );
         }
     }
 

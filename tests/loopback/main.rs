@@ -30,6 +30,7 @@ mod oversight;
 mod prices;
 mod quotas;
 mod requests;
+mod rotation;
 mod routing;
 mod saves;
 mod support;

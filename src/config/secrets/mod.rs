@@ -15,8 +15,8 @@ use super::finding::{Finding, Severity};
 use super::hujson::{self, Node, Value};
 use moved::Moves;
 use restore::Restoring;
-use what::{Within, parts, quoted, shown, text};
 pub(super) use what::references;
+use what::{Within, parts, quoted, shown, text};
 
 /// Stands for a secret.
 pub const PLACEHOLDER: &str = "[redacted]";
@@ -150,7 +150,8 @@ impl Hidden {
     fn sort(&mut self) {
         self.0.retain(|value| value.len() >= SHORTEST);
         // One may be a part of another.
-        self.0.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.0
+            .sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         self.0.dedup();
     }
 

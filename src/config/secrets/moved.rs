@@ -127,7 +127,9 @@ fn is_unverified(url: &str) -> bool {
     let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
     let host = authority[..end].rsplit('@').next().unwrap_or_default();
     let is_local = |name: &str| host == name || host.starts_with(&format!("{name}:"));
-    !["localhost", "127.0.0.1", "[::1]"].into_iter().any(is_local)
+    !["localhost", "127.0.0.1", "[::1]"]
+        .into_iter()
+        .any(is_local)
 }
 
 /// The value that counts where a key is given twice.
@@ -156,7 +158,10 @@ pub(super) fn origin(url: &str) -> String {
 /// Whether two URLs lead to the same recipient. Parameters can name other hosts, and on servers that
 /// many share a path names whose it is; versions of an API don't.
 pub(super) fn is_same_place(one: &str, other: &str) -> bool {
-    let query = |url: &str| url.split_once('?').map_or(String::new(), |(_, query)| query.to_owned());
+    let query = |url: &str| {
+        url.split_once('?')
+            .map_or(String::new(), |(_, query)| query.to_owned())
+    };
     origin(one) == origin(other) && query(one) == query(other) && tenant(one) == tenant(other)
 }
 
@@ -171,6 +176,8 @@ fn tenant(url: &str) -> String {
         let rest = segment.strip_prefix('v').unwrap_or_default();
         rest.starts_with(|char: char| char.is_ascii_digit()) && rest.len() <= 8
     };
-    let kept = path.split('/').filter(|part| !part.is_empty() && !is_version(part));
+    let kept = path
+        .split('/')
+        .filter(|part| !part.is_empty() && !is_version(part));
     kept.collect::<Vec<_>>().join("/")
 }

@@ -204,7 +204,9 @@ fn a_secret_stays_with_the_server_that_it_was_for() {
 #[test]
 fn each_way_to_another_recipient_is_seen() {
     let s3 = |more: &str| {
-        format!(r#"{{"exporters":{{"s3":{{"access_key_id":"AKIA1","access_secret":"CANARY"{more}}}}}}}"#)
+        format!(
+            r#"{{"exporters":{{"s3":{{"access_key_id":"AKIA1","access_secret":"CANARY"{more}}}}}}}"#
+        )
     };
     let provider = |section: &str, entry: &str| {
         format!(r#"{{{section}"providers":{{"p":{{"apikey":"CANARY",{entry}}}}}}}"#)
@@ -219,12 +221,36 @@ fn each_way_to_another_recipient_is_seen() {
     let off = r#""tailnet":{"mode":"off"},"#;
     let evil = r#""tailnet":{"control_url":"https://evil.test"},"#;
     for (from, to, may) in [
-        (s3(r#","bucket_name":"b""#), s3(r#","bucket_name":"evil""#), false),
-        (s3(r#","bucket_name":"b""#), s3(r#","bucket_name":"b","region":"eu-west-1""#), false),
-        (s3(r#","bucket_name":"b""#), s3(r#","bucket_name":"b","endpoint":"http://evil""#), false),
-        (s3(r#","bucket_name":"b""#), s3(r#","bucket_name":"b","every":60"#), true),
-        (provider("", r#""baseurl":"http://gpu""#), provider(off, r#""baseurl":"http://gpu""#), false),
-        (provider("", r#""baseurl":"http://gpu""#), provider(evil, r#""baseurl":"http://gpu""#), false),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"evil""#),
+            false,
+        ),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"b","region":"eu-west-1""#),
+            false,
+        ),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"b","endpoint":"http://evil""#),
+            false,
+        ),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"b","every":60"#),
+            true,
+        ),
+        (
+            provider("", r#""baseurl":"http://gpu""#),
+            provider(off, r#""baseurl":"http://gpu""#),
+            false,
+        ),
+        (
+            provider("", r#""baseurl":"http://gpu""#),
+            provider(evil, r#""baseurl":"http://gpu""#),
+            false,
+        ),
         (
             provider("", r#""baseurl":"http://100.64.0.9:80/v1""#),
             provider(evil, r#""baseurl":"http://100.64.0.9:80/v1""#),
@@ -237,14 +263,33 @@ fn each_way_to_another_recipient_is_seen() {
         ),
         (
             provider("", r#""baseurl":"http://gpu""#),
-            provider("", r#""baseurl":"http://gpu","tailnet":false,"network":"auto""#),
+            provider(
+                "",
+                r#""baseurl":"http://gpu","tailnet":false,"network":"auto""#,
+            ),
             true,
         ),
-        (hook("https://hooks.test/catch/1/"), hook("https://hooks.test/catch/2/"), false),
-        (hook("https://hooks.test/v1/"), hook("https://hooks.test/"), true),
-        (grant("b/**", "http://b"), grant("b/**", "http://evil"), false),
+        (
+            hook("https://hooks.test/catch/1/"),
+            hook("https://hooks.test/catch/2/"),
+            false,
+        ),
+        (
+            hook("https://hooks.test/v1/"),
+            hook("https://hooks.test/"),
+            true,
+        ),
+        (
+            grant("b/**", "http://b"),
+            grant("b/**", "http://evil"),
+            false,
+        ),
         (grant("**", "http://b"), grant("**", "http://evil"), false),
-        (grant("a/**", "http://b"), grant("a/**", "http://evil"), true),
+        (
+            grant("a/**", "http://b"),
+            grant("a/**", "http://evil"),
+            true,
+        ),
         (grant("a/**", "http://b"), grant("b/**", "http://b"), false),
     ] {
         let shown = redacted(&to).unwrap();

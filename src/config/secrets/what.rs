@@ -213,7 +213,10 @@ fn is_opaque(text: &str, shortest: usize) -> bool {
         let digits = part.chars().all(|char| char.is_ascii_digit());
         (letters && part.len() < 16) || (digits && part.len() <= 8)
     };
-    text.len() >= shortest && !text.split(|char: char| !char.is_alphanumeric()).all(is_plain)
+    text.len() >= shortest
+        && !text
+            .split(|char: char| !char.is_alphanumeric())
+            .all(is_plain)
 }
 
 fn has_opaque_word(text: &str) -> bool {
@@ -278,7 +281,11 @@ fn url(text: &str, key: &str) -> Vec<Part> {
     }
     let is_http = text.starts_with("http");
     let end = query.map_or(text.len(), |at| at - 1);
-    if let Some(path) = text.get(host..end).filter(|_| is_http).and_then(|rest| rest.find('/')) {
+    if let Some(path) = text
+        .get(host..end)
+        .filter(|_| is_http)
+        .and_then(|rest| rest.find('/'))
+    {
         parts.extend(segments(text, host + path..end, key));
     }
     let Some(mut from) = query else {
@@ -330,7 +337,11 @@ fn unreadable_url(text: &str, key: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut from = 0;
     while let Some(equals) = text[from..].find('=').map(|at| from + at) {
-        let name = text[from..equals].trim().rsplit(' ').next().unwrap_or_default();
+        let name = text[from..equals]
+            .trim()
+            .rsplit(' ')
+            .next()
+            .unwrap_or_default();
         let rest = text[equals + 1..].trim_start();
         let start = text.len() - rest.len();
         let length = match rest.strip_prefix('\'') {
@@ -496,7 +507,10 @@ mod tests {
             ),
             ("postgres://iris:${PW}@db/x", "postgres://iris:${PW}@db/x"),
             ("https://sk_live_1:@host/x", "https://[redacted]:@host/x"),
-            ("https://0a1b2c3d4e5f:x@h/", "https://[redacted]:[redacted]@h/"),
+            (
+                "https://0a1b2c3d4e5f:x@h/",
+                "https://[redacted]:[redacted]@h/",
+            ),
         ] {
             assert_eq!(shown_as("url", "", text), as_shown);
         }
@@ -532,7 +546,10 @@ mod tests {
         let azure = "https://x.openai.azure.com/openai/deployments/gpt-4o-2024-11-20a";
         assert_eq!(shown_as("baseurl", "p", azure), azure);
         let key = "https://proxy.test/sk-0123456789abcdef/v1";
-        assert_eq!(shown_as("baseurl", "p", key), "https://proxy.test/[redacted]/v1");
+        assert_eq!(
+            shown_as("baseurl", "p", key),
+            "https://proxy.test/[redacted]/v1"
+        );
     }
 
     #[test]
@@ -545,7 +562,10 @@ mod tests {
                 "host=db user=iris password=[redacted] dbname=x",
             ),
             ("password='CAN ARY' host=db", "password=[redacted] host=db"),
-            ("hooks.slack.com/services/T0CANARY1", "hooks.slack.com/services/[redacted]"),
+            (
+                "hooks.slack.com/services/T0CANARY1",
+                "hooks.slack.com/services/[redacted]",
+            ),
             ("sqlite:records@home.db", "sqlite:records@home.db"),
             ("iris.db", "iris.db"),
         ] {
