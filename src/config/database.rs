@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::address;
 use super::table::{self, Item, Table};
 use crate::secret::Secret;
 
@@ -76,7 +77,13 @@ pub(super) fn read(table: &Table<'_>) -> Database {
         ..Database::default()
     };
     if let Some(url) = table.string("url") {
-        read.url = Secret::new(url);
+        let url = url.trim();
+        if let Some(problem) = address::database_problem(url) {
+            let path = format!("{}.url", table.path);
+            let message = format!("invalid database URL: {problem}");
+            table.findings.error(table.position("url"), &path, message);
+        }
+        read.url = Secret::new(url.to_owned());
     }
     if let Some(table) = table.table("retention") {
         read.retention = retention(&table);

@@ -1,6 +1,180 @@
 //! `${NAME}` and `${file:/path}` in strings. `$${` stands for a literal `${`.
+//!
+//! Values come as people store them: with a line break at the end, which is dropped, and without
+//! the escapes that a URL needs, which are added where a value becomes a part of one.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::hujson::{Node, Position, Value};
+use super::secrets::references;
+
+/// Keys whose value is a URL.
+const URLS: [&str; 4] = ["url", "baseurl", "endpoint", "control_url"];
+
+/// All but what a URL never gives a meaning to (RFC 3986, section 2.3).
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+/// What can't stand in a path, which may be given as several segments.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+/// What can't stand in a query, which may be given as several parameters.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// Where in a string a reference stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a text that is no URL, or as the URL or its beginning.
+    Text,
+    /// In the user name or password of a URL.
+    User,
+    /// In the host or port.
+    Host,
+    /// In the path.
+    Path,
+    /// The value of a parameter.
+    Parameter,
+    /// Elsewhere in the query, or behind it.
+    Query,
+}
+
+impl Place {
+    /// Whether a value here can be a credential, though its key does not say so.
+    pub(super) fn is_private(self) -> bool {
+        matches!(self, Self::User | Self::Path | Self::Parameter)
+    }
+}
+
+/// The references in a string, and where each stands. `key` is the string's key.
+pub(super) fn places(key: &str, text: &str) -> Vec<(Range<usize>, Place)> {
+    let found = references(text);
+    let url = Url::of(key, text, &found);
+    found
+        .into_iter()
+        .map(|range| {
+            let place = url.as_ref().map_or(Place::Text, |url| url.place(&range));
+            (range, place)
+        })
+        .collect()
+}
+
+/// The parts of a URL that holds references.
+struct Url {
+    /// The text with letters in place of references.
+    shape: String,
+    /// Where the authority begins.
+    start: usize,
+    /// Where the user name ends.
+    at: Option<usize>,
+    /// Where the path begins.
+    path: usize,
+    /// Where the query begins.
+    query: usize,
+}
+
+impl Url {
+    fn of(key: &str, text: &str, references: &[Range<usize>]) -> Option<Self> {
+        if !URLS.contains(&key) || references.is_empty() {
+            return None;
+        }
+        let mut shape = text.to_owned();
+        for range in references {
+            shape.replace_range(range.clone(), &"x".repeat(range.len()));
+        }
+        let start = shape.find("://")? + 3;
+        let first = |from: usize, to: usize, chars: &[char]| {
+            shape[from..to].find(chars).map_or(to, |at| from + at)
+        };
+        let end = shape.len();
+        // The driver of PostgreSQL takes all in front of the first @ for user and password.
+        let early = shape[start..].find('@').map(|at| start + at);
+        let early = early.filter(|_| shape.starts_with("postgres"));
+        let query = first(early.unwrap_or(start), end, &['?', '#']);
+        let path = first(early.unwrap_or(start), query, &['/']);
+        let at = early.or_else(|| shape[start..path].rfind('@').map(|at| start + at));
+        Some(Self {
+            shape,
+            start,
+            at,
+            path,
+            query,
+        })
+    }
+
+    fn place(&self, reference: &Range<usize>) -> Place {
+        let start = reference.start;
+        if start < self.start {
+            Place::Text
+        } else if self.at.is_some_and(|at| start < at) {
+            Place::User
+        } else if start < self.path {
+            Place::Host
+        } else if start < self.query {
+            Place::Path
+        } else {
+            let before = &self.shape[self.query..start];
+            let pair = before.rsplit(['?', '&', '#']).next().unwrap_or_default();
+            if pair.contains('=') && !before.contains('#') {
+                Place::Parameter
+            } else {
+                Place::Query
+            }
+        }
+    }
+}
+
+/// A value as it has to be written in its place.
+pub(super) fn written(value: &str, place: Place) -> Cow<'_, str> {
+    let value = value.trim_end_matches(['\n', '\r']);
+    match place {
+        Place::Text | Place::Host => value.into(),
+        Place::User | Place::Parameter => utf8_percent_encode(value, COMPONENT).into(),
+        Place::Path => without_bare_percent(utf8_percent_encode(value, PATH).into()),
+        Place::Query => utf8_percent_encode(value, QUERY).into(),
+    }
+}
+
+/// A path with `%25` for each `%` that begins no escape.
+fn without_bare_percent(path: Cow<'_, str>) -> Cow<'_, str> {
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(1..3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let bare = |at: &usize| !is_escape(&path[*at..]);
+    let places: Vec<usize> = path
+        .match_indices('%')
+        .map(|(at, _)| at)
+        .filter(bare)
+        .collect();
+    if places.is_empty() {
+        return path;
+    }
+    let mut out = String::with_capacity(path.len() + 2 * places.len());
+    let mut from = 0;
+    for at in places {
+        out.push_str(&path[from..at]);
+        out.push_str("%25");
+        from = at + 1;
+    }
+    out.push_str(&path[from..]);
+    out.into()
+}
 
 /// Replaces every macro in the tree's strings; answers with those that stand for nothing.
 pub(super) fn expand(
@@ -8,29 +182,30 @@ pub(super) fn expand(
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<(Position, String)> {
     let mut unresolved = Vec::new();
-    walk(node, lookup, &mut unresolved);
+    walk(node, "", lookup, &mut unresolved);
     unresolved
 }
 
 fn walk(
     node: &mut Node,
+    key: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
     unresolved: &mut Vec<(Position, String)>,
 ) {
     match &mut node.value {
         Value::String(text) if text.contains("${") => {
-            *text = replace(text, lookup, |name| {
+            *text = replace(key, text, lookup, |name| {
                 unresolved.push((node.at, name.to_owned()));
             });
         }
         Value::Array(items) => {
             for item in items {
-                walk(item, lookup, unresolved);
+                walk(item, key, lookup, unresolved);
             }
         }
         Value::Object(members) => {
             for member in members {
-                walk(&mut member.node, lookup, unresolved);
+                walk(&mut member.node, &member.key, lookup, unresolved);
             }
         }
         _ => {}
@@ -38,32 +213,27 @@ fn walk(
 }
 
 fn replace(
+    key: &str,
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
     mut missing: impl FnMut(&str),
 ) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        if rest[..start].ends_with('$') {
-            out.push_str(&rest[..start]);
-            out.push('{');
-            rest = &rest[start + 2..];
-            continue;
-        }
-        out.push_str(&rest[..start]);
-        let Some(length) = rest[start + 2..].find('}') else {
-            missing(&rest[start + 2..]);
-            return out;
-        };
-        let name = &rest[start + 2..start + 2 + length];
+    let mut from = 0;
+    for (range, place) in places(key, text) {
+        out.push_str(&text[from..range.start].replace("$${", "${"));
+        let name = &text[range.start + 2..range.end - 1];
         match lookup(name) {
-            Some(value) => out.push_str(&value),
+            Some(value) => out.push_str(&written(&value, place)),
             None => missing(name),
         }
-        rest = &rest[start + 3 + length..];
+        from = range.end;
     }
-    out.push_str(rest);
+    let rest = text[from..].replace("$${", "\0");
+    if let Some((_, name)) = rest.split_once("${") {
+        missing(name);
+    }
+    out.push_str(&rest.replace('\0', "${"));
     out
 }
 
@@ -75,10 +245,59 @@ mod tests {
     fn macros_are_replaced_once_and_missing_ones_named() {
         let lookup = |name: &str| (name == "A").then(|| "${B}".to_owned());
         let mut missing = Vec::new();
-        let out = replace("x${A}y$${A}${C}${D", &lookup, |name| {
+        let out = replace("", "x${A}y$${A}${C}${D", &lookup, |name| {
             missing.push(name.to_owned());
         });
-        assert_eq!(out, "x${B}y${A}");
+        assert_eq!(out, "x${B}y${A}${D");
         assert_eq!(missing, ["C", "D"]);
+    }
+
+    #[test]
+    fn a_value_is_written_as_its_place_in_a_url_needs() {
+        let lookup = |name: &str| {
+            let value = match name {
+                "PW" => "p@ss:w%rd#1/2?3 4\n",
+                "URL" => "postgres://u:p%40ss@db/x\r\n",
+                "PATH" => "T0/B0%2F/a b?50%",
+                "HOST" => "db.test:5433",
+                "QUERY" => "a=b&c=d e",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        for (key, text, expected) in [
+            (
+                "url",
+                "postgres://iris:${PW}@${HOST}/iris",
+                "postgres://iris:p%40ss%3Aw%25rd%231%2F2%3F3%204@db.test:5433/iris",
+            ),
+            ("url", "${URL}", "postgres://u:p%40ss@db/x"),
+            (
+                "url",
+                "postgres://db/x?user=u&password=${PW}",
+                "postgres://db/x?user=u&password=p%40ss%3Aw%25rd%231%2F2%3F3%204",
+            ),
+            (
+                "url",
+                "postgres://iris:a/b?${PW}@db/x",
+                "postgres://iris:a/b?p%40ss%3Aw%25rd%231%2F2%3F3%204@db/x",
+            ),
+            (
+                "url",
+                "https://h/${PATH}/x",
+                "https://h/T0/B0%2F/a%20b%3F50%25/x",
+            ),
+            (
+                "endpoint",
+                "https://h/x?${QUERY}",
+                "https://h/x?a=b&c=d%20e",
+            ),
+            ("baseurl", "http://${HOST}/v1", "http://db.test:5433/v1"),
+            ("apikey", "https://${PW}@h", "https://p@ss:w%rd#1/2?3 4@h"),
+            ("description", "${PW}", "p@ss:w%rd#1/2?3 4"),
+        ] {
+            let out = replace(key, text, &lookup, |name| panic!("{name}"));
+            assert_eq!(out, expected, "{text}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::table::{Item, Table};
+use super::{address, credential};
 use crate::secret::Secret;
 
 /// Records an export of Aperture's at most.
@@ -88,7 +89,7 @@ fn s3(table: Table<'_>) -> Option<S3> {
     if prefix.ends_with('/') {
         warn("prefix", "exporters.s3.prefix must not end with a slash");
     }
-    let secret = |key| Secret::new(table.string(key).unwrap_or_default());
+    let secret = |key| credential::read(&table, key);
     let positive = |key, default: u32| {
         table
             .integer(key)
@@ -98,8 +99,16 @@ fn s3(table: Table<'_>) -> Option<S3> {
     };
     let formats = [("cbor", Format::Cbor), ("jsonl", Format::JsonLines)];
     let s3 = S3 {
-        endpoint: table.string("endpoint").unwrap_or_default(),
-        bucket_name: table.string("bucket_name").unwrap_or_default(),
+        endpoint: table
+            .string("endpoint")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        bucket_name: table
+            .string("bucket_name")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         region: table
             .string("region")
             .unwrap_or_else(|| "us-east-1".to_owned()),
@@ -121,18 +130,44 @@ fn s3(table: Table<'_>) -> Option<S3> {
             "exporters.s3 needs access_key_id and access_secret",
         );
     }
-    if !s3.endpoint.is_empty() && s3.endpoint.parse::<http::Uri>().is_err() {
-        warn("endpoint", "exporters.s3.endpoint is not a URL");
+    let mut is_usable = !s3.bucket_name.is_empty();
+    let mut refuse = |key: &str, what: &str| {
+        is_usable = false;
+        warn(
+            key,
+            &format!("exporters.s3.{key} {what}; nothing is exported"),
+        );
+    };
+    if !s3.endpoint.is_empty()
+        && let Some(problem) = address::http_problem(&s3.endpoint)
+    {
+        refuse("endpoint", problem);
+    }
+    // Both become part of a host.
+    if !is_label(&s3.region) {
+        refuse("region", "is not the name of a region");
+    }
+    if !s3.bucket_name.is_empty() && !is_label(&s3.bucket_name) {
+        refuse("bucket_name", "is not the name of a bucket");
     }
     table.finish();
-    (!s3.bucket_name.is_empty()).then_some(s3)
+    is_usable.then_some(s3)
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(inner)
 }
 
 fn otlp(table: Table<'_>) -> Option<Otlp> {
     let endpoint = table.string("endpoint").unwrap_or_default();
     let headers = table.table("headers").map(|headers| {
         let named = headers.named().filter_map(|(name, item)| {
-            Some((name.to_owned(), Secret::new(item.string()?.to_owned())))
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+                let message = format!("{name:?} is not the name of a header");
+                item.findings.warn(item.node.at, &item.path, message);
+            }
+            Some((name.to_owned(), credential::of(&item)?))
         });
         named.collect()
     });
@@ -141,20 +176,22 @@ fn otlp(table: Table<'_>) -> Option<Otlp> {
         traces: table.boolean("traces").unwrap_or(true),
         metrics: table.boolean("metrics").unwrap_or(true),
         every: table.duration("every").unwrap_or(Duration::from_secs(30)),
-        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
     };
     // The one that is spoken; whoever asks for another must know.
     table.choice("protocol", &[("http/json", ())]);
-    let is_url = otlp
-        .endpoint
-        .parse::<http::Uri>()
-        .is_ok_and(|uri| uri.scheme().is_some());
-    if !is_url {
-        let message = "exporters.otlp needs an endpoint such as http://collector:4318";
-        table
-            .findings
-            .warn(table.position("endpoint"), &table.path, message);
+    let problem = if otlp.endpoint.is_empty() {
+        Some("exporters.otlp needs an endpoint such as http://collector:4318".to_owned())
+    } else if otlp.endpoint.contains('?') {
+        Some("exporters.otlp.endpoint has a query, behind which no path can stand".to_owned())
+    } else {
+        address::http_problem(&otlp.endpoint)
+            .map(|problem| format!("exporters.otlp.endpoint {problem}"))
+    };
+    if let Some(message) = &problem {
+        let at = table.position("endpoint");
+        table.findings.warn(at, &table.path, message.as_str());
     }
     table.finish();
-    is_url.then_some(otlp)
+    problem.is_none().then_some(otlp)
 }

@@ -126,6 +126,9 @@ pub enum Mode {
     Off,
 }
 
+/// Where local callers find a gateway off any tailnet unless the configuration says otherwise.
+pub const LOOPBACK: &str = "127.0.0.1:8088";
+
 /// Where the gateway listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {

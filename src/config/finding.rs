@@ -25,6 +25,8 @@ pub enum Severity {
 pub enum Subject {
     /// The key of the provider at the finding's path.
     Credential,
+    /// A key that is not known, and is nearly one that is: what was meant does not hold.
+    Typo,
 }
 
 /// One finding.
@@ -112,6 +114,44 @@ pub fn refusal(path: &Path, findings: &[Finding]) -> String {
     format!("the configuration has errors{lines}")
 }
 
+/// The known word that a word was probably meant to be.
+pub(super) fn meant<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let word = word.to_lowercase();
+    // In short words, two mistakes leave nothing of what was meant.
+    let most = if word.chars().count() < 5 { 1 } else { 2 };
+    let near = known.into_iter().filter_map(|known| {
+        let far = distance(&word, &known.to_lowercase());
+        (far <= most && far < known.chars().count()).then_some((far, known))
+    });
+    near.min_by_key(|(far, _)| *far).map(|(_, known)| known)
+}
+
+/// How many characters are missing, too many, wrong or in the wrong order.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    if one.len().abs_diff(other.len()) > 2 {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
+    rows[0] = (0..=other.len()).collect();
+    for nth in 1..=one.len() {
+        rows[nth][0] = nth;
+        for at in 1..=other.len() {
+            let differs = usize::from(one[nth - 1] != other[at - 1]);
+            let mut least = (rows[nth - 1][at] + 1)
+                .min(rows[nth][at - 1] + 1)
+                .min(rows[nth - 1][at - 1] + differs);
+            let is_swapped =
+                nth > 1 && at > 1 && one[nth - 1] == other[at - 2] && one[nth - 2] == other[at - 1];
+            if is_swapped {
+                least = least.min(rows[nth - 2][at - 2] + 1);
+            }
+            rows[nth][at] = least;
+        }
+    }
+    rows[one.len()][other.len()]
+}
+
 /// Collects findings while a document is read.
 #[derive(Default)]
 pub(super) struct Findings {
@@ -155,5 +195,38 @@ impl Findings {
         let mut all = self.found.into_inner();
         all.sort_by_key(|finding| finding.at);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meant;
+
+    #[test]
+    fn the_word_that_was_meant_is_near() {
+        let known = [
+            "grants",
+            "models",
+            "groups",
+            "guards",
+            "chat",
+            "mcp",
+            "src",
+            "temp_grants",
+        ];
+        for (word, expected) in [
+            ("grnats", Some("grants")),
+            ("modles", Some("models")),
+            ("grant", Some("grants")),
+            ("Grants", Some("grants")),
+            ("gruops", Some("groups")),
+            ("xyzzy", None),
+            ("scr", Some("src")),
+            ("x", None),
+            ("comment", None),
+            ("temp_grant", Some("temp_grants")),
+        ] {
+            assert_eq!(meant(word, known), expected, "{word}");
+        }
     }
 }

@@ -6,9 +6,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::file::{CAPABILITY, Grant};
+use super::finding::{Subject, meant};
 use super::hujson::{Node, Value};
-use super::provider::{header, name_only};
-use super::schema::{Field, capability_field};
+use super::provider::{header, is_unsendable, name_only};
+use super::schema::{Field, capability_field, meant_field};
 use super::table::{Item, Table};
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
@@ -58,7 +59,16 @@ fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
         if !ours && name.ends_with("/cap/aperture") {
             let message = format!("the capability {name:?} is not among tailnet.capabilities");
             item.findings.warn(item.node.at, &item.path, message);
+        } else if !ours && let Some(meant) = meant(name, names.iter().map(String::as_str)) {
+            let message = format!("the capability {name:?} is not known and grants nothing");
+            let warning = super::Severity::Warning;
+            let finding = super::Finding::new(warning, item.node.at, &item.path, message);
+            let finding = finding.hint(format!("did you mean {meant:?}?"));
+            item.findings.add(finding.about(Subject::Typo));
         }
+    }
+    if let Some(src) = &src {
+        callers(src);
     }
     let src = src.and_then(|item| item.strings()).unwrap_or_default();
     if table.has("src") && table.has("app") {
@@ -77,6 +87,53 @@ fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
     let at = table.at;
     table.finish();
     has_app.then_some(Grant { src, app, at })
+}
+
+/// Words that stand for a person in instructions, and match nobody.
+const NOBODY: [&str; 14] = [
+    "me",
+    "you",
+    "myself",
+    "user",
+    "username",
+    "login",
+    "admin",
+    "root",
+    "anyone",
+    "everyone",
+    "everybody",
+    "all",
+    "any",
+    "nobody",
+];
+
+/// Looks for names that can't be meant.
+fn callers(src: &Item<'_>) {
+    let Value::Array(entries) = &src.node.value else {
+        return;
+    };
+    for (nth, entry) in entries.iter().enumerate() {
+        let Value::String(name) = &entry.value else {
+            continue;
+        };
+        let path = format!("{}[{nth}]", src.path);
+        let lower = name.trim().to_ascii_lowercase();
+        let (user, domain) = lower.split_once('@').unwrap_or((&lower, ""));
+        let is_example = ["example.com", "example.org", "example.net"].contains(&domain);
+        let is_you = ["you", "me", "user", "username", "your-name", "yourname"].contains(&user);
+        if NOBODY.contains(&&*lower) {
+            let message = format!("{name:?} is a placeholder and matches nobody");
+            let hint = "write a login as the tailnet shows it, such as alice@github; \"*\" is every \
+                user and node of the tailnet, \"(loopback)\" this machine";
+            let finding = super::Finding::new(super::Severity::Warning, entry.at, &path, message);
+            src.findings.add(finding.hint(hint));
+        } else if is_example && is_you {
+            let message = format!("{name:?} is the example of the documentation");
+            let hint = "write your login as the tailnet shows it";
+            let finding = super::Finding::new(super::Severity::Note, entry.at, &path, message);
+            src.findings.add(finding.hint(hint));
+        }
+    }
 }
 
 /// Aperture decodes capability objects strictly.
@@ -103,12 +160,22 @@ fn check(object: &Item<'_>) {
                 _ => {}
             },
             Field::Broken(finding) => {
-                let hint = "until it is mended, this object grants nothing";
+                let mut hint = "until this is fixed, this object grants nothing".to_owned();
+                if let Some(more) = &finding.hint {
+                    hint = format!("{more} {hint}");
+                }
                 object.findings.add(finding.hint(hint));
             }
             Field::Unknown if !member.key.starts_with("Access-Control-Allow-") => {
                 let message = format!("json: unknown field {:?}", member.key);
-                object.findings.warn(member.at, &object.path, message);
+                let warning = super::Severity::Warning;
+                let mut finding = super::Finding::new(warning, member.at, &object.path, message);
+                if let Some(meant) = meant_field(&member.key) {
+                    finding = finding
+                        .hint(format!("did you mean {meant:?}?"))
+                        .about(Subject::Typo);
+                }
+                object.findings.add(finding);
             }
             Field::Idle | Field::Unknown => {
                 let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
@@ -128,10 +195,12 @@ fn add_headers(node: &Node, object: &Item<'_>) {
         if let Value::String(text) = &entry.value
             && header(text).is_none()
         {
-            let message = format!(
-                "add_headers entry \"{}\" must be in \"Header-Name: value\" format",
-                name_only(text)
-            );
+            let what = if is_unsendable(text) {
+                "holds a line break or another character that no header can carry"
+            } else {
+                "must be in \"Header-Name: value\" format"
+            };
+            let message = format!("add_headers entry \"{}\" {what}", name_only(text));
             object.findings.warn(entry.at, &object.path, message);
         }
     }
@@ -205,6 +274,9 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
     items
         .filter_map(|item| {
             let table = item.table()?;
+            if let Some(src) = table.get("src") {
+                callers(&src);
+            }
             let src = table.strings("src").unwrap_or_default();
             let mut objects = Vec::new();
             for entry in table

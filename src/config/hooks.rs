@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::provider::Authorization;
 use super::table::{Item, Table};
+use super::{address, credential};
 use crate::secret::Secret;
 
 /// A webhook.
@@ -75,17 +76,18 @@ pub(super) fn hooks(item: &Item<'_>) -> IndexMap<String, Hook> {
 }
 
 fn hook(name: &str, item: &Item<'_>, table: Table<'_>) -> Hook {
-    let url = table.string("url").unwrap_or_default();
+    let url = table.string("url").unwrap_or_default().trim().to_owned();
     if url.is_empty() {
         let message = format!("hook {name} has no url configured");
         item.findings.warn(item.node.at, &item.path, message);
     } else if !url.starts_with("http://") && !url.starts_with("https://") {
+        let shown = address::shown(&url);
         let message =
-            format!("hook {name} has invalid URL scheme (must be http:// or https://): {url}");
+            format!("hook {name} has invalid URL scheme (must be http:// or https://): {shown}");
         item.findings
             .warn(table.position("url"), &item.path, message);
-    } else if let Err(error) = url.parse::<http::Uri>() {
-        let message = format!("hook {name} has an url that is none: {error}");
+    } else if let Some(problem) = address::http_problem(&url) {
+        let message = format!("the url of hook {name} {problem}");
         item.findings
             .warn(table.position("url"), &item.path, message);
     }
@@ -100,7 +102,7 @@ fn hook(name: &str, item: &Item<'_>, table: Table<'_>) -> Hook {
     let policies = [("fail_open", false), ("fail_closed", true)];
     let hook = Hook {
         url,
-        apikey: Secret::new(table.string("apikey").unwrap_or_default()),
+        apikey: credential::read(&table, "apikey"),
         authorization,
         timeout: table.duration("timeout").unwrap_or(Duration::from_secs(5)),
         disabled: table.boolean("disabled").unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! From a path to a checked configuration, and the watch for its changes.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +14,12 @@ use super::{File, expand, hujson, read};
 
 /// A configuration larger than this is not read: it is another file by mistake.
 pub const LONGEST: usize = 8 << 20;
+/// What a reference to a file begins with.
+pub(super) const FILE: &str = "file:";
 /// Between two looks at a file that is watched.
 const LOOK: Duration = Duration::from_millis(150);
+/// Looks at the file for one at those that it takes values from.
+const LOOKS: u32 = 4;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -39,8 +43,9 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
         return Err(vec![Finding::new(Severity::Error, root.at, "", message)]);
     }
     let findings = Findings::default();
-    let hidden = Hidden::of(&root, lookup);
+    let mut hidden = Hidden::of(&root, lookup);
     let unresolved = expand::expand(&mut root, lookup);
+    hidden.add(&root);
     if let Some((at, _)) = unresolved.first() {
         let names: Vec<&str> = unresolved.iter().map(|(_, name)| name.as_str()).collect();
         let message = format!("unsubstituted macros: [{}]", names.join(" "));
@@ -88,7 +93,12 @@ pub fn check(text: &str, path: &Path) -> Result<Loaded, Vec<Finding>> {
 /// # Errors
 /// As [`parse`]; a file that can't be read is a finding too.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Finding>> {
-    let text = text(path).map_err(|error| {
+    check(&read_text(path)?, path)
+}
+
+/// The text of a configuration; that it can't be read is a finding.
+pub(super) fn read_text(path: &Path) -> Result<String, Vec<Finding>> {
+    text(path).map_err(|error| {
         let message = format!("{} cannot be read: {error}", path.display());
         vec![Finding::new(
             Severity::Error,
@@ -96,8 +106,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Finding>> {
             "",
             message,
         )]
-    })?;
-    check(&text, path)
+    })
 }
 
 /// The text of a file, up to [`LONGEST`] bytes.
@@ -111,20 +120,22 @@ pub fn text(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-/// An environment variable, or the contents of a file without the newline at its end. A
+/// An environment variable, or the contents of a file without the line breaks at its end. A
 /// relative path begins where the configuration lies.
 pub(super) fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
-    let Some(path) = name.strip_prefix("file:") else {
+    let Some(path) = name.strip_prefix(FILE) else {
         return std::env::var(name).ok();
     };
     let path = dir.unwrap_or_else(|| Path::new(".")).join(path);
-    let text = text(&path).ok()?;
-    Some(
-        text.strip_suffix('\n')
-            .unwrap_or(&text)
-            .trim_end_matches('\r')
-            .to_owned(),
-    )
+    file_value(&path).ok()
+}
+
+/// The contents of a file without the line breaks at its end.
+pub(super) fn file_value(path: &Path) -> std::io::Result<String> {
+    let text = text(path)?;
+    // Editors of Windows put a mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Where the configuration is: as given, `$IRIS_CONFIG`, `./iris.hujson`, or
@@ -154,12 +165,15 @@ pub fn find(given: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
 pub struct Watch {
     path: PathBuf,
     seen: Option<Mark>,
+    /// Files that the file takes values from. Links are followed, so that a folder which is
+    /// replaced, as Kubernetes does, is seen as well.
+    files: BTreeMap<PathBuf, Option<Mark>>,
 }
 
 /// What differs once a file was written or replaced.
-type Mark = (u64, u64, i64, i64, u64);
+pub(super) type Mark = (u64, u64, i64, i64, u64);
 
-fn mark(path: &Path) -> Option<Mark> {
+pub(super) fn mark(path: &Path) -> Option<Mark> {
     let of = std::fs::metadata(path).ok()?;
     Some((of.dev(), of.ino(), of.mtime(), of.mtime_nsec(), of.len()))
 }
@@ -170,6 +184,7 @@ pub fn watch(path: &Path) -> Watch {
     Watch {
         path: path.to_owned(),
         seen: mark(path),
+        files: BTreeMap::new(),
     }
 }
 
@@ -177,15 +192,28 @@ impl Watch {
     /// Waits for a change, and until the file has come to rest: editors write in several steps.
     pub async fn changed(&mut self) {
         let mut is_new = false;
-        loop {
+        for look in 0_u32.. {
             tokio::time::sleep(LOOK).await;
             let now = mark(&self.path);
-            if now != self.seen {
-                self.seen = now;
+            let mut differs = now != self.seen;
+            self.seen = now;
+            if is_new || look % LOOKS == 0 {
+                for (path, seen) in &mut self.files {
+                    let now = mark(path);
+                    differs |= now != *seen;
+                    *seen = now;
+                }
+            }
+            if differs {
                 is_new = true;
             } else if is_new && now.is_some() {
                 return;
             }
         }
+    }
+
+    /// Watches these files as well, which were like this when they were read.
+    pub fn follow(&mut self, files: &BTreeMap<PathBuf, Option<Mark>>) {
+        self.files.clone_from(files);
     }
 }

@@ -2,14 +2,17 @@
 //! what to do. Sections have Aperture's names and meaning; ours stand beside them.
 
 mod access;
+mod address;
 mod aws;
 mod chat;
+mod credential;
 mod database;
 mod discover;
 mod edit;
 mod expand;
 mod exporters;
 mod file;
+mod files;
 mod finding;
 mod grant;
 mod hooks;
@@ -28,6 +31,9 @@ mod stored;
 mod table;
 
 pub use access::Access;
+pub use address::database_problem;
+#[cfg(feature = "postgres")]
+pub use address::postgres;
 pub use aws::{AwsKey, aws_region};
 pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
@@ -35,9 +41,10 @@ pub use discover::Discover;
 pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
-    Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,
-    Strategy, Tailnet, Timeouts,
+    Alias, Aliases, CAPABILITY, Destination, File, Grant, LOOPBACK, Limits, Listen, Mode, Routing,
+    Share, Strategy, Tailnet, Timeouts,
 };
+pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};
 pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::aws::{AwsKey, aws_region};
+use super::credential;
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
@@ -240,10 +241,14 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
     if table.boolean("tailnet") == Some(true) {
         network = Network::Tailnet;
     }
-    let apikey = Secret::new(table.string("apikey").unwrap_or_default());
+    let apikey = credential::read(&table, "apikey");
     let provider = Provider {
         at: table.at,
-        baseurl: table.string("baseurl").unwrap_or_default(),
+        baseurl: table
+            .string("baseurl")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         models: table.strings("models").unwrap_or_default(),
         service_account: service_account(id, &apikey, &table),
         apikey,
@@ -377,7 +382,13 @@ fn headers(item: &Item<'_>, id: &str) -> Vec<(String, String)> {
         .filter_map(|entry| {
             let text = entry.string()?;
             let header = header(text);
-            if header.is_none() {
+            if header.is_none() && is_unsendable(text) {
+                let message = format!(
+                    "provider {id}: the value of the add_headers entry \"{}\" holds a line break or another character that no header can carry",
+                    name_only(text)
+                );
+                entry.findings.warn(entry.node.at, &entry.path, message);
+            } else if header.is_none() {
                 let message = format!(
                     "provider {id}: add_headers entry \"{}\" must be in \"Header-Name: value\" format",
                     name_only(text)
@@ -396,6 +407,14 @@ pub(super) fn header(text: &str) -> Option<(String, String)> {
     let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok()
         && http::HeaderValue::from_str(value).is_ok();
     valid.then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// Whether a text would be a header but for characters of its value.
+pub(super) fn is_unsendable(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(name, value)| {
+        http::HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
+            && http::HeaderValue::from_str(value.trim()).is_err()
+    })
 }
 
 /// What of a malformed header may be shown: its value can be a credential.

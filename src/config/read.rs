@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
 use super::{
-    access, chat, database, discover, exporters, grant, hooks, later, prices, provider, quotas,
-    routing,
+    access, address, chat, credential, database, discover, exporters, grant, hooks, later, prices,
+    provider, quotas, routing,
 };
-use crate::secret::Secret;
 
 pub(super) fn file(root: &Item<'_>) -> File {
     let Some(table) = root.table() else {
@@ -149,7 +148,7 @@ fn tailnet(table: Table<'_>) -> Tailnet {
     let read = Tailnet {
         mode: table.choice("mode", &modes).unwrap_or(default.mode),
         hostname: table.string("hostname").unwrap_or(default.hostname),
-        auth_key: Secret::new(table.string("auth_key").unwrap_or_default()),
+        auth_key: credential::read(&table, "auth_key"),
         control_url: table.string("control_url").unwrap_or_default(),
         ephemeral: table.boolean("ephemeral").unwrap_or_default(),
         tags: table.strings("tags").unwrap_or_default(),
@@ -178,6 +177,15 @@ fn tailnet(table: Table<'_>) -> Tailnet {
                 "{:?} is no host name: letters, digits and '-'",
                 read.hostname
             ),
+        );
+    }
+    if !read.control_url.is_empty()
+        && let Some(problem) = address::http_problem(&read.control_url)
+    {
+        let shown = address::shown(&read.control_url);
+        error(
+            "control_url",
+            format!("the control server's URL {shown} {problem}"),
         );
     }
     if let Some(tag) = read.tags.iter().find(|tag| !tag.starts_with("tag:")) {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::finding::Findings;
+use super::finding::{Findings, Subject, meant};
 use super::hujson::{Member, Node, Position, Value};
 
 /// An object of the document, being read.
@@ -204,11 +204,17 @@ impl<'a> Table<'a> {
                 let path = join(&self.path, &member.key);
                 let mut finding =
                     super::Finding::new(super::Severity::Warning, member.at, path, message);
-                let meant = known
-                    .iter()
-                    .find(|key| key.eq_ignore_ascii_case(&member.key));
-                if let Some(meant) = meant {
+                let is_case = |key: &&&str| key.eq_ignore_ascii_case(&member.key);
+                if let Some(meant) = known.iter().find(is_case) {
                     finding = finding.hint(format!("keys are told apart by case: {meant:?}"));
+                    if !self.has(meant) {
+                        finding = finding.about(Subject::Typo);
+                    }
+                } else if let Some(meant) = meant(&member.key, known.iter().copied()) {
+                    finding = finding.hint(format!("did you mean {meant:?}?"));
+                    if !self.has(meant) {
+                        finding = finding.about(Subject::Typo);
+                    }
                 }
                 self.findings.add(finding);
             }

@@ -49,6 +49,93 @@ fn what_is_no_object_is_no_configuration() {
 }
 
 #[test]
+fn mistyped_keys_are_told_with_what_was_meant() {
+    let grant = |object: &str| {
+        format!(
+            r#"{{"grants":[{{"src":["*"],"app":{{"tailscale.com/cap/aperture":[{object}]}}}}]}}"#
+        )
+    };
+    for (text, meant) in [
+        (r#"{"grnats":[]}"#.to_owned(), "grants"),
+        (r#"{"provdiers":{}}"#.to_owned(), "providers"),
+        (
+            r#"{"providers":{"p":{"modles":["m"]}}}"#.to_owned(),
+            "models",
+        ),
+        (
+            r#"{"providers":{"p":{"compatibility":{"openai_chta":true}}}}"#.to_owned(),
+            "openai_chat",
+        ),
+        (
+            r#"{"database":{"retention":{"duraton":"1h"}}}"#.to_owned(),
+            "duration",
+        ),
+        (
+            r#"{"exporters":{"otlp":{"endpiont":"http://o"}}}"#.to_owned(),
+            "endpoint",
+        ),
+        (r#"{"grants":[{"scr":["*"],"app":{}}]}"#.to_owned(), "src"),
+        (grant(r#"{"modles":"**"}"#), "models"),
+        (grant(r#"{"quotas":[{"bukcet":"q"}]}"#), "bucket"),
+        (
+            r#"{"grants":[{"src":["*"],"app":{"tailscale.com/cap/apreture":[]}}]}"#.to_owned(),
+            "tailscale.com/cap/aperture",
+        ),
+    ] {
+        let all = parse(&text, &|_| None).map_or_else(|all| all, |loaded| loaded.findings);
+        let hint = format!("did you mean {meant:?}?");
+        let found = all
+            .iter()
+            .find(|one| one.hint.as_ref().is_some_and(|it| it.contains(&hint)));
+        let found = found.unwrap_or_else(|| panic!("{text}: {all:#?}"));
+        assert_eq!(found.severity, Severity::Warning);
+        assert_eq!(found.subject, Some(Subject::Typo));
+    }
+    let none = findings(r#"{"x-comment":"mine"}"#);
+    assert!(
+        !none.iter().any(|one| one.contains("did you mean")),
+        "{none:#?}"
+    );
+}
+
+#[test]
+fn an_admin_that_is_a_placeholder_is_reported() {
+    let grant = |src: &str| {
+        format!(
+            r#"{{"grants":[{{"src":["{src}"],"app":{{"tailscale.com/cap/aperture":[{{"role":"admin"}}]}}}}]}}"#
+        )
+    };
+    for name in ["me", "ME", "you", "admin", "everyone"] {
+        says(
+            &grant(name),
+            "is a placeholder and matches nobody [grants[0].src[0]]",
+        );
+    }
+    says(
+        &grant("you@example.com"),
+        "note: \"you@example.com\" is the example",
+    );
+    says(
+        r#"{"temp_grants":[{"src":["me"],"grants":[{"role":"admin"}]}]}"#,
+        "\"me\" is a placeholder",
+    );
+    for name in [
+        "*",
+        "(loopback)",
+        "alice@example.com",
+        "me@home.test",
+        "tag:me",
+        "group:all",
+    ] {
+        let found = findings(&grant(name));
+        assert!(
+            !found.iter().any(|one| one.contains("src[0]")),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
 fn the_catalogue_of_messages() {
     let provider = |fields: &str| {
         format!(r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],{fields}}}}}}}"#)

@@ -42,9 +42,18 @@ pub(super) trait Store: Send + Sync {
     fn name(&self) -> &str;
     /// A connection that writes, with the schema brought up to date.
     fn open_writer(&self) -> Result<Box<dyn Connection>, Error>;
+    /// Takes another URL of the same database for connections from now on: its password may be
+    /// another one. False where it is another database.
+    fn take_url(&self, _url: &str) -> bool {
+        false
+    }
     /// Whether several nodes may write to it, each through several connections.
     fn is_shared(&self) -> bool {
         false
+    }
+    /// Whether it can be opened.
+    fn probe(&self) -> Result<(), Error> {
+        self.open_reader().map(drop)
     }
     /// A connection that cannot write.
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error>;
@@ -86,11 +95,13 @@ pub(super) trait Connection: Send {
 
 /// The database at `url`; `dir` is where a relative path starts.
 pub(super) fn parse(url: &str, dir: &Path) -> Result<Arc<dyn Store>, Error> {
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        #[cfg(feature = "postgres")]
+    // The check of a configuration says the same.
+    if let Some(problem) = crate::config::database_problem(url) {
+        return Err(Error::Url(problem));
+    }
+    #[cfg(feature = "postgres")]
+    if url.starts_with("postgres") {
         return Ok(Arc::new(super::postgres::Server::parse(url)?));
-        #[cfg(not(feature = "postgres"))]
-        return Err(Error::NoPostgres);
     }
     Ok(Arc::new(sqlite::Place::parse(url, dir)?))
 }

@@ -7,20 +7,9 @@ use super::database::Failure;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[cfg(not(feature = "postgres"))]
-    #[error(
-        "this program was built without PostgreSQL; use \"sqlite:path\", or a build with the \
-         feature \"postgres\""
-    )]
-    NoPostgres,
-    #[error(
-        "ledger url {0:?}: use \"sqlite:path\" or \"sqlite::memory:\", without options, or \
-         \"postgres://user:password@host/database\""
-    )]
-    Url(String),
     /// The URL itself stays out: it can hold a password.
-    #[error("ledger url postgres://…: {0}")]
-    PostgresUrl(String),
+    #[error("invalid database URL: {0}")]
+    Url(String),
     #[error("ledger: cannot {action} {}: {source}", path.display())]
     File {
         action: &'static str,

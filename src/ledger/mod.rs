@@ -77,6 +77,9 @@ pub struct Ledger {
 }
 
 struct Inner {
+    store: Arc<dyn database::Store>,
+    /// Where a relative path begins.
+    dir: std::path::PathBuf,
     room: Arc<Semaphore>,
     capacity: usize,
     queue: mpsc::Sender<writer::Message>,
@@ -123,13 +126,15 @@ impl Ledger {
     }
 
     fn with_capacity(url: &str, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
-        Ledger::over(database::parse(url, dir)?, capacity)
+        Ledger::over(database::parse(url, dir)?, dir, capacity)
     }
 
-    fn over(store: Arc<dyn database::Store>, capacity: usize) -> Result<Ledger, Error> {
+    fn over(store: Arc<dyn database::Store>, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
         let shared = Arc::new(Shared::new());
         let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
         let inner = Inner {
+            store: store.clone(),
+            dir: dir.to_owned(),
             room: Arc::new(Semaphore::new(capacity)),
             capacity,
             queue,
@@ -143,6 +148,23 @@ impl Ledger {
         Ok(Ledger {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Whether a start could open the database at `url`; nothing is changed there.
+    ///
+    /// # Errors
+    /// What such a start would end with.
+    pub async fn probe(&self, url: &str) -> Result<(), Error> {
+        let store = database::parse(url, &self.inner.dir)?;
+        let probed = tokio::task::spawn_blocking(move || store.probe()).await;
+        probed.map_err(Error::Query)?
+    }
+
+    /// Takes another URL of the same database, for its password, which connections are opened with
+    /// from now on. False where it is another database, which takes a restart.
+    #[must_use]
+    pub fn take_url(&self, url: &str) -> bool {
+        self.inner.store.take_url(url)
     }
 
     /// Whether the thread that writes is there. It may still wait for its disk.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -37,23 +38,15 @@ const SESSION: &str = "SET jit = off; SET statement_timeout = '25s'; \
 
 /// Where the server is.
 pub(super) struct Server {
-    config: Config,
+    /// Replaced where the password is another one.
+    config: RwLock<Config>,
     name: String,
     tls: Option<MakeRustlsConnect>,
 }
 
 impl Server {
     pub(super) fn parse(url: &str) -> Result<Server, Error> {
-        // The certificate and the name in it are always verified, so these ask for no more.
-        let plain = url
-            .replace("sslmode=verify-full", "sslmode=require")
-            .replace("sslmode=verify-ca", "sslmode=require");
-        let mut config: Config = plain
-            .parse()
-            .map_err(|error| Error::PostgresUrl(explain(&error)))?;
-        if config.get_hosts().is_empty() {
-            return Err(Error::PostgresUrl("it names no host".to_owned()));
-        }
+        let mut config = crate::config::postgres(url).map_err(Error::Url)?;
         config.connect_timeout(CONNECT).tcp_user_timeout(PATIENCE);
         if config.get_application_name().is_none() {
             config.application_name("iris");
@@ -68,7 +61,7 @@ impl Server {
         }
         Ok(Server {
             name: name(&config),
-            config,
+            config: RwLock::new(config),
             tls: tls.then(|| MakeRustlsConnect::new(trust())),
         })
     }
@@ -77,13 +70,14 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let config = self.current();
         let connecting = async {
             let client = if let Some(tls) = &self.tls {
-                let (client, connection) = self.config.connect(tls.clone()).await?;
+                let (client, connection) = config.connect(tls.clone()).await?;
                 tokio::spawn(connection);
                 client
             } else {
-                let (client, connection) = self.config.connect(NoTls).await?;
+                let (client, connection) = config.connect(NoTls).await?;
                 tokio::spawn(connection);
                 client
             };
@@ -102,6 +96,11 @@ impl Server {
             in_transaction: false,
             is_broken: false,
         })
+    }
+
+    fn current(&self) -> Config {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        config.clone()
     }
 
     fn migrate(&self, open: &mut Open) -> Result<(), Error> {
@@ -134,6 +133,26 @@ impl Server {
 impl Store for Server {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn take_url(&self, url: &str) -> bool {
+        let Ok(other) = Server::parse(url) else {
+            return false;
+        };
+        let new = other
+            .config
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let mut same = config.clone();
+        same.password(new.get_password().unwrap_or_default());
+        let mut wanted = new.clone();
+        wanted.password(new.get_password().unwrap_or_default());
+        if same != wanted {
+            return false;
+        }
+        *config = new;
+        true
     }
 
     fn open_writer(&self) -> Result<Box<dyn Connection>, Error> {
@@ -414,6 +433,26 @@ mod tests {
             let error = parse(wrong).err().unwrap();
             assert!(!error.contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn another_password_is_taken_and_another_database_is_not() {
+        let server = parse("postgres://iris:old@db.test/records").unwrap();
+        for (url, taken) in [
+            ("postgres://iris:new@db.test/records", true),
+            ("postgres://iris@db.test/records", true),
+            ("postgres://iris:new@evil.test/records", false),
+            ("postgres://other:new@db.test/records", false),
+            ("postgres://iris:new@db.test/other", false),
+            ("postgres://iris:new@db.test:1/records", false),
+            ("postgres://iris:new@db.test/records?sslmode=require", false),
+            ("sqlite:iris.db", false),
+            ("postgres://iris:last@db.test/records", true),
+        ] {
+            assert_eq!(server.take_url(url), taken, "{url}");
+        }
+        let config = server.config.into_inner().unwrap();
+        assert_eq!(config.get_password(), Some(&b"last"[..]));
     }
 
     #[test]

@@ -48,9 +48,10 @@ enum At {
 
 impl Place {
     pub(super) fn parse(url: &str, dir: &Path) -> Result<Place, Error> {
-        let rest = url
-            .strip_prefix("sqlite:")
-            .ok_or_else(|| Error::Url(url.into()))?;
+        if let Some(problem) = crate::config::database_problem(url) {
+            return Err(Error::Url(problem));
+        }
+        let rest = url.strip_prefix("sqlite:").unwrap_or_default();
         if rest == ":memory:" {
             let name = getrandom::u64().expect("the operating system gave no random bytes");
             return Ok(Place {
@@ -59,9 +60,6 @@ impl Place {
             });
         }
         let path = rest.strip_prefix("//").unwrap_or(rest);
-        if path.is_empty() || path.starts_with(':') || path.contains('?') {
-            return Err(Error::Url(url.into()));
-        }
         let path = dir.join(path);
         Ok(Place {
             name: path.display().to_string(),
@@ -118,6 +116,30 @@ impl Place {
 impl Store for Place {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn probe(&self) -> Result<(), Error> {
+        let At::File(path) = &self.at else {
+            return Ok(());
+        };
+        let error = |source: std::io::Error| Error::File {
+            action: "use",
+            path: path.clone(),
+            source,
+        };
+        if path.is_dir() {
+            return Err(error(ErrorKind::IsADirectory.into()));
+        }
+        if path.exists() {
+            let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            return self.missing(&connection).map(drop);
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+            .map_err(|source| error(source.into()))
     }
 
     fn open_writer(&self) -> Result<Box<dyn Connection>, Error> {
@@ -393,7 +415,7 @@ mod tests {
             "sqlite:ledger.db?mode=ro",
             "mysql://h",
         ] {
-            assert!(open(url).contains("use \"sqlite:path\""), "{url}");
+            assert!(open(url).contains("invalid database URL"), "{url}");
         }
         #[cfg(not(feature = "postgres"))]
         assert!(open("postgres://u:p@h/d").contains("without PostgreSQL"));

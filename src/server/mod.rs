@@ -47,7 +47,7 @@ use crate::upstream::{Timeouts, Upstream};
 use crate::warnings::{Signals, Warnings};
 
 /// Where local callers find a gateway unless the configuration says otherwise.
-pub const LOOPBACK: &str = "127.0.0.1:8088";
+pub const LOOPBACK: &str = config::LOOPBACK;
 /// Soft limit for the Go runtime of the embedded node: after a bulk transfer it would keep
 /// what it once needed.
 const GO_MEMORY: u64 = 256 << 20;
@@ -129,7 +129,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
 /// Likewise, and when a socket was handed over that is not the door of the configuration.
 pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Result<Running> {
     let held = state_dir(&options.state_dir)?;
-    let loaded = configuration(options).await?;
+    let (loaded, files) = configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
@@ -174,7 +174,8 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     });
     background(&engines);
     let loopback = doors::open(&engines, &mut service)?;
-    reload::spawn(&engines, &service, options.config.is_some(), saved, sender)?;
+    let file = (options.config.is_some(), files);
+    reload::spawn(&engines, &service, file, saved, sender)?;
     if let Some(within) = service.watchdog() {
         tokio::spawn(heart::beat(
             Arc::downgrade(&engines),
@@ -319,13 +320,17 @@ impl Running {
     }
 }
 
-async fn configuration(options: &Options) -> anyhow::Result<Loaded> {
+async fn configuration(options: &Options) -> anyhow::Result<(Loaded, config::Files)> {
+    let mut files = config::Files::default();
     if let Some(path) = &options.config {
-        return config::load(path)
-            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)));
+        let loaded = files
+            .load(path)
+            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)))?;
+        return Ok((loaded, files));
     }
     let upstream = Upstream::new(None, timeouts(&config::File::default()));
-    reload::discovered(&discover::here(&upstream, &[]).await)
+    let loaded = reload::discovered(&discover::here(&upstream, &[]).await)?;
+    Ok((loaded, files))
 }
 
 /// Makes the state directory, and takes it: two processes with one key would be one node twice.

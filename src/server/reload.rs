@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Engines, keep, timeouts};
 use crate::admin::{self, Saved};
-use crate::config::{self, Finding, Loaded, Severity};
+use crate::config::{self, Finding, Loaded, Severity, Subject};
 use crate::discover;
 use crate::exporters;
 use crate::panics;
@@ -28,7 +28,7 @@ const REFUSALS: Duration = Duration::from_mins(1);
 pub(super) fn spawn(
     engines: &Arc<Engines>,
     service: &Service,
-    has_file: bool,
+    (has_file, files): (bool, config::Files),
     saved: mpsc::Receiver<Saved>,
     sender: watch::Sender<Arc<Rules>>,
 ) -> anyhow::Result<()> {
@@ -46,6 +46,7 @@ pub(super) fn spawn(
         engines: Arc::clone(engines),
         manager: service.manager().clone(),
         has_file,
+        files,
         hangup: signal(SignalKind::hangup())?,
         saved,
         sender,
@@ -62,6 +63,8 @@ struct Follow {
     engines: Arc<Engines>,
     manager: Manager,
     has_file: bool,
+    /// What the file took from others.
+    files: config::Files,
     hangup: tokio::signal::unix::Signal,
     saved: mpsc::Receiver<Saved>,
     sender: watch::Sender<Arc<Rules>>,
@@ -82,6 +85,7 @@ impl Follow {
     async fn file(&mut self, mut first: Option<Saved>) {
         let path = self.engines.control.path().to_owned();
         let mut watch = config::watch(&path);
+        watch.follow(self.files.marks());
         if first.is_none() {
             self.remember("start").await;
         }
@@ -102,6 +106,7 @@ impl Follow {
             self.manager.reloading();
             let done = panics::caught("the reading of the configuration", self.read(&path)).await;
             let done = done.unwrap_or_else(|| Err(Rejection::panicked().message.into_owned()));
+            watch.follow(self.files.marks());
             self.manager.reloaded(match &done {
                 Ok(()) => None,
                 Err(_) => Some("the configuration file has errors, the previous one is in use"),
@@ -116,9 +121,11 @@ impl Follow {
     }
 
     /// Puts the file's rules in force, or says why not.
-    async fn read(&self, path: &Path) -> Result<(), String> {
+    async fn read(&mut self, path: &Path) -> Result<(), String> {
         panics::point("reload");
-        let loaded = config::load(path).map_err(|findings| {
+        let loaded = self.files.load(path);
+        let loaded = loaded.and_then(|loaded| self.without_new_typos(loaded));
+        let loaded = loaded.map_err(|findings| {
             tell(Some(path), &findings);
             tracing::error!("the configuration has errors; the one before stays in force");
             config::refusal(path, &findings)
@@ -129,6 +136,31 @@ impl Follow {
         let rules = self.sender.borrow().clone();
         self.engines.gateway.quotas.retain(&rules.quotas).await;
         Ok(())
+    }
+
+    /// A mistyped key at the top or in a grant would take from people what they have, and a running
+    /// gateway has something better: the configuration before. A start has not, and warns.
+    fn without_new_typos(&self, loaded: Loaded) -> Result<Loaded, Vec<Finding>> {
+        let rules = self.sender.borrow();
+        let is_new = |finding: &&Finding| {
+            let is_access = !finding.path.contains('.') || finding.path.contains("grants[");
+            let before = |one: &Finding| one.message == finding.message;
+            finding.subject == Some(Subject::Typo)
+                && is_access
+                && !rules.findings.iter().any(before)
+        };
+        let typos = loaded.findings.iter().filter(is_new).cloned();
+        let typos: Vec<Finding> = typos
+            .map(|finding| Finding {
+                severity: Severity::Error,
+                ..finding
+            })
+            .collect();
+        if typos.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(typos)
+        }
     }
 
     /// Keeps the version in the file in the history, if it is a new one.
@@ -194,7 +226,11 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     let fixed = [
         ("tailnet", old.tailnet == node),
         ("listen", doors(old) == doors(new)),
-        ("database.url", old.database.url == new.database.url),
+        (
+            "database.url",
+            old.database.url == new.database.url
+                || engines.gateway.ledger.take_url(new.database.url.expose()),
+        ),
         (
             "limits.connections",
             old.limits.connections == new.limits.connections,

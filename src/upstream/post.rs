@@ -79,7 +79,9 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = post.uri;
         *request.headers_mut() = post.headers;
-        let exchange = exchange(self.pools.of(Network::Auto), request, longest);
+        // The path of a webhook can be its key.
+        let mask = Mask::of(request.headers()).and_parts_of(request.uri());
+        let exchange = exchange(self.pools.of(Network::Auto), request, mask, longest);
         within(limit, exchange)
             .await
             .map_err(|_| format!("no answer within {limit:?}"))?
@@ -106,7 +108,8 @@ impl Upstream {
             *request.headers_mut() = headers;
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
-            exchange(self.pools.of(provider.network), request, longest).await
+            let mask = Mask::of(request.headers());
+            exchange(self.pools.of(provider.network), request, mask, longest).await
         };
         within(limit, asked)
             .await
@@ -133,9 +136,9 @@ impl Upstream {
 async fn exchange(
     pool: &Pool,
     mut request: Request<Full<Bytes>>,
+    mut mask: Mask,
     longest: usize,
 ) -> Result<(StatusCode, Bytes), String> {
-    let mut mask = Mask::of(request.headers());
     let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_static(agent);
     request.headers_mut().entry(USER_AGENT).or_insert(agent);

@@ -1,48 +1,89 @@
 //! Hides what was sent as a credential where it comes back: servers that refuse one like to quote
-//! it. A byte becomes a star, so that lengths that were told stay true.
+//! it, as it is or as JSON, HTML, URLs and base64 write it. A byte becomes a star, so that lengths
+//! that were told stay true.
+
+mod forms;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use memchr::memmem;
 
 use super::headers;
 
 /// What is shorter is in every text, and no secret.
 const SHORTEST: usize = 8;
+/// Parts of a URL that are shorter are words of an API.
+const SHORTEST_PART: usize = 16;
 
 /// Hides the credentials of one request.
 pub struct Mask {
-    /// The longest first: one can be the beginning of another.
+    /// The credentials, and what base64 makes of them.
     secrets: Vec<Bytes>,
     /// What may be the beginning of one.
     held: BytesMut,
+}
+
+/// What a text quotes.
+struct Quoted {
+    /// Where the credentials stand.
+    ranges: Vec<(usize, usize)>,
+    /// From here on, something may become a credential with what comes next.
+    end: usize,
 }
 
 impl Mask {
     /// Hides the credentials in the headers of a request.
     #[must_use]
     pub fn of(sent: &HeaderMap) -> Self {
-        let mut secrets: Vec<Bytes> = headers::secrets(sent)
-            .map(|value| {
-                // `Bearer` and its like are in every refusal.
-                let key = value.iter().position(|byte| *byte == b' ');
-                Bytes::copy_from_slice(&value[key.map_or(0, |at| at + 1)..])
-            })
-            .filter(|secret| secret.len() >= SHORTEST)
-            .collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self {
-            secrets,
+        let mut mask = Self {
+            secrets: Vec::new(),
             held: BytesMut::new(),
+        };
+        for value in headers::secrets(sent) {
+            // `Bearer` and its like are in every refusal.
+            let (scheme, key) = match value.iter().position(|byte| *byte == b' ') {
+                Some(at) => (&value[..at], &value[at + 1..]),
+                None => (&value[..0], value),
+            };
+            mask.hide(key);
+            if scheme.eq_ignore_ascii_case(b"basic")
+                && let Ok(key) = str::from_utf8(key)
+                && let Ok(pair) = aws_smithy_types::base64::decode(key)
+                && let Some(at) = pair.iter().position(|byte| *byte == b':')
+            {
+                mask.hide(&pair[at + 1..]);
+            }
         }
+        mask
+    }
+
+    /// Hides as well what of a URL can be a credential: long parts of its path and its parameters,
+    /// which are the keys of some webhooks.
+    #[must_use]
+    pub fn and_parts_of(mut self, uri: &Uri) -> Self {
+        let query = uri.query().unwrap_or_default().split('&');
+        let values = query.filter_map(|pair| Some(pair.split_once('=')?.1));
+        for part in uri.path().split('/').chain(values) {
+            if part.len() >= SHORTEST_PART {
+                self.hide(part.as_bytes());
+            }
+        }
+        self
+    }
+
+    fn hide(&mut self, secret: &[u8]) {
+        if secret.len() < SHORTEST {
+            return;
+        }
+        self.secrets.push(Bytes::copy_from_slice(secret));
+        let encoded = forms::base64(secret).into_iter().map(Bytes::from);
+        self.secrets
+            .extend(encoded.filter(|text| text.len() >= SHORTEST));
     }
 
     /// Removes the headers that quote a credential.
     pub fn headers(&self, headers: &mut HeaderMap) {
-        let quotes = |text: &[u8]| {
-            let quoted = |secret: &Bytes| memmem::find(text, secret).is_some();
-            self.secrets.iter().any(quoted)
-        };
+        let quotes = |text: &[u8]| !self.quoted(text).ranges.is_empty();
         let named = headers.iter().filter(|(_, value)| quotes(value.as_bytes()));
         let names: Vec<_> = named.map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -56,43 +97,85 @@ impl Mask {
             return piece;
         }
         self.held.extend_from_slice(&piece);
-        let begins = |secret: &Bytes| {
-            let mut lengths = (1..secret.len().min(self.held.len() + 1)).rev();
-            lengths.find(|length| self.held.ends_with(&secret[..*length]))
-        };
-        let waits = self.secrets.iter().filter_map(begins).max();
-        let end = self.held.len() - waits.unwrap_or(0);
-        hide(&self.secrets, &mut self.held, end);
+        let quoted = self.quoted(&self.held);
+        let end = quoted.end;
+        fill(&mut self.held[..end], &quoted.ranges);
         self.held.split_to(end).freeze()
     }
 
     /// A text that is whole; it is the same where it quotes nothing.
     #[must_use]
     pub fn whole(&self, text: Bytes) -> Bytes {
-        let quoted = |secret: &Bytes| memmem::find(&text, secret).is_some();
-        if !self.secrets.iter().any(quoted) {
+        let ranges = self.quoted(&text).ranges;
+        if ranges.is_empty() {
             return text;
         }
         let mut text = BytesMut::from(text);
-        let end = text.len();
-        hide(&self.secrets, &mut text, end);
+        fill(&mut text, &ranges);
         text.freeze()
     }
 
     /// What is left when a body has ended.
     pub fn rest(&mut self) -> Bytes {
-        let end = self.held.len();
-        hide(&self.secrets, &mut self.held, end);
+        let ranges = self.quoted(&self.held).ranges;
+        fill(&mut self.held, &ranges);
         self.held.split().freeze()
+    }
+
+    /// Looks for credentials in a text as it is, and below its escapes.
+    fn quoted(&self, text: &[u8]) -> Quoted {
+        let mut quoted = Quoted {
+            ranges: Vec::new(),
+            end: text.len(),
+        };
+        if self.secrets.is_empty() {
+            return quoted;
+        }
+        self.look(text, |at| at, &mut quoted);
+        let mut level = forms::decoded(text);
+        for _ in 0..forms::LEVELS {
+            let Some(decoded) = level.take() else { break };
+            self.look(&decoded.text, |at| decoded.from[at], &mut quoted);
+            if decoded.is_open {
+                quoted.end = quoted.end.min(decoded.from[decoded.text.len()]);
+            }
+            level = forms::decoded(&decoded.text).map(|mut next| {
+                for at in &mut next.from {
+                    *at = decoded.from[*at];
+                }
+                next
+            });
+        }
+        // What is hidden goes on as a whole.
+        while let Some((start, _)) = quoted
+            .ranges
+            .iter()
+            .find(|(start, end)| *start < quoted.end && *end > quoted.end)
+        {
+            quoted.end = *start;
+        }
+        quoted
+    }
+
+    /// Looks for credentials in one level of a text; `source` is where its bytes come from.
+    fn look(&self, text: &[u8], source: impl Fn(usize) -> usize, quoted: &mut Quoted) {
+        for secret in &self.secrets {
+            let places = memmem::find_iter(text, secret);
+            let ranges = places.map(|at| (source(at), source(at + secret.len())));
+            quoted.ranges.extend(ranges);
+            let mut lengths = (1..secret.len().min(text.len() + 1)).rev();
+            if let Some(length) = lengths.find(|length| text.ends_with(&secret[..*length])) {
+                quoted.end = quoted.end.min(source(text.len() - length));
+            }
+        }
     }
 }
 
-/// Hides what begins before `end`.
-fn hide(secrets: &[Bytes], text: &mut [u8], end: usize) {
-    for secret in secrets {
-        let finder = memmem::Finder::new(secret);
-        while let Some(at) = finder.find(text).filter(|at| *at < end) {
-            text[at..at + secret.len()].fill(b'*');
+/// Hides what stands in these places.
+fn fill(text: &mut [u8], ranges: &[(usize, usize)]) {
+    for (start, end) in ranges {
+        if let Some(text) = text.get_mut(*start..*end) {
+            text.fill(b'*');
         }
     }
 }
@@ -139,6 +222,85 @@ mod tests {
                     "{first} {second}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_credential_is_hidden_in_each_form_in_which_servers_quote_it() {
+        const KEY: &str = "sk-ab/cd+ef=gh&ij==";
+        let everything =
+            |text: &str, form: fn(char) -> String| -> String { text.chars().map(form).collect() };
+        let base64 = |before: &str| aws_smithy_types::base64::encode(format!("{before}{KEY}"));
+        let forms = [
+            KEY.to_owned(),
+            KEY.replace('/', "\\/"),
+            KEY.replace('/', "\\\\/"),
+            KEY.replace('=', "\\u003d").replace('&', "\\u0026"),
+            KEY.replace('=', "\\\\u003D"),
+            KEY.replace('&', "&amp;").replace('+', "&#43;"),
+            KEY.replace('=', "&#x3D;").replace('/', "&sol;"),
+            KEY.replace('&', "\\u0026amp;"),
+            everything(KEY, |char| format!("%{:02x}", u32::from(char))),
+            everything(KEY, |char| format!("%25{:02X}", u32::from(char))),
+            everything(KEY, |char| format!("\\u{:04x}", u32::from(char))),
+            everything(KEY, |char| format!("\\x{:02x}", u32::from(char))),
+            everything(KEY, |char| format!("&#{};", u32::from(char))),
+        ];
+        for form in forms {
+            let text = format!(r#"{{"error": "no such key '{form}', \u00e9 100% & more\n"}}"#);
+            let stars = "*".repeat(form.len());
+            let hidden = text.replace(&form, &stars);
+            let sent = [("authorization", "Bearer sk-ab/cd+ef=gh&ij==")];
+            assert_eq!(mask(&sent).whole(Bytes::from(text.clone())), hidden);
+            for cut in 0..text.len() {
+                let pieces = [&text.as_bytes()[..cut], &text.as_bytes()[cut..]];
+                assert_eq!(through(&mut mask(&sent), &pieces), hidden, "{cut}");
+            }
+            let each: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(through(&mut mask(&sent), &each), hidden);
+        }
+        for before in ["", "u", "us", "user:", "Bearer "] {
+            for encoded in [
+                base64(before),
+                base64(before).replace('+', "-").replace('/', "_"),
+                base64(before).replace('/', "\\/").replace('+', "%2B"),
+            ] {
+                let some = mask(&[("authorization", "Bearer sk-ab/cd+ef=gh&ij==")]);
+                let text = some.whole(Bytes::from(format!("<{encoded}>")));
+                let stars = text.iter().filter(|byte| **byte == b'*').count();
+                assert!(stars >= KEY.len() * 4 / 3 - 3, "{encoded} {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_password_of_basic_and_the_path_of_a_webhook_are_hidden() {
+        // user:p4ss-w0rd-of-it
+        let some = mask(&[("authorization", "Basic dXNlcjpwNHNzLXcwcmQtb2YtaXQ=")]);
+        let text = some.whole(Bytes::from_static(
+            b"p4ss-w0rd-of-it dXNlcjpwNHNzLXcwcmQtb2YtaXQ=",
+        ));
+        assert!(text.starts_with(b"*************** ****"), "{text:?}");
+        let uri = "https://h/services/T0/abcdefghijklmnopqrst?token=0123456789abcdef&a=b";
+        let some = mask(&[]).and_parts_of(&uri.parse().unwrap());
+        let text = "no /services/T0/abcdefghijklmnopqrst?token=0123456789abcdef";
+        let hidden = "no /services/T0/********************?token=****************";
+        assert_eq!(some.whole(Bytes::from_static(text.as_bytes())), hidden);
+    }
+
+    #[test]
+    fn long_runs_of_escapes_take_linear_time() {
+        let sent = [("authorization", "Bearer \\\\\\\\\\\\\\\\\\\\\\\\x")];
+        for unit in ["\\", "%25", "&#", "&amp;", "%2", "\\u00"] {
+            let text = Bytes::from(unit.repeat((1 << 20) / unit.len()));
+            let began = std::time::Instant::now();
+            let passed = mask(&sent).whole(text.clone());
+            assert_eq!(passed.len(), text.len());
+            assert!(
+                began.elapsed().as_secs() < 5,
+                "{unit}: {:?}",
+                began.elapsed()
+            );
         }
     }
 

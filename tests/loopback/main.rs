@@ -31,6 +31,7 @@ mod oversight;
 mod prices;
 mod quotas;
 mod requests;
+mod rotation;
 mod routing;
 mod saves;
 mod support;

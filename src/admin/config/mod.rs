@@ -4,6 +4,7 @@
 mod check;
 mod dry_run;
 pub(crate) mod history;
+mod probe;
 mod save;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};

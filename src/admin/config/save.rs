@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::check::{Change, compile, lockout, warnings};
-use super::{current, invalid, unreadable, version_of};
+use super::{current, invalid, probe, unreadable, version_of};
 use crate::admin::control::{Control, SaveError, hash};
 use crate::admin::{Asked, View, audit, records};
 use crate::config;
@@ -52,6 +52,9 @@ pub(in crate::admin) async fn save(
     let change = compile(view, text, &stored).map_err(|findings| invalid(&findings))?;
     let mut against = warnings(&change);
     against.extend(lockout(&change, asked));
+    if against.is_empty() {
+        against = probe::obstacles(view, &change.rules.file).await;
+    }
     if !against.is_empty() {
         return Err(invalid(&against));
     }

@@ -1,7 +1,7 @@
 //! Whether a value is of the kind that is described, for what no reader of a section takes apart.
 
 use super::{Key, Kind};
-use crate::config::finding::{Finding, Severity};
+use crate::config::finding::{Finding, Severity, Subject, meant};
 use crate::config::hujson::{Node, Position, Value};
 use crate::config::table::Item;
 
@@ -44,7 +44,14 @@ fn object(keys: &[Key], item: &Item<'_>) -> Option<Finding> {
     for member in members {
         let Some(key) = keys.iter().find(|key| key.name == member.key) else {
             let message = format!("json: unknown field {:?}", member.key);
-            return warning(member.at, item, message);
+            let finding = warning(member.at, item, message);
+            let meant = meant(&member.key, keys.iter().map(|key| key.name));
+            return finding.map(|finding| match meant {
+                Some(meant) => finding
+                    .hint(format!("did you mean {meant:?}?"))
+                    .about(Subject::Typo),
+                None => finding,
+            });
         };
         let path = format!("{}.{}", item.path, member.key);
         let found = misfit(key.kind, &inside(item, &member.node, path));

@@ -14,7 +14,7 @@ mod records;
 pub use json::json_schema;
 pub use markdown::reference;
 
-use super::finding::Finding;
+use super::finding::{Finding, meant};
 use super::table::Item;
 
 /// A key of an object.
@@ -108,6 +108,11 @@ pub(super) enum Field {
     Idle,
     /// Not known.
     Unknown,
+}
+
+/// The field of a capability object that was probably meant.
+pub(super) fn meant_field(name: &str) -> Option<&'static str> {
+    meant(name, access::CAPABILITY.iter().map(|key| key.name))
 }
 
 /// Looks at a field of a capability object.

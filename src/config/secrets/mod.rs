@@ -6,13 +6,17 @@
 //! with the server that it was for, and a reference to the environment or to a file, which could
 //! hold anything, stays where it is.
 
+mod moved;
 mod restore;
 mod what;
 
+use super::expand;
 use super::finding::{Finding, Severity};
 use super::hujson::{self, Node, Value};
+use moved::Moves;
 use restore::Restoring;
-use what::{Within, parts, quoted, references, shown, text};
+pub(super) use what::references;
+use what::{Within, parts, quoted, shown, text};
 
 /// Stands for a secret.
 pub const PLACEHOLDER: &str = "[redacted]";
@@ -53,6 +57,7 @@ pub fn restored(
         may_refer,
         edits: Vec::new(),
         findings: Vec::new(),
+        moves: Moves::between(&new, old.as_ref()),
     };
     restoring.walk(&new, old.as_ref());
     if restoring.findings.is_empty() {
@@ -114,18 +119,40 @@ impl Hidden {
             let Some(text) = text(node) else { return };
             let parts = parts(node, within);
             values.extend(parts.iter().map(|part| text[part.range.clone()].to_owned()));
-            for range in references(&text) {
+            for (range, place) in expand::places(within.key, &text) {
                 let name = &text[range.start + 2..range.end - 1];
-                let is_secret = within.is_secret() || within.key.ends_with("headers");
-                if is_secret || name.starts_with("file:") {
-                    values.extend(lookup(name));
+                let is_secret = within.is_secret() || within.is_header() || place.is_private();
+                if (is_secret || name.starts_with("file:"))
+                    && let Some(value) = lookup(name)
+                {
+                    let value = value.trim();
+                    values.extend([value.to_owned(), expand::written(value, place).into_owned()]);
                 }
             }
         });
-        values.retain(|value| value.len() >= SHORTEST);
+        let mut hidden = Self(values);
+        hidden.sort();
+        hidden
+    }
+
+    /// As well what is secret in the document once its references are replaced: a whole URL can
+    /// come from one of them.
+    pub(super) fn add(&mut self, root: &Node) {
+        each(root, Within::default(), &mut |node, within| {
+            let Some(text) = text(node) else { return };
+            let parts = parts(node, within);
+            let values = parts.iter().map(|part| text[part.range.clone()].to_owned());
+            self.0.extend(values);
+        });
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        self.0.retain(|value| value.len() >= SHORTEST);
         // One may be a part of another.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        Self(values)
+        self.0
+            .sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.0.dedup();
     }
 
     /// Takes them out of what a check has found.

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::PLACEHOLDER;
-use super::what::{Within, canonical, parts, quoted, references, shown, text};
+use super::moved::{Moves, is_same_place, origin};
+use super::what::{Within, canonical, parts, quoted, shown, text};
+use crate::config::expand;
 use crate::config::finding::{Finding, Severity};
 use crate::config::hujson::{Node, Value};
-
-/// Keys whose value says where the secrets beside them are sent.
-const DESTINATIONS: [&str; 5] = ["baseurl", "url", "endpoint", "control_url", "network"];
 
 /// What is learned while two documents are walked side by side.
 pub(super) struct Restoring<'a> {
@@ -22,6 +21,8 @@ pub(super) struct Restoring<'a> {
     pub edits: Vec<(Range<usize>, String)>,
     /// All that can't be.
     pub findings: Vec<Finding>,
+    /// What the whole text says of where secrets are sent.
+    pub moves: Moves,
 }
 
 /// A value of the new text, and what is known around it.
@@ -59,7 +60,8 @@ impl Restoring<'_> {
         let (Value::Object(members), old) = (&here.node.value, here.old) else {
             return;
         };
-        let moved = moved(here.node, old, here.within).or_else(|| here.moved.clone());
+        let moved = self.moves.of(here.node, old, here.within, &here.path);
+        let moved = moved.or_else(|| here.moved.clone());
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for member in members {
             // Of a key that is given twice, each stands for itself.
@@ -110,7 +112,7 @@ impl Restoring<'_> {
             .old
             .zip(old.as_deref())
             .is_some_and(|(node, old)| new == old || new == shown(old, &parts(node, here.within)));
-        for range in references(&new) {
+        for (range, place) in expand::places(here.within.key, &new) {
             let name = &new[range.start + 2..range.end - 1];
             if (self.may_refer)(name) {
                 continue;
@@ -121,7 +123,7 @@ impl Restoring<'_> {
                 let hint = "who may save a configuration need not read what the machine holds: \
                     write it into the file there, or allow it in its access.references";
                 self.refuse(here, message, hint);
-            } else if here.within.is_secret() || here.within.key.ends_with("headers") {
+            } else if here.within.is_secret() || here.within.is_header() || place.is_private() {
                 self.moved(here, &what);
             }
         }
@@ -164,7 +166,7 @@ impl Restoring<'_> {
         }
         whole.push_str(&new[from..]);
         let was = shown(old, &stored);
-        let elsewhere = (destination(new) != destination(&was)).then(|| origin(&was));
+        let elsewhere = (!is_same_place(new, &was)).then(|| origin(&was));
         if from == 0 || new[from..].contains(PLACEHOLDER) {
             self.unknown(here);
         } else if let Some(from) = elsewhere {
@@ -211,56 +213,6 @@ fn member_of<'n>(object: &'n Node, key: &str, nth: usize) -> Option<&'n Node> {
     };
     let mut found = members.iter().filter(|member| member.key == key);
     found.nth(nth).map(|member| &member.node)
-}
-
-/// Where the secrets of an object were sent, if the new one sends them elsewhere.
-fn moved(new: &Node, old: Option<&Node>, within: Within<'_>) -> Option<String> {
-    let mut was = None;
-    let mut is_moved = false;
-    for key in DESTINATIONS {
-        let value = |node| last_member(node, key).and_then(|node| Some((node, text(node)?)));
-        let to = value(new).map_or_else(String::new, |(_, text)| text.into_owned());
-        let (mut from, mut from_shown) = (String::new(), String::new());
-        if let Some((node, text)) = old.and_then(value) {
-            // It can hold a secret as well, which comes back if it is shown as it was.
-            from_shown = shown(&text, &parts(node, within.member(key)));
-            from = text.into_owned();
-        }
-        is_moved |= to != from_shown && origin(&to) != origin(&from);
-        was = was.or((!from_shown.is_empty()).then(|| origin(&from_shown)));
-    }
-    is_moved.then(|| was.unwrap_or_else(|| "no server".to_owned()))
-}
-
-/// The value that counts where a key is given twice.
-fn last_member<'n>(object: &'n Node, key: &str) -> Option<&'n Node> {
-    let Value::Object(members) = &object.value else {
-        return None;
-    };
-    let mut found = members.iter().rev().filter(|member| member.key == key);
-    found.next().map(|member| &member.node)
-}
-
-/// Scheme, host and port of a URL, in lower case: whom a request goes to. What could be read in
-/// two ways stands for itself as a whole.
-fn origin(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_ascii_lowercase();
-    };
-    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-    if rest[end..].contains('@') {
-        return url.to_owned();
-    }
-    let host = rest[..end].rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}").to_ascii_lowercase()
-}
-
-/// Whom a URL that holds its own secret goes to: parameters can name other hosts.
-fn destination(url: &str) -> (String, &str) {
-    (
-        origin(url),
-        url.split_once('?').map_or("", |(_, query)| query),
-    )
 }
 
 /// For each item of a list the stored one that it was: the one that is shown alike, else the one

@@ -168,6 +168,8 @@ fn a_secret_stays_with_the_server_that_it_was_for() {
         ("\"http://a\"", "\"http://evil?@a\""),
         ("\"http://a\"", "\"http://a\", \"baseurl\": \"http://evil\""),
         ("\"http://a\"", "\"http://a\", \"network\": \"tailnet\""),
+        ("\"http://a\"", "\"http://a\", \"tailnet\": true"),
+        ("\"http://a\"", "\"http://a/tenants/evil\""),
         ("?sslmode=require", "?sslmode=require&host=evil"),
         ("\"http://a\"", "\"\""),
         ("\"http://o\"", "\"http://evil\""),
@@ -197,6 +199,107 @@ fn a_secret_stays_with_the_server_that_it_was_for() {
     assert!(back(&changed).unwrap().contains("iris:CANARY-5@db/other"));
     let new = r#"{"providers":{"b":{"baseurl":"http://elsewhere","apikey":"mine"}}}"#;
     assert!(back(new).is_ok());
+}
+
+#[test]
+fn each_way_to_another_recipient_is_seen() {
+    let s3 = |more: &str| {
+        format!(
+            r#"{{"exporters":{{"s3":{{"access_key_id":"AKIA1","access_secret":"CANARY"{more}}}}}}}"#
+        )
+    };
+    let provider = |section: &str, entry: &str| {
+        format!(r#"{{{section}"providers":{{"p":{{"apikey":"CANARY",{entry}}}}}}}"#)
+    };
+    let hook = |url: &str| format!(r#"{{"hooks":{{"h":{{"url":"{url}","apikey":"CANARY"}}}}}}"#);
+    let grant = |models: &str, url: &str| {
+        format!(
+            r#"{{"providers":{{"a":{{"baseurl":"http://a"}},"b":{{"baseurl":"{url}"}}}},
+            "grants":[{{"src":["*"],"app":{{"c":[{{"models":"{models}","add_headers":["X-Token: CANARY"]}}]}}}}]}}"#
+        )
+    };
+    let off = r#""tailnet":{"mode":"off"},"#;
+    let evil = r#""tailnet":{"control_url":"https://evil.test"},"#;
+    for (from, to, may) in [
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"evil""#),
+            false,
+        ),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"b","region":"eu-west-1""#),
+            false,
+        ),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"b","endpoint":"http://evil""#),
+            false,
+        ),
+        (
+            s3(r#","bucket_name":"b""#),
+            s3(r#","bucket_name":"b","every":60"#),
+            true,
+        ),
+        (
+            provider("", r#""baseurl":"http://gpu""#),
+            provider(off, r#""baseurl":"http://gpu""#),
+            false,
+        ),
+        (
+            provider("", r#""baseurl":"http://gpu""#),
+            provider(evil, r#""baseurl":"http://gpu""#),
+            false,
+        ),
+        (
+            provider("", r#""baseurl":"http://100.64.0.9:80/v1""#),
+            provider(evil, r#""baseurl":"http://100.64.0.9:80/v1""#),
+            false,
+        ),
+        (
+            provider("", r#""baseurl":"https://api.openai.com/v1""#),
+            provider(off, r#""baseurl":"https://api.openai.com/v1""#),
+            true,
+        ),
+        (
+            provider("", r#""baseurl":"http://gpu""#),
+            provider(
+                "",
+                r#""baseurl":"http://gpu","tailnet":false,"network":"auto""#,
+            ),
+            true,
+        ),
+        (
+            hook("https://hooks.test/catch/1/"),
+            hook("https://hooks.test/catch/2/"),
+            false,
+        ),
+        (
+            hook("https://hooks.test/v1/"),
+            hook("https://hooks.test/"),
+            true,
+        ),
+        (
+            grant("b/**", "http://b"),
+            grant("b/**", "http://evil"),
+            false,
+        ),
+        (grant("**", "http://b"), grant("**", "http://evil"), false),
+        (
+            grant("a/**", "http://b"),
+            grant("a/**", "http://evil"),
+            true,
+        ),
+        (grant("a/**", "http://b"), grant("b/**", "http://b"), false),
+    ] {
+        let shown = redacted(&to).unwrap();
+        assert!(!shown.contains("CANARY"), "{shown}");
+        let back = restored(&shown, &from, &|_| false);
+        assert_eq!(back.is_ok(), may, "{from} {to} {back:?}");
+        if let Err(findings) = back {
+            assert!(findings[0].message.contains("would now be sent elsewhere"));
+        }
+    }
 }
 
 #[test]
@@ -236,7 +339,11 @@ fn items_of_lists_are_known_by_what_they_say() {
 
 #[test]
 fn no_message_tells_a_secret() {
-    let lookup = |name: &str| (name == "KEY").then(|| "CANARY-env".to_owned());
+    let lookup = |name: &str| match name {
+        "KEY" => Some("CANARY-env".to_owned()),
+        "DB" => Some("mysql://u:CANARY-pw@h\n".to_owned()),
+        _ => None,
+    };
     for text in [
         r#"{"hooks":{"h":{"url":"ftp://u:CANARY-pw@h","apikey":"x"}}}"#,
         r#"{"database":{"url":"mysql://u:CANARY-pw@h"}}"#,
@@ -245,6 +352,14 @@ fn no_message_tells_a_secret() {
         r#"{"providers":{"p":{"add_headers":["Authorization=CANARY-key"],"baseurl":"http://u:CANARY-pw@"}}}"#,
         r#"{"tailnet":{"hostname":"a CANARY-key","auth_key":"CANARY-key"}}"#,
         r#"{"providers":{"p":{"apikey":1CANARY}}}"#,
+        r#"{"database":{"url":"mysql://u:${KEY}@h"}}"#,
+        r#"{"database":{"url":"${DB}"}}"#,
+        r#"{"database":{"url":"host=h password=${KEY}"}}"#,
+        r#"{"hooks":{"h":{"url":"hooks.test/services/CANARY-0123456789"}}}"#,
+        r#"{"hooks":{"h":{"url":"ftp://hooks.test/services/CANARY-0123456789"}}}"#,
+        r#"{"hooks":{"h":{"url":"https://u:${KEY}@h"}}}"#,
+        r#"{"exporters":{"otlp":{"endpoint":"https://CANARY-pw@h:x"}}}"#,
+        r#"{"tailnet":{"control_url":"u:CANARY-pw@h"}}"#,
     ] {
         let findings = match crate::config::parse(text, &lookup) {
             Ok(loaded) => loaded.findings,

@@ -37,10 +37,13 @@ const SECRET_END: [&str; 6] = [
 ];
 
 /// Parts of a header's or a query parameter's name that tell of a credential in its value.
-const CREDENTIAL: [&str; 9] = [
+const CREDENTIAL: [&str; 12] = [
     "auth",
     "cookie",
     "credential",
+    "dsn",
+    "honeycomb-team",
+    "jwt",
     "key",
     "passw",
     "secret",
@@ -48,6 +51,11 @@ const CREDENTIAL: [&str; 9] = [
     "signature",
     "token",
 ];
+
+/// Keys whose value is a URL.
+const URLS: [&str; 4] = ["url", "baseurl", "endpoint", "control_url"];
+/// Those whose path can be a key, as for webhooks.
+const WEBHOOKS: [&str; 2] = ["url", "endpoint"];
 
 /// How credentials of well-known kinds begin, wherever they stand.
 const KNOWN: [&str; 19] = [
@@ -103,6 +111,11 @@ impl<'a> Within<'a> {
             || (self.parent == "headers" && is_credential(self.key))
             || self.parent == "env"
     }
+
+    /// Whether it is a header, in a list or in a map.
+    pub(super) fn is_header(self) -> bool {
+        self.key.ends_with("headers") || self.parent == "headers"
+    }
 }
 
 /// A part of a value that is secret.
@@ -138,7 +151,9 @@ pub(super) fn parts(node: &Node, within: Within<'_>) -> Vec<Part> {
         Value::String(text) if within.key.ends_with("headers") && text.contains(':') => {
             header(text)
         }
-        Value::String(text) if text.contains("://") => url(text),
+        Value::String(text) if within.parent == "headers" && has_opaque_word(text) => whole(text),
+        Value::String(text) if text.contains("://") => url(text, within.key),
+        Value::String(text) if URLS.contains(&within.key) => unreadable_url(text, within.key),
         _ => Vec::new(),
     };
     if let Value::String(text) = &node.value {
@@ -163,7 +178,7 @@ fn says_nothing(text: &str) -> bool {
 }
 
 /// Where references such as `${NAME}` stand; `$${` is none.
-pub(super) fn references(text: &str) -> Vec<Range<usize>> {
+pub(in crate::config) fn references(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(start) = text[at..].find("${").map(|start| at + start) {
@@ -186,15 +201,26 @@ fn is_credential(name: &str) -> bool {
 }
 
 fn is_known(text: &str) -> bool {
-    text.len() >= KNOWN_LENGTH && KNOWN.iter().any(|start| text.starts_with(start))
+    text.len() >= KNOWN_LENGTH
+        && KNOWN.iter().any(|start| text.starts_with(start))
+        && !text.starts_with("-----BEGIN CERTIFICATE-----")
 }
 
-/// Letters and digits without a space, and many of them.
-fn is_random(text: &str) -> bool {
-    text.len() >= 24
-        && !text.contains([' ', '/', '.'])
-        && text.contains(|char: char| char.is_ascii_digit())
-        && text.contains(|char: char| char.is_ascii_alphabetic())
+/// Whether a text of some length has parts that are no words and no numbers.
+fn is_opaque(text: &str, shortest: usize) -> bool {
+    let is_plain = |part: &str| {
+        let letters = part.chars().all(char::is_alphabetic);
+        let digits = part.chars().all(|char| char.is_ascii_digit());
+        (letters && part.len() < 16) || (digits && part.len() <= 8)
+    };
+    text.len() >= shortest
+        && !text
+            .split(|char: char| !char.is_alphanumeric())
+            .all(is_plain)
+}
+
+fn has_opaque_word(text: &str) -> bool {
+    text.split_whitespace().any(|word| is_opaque(word, 12))
 }
 
 /// `Name: value`.
@@ -203,7 +229,7 @@ fn header(text: &str) -> Vec<Part> {
         return Vec::new();
     };
     let value = value.trim_start();
-    if !is_credential(name) && !is_known(value) && !is_random(value) {
+    if !is_credential(name) && !is_known(value) && !has_opaque_word(value) {
         return Vec::new();
     }
     vec![Part {
@@ -212,8 +238,9 @@ fn header(text: &str) -> Vec<Part> {
     }]
 }
 
-/// The password of a URL, and the values of parameters that carry a credential.
-fn url(text: &str) -> Vec<Part> {
+/// The password of a URL, parts of its path that are a key, and the values of parameters that carry
+/// a credential.
+fn url(text: &str, key: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut add = |name: &str, range: Range<usize>| {
         if !range.is_empty() {
@@ -227,9 +254,19 @@ fn url(text: &str) -> Vec<Part> {
     let before_query = query.map_or(text.len(), |at| at - 1);
     let at = text[start..before_query].rfind('@');
     let mut query = query;
+    let mut host = start;
     if let Some(at) = at.map(|at| start + at) {
+        host = at;
         match text[start..at].find(':') {
-            Some(colon) => add("password", start + colon + 1..at),
+            Some(colon) => {
+                let (user, password) = (start..start + colon, start + colon + 1..at);
+                // Some servers take a key as the name of a user.
+                let user_is_key = password.is_empty() || is_opaque(&text[user.clone()], 12);
+                if user_is_key && text.starts_with("http") {
+                    add("user", user);
+                }
+                add("password", password);
+            }
             // A token that stands alone in front of a host.
             None if text.starts_with("http") => add("user", start..at),
             None => {}
@@ -240,13 +277,24 @@ fn url(text: &str) -> Vec<Part> {
         // A password may hold a question mark as well.
         add("password", start + colon + 1..at);
         query = text[at..].find('?').map(|question| at + question + 1);
+        host = at;
+    }
+    let is_http = text.starts_with("http");
+    let end = query.map_or(text.len(), |at| at - 1);
+    if let Some(path) = text
+        .get(host..end)
+        .filter(|_| is_http)
+        .and_then(|rest| rest.find('/'))
+    {
+        parts.extend(segments(text, host + path..end, key));
     }
     let Some(mut from) = query else {
         return parts;
     };
+    let is_webhook = is_http && WEBHOOKS.contains(&key);
     for pair in text[from..].split(['&', '#']) {
         if let Some((name, value)) = pair.split_once('=')
-            && is_credential(name)
+            && (is_credential(name) || (is_webhook && is_opaque(value, 12)))
             && !value.is_empty()
         {
             let end = from + pair.len();
@@ -257,6 +305,58 @@ fn url(text: &str) -> Vec<Part> {
             });
         }
         from += pair.len() + 1;
+    }
+    parts
+}
+
+/// Parts of a path that are a key.
+fn segments(text: &str, path: Range<usize>, key: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut from = path.start;
+    for (nth, segment) in text[path].split('/').enumerate() {
+        let range = from..from + segment.len();
+        from = range.end + 1;
+        if is_known(segment) || (WEBHOOKS.contains(&key) && is_opaque(segment, 8)) {
+            let name = format!("path {nth}");
+            parts.push(Part { name, range });
+        }
+    }
+    parts
+}
+
+/// What can be a secret in a text that should be a URL: all in front of an `@`, values that are
+/// called a password, and parts that are a key in a path.
+fn unreadable_url(text: &str, key: &str) -> Vec<Part> {
+    if text.starts_with("sqlite:") {
+        return Vec::new();
+    }
+    if let Some(at) = text.rfind('@') {
+        let name = "user".to_owned();
+        return vec![Part { name, range: 0..at }];
+    }
+    let mut parts = Vec::new();
+    let mut from = 0;
+    while let Some(equals) = text[from..].find('=').map(|at| from + at) {
+        let name = text[from..equals]
+            .trim()
+            .rsplit(' ')
+            .next()
+            .unwrap_or_default();
+        let rest = text[equals + 1..].trim_start();
+        let start = text.len() - rest.len();
+        let length = match rest.strip_prefix('\'') {
+            Some(quoted) => quoted.rfind('\'').map_or(rest.len(), |end| end + 2),
+            None => rest.find(' ').unwrap_or(rest.len()),
+        };
+        let range = start..start + length;
+        from = range.end;
+        if is_credential(name) && !range.is_empty() {
+            let name = name.to_owned();
+            parts.push(Part { name, range });
+        }
+    }
+    if parts.is_empty() {
+        parts = segments(text, 0..text.len(), key);
     }
     parts
 }
@@ -406,8 +506,87 @@ mod tests {
                 "https://host/x?key=[redacted]&alt=sse#f",
             ),
             ("postgres://iris:${PW}@db/x", "postgres://iris:${PW}@db/x"),
+            ("https://sk_live_1:@host/x", "https://[redacted]:@host/x"),
+            (
+                "https://0a1b2c3d4e5f:x@h/",
+                "https://[redacted]:[redacted]@h/",
+            ),
         ] {
             assert_eq!(shown_as("url", "", text), as_shown);
+        }
+    }
+
+    #[test]
+    fn paths_of_webhooks_that_are_a_key() {
+        for (text, as_shown) in [
+            (
+                "https://hooks.slack.com/services/T0ABCDEF/B0ABCDEF/abcdefghijklmnopqrstuvwx",
+                "https://hooks.slack.com/services/[redacted]/[redacted]/[redacted]",
+            ),
+            (
+                "https://discord.com/api/webhooks/123456789012345678/aB-3_xyzaB3xyz",
+                "https://discord.com/api/webhooks/[redacted]/[redacted]",
+            ),
+            (
+                "https://api.telegram.org/bot123456:AAF0abc/sendMessage?chat_id=5",
+                "https://api.telegram.org/[redacted]/sendMessage?chat_id=5",
+            ),
+            (
+                "https://prod.logic.azure.com/workflows/run?api-version=2024-06-01&sig=aB3-xyzaB3xyz",
+                "https://prod.logic.azure.com/workflows/run?api-version=2024-06-01&sig=[redacted]",
+            ),
+            (
+                "http://judge:8080/v1/chat-guardrail/check",
+                "http://judge:8080/v1/chat-guardrail/check",
+            ),
+            ("https://h/${PATH}/x", "https://h/${PATH}/x"),
+        ] {
+            assert_eq!(shown_as("url", "h", text), as_shown);
+        }
+        let azure = "https://x.openai.azure.com/openai/deployments/gpt-4o-2024-11-20a";
+        assert_eq!(shown_as("baseurl", "p", azure), azure);
+        let key = "https://proxy.test/sk-0123456789abcdef/v1";
+        assert_eq!(
+            shown_as("baseurl", "p", key),
+            "https://proxy.test/[redacted]/v1"
+        );
+    }
+
+    #[test]
+    fn what_is_no_url_keeps_its_password_to_itself() {
+        for (text, as_shown) in [
+            ("iris:CANARY@db/x", "[redacted]@db/x"),
+            ("postgres:/iris:CAN@ARY@db/x", "[redacted]@db/x"),
+            (
+                "host=db user=iris password=CANARY dbname=x",
+                "host=db user=iris password=[redacted] dbname=x",
+            ),
+            ("password='CAN ARY' host=db", "password=[redacted] host=db"),
+            (
+                "hooks.slack.com/services/T0CANARY1",
+                "hooks.slack.com/services/[redacted]",
+            ),
+            ("sqlite:records@home.db", "sqlite:records@home.db"),
+            ("iris.db", "iris.db"),
+        ] {
+            assert_eq!(shown_as("url", "database", text), as_shown);
+        }
+    }
+
+    #[test]
+    fn values_in_maps_of_headers_by_what_they_look_like() {
+        for (name, text, is_shown) in [
+            ("x-honeycomb-team", "abc", false),
+            ("x-other", "hcaik_01jcanary0123456789", false),
+            ("x-other", "abcdefghijklmnopqrstuvwx", false),
+            ("x-other", "Bearer abcdef0123456789", false),
+            ("uptrace-dsn", "https://tok@uptrace.test/1", false),
+            ("x-dataset", "iris-prod-2024", true),
+            ("anthropic-beta", "prompt-caching-2024-07-31", true),
+            ("x-scope-orgid", "tenant", true),
+        ] {
+            let as_shown = if is_shown { text } else { PLACEHOLDER };
+            assert_eq!(shown_as(name, "headers", text), as_shown, "{name}");
         }
     }
 }

@@ -384,7 +384,7 @@ fn a_purge_goes_in_batches_and_scrubs_at_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_passing_loses_and_doubles_nothing() {
     let faults = Arc::new(Faults::default());
-    let ledger = Ledger::over(faulty(&faults), 100).unwrap();
+    let ledger = Ledger::over(faulty(&faults), std::path::Path::new("."), 100).unwrap();
     faults.panicking.store(1, Ordering::Relaxed);
     ledger.admit().unwrap().record(of(ANN));
     ledger.flush().await.unwrap();
@@ -399,7 +399,7 @@ async fn a_panic_in_passing_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_is_gone_is_told_of_and_nothing_is_accepted() {
     let faults = Arc::new(Faults::default());
-    let ledger = Ledger::over(faulty(&faults), 100).unwrap();
+    let ledger = Ledger::over(faulty(&faults), std::path::Path::new("."), 100).unwrap();
     assert!(ledger.has_writer());
     faults.is_fatal.store(true, Ordering::Relaxed);
     faults.panicking.store(1, Ordering::Relaxed);
