@@ -5,6 +5,7 @@ mod body;
 mod call;
 #[cfg(test)]
 mod corpus;
+pub mod known;
 mod merge;
 mod meter;
 mod offer;
@@ -38,6 +39,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 pub use call::{Call, Destination, Head, Outbound, Path};
+pub use known::Known;
 pub use meter::{Meter, Pass, Reading, ToolCall};
 pub use offer::Offer;
 pub use refusal::{plain, respond};
@@ -87,6 +89,8 @@ pub trait Api: Send + Sync {
     fn flags(&self) -> &'static [&'static str];
     /// The path that listings show for it; `None` for a companion of a format that is listed.
     fn endpoint(&self) -> Option<&'static str>;
+    /// What its requests and responses are known to consist of.
+    fn known(&self) -> &'static Known;
     /// Whether a request is meant for it.
     fn recognises(&self, method: &Method, path: &str) -> bool;
     /// Keys whose string values are opaque to all but the provider, in requests and answers.

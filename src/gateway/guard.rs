@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 
-use super::{Gateway, Verified, asked, refusal};
+use super::{Gateway, Verified, asked, lists, refusal};
 use crate::access::{HookEvent, Permit};
 use crate::api::{Api, Call, Frame};
 use crate::hooks::{self, After, Answer, Found, Story};
@@ -61,6 +61,9 @@ impl Gateway {
             });
             return Err(rejection);
         }
+        choice
+            .others
+            .retain(|route| lists::choices(passing.permit, route, &call).is_ok());
         only_seen(passing, &mut choice, &seen, recording);
         Ok((call, choice))
     }
@@ -78,6 +81,7 @@ impl Gateway {
         let mut quotas: Option<Vec<State>> = None;
         loop {
             if std::mem::take(&mut is_new) {
+                lists::choices(passing.permit, &choice.first, call)?;
                 look(passing, &choice.first, call, seen, recording).await?;
             }
             let wired = wired(passing, &choice.first);

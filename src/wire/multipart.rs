@@ -66,6 +66,19 @@ pub fn texts(body: &[u8], content_type: &str) -> Result<Vec<Range<usize>>, FormE
     Ok(found)
 }
 
+/// The names of all parts.
+///
+/// # Errors
+/// [`FormError`] when it is no form.
+pub fn names(body: &[u8], content_type: &str) -> Result<Vec<String>, FormError> {
+    let mut found = Vec::new();
+    walk(body, content_type, |part, _| {
+        found.push(part.name.to_owned());
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Calls `each` with every part and the range of its value.
 fn walk(
     body: &[u8],

@@ -12,7 +12,7 @@ use http::{Method, Response};
 use super::body;
 use super::meter::Assembling;
 use super::offer;
-use super::{Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, opening};
+use super::{Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, opening};
 use crate::wire::{Body, Rejection};
 
 pub(in crate::api) use error::{event, refuse};
@@ -48,6 +48,10 @@ impl Api for AnthropicMessages {
         OPAQUE
     }
 
+    fn known(&self) -> &'static Known {
+        &known::MESSAGES
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && target(path).is_some()
     }
@@ -63,12 +67,16 @@ impl Api for AnthropicMessages {
                 "messages",
                 "metadata",
                 "max_tokens",
+                "tools",
             ],
         )?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, fields.get(6)));
         Ok(Call {
             stream: stream && path == ENDPOINT,
+            choices,
             billed: path == ENDPOINT,
             answer_limit: body::count(&body, fields.get(5)),
             session: fields.get(4).and_then(|at| session::of(&body[at])),

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Response};
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
+    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
     body, opening,
 };
 use crate::wire::{Body, Rejection, json};
@@ -51,6 +51,10 @@ impl Api for BedrockConverse {
         OPAQUE
     }
 
+    fn known(&self) -> &'static Known {
+        &known::CONVERSE
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         let operation = bedrock_path::split(path).map(|(_, operation)| operation);
         method == Method::POST && matches!(operation, Some("converse" | STREAM))
@@ -62,9 +66,23 @@ impl Api for BedrockConverse {
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
-        let fields = body::scan(&call.body, &["system", "messages", "inferenceConfig"])?;
+        let keys = [
+            "system",
+            "messages",
+            "inferenceConfig",
+            "additionalModelRequestFields",
+        ];
+        let fields = body::scan(&call.body, &keys)?;
         let value = |nth| fields.get(nth).map(|at| &call.body[at]);
+        // They become top-level keys of the vendor's own request.
+        let mut choices = call.choices;
+        if let Some(more) = value(3).filter(|more| more.first() == Some(&b'{')) {
+            let inner = body::scan(more, &["tools"])?;
+            choices.extend(known::choices(more, &inner.members));
+            choices.extend(known::models_of_tools(more, inner.get(0)));
+        }
         Ok(Call {
+            choices,
             stream: head.path.ends_with(STREAM),
             answer_limit: value(2).and_then(answer_limit),
             opening: value(1).and_then(|messages| opening::of(value(0), messages)),

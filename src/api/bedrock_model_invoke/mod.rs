@@ -14,7 +14,7 @@ use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
+    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
     body, opening,
 };
 use crate::wire::{Body, Rejection};
@@ -26,11 +26,12 @@ const STREAM: &str = "invoke-with-response-stream";
 #[derive(Debug)]
 pub(super) struct BedrockModelInvoke;
 
-/// The last three are how vendors name the bound on an answer.
-const KEYS: [&str; 6] = [
+/// Those after the tools are how vendors name the bound on an answer.
+const KEYS: [&str; 7] = [
     "system",
     "messages",
     "metadata",
+    "tools",
     "max_tokens",
     "max_tokens_to_sample",
     "max_gen_len",
@@ -53,6 +54,10 @@ impl Api for BedrockModelInvoke {
         anthropic::OPAQUE
     }
 
+    fn known(&self) -> &'static Known {
+        &known::INVOKE
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         let operation = bedrock_path::split(path).map(|(_, operation)| operation);
         method == Method::POST && matches!(operation, Some("invoke" | STREAM))
@@ -66,9 +71,12 @@ impl Api for BedrockModelInvoke {
         let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
         let fields = body::scan(&call.body, &KEYS)?;
         let value = |nth| fields.get(nth).map(|at| &call.body[at]);
+        let mut choices = call.choices;
+        choices.extend(known::models_of_tools(&call.body, fields.get(3)));
         Ok(Call {
+            choices,
             stream: head.path.ends_with(STREAM),
-            answer_limit: (3..KEYS.len()).find_map(|nth| body::count(&call.body, fields.get(nth))),
+            answer_limit: (4..KEYS.len()).find_map(|nth| body::count(&call.body, fields.get(nth))),
             session: value(2).and_then(anthropic::session),
             opening: value(1).and_then(|messages| opening::of(value(0), messages)),
             ..call

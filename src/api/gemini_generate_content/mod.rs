@@ -14,7 +14,7 @@ use http::{Method, Response};
 
 use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, google_error, google_path,
+    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, google_error, google_path,
     vertex,
 };
 use crate::wire::{Body, Rejection, json};
@@ -52,6 +52,10 @@ impl Api for GeminiGenerateContent {
         Some("/v1beta/models/{model}:generateContent")
     }
 
+    fn known(&self) -> &'static Known {
+        &known::GOOGLE
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && split(path).is_some()
     }
@@ -70,6 +74,7 @@ impl Api for GeminiGenerateContent {
         Ok(Call {
             stream: target.verb == "streamGenerateContent",
             billed: target.verb != "countTokens",
+            choices: parts.choices,
             answer_limit: parts.answer_limit,
             session: parts.session,
             opening: parts.opening,

@@ -12,7 +12,7 @@ use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, openai_error,
+    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, openai_error,
     opening,
 };
 use crate::wire::{Body, Rejection, json};
@@ -22,7 +22,7 @@ pub(in crate::api) use meter::{Chunks, read};
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "model",
     "stream",
     "stream_options",
@@ -30,6 +30,7 @@ const KEYS: [&str; 7] = [
     "max_tokens",
     "max_completion_tokens",
     "n",
+    "tools",
 ];
 
 /// OpenAI Chat Completions.
@@ -49,6 +50,10 @@ impl Api for OpenAiChat {
         Some(ENDPOINT)
     }
 
+    fn known(&self) -> &'static Known {
+        &known::CHAT
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && matches!(path, ENDPOINT | "/chat/completions")
     }
@@ -66,8 +71,11 @@ impl Api for OpenAiChat {
             ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
         }
         let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, fields.get(7)));
         Ok(Call {
             stream,
+            choices,
             answer_limit: body::answer_limit(
                 &body,
                 [4, 5].map(|nth| fields.get(nth)),

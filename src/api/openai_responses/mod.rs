@@ -12,7 +12,7 @@ use http::{Method, Response};
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Frame, Head, Meter, Offer, Outbound, Path, Reading, Splice,
+    Known, known, Api, ApiKind, Call, Destination, Frame, Head, Meter, Offer, Outbound, Path, Reading, Splice,
     body, openai_error, opening,
 };
 use crate::wire::{Body, Rejection, json};
@@ -69,6 +69,10 @@ impl Api for OpenAiResponses {
         }
     }
 
+    fn known(&self) -> &'static Known {
+        &known::RESPONSES
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && target(path).is_some()
     }
@@ -86,6 +90,7 @@ impl Api for OpenAiResponses {
             "input",
             "prompt_cache_key",
             "max_output_tokens",
+            "tools",
         ];
         let fields = body::scan(&body, &keys)?;
         let model = body::model(&body, fields.get(0))?;
@@ -93,8 +98,11 @@ impl Api for OpenAiResponses {
         let text = |nth| fields.get(nth).map(|at| &body[at]);
         let opening = text(3).and_then(|input| opening::of(text(2), input));
         let session = text(4).and_then(session::of);
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, fields.get(6)));
         Ok(Call {
             stream,
+            choices,
             billed: path != COUNT,
             answer_limit: body::count(&body, fields.get(5)),
             session,
