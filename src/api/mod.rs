@@ -97,6 +97,11 @@ pub trait Api: Send + Sync {
     fn opaque(&self) -> &'static [&'static str] {
         &[]
     }
+    /// Where a request holds strings that only the provider can read; `*` stands for each element of
+    /// an array.
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        &[]
+    }
     /// The compatibility flag of providers that take this format over a WebSocket, for formats
     /// that can be spoken so.
     fn socket_flag(&self) -> Option<&'static str> {

@@ -6,13 +6,18 @@ use crate::access::Permit;
 use crate::api::{Api, Call, known};
 use crate::config::AuthMode;
 use crate::route::{Provider, Route};
-use crate::wire::headers::{self, Passed};
 use crate::wire::Rejection;
+use crate::wire::headers::{self, Passed};
 
 /// The headers for a provider.
 pub(super) fn headers(api: &dyn Api, provider: &Provider, from: &HeaderMap) -> Passed {
     let passthrough = provider.auth_mode == AuthMode::Passthrough;
-    headers::forwarded(from, api.known().request, &provider.pass_headers, passthrough)
+    headers::forwarded(
+        from,
+        api.known().request,
+        &provider.pass_headers,
+        passthrough,
+    )
 }
 
 /// Leaves those headers of a response that the caller may get.

@@ -230,7 +230,14 @@ pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .map(str::trim)
         .find(|name| {
             let name = name.to_ascii_lowercase();
-            let hides = ["api-key", "auth", "bearer", "organization", "project", "token"];
+            let hides = [
+                "api-key",
+                "auth",
+                "bearer",
+                "organization",
+                "project",
+                "token",
+            ];
             !name.is_empty() && !hides.iter().any(|word| name.contains(word))
         })
         .and_then(|name| name.parse().ok())

@@ -9,11 +9,12 @@ mod usage;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
+use super::bedrock_model_invoke::tools as vendor_tools;
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
-    body, opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
+    bedrock_path, body, known, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -21,6 +22,26 @@ pub(in crate::api) use meter::{Events, read};
 
 /// Keys whose values only the model's vendor can read.
 const OPAQUE: &[&str] = &["signature", "redactedContent"];
+/// Where they stand in a request.
+const OPAQUE_PLACES: &[&[&str]] = &[
+    &[
+        "messages",
+        "*",
+        "content",
+        "*",
+        "reasoningContent",
+        "reasoningText",
+        "signature",
+    ],
+    &[
+        "messages",
+        "*",
+        "content",
+        "*",
+        "reasoningContent",
+        "redactedContent",
+    ],
+];
 /// The operation that answers with a stream.
 const STREAM: &str = "converse-stream";
 
@@ -51,6 +72,10 @@ impl Api for BedrockConverse {
         OPAQUE
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        OPAQUE_PLACES
+    }
+
     fn known(&self) -> &'static Known {
         &known::CONVERSE
     }
@@ -77,9 +102,9 @@ impl Api for BedrockConverse {
         // They become top-level keys of the vendor's own request.
         let mut choices = call.choices;
         if let Some(more) = value(3).filter(|more| more.first() == Some(&b'{')) {
-            let inner = body::scan(more, &["tools"])?;
+            let inner = body::scan(more, &[])?;
             choices.extend(known::choices(more, &inner.members));
-            choices.extend(known::models_of_tools(more, inner.get(0)));
+            choices.extend(known::models_of_tools(more, &inner.members));
         }
         Ok(Call {
             choices,
@@ -121,9 +146,7 @@ fn tools(body: &[u8]) -> Offer {
     let keys = ["toolConfig", "additionalModelRequestFields"];
     offer::request(body, &keys, |key, at| match key {
         "toolConfig" => tool_config(body, at),
-        _ => offer::object(body, at, &["tools"], |_, at| {
-            offer::tools(body, at, |tool| tool.first(&[&["name"], &["type"]]))
-        }),
+        _ => vendor_tools(body, at),
     })
 }
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 use super::{
-    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Reading, bedrock_error,
-    bedrock_path,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Reading, bedrock_error,
+    bedrock_path, known,
 };
 use crate::wire::{Body, Rejection, sse};
 

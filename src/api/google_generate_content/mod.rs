@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
 use super::{
-    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, google_error,
-    google_path, vertex,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading,
+    google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -43,6 +43,10 @@ impl Api for GoogleGenerateContent {
         Some(
             "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",
         )
+    }
+
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        gemini::OPAQUE_PLACES
     }
 
     fn known(&self) -> &'static Known {

@@ -13,8 +13,8 @@ use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::{
-    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, Splice,
-    google_error, google_path, vertex,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading, Splice,
+    google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -46,6 +46,10 @@ impl Api for GoogleRawPredict {
         anthropic::OPAQUE
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        anthropic::OPAQUE_PLACES
+    }
+
     fn known(&self) -> &'static Known {
         &known::RAW_PREDICT
     }
@@ -61,19 +65,12 @@ impl Api for GoogleRawPredict {
         vertex::plain(&before)?;
         let target = google_path::target(rest, &VERBS)?;
         google_path::same_in_query(head.query, &target.model)?;
-        let keys = [
-            "model",
-            "stream",
-            "system",
-            "messages",
-            "max_tokens",
-            "tools",
-        ];
+        let keys = ["model", "stream", "system", "messages", "max_tokens"];
         let fields = body::scan(&body, &keys)?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
         let mut choices = known::choices(&body, &fields.members);
-        choices.extend(known::models_of_tools(&body, fields.get(5)));
+        choices.extend(known::models_of_tools(&body, &fields.members));
         let mut call = Call::new(self.kind(), target.model, Bytes::new());
         if call.model == COUNT {
             call.model = body::model(&body, fields.get(0))?;

@@ -232,11 +232,21 @@ fn models(value: &[u8]) -> Option<Vec<String>> {
 
 /// The models that tools of the provider's own name: OpenAI's images, Anthropic's adviser,
 /// OpenRouter's. The parameters of functions are schemas, and name none.
-pub(in crate::api) fn models_of_tools(body: &[u8], tools: Option<Range<usize>>) -> Vec<Choice> {
-    let Some(tools) = tools else {
-        return Vec::new();
-    };
-    let list = &body[tools];
+pub(in crate::api) fn models_of_tools(
+    body: &[u8],
+    members: &[(Range<usize>, Range<usize>)],
+) -> Vec<Choice> {
+    let mut found = Vec::new();
+    for (key, value) in members {
+        let key = json::string(&body[key.clone()]);
+        if key.is_some_and(|key| json::variant(&key, &["tools"]).is_some()) {
+            models_of(&body[value.clone()], &mut found);
+        }
+    }
+    found
+}
+
+fn models_of(list: &[u8], found: &mut Vec<Choice>) {
     let elements = json::elements(list, 10_000).unwrap_or_default();
     let named = elements.into_iter().filter_map(|at| {
         let tool = &list[at];
@@ -255,7 +265,7 @@ pub(in crate::api) fn models_of_tools(body: &[u8], tools: Option<Range<usize>>) 
             models: Some(models),
         })
     });
-    named.collect()
+    found.extend(named);
 }
 
 /// The models of a tool, at its top or among its `parameters`.
@@ -310,4 +320,31 @@ pub fn conflict(
 #[must_use]
 pub fn is_passable(key: &str) -> bool {
     why(key).is_none_or(Why::is_passable)
+}
+
+/// The lists of this file, for `docs/ALLOWED.md`.
+#[cfg(test)]
+pub(super) fn page() -> String {
+    let mut out = String::from("| keys | refused because each |\n|---|---|\n");
+    for why in [
+        Why::Model,
+        Why::Account,
+        Why::Destination,
+        Why::Price,
+        Why::Uncounted,
+    ] {
+        let keys = KEYS.iter().filter(|(_, one)| *one == why);
+        let keys = keys.map(|(key, _)| format!("`{key}`"));
+        let begin = BEGINNINGS.iter().filter(|(_, one)| *one == why);
+        let begin = begin.map(|(key, _)| format!("`{key}…`"));
+        let all: Vec<String> = keys.chain(begin).collect();
+        let passable = if why.is_passable() {
+            ""
+        } else {
+            ". `pass_keys` doesn't allow these"
+        };
+        let row = format!("| {} | {}{passable} |\n", all.join(", "), why.sentence());
+        out.push_str(&row);
+    }
+    out
 }

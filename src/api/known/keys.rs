@@ -318,6 +318,9 @@ pub(super) const INVOKE: &[&str] = &[
     "truncate",
 ];
 
+/// What `Converse` passes on to a vendor besides.
+pub(super) const VENDOR: &[&str] = &["reasoningConfig", "reasoning_config", "top_k"];
+
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: &[&str] = &["input", "model", "modelId"];
 

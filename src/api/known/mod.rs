@@ -9,9 +9,9 @@ mod headers;
 mod keys;
 mod query;
 
+pub use body::is_passable as key_may_pass;
 pub use body::{Choice, Why, conflict};
 pub(super) use body::{choices, form_choices, models_of_tools};
-pub use body::is_passable as key_may_pass;
 pub use query::{check as check_query, is_passable as query_may_pass, passed as passed_query};
 
 /// The lists of one format.
@@ -25,6 +25,8 @@ pub struct Known {
     pub query: &'static [Parameter],
     /// Top-level keys of a request, those of common servers' extensions included.
     pub keys: &'static [&'static [&'static str]],
+    /// A key whose members become top-level keys elsewhere, and their lists.
+    pub inside: Option<(&'static str, &'static [&'static [&'static str]])>,
 }
 
 /// A query parameter that passes.
@@ -50,6 +52,7 @@ pub(super) const CHAT: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_OPENAI],
     query: query::OPENAI,
     keys: &[keys::CHAT, keys::SERVERS],
+    inside: None,
 };
 
 /// The older completions.
@@ -77,6 +80,7 @@ pub(super) const MESSAGES: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_ANTHROPIC],
     query: query::ANTHROPIC,
     keys: &[keys::MESSAGES, keys::SERVERS],
+    inside: None,
 };
 
 /// Gemini's developer API, and Google's models on Vertex.
@@ -85,6 +89,7 @@ pub(super) const GOOGLE: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_GOOGLE],
     query: query::GOOGLE,
     keys: &[keys::GOOGLE],
+    inside: None,
 };
 
 /// Anthropic's models on Vertex.
@@ -97,6 +102,7 @@ pub(super) const RAW_PREDICT: Known = Known {
     ],
     query: query::GOOGLE,
     keys: &[keys::MESSAGES],
+    inside: None,
 };
 
 /// Bedrock's `Converse`.
@@ -105,17 +111,23 @@ pub(super) const CONVERSE: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_BEDROCK],
     query: &[],
     keys: &[keys::CONVERSE],
+    inside: Some((
+        "additionalModelRequestFields",
+        &[keys::MESSAGES, keys::CHAT, keys::INVOKE, keys::VENDOR],
+    )),
 };
 
 /// Bedrock's `InvokeModel`, whose bodies are those of the models' vendors.
 pub(super) const INVOKE: Known = Known {
     keys: &[keys::MESSAGES, keys::CHAT, keys::INVOKE],
+    inside: None,
     ..CONVERSE
 };
 
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: Known = Known {
     keys: &[keys::COUNT_TOKENS],
+    inside: None,
     ..CONVERSE
 };
 

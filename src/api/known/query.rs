@@ -121,7 +121,9 @@ pub fn check(known: &Known, call: &Call, query: Option<&str>) -> Result<(), Reje
                 )));
             }
             let family = |one: &Parameter| one.name.trim_start_matches('$');
-            let earlier = given.iter().find(|(one, _)| family(one) == family(parameter));
+            let earlier = given
+                .iter()
+                .find(|(one, _)| family(one) == family(parameter));
             if earlier.is_some_and(|(_, earlier)| *earlier != value) {
                 return Err(bad_request(format!(
                     "the query parameter \"{name}\" is given twice with different values"
@@ -131,8 +133,8 @@ pub fn check(known: &Known, call: &Call, query: Option<&str>) -> Result<(), Reje
             continue;
         }
         let bare = bare(&name);
-        let names_this = MODELS.contains(&&*bare)
-            && google_path::names(&decoded(value), &call.model);
+        let names_this =
+            MODELS.contains(&&*bare) && google_path::names(&decoded(value), &call.model);
         if names_this {
             continue;
         }

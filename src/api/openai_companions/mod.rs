@@ -12,7 +12,10 @@ use http::{Method, Response, header};
 
 use super::body::{self, bad_request};
 use super::call::is_model;
-use super::{Known, known, Api, ApiKind, Call, Destination, Head, Meter, Outbound, Path, Splice, openai_error};
+use super::{
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Path, Splice, known,
+    openai_error,
+};
 use crate::wire::{Body, Rejection, multipart, sse};
 
 const FORM: &str = "multipart/form-data";

@@ -13,8 +13,8 @@ use super::meter::{Assembling, Assembly, Room, Seen, part};
 use super::openai_chat::ask_for_usage;
 use super::openai_usage::Usage;
 use super::{
-    Known, known, Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Path, Reading, Splice, body,
-    openai_error, opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Path, Reading, Splice,
+    body, known, openai_error, opening,
 };
 use crate::wire::{Body, Rejection, sse};
 

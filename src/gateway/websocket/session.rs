@@ -1,8 +1,8 @@
 //! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
 use futures_util::{SinkExt, StreamExt};
-use http::request::Parts;
 use http::StatusCode;
+use http::request::Parts;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
