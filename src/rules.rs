@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::access::{Access, BucketRef, Capability, ModelPattern};
+use crate::api::known;
 use crate::config::{self, Finding, Severity};
 use crate::hooks::Guards;
 use crate::quota::Definitions;
@@ -70,6 +71,7 @@ impl Rules {
             let hint = "until it is mended, every request that it should look at is refused";
             findings.push(finding.hint(hint));
         }
+        never_passing(&file, &mut findings);
         dangling_patterns(&file, &mut findings);
         dangling_servers(&file, &mut findings);
         dangling_aliases(&file, &mut findings);
@@ -120,6 +122,26 @@ impl Filterable {
             };
             Some((name.as_str().to_owned(), shown))
         })
+    }
+}
+
+/// Parameters and keys that no provider's configuration can let through.
+fn never_passing(file: &config::File, findings: &mut Vec<Finding>) {
+    for (id, provider) in &file.providers {
+        let query = provider.pass_query.iter();
+        let query = query.filter(|name| !known::query_may_pass(name));
+        let keys = provider.pass_keys.iter();
+        let keys = keys.filter(|name| !known::key_may_pass(name));
+        let named = query.map(|name| ("pass_query", name));
+        for (list, name) in named.chain(keys.map(|name| ("pass_keys", name))) {
+            let message = format!(
+                "provider {id}: {list} entry {name:?} never passes: what it asks for can't be \
+                 counted, or chooses a model, an account or a destination"
+            );
+            let path = format!("providers.{id}.{list}");
+            let finding = Finding::new(Severity::Warning, provider.at, path, message);
+            findings.push(finding.hint("remove it from the list"));
+        }
     }
 }
 

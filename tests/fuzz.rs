@@ -157,8 +157,11 @@ fn what_guards_leave_is_the_same_request_without_what_they_found() {
                 api: ALL[0],
                 call: &call,
                 kind: "application/json",
+                pass_keys: &[],
             };
-            let Ok(Found::Removed(left, _)) = guards.look(name, request) else {
+            let Ok(Found::Removed(left, _)) =
+                guards.look(name, request, &iris::hooks::Limits::default())
+            else {
                 continue;
             };
             let after: Value = serde_json::from_slice(&left).unwrap();

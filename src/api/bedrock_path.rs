@@ -5,7 +5,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use super::body::{self, bad_request, model_in_path};
-use super::{ApiKind, Call, Path, Splice};
+use super::{ApiKind, Call, Path, Splice, known};
 use crate::wire::{Rejection, json};
 
 /// Keys by which a query or a body could name a model once more.
@@ -47,6 +47,8 @@ pub(super) fn call(
         }
     }
     let fields = body::scan(&body, &NAMES)?;
+    let mut choices = known::choices(&body, &fields.members);
+    choices.retain(|choice| !NAMES.contains(&&*choice.key));
     let mut at = None;
     for named in (0..NAMES.len()).filter_map(|nth| fields.get(nth)) {
         let name = json::string(&body[named.clone()])
@@ -57,6 +59,7 @@ pub(super) fn call(
         }
     }
     Ok(Call {
+        choices,
         path: Path::Around {
             before: "/model/".to_owned(),
             after: format!("/{operation}"),

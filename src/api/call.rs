@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::known::Choice;
 use super::{ApiKind, Splice};
 
 /// A model's name is a header, a column and a line of a log: it has a bound.
@@ -34,6 +35,8 @@ pub struct Call {
     pub billed: bool,
     /// The most tokens that the answer may have, where the caller sets a bound.
     pub answer_limit: Option<u64>,
+    /// Keys of the body that choose more than the model does.
+    pub choices: Vec<Choice>,
     /// The session that the body names, for formats that have a place for it.
     pub session: Option<String>,
     /// Stands for how the conversation began: the same for each of its turns.

@@ -6,6 +6,7 @@ mod call;
 #[cfg(test)]
 mod corpus;
 mod failure;
+pub mod known;
 mod merge;
 mod meter;
 mod offer;
@@ -40,6 +41,7 @@ use http::{HeaderMap, Method, Response};
 
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use failure::of_response as error_words;
+pub use known::Known;
 pub use meter::{Meter, Pass, Reading, ToolCall};
 pub use offer::Offer;
 pub use refusal::{plain, respond};
@@ -89,10 +91,17 @@ pub trait Api: Send + Sync {
     fn flags(&self) -> &'static [&'static str];
     /// The path that listings show for it; `None` for a companion of a format that is listed.
     fn endpoint(&self) -> Option<&'static str>;
+    /// What its requests and responses are known to consist of.
+    fn known(&self) -> &'static Known;
     /// Whether a request is meant for it.
     fn recognises(&self, method: &Method, path: &str) -> bool;
     /// Keys whose string values are opaque to all but the provider, in requests and answers.
     fn opaque(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// Where a request holds strings that only the provider can read; `*` stands for each element of
+    /// an array.
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
         &[]
     }
     /// The compatibility flag of providers that take this format over a WebSocket, for formats

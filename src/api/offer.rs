@@ -186,6 +186,37 @@ pub(super) fn list(
     Offer::Several(elements.into_iter().map(span).collect())
 }
 
+/// Tools that stand in elements of an array, such as messages and the results of tools: under `key`
+/// of each that is an object.
+pub(super) fn within(
+    body: &[u8],
+    at: Range<usize>,
+    key: &str,
+    what: impl Fn(Range<usize>) -> Offer,
+) -> Offer {
+    let elements = json::elements(&body[at.clone()], usize::MAX).unwrap_or_default();
+    let spans = elements.into_iter().map(|element| {
+        let at = at.start + element.start..at.start + element.end;
+        let offer = (body[at.start] == b'{').then(|| {
+            let keys = [key];
+            object(body, at.clone(), &keys, |_, at| what(at))
+        });
+        Span {
+            at,
+            what: offer.map_or(What::Other, What::Offers),
+        }
+    });
+    Offer::Several(spans.collect())
+}
+
+/// A key that stands for a tool of the provider, unless its value turns it off.
+pub(super) fn switch(body: &[u8], at: Range<usize>, name: &str) -> Offer {
+    match &body[at] {
+        b"null" | b"false" => Offer::default(),
+        _ => Offer::Tool(name.to_owned()),
+    }
+}
+
 /// What is neither an object nor an array where one should be.
 fn unless_null(body: &[u8], at: Range<usize>) -> Offer {
     if &body[at] == b"null" {

@@ -10,6 +10,7 @@ use super::keyfile::ServiceAccount;
 use super::table::{Item, Table};
 use crate::money::{CostBasis, Factor};
 use crate::secret::Secret;
+use crate::wire::headers::is_passable as headers_may_pass;
 
 /// One provider, as configured.
 #[derive(Clone, Debug)]
@@ -44,6 +45,12 @@ pub struct Provider {
     pub disabled: bool,
     /// Name and value of headers for every request.
     pub add_headers: Vec<(String, String)>,
+    /// Headers that pass in either direction besides those of its formats.
+    pub pass_headers: Vec<String>,
+    /// Query parameters that pass besides those of its formats.
+    pub pass_query: Vec<String>,
+    /// Keys of requests that are allowed, though they are refused or a guardrail doesn't know them.
+    pub pass_keys: Vec<String>,
     /// Kind of upstream, for listings.
     pub upstream: String,
     /// Which network it is reached over.
@@ -75,6 +82,9 @@ impl Default for Provider {
             preference: 0,
             disabled: false,
             add_headers: Vec::new(),
+            pass_headers: Vec::new(),
+            pass_query: Vec::new(),
+            pass_keys: Vec::new(),
             upstream: String::new(),
             network: Network::Auto,
             cost_basis: None,
@@ -265,6 +275,9 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
             .get("add_headers")
             .map(|item| headers(&item, id))
             .unwrap_or_default(),
+        pass_headers: pass_headers(id, &table),
+        pass_query: table.strings("pass_query").unwrap_or_default(),
+        pass_keys: table.strings("pass_keys").unwrap_or_default(),
         upstream: table.string("upstream").unwrap_or_default(),
         network,
         cost_basis: cost_basis(id, &table),
@@ -398,6 +411,26 @@ fn headers(item: &Item<'_>, id: &str) -> Vec<(String, String)> {
             header
         })
         .collect()
+}
+
+/// Headers that may pass; others are found and don't.
+fn pass_headers(id: &str, table: &Table<'_>) -> Vec<String> {
+    let mut names = table.strings("pass_headers").unwrap_or_default();
+    names.retain(|name| {
+        let may_pass =
+            http::HeaderName::from_bytes(name.as_bytes()).is_ok() && headers_may_pass(name);
+        if !may_pass {
+            let message = format!(
+                "provider {id}: pass_headers entry {name:?} never passes; expected the name of a \
+                 header that carries no credential or identity and that Iris doesn't set: remove it"
+            );
+            table
+                .findings
+                .warn(table.position("pass_headers"), &table.path, message);
+        }
+        may_pass
+    });
+    names
 }
 
 /// A header from its text, if it is one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::{Gateway, Verified, budget};
+use super::{Gateway, Verified, budget, lists};
 use crate::access::Permit;
 use crate::api::{Api, Call};
 use crate::clock::within;
@@ -133,11 +133,8 @@ impl Gateway {
             .reserve(payer, route, call, recording)
             .await
             .map_err(Stop::Refused)?;
-        let query = head
-            .uri
-            .query()
-            .map(super::without_keys)
-            .filter(|query| !query.is_empty());
+        let passed = lists::headers(api, &route.provider, &head.headers);
+        let query = lists::query(api, &route.provider, head.uri.query());
         let told = (held.states, held.crossed);
         self.tell((rules, permit, who), route, (call, told), recording);
         let before = recording.elapsed_ms();
@@ -147,7 +144,7 @@ impl Gateway {
         panics::point("upstream");
         let sent = self
             .upstream
-            .send(route, permit, &head.headers, query.as_deref(), outbound)
+            .send(route, permit, &passed, query.as_deref(), outbound)
             .await;
         let sent = match sent {
             Ok(answered) => self.begun(answered, route, may_go_on).await,
@@ -171,6 +168,8 @@ impl Gateway {
             open.succeeded();
         }
         recording.opened(open, *routing);
+        let more = &route.provider.pass_headers;
+        lists::returned(api, more, response.headers_mut());
         budget::tell(&held.warnings, response.headers_mut());
         let worth_another = is_broken(status) || status == StatusCode::TOO_MANY_REQUESTS;
         Ok(Answer {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header;
 use http::request::Parts;
+use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, Verified, asked, refusal};
+use super::{Gateway, Verified, asked, lists, refusal};
 use crate::access::{HookEvent, Permit};
 use crate::api::{Api, Call, Frame};
-use crate::hooks::{self, After, Answer, Found, Story};
+use crate::hooks::{self, After, Answer, Found, Limits, Story};
 use crate::ledger::Entry;
 use crate::quota::State;
 use crate::relay::Recording;
@@ -61,6 +62,9 @@ impl Gateway {
             });
             return Err(rejection);
         }
+        choice
+            .others
+            .retain(|route| lists::choices(passing.permit, route, &call).is_ok());
         only_seen(passing, &mut choice, &seen, recording);
         Ok((call, choice))
     }
@@ -78,6 +82,7 @@ impl Gateway {
         let mut quotas: Option<Vec<State>> = None;
         loop {
             if std::mem::take(&mut is_new) {
+                lists::choices(passing.permit, &choice.first, call)?;
                 look(passing, &choice.first, call, seen, recording).await?;
             }
             let wired = wired(passing, &choice.first);
@@ -205,7 +210,7 @@ async fn look(
 ) -> Result<(), Rejection> {
     for name in passing.permit.guards(&route.provider.id, &route.model) {
         seen.guards.insert(name.to_owned());
-        let found = looked(passing, name, call).await?;
+        let found = looked(passing, name, call, &route.provider.pass_keys).await?;
         let mut note = |sentence| recording.note(|entry| entry.reasons.push(sentence));
         match found {
             Found::Nothing => {}
@@ -224,21 +229,42 @@ async fn look(
 }
 
 /// Has one guard look, at a long request beside the threads that serve others.
-async fn looked(passing: &Passing<'_>, name: &str, call: &Call) -> Result<Found, Rejection> {
+///
+/// It stops as soon as its caller has left, which drops this future.
+async fn looked(
+    passing: &Passing<'_>,
+    name: &str,
+    call: &Call,
+    pass_keys: &[String],
+) -> Result<Found, Rejection> {
     let api = passing.api;
     let kind = passing.head.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if call.body.len() < LONG {
-        return passing
-            .rules
-            .guards
-            .look(name, hooks::Request { api, call, kind });
+        let request = hooks::Request {
+            api,
+            call,
+            kind,
+            pass_keys,
+        };
+        return passing.rules.guards.look(name, request, &Limits::default());
     }
     let guards = Arc::clone(&passing.rules.guards);
+    let room = guards.room(name).await?;
+    let cancelled = CancellationToken::new();
+    let limits = Limits::new(cancelled.clone());
+    let _stops_it = cancelled.drop_guard();
     let (call, kind, named) = (call.clone(), kind.to_owned(), name.to_owned());
+    let pass_keys = pass_keys.to_vec();
     let look = move || {
-        let (call, kind) = (&call, &*kind);
-        guards.look(&named, hooks::Request { api, call, kind })
+        let _room = room;
+        let request = hooks::Request {
+            api,
+            call: &call,
+            kind: &kind,
+            pass_keys: &pass_keys,
+        };
+        guards.look(&named, request, &limits)
     };
     tokio::task::spawn_blocking(look)
         .await

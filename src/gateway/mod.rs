@@ -5,6 +5,7 @@ mod attempt;
 mod budget;
 mod entry;
 mod guard;
+mod lists;
 mod refusal;
 mod revoke;
 mod websocket;
@@ -17,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
-use crate::api::{Api, Call, Head};
+use crate::api::{Api, Call, Head, known};
 use crate::clock;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
@@ -30,7 +31,7 @@ use crate::route::{Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
-use crate::wire::{Body, Framing, Rejection, body, headers};
+use crate::wire::{Body, Framing, Rejection, body};
 
 use attempt::{Answer, Asking};
 use guard::Passing;
@@ -160,6 +161,7 @@ impl Gateway {
     ) -> Result<(Call, Answer), Rejection> {
         panics::point("api");
         let call = passing.api.read(&asked(passing.head), body)?;
+        known::check_query(passing.api.known(), &call, passing.head.uri.query())?;
         recording.note(|entry| entry::describe(entry, &call, &passing.head.headers));
         panics::point("route");
         let choice = self.chosen(passing, &call, recording)?;
@@ -232,7 +234,6 @@ impl Gateway {
     ) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
         recording.counted(api.counts_in_head(&head.headers));
-        headers::returned(&mut head.headers);
         recording.index(rules.filterable.of(&head.headers));
         recording.capture_response(&head.headers);
         let timeouts = self.upstream.timeouts();
@@ -275,22 +276,6 @@ fn asked(head: &Parts) -> Head<'_> {
         query: head.uri.query(),
         headers: &head.headers,
     }
-}
-
-/// Parameters in which some clients carry a credential.
-const KEYS: [&str; 5] = ["key", "api_key", "api-key", "access_token", "oauth_token"];
-
-/// A query without the caller's credential, however its name is written.
-fn without_keys(query: &str) -> String {
-    query
-        .split('&')
-        .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-            !KEYS.iter().any(|key| key.eq_ignore_ascii_case(&name))
-        })
-        .collect::<Vec<_>>()
-        .join("&")
 }
 
 /// Whether a status says that no body follows, so that a server asks for none.

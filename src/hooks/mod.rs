@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 pub use after::After;
 pub use ask::{Answer, ask, unavailable};
 pub use deliver::Deliverer;
-pub use guard::{Found, Guards, Request};
+pub use guard::{Found, Guards, Limits, Request};
 pub use payload::Story;
 pub use tally::{Tally, What};
 

@@ -42,6 +42,12 @@ pub struct Provider {
     pub region: Option<String>,
     /// Headers for every request to it.
     pub add_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that pass besides those of its formats.
+    pub pass_headers: Vec<HeaderName>,
+    /// Query parameters that pass besides those of its formats.
+    pub pass_query: Vec<String>,
+    /// Keys of requests that are allowed besides those of its formats.
+    pub pass_keys: Vec<String>,
     /// Which network it is reached over.
     pub network: Network,
     base: Base,
@@ -88,6 +94,13 @@ impl Provider {
             project: project.or_else(|| config.project.clone()),
             region: base.region().or_else(|| config.region.clone()),
             add_headers: config.add_headers.iter().filter_map(header).collect(),
+            pass_headers: config
+                .pass_headers
+                .iter()
+                .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+                .collect(),
+            pass_query: config.pass_query.clone(),
+            pass_keys: config.pass_keys.clone(),
             network: config.network,
             base,
         })

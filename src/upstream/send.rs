@@ -15,11 +15,12 @@ use super::connect::{ConnectError, Connector, Timeouts};
 use crate::access::Permit;
 use crate::api::Outbound;
 use crate::clock::within;
-use crate::config::{AuthMode, Network};
+use crate::config::Network;
 use crate::route::{Provider, Route};
 use crate::secret::Secret;
 use crate::tailnet::Node;
-use crate::wire::{Mask, Rejection, headers};
+use crate::wire::headers::Passed;
+use crate::wire::{Mask, Rejection};
 
 /// Idle connections kept for each provider.
 const IDLE_PER_HOST: usize = 64;
@@ -208,7 +209,7 @@ impl Upstream {
         &self,
         route: &Route,
         permit: &Permit,
-        from: &HeaderMap,
+        from: &Passed,
         query: Option<&str>,
         outbound: Outbound,
     ) -> Result<(Response<Incoming>, Mask), Failure> {
@@ -247,20 +248,20 @@ impl Upstream {
         Ok((response, mask))
     }
 
-    /// The headers of a request: the caller's that may travel on, the credential, and those of
+    /// The headers of a request: the caller's that pass, the credential, and those of
     /// the provider and of the grants. With them the token of a service account, if it has one.
     pub(super) async fn dressed<'u>(
         &'u self,
         route: &'u Route,
         permit: &Permit,
-        from: &HeaderMap,
+        from: &Passed,
     ) -> Result<(HeaderMap, Option<(TokenSource<'u>, Secret)>), Failure> {
         let provider = &route.provider;
         let misconfigured = |why: String| Failure::Misconfigured {
             provider: provider.id.clone(),
             why,
         };
-        let mut out = headers::forwarded(from, provider.auth_mode == AuthMode::Passthrough);
+        let mut out = from.headers.clone();
         // Iris meters what passes: it asks for plain bytes.
         out.insert(
             header::ACCEPT_ENCODING,

@@ -15,7 +15,8 @@ use super::send::{Failure, Upstream, failure};
 use crate::access::Permit;
 use crate::clock::within;
 use crate::route::Route;
-use crate::wire::{Mask, headers};
+use crate::wire::Mask;
+use crate::wire::headers::{self, Passed};
 
 /// An open WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -30,7 +31,7 @@ impl Upstream {
         &self,
         route: &Route,
         permit: &Permit,
-        from: &http::HeaderMap,
+        from: &Passed,
         path: &str,
         config: WebSocketConfig,
     ) -> Result<(Socket, Mask), Failure> {
@@ -58,8 +59,8 @@ impl Upstream {
             let value = HeaderValue::from_str(value).map_err(|e| unusable(e.to_string()))?;
             head.insert(name, value);
         }
-        if let Some(protocol) = headers::subprotocol(from) {
-            head.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        if let Some(protocol) = &from.subprotocol {
+            head.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
         }
         let mask = Mask::of(&head);
         *request.headers_mut() = head;

@@ -93,12 +93,53 @@ fn named_hops(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The request headers that go on to a provider; credentials only where `passthrough`.
+/// Headers of a caller that a provider may get.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Those of the request.
+    pub headers: HeaderMap,
+    /// The subprotocol of a WebSocket.
+    pub subprotocol: Option<HeaderValue>,
+}
+
+/// Headers that choose an account. They go along with the caller's own credential, never with the
+/// provider's.
+const OF_AN_ACCOUNT: [&str; 4] = [
+    "chatgpt-account-id",
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+];
+
+/// Whether a list names a header; what ends in `*` is a prefix.
+fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
+    let mut all = lists.iter().flat_map(|list| list.iter());
+    all.any(|known| match known.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == *known,
+    })
+}
+
+/// The request headers that go on to a provider: those that `known` lists, those of `more`, and
+/// where `passthrough` the caller's credential.
 #[must_use]
-pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
+pub fn forwarded(
+    headers: &HeaderMap,
+    known: &[&[&str]],
+    more: &[HeaderName],
+    passthrough: bool,
+) -> Passed {
     let mut out = HeaderMap::with_capacity(headers.len());
+    let brings_own = passthrough
+        && (headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key"));
     for (name, value) in headers {
-        if travels(name.as_str(), passthrough) {
+        let text = name.as_str();
+        let passes = is_listed(text, known)
+            || more.contains(name)
+            || (passthrough && CREDENTIALS.contains(&text))
+            || (brings_own && OF_AN_ACCOUNT.contains(&text));
+        let readable = name != header::ACCEPT || more.contains(name) || is_countable(value);
+        if passes && readable && travels(text, passthrough) {
             out.append(name, value.clone());
         }
     }
@@ -108,7 +149,58 @@ pub fn forwarded(headers: &HeaderMap, passthrough: bool) -> HeaderMap {
             out.remove(name);
         }
     }
-    out
+    Passed {
+        headers: out,
+        subprotocol: subprotocol(headers),
+    }
+}
+
+/// Whether what a caller accepts are types whose usage can be read, or that have none: Google's
+/// servers answer in Protocol Buffers where they are asked to.
+fn is_countable(accepted: &HeaderValue) -> bool {
+    const TYPES: [&str; 11] = [
+        "*/*",
+        "application/*",
+        "application/json",
+        "application/octet-stream",
+        "application/vnd.amazon.eventstream",
+        "application/x-ndjson",
+        "application/zip",
+        "text/*",
+        "text/event-stream",
+        "text/plain",
+        "text/vtt",
+    ];
+    let text = accepted.to_str().unwrap_or_default();
+    text.split(',').all(|one| {
+        let kind = one.split(';').next().unwrap_or_default().trim();
+        let kind = kind.to_ascii_lowercase();
+        TYPES.contains(&&*kind) || kind.starts_with("audio/") || kind.starts_with("image/")
+    })
+}
+
+/// Whether a provider's `pass_headers` may name a header: none that Iris sets or answers for
+/// itself, that belongs to a connection, or that carries a credential or an identity.
+#[must_use]
+pub fn is_passable(name: &str) -> bool {
+    const CREDENTIAL_WORDS: [&str; 9] = [
+        "authorization",
+        "api-key",
+        "apikey",
+        "auth-token",
+        "access-token",
+        "api-token",
+        "private-token",
+        "password",
+        "secret",
+    ];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    travels(&name, false)
+        && !name.starts_with("x-iris-")
+        && !name.starts_with("access-control-")
+        && !matches!(&*name, "clear-site-data" | "set-cookie2")
+        && !NOT_RETURNED.iter().any(|header| *header == *name)
+        && !CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
 fn travels(name: &str, passthrough: bool) -> bool {
@@ -126,8 +218,8 @@ fn travels(name: &str, passthrough: bool) -> bool {
 }
 
 /// The subprotocol that is taken of those that the request for a WebSocket offers, the first: what
-/// it means is between the caller and the provider. Some browsers' clients hide a key among them,
-/// which is no protocol.
+/// it means is between the caller and the provider. Some clients in browsers hide a key or an
+/// account among them, which is no protocol.
 #[must_use]
 pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
@@ -136,7 +228,18 @@ pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .find(|name| !name.is_empty() && !name.contains("api-key"))
+        .find(|name| {
+            let name = name.to_ascii_lowercase();
+            let hides = [
+                "api-key",
+                "auth",
+                "bearer",
+                "organization",
+                "project",
+                "token",
+            ];
+            !name.is_empty() && !hides.iter().any(|word| name.contains(word))
+        })
         .and_then(|name| name.parse().ok())
 }
 
@@ -151,23 +254,20 @@ static NOT_RETURNED: [HeaderName; 6] = [
     header::REFRESH,
 ];
 
-/// Prepares a provider's response headers for the caller: what belongs to the upstream
-/// connection, what sets state in a browser and what could reveal a credential is removed.
-pub fn returned(headers: &mut HeaderMap) {
+/// Prepares a provider's response headers for the caller: those that `known` lists and those of
+/// `more` stay. Among the others are some that set state in a browser for the gateway's own name,
+/// that reveal an account, or that look like the gateway's.
+pub fn returned(headers: &mut HeaderMap, known: &[&[&str]], more: &[HeaderName]) {
     strip_hop_by_hop(headers);
-    for name in &NOT_RETURNED {
-        headers.remove(name);
-    }
-    let credentials: Vec<HeaderName> = headers
+    let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            CREDENTIALS.contains(&name.as_str())
-                || name.as_str().starts_with("access-control-")
-                || name.as_str().starts_with("tailscale-")
+            let text = name.as_str();
+            !(is_listed(text, known) || (more.contains(name) && is_passable(text)))
         })
         .cloned()
         .collect();
-    for name in credentials {
+    for name in dropped {
         headers.remove(name);
     }
 }
@@ -225,6 +325,8 @@ pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
+    const KNOWN: &[&[&str]] = &[&["accept", "user-agent", "x-session-id", "x-stainless-*"]];
+
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in pairs {
@@ -249,14 +351,68 @@ mod tests {
             ("connection", "x-secret-hop, close"),
             ("x-secret-hop", "1"),
             ("openai-organization", "acme"),
+            ("x-unknown", "1"),
             ("x-session-id", "s1"),
+            ("x-stainless-os", "linux"),
+            ("x-named", "1"),
             ("user-agent", "curl/8"),
         ]);
-        let out = forwarded(&given, false);
+        let more = [HeaderName::from_static("x-named")];
+        let out = forwarded(&given, KNOWN, &more, false).headers;
         let names: Vec<&str> = out.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names.len(), 3, "{names:?}");
-        for name in ["openai-organization", "x-session-id", "user-agent"] {
-            assert!(out.contains_key(name), "{name} should travel on");
+        let expected = ["x-session-id", "x-stainless-os", "x-named", "user-agent"];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn an_account_goes_with_its_own_credential_alone() {
+        let account = ("openai-organization", "acme");
+        let own = map(&[("authorization", "Bearer mine"), account]);
+        let out = forwarded(&own, KNOWN, &[], true).headers;
+        assert!(out.contains_key(account.0));
+        for (given, passthrough) in [(&own, false), (&map(&[account]), true)] {
+            let out = forwarded(given, KNOWN, &[], passthrough).headers;
+            assert!(out.is_empty(), "{out:?}");
+        }
+    }
+
+    #[test]
+    fn responses_in_other_forms_are_not_asked_for() {
+        for (accept, passes) in [
+            ("application/json", true),
+            ("application/json, text/event-stream;q=0.9, */*", true),
+            ("audio/mpeg", true),
+            ("application/x-protobuf", false),
+            ("application/json, application/x-protobuf", false),
+        ] {
+            let out = forwarded(&map(&[("accept", accept)]), KNOWN, &[], false).headers;
+            assert_eq!(out.contains_key("accept"), passes, "{accept}");
+        }
+    }
+
+    #[test]
+    fn pass_headers_name_nothing_that_is_the_gateways() {
+        for name in ["X-Team", "openai-organization", "helicone-target-url"] {
+            assert!(is_passable(name), "{name}");
+        }
+        for name in [
+            "Authorization",
+            "X-Api-Key",
+            "x_api_key",
+            "Cookie",
+            "Set-Cookie",
+            "Connection",
+            "Transfer-Encoding",
+            "Host",
+            "Content-Length",
+            "Accept-Encoding",
+            "X-Forwarded-User",
+            "Tailscale-User-Login",
+            "Private-Token",
+            "X-Iris-Request-Id",
+            "Clear-Site-Data",
+        ] {
+            assert!(!is_passable(name), "{name}");
         }
     }
 
@@ -269,13 +425,17 @@ mod tests {
             "realtime"
         );
         assert_eq!(offered("openai-insecure-api-key.k"), None);
+        assert_eq!(
+            offered("openai-organization.o, openai-project.p, b").unwrap(),
+            "b"
+        );
         assert_eq!(subprotocol(&HeaderMap::new()), None);
     }
 
     #[test]
     fn passthrough_keeps_the_callers_credential_only() {
         let given = map(&[("authorization", "Bearer mine"), ("cookie", "a=b")]);
-        let out = forwarded(&given, true);
+        let out = forwarded(&given, KNOWN, &[], true).headers;
         assert_eq!(out.get("authorization").unwrap(), "Bearer mine");
         assert!(!out.contains_key("cookie"));
     }
@@ -302,10 +462,12 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("access-control-allow-origin", "*"),
             ("tailscale-user-login", "root"),
+            ("clear-site-data", "\"storage\""),
+            ("x-iris-request-id", "forged"),
             ("content-type", "application/json"),
             ("x-request-id", "r"),
         ]);
-        returned(&mut given);
+        returned(&mut given, &[&["content-type", "x-request-id"]], &[]);
         let names: Vec<&str> = given.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["content-type", "x-request-id"]);
     }

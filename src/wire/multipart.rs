@@ -51,16 +51,42 @@ pub fn scan(
     Ok(found)
 }
 
-/// The ranges of all values that are no files.
+/// A part of a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Where its value stands.
+    pub at: Range<usize>,
+    /// It has the name of a file.
+    pub is_file: bool,
+    /// It is in another character set than UTF-8, or may be.
+    pub is_recoded: bool,
+}
+
+/// All parts.
 ///
 /// # Errors
 /// [`FormError`] when it is no form.
-pub fn texts(body: &[u8], content_type: &str) -> Result<Vec<Range<usize>>, FormError> {
+pub fn parts(body: &[u8], content_type: &str) -> Result<Vec<Value>, FormError> {
     let mut found = Vec::new();
     walk(body, content_type, |part, at| {
-        if !part.is_file {
-            found.push(at);
-        }
+        found.push(Value {
+            at,
+            is_file: part.is_file && part.is_named,
+            is_recoded: part.is_recoded,
+        });
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The names of all parts.
+///
+/// # Errors
+/// [`FormError`] when it is no form.
+pub fn names(body: &[u8], content_type: &str) -> Result<Vec<String>, FormError> {
+    let mut found = Vec::new();
+    walk(body, content_type, |part, _| {
+        found.push(part.name.to_owned());
         Ok(())
     })?;
     Ok(found)
@@ -146,6 +172,8 @@ fn bare(name: &str) -> &str {
 struct Part<'a> {
     name: &'a str,
     is_file: bool,
+    /// Its file has a name; some servers take one without for a field.
+    is_named: bool,
     /// Its bytes are text in another character set than UTF-8, or may be.
     is_recoded: bool,
 }
@@ -190,7 +218,7 @@ impl<'a> Part<'a> {
     fn disposition(text: &'a str) -> Result<Self, FormError> {
         let odd = FormError("a part's disposition is not of the form that all understand");
         let mut rest = text.strip_prefix("form-data").ok_or(odd)?;
-        let (mut name, mut is_file) = (None, false);
+        let (mut name, mut is_file, mut is_named) = (None, false, false);
         while let Some(parameter) = rest.trim_start().strip_prefix(';') {
             let (key, quoted) = parameter.trim_start().split_once('=').ok_or(odd)?;
             let value = quoted.strip_prefix('"').ok_or(odd)?;
@@ -200,7 +228,7 @@ impl<'a> Part<'a> {
             }
             match key {
                 "name" if name.is_none() => name = Some(value),
-                "filename" if !is_file => is_file = true,
+                "filename" if !is_file => (is_file, is_named) = (true, !value.is_empty()),
                 _ => return Err(odd),
             }
             rest = after;
@@ -211,6 +239,7 @@ impl<'a> Part<'a> {
         Ok(Self {
             name: name.ok_or(odd)?,
             is_file,
+            is_named,
             is_recoded: false,
         })
     }

@@ -72,7 +72,7 @@ async fn a_providers_own_error_arrives_as_it_is() {
             answer(
                 &mut stream,
                 "400 Bad Request",
-                "x-own: 1\r\nretry-after: 7\r\n",
+                "x-request-id: 1\r\nretry-after: 7\r\n",
                 body,
             )
             .await;
@@ -85,7 +85,10 @@ async fn a_providers_own_error_arrives_as_it_is() {
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
     assert_eq!(reply.message(), "too long");
     assert_eq!(
-        (&reply.headers["x-own"], &reply.headers["retry-after"]),
+        (
+            &reply.headers["x-request-id"],
+            &reply.headers["retry-after"]
+        ),
         (&"1".parse().unwrap(), &"7".parse().unwrap())
     );
     let record = gateway.record().await;

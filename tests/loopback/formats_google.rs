@@ -45,7 +45,7 @@ async fn a_request_goes_on_as_it_came_and_is_counted() {
     for path in [
         "/v1beta/models/m:generateContent?key=callers-own",
         "/v1/models/p%2Fm:generateContent",
-        "/v1alpha/models/p/m:generateContent?a=b&key=x",
+        "/v1alpha/models/p/m:generateContent?alt=json&a=b&key=x",
     ] {
         let reply = gateway.send(post(path, ASK)).await;
         assert_eq!(
@@ -54,7 +54,11 @@ async fn a_request_goes_on_as_it_came_and_is_counted() {
         );
         let got = received.recv().await.unwrap();
         let version = path.split('/').nth(1).unwrap();
-        let query = if path.contains("a=b") { "?a=b" } else { "" };
+        let query = if path.contains("alt") {
+            "?alt=json"
+        } else {
+            ""
+        };
         let line = format!("POST /{version}/models/m:generateContent{query} HTTP/1.1\r\n");
         assert!(got.head.starts_with(&line), "{}", got.head);
         assert!(got.head.contains("x-goog-api-key: g-key"), "{}", got.head);

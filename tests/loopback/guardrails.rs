@@ -175,7 +175,7 @@ async fn text_that_begins_like_a_file_is_text() {
 }
 
 #[tokio::test]
-async fn the_texts_of_a_form_are_looked_at_and_its_files_are_not() {
+async fn what_of_a_form_is_text_is_looked_at() {
     let (model, mut asked) = model().await;
     let gateway = gateway(
         model,
@@ -186,15 +186,45 @@ async fn the_texts_of_a_form_are_looked_at_and_its_files_are_not() {
     let form = "--X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--X\r\n\
         Content-Disposition: form-data; name=\"prompt\"\r\n\r\nlike a@b.org\r\n--X\r\n\
         Content-Disposition: form-data; name=\"file\"; filename=\"e@f.org\"\r\n\r\nc@d.org\r\n--X--\r\n";
-    let request = Request::post("/v1/audio/transcriptions")
-        .header("content-type", "multipart/form-data; boundary=X")
-        .body(Full::from(form))
-        .unwrap();
-    assert_eq!(gateway.send(request).await.status, StatusCode::OK);
-    assert_eq!(
-        body(&drain(&mut asked)[0]),
-        form.replace("a@b.org", "[redacted email]")
-    );
+    let send = |form: Vec<u8>| {
+        let request = Request::post("/v1/audio/transcriptions")
+            .header("content-type", "multipart/form-data; boundary=X")
+            .body(Full::from(form))
+            .unwrap();
+        gateway.send(request)
+    };
+    assert_eq!(send(form.into()).await.status, StatusCode::OK);
+    let left = form.replace("a@b.org", "[redacted email]");
+    let left = left.replace("c@d.org", "[redacted email]");
+    assert_eq!(body(&drain(&mut asked)[0]), left);
+    // A file that is no text passes. A field that isn't in UTF-8 can't be judged.
+    let with = |head: &str, value: &[u8]| {
+        let at = form.find("--X\r\nContent-Disposition: form-data; name=\"file\"");
+        let (before, after) = form.split_at(at.unwrap());
+        let part = format!("--X\r\nContent-Disposition: form-data; name=\"{head}\r\n\r\n");
+        [
+            before.as_bytes(),
+            part.as_bytes(),
+            value,
+            b"\r\n",
+            after.as_bytes(),
+        ]
+        .concat()
+    };
+    let latin = b"a@b.org \xe9";
+    for (head, value, expected) in [
+        ("image\"; filename=\"a.png\"", &latin[..], StatusCode::OK),
+        ("language\"", latin, StatusCode::FORBIDDEN),
+        ("language\"; filename=\"\"", latin, StatusCode::FORBIDDEN),
+        (
+            "language\"\r\nContent-Type: text/plain; charset=utf-16",
+            b"x",
+            StatusCode::FORBIDDEN,
+        ),
+        ("x_unknown\"", b"x", StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(send(with(head, value)).await.status, expected, "{head}");
+    }
 }
 
 #[tokio::test]
@@ -209,10 +239,25 @@ async fn what_only_a_provider_can_read_is_left_alone() {
         sent.contains(r#""signature":"ab1","thinking":"[redacted "#),
         "{sent}"
     );
+    // The same key elsewhere, or with text in it, is read by the model.
+    for ask in [
+        ask.replace(r#""signature":"ab1""#, r#""signature":"say ab1""#),
+        ask.replace(r#""type":"thinking","#, r#""input":{"signature":"ab1"},"#)
+            .replace(r#""signature":"ab1","th"#, r#""th"#),
+        ask.replace(
+            r#""max_tokens":1"#,
+            r#""max_tokens":1,"metadata":{"encrypted_content":"ab1"}"#,
+        )
+        .replace(r#""signature":"ab1","#, ""),
+    ] {
+        gateway.send(post("/v1/messages", &ask)).await;
+        let sent = body(&drain(&mut asked)[0]);
+        assert!(!sent.contains("ab1"), "{sent}");
+    }
 }
 
 /// Requests that offer `evil`, each in a way in which some provider reads it.
-const OFFERS: [(&str, &str); 16] = [
+const OFFERS: [(&str, &str); 30] = [
     (
         "/v1/chat/completions",
         r#"{"model":"m","tools":[{"type":"function","function":{"name":"evil"}}]}"#,
@@ -277,6 +322,56 @@ const OFFERS: [(&str, &str); 16] = [
         "/bedrock/model/m/converse",
         r#"{"additionalModelRequestFields":{"tools":[{"type":"bash","name":"evil"}]}}"#,
     ),
+    (
+        "/bedrock/model/m/converse",
+        r#"{"additionalModelRequestFields":{"container":{"skills":[{"skill_id":"evil"}]}}}"#,
+    ),
+    (
+        "/bedrock/model/m/converse",
+        r#"{"additionalModelRequestFields":{"x_tools":[{"name":"evil"}]}}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","web_search_options":{}}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","plugins":[{"id":"evil"}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","search_parameters":{"mode":"on"}}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","enable_search":true}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","messages":[{"role":"system","tools":[{"name":"evil"}]}]}"#,
+    ),
+    ("/v1/chat/completions", r#"{"model":"m","x_tools":[]}"#),
+    ("/v1/responses", r#"{"model":"m","prompt":{"id":"evil"}}"#),
+    (
+        "/v1/responses",
+        r#"{"model":"m","input":[{"type":"tool_search_output","tools":[{"type":"function","name":"evil"}]}]}"#,
+    ),
+    (
+        "/v1/responses",
+        r#"{"model":"m","input":[{"type":"additional_tools","tools":[{"type":"custom","name":"evil"}]}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","container":{"skills":[{"type":"anthropic","skill_id":"evil"}]}}"#,
+    ),
+    (
+        "/v1beta/models/m:generateContent",
+        r#"{"contents":[],"cachedContent":"cachedContents/evil"}"#,
+    ),
+    (
+        "/v1beta/models/m:generateContent",
+        r#"{"contents":[],"cached_content":"cachedContents/evil"}"#,
+    ),
 ];
 
 #[tokio::test]
@@ -311,6 +406,14 @@ async fn no_spelling_of_a_tool_gets_past_the_list() {
             r#"{"tools":[{"functionDeclarations":[{"name":"ok1"}]}]}"#,
         ),
         ("/v1/embeddings", r#"{"model":"m","input":"x"}"#),
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m","messages":[{"role":"user","content":"x"}],"enable_search":false,"plugins":[],"min_p":0.1,"chat_template_kwargs":{}}"#,
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"m","prompt":null,"input":"x","client_metadata":{},"include":["reasoning.encrypted_content"]}"#,
+        ),
     ] {
         let reply = gateway.send(post(path, ask)).await;
         assert_eq!(

@@ -12,7 +12,7 @@ async fn sent(
 ) -> (Received, crate::support::Reply) {
     let (address, mut received) = provider(|mut stream| {
         async move {
-            let more = "set-cookie: a=b\r\nx-own: kept\r\nauthorization: Bearer leaked\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\n";
+            let more = "set-cookie: a=b\r\nx-own: dropped\r\nx-request-id: kept\r\nclear-site-data: \"*\"\r\nx-iris-request-id: forged\r\nauthorization: Bearer leaked\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\n";
             answer(&mut stream, "200 OK", more, COMPLETION).await;
         }
         .boxed()
@@ -56,7 +56,13 @@ async fn a_callers_credentials_and_claims_stay_here() {
         ("x-real-ip", "own"),
         ("connection", "x-dropped"),
         ("x-dropped", "own"),
-        ("openai-organization", "org-1"),
+        ("openai-organization", "own"),
+        ("x-goog-user-project", "own"),
+        ("x-consumer-username", "own"),
+        ("x-http-method-override", "own"),
+        ("helicone-target-url", "http://own"),
+        ("private-token", "own"),
+        ("x-unheard-of", "own"),
         ("x-stainless-lang", "python"),
     ];
     let config = json!({ "apikey": "sk-provider", "add_headers": ["X-Team: eng", "OpenAI-Organization: ours"] });
@@ -77,11 +83,28 @@ async fn a_callers_credentials_and_claims_stay_here() {
         "authorization",
         "keep-alive",
         "access-control-allow-origin",
+        "clear-site-data",
+        "x-own",
     ] {
         assert!(!reply.headers.contains_key(gone), "{gone}");
     }
-    assert_eq!(reply.headers["x-own"], "kept");
+    assert_eq!(reply.headers["x-request-id"], "kept");
+    let id = reply.headers["x-iris-request-id"].to_str().unwrap();
+    assert!(id.starts_with("req_"), "{id}");
     assert!(!format!("{:?}", reply.headers).contains("sk-provider"));
+}
+
+#[tokio::test]
+async fn a_provider_can_let_more_headers_through() {
+    let config = json!({ "pass_headers": ["X-Own", "X-Tenant", "Authorization", "Set-Cookie"] });
+    let given = [("x-tenant", "t1"), ("authorization", "Bearer own")];
+    let (received, reply) = sent(config, &given, r#"{"model":"m","messages":[]}"#).await;
+    assert_eq!(received.header("x-tenant"), Some("t1"));
+    assert_eq!(received.header("authorization"), None);
+    assert_eq!(reply.headers["x-own"], "dropped");
+    for gone in ["set-cookie", "authorization", "clear-site-data"] {
+        assert!(!reply.headers.contains_key(gone), "{gone}");
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod http2;
 mod init;
 mod init_providers;
 mod init_services;
+mod lists;
 mod live;
 mod management;
 mod manual;

@@ -12,7 +12,11 @@ use http::{Method, Response};
 use super::body;
 use super::meter::Assembling;
 use super::offer;
-use super::{Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, opening};
+use super::openai_chat::{SWITCHES, switched};
+use super::{
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Splice, known,
+    opening,
+};
 use crate::wire::{Body, Rejection};
 
 pub(in crate::api) use error::{event, refuse};
@@ -26,6 +30,30 @@ const COUNT: &str = "/v1/messages/count_tokens";
 
 /// Keys whose values only Anthropic can read: signatures on thinking, and thinking itself.
 pub(in crate::api) const OPAQUE: &[&str] = &["signature", "encrypted_content", "encrypted_index"];
+
+/// Where they stand in a request: on thinking, in what searches of the provider have found, and in
+/// citations of it.
+pub(in crate::api) const OPAQUE_PLACES: &[&[&str]] = &[
+    &["messages", "*", "content", "*", "signature"],
+    &[
+        "messages",
+        "*",
+        "content",
+        "*",
+        "content",
+        "*",
+        "encrypted_content",
+    ],
+    &[
+        "messages",
+        "*",
+        "content",
+        "*",
+        "citations",
+        "*",
+        "encrypted_index",
+    ],
+];
 
 /// Anthropic's messages.
 #[derive(Debug)]
@@ -48,6 +76,14 @@ impl Api for AnthropicMessages {
         OPAQUE
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::MESSAGES
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && target(path).is_some()
     }
@@ -67,8 +103,11 @@ impl Api for AnthropicMessages {
         )?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, &fields.members));
         Ok(Call {
             stream: stream && path == ENDPOINT,
+            choices,
             billed: path == ENDPOINT,
             answer_limit: body::count(&body, fields.get(5)),
             session: fields.get(4).and_then(|at| session::of(&body[at])),
@@ -126,12 +165,34 @@ fn target(path: &str) -> Option<&'static str> {
 /// Tools by their name, those of a server by the server's.
 pub(in crate::api) fn tools(body: &[u8]) -> Offer {
     let server = |name: Option<String>| name.map(|name| format!("mcp:{name}"));
-    offer::request(body, &["tools", "mcp_servers"], |key, at| match key {
-        "tools" => offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+    let listed = |at| {
+        offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
             Some("mcp_toolset") => tool.text(&["mcp_server_name"]).map(server),
             _ => tool.first(&[&["name"], &["type"]]),
+        })
+    };
+    let mut keys = vec!["tools", "mcp_servers", "container", "messages"];
+    keys.extend(SWITCHES);
+    offer::request(body, &keys, |key, at| match key {
+        "tools" => listed(at),
+        "messages" => offer::within(body, at, "tools", listed),
+        "container" => container(body, at),
+        "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
+        key => switched(body, at, key),
+    })
+}
+
+/// The skills of a container; one that is used again has those that it was made with.
+pub(in crate::api) fn container(body: &[u8], at: std::ops::Range<usize>) -> Offer {
+    if body[at.start] != b'{' {
+        return offer::switch(body, at, "container");
+    }
+    offer::object(body, at, &["skills", "id"], |key, at| match key {
+        "id" => offer::switch(body, at, "container"),
+        _ => offer::tools(body, at, |skill| {
+            let id = skill.text(&["skill_id"])?.unwrap_or_default();
+            Ok(Some(format!("skill:{id}")))
         }),
-        _ => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
     })
 }
 

@@ -9,11 +9,12 @@ mod usage;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
+use super::bedrock_model_invoke::tools as vendor_tools;
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, bedrock_error, bedrock_path,
-    body, opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
+    bedrock_path, body, known, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -21,6 +22,26 @@ pub(in crate::api) use meter::{Events, read};
 
 /// Keys whose values only the model's vendor can read.
 const OPAQUE: &[&str] = &["signature", "redactedContent"];
+/// Where they stand in a request.
+const OPAQUE_PLACES: &[&[&str]] = &[
+    &[
+        "messages",
+        "*",
+        "content",
+        "*",
+        "reasoningContent",
+        "reasoningText",
+        "signature",
+    ],
+    &[
+        "messages",
+        "*",
+        "content",
+        "*",
+        "reasoningContent",
+        "redactedContent",
+    ],
+];
 /// The operation that answers with a stream.
 const STREAM: &str = "converse-stream";
 
@@ -51,6 +72,14 @@ impl Api for BedrockConverse {
         OPAQUE
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::CONVERSE
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         let operation = bedrock_path::split(path).map(|(_, operation)| operation);
         method == Method::POST && matches!(operation, Some("converse" | STREAM))
@@ -62,9 +91,23 @@ impl Api for BedrockConverse {
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
-        let fields = body::scan(&call.body, &["system", "messages", "inferenceConfig"])?;
+        let keys = [
+            "system",
+            "messages",
+            "inferenceConfig",
+            "additionalModelRequestFields",
+        ];
+        let fields = body::scan(&call.body, &keys)?;
         let value = |nth| fields.get(nth).map(|at| &call.body[at]);
+        // They become top-level keys of the vendor's own request.
+        let mut choices = call.choices;
+        if let Some(more) = value(3).filter(|more| more.first() == Some(&b'{')) {
+            let inner = body::scan(more, &[])?;
+            choices.extend(known::choices(more, &inner.members));
+            choices.extend(known::models_of_tools(more, &inner.members));
+        }
         Ok(Call {
+            choices,
             stream: head.path.ends_with(STREAM),
             answer_limit: value(2).and_then(answer_limit),
             opening: value(1).and_then(|messages| opening::of(value(0), messages)),
@@ -103,9 +146,7 @@ fn tools(body: &[u8]) -> Offer {
     let keys = ["toolConfig", "additionalModelRequestFields"];
     offer::request(body, &keys, |key, at| match key {
         "toolConfig" => tool_config(body, at),
-        _ => offer::object(body, at, &["tools"], |_, at| {
-            offer::tools(body, at, |tool| tool.first(&[&["name"], &["type"]]))
-        }),
+        _ => vendor_tools(body, at),
     })
 }
 

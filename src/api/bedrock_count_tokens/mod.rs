@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Reading, bedrock_error,
-    bedrock_path, failure,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Reading, bedrock_error,
+    bedrock_path, failure, known,
 };
 use crate::wire::{Body, Rejection, sse};
 
@@ -25,6 +25,10 @@ impl Api for BedrockCountTokens {
 
     fn endpoint(&self) -> Option<&'static str> {
         None
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::COUNT_TOKENS
     }
 
     fn recognises(&self, method: &Method, path: &str) -> bool {

@@ -14,9 +14,10 @@ use super::Tokens;
 use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
+use super::openai_chat::{SWITCHES, switched};
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Meter, Offer, Outbound, bedrock_error,
-    bedrock_path, body, opening,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
+    bedrock_path, body, known, opening,
 };
 use crate::wire::{Body, Rejection};
 
@@ -54,6 +55,14 @@ impl Api for BedrockModelInvoke {
         anthropic::OPAQUE
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        anthropic::OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::INVOKE
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         let operation = bedrock_path::split(path).map(|(_, operation)| operation);
         method == Method::POST && matches!(operation, Some("invoke" | STREAM))
@@ -67,7 +76,10 @@ impl Api for BedrockModelInvoke {
         let call = bedrock_path::call(self.kind(), head.path, head.query, body)?;
         let fields = body::scan(&call.body, &KEYS)?;
         let value = |nth| fields.get(nth).map(|at| &call.body[at]);
+        let mut choices = call.choices;
+        choices.extend(known::models_of_tools(&call.body, &fields.members));
         Ok(Call {
+            choices,
             stream: head.path.ends_with(STREAM),
             answer_limit: (3..KEYS.len()).find_map(|nth| body::count(&call.body, fields.get(nth))),
             session: value(2).and_then(anthropic::session),
@@ -79,15 +91,7 @@ impl Api for BedrockModelInvoke {
     /// Those of Anthropic's models and of OpenAI's stand in a list of the same name, those of
     /// Amazon's where `Converse` has them.
     fn tools(&self, body: &[u8]) -> Offer {
-        let keys = ["tools", "mcp_servers", "toolConfig"];
-        offer::request(body, &keys, |key, at| match key {
-            "toolConfig" => converse::tool_config(body, at),
-            "tools" => offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
-                Some("function") => tool.text(&["function", "name"]),
-                _ => tool.first(&[&["name"], &["function", "name"], &["type"]]),
-            }),
-            _ => offer::tools(body, at, |one| one.text(&["name"])),
-        })
+        tools(body, 0..body.len())
     }
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
@@ -125,6 +129,32 @@ impl Api for BedrockModelInvoke {
     fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
         bedrock_error::event(rejection)
     }
+}
+
+/// The tools of an object in the shape of a vendor's request.
+pub(in crate::api) fn tools(body: &[u8], at: std::ops::Range<usize>) -> Offer {
+    let mut keys = vec![
+        "tools",
+        "mcp_servers",
+        "toolConfig",
+        "container",
+        "messages",
+    ];
+    keys.extend(SWITCHES);
+    let listed = |at| {
+        offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+            Some("function") => tool.text(&["function", "name"]),
+            _ => tool.first(&[&["name"], &["function", "name"], &["type"]]),
+        })
+    };
+    offer::object(body, at, &keys, |key, at| match key {
+        "toolConfig" => converse::tool_config(body, at),
+        "container" => anthropic::container(body, at),
+        "tools" => listed(at),
+        "messages" => offer::within(body, at, "tools", listed),
+        "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"])),
+        key => switched(body, at, key),
+    })
 }
 
 #[cfg(test)]

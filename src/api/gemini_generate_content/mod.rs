@@ -14,8 +14,8 @@ use http::{Method, Response};
 
 use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Meter, Offer, Outbound, Path, google_error,
-    google_path, vertex,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path,
+    google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -35,6 +35,12 @@ const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
 /// Lets a provider of Vertex take requests in this format.
 const FOR_VERTEX: &str = "experimental_gemini_cli_vertex_compat";
 
+/// Signatures on what a model thought.
+pub(super) const OPAQUE_PLACES: &[&[&str]] = &[
+    &["contents", "*", "parts", "*", "thoughtSignature"],
+    &["contents", "*", "parts", "*", "thought_signature"],
+];
+
 /// Gemini's developer API.
 #[derive(Debug)]
 pub(super) struct GeminiGenerateContent;
@@ -50,6 +56,14 @@ impl Api for GeminiGenerateContent {
 
     fn endpoint(&self) -> Option<&'static str> {
         Some("/v1beta/models/{model}:generateContent")
+    }
+
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::GOOGLE
     }
 
     fn recognises(&self, method: &Method, path: &str) -> bool {
@@ -70,6 +84,7 @@ impl Api for GeminiGenerateContent {
         Ok(Call {
             stream: target.verb == "streamGenerateContent",
             billed: target.verb != "countTokens",
+            choices: parts.choices,
             answer_limit: parts.answer_limit,
             session: parts.session,
             opening: parts.opening,
@@ -128,10 +143,16 @@ impl Api for GeminiGenerateContent {
 /// Keys under which functions are declared; this API reads either spelling.
 const FUNCTIONS: [&str; 2] = ["functionDeclarations", "function_declarations"];
 
+/// Kinds of tools that one element may offer; there are a dozen.
+const MOST_KINDS: usize = 64;
+
 /// Functions by their name, Google's own tools by the key that they stand under.
 pub(super) fn tools(body: &[u8]) -> Offer {
     let group = |body: &[u8], at: std::ops::Range<usize>| {
         let keys: Vec<String> = keys(&body[at.clone()]);
+        if keys.len() > MOST_KINDS {
+            return What::Offers(Offer::Unclear);
+        }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         What::Offers(offer::object(body, at, &keys, |key, at| {
             if FUNCTIONS.contains(&key) {
@@ -141,7 +162,12 @@ pub(super) fn tools(body: &[u8]) -> Offer {
             }
         }))
     };
-    offer::request(body, &["tools"], |_, at| offer::list(body, at, group))
+    let keys = ["tools", "cachedContent", "cached_content"];
+    offer::request(body, &keys, |key, at| match key {
+        "tools" => offer::list(body, at, group),
+        // It brings the tools that it was made with.
+        _ => offer::switch(body, at, "cachedContent"),
+    })
 }
 
 /// The keys of an object: each of them offers a tool.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::api::body::{bad_request, scan};
 use crate::api::google_path::{prefix, two_models};
-use crate::api::{Call, Splice, opening};
+use crate::api::{Call, Splice, known, opening};
 use crate::wire::{Rejection, json};
 
 /// What a body tells.
@@ -17,6 +17,8 @@ pub(in crate::api) struct Parts {
     pub opening: Option<String>,
     /// The most tokens that the answer may have.
     pub answer_limit: Option<u64>,
+    /// Keys that choose more than the model.
+    pub choices: Vec<known::Choice>,
 }
 
 /// Requests that one batch may hold; Google takes a hundred.
@@ -44,6 +46,7 @@ pub(in crate::api) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection>
     named(body, model)?;
     let value = |nth| fields.get(nth).map(|at| &body[at]);
     Ok(Parts {
+        choices: known::choices(body, &fields.members),
         session: value(4).and_then(json::string).map(Cow::into_owned),
         answer_limit: value(7).or(value(8)).and_then(answer_limit),
         opening: value(1).and_then(|contents| opening::of(value(2).or(value(3)), contents)),

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Meter, Offer, Outbound, Path, Reading,
-    google_error, google_path, vertex,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading,
+    google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -45,6 +45,14 @@ impl Api for GoogleGenerateContent {
         )
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        gemini::OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::GOOGLE
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && vertex::split(path, "google").is_some()
     }
@@ -60,6 +68,7 @@ impl Api for GoogleGenerateContent {
         Ok(Call {
             stream: target.verb == "streamGenerateContent",
             billed: target.verb != "countTokens",
+            choices: parts.choices,
             answer_limit: parts.answer_limit,
             session: parts.session,
             opening: parts.opening,

@@ -13,8 +13,8 @@ use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, Splice,
-    google_error, google_path, vertex,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading, Splice,
+    google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -46,6 +46,14 @@ impl Api for GoogleRawPredict {
         anthropic::OPAQUE
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        anthropic::OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::RAW_PREDICT
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && vertex::split(path, "anthropic").is_some()
     }
@@ -61,6 +69,8 @@ impl Api for GoogleRawPredict {
         let fields = body::scan(&body, &keys)?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, &fields.members));
         let mut call = Call::new(self.kind(), target.model, Bytes::new());
         if call.model == COUNT {
             call.model = body::model(&body, fields.get(0))?;
@@ -82,6 +92,7 @@ impl Api for GoogleRawPredict {
         }
         Ok(Call {
             stream: stream || target.verb == "streamRawPredict",
+            choices,
             answer_limit: body::count(&body, fields.get(4)),
             opening,
             body,

@@ -12,8 +12,8 @@ use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Splice, openai_error,
-    opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Splice, known,
+    openai_error, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -49,6 +49,10 @@ impl Api for OpenAiChat {
         Some(ENDPOINT)
     }
 
+    fn known(&self) -> &'static Known {
+        &known::CHAT
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && matches!(path, ENDPOINT | "/chat/completions")
     }
@@ -66,8 +70,11 @@ impl Api for OpenAiChat {
             ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
         }
         let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, &fields.members));
         Ok(Call {
             stream,
+            choices,
             answer_limit: body::answer_limit(
                 &body,
                 [4, 5].map(|nth| fields.get(nth)),
@@ -104,14 +111,44 @@ impl Api for OpenAiChat {
 
 /// Functions and custom tools by their name, others by their type.
 fn tools(body: &[u8]) -> Offer {
-    offer::request(body, &["tools", "functions"], |key, at| match key {
-        "tools" => offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+    let listed = |at| {
+        offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
             None | Some("function") => tool.agreed(&[&["function", "name"], &["name"]]),
             Some("custom") => tool.agreed(&[&["custom", "name"], &["name"]]),
             Some(kind) => Ok(Some(kind.to_owned())),
-        }),
-        _ => offer::tools(body, at, |function| function.text(&["name"])),
+        })
+    };
+    let mut keys = vec!["tools", "functions", "messages"];
+    keys.extend(SWITCHES);
+    offer::request(body, &keys, |key, at| match key {
+        "tools" => listed(at),
+        "functions" => offer::tools(body, at, |function| function.text(&["name"])),
+        "messages" => offer::within(body, at, "tools", listed),
+        key => switched(body, at, key),
     })
+}
+
+/// Keys by which the tools of a provider are turned on: OpenAI's search, OpenRouter's plugins, and
+/// the searches of xAI, Qwen, Groq and Perplexity.
+pub(in crate::api) const SWITCHES: [&str; 7] = [
+    "web_search_options",
+    "plugins",
+    "search_parameters",
+    "enable_search",
+    "search_options",
+    "search_settings",
+    "search_mode",
+];
+
+/// The tool that one of [`SWITCHES`] turns on: a search of the web, or a plugin by its id.
+pub(in crate::api) fn switched(body: &[u8], at: Range<usize>, key: &str) -> Offer {
+    match key {
+        "plugins" => offer::tools(body, at, |plugin| {
+            let id = plugin.text(&["id"])?.unwrap_or_default();
+            Ok(Some(format!("plugin:{id}")))
+        }),
+        _ => offer::switch(body, at, "web_search"),
+    }
 }
 
 /// Streams carry no usage unless asked (`stream_options.include_usage`); the gateway asks,

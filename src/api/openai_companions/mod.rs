@@ -13,7 +13,8 @@ use http::{Method, Response, header};
 use super::body::{self, bad_request};
 use super::call::is_model;
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Meter, Outbound, Path, Splice, openai_error,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Outbound, Path, Splice, known,
+    openai_error,
 };
 use crate::wire::{Body, Rejection, multipart, sse};
 
@@ -109,6 +110,10 @@ impl Api for Companion {
         None
     }
 
+    fn known(&self) -> &'static Known {
+        &known::COMPANIONS
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && self.target(path).is_some()
     }
@@ -135,7 +140,7 @@ impl Api for Companion {
         let is_form = kind
             .get(..FORM.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(FORM));
-        let (model, at, stream) = if is_form {
+        let (model, at, stream, mut choices) = if is_form {
             form(&body, kind)?
         } else {
             let fields = body::scan(&body, &["model", "stream"])?;
@@ -144,10 +149,14 @@ impl Api for Companion {
                 model,
                 fields.get(0),
                 body::flag(&body, fields.get(1), "stream")?,
+                known::choices(&body, &fields.members),
             )
         };
+        // An image has a background, and speech a speed.
+        choices.retain(|choice| !matches!(&*choice.key, "background" | "speed"));
         Ok(Call {
             stream,
+            choices,
             billed: self.billed,
             // What they answer with is no text.
             answer_limit: Some(0),
@@ -178,8 +187,11 @@ impl Api for Companion {
     }
 }
 
-/// The model of a form, where it stands, and whether a stream is wanted.
-fn form(body: &[u8], kind: &str) -> Result<(String, Option<Range<usize>>, bool), Rejection> {
+/// What a request tells: the model, where it stands, whether a stream is wanted, and what else is
+/// chosen.
+type Told = (String, Option<Range<usize>>, bool, Vec<known::Choice>);
+
+fn form(body: &[u8], kind: &str) -> Result<Told, Rejection> {
     let fields = multipart::scan(body, kind, &["model", "stream"])
         .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
     let text = |nth: usize| {
@@ -191,7 +203,10 @@ fn form(body: &[u8], kind: &str) -> Result<(String, Option<Range<usize>>, bool),
         .filter(|model| is_model(model))
         .ok_or_else(|| bad_request("the form has no `model`"))?;
     let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
-    Ok((model.to_owned(), fields[0].clone(), stream))
+    let names = multipart::names(body, kind)
+        .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
+    let choices = known::form_choices(names.iter().map(String::as_str));
+    Ok((model.to_owned(), fields[0].clone(), stream, choices))
 }
 
 #[cfg(test)]

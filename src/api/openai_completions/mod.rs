@@ -13,8 +13,8 @@ use super::meter::{Assembling, Assembly, Room, Seen, part};
 use super::openai_chat::ask_for_usage;
 use super::openai_usage::Usage;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Outbound, Pass, Path, Reading, Splice, body,
-    openai_error, opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Path, Reading, Splice,
+    body, known, openai_error, opening,
 };
 use crate::wire::{Body, Rejection, sse};
 
@@ -46,6 +46,10 @@ impl Api for OpenAiCompletions {
         None
     }
 
+    fn known(&self) -> &'static Known {
+        &known::COMPLETIONS
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && matches!(path, ENDPOINT | "/completions")
     }
@@ -64,6 +68,7 @@ impl Api for OpenAiCompletions {
         }
         Ok(Call {
             stream,
+            choices: known::choices(&body, &fields.members),
             answer_limit: body::answer_limit(&body, [fields.get(4), None], fields.get(5)),
             opening: fields.get(3).and_then(|at| opening::of(None, &body[at])),
             path: Path::Fixed(Cow::Borrowed(ENDPOINT)),

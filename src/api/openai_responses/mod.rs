@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::{Method, Response};
 
 use super::meter::Assembling;
-use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Frame, Head, Meter, Offer, Outbound, Path, Reading, Splice,
-    body, openai_error, opening,
+    Api, ApiKind, Call, Destination, Frame, Head, Known, Meter, Offer, Outbound, Path, Reading,
+    Splice, body, known, openai_error, opening,
 };
+use super::{offer, openai_chat};
 use crate::wire::{Body, Rejection, json};
 
 /// Its path as listings and providers know it.
@@ -69,6 +69,14 @@ impl Api for OpenAiResponses {
         }
     }
 
+    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+        &[&["input", "*", "encrypted_content"]]
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::RESPONSES
+    }
+
     fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && target(path).is_some()
     }
@@ -93,8 +101,11 @@ impl Api for OpenAiResponses {
         let text = |nth| fields.get(nth).map(|at| &body[at]);
         let opening = text(3).and_then(|input| opening::of(text(2), input));
         let session = text(4).and_then(session::of);
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, &fields.members));
         Ok(Call {
             stream,
+            choices,
             billed: path != COUNT,
             answer_limit: body::count(&body, fields.get(5)),
             session,
@@ -111,7 +122,7 @@ impl Api for OpenAiResponses {
 
     /// Functions and custom tools by their name, others by their type.
     fn tools(&self, body: &[u8]) -> Offer {
-        offer::request(body, &["tools"], |_, at| {
+        let listed = |at| {
             offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
                 None | Some("function" | "custom") => {
                     tool.agreed(&[&["name"], &["function", "name"]])
@@ -122,6 +133,24 @@ impl Api for OpenAiResponses {
                 }
                 Some(kind) => Ok(Some(kind.to_owned())),
             })
+        };
+        let mut keys = vec!["tools", "input", "prompt"];
+        keys.extend(openai_chat::SWITCHES);
+        offer::request(body, &keys, |key, at| match key {
+            "tools" => listed(at),
+            // Results of a search for tools, and tools that a client adds as it goes.
+            "input" => offer::within(body, at, "tools", listed),
+            // A stored prompt brings its own tools.
+            "prompt" => match &body[at.clone()] {
+                b"null" => Offer::default(),
+                prompt => {
+                    let id = json::scan(prompt, &["id"]).ok();
+                    let id = id.and_then(|fields| fields.get(0));
+                    let id = id.and_then(|at| json::string(&prompt[at]));
+                    Offer::Tool(format!("prompt:{}", id.unwrap_or_default()))
+                }
+            },
+            key => openai_chat::switched(body, at, key),
         })
     }
 

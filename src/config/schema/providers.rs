@@ -56,6 +56,27 @@ pub(super) const PROVIDER: &[Key] = &[
     .default("[]")
     .example(r#"["X-Team: platform"]"#),
     key(
+        "pass_headers",
+        TEXTS,
+        "Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.",
+    )
+    .default("[]")
+    .example(r#"["X-Tenant"]"#),
+    key(
+        "pass_query",
+        TEXTS,
+        "Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).",
+    )
+    .default("[]")
+    .example(r#"["region"]"#),
+    key(
+        "pass_keys",
+        TEXTS,
+        "Top-level keys of requests that are allowed though Iris refuses them, or though a guardrail doesn't know them; see [ALLOWED.md](ALLOWED.md).",
+    )
+    .default("[]")
+    .example(r#"["provider"]"#),
+    key(
         "network",
         Word(&["auto", "tailnet", "host"]),
         "Which network it is reached over. `auto`: the tailnet for its addresses and names, else the host's.",

@@ -1,8 +1,8 @@
 //! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
 use futures_util::{SinkExt, StreamExt};
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
@@ -17,12 +17,13 @@ use crate::access::Permit;
 use crate::api::{self, Api, Call};
 use crate::clock::{self, within};
 use crate::gateway::guard::Passing;
-use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
+use crate::gateway::{Gateway, Verified, asked, entry, lists, refusal, revoke};
 use crate::identity::Refused;
 use crate::ledger::EntryId;
 use crate::relay::{Ending, Recording};
 use crate::route::Route;
 use crate::upstream::Socket;
+use crate::wire::headers::Passed;
 use crate::wire::{Mask, Rejection};
 
 /// A caller's end.
@@ -243,7 +244,8 @@ impl Session<'_> {
             let of = (&*rules, permit.as_ref(), &self.who);
             gateway.tell(of, &route, (&call, told), &mut recording);
             let before = recording.elapsed_ms();
-            self.connect(&route, &permit, &headers, &outbound.path)
+            let passed = lists::headers(self.api, &route.provider, &headers);
+            self.connect(&route, &permit, &passed, &outbound.path)
                 .await?;
             let sent = String::from_utf8(outbound.body.to_vec()).unwrap_or_default();
             recording.asked(true);
@@ -314,7 +316,7 @@ impl Session<'_> {
         &mut self,
         route: &Route,
         permit: &Permit,
-        headers: &HeaderMap,
+        headers: &Passed,
         path: &str,
     ) -> Result<(), Rejection> {
         let id = &route.provider.id;

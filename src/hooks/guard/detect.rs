@@ -4,7 +4,7 @@
 
 use regex::Regex;
 
-use super::Detector;
+use super::patterns::{Detector, Then};
 
 type Kind = (&'static str, &'static str, fn(&str) -> bool);
 
@@ -25,7 +25,7 @@ const KINDS: [Kind; 18] = [
     ("slack_token", r"\bxox[abposr]-[A-Za-z0-9-]{10,}", always),
     (
         "openai_key",
-        r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,250}",
+        r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}",
         is_random,
     ),
     ("anthropic_key", r"\bsk-ant-[A-Za-z0-9_-]{20,}", always),
@@ -47,7 +47,7 @@ const KINDS: [Kind; 18] = [
     ),
     (
         "api_key",
-        r#"(?i)(?:api|secret|access|auth|client|private)[ _-]?(?:key|token|secret)["'\\]{0,4}\s{0,4}(?:=>|[:=])\s{0,4}["'\\]{0,4}(?:bearer )?([A-Za-z0-9_+/=.-]{16,250})"#,
+        r#"(?i)(?:api|secret|access|auth|client|private)[ _-]?(?:key|token|secret)["'\\]{0,4}\s{0,4}(?:=>|[:=])\s{0,4}["'\\]{0,4}(?:bearer )?([A-Za-z0-9_+/=.-]{16,})"#,
         is_random,
     ),
     (
@@ -84,6 +84,20 @@ pub(super) fn names() -> Vec<&'static str> {
     KINDS.iter().map(|(name, _, _)| *name).collect()
 }
 
+/// Where the search goes on after a match of a kind that does not hold.
+fn then(name: &str) -> Then {
+    match name {
+        // A key inside a longer one has no letters and digits that the longer one lacks.
+        "openai_key" => Then::Behind,
+        // The name of another key may be the end of this one: `client_secret: "…"`.
+        "api_key" => Then::Before(24),
+        // What is refused is the domain, or the whole account.
+        "email" => Then::After('@'),
+        // Numbers may begin with any group of the one before, and none is long.
+        _ => Then::Next,
+    }
+}
+
 /// The detector of a kind.
 pub(super) fn known(wanted: &str) -> Option<Detector> {
     let (name, pattern, holds) = KINDS.iter().find(|(name, _, _)| *name == wanted)?;
@@ -91,6 +105,7 @@ pub(super) fn known(wanted: &str) -> Option<Detector> {
         name: (*name).to_owned(),
         pattern: Regex::new(pattern).ok()?,
         holds: *holds,
+        then: then(name),
     })
 }
 
@@ -100,9 +115,13 @@ fn always(_: &str) -> bool {
 
 /// Keys are drawn at random: words with hyphens between them are none.
 fn is_random(text: &str) -> bool {
-    let distinct: std::collections::HashSet<char> = text.chars().collect();
-    let has = |kind: fn(&u8) -> bool| text.bytes().any(|byte| kind(&byte));
-    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && distinct.len() >= 8
+    let mut seen = [false; 256];
+    for byte in text.bytes() {
+        seen[usize::from(byte)] = true;
+    }
+    let seen = || (0..=u8::MAX).filter(|byte| seen[usize::from(*byte)]);
+    let has = |kind: fn(&u8) -> bool| seen().any(|byte| kind(&byte));
+    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && seen().count() >= 8
 }
 
 /// Where repositories are, and images for other screens, nobody gets mail.

@@ -41,30 +41,43 @@ impl<'a> Text<'a> {
         &self.decoded
     }
 
-    /// Where in the body stands what reads as `at`.
-    pub(super) fn place(&self, at: Range<usize>) -> Range<usize> {
-        if matches!(self.decoded, Cow::Borrowed(_)) {
-            return self.start + at.start..self.start + at.end;
+    /// Finds places in the body, which must be asked for in their order.
+    pub(super) fn places(&self) -> Places<'_> {
+        Places {
+            text: self,
+            read: 0,
+            written: 0,
         }
-        let (mut read, mut written) = (0, 0);
-        let (mut start, mut end) = (0, self.raw.len());
-        let mut rest = self.raw;
-        loop {
-            if read == at.start {
-                start = written;
-            }
-            if read == at.end {
-                end = written;
-                break;
-            }
-            let Some((long, short)) = step(rest) else {
+    }
+}
+
+/// A place in a text, as it reads and as it is written.
+pub(super) struct Places<'t> {
+    text: &'t Text<'t>,
+    read: usize,
+    written: usize,
+}
+
+impl Places<'_> {
+    /// Where in the body stands what reads as `at`.
+    pub(super) fn of(&mut self, at: Range<usize>) -> Range<usize> {
+        let start = self.text.start;
+        if matches!(self.text.decoded, Cow::Borrowed(_)) {
+            return start + at.start..start + at.end;
+        }
+        let from = self.upto(at.start);
+        start + from..start + self.upto(at.end)
+    }
+
+    fn upto(&mut self, read: usize) -> usize {
+        while self.read < read {
+            let Some((long, short)) = step(&self.text.raw[self.written..]) else {
                 break;
             };
-            rest = &rest[long..];
-            written += long;
-            read += short;
+            self.written += long;
+            self.read += short;
         }
-        self.start + start..self.start + end
+        self.written
     }
 }
 
@@ -96,7 +109,7 @@ mod tests {
         assert_eq!(text.decoded(), "a\néé😀/z");
         for part in ["a", "\n", "é", "😀", "/z", "é😀/", "a\néé😀/z"] {
             let at = text.decoded().find(part).unwrap();
-            let place = text.place(at..at + part.len());
+            let place = text.places().of(at..at + part.len());
             let literal = format!("\"{}\"", &body[place]);
             assert_eq!(serde_json::from_str::<String>(&literal).unwrap(), part);
         }

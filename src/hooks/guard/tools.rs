@@ -87,7 +87,17 @@ mod tests {
         let call = &api.read(&head, body).unwrap();
         let allow: Vec<String> = allow.iter().map(ToString::to_string).collect();
         let kind = "application/json";
-        look("g", action, &allow, Request { api, call, kind })
+        look(
+            "g",
+            action,
+            &allow,
+            Request {
+                api,
+                call,
+                kind,
+                pass_keys: &[],
+            },
+        )
     }
 
     #[test]

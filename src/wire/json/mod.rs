@@ -41,6 +41,8 @@ pub struct Fields {
     pub open: usize,
     /// Whether the object has no members.
     pub is_empty: bool,
+    /// All members: the literal of each key, and its value.
+    pub members: Vec<(Range<usize>, Range<usize>)>,
 }
 
 impl Fields {
@@ -122,6 +124,7 @@ impl Scanner<'_> {
             found: vec![None; keys.len()],
             open: self.at,
             is_empty: false,
+            members: Vec::new(),
         };
         let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
         self.space();
@@ -134,13 +137,15 @@ impl Scanner<'_> {
             self.space();
             let key_at = self.at;
             self.string()?;
-            let key = string(&self.bytes[key_at..self.at])
+            let key_end = self.at;
+            let key = string(&self.bytes[key_at..key_end])
                 .ok_or_else(|| fail(key_at, "a key has an invalid escape"))?;
             self.space();
             self.take(b':', "`:`")?;
             self.space();
             let value_at = self.at;
             self.value(1)?;
+            fields.members.push((key_at..key_end, value_at..self.at));
             if let Some(nth) = keys.iter().position(|wanted| *wanted == key) {
                 if fields.found[nth].is_some() {
                     return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
