@@ -37,5 +37,6 @@ mod terminal;
 mod tls;
 mod told;
 mod trailers;
+mod usage;
 mod warnings;
 mod websocket;
