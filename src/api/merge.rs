@@ -28,10 +28,21 @@ pub(super) fn merge(into: &mut Value, piece: Value, room: &mut Room) {
         (Value::Object(fields), Value::Object(piece)) => {
             for (key, value) in piece {
                 let repeated = REPEATED.contains(&key.as_str());
+                let is_calls = key == "tool_calls";
                 match fields.entry(key) {
                     Entry::Occupied(mut held) => {
                         if repeated && value.is_string() {
-                            replace(held.get_mut(), value, room);
+                            // Some servers leave them empty once they have been sent.
+                            if value != "" {
+                                replace(held.get_mut(), value, room);
+                            }
+                        } else if is_calls
+                            && let (Value::Array(held), Value::Array(calls)) =
+                                (held.get_mut(), &value)
+                        {
+                            for piece in calls {
+                                call(held, piece.clone(), room);
+                            }
                         } else {
                             merge(held.get_mut(), value, room);
                         }
@@ -71,6 +82,52 @@ fn element(list: &mut Vec<Value>, piece: Value, room: &mut Room) {
             }
         }
     }
+}
+
+/// Adds a piece of a tool's call. Some servers give all calls the same index, or none: what has
+/// another ID, or begins where the one before it is whole, is another call.
+fn call(calls: &mut Vec<Value>, piece: Value, room: &mut Room) {
+    let text = |of: &Value, place: &str| {
+        let text = of.pointer(place).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let id = text(&piece, "/id");
+    let index = piece.get("index").and_then(Value::as_u64);
+    let known = calls.iter().rposition(|held| {
+        id.is_some() && text(held, "/id") == id && held.get("index") == piece.get("index")
+    });
+    let at = known.or_else(|| {
+        let same = |held: &Value| held.get("index").and_then(Value::as_u64) == index;
+        let at = match index {
+            Some(_) => calls.iter().rposition(same)?,
+            None => calls.len().checked_sub(1)?,
+        };
+        let held = &calls[at];
+        let begins = match (&id, text(held, "/id")) {
+            (Some(_), Some(_)) => true,
+            _ => begins(held, &piece),
+        };
+        (!begins).then_some(at)
+    });
+    match at.and_then(|at| calls.get_mut(at)) {
+        Some(held) => merge(held, piece, room),
+        None => {
+            if room.take(OVERHEAD + size(&piece)) {
+                calls.push(piece);
+            }
+        }
+    }
+}
+
+/// Whether a piece with a name begins a call, because the one before it has all its arguments.
+fn begins(held: &Value, piece: &Value) -> bool {
+    let text =
+        |of: &Value, place: &str| of.pointer(place).and_then(Value::as_str).map(str::to_owned);
+    let is_named = text(piece, "/function/name").is_some_and(|name| !name.is_empty());
+    is_named
+        && text(held, "/function/arguments").is_some_and(|held| {
+            held.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&held).is_ok()
+        })
 }
 
 fn replace(held: &mut Value, value: Value, room: &mut Room) {
@@ -119,6 +176,79 @@ mod tests {
                 {"index":1,"id":"b","function":{"name":"g","arguments":"{}"}}]})
         );
         assert!(!room.short);
+    }
+
+    #[test]
+    fn calls_are_told_apart_by_their_ids() {
+        let first = json!({"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}});
+        let with = |key: &str, value: Value| {
+            let mut call =
+                json!({"index":0,"id":"b","function":{"name":"f","arguments":"{\"x\":2}"}});
+            call[key] = value;
+            call
+        };
+        let without = |keys: &[&str], call: &Value| {
+            let mut call = call.clone();
+            for key in keys {
+                call.as_object_mut().unwrap().remove(*key);
+            }
+            call
+        };
+        let second = with("index", 0.into());
+        let continued = [
+            json!({"index":0,"id":"b","function":{"name":"f","arguments":"{\"x\""}}),
+            json!({"index":0,"id":"","function":{"name":"","arguments":":"}}),
+            json!({"index":0,"function":{"arguments":"2}"}}),
+        ];
+        for (server, calls) in [
+            ("all at index 0", vec![first.clone(), second.clone()]),
+            (
+                "no index",
+                vec![without(&["index"], &first), without(&["index"], &second)],
+            ),
+            (
+                "no index, no ID",
+                vec![
+                    without(&["index", "id"], &first),
+                    without(&["index", "id"], &second),
+                ],
+            ),
+            (
+                "index 0, no ID",
+                vec![without(&["id"], &first), without(&["id"], &second)],
+            ),
+            (
+                "one ID, two indices",
+                vec![first.clone(), with("index", 1.into())],
+            ),
+            (
+                "in pieces at index 0",
+                [&[first.clone()][..], &continued].concat(),
+            ),
+            (
+                "in pieces without an index",
+                [
+                    vec![without(&["index"], &first)],
+                    continued
+                        .iter()
+                        .map(|piece| without(&["index"], piece))
+                        .collect(),
+                ]
+                .concat(),
+            ),
+        ] {
+            let mut room = Room::new(10_000);
+            let mut held = json!({"tool_calls":[]});
+            for call in calls {
+                merge(&mut held, json!({"tool_calls":[call]}), &mut room);
+            }
+            let calls = held["tool_calls"].as_array().unwrap();
+            assert_eq!(calls.len(), 2, "{server}: {held}");
+            for (call, arguments) in calls.iter().zip(["{\"x\":1}", "{\"x\":2}"]) {
+                assert_eq!(call["function"]["arguments"], arguments, "{server}");
+                assert_eq!(call["function"]["name"], "f", "{server}");
+            }
+        }
     }
 
     #[test]

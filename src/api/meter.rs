@@ -3,9 +3,7 @@
 //! ways of asking give the same numbers.
 
 use bytes::Bytes;
-use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::tokens::{BYTES_PER_TOKEN, roughly};
 use super::{Tokens, failure};
@@ -245,26 +243,6 @@ impl<A: Assembly> Meter for Assembling<A> {
         reading.failure = self.failure.take();
         reading
     }
-}
-
-/// A part of an answer, read apart from the others: a surprise in one must not lose the rest.
-pub(super) fn part<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-}
-
-/// A count of tokens, for `#[serde(deserialize_with)]`; anything but a whole number that fits
-/// is unknown.
-pub(super) fn count<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Count {
-        Known(u64),
-        Unknown(IgnoredAny),
-    }
-    Ok(match Count::deserialize(from)? {
-        Count::Known(count) => Some(count),
-        Count::Unknown(_) => None,
-    })
 }
 
 /// The sum of what is known; `None` if nothing is.

@@ -15,6 +15,7 @@ mod refusal;
 mod splice;
 pub mod tokens;
 pub mod transcript;
+mod tree;
 pub mod user_message;
 mod vertex;
 

@@ -40,5 +40,6 @@ mod terminal;
 mod tls;
 mod told;
 mod trailers;
+mod usage;
 mod warnings;
 mod websocket;

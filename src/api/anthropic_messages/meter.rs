@@ -1,18 +1,12 @@
 //! Messages: events put together again, and what a message tells.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen, count, part, sum};
+use crate::api::meter::{Assembly, Room, Seen, sum};
+use crate::api::tree::{self, add_counts_at, count, highest};
 use crate::api::{Reading, Tokens, ToolCall};
 use crate::wire::sse;
-
-/// Bytes of a count of what was used, with its name: so short ones need no room.
-const COUNT: usize = 256;
-/// So many of them.
-const COUNTS: usize = 32;
 
 /// Blocks of content at most; a stream with more is followed no further.
 const MAX_BLOCKS: usize = 4096;
@@ -23,13 +17,15 @@ pub(in crate::api) struct Events {
     message: Option<Value>,
     /// Input of tools, which comes as pieces of JSON text, by the number of its block.
     inputs: Vec<(usize, String)>,
+    /// Where blocks stand whose number another one has: the number, and the place.
+    moved: Vec<(usize, usize)>,
 }
 
 impl Assembly for Events {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
-        match serde_json::from_slice(event.data) {
-            Ok(event) => self.event(event, room),
-            Err(_) => Seen::default(),
+        match tree::object(event.data) {
+            Some(event) => self.event(Value::Object(event), room),
+            None => Seen::default(),
         }
     }
 
@@ -54,17 +50,53 @@ impl Events {
         let at = event["index"]
             .as_u64()
             .and_then(|at| usize::try_from(at).ok());
-        match (kind, at) {
-            ("message_start", _) => self.start(event, room),
-            ("content_block_start", Some(at)) => self.block(at, event, room),
-            ("content_block_delta", Some(at)) => self.delta(at, &event, room),
-            ("message_delta", _) => self.message_delta(event, room),
-            ("message_stop", _) => Seen {
+        match kind {
+            "message_start" => self.start(event, room),
+            "content_block_start" => {
+                let at = self.free(at);
+                self.block(at, event, room)
+            }
+            "content_block_delta" => {
+                let at = self.place(at);
+                self.delta(at, &event, room)
+            }
+            "message_delta" => self.message_delta(event, room),
+            "message_stop" => Seen {
                 ends: true,
                 ..Seen::default()
             },
             _ => Seen::default(),
         }
+    }
+
+    /// Where the block with a number stands, or the last one if it has none.
+    fn place(&self, number: Option<usize>) -> usize {
+        let count = self
+            .message
+            .as_ref()
+            .and_then(|message| message["content"].as_array());
+        let last = count.map_or(0, Vec::len).saturating_sub(1);
+        let number = number.unwrap_or(last);
+        let moved = self.moved.iter().rfind(|(of, _)| *of == number);
+        moved.map_or(number, |(_, place)| *place)
+    }
+
+    /// Where a block begins: where its number says, unless there is another one.
+    fn free(&mut self, number: Option<usize>) -> usize {
+        let content = self
+            .content()
+            .map(|content| content.as_slice())
+            .unwrap_or_default();
+        let next = content.len();
+        let Some(number) = number else {
+            return next;
+        };
+        if content.get(number).is_none_or(Value::is_null) {
+            return number;
+        }
+        self.moved.retain(|(of, _)| *of != number);
+        self.moved.push((number, next));
+        next
     }
 
     fn start(&mut self, mut event: Value, room: &mut Room) -> Seen {
@@ -163,12 +195,10 @@ impl Events {
         }
     }
 
-    /// The end of the message, with the usage up to here: counts replace those of the start,
-    /// and what it leaves out stays.
+    /// The end of the message, with the usage up to here, which adds to that of the start.
     fn message_delta(&mut self, mut event: Value, room: &mut Room) -> Seen {
-        let Some(message) = &mut self.message else {
-            return Seen::default();
-        };
+        // The start may have been of a kind that can't be read.
+        let message = self.message.get_or_insert_with(|| json!({ "content": [] }));
         let (delta, usage) = (event["delta"].take(), event["usage"].take());
         for (key, value) in delta.as_object().into_iter().flatten() {
             // These are put together here.
@@ -180,18 +210,12 @@ impl Events {
             }
         }
         let counted = usage.is_object();
-        if !message["usage"].is_object() {
-            message["usage"] = json!({});
-        }
-        if let (Some(held), Some(counts)) = (message["usage"].as_object_mut(), usage.as_object()) {
-            for (key, value) in counts {
-                // The text before them may have taken all the room.
-                let has_place = held.contains_key(key) || held.len() < COUNTS;
-                let length = key.len() + size(value);
-                if !value.is_null() && (has_place && length <= COUNT || room.take(length)) {
-                    held.insert(key.clone(), value.clone());
-                }
-            }
+        let usage = match usage {
+            Value::Object(usage) => usage,
+            _ => Map::new(),
+        };
+        if let Some(message) = message.as_object_mut() {
+            add_counts_at(message, "usage", usage);
         }
         Seen {
             counted,
@@ -220,46 +244,19 @@ fn said(piece: &str) -> Seen {
     }
 }
 
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    stop_reason: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Usage {
-    #[serde(default, deserialize_with = "count")]
-    input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_read_input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_creation_input_tokens: Option<u64>,
-    #[serde(default)]
-    cache_creation: Value,
-    #[serde(default)]
-    server_tool_use: Value,
-    #[serde(default)]
-    service_tier: Value,
-}
-
 /// Reads a message.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
-    let Ok(message) = serde_json::from_slice::<Message<'_>>(body) else {
+    let Some(message) = tree::object(body) else {
         return Reading::default();
     };
-    let usage = part::<Usage>(message.usage).unwrap_or_default();
-    let blocks = part::<Vec<Value>>(message.content).unwrap_or_default();
+    let word = |of: &Map<String, Value>, key: &str| Some(of.get(key)?.as_str()?.to_owned());
+    let usage = message.get("usage").and_then(Value::as_object);
+    let blocks = message.get("content").and_then(Value::as_array);
     Reading {
-        tokens: tokens(&usage),
-        finish_reason: part(message.stop_reason),
-        tool_calls: blocks.iter().filter_map(tool_call).collect(),
-        tier: usage.service_tier.as_str().map(str::to_owned),
+        tokens: usage.map(tokens).unwrap_or_default(),
+        finish_reason: word(&message, "stop_reason"),
+        tool_calls: blocks.into_iter().flatten().filter_map(tool_call).collect(),
+        tier: usage.and_then(|usage| word(usage, "service_tier")),
         ..Reading::default()
     }
 }
@@ -275,25 +272,32 @@ fn tool_call(block: &Value) -> Option<ToolCall> {
     })
 }
 
-/// Anthropic counts tokens of the prompt apart from those that its cache served or took.
-fn tokens(usage: &Usage) -> Tokens {
-    let lives = |key: &str| usage.cache_creation[key].as_u64();
+/// Anthropic counts tokens of the prompt apart from those that its cache served or took. Servers
+/// that follow it may use OpenAI's words, which include them.
+fn tokens(usage: &Map<String, Value>) -> Tokens {
+    let below = |of: &str, key: &str| count(usage.get(of)?.get(key)?);
+    let lives = |key: &str| below("cache_creation", key);
     let (five, hour) = (
         lives("ephemeral_5m_input_tokens"),
         lives("ephemeral_1h_input_tokens"),
     );
-    let written = usage.cache_creation_input_tokens.or(sum(&[five, hour]));
-    let read = usage.cache_read_input_tokens;
+    let written = highest(
+        usage,
+        &["cache_creation_input_tokens", "cache_write_input_tokens"],
+    )
+    .or(sum(&[five, hour]));
+    let read = highest(usage, &["cache_read_input_tokens", "cache_read_tokens"]);
     Tokens {
-        input: usage
-            .input_tokens
-            .and_then(|own| sum(&[Some(own), read, written])),
-        output: usage.output_tokens,
-        cached: read,
+        input: match highest(usage, &["input_tokens"]) {
+            Some(own) => sum(&[Some(own), read, written]),
+            None => highest(usage, &["prompt_tokens"]),
+        },
+        output: highest(usage, &["output_tokens", "completion_tokens"]),
+        cached: read.or(highest(usage, &["cached_tokens"])),
         cache_write: written,
         cache_write_5m: five,
         cache_write_1h: hour,
-        web_searches: usage.server_tool_use["web_search_requests"].as_u64(),
+        web_searches: below("server_tool_use", "web_search_requests"),
         ..Tokens::default()
     }
 }

@@ -16,6 +16,14 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// Whether an event starts another call than this one.
+    pub(super) fn is_another(&self, event: &Value) -> bool {
+        let id = |of: Option<&Value>| Some(of?.as_str()?.to_owned());
+        let own = id(self.value.pointer("/toolUse/toolUseId"));
+        let other = id(event.pointer("/start/toolUse/toolUseId"));
+        own.is_some() && other.is_some() && own != other
+    }
+
     /// Takes in its start, and returns the bytes of it that the model wrote.
     pub(super) fn start(&mut self, event: &Value, room: &mut Room) -> usize {
         let start = &event["start"];

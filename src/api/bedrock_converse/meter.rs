@@ -1,14 +1,13 @@
 //! `Converse`: events put together again, and what an answer tells.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::block::Block;
-use super::usage::Usage;
+use super::usage;
 use crate::api::merge::size;
-use crate::api::meter::{Assembly, Room, Seen, part};
-use crate::api::{Reading, Tokens, ToolCall};
+use crate::api::meter::{Assembly, Room, Seen};
+use crate::api::tree::{self, add_counts_at};
+use crate::api::{Reading, ToolCall};
 use crate::wire::sse;
 
 /// Blocks of content at most; a stream with more is followed no further.
@@ -23,15 +22,15 @@ pub(in crate::api) struct Events {
     role: Option<Value>,
     blocks: Vec<(u64, Block)>,
     /// What stands beside the message: why it stopped, usage, metrics.
-    rest: serde_json::Map<String, Value>,
+    rest: Map<String, Value>,
 }
 
 impl Assembly for Events {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
         let name = std::str::from_utf8(event.name).unwrap_or_default();
-        match serde_json::from_slice(event.data) {
-            Ok(value) => self.event(name, value, room),
-            Err(_) => Seen::default(),
+        match tree::object(event.data) {
+            Some(event) => self.event(name, Value::Object(event), room),
+            None => Seen::default(),
         }
     }
 
@@ -71,7 +70,7 @@ impl Events {
                 Seen::default()
             }
             "contentBlockStart" => self
-                .block(at, room)
+                .started(at, &event, room)
                 .map_or_else(Seen::default, |block| said(block.0.start(&event, block.1))),
             "contentBlockDelta" => {
                 let delta = event["delta"].take();
@@ -102,14 +101,36 @@ impl Events {
         };
         self.begun = true;
         for (key, value) in event {
+            if key == "usage"
+                && let Value::Object(usage) = value
+            {
+                add_counts_at(&mut self.rest, "usage", usage);
+                continue;
+            }
             // Padding, so that the length of a message says nothing.
             let told = key != "p" && !value.is_null();
             // These are few and short, and say how the answer ended.
-            let needed = matches!(key.as_str(), "stopReason" | "usage") && size(&value) < 1024;
+            let needed = key == "stopReason" && size(&value) < 1024;
             if told && (needed || room.take(key.len() + size(&value))) {
                 self.rest.insert(key, value);
             }
         }
+    }
+
+    /// The block that an event starts. Some models give all calls the same number: what has
+    /// another ID is another block.
+    fn started<'e, 'r>(
+        &'e mut self,
+        at: u64,
+        event: &Value,
+        room: &'r mut Room,
+    ) -> Option<(&'e mut Block, &'r mut Room)> {
+        let held = self.blocks.iter().rfind(|(index, _)| *index == at);
+        let is_other = held.is_some_and(|(_, block)| block.is_another(event));
+        if is_other && self.blocks.len() < MAX_BLOCKS && room.take(OVERHEAD) {
+            self.blocks.push((at, Block::default()));
+        }
+        self.block(at, room)
     }
 
     fn block<'e, 'r>(
@@ -139,37 +160,26 @@ fn said(said: usize) -> Seen {
     }
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    output: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "stopReason")]
-    stop_reason: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "serviceTier")]
-    service_tier: Option<&'a RawValue>,
-}
-
-/// Reads an answer.
+/// Reads a response.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+    let Some(response) = tree::object(body) else {
         return Reading::default();
     };
-    let output: Value = part(answer.output).unwrap_or_default();
-    let content = output
-        .pointer("/message/content")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let tier: Value = part(answer.service_tier).unwrap_or_default();
+    let response = Value::Object(response);
+    let content = response
+        .pointer("/output/message/content")
+        .and_then(Value::as_array);
+    let word = |place: &str| Some(response.pointer(place)?.as_str()?.to_owned());
+    let none = Map::new();
     Reading {
-        tokens: part::<Usage>(answer.usage).map_or_else(Tokens::default, |usage| usage.tokens()),
-        finish_reason: part(answer.stop_reason),
+        tokens: usage::tokens(response["usage"].as_object().unwrap_or(&none)),
+        finish_reason: word("/stopReason"),
         tool_calls: content
+            .into_iter()
+            .flatten()
             .filter_map(|block| call(&block["toolUse"]))
             .collect(),
-        tier: tier["type"].as_str().map(str::to_owned),
+        tier: word("/serviceTier/type"),
         ..Reading::default()
     }
 }

@@ -1,57 +1,47 @@
 //! What an answer of `InvokeModel` tells, by whose it is.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::anthropic_messages as anthropic;
 use crate::api::bedrock_converse as converse;
 use crate::api::meter::sum;
 use crate::api::openai_chat as chat;
+use crate::api::tree;
 use crate::api::{Reading, Tokens, ToolCall};
 
-/// Keys that tell vendors apart.
-#[derive(Deserialize)]
-struct Probe {
-    #[serde(default)]
-    usage: Value,
-    #[serde(default)]
-    output: Value,
-    #[serde(default)]
-    choices: Value,
-    #[serde(default, rename = "type")]
-    kind: Value,
-}
-
-/// Reads an answer.
+/// Reads a response, by the keys that tell vendors apart.
 pub(super) fn read(body: &[u8]) -> Reading {
-    let Ok(probe) = serde_json::from_slice::<Probe>(body) else {
+    let Some(response) = tree::object(body) else {
         return Reading::default();
     };
-    if probe.kind == "message" {
+    let response = Value::Object(response);
+    if response["type"] == "message" {
         return anthropic::read(body);
     }
-    if probe.output.is_object() {
+    if response["output"].is_object() {
         return converse::read(body);
     }
-    if probe.usage.get("prompt_tokens").is_some() || probe.choices.pointer("/0/message").is_some() {
+    if response.pointer("/usage/prompt_tokens").is_some()
+        || response.pointer("/choices/0/message").is_some()
+    {
         let mut reading = chat::read(body);
         // Mistral's chat has OpenAI's shape, but for this word.
-        let reason = probe.choices.pointer("/0/stop_reason");
+        let reason = response.pointer("/choices/0/stop_reason");
         reading.finish_reason = reading.finish_reason.or(reason.and_then(text));
         return reading;
     }
-    serde_json::from_slice(body).map_or_else(|_| Reading::default(), |answer| other(&answer))
+    other(&response)
 }
 
 /// Llama, Titan, Cohere, and Mistral's completions.
 fn other(answer: &Value) -> Reading {
     let first = |places: &[&str]| places.iter().find_map(|place| answer.pointer(place));
-    let count = |places: &[&str]| first(places).and_then(Value::as_u64);
+    let count = |places: &[&str]| first(places).and_then(tree::count);
     let results = answer["results"].as_array();
     let counts: Vec<Option<u64>> = results
         .into_iter()
         .flatten()
-        .map(|result| result["tokenCount"].as_u64())
+        .map(|result| tree::count(&result["tokenCount"]))
         .collect();
     let calls = answer["tool_calls"].as_array();
     Reading {
@@ -60,10 +50,14 @@ fn other(answer: &Value) -> Reading {
                 "/prompt_token_count",
                 "/inputTextTokenCount",
                 "/meta/billed_units/input_tokens",
+                "/usage/billed_units/input_tokens",
+                "/usage/input_tokens",
             ]),
             output: count(&[
                 "/generation_token_count",
                 "/meta/billed_units/output_tokens",
+                "/usage/billed_units/output_tokens",
+                "/usage/output_tokens",
             ])
             .or(sum(&counts)),
             ..Tokens::default()

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::merge::{merge, size};
 use crate::api::meter::{Room, Seen};
+use crate::api::tree::count;
 
 /// Keys of text that goes on from event to event.
 const TEXTS: [&str; 3] = ["generation", "outputText", "text"];
@@ -30,11 +31,11 @@ impl Texts {
             said: said(&event),
             counted: COUNTS
                 .iter()
-                .any(|key| event.get(*key).is_some_and(Value::is_u64)),
-            ends: REASONS
-                .iter()
-                .any(|key| event.get(*key).is_some_and(Value::is_string))
-                || event.get("is_finished") == Some(&Value::Bool(true)),
+                .any(|key| event.get(*key).is_some_and(|told| count(told).is_some())),
+            ends: REASONS.iter().any(|key| {
+                let reason = event.get(*key).and_then(Value::as_str);
+                reason.is_some_and(|reason| !reason.is_empty())
+            }) || event.get("is_finished") == Some(&Value::Bool(true)),
             ..Seen::default()
         };
         if let Some(Value::Object(whole)) = event.remove("response") {
@@ -53,6 +54,8 @@ impl Texts {
         for (key, value) in event {
             match (answer.get_mut(&key), value) {
                 (_, Value::Null) => {}
+                // Counts are those up to here, and never fall.
+                (Some(held), value) if count(held).is_some() && count(&value) < count(held) => {}
                 // These replace each other, but for text.
                 (Some(held), value) if !TEXTS.contains(&key.as_str()) && !value.is_array() => {
                     if size(&value) <= size(held) || room.take(size(&value) - size(held)) {

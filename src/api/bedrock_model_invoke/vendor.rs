@@ -7,10 +7,11 @@ use crate::api::anthropic_messages as anthropic;
 use crate::api::bedrock_converse as converse;
 use crate::api::meter::{Assembly, Room, Seen};
 use crate::api::openai_chat as chat;
+use crate::api::tree;
 use crate::wire::sse;
 
 /// What Bedrock itself adds to a vendor's last event.
-const METRICS: &str = "amazon-bedrock-invocationMetrics";
+pub(super) const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// Puts a vendor's stream together again.
 #[derive(Default)]
@@ -48,7 +49,7 @@ impl Vendor {
 
 impl Assembly for Vendor {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
-        let Ok(Value::Object(mut fields)) = serde_json::from_slice(event.data) else {
+        let Some(mut fields) = tree::object(event.data) else {
             return Seen::default();
         };
         fields.remove(METRICS);

@@ -1,12 +1,12 @@
 //! Generated content: a stream's responses put together again, and what a response tells.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::partial;
 use crate::api::merge::size;
-use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, count, part, sum};
+use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, sum};
+use crate::api::tree::{self, add_counts_at, count, highest};
 use crate::api::{Meter, Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
@@ -22,7 +22,7 @@ struct Contents {
 
 impl Assembly for Contents {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
-        let Ok(Value::Object(mut response)) = serde_json::from_slice(event.data) else {
+        let Some(mut response) = tree::object(event.data) else {
             return Seen::default();
         };
         if response.contains_key("error") {
@@ -36,7 +36,7 @@ impl Assembly for Contents {
         let told = |key| {
             usage
                 .and_then(|usage| usage.get(key))
-                .is_some_and(Value::is_u64)
+                .is_some_and(|told| count(told).is_some())
         };
         let mut seen = Seen {
             // The first responses often tell the prompt's tokens only.
@@ -50,7 +50,12 @@ impl Assembly for Contents {
         };
         let answer = self.answer.get_or_insert_default();
         for (key, value) in response {
-            replace(answer, key, value, room);
+            match value {
+                Value::Object(usage) if key == "usageMetadata" => {
+                    add_counts_at(answer, &key, usage);
+                }
+                value => replace(answer, key, value, room),
+            }
         }
         for candidate in candidates {
             if let Value::Object(candidate) = candidate {
@@ -134,7 +139,7 @@ fn index(candidate: &Map<String, Value>) -> u64 {
 /// Keeps the newest value of a field. Those that count and end the answer always have room.
 fn replace(into: &mut Map<String, Value>, key: String, value: Value, room: &mut Room) {
     let bytes = size(&value);
-    let needed = matches!(key.as_str(), "usageMetadata" | "finishReason") && bytes < 8 * 1024;
+    let needed = key == "finishReason" && bytes < 8 * 1024;
     let held = into.get(&key).map_or(0, size);
     if needed || bytes <= held || room.take(OVERHEAD + key.len() + bytes - held) {
         into.insert(key, value);
@@ -290,33 +295,29 @@ impl Meter for Metered {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Response<'a> {
-    #[serde(borrow, default)]
-    candidates: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    prompt_feedback: Option<&'a RawValue>,
-}
-
 /// Reads a response.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
-    let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
+    let Some(response) = tree::object(body) else {
         return Reading::default();
     };
-    let usage: Map<String, Value> = part(response.usage_metadata).unwrap_or_default();
+    let none = Map::new();
+    let fields = |key: &str| {
+        response
+            .get(key)
+            .and_then(Value::as_object)
+            .unwrap_or(&none)
+    };
+    let usage = fields("usageMetadata");
     let word =
         |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
-    let feedback: Map<String, Value> = part(response.prompt_feedback).unwrap_or_default();
     let mut reading = Reading {
-        tokens: part::<Usage>(response.usage_metadata).map_or_else(Tokens::default, Usage::tokens),
-        tier: word(&usage, "serviceTier").or_else(|| word(&usage, "trafficType")),
-        finish_reason: word(&feedback, "blockReason"),
+        tokens: tokens(usage),
+        tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
+        finish_reason: word(fields("promptFeedback"), "blockReason"),
         ..Reading::default()
     };
-    for candidate in part::<Vec<Value>>(response.candidates).unwrap_or_default() {
+    let candidates = response.get("candidates").and_then(Value::as_array);
+    for candidate in candidates.into_iter().flatten() {
         let reason = candidate.get("finishReason").and_then(Value::as_str);
         reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
         let parts = candidate
@@ -344,35 +345,26 @@ fn tool_call(part: &Value) -> Option<ToolCall> {
     })
 }
 
-/// `usageMetadata`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Usage {
-    #[serde(deserialize_with = "count")]
-    prompt_token_count: Option<u64>,
-    #[serde(deserialize_with = "count")]
-    candidates_token_count: Option<u64>,
-    #[serde(deserialize_with = "count")]
-    thoughts_token_count: Option<u64>,
-    #[serde(deserialize_with = "count")]
-    cached_content_token_count: Option<u64>,
-    #[serde(deserialize_with = "count")]
-    tool_use_prompt_token_count: Option<u64>,
-    prompt_tokens_details: Value,
-    candidates_tokens_details: Value,
-}
-
-impl Usage {
-    fn tokens(self) -> Tokens {
-        Tokens {
-            input: sum(&[self.prompt_token_count, self.tool_use_prompt_token_count]),
-            output: sum(&[self.candidates_token_count, self.thoughts_token_count]),
-            cached: self.cached_content_token_count,
-            reasoning: self.thoughts_token_count,
-            image_input: images(&self.prompt_tokens_details),
-            image_output: images(&self.candidates_tokens_details),
-            ..Tokens::default()
-        }
+/// `usageMetadata`. Thoughts are counted apart; where they are not told, the total has them.
+fn tokens(usage: &Map<String, Value>) -> Tokens {
+    let of = |key: &str| highest(usage, &[key]);
+    let thoughts = of("thoughtsTokenCount");
+    let written = highest(usage, &["candidatesTokenCount", "responseTokenCount"]);
+    let input = sum(&[of("promptTokenCount"), of("toolUsePromptTokenCount")]);
+    let beside = match (input, of("totalTokenCount"), thoughts) {
+        (Some(input), Some(total), None) if total > input => Some(total - input),
+        _ => None,
+    };
+    let output = sum(&[written, thoughts]).max(beside);
+    let details = |key: &str| usage.get(key).and_then(images);
+    Tokens {
+        input,
+        output,
+        cached: of("cachedContentTokenCount"),
+        reasoning: thoughts,
+        image_input: details("promptTokensDetails"),
+        image_output: details("candidatesTokensDetails"),
+        ..Tokens::default()
     }
 }
 
@@ -380,8 +372,6 @@ impl Usage {
 fn images(details: &Value) -> Option<u64> {
     let counts = details.as_array()?.iter();
     let pictures = counts.filter(|count| count.get("modality").is_some_and(|kind| kind == "IMAGE"));
-    let counts: Vec<Option<u64>> = pictures
-        .map(|count| count.get("tokenCount").and_then(Value::as_u64))
-        .collect();
+    let counts: Vec<Option<u64>> = pictures.map(|one| count(one.get("tokenCount")?)).collect();
     sum(&counts)
 }

@@ -124,13 +124,8 @@ fn read(body: &[u8]) -> Reading {
 
 /// Tokens of the texts that were embedded, each of which tells its own.
 fn predicted(body: &[u8]) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Predictions<'a> {
-        #[serde(borrow, default)]
-        predictions: Option<&'a serde_json::value::RawValue>,
-    }
-    let predictions = serde_json::from_slice::<Predictions<'_>>(body).ok()?;
-    let predictions: Vec<Value> = super::meter::part(predictions.predictions)?;
+    let response = super::tree::object(body)?;
+    let predictions = response.get("predictions")?.as_array()?;
     let counts: Vec<Option<u64>> = predictions
         .iter()
         .map(|one| {

@@ -1,14 +1,16 @@
 //! Chat completions: chunks put together again, and what a completion tells.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen, part};
-use crate::api::openai_usage::Usage;
+use crate::api::meter::{Assembly, Room, Seen};
+use crate::api::openai_usage::{self, Usage};
+use crate::api::tree::{self, add_counts_at};
 use crate::api::{Pass, Reading, ToolCall};
 use crate::wire::sse;
+
+/// Bytes of what counts, which needs no room.
+const NEEDED: usize = 4096;
 
 /// Chunks of a stream.
 pub(in crate::api) struct Chunks {
@@ -33,19 +35,20 @@ impl Assembly for Chunks {
                 ..Seen::default()
             };
         }
-        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(event.data) else {
+        let Some(mut chunk) = tree::object(event.data) else {
             return Seen::default();
         };
-        let choices = match chunk.remove("choices") {
+        let mut choices = match chunk.remove("choices") {
             Some(Value::Array(choices)) => choices,
             _ => Vec::new(),
         };
-        let counted = chunk.get("usage").is_some_and(Value::is_object);
+        let is_report = chunk.get("usage").is_some_and(Value::is_object);
+        let usage = openai_usage::take(&mut chunk, &mut choices);
         let mut seen = Seen {
-            counted,
+            counted: usage.is_some(),
             ..Seen::default()
         };
-        if counted && choices.is_empty() && self.hide_usage {
+        if is_report && choices.is_empty() && self.hide_usage {
             seen.pass = Pass::Hidden;
         }
         chunk.insert("object".to_owned(), "chat.completion".into());
@@ -56,9 +59,14 @@ impl Assembly for Chunks {
                 if !value.is_null() {
                     *held = value;
                 }
-            } else if key == "usage" || room.take(key.len() + size(&value)) {
+            } else if matches!(key.as_str(), "usage" | "timings") && size(&value) < NEEDED
+                || room.take(key.len() + size(&value))
+            {
                 answer[key] = value;
             }
+        }
+        if let (Some(usage), Some(answer)) = (usage, answer.as_object_mut()) {
+            add_counts_at(answer, "usage", usage);
         }
         for choice in choices {
             let Value::Object(mut choice) = choice else {
@@ -67,7 +75,7 @@ impl Assembly for Chunks {
             let delta = choice.remove("delta").unwrap_or_default();
             seen.said += said(&delta);
             // Not every server sends `[DONE]`.
-            seen.ends |= choice.get("finish_reason").is_some_and(Value::is_string);
+            seen.ends |= finish_reason(choice.get("finish_reason")).is_some();
             choice.entry("index").or_insert(0.into());
             choice.insert("message".to_owned(), delta);
             let one = Value::Array(vec![Value::Object(choice)]);
@@ -116,37 +124,22 @@ fn said(delta: &Value) -> u64 {
     (spoken + called) as u64
 }
 
-#[derive(Deserialize)]
-struct Completion<'a> {
-    #[serde(borrow, default)]
-    choices: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    service_tier: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    message: Option<Map<String, Value>>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
 /// Reads a completion.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
-    let Ok(completion) = serde_json::from_slice::<Completion<'_>>(body) else {
+    let Some(completion) = tree::object(body) else {
         return Reading::default();
     };
+    let word = |key: &str| Some(completion.get(key)?.as_str()?.to_owned());
     let mut reading = Reading {
-        tokens: Usage::read(completion.usage).unwrap_or_default().tokens,
-        tier: part(completion.service_tier),
+        tokens: Usage::of_response(&completion).tokens,
+        tier: word("service_tier"),
         ..Reading::default()
     };
-    for choice in part::<Vec<Choice>>(completion.choices).unwrap_or_default() {
-        reading.finish_reason = choice.finish_reason.or(reading.finish_reason);
-        let message = choice.message.unwrap_or_default();
+    let choices = completion.get("choices").and_then(Value::as_array);
+    for choice in choices.into_iter().flatten() {
+        reading.finish_reason =
+            finish_reason(choice.get("finish_reason")).or(reading.finish_reason);
+        let message = &choice["message"];
         let calls = message.get("tool_calls").and_then(Value::as_array);
         for call in calls.into_iter().flatten() {
             reading.tool_calls.extend(tool_call(call));
@@ -157,6 +150,12 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
             .extend(message.get("function_call").and_then(function));
     }
     reading
+}
+
+/// Why a choice ended; some servers send an empty reason until it does.
+fn finish_reason(reason: Option<&Value>) -> Option<String> {
+    let reason = reason?.as_str()?;
+    (!reason.is_empty()).then(|| reason.to_owned())
 }
 
 fn tool_call(call: &Value) -> Option<ToolCall> {
@@ -268,11 +267,86 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_in_a_dialect_reads_like_the_others() {
+        let said = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}"#;
+        let usage = r#"{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40}"#;
+        let zeros = r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#;
+        let end = |more: &str, choice: &str| {
+            format!(
+                r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop"{choice}}}]{more}}}"#
+            )
+        };
+        for (server, events) in [
+            ("Moonshot", vec![end("", &format!(r#","usage":{usage}"#))]),
+            (
+                "Groq",
+                vec![end(
+                    &format!(r#","x_groq":{{"id":"r","usage":{usage}}}"#),
+                    "",
+                )],
+            ),
+            (
+                "in each chunk",
+                vec![
+                    end(&format!(r#","usage":{usage}"#), ""),
+                    format!(r#"{{"choices":[],"usage":{zeros}}}"#),
+                ],
+            ),
+            (
+                "twice in one",
+                vec![end(
+                    &format!(r#","usage":{usage},"usage":null,"id":"a","id":"b""#),
+                    "",
+                )],
+            ),
+            (
+                "Ollama",
+                vec![end(r#","prompt_eval_count":19,"eval_count":21"#, "")],
+            ),
+            (
+                "llama.cpp",
+                vec![end(r#","timings":{"prompt_n":19,"predicted_n":21}"#, "")],
+            ),
+            (
+                "half a pair",
+                vec![
+                    r#"{"choices":[{"index":0,"delta":{"content":"x\ud83d"}}]}"#.to_owned(),
+                    end(&format!(r#","usage":{usage}"#), ""),
+                ],
+            ),
+        ] {
+            let mut all = vec![said];
+            all.extend(events.iter().map(String::as_str));
+            all.push("[DONE]");
+            let (_, reading) = run(false, &all);
+            let tokens = reading.tokens;
+            assert_eq!(
+                (tokens.input, tokens.output),
+                (Some(19), Some(21)),
+                "{server}"
+            );
+            assert!(!tokens.estimated, "{server}");
+            assert_eq!(reading.finish_reason.as_deref(), Some("stop"), "{server}");
+            let mut whole = meter(false);
+            whole.body(&reading.response.unwrap());
+            assert_eq!(whole.finish().tokens, tokens, "{server}, unstreamed");
+        }
+    }
+
+    #[test]
+    fn an_empty_reason_is_no_end() {
+        let mut meter = meter(false);
+        let data = br#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}"#;
+        meter.event(&sse::Event { name: b"", data });
+        assert!(!meter.is_complete());
+    }
+
+    #[test]
     fn an_explicit_zero_stays_zero_and_junk_is_unknown() {
         let mut whole = meter(false);
         whole.body(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
         assert_eq!(whole.finish().tokens.output, Some(0));
-        for junk in ["-1", "1e99", "\"7\"", "null", "{}", "1.5"] {
+        for junk in ["-1", "1e99", "\"x\"", "null", "{}", "true"] {
             let mut whole = meter(false);
             let body = format!(r#"{{"usage":{{"prompt_tokens":{junk},"completion_tokens":4}}}}"#);
             whole.body(body.as_bytes());

@@ -1,17 +1,17 @@
 //! Usage of the companions: answers are passed on and read for it alone.
 
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use crate::api::meter::part;
 use crate::api::openai_usage::Usage;
-use crate::api::{Meter, Pass, Reading, Tokens, failure};
+use crate::api::tree::{self, add_counts};
+use crate::api::{Meter, Pass, Reading, failure};
 use crate::wire::sse;
 
 /// A meter that looks for usage in the whole answer, or in the events of a stream.
 #[derive(Default)]
 pub(super) struct Whole {
+    /// What a stream has told so far.
+    told: Map<String, Value>,
     reading: Reading,
     failure: Option<String>,
     spoke: bool,
@@ -20,25 +20,18 @@ pub(super) struct Whole {
 
 impl Meter for Whole {
     fn event(&mut self, event: &sse::Event<'_>) -> Pass {
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(default, rename = "type")]
-            kind: Option<&'a str>,
-        }
         self.spoke = true;
-        let kind = serde_json::from_slice::<Kind<'_>>(event.data)
-            .ok()
-            .and_then(|event| event.kind);
+        let event_of = tree::reduced(event.data).unwrap_or_default();
+        let kind = event_of.get("type").and_then(Value::as_str);
         // `image_generation.completed`, `transcript.text.done`, `speech.audio.done`.
         self.ends |= event.data == b"[DONE]"
             || kind.is_some_and(|kind| {
                 let last = kind.rsplit('.').next();
                 matches!(last, Some("completed" | "done"))
             });
-        let reading = usage(event.data);
-        if reading != Reading::default() {
-            self.reading = reading;
-        }
+        let parts = event_of.into_iter();
+        let told = parts.filter(|(key, _)| TOLD.contains(&key.as_str()));
+        add_counts(&mut self.told, told.collect());
         if let Some(words) = failure::of_event(event) {
             self.failure.get_or_insert(words);
             self.ends = true;
@@ -47,7 +40,9 @@ impl Meter for Whole {
     }
 
     fn body(&mut self, body: &[u8]) {
-        self.reading = usage(body);
+        self.reading = tree::reduced(body)
+            .map(|response| usage(&response))
+            .unwrap_or_default();
         self.failure = failure::of_body(body);
     }
 
@@ -65,6 +60,9 @@ impl Meter for Whole {
     }
 
     fn finish(&mut self) -> Reading {
+        if !self.told.is_empty() {
+            self.reading = usage(&std::mem::take(&mut self.told));
+        }
         Reading {
             failure: self.failure.take(),
             ..std::mem::take(&mut self.reading)
@@ -72,46 +70,26 @@ impl Meter for Whole {
     }
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    meta: Option<&'a RawValue>,
-}
+/// Members of an event that may count.
+const TOLD: [&str; 6] = [
+    "usage",
+    "meta",
+    "timings",
+    "x_groq",
+    "prompt_eval_count",
+    "eval_count",
+];
 
-/// Reads the usage of an answer.
-fn usage(body: &[u8]) -> Reading {
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
-        return Reading::default();
-    };
-    let tokens = match Usage::read(answer.usage) {
-        // What has no output may tell its total alone.
-        Some(Usage { tokens, total }) => Tokens {
-            input: tokens.input.or(total.filter(|_| tokens.output.is_none())),
-            ..tokens
-        },
-        None => billed(part(answer.meta)),
-    };
+/// Reads the usage of a response.
+fn usage(response: &Map<String, Value>) -> Reading {
+    let Usage { mut tokens, total } = Usage::of_response(response);
+    // What has no output may tell its total alone.
+    if tokens.output.is_none() {
+        tokens.input = tokens.input.or(total);
+    }
     Reading {
         tokens,
         ..Reading::default()
-    }
-}
-
-/// The units of Cohere's `meta.tokens` or `meta.billed_units`.
-fn billed(meta: Option<Value>) -> Tokens {
-    let meta = meta.unwrap_or_default();
-    let count = |key: &str| {
-        ["/tokens/", "/billed_units/"].iter().find_map(|units| {
-            meta.pointer(&format!("{units}{key}"))
-                .and_then(Value::as_u64)
-        })
-    };
-    Tokens {
-        input: count("input_tokens"),
-        output: count("output_tokens"),
-        ..Tokens::default()
     }
 }
 
@@ -120,7 +98,9 @@ mod tests {
     use super::*;
 
     fn counts(body: &str) -> (Option<u64>, Option<u64>) {
-        let tokens = usage(body.as_bytes()).tokens;
+        let mut meter = Whole::default();
+        meter.body(body.as_bytes());
+        let tokens = meter.finish().tokens;
         (tokens.input, tokens.output)
     }
 
@@ -150,6 +130,19 @@ mod tests {
             (
                 r#"{"results":[],"meta":{"billed_units":{"search_units":1},"tokens":{"input_tokens":12}}}"#,
                 (Some(12), None),
+            ),
+            // Ollama's embeddings, Voyage, Cohere's embeddings.
+            (
+                r#"{"embeddings":[[0.5]],"prompt_eval_count":8}"#,
+                (Some(8), None),
+            ),
+            (
+                r#"{"data":[],"model":"voyage-3","usage":{"total_tokens":10}}"#,
+                (Some(10), None),
+            ),
+            (
+                r#"{"embeddings":{},"meta":{"billed_units":{"input_tokens":4.0},"tokens":{"input_tokens":9}}}"#,
+                (Some(4), None),
             ),
             ("not json", (None, None)),
         ] {

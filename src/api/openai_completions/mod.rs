@@ -4,14 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{Method, Response};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::merge::{merge, size};
-use super::meter::{Assembling, Assembly, Room, Seen, part};
+use super::meter::{Assembling, Assembly, Room, Seen};
 use super::openai_chat::ask_for_usage;
-use super::openai_usage::Usage;
+use super::openai_usage::{self, Usage};
+use super::tree::{self, add_counts_at};
 use super::{
     Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Path, Reading, Splice,
     body, known, openai_error, opening,
@@ -112,22 +111,26 @@ impl Assembly for Chunks {
                 ..Seen::default()
             };
         }
-        let Ok(Value::Object(mut chunk)) = serde_json::from_slice(event.data) else {
+        let Some(mut chunk) = tree::object(event.data) else {
             return Seen::default();
         };
-        let choices = chunk.remove("choices").unwrap_or_default();
-        let list = choices.as_array().map(Vec::as_slice).unwrap_or_default();
-        let counted = chunk.get("usage").is_some_and(Value::is_object);
+        let mut choices = chunk.remove("choices").unwrap_or_default();
+        let is_report = chunk.get("usage").is_some_and(Value::is_object);
+        let list = choices.as_array_mut().map(Vec::as_mut_slice);
+        let list = list.unwrap_or_default();
+        let usage = openai_usage::take(&mut chunk, list);
         let mut seen = Seen {
-            counted,
+            counted: usage.is_some(),
             ..Seen::default()
         };
-        if counted && list.is_empty() && self.hide_usage {
+        if is_report && list.is_empty() && self.hide_usage {
             seen.pass = Pass::Hidden;
         }
-        for choice in list {
+        for choice in list.iter() {
             seen.said += choice["text"].as_str().map_or(0, str::len) as u64;
-            seen.ends |= choice["finish_reason"].is_string();
+            seen.ends |= choice["finish_reason"]
+                .as_str()
+                .is_some_and(|reason| !reason.is_empty());
         }
         let answer = self.answer.get_or_insert_with(|| json!({ "choices": [] }));
         for (key, value) in chunk {
@@ -138,6 +141,9 @@ impl Assembly for Chunks {
             } else if key == "usage" || room.take(key.len() + size(&value)) {
                 answer[key] = value;
             }
+        }
+        if let (Some(usage), Some(answer)) = (usage, answer.as_object_mut()) {
+            add_counts_at(answer, "usage", usage);
         }
         if choices.is_array() {
             merge(&mut answer["choices"], choices, room);
@@ -153,28 +159,18 @@ impl Assembly for Chunks {
     }
 }
 
-#[derive(Deserialize)]
-struct Completion<'a> {
-    #[serde(borrow, default)]
-    choices: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
 fn read(body: &[u8]) -> Reading {
-    let Ok(completion) = serde_json::from_slice::<Completion<'_>>(body) else {
+    let Some(completion) = tree::object(body) else {
         return Reading::default();
     };
-    let choices = part::<Vec<Choice>>(completion.choices).unwrap_or_default();
+    let choices = completion.get("choices").and_then(Value::as_array);
+    let reasons = choices.into_iter().flatten().rev();
     Reading {
-        tokens: Usage::read(completion.usage).unwrap_or_default().tokens,
-        finish_reason: choices.into_iter().rev().find_map(|one| one.finish_reason),
+        tokens: Usage::of_response(&completion).tokens,
+        finish_reason: reasons
+            .filter_map(|one| one["finish_reason"].as_str())
+            .find(|reason| !reason.is_empty())
+            .map(str::to_owned),
         ..Reading::default()
     }
 }

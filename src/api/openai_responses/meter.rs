@@ -3,13 +3,12 @@
 //! The last event of a stream holds the whole response. It is put together from the events
 //! before it only as far as it has to be, for a stream that breaks off.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen, part};
+use crate::api::meter::{Assembly, Room, Seen};
 use crate::api::openai_usage::Usage;
+use crate::api::tree::{self, add_counts};
 use crate::api::{Reading, ToolCall};
 use crate::wire::sse;
 
@@ -34,13 +33,10 @@ pub(super) struct Events {
 
 impl Assembly for Events {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
-        let Ok(mut event) = serde_json::from_slice::<Value>(event.data) else {
+        let Some(event) = tree::object(event.data) else {
             return Seen::default();
         };
-        // What is no object has no members to take.
-        if !event.is_object() {
-            return Seen::default();
-        }
+        let mut event = Value::Object(event);
         let kind = event["type"].take();
         let kind = kind.as_str().unwrap_or_default();
         match kind {
@@ -60,7 +56,7 @@ impl Assembly for Events {
                 }
             }
             "response.output_item.added" | "response.output_item.done" => {
-                self.item(&mut event, kind.ends_with("done"), room)
+                self.item(&event, kind.ends_with("done"), room)
             }
             "response.content_part.added" | "response.content_part.done" => {
                 self.part("content", &mut event, room);
@@ -101,28 +97,43 @@ impl Events {
         }
     }
 
-    /// The whole response replaces what was put together; whether it is one.
-    fn end(&mut self, response: Value, room: &mut Room) -> bool {
+    /// The whole response replaces what was put together, but for output that it leaves out or
+    /// cuts short and counts that it lacks; whether it is one.
+    fn end(&mut self, mut response: Value, room: &mut Room) -> bool {
         if !response.is_object() {
             return false;
         }
-        let held = self.response.as_ref().map_or(0, size);
-        let whole = size(&response);
-        if whole <= held || room.take(whole - held) {
-            self.response = Some(response);
+        let held = self.response.get_or_insert_with(|| json!({}));
+        if let Some(Value::Object(mut usage)) = held.get_mut("usage").map(Value::take) {
+            if let Value::Object(told) = response["usage"].take() {
+                add_counts(&mut usage, told);
+            }
+            response["usage"] = Value::Object(usage);
+        }
+        if size(&response["output"]) < size(&held["output"]) {
+            response["output"] = held["output"].take();
+        }
+        let (before, whole) = (size(held), size(&response));
+        if whole <= before || room.take(whole - before) {
+            *held = response;
             return true;
         }
-        let ended = self.response.get_or_insert_with(|| json!({}));
         for key in ALWAYS {
             if let Some(value) = response.get(key) {
-                ended[key] = value.clone();
+                held[key] = value.clone();
             }
+        }
+        if let Some(output) = response.get_mut("output").map(Value::take)
+            && held["output"].is_null()
+        {
+            let takes = room.take(size(&output));
+            held["output"] = if takes { output } else { json!([]) };
         }
         true
     }
 
-    fn item(&mut self, event: &mut Value, done: bool, room: &mut Room) -> Seen {
-        let item = event["item"].take();
+    fn item(&mut self, event: &Value, done: bool, room: &mut Room) -> Seen {
+        let item = event["item"].clone();
         // A call has said something once its name is there; a message has not.
         let called = !done && item["name"].is_string();
         if let Some(place) = self.place(event, room) {
@@ -170,10 +181,24 @@ impl Events {
         said(piece)
     }
 
-    /// Where the item of an event stands.
+    /// Where the item of an event stands. Some servers give all items one index, or none: what
+    /// has another ID is another item.
     fn place(&mut self, event: &Value, room: &mut Room) -> Option<&mut Value> {
         let output = self.response.as_mut()?.get_mut("output")?.as_array_mut()?;
-        nth(output, &event["output_index"], room)
+        let id = |item: &Value| item["id"].as_str().map(str::to_owned);
+        let own = id(&event["item"]).or_else(|| event["item_id"].as_str().map(str::to_owned));
+        let at = event["output_index"].as_u64().unwrap_or(0);
+        let held = usize::try_from(at).ok().and_then(|at| id(output.get(at)?));
+        if let (Some(own), Some(held)) = (own, held)
+            && own != held
+        {
+            let known = output
+                .iter()
+                .position(|item| id(item).as_ref() == Some(&own));
+            let at = known.unwrap_or(output.len());
+            return nth(output, &at.into(), room);
+        }
+        nth(output, &at.into(), room)
     }
 
     /// Where a part of the item of an event stands.
@@ -220,47 +245,34 @@ fn said(piece: &str) -> Seen {
     }
 }
 
-#[derive(Deserialize)]
-struct Response<'a> {
-    #[serde(borrow, default)]
-    output: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    incomplete_details: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    service_tier: Option<&'a RawValue>,
-}
-
 /// Reads a response.
 pub(super) fn read(body: &[u8]) -> Reading {
-    let Ok(response) = serde_json::from_slice::<Response<'_>>(body) else {
+    let Some(response) = tree::object(body) else {
         return Reading::default();
     };
-    let output = part::<Vec<Value>>(response.output).unwrap_or_default();
+    let output = response.get("output").and_then(Value::as_array);
+    let output = output.map(Vec::as_slice).unwrap_or_default();
     let searches = output.iter().filter(|item| is_search(item)).count();
-    let mut tokens = Usage::read(response.usage).unwrap_or_default().tokens;
+    let mut tokens = Usage::of_response(&response).tokens;
     tokens.web_searches = (searches > 0).then_some(searches as u64);
+    let tier = response.get("service_tier").and_then(Value::as_str);
     Reading {
         tokens,
         finish_reason: reason(&response),
         tool_calls: output.iter().filter_map(tool_call).collect(),
-        tier: part(response.service_tier),
+        tier: tier.map(str::to_owned),
         ..Reading::default()
     }
 }
 
 /// Why it is incomplete, where it says so; else its status.
-fn reason(response: &Response<'_>) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Incomplete {
-        reason: String,
-    }
-    part::<Incomplete>(response.incomplete_details)
-        .map(|incomplete| incomplete.reason)
-        .or_else(|| part(response.status))
+fn reason(response: &Map<String, Value>) -> Option<String> {
+    let incomplete = response.get("incomplete_details");
+    let reason = incomplete.and_then(|incomplete| incomplete.get("reason"));
+    let word = |value: &Value| value.as_str().map(str::to_owned);
+    reason
+        .and_then(word)
+        .or_else(|| response.get("status").and_then(word))
 }
 
 /// Whether an item of output is a search of the web, as they are charged: opening a page that was

@@ -1,0 +1,268 @@
+//! JSON of providers, read so that one odd value loses nothing else: keys given twice, counts
+//! written as other numbers, texts and numbers that no parser accepts.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
+
+use super::merge::size;
+use crate::wire::json::Sieve;
+
+/// Members that counts may have, and bytes of one.
+const MAX_COUNTS: usize = 64;
+const MAX_COUNT: usize = 2048;
+/// A document up to here is read whole.
+const MAX_WHOLE: usize = 64 * 1024;
+/// A double has no fraction beyond this, and no count is as high.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The members of a document, if it is an object.
+pub(super) fn object(data: &[u8]) -> Option<Map<String, Value>> {
+    match serde_json::from_slice::<Tree>(data) {
+        Ok(Tree(Value::Object(fields))) => Some(fields),
+        Ok(_) => None,
+        Err(_) => sieved(data),
+    }
+}
+
+/// The members of a document of which a reduced copy is enough.
+pub(super) fn reduced(data: &[u8]) -> Option<Map<String, Value>> {
+    if data.len() <= MAX_WHOLE {
+        return object(data);
+    }
+    sieved(data)
+}
+
+/// The members of a document without what no parser accepts.
+fn sieved(data: &[u8]) -> Option<Map<String, Value>> {
+    let mut sieve = Sieve::default();
+    sieve.feed(data, &mut |_| {});
+    if !sieve.is_complete() {
+        return None;
+    }
+    match serde_json::from_slice::<Tree>(&sieve.finish()) {
+        Ok(Tree(Value::Object(fields))) => Some(fields),
+        _ => None,
+    }
+}
+
+/// A count of tokens. Some servers write them as `12.0`, as averages, or as text.
+pub(super) fn count(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let number = number.as_f64()?;
+            let is_count = (0.0..MAX_EXACT).contains(&number);
+            is_count.then(|| format!("{:.0}", number.abs().round()).parse().ok())?
+        }),
+        Value::String(text) => {
+            let is_count = text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+            is_count.then(|| text.parse().ok())?
+        }
+        _ => None,
+    }
+}
+
+/// The highest of the counts under these keys: servers that have several names for one count
+/// leave some of them at zero.
+pub(super) fn highest(of: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
+    keys.iter().filter_map(|key| count(of.get(*key)?)).max()
+}
+
+/// Adds a later report of what was used to an earlier one. Counts are those of the whole response
+/// up to here, so that they never fall; what the later report leaves out stays.
+pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>) {
+    for (key, value) in told {
+        let has_place = held.len() < MAX_COUNTS;
+        match (held.get_mut(&key), value) {
+            (Some(_), Value::Null) => {}
+            (Some(Value::Object(held)), Value::Object(told)) => add_counts(held, told),
+            (Some(Value::Array(held)), Value::Array(told))
+                if !held.is_empty() && told.is_empty() => {}
+            (Some(Value::Object(_)), _) => {}
+            (Some(held), value) => {
+                let (before, now) = (count(held), count(&value));
+                let is_poorer = before.is_some() && now < before;
+                if !is_poorer && size(&value) <= MAX_COUNT.max(size(held)) {
+                    *held = value;
+                }
+            }
+            (None, Value::Object(told)) if has_place => {
+                let mut held_below = Map::new();
+                add_counts(&mut held_below, told);
+                held.insert(key, Value::Object(held_below));
+            }
+            (None, value) => {
+                if has_place && key.len() + size(&value) <= MAX_COUNT {
+                    held.insert(key, value);
+                }
+            }
+        }
+    }
+}
+
+/// The same for a member that holds counts.
+pub(super) fn add_counts_at(into: &mut Map<String, Value>, key: &str, told: Map<String, Value>) {
+    let held = into.entry(key).or_insert(Value::Null);
+    if !held.is_object() {
+        *held = Value::Object(Map::new());
+    }
+    if let Value::Object(held) = held {
+        add_counts(held, told);
+    }
+}
+
+/// A value whose objects may have a key twice: the last value counts that isn't `null`.
+struct Tree(Value);
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reader).map(Self)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        into.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Tree(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some((key, Tree(value))) = members.next_entry::<String, Tree>()? {
+            match fields.entry(key) {
+                Entry::Occupied(mut held) => {
+                    if !value.is_null() {
+                        held.insert(value);
+                    }
+                }
+                Entry::Vacant(free) => {
+                    free.insert(value);
+                }
+            }
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_odd_member_loses_only_itself() {
+        for (data, expected) in [
+            (r#"{"a":1,"a":2}"#, json!({"a":2})),
+            (r#"{"a":{"b":1},"a":null}"#, json!({"a":{"b":1}})),
+            (r#"{"a":NaN,"b":1}"#, json!({"a":null,"b":1})),
+            (r#"{"a":"x\ud83d","b":1}"#, json!({"a":"x","b":1})),
+            (r#"{"a":1} {"b":2}"#, json!({"a":1})),
+            (
+                r#"{"a":[1,-2,0.5,"x",true,null]}"#,
+                json!({"a":[1,-2,0.5,"x",true,null]}),
+            ),
+        ] {
+            assert_eq!(
+                object(data.as_bytes()).map(Value::Object),
+                Some(expected),
+                "{data}"
+            );
+        }
+        for data in ["", "[]", "1", "x", "{", r#"{"a":1"#, r#"{"a" 1}"#] {
+            assert_eq!(object(data.as_bytes()), None, "{data}");
+        }
+    }
+
+    #[test]
+    fn counts_are_whole_numbers_however_they_are_written() {
+        for (value, expected) in [
+            (json!(0), Some(0)),
+            (json!(12), Some(12)),
+            (json!(12.0), Some(12)),
+            (json!(123.2), Some(123)),
+            (json!(123.5), Some(124)),
+            (json!(-0.0), Some(0)),
+            (json!("12"), Some(12)),
+            (json!(-1), None),
+            (json!(-0.4), None),
+            (json!(1e99), None),
+            (json!(null), None),
+            (json!(true), None),
+            (json!("1.5"), None),
+            (json!(""), None),
+            (json!([1]), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(count(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn counts_never_fall_and_stay_when_left_out() {
+        let mut held = Map::new();
+        for told in [
+            json!({"input":10,"output":1,"details":{"cached":4},"lists":[{"n":1}],"tier":"a","x":null}),
+            json!({"input":0,"output":3,"details":{"cached":0,"written":2},"lists":[],"tier":"b"}),
+            json!({"input":null,"output":2,"details":null}),
+            json!({"output":"odd","details":7,"input":{"n":1}}),
+        ] {
+            let Value::Object(told) = told else {
+                unreachable!()
+            };
+            add_counts(&mut held, told);
+        }
+        assert_eq!(
+            Value::Object(held),
+            json!({"input":10,"output":3,"details":{"cached":4,"written":2},"lists":[{"n":1}],"tier":"b","x":null})
+        );
+        let mut held = Map::new();
+        for nth in 0..1000 {
+            let told = json!({ nth.to_string(): { nth.to_string(): "x".repeat(3000) } });
+            add_counts(&mut held, told.as_object().unwrap().clone());
+        }
+        assert_eq!(held.len(), MAX_COUNTS);
+        assert!(size(&Value::Object(held)) < 10_000);
+    }
+}
