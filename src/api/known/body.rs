@@ -57,8 +57,8 @@ pub struct Choice {
     pub models: Option<Vec<String>>,
 }
 
-/// Keys without `_` and `-`, in small letters: LiteLLM, OpenRouter, Portkey, Vercel's gateway, vLLM,
-/// SGLang, Azure, Groq and others document them.
+/// Keys without `_` and `-`, in small letters: `LiteLLM`, `OpenRouter`, Portkey, Vercel's gateway, vLLM,
+/// `SGLang`, Azure, Groq and others document them.
 const KEYS: &[(&str, Why)] = &[
     ("models", Why::Model),
     ("fallback", Why::Model),
@@ -128,7 +128,7 @@ const KEYS: &[(&str, Why)] = &[
     ("responsefields", Why::Uncounted),
 ];
 
-/// Beginnings of keys, in the same form: LiteLLM takes dozens with them.
+/// Beginnings of keys, in the same form: `LiteLLM` takes dozens with them.
 const BEGINNINGS: &[(&str, Why)] = &[
     ("aws", Why::Account),
     ("azure", Why::Account),
@@ -231,7 +231,7 @@ fn models(value: &[u8]) -> Option<Vec<String>> {
 }
 
 /// The models that tools of the provider's own name: OpenAI's images, Anthropic's adviser,
-/// OpenRouter's. The parameters of functions are schemas, and name none.
+/// `OpenRouter`'s. The parameters of functions are schemas, and name none.
 pub(in crate::api) fn models_of_tools(
     body: &[u8],
     members: &[(Range<usize>, Range<usize>)],
