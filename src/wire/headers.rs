@@ -198,7 +198,10 @@ pub fn is_passable(name: &str) -> bool {
     travels(&name, false)
         && !name.starts_with("x-iris-")
         && !name.starts_with("access-control-")
-        && !matches!(&*name, "clear-site-data" | "set-cookie2")
+        && !matches!(
+            &*name,
+            "clear-site-data" | "set-cookie2" | "x-goog-fieldmask"
+        )
         && !NOT_RETURNED.iter().any(|header| *header == *name)
         && !CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
@@ -411,6 +414,7 @@ mod tests {
             "Private-Token",
             "X-Iris-Request-Id",
             "Clear-Site-Data",
+            "X-Goog-FieldMask",
         ] {
             assert!(!is_passable(name), "{name}");
         }

@@ -45,8 +45,15 @@ pub(in crate::api) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection>
     let fields = scan(body, &KEYS)?;
     named(body, model)?;
     let value = |nth| fields.get(nth).map(|at| &body[at]);
+    let mut choices = known::choices(body, &fields.members);
+    choices.extend(known::models_of_tools(body, &fields.members));
+    for config in [value(7), value(8)].into_iter().flatten() {
+        // Vertex can be told here to route a request to another model.
+        let members = json::members(config).unwrap_or_default();
+        choices.extend(known::choices(config, &members));
+    }
     Ok(Parts {
-        choices: known::choices(body, &fields.members),
+        choices,
         session: value(4).and_then(json::string).map(Cow::into_owned),
         answer_limit: value(7).or(value(8)).and_then(answer_limit),
         opening: value(1).and_then(|contents| opening::of(value(2).or(value(3)), contents)),

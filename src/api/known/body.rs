@@ -57,8 +57,8 @@ pub struct Choice {
     pub models: Option<Vec<String>>,
 }
 
-/// Keys without `_` and `-`, in small letters: LiteLLM, OpenRouter, Portkey, Vercel's gateway, vLLM,
-/// SGLang, Azure, Groq and others document them.
+/// Keys without `_` and `-`, in small letters: `LiteLLM`, `OpenRouter`, Portkey, Vercel's gateway, vLLM,
+/// `SGLang`, Azure, Groq and others document them.
 const KEYS: &[(&str, Why)] = &[
     ("models", Why::Model),
     ("fallback", Why::Model),
@@ -85,6 +85,9 @@ const KEYS: &[(&str, Why)] = &[
     ("lorarequest", Why::Model),
     ("safetymodel", Why::Model),
     ("compoundcustom", Why::Model),
+    ("routingconfig", Why::Model),
+    ("modelconfig", Why::Model),
+    ("modelselectionconfig", Why::Model),
     ("apikey", Why::Account),
     ("apitoken", Why::Account),
     ("virtualkey", Why::Account),
@@ -128,7 +131,7 @@ const KEYS: &[(&str, Why)] = &[
     ("responsefields", Why::Uncounted),
 ];
 
-/// Beginnings of keys, in the same form: LiteLLM takes dozens with them.
+/// Beginnings of keys, in the same form: `LiteLLM` takes dozens with them.
 const BEGINNINGS: &[(&str, Why)] = &[
     ("aws", Why::Account),
     ("azure", Why::Account),
@@ -230,8 +233,22 @@ fn models(value: &[u8]) -> Option<Vec<String>> {
     elements.into_iter().map(|at| name(&value[at])).collect()
 }
 
-/// The models that tools of the provider's own name: OpenAI's images, Anthropic's adviser,
-/// OpenRouter's. The parameters of functions are schemas, and name none.
+/// Schemas and examples of a caller's own functions, which name no model.
+const OF_FUNCTIONS: [&str; 8] = [
+    "function",
+    "functionDeclarations",
+    "function_declarations",
+    "input_examples",
+    "input_schema",
+    "inputSchema",
+    "parametersJsonSchema",
+    "toolSpec",
+];
+/// How deep a provider's own tool is looked into.
+const DEEPEST: usize = 8;
+
+/// The models that tools and plugins of the provider's own name: OpenAI's images, Anthropic's
+/// advisor, Google's ranking, plugins of `OpenRouter`.
 pub(in crate::api) fn models_of_tools(
     body: &[u8],
     members: &[(Range<usize>, Range<usize>)],
@@ -239,28 +256,29 @@ pub(in crate::api) fn models_of_tools(
     let mut found = Vec::new();
     for (key, value) in members {
         let key = json::string(&body[key.clone()]);
-        if key.is_some_and(|key| json::variant(&key, &["tools"]).is_some()) {
-            models_of(&body[value.clone()], &mut found);
+        let list = key.and_then(|key| json::variant(&key, &["tools", "plugins"]));
+        if let Some(list) = list {
+            models_of(&body[value.clone()], list, &mut found);
         }
     }
     found
 }
 
-fn models_of(list: &[u8], found: &mut Vec<Choice>) {
+fn models_of(list: &[u8], name: &str, found: &mut Vec<Choice>) {
     let elements = json::elements(list, 10_000).unwrap_or_default();
     let named = elements.into_iter().filter_map(|at| {
         let tool = &list[at];
-        let members = json::members(tool)?;
-        let is_function = members.iter().any(|(key, value)| {
-            &tool[key.clone()] == b"\"type\""
-                && matches!(&tool[value.clone()], b"\"function\"" | b"\"custom\"")
-        });
+        let fields = json::scan(tool, &["type", "name"]).ok()?;
+        let is_own = match fields.get(0).map(|at| &tool[at]) {
+            Some(kind) => matches!(kind, b"\"function\"" | b"\"custom\""),
+            None => fields.get(1).is_some(),
+        };
         let mut models = Vec::new();
-        if !is_function {
-            model_in(tool, &members, &mut models);
+        if !is_own {
+            models_in(tool, DEEPEST, &mut models);
         }
         (!models.is_empty()).then(|| Choice {
-            key: "tools[].model".to_owned(),
+            key: format!("{name}[].model"),
             why: Why::ToolModel,
             models: Some(models),
         })
@@ -268,16 +286,28 @@ fn models_of(list: &[u8], found: &mut Vec<Choice>) {
     found.extend(named);
 }
 
-/// The models of a tool, at its top or among its `parameters`.
-fn model_in(tool: &[u8], members: &[(Range<usize>, Range<usize>)], models: &mut Vec<String>) {
-    for (key, value) in members {
-        let (Some(key), value) = (json::string(&tool[key.clone()]), &tool[value.clone()]) else {
+/// The models that an object names, or one inside it.
+fn models_in(object: &[u8], depth: usize, models: &mut Vec<String>) {
+    for (key, value) in json::members(object).unwrap_or_default() {
+        let (Some(key), value) = (json::string(&object[key]), &object[value]) else {
             continue;
         };
-        if key.eq_ignore_ascii_case("model") || key.eq_ignore_ascii_case("models") {
-            models.extend(self::models(value).unwrap_or_default());
-        } else if key == "parameters" && value.first() == Some(&b'{') {
-            model_in(value, &json::members(value).unwrap_or_default(), models);
+        let bare = key.replace(['_', '-'], "").to_ascii_lowercase();
+        let names_one = ["model", "models", "modelname", "modelid"];
+        if OF_FUNCTIONS.contains(&&*key) || depth == 0 {
+            continue;
+        }
+        match value.first() {
+            Some(b'{') => models_in(value, depth - 1, models),
+            Some(b'[' | b'"') if names_one.iter().any(|name| bare.ends_with(name)) => {
+                models.extend(self::models(value).unwrap_or_default());
+            }
+            Some(b'[') => {
+                for element in json::elements(value, 1_000).unwrap_or_default() {
+                    models_in(&value[element], depth - 1, models);
+                }
+            }
+            _ => {}
         }
     }
 }

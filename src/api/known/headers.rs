@@ -18,7 +18,7 @@ pub(super) const COMMON: &[&str] = &[
     "x-stainless-*",
 ];
 
-/// Of OpenAI's format: its betas, the names of applications that OpenRouter shows, and what keeps
+/// Of OpenAI's format: its betas, the names of applications that `OpenRouter` shows, and what keeps
 /// a conversation on one server at xAI and Azure.
 pub(super) const OPENAI: &[&str] = &[
     "http-referer",

@@ -1,6 +1,6 @@
 //! Top-level keys by format. Where a guardrail judges a request, others are refused.
 
-/// Chat completions, as OpenAI documents them, with those of xAI, Mistral, DeepSeek, Groq,
+/// Chat completions, as OpenAI documents them, with those of xAI, Mistral, `DeepSeek`, Groq,
 /// Qwen, Z.ai and Perplexity.
 pub(super) const CHAT: &[&str] = &[
     "audio",
@@ -288,7 +288,7 @@ pub(super) const CONVERSE: &[&str] = &[
 ];
 
 /// Bodies of `InvokeModel` of vendors other than Anthropic and OpenAI: Amazon, Meta, Mistral,
-/// Cohere, AI21, Stability, TwelveLabs.
+/// Cohere, AI21, Stability, `TwelveLabs`.
 pub(super) const INVOKE: &[&str] = &[
     "amazon-bedrock-guardrailConfig",
     "chat_history",
@@ -324,7 +324,7 @@ pub(super) const VENDOR: &[&str] = &["reasoningConfig", "reasoning_config", "top
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: &[&str] = &["input", "model", "modelId"];
 
-/// Extensions of llama.cpp, vLLM, SGLang, Ollama, LM Studio, TGI and OpenRouter.
+/// Extensions of llama.cpp, vLLM, `SGLang`, Ollama, LM Studio, TGI and `OpenRouter`.
 pub(super) const SERVERS: &[&str] = &[
     "add_bos",
     "add_generation_prompt",

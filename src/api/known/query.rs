@@ -155,7 +155,8 @@ pub fn passed(known: &Known, more: &[String], query: Option<&str>) -> Option<Str
     let mut out = String::new();
     for (name, value) in pairs(query.unwrap_or_default()) {
         let is_known = known.query.iter().any(|known| known.name == name);
-        if !is_known && !(more.contains(&name) && is_passable(&name)) {
+        let is_named = more.contains(&name) && is_passable(&name);
+        if !is_known && !is_named {
             continue;
         }
         let separator = if out.is_empty() { "" } else { "&" };

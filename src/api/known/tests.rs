@@ -1,16 +1,18 @@
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::*;
-use crate::api::{self, Api, ApiKind, Call, Head};
+use crate::api::{self, Api, Call, Head};
 use crate::wire::Rejection;
 
-fn format(kind: &'static str) -> &'static dyn Api {
-    let found = api::ALL.iter().find(|api| api.kind() == ApiKind(kind));
+fn format(kind: &str) -> &'static dyn Api {
+    let found = api::ALL.iter().find(|api| api.kind().0 == kind);
     *found.unwrap()
 }
 
-fn read(kind: &'static str, path: &str, query: &str, body: &str) -> Result<Call, Rejection> {
+fn read(kind: &str, path: &str, query: &str, body: &str) -> Result<Call, Rejection> {
     let headers = HeaderMap::new();
     let head = Head {
         path,
@@ -21,7 +23,7 @@ fn read(kind: &'static str, path: &str, query: &str, body: &str) -> Result<Call,
 }
 
 /// Reads a request and judges it, with a grant for `cheap` alone.
-fn judge(kind: &'static str, path: &str, query: &str, body: &str) -> Result<(), Rejection> {
+fn judge(kind: &str, path: &str, query: &str, body: &str) -> Result<(), Rejection> {
     let call = read(kind, path, query, body)?;
     check_query(format(kind).known(), &call, Some(query))?;
     conflict(&call.choices, "cheap", &[], &|model| model == "cheap")
@@ -41,115 +43,133 @@ const RAW: (&str, &str) = (
     "/v1/publishers/anthropic/models/cheap:rawPredict",
 );
 
+/// Requests that choose more than their model, and the key that a refusal names.
+const CHOOSERS: &[((&str, &str), &str, &str)] = &[
+    (
+        CHAT,
+        r#"{"model":"cheap","models":["cheap","dear"]}"#,
+        "models",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","Fallbacks":["dear"]}"#,
+        "Fallbacks",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","fallbacks":[{"model":"cheap","api_base":"http://x"}]}"#,
+        "fallbacks",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","provider":{"only":["x"]}}"#,
+        "provider",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","api_base":"http://x"}"#,
+        "api_base",
+    ),
+    (CHAT, r#"{"model":"cheap","apiBase":"http://x"}"#, "apiBase"),
+    (
+        CHAT,
+        r#"{"model":"cheap","aws_region_name":"x"}"#,
+        "aws_region_name",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","mock_response":"x"}"#,
+        "mock_response",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","kv_transfer_params":{"remote_host":"x"}}"#,
+        "kv_transfer_params",
+    ),
+    (CHAT, r#"{"model":"cheap","deferred":true}"#, "deferred"),
+    (
+        CHAT,
+        r#"{"model":"cheap","tools":[{"type":"openrouter:image_generation","parameters":{"model":"dear"}}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","background":true}"#,
+        "background",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","background":1}"#,
+        "background",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","back\u0067round":"true"}"#,
+        "background",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"image_generation","model":"dear"}]}"#,
+        "tools[].model",
+    ),
+    (
+        MESSAGES,
+        r#"{"model":"cheap","fallbacks":[{"model":"dear"}]}"#,
+        "fallbacks",
+    ),
+    (MESSAGES, r#"{"model":"cheap","speed":"fast"}"#, "speed"),
+    (
+        MESSAGES,
+        r#"{"model":"cheap","tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}"#,
+        "tools[].model",
+    ),
+    (RAW, r#"{"fallbacks":[{"model":"dear"}]}"#, "fallbacks"),
+    (GEMINI, r#"{"contents":[],"fields":"candidates"}"#, "fields"),
+    (
+        GEMINI,
+        r#"{"contents":[],"generationConfig":{"routingConfig":{"manualMode":{"modelName":"dear"}}}}"#,
+        "routingConfig",
+    ),
+    (
+        GEMINI,
+        r#"{"contents":[],"tools":[{"retrieval":{"vertexRagStore":{"ragRetrievalConfig":{"ranking":{"llmRanker":{"modelName":"dear"}}}}}}]}"#,
+        "tools[].model",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","plugins":[{"id":"fusion","analysis_models":["dear"]}]}"#,
+        "plugins[].model",
+    ),
+    (
+        CONVERSE,
+        r#"{"additionalModelRequestFields":{"fallbacks":[{"model":"dear"}]}}"#,
+        "fallbacks",
+    ),
+    (
+        CONVERSE,
+        r#"{"performanceConfig":{"latency":"optimized"}}"#,
+        "performanceConfig",
+    ),
+    (
+        INVOKE,
+        r#"{"messages":[],"fallbacks":[{"model":"dear"}]}"#,
+        "fallbacks",
+    ),
+    (
+        ("openai_completions", "/v1/completions"),
+        r#"{"model":"cheap","prompt":"x","models":["dear"]}"#,
+        "models",
+    ),
+    (
+        ("openai_embeddings", "/v1/embeddings"),
+        r#"{"model":"cheap","input":"x","api_key":"x"}"#,
+        "api_key",
+    ),
+];
+
 #[test]
 fn what_chooses_more_than_the_model_is_refused_by_name() {
-    for ((kind, path), body, key) in [
-        (
-            CHAT,
-            r#"{"model":"cheap","models":["cheap","dear"]}"#,
-            "models",
-        ),
-        (
-            CHAT,
-            r#"{"model":"cheap","Fallbacks":["dear"]}"#,
-            "Fallbacks",
-        ),
-        (
-            CHAT,
-            r#"{"model":"cheap","fallbacks":[{"model":"cheap","api_base":"http://x"}]}"#,
-            "fallbacks",
-        ),
-        (
-            CHAT,
-            r#"{"model":"cheap","provider":{"only":["x"]}}"#,
-            "provider",
-        ),
-        (
-            CHAT,
-            r#"{"model":"cheap","api_base":"http://x"}"#,
-            "api_base",
-        ),
-        (CHAT, r#"{"model":"cheap","apiBase":"http://x"}"#, "apiBase"),
-        (
-            CHAT,
-            r#"{"model":"cheap","aws_region_name":"x"}"#,
-            "aws_region_name",
-        ),
-        (
-            CHAT,
-            r#"{"model":"cheap","mock_response":"x"}"#,
-            "mock_response",
-        ),
-        (
-            CHAT,
-            r#"{"model":"cheap","kv_transfer_params":{"remote_host":"x"}}"#,
-            "kv_transfer_params",
-        ),
-        (CHAT, r#"{"model":"cheap","deferred":true}"#, "deferred"),
-        (
-            CHAT,
-            r#"{"model":"cheap","tools":[{"type":"openrouter:image_generation","parameters":{"model":"dear"}}]}"#,
-            "tools[].model",
-        ),
-        (
-            RESPONSES,
-            r#"{"model":"cheap","background":true}"#,
-            "background",
-        ),
-        (
-            RESPONSES,
-            r#"{"model":"cheap","background":1}"#,
-            "background",
-        ),
-        (
-            RESPONSES,
-            r#"{"model":"cheap","back\u0067round":"true"}"#,
-            "background",
-        ),
-        (
-            RESPONSES,
-            r#"{"model":"cheap","tools":[{"type":"image_generation","model":"dear"}]}"#,
-            "tools[].model",
-        ),
-        (
-            MESSAGES,
-            r#"{"model":"cheap","fallbacks":[{"model":"dear"}]}"#,
-            "fallbacks",
-        ),
-        (MESSAGES, r#"{"model":"cheap","speed":"fast"}"#, "speed"),
-        (
-            MESSAGES,
-            r#"{"model":"cheap","tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}"#,
-            "tools[].model",
-        ),
-        (RAW, r#"{"fallbacks":[{"model":"dear"}]}"#, "fallbacks"),
-        (GEMINI, r#"{"contents":[],"fields":"candidates"}"#, "fields"),
-        (
-            CONVERSE,
-            r#"{"additionalModelRequestFields":{"fallbacks":[{"model":"dear"}]}}"#,
-            "fallbacks",
-        ),
-        (
-            CONVERSE,
-            r#"{"performanceConfig":{"latency":"optimized"}}"#,
-            "performanceConfig",
-        ),
-        (
-            INVOKE,
-            r#"{"messages":[],"fallbacks":[{"model":"dear"}]}"#,
-            "fallbacks",
-        ),
-        (
-            ("openai_completions", "/v1/completions"),
-            r#"{"model":"cheap","prompt":"x","models":["dear"]}"#,
-            "models",
-        ),
-        (
-            ("openai_embeddings", "/v1/embeddings"),
-            r#"{"model":"cheap","input":"x","api_key":"x"}"#,
-            "api_key",
-        ),
-    ] {
+    for ((kind, path), body, key) in CHOOSERS {
         let rejection = judge(kind, path, "", body).unwrap_err();
         assert_eq!(rejection.status, 400, "{kind} {body}");
         let message = &rejection.message;
@@ -174,6 +194,14 @@ fn what_chooses_nothing_else_passes() {
         (
             CHAT,
             r#"{"model":"cheap","tools":[{"type":"function","function":{"name":"f","parameters":{"properties":{"model":{"type":"string"}}}}}]}"#,
+        ),
+        (
+            MESSAGES,
+            r#"{"model":"cheap","tools":[{"name":"f","input_schema":{"default":{"model":"x"}},"input_examples":[{"model":"x"}]}]}"#,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[],"generationConfig":{"maxOutputTokens":1},"tools":[{"functionDeclarations":[{"name":"f","parameters":{"example":{"model":"x"}}}]}]}"#,
         ),
         (
             CHAT,
@@ -362,9 +390,9 @@ fn page() -> String {
     }
     for (text, names) in seen {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        out.push_str(&format!("\n### {}\n{text}", names.join(", ")));
+        let _ = write!(out, "\n### {}\n{text}", names.join(", "));
     }
-    out.push_str(&format!("\n## Keys that are refused\n\n{}", body::page()));
+    let _ = write!(out, "\n## Keys that are refused\n\n{}", body::page());
     out
 }
 

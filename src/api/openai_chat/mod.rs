@@ -128,7 +128,7 @@ fn tools(body: &[u8]) -> Offer {
     })
 }
 
-/// Keys by which the tools of a provider are turned on: OpenAI's search, OpenRouter's plugins, and
+/// Keys by which the tools of a provider are turned on: OpenAI's search, `OpenRouter`'s plugins, and
 /// the searches of xAI, Qwen, Groq and Perplexity.
 pub(in crate::api) const SWITCHES: [&str; 7] = [
     "web_search_options",

@@ -231,10 +231,10 @@ impl Session<'_> {
                 .guarded(&passing, call, choice, &mut recording)
                 .await?;
             let route = choice.first;
-            let headers = self.head.headers.clone();
-            gateway.routed(&mut recording, &rules, &route, (self.api, &call), &headers);
-            let to = route.provider.destination(&route.model);
-            let outbound = self.api.prepare(&call, &to)?;
+            let headers = &self.head.headers;
+            gateway.routed(&mut recording, &rules, &route, (self.api, &call), headers);
+            let passed = lists::headers(self.api, &route.provider, headers);
+            let outbound = (self.api).prepare(&call, &route.provider.destination(&route.model))?;
             // A WebSocket has no headers left to warn in.
             let payer = (&*rules, permit.as_ref(), &*self.who.caller);
             let held = gateway
@@ -244,7 +244,6 @@ impl Session<'_> {
             let of = (&*rules, permit.as_ref(), &self.who);
             gateway.tell(of, &route, (&call, told), &mut recording);
             let before = recording.elapsed_ms();
-            let passed = lists::headers(self.api, &route.provider, &headers);
             self.connect(&route, &permit, &passed, &outbound.path)
                 .await?;
             let sent = String::from_utf8(outbound.body.to_vec()).unwrap_or_default();
