@@ -144,18 +144,16 @@ impl Definitions {
             .filter_map(|name| self.link(name, caller).ok())
     }
 
-    /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`.
+    /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`, if the
+    /// name is all that tells it apart. A user with a number has another one.
     #[must_use]
     pub fn named(&self, bucket: &str) -> Option<Link> {
-        let link = |template: &str| {
-            Some(Link {
-                bucket: bucket.to_owned(),
-                template: template.to_owned(),
-                terms: self.terms(template)?,
-            })
+        let link = |template: &str, whose: &str| {
+            let terms = self.terms(template)?;
+            Some(Link::new(template, whose, bucket.to_owned(), terms))
         };
         if !bucket.contains('<')
-            && let Some(shared) = link(bucket)
+            && let Some(shared) = link(bucket, "")
         {
             return Some(shared);
         }
@@ -163,9 +161,14 @@ impl Definitions {
         if whose.is_empty() || whose.contains('<') {
             return None;
         }
-        ["<user>", "<node>"]
-            .into_iter()
-            .find_map(|place| link(&format!("{prefix}:{place}")))
+        let caller = Caller::hypothetical(whose, None);
+        let places = [
+            ("<user>", caller.key().to_owned()),
+            ("<node>", of_node(whose)),
+        ];
+        places
+            .iter()
+            .find_map(|(place, whose)| link(&format!("{prefix}:{place}"), whose))
     }
 
     fn link(&self, template: &str, caller: &Caller) -> Result<Link, Denied> {
@@ -179,17 +182,24 @@ impl Definitions {
             .ok_or_else(|| broken("it is not defined"))?
             .as_ref()
             .map_err(|why| broken(why))?;
-        let bucket = match template.split_once(':') {
-            Some((prefix, "<user>")) => format!("{prefix}:{}", caller.name()),
-            Some((prefix, "<node>")) => format!("{prefix}:{}", caller.node_id()),
-            _ => template.to_owned(),
+        let (whose, bucket) = match template.split_once(':') {
+            Some((prefix, "<user>")) => (
+                caller.key().to_owned(),
+                format!("{prefix}:{}", caller.name()),
+            ),
+            Some((prefix, "<node>")) => {
+                let node = caller.node_id();
+                (of_node(node), format!("{prefix}:{node}"))
+            }
+            _ => (String::new(), template.to_owned()),
         };
-        Ok(Link {
-            bucket,
-            template: template.to_owned(),
-            terms: *terms,
-        })
+        Ok(Link::new(template, &whose, bucket, *terms))
     }
+}
+
+/// Whose a node's bucket is.
+fn of_node(id: &str) -> String {
+    format!("node:{id}")
 }
 
 #[cfg(test)]
