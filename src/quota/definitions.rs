@@ -274,6 +274,46 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_its_owners_whatever_they_are_called() {
+        use crate::identity::tests_support::whois;
+        use crate::tailnet::WhoIs;
+        let quotas = r#""q:<user>":{"capacity":"9 requests"},"q:<node>":{"capacity":"9 requests"}"#;
+        let references = r#"{"bucket":"q:<user>"},{"bucket":"q:<node>"}"#;
+        let (definitions, permit, _) = compiled(quotas, &[references], "any@x.org");
+        let of = |id: i64, login: &str, node: &str, shared_in: bool| {
+            let mut who = WhoIs {
+                stable_id: node.to_owned(),
+                shared_in,
+                ..whois(Some(login), &[])
+            };
+            who.user.as_mut().unwrap().id = id;
+            let caller = Caller::from_whois(who).unwrap();
+            let links: Vec<Link> = definitions.of(&permit, &caller).collect();
+            links
+        };
+        // A user and a device of one name.
+        let both = of(7, "n1", "n1", false);
+        assert_eq!(
+            (both[0].bucket.as_str(), both[1].bucket.as_str()),
+            ("q:n1", "q:n1")
+        );
+        assert_eq!(both[0].key, "requests|q:<user>|user:7");
+        assert_eq!(both[1].key, "requests|q:<node>|node:n1");
+        let renamed = of(7, "new@x.org", "n1", false);
+        assert_eq!(renamed[0].key, both[0].key);
+        assert_ne!(
+            of(8, "n1", "n2", false)[0].key,
+            both[0].key,
+            "the next with the login"
+        );
+        assert_ne!(
+            of(7, "n1", "n3", true)[0].key,
+            both[0].key,
+            "of another tailnet"
+        );
+    }
+
+    #[test]
     fn a_mistake_refuses() {
         for (references, quota, why) in [
             (r#"{"bucket":"gone"}"#, "gone", "it is not defined"),
