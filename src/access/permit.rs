@@ -207,11 +207,7 @@ impl Access {
         for (nth, named) in self.matching(caller) {
             let grant = &self.grants[nth];
             for capability in &grant.capabilities {
-                let capability = match named {
-                    Named::Themselves => capability.clone(),
-                    Named::Namesake => capability.for_namesake(),
-                };
-                add(capability, &grant.source);
+                add(named.gets(capability), &grant.source);
             }
             foreign.extend(grant.foreign.iter().cloned());
             broken.extend(grant.remains());
@@ -326,6 +322,16 @@ enum Named {
     Namesake,
     /// As nobody else.
     Themselves,
+}
+
+impl Named {
+    /// What the caller gets of an object.
+    fn gets(self, capability: &Capability) -> Capability {
+        match self {
+            Self::Themselves => capability.clone(),
+            Self::Namesake => capability.for_namesake(),
+        }
+    }
 }
 
 impl Permit {

@@ -18,6 +18,8 @@ const TAKE_OVER: &str = "UPDATE buckets SET bucket = ?1, name = ?2, is_earlier =
 
 const UPDATE: &str = "UPDATE buckets SET balance = ?2, at = ?3 WHERE bucket = ?1";
 
+const RENAME: &str = "UPDATE buckets SET name = ?2 WHERE bucket = ?1";
+
 /// Buckets that are looked up in one statement.
 const BATCH: usize = 500;
 
@@ -252,8 +254,22 @@ fn lock<'a>(
         .iter()
         .filter(|(name, _)| !found.contains_key(&***name));
     let missing: Vec<_> = missing.collect();
+    // A user who is renamed keeps their bucket, under the name that they have now.
+    let renamed = wanted.iter().filter_map(|(key, link)| {
+        let (name, _) = found.get(&**key)?;
+        let names = [&**key, &*link.bucket].map(Value::text);
+        (*name != link.bucket).then(|| names.into())
+    });
+    let renamed: Vec<_> = renamed.collect();
+    if !renamed.is_empty() {
+        connection.execute(RENAME, renamed)?;
+    }
+    let levels = |found: Found| {
+        let levels = found.into_iter().map(|(key, (_, level))| (key, level));
+        levels.collect()
+    };
     if missing.is_empty() {
-        return Ok(found);
+        return Ok(levels(found));
     }
     let earlier = missing.iter().filter_map(|(name, link)| {
         let names = [
@@ -277,25 +293,25 @@ fn lock<'a>(
     });
     connection.execute(INSERT, made.collect())?;
     found = select(connection, &names)?;
-    Ok(found)
+    Ok(levels(found))
 }
 
-fn select(
-    connection: &mut dyn Connection,
-    names: &[&str],
-) -> Result<BTreeMap<String, Level>, Failure> {
+/// Buckets by key: what people call them, and what they hold.
+type Found = BTreeMap<String, (String, Level)>;
+
+fn select(connection: &mut dyn Connection, names: &[&str]) -> Result<Found, Failure> {
     let mut found = BTreeMap::new();
     for some in names.chunks(BATCH) {
         let sql = format!(
-            "SELECT bucket, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",
+            "SELECT bucket, name, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",
             places(0, some.len()),
             connection.lock()
         );
         let values = some.iter().map(|name| Value::text(*name)).collect();
         found.extend(rows(connection, &sql, values, |row| {
-            let name = row.text()?;
+            let (key, name) = (row.text()?, row.text()?);
             let (balance, at) = (row.integer()?, row.integer()?);
-            Ok((name, Level { balance, at }))
+            Ok((key, (name, Level { balance, at })))
         })?);
     }
     Ok(found)

@@ -3,6 +3,7 @@
 //! comes from outside is bound.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,17 @@ pub(super) const MIGRATIONS: &[&str] = &[
 /// The version that they lead to.
 pub(super) const VERSION: i64 = 7;
 const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
+
+/// Says that a database is brought up to date, which can take a while where there are records.
+pub(super) fn announce(name: &str, scripts: &[&str]) {
+    if !scripts.is_empty() && scripts.len() < MIGRATIONS.len() {
+        tracing::info!(
+            ledger = name,
+            version = VERSION,
+            "ledger: updating its schema; records are rewritten, which can take minutes"
+        );
+    }
+}
 
 /// The scripts that are still missing from a database of version `found`.
 pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {
@@ -193,7 +205,7 @@ pub(super) fn key(text: &str, limit: usize) -> Cow<'_, str> {
         key.push('~');
     }
     for byte in &Sha256::digest(text.as_bytes())[..DIGITS / 2] {
-        key.push_str(&format!("{byte:02x}"));
+        let _ = write!(key, "{byte:02x}");
     }
     key.into()
 }

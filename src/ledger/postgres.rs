@@ -13,7 +13,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::database::{Connection, Failure, Row, Store, VERSION, Value, missing};
+use super::database::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
 use super::{Error, dialect};
 
 /// Waits for a connection, name resolution and TLS included.
@@ -132,6 +132,7 @@ impl Server {
         let found = open.integer("SELECT max(version) FROM iris_schema");
         let found = found.map_err(failed)?.unwrap_or(0);
         let scripts = missing(&self.name, found)?;
+        announce(&self.name, scripts);
         for script in scripts {
             open.batch(&dialect::schema(script)).map_err(failed)?;
         }

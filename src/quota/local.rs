@@ -58,6 +58,9 @@ impl Local {
             },
         });
         book.terms = Some(link.terms);
+        if book.bucket != link.bucket {
+            book.bucket.clone_from(&link.bucket);
+        }
         book.account.level = link.terms.at(book.account.level, now);
         book
     }

@@ -220,6 +220,9 @@ impl Quotas {
         let now = clock::unix_ms();
         let mut known: BTreeMap<String, State> = BTreeMap::new();
         let (asked, mut links) = (links, HashMap::new());
+        // As their owners are called now.
+        let names = asked.iter().map(|link| (link.key.clone(), link.bucket.clone()));
+        let names: HashMap<String, String> = names.collect();
         for link in asked {
             let full = Account {
                 level: link.terms.full(now),
@@ -267,6 +270,11 @@ impl Quotas {
             }
         }
         let mut states: Vec<State> = known.into_values().collect();
+        for state in &mut states {
+            if let Some(name) = names.get(&state.key) {
+                state.bucket.clone_from(name);
+            }
+        }
         states.sort_by(|one, other| (&one.bucket, &one.key).cmp(&(&other.bucket, &other.key)));
         Ok(states)
     }

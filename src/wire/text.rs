@@ -1,5 +1,7 @@
 //! Text that others wrote, on its way to a terminal or into a file.
 
+use std::fmt::Write as _;
+
 /// Whether a character can steer a terminal, or make text look like other text: controls, line and
 /// paragraph separators, marks of direction, and characters without a shape.
 #[must_use]
@@ -40,7 +42,7 @@ pub fn harmless_json(json: &str) -> String {
     for char in json.chars() {
         if char != '\n' && steers(char) {
             for unit in char.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
             out.push(char);

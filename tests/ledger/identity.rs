@@ -1,6 +1,7 @@
 //! Whose records are whose: by the key of a caller, and never by a name that others have too. And what
 //! becomes of records from before there were keys.
 
+use iris::bucket::{Link, Terms, Unit};
 use iris::ledger::{Entry, EntryId, Group, Ledger, Query, Record, Report, Scope};
 use iris::quota::Quotas;
 
@@ -355,4 +356,24 @@ pub(crate) async fn records_from_before_go_to_who_made_them(place: Place) {
         ("q:n1", 6),
     ];
     assert_eq!(states, expected);
+}
+
+pub(crate) async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(place: Place) {
+    let ledger = place.open();
+    let terms = Terms {
+        unit: Unit::Requests,
+        capacity: 10,
+        rate: 0,
+        per: 1,
+        warn_below: 0,
+        refuses_unpriced: false,
+    };
+    let link = |name: &str| Link::new("q:<user>", "user:7", name.to_owned(), terms);
+    for (name, amount, left) in [("q:old@x.org", -4, 6), ("q:new@x.org", -1, 5)] {
+        let level = ledger.refill(link(name), amount).await.unwrap();
+        assert_eq!(level.balance, left);
+        let stored = ledger.buckets().await.unwrap();
+        let stored: Vec<_> = stored.iter().map(|one| (one.bucket.as_str(), one.level.balance)).collect();
+        assert_eq!(stored, [(name, left)]);
+    }
 }

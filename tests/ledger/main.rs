@@ -81,6 +81,7 @@ const EVERY: &[(&str, Test)] = &[
     test!(identity::one_login_of_several_callers_shares_nothing),
     test!(identity::what_agrees_in_its_beginning_stays_apart),
     test!(budgets::a_bucket_that_counts_something_else_is_another),
+    test!(identity::a_bucket_is_shown_under_the_name_that_its_owner_has_now),
 ];
 
 /// Tests of a database that outlives its ledger.

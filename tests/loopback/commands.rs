@@ -431,6 +431,42 @@ async fn a_gateway_that_means_no_good_steers_nothing() {
     assert!(followed.lock().unwrap().is_empty());
 }
 
+/// What a person types goes to the gateway, and not through a proxy that happens to be set.
+#[tokio::test]
+async fn an_agent_reaches_the_gateway_past_a_proxy() {
+    use std::os::unix::fs::PermissionsExt;
+    let (upstream, _received) = provider(|mut stream| {
+        async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
+    })
+    .await;
+    let gateway = Gateway::start(upstream, json!({})).await;
+    let url = format!("http://{}", gateway.address);
+    let home = tempfile::tempdir().unwrap();
+    let agent = home.path().join("opencode");
+    std::fs::write(&agent, "#!/bin/sh\necho \"past <$NO_PROXY> <$no_proxy>\"\n").unwrap();
+    std::fs::set_permissions(&agent, PermissionsExt::from_mode(0o755)).unwrap();
+    for (variables, past) in [
+        (&[][..], "past <> <>"),
+        (&[("HTTP_PROXY", "http://proxy.test:1")], "past <127.0.0.1> <127.0.0.1>"),
+        (
+            &[("all_proxy", "http://proxy.test:1"), ("no_proxy", "x.test")],
+            "past <x.test,127.0.0.1> <x.test,127.0.0.1>",
+        ),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+        command.args(["connect", "opencode", "--url", &url]);
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_ascii_lowercase());
+        }
+        command.env("HOME", home.path()).stdin(Stdio::null());
+        command.env("PATH", format!("{}:/usr/bin:/bin", home.path().display()));
+        command.envs(variables.iter().copied());
+        let ran = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = ran.await.unwrap();
+        assert_eq!(out(&output).trim(), past, "{output:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_agent_is_told_or_given_its_settings() {
     let (upstream, _received) = provider(|mut stream| {
