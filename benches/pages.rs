@@ -49,7 +49,7 @@ async fn measure(url: &str, dir: &Path) {
     for nth in 0..100 {
         let time = (0, i64::MAX);
         sessions += ledger
-            .session_count(&user(nth), time)
+            .session_count(Scope::Everyone, Some(&user(nth)), time)
             .await
             .expect("a count");
     }

@@ -98,9 +98,6 @@ impl Rules {
 pub struct Filterable(Vec<(HeaderName, bool)>);
 
 impl Filterable {
-    /// Longest value that is recorded.
-    const MAX_VALUE: usize = 256;
-
     fn compile(file: &config::File) -> Self {
         let named = file.database.filterable.iter();
         Self(
@@ -117,8 +114,7 @@ impl Filterable {
             let shown = if *redact || value.is_sensitive() {
                 String::new()
             } else {
-                let text = String::from_utf8_lossy(value.as_bytes());
-                text.chars().take(Self::MAX_VALUE).collect()
+                String::from_utf8_lossy(value.as_bytes()).into_owned()
             };
             Some((name.as_str().to_owned(), shown))
         })

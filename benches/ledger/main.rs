@@ -95,7 +95,7 @@ async fn ask(ledger: &Ledger, question: Question) -> usize {
 }
 
 fn questions() -> Vec<(&'static str, Question)> {
-    let own = || Scope::Own(user(3));
+    let own = || Scope::Own(vec![user(3)]);
     let mut all = Vec::new();
     for (name, is_own, change) in REQUESTS {
         let scope = if *is_own { own() } else { Scope::Everyone };

@@ -112,6 +112,7 @@ fn entry(started_at: i64, person: u64, dice: &mut Dice) -> Entry {
         id: EntryId::new(started_at),
         session: format!("session-{person}-{}", started_at / SESSION_MS),
         started_at,
+        caller: user(person),
         login: user(person),
         node_id: format!("node-{person}"),
         node_name: "laptop".into(),

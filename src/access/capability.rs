@@ -201,6 +201,20 @@ impl Capability {
         }
     }
 
+    /// The same for a user of another tailnet whom a grant names by a login alone: whoever wrote it
+    /// may have meant a person of this tailnet, so it gives models and no power.
+    #[must_use]
+    pub fn for_namesake(&self) -> Self {
+        Self {
+            role: self.role.map(|_| Role::User),
+            read_pricing: false,
+            read_metrics: false,
+            read_captures: None,
+            filterable_headers: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Decodes an object.
     ///
     /// # Errors

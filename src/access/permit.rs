@@ -1,6 +1,6 @@
 //! From grants to a [`Permit`]: the proof that a caller has a role, and the models it covers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::recent::Recent;
 use super::{BucketRef, Capability, ModelPattern, Remains, Role, SendHook};
 use crate::config;
-use crate::identity::{Caller, Principal};
+use crate::identity::{Caller, EXTERNAL, Principal, is_reserved};
 use crate::wire::Rejection;
 
 /// The caller has no role: nothing at all is open.
@@ -204,10 +204,10 @@ impl Access {
                 models.push((pattern, Arc::clone(source)));
             }
         };
-        for nth in self.matching(caller) {
+        for (nth, named) in self.matching(caller) {
             let grant = &self.grants[nth];
             for capability in &grant.capabilities {
-                add(capability.clone(), &grant.source);
+                add(named.gets(capability), &grant.source);
             }
             foreign.extend(grant.foreign.iter().cloned());
             broken.extend(grant.remains());
@@ -263,36 +263,74 @@ impl Access {
         role == Role::Admin && granted.unwrap_or(self.admins_read_captures)
     }
 
-    /// Grants whose `src` names the caller, in the order of the file.
-    fn matching(&self, caller: &Caller) -> BTreeSet<usize> {
-        let mut names: Vec<&str> = vec![caller.name()];
-        names.extend(caller.tags().iter().map(String::as_str));
-        // Somebody from outside the tailnet is only who is named, and so is this machine.
-        if matches!(
-            caller.principal(),
-            Principal::User { .. } | Principal::Tagged { .. }
-        ) {
-            names.push("*");
+    /// Grants whose `src` names the caller, in the order of the file, and whether it can mean nobody
+    /// else.
+    fn matching(&self, caller: &Caller) -> BTreeMap<usize, Named> {
+        let mut found = BTreeMap::new();
+        let mut add = |name: &str, named: Named| {
+            for nth in self.by_source.get(name).into_iter().flatten() {
+                let known = found.entry(*nth).or_insert(named);
+                *known = named.max(*known);
+            }
+        };
+        // Of the configuration's groups as well.
+        let mut add_own = |name: &str, named: Named| {
+            add(name, named);
+            for group in self.groups_of.get(name).into_iter().flatten() {
+                add(group, named);
+            }
+        };
+        match caller.principal() {
+            Principal::User { login, .. } => {
+                if !is_reserved(login) {
+                    add_own(login, Named::Themselves);
+                }
+            }
+            // Somebody from outside the tailnet is only who is named, and so is this machine.
+            Principal::External { login, .. } => {
+                add_own(&format!("{EXTERNAL}{login}"), Named::Themselves);
+                if !is_reserved(login) {
+                    add_own(login, Named::Namesake);
+                }
+            }
+            Principal::Tagged { tags } => {
+                for tag in tags {
+                    add_own(tag, Named::Themselves);
+                }
+            }
+            Principal::Loopback => add_own(caller.name(), Named::Themselves),
         }
-        names.extend(caller.groups().iter().map(String::as_str));
-        let own: Vec<&str> = std::iter::once(caller.name())
-            .chain(caller.tags().iter().map(String::as_str))
-            .collect();
-        for name in own {
-            names.extend(
-                self.groups_of
-                    .get(name)
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str),
-            );
+        let (is_own, named) = match caller.principal() {
+            Principal::User { .. } | Principal::Tagged { .. } => (true, Named::Themselves),
+            Principal::External { .. } => (false, Named::Namesake),
+            Principal::Loopback => (false, Named::Themselves),
+        };
+        if is_own {
+            add("*", Named::Themselves);
         }
-        names
-            .iter()
-            .filter_map(|name| self.by_source.get(*name))
-            .flatten()
-            .copied()
-            .collect()
+        for group in caller.groups() {
+            add(group, named);
+        }
+        found
+    }
+}
+
+/// How a grant names a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Named {
+    /// By a login that a user of this tailnet may have too: the caller is from another one.
+    Namesake,
+    /// As nobody else.
+    Themselves,
+}
+
+impl Named {
+    /// What the caller gets of an object.
+    fn gets(self, capability: &Capability) -> Capability {
+        match self {
+            Self::Themselves => capability.clone(),
+            Self::Namesake => capability.for_namesake(),
+        }
     }
 }
 

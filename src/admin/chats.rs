@@ -39,14 +39,14 @@ fn keeps(rules: &Rules) -> bool {
 
 /// `GET /api/chats`.
 pub(super) async fn list(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let chats = view.ledger.chats(asked.caller.name()).await;
+    let chats = view.ledger.chats(asked.caller.key()).await;
     let chats = chats.map_err(|error| unavailable(&error))?;
     Ok(super::json(&json!({ "chats": chats })))
 }
 
 /// `GET /api/chats/{id}`.
 pub(super) async fn chat(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let found = view.ledger.chat(asked.caller.name(), asked.id).await;
+    let found = view.ledger.chat(asked.caller.key(), asked.id).await;
     let body = found
         .map_err(|error| unavailable(&error))?
         .ok_or_else(none)?;
@@ -86,8 +86,8 @@ pub(super) async fn keep(
         return Err(bad("`body` is no object"));
     }
     let title: String = chat.title.chars().take(TITLE).collect();
-    let (login, named) = (asked.caller.name(), (asked.id, title.as_str()));
-    let kept = view.ledger.keep_chat(login, named, body.into()).await;
+    let (caller, named) = (asked.caller.key(), (asked.id, title.as_str()));
+    let kept = view.ledger.keep_chat(caller, named, body.into()).await;
     kept.map_err(|error| unavailable(&error))?;
     Ok(super::json(&json!({ "id": asked.id })))
 }
@@ -97,7 +97,7 @@ pub(super) async fn delete(
     view: &View<'_>,
     asked: &Asked<'_>,
 ) -> Result<Response<Body>, Rejection> {
-    let deleted = view.ledger.delete_chat(asked.caller.name(), asked.id).await;
+    let deleted = view.ledger.delete_chat(asked.caller.key(), asked.id).await;
     if !deleted.map_err(|error| unavailable(&error))? {
         return Err(none());
     }

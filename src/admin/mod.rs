@@ -91,6 +91,8 @@ pub struct View<'a> {
 pub(crate) struct Asked<'a> {
     caller: &'a Caller,
     permit: &'a Permit,
+    /// The keys of the caller's records.
+    own: Vec<String>,
     /// What stands in place of the path's braces; empty for a path without.
     id: &'a str,
     parameters: Vec<(&'static str, String)>,
@@ -99,14 +101,15 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// A question to a route, once all that the route demands is met.
     fn new(
-        caller: &'a Caller,
-        permit: &'a Permit,
+        ledger: &Ledger,
+        (caller, permit): (&'a Caller, &'a Permit),
         (route, id): (&Route, &'a str),
         query: &str,
     ) -> Result<Self, Rejection> {
         let asked = Self {
             caller,
             permit,
+            own: ledger.keys_of(caller.key()),
             id,
             parameters: routes::parameters(route, query)?,
         };
@@ -127,19 +130,19 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// Those of the route.
     pub(crate) fn by_page(
-        caller: &'a Caller,
-        permit: &'a Permit,
+        ledger: &Ledger,
+        (caller, permit): (&'a Caller, &'a Permit),
         path: &'a str,
         query: &str,
     ) -> Result<Self, Rejection> {
         let found = routes::find(&Method::GET, path)
             .map_err(|others| not_found(&Method::GET, path, &others))?;
-        Self::new(caller, permit, found, query)
+        Self::new(ledger, (caller, permit), found, query)
     }
 
     /// Whose records the answer may hold.
-    fn scope(&self) -> Scope {
-        records::scope(self.caller, self.permit)
+    pub(crate) fn scope(&self) -> Scope {
+        records::scope(&self.own, self.permit)
     }
 }
 
@@ -218,7 +221,8 @@ where
     }
     let permit = permitted(view, caller)?;
     let query = request.uri.query().unwrap_or_default();
-    let asked = Asked::new(caller, &permit, (route, id), query)?;
+    records::take_earlier(view.ledger, caller).await;
+    let asked = Asked::new(view.ledger, (caller, &permit), (route, id), query)?;
     if route.takes.is_some() {
         return act(view, &asked, route.action, request, body).await;
     }

@@ -9,15 +9,25 @@ use super::query::Wanted;
 use super::{Asked, View};
 use crate::access::{Permit, Role};
 use crate::identity::Caller;
-use crate::ledger::{Capture, Entry, EntryId, Scope, Session, ToolCall};
+use crate::ledger::{Capture, Entry, EntryId, Ledger, Scope, Session, ToolCall};
 use crate::wire::{Body, Rejection};
 
 /// The only place that decides whose records a caller sees.
-pub(super) fn scope(caller: &Caller, permit: &Permit) -> Scope {
+pub(super) fn scope(own: &[String], permit: &Permit) -> Scope {
     if permit.role() == Role::Admin {
         Scope::Everyone
     } else {
-        Scope::Own(caller.name().to_owned())
+        Scope::Own(own.to_vec())
+    }
+}
+
+/// Finds the caller's records from before users were told apart by numbers.
+pub(crate) async fn take_earlier(ledger: &Ledger, caller: &Caller) {
+    if let Some(login) = caller.own_login() {
+        let taken = ledger.take_earlier(caller.key(), login, caller.node_id());
+        if let Err(error) = taken.await {
+            tracing::warn!(%error, login, "earlier records could not be looked for");
+        }
     }
 }
 
@@ -176,7 +186,7 @@ pub(super) async fn capture(
 
 /// Whether a record is somebody else's.
 fn is_others(entry: &Entry, asked: &Asked<'_>) -> bool {
-    entry.login != asked.caller.name()
+    !asked.own.contains(&entry.caller)
 }
 
 /// Refuses what others said to admins who may not read it.

@@ -7,6 +7,8 @@ use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use serde_json::Value;
 
+use super::dotenv;
+
 /// Keys from the outermost inwards.
 type Keys = Vec<String>;
 
@@ -51,6 +53,12 @@ impl Change {
 
     pub(super) fn lines(between: &'static str, lines: Vec<(&'static str, String)>) -> Self {
         Self::Lines(between, lines)
+    }
+
+    /// Lines of a file of variables.
+    pub(super) fn variables(env: &[(&'static str, String)]) -> Self {
+        let quoted = env.iter().map(|(name, value)| (*name, dotenv(value)));
+        Self::Lines("=", quoted.collect())
     }
 
     /// The text of a file that says nothing else.

@@ -1,6 +1,9 @@
 //! Programs that talk to models, and what each must be told to use this gateway: for the page
 //! that shows it, and for `iris connect`, which does it. A new program is an entry of [`ALL`].
 
+use crate::wire::harmless;
+use crate::wire::text::steers;
+
 mod file;
 mod programs;
 
@@ -79,7 +82,12 @@ impl Agent {
     /// What it must be told.
     #[must_use]
     pub fn settings(&self, target: &Target<'_>) -> Settings {
-        (self.settings)(target)
+        // Each form has quotes of its own; none is to hold the end of a line, or what can't be seen.
+        let (base, model) = (harmless(target.base), harmless(target.model));
+        (self.settings)(&Target {
+            base: &base,
+            model: &model,
+        })
     }
 
     /// Why it may not work with a gateway at `base`, if there is a reason.
@@ -147,6 +155,26 @@ pub fn find(id: &str) -> Option<&'static Agent> {
         .find(|agent| agent.id == id || agent.program == id)
 }
 
+/// Whether a model's name can stand for itself in an environment, a command and a file.
+#[must_use]
+pub fn is_name(model: &str) -> bool {
+    let is_odd = |char: char| steers(char) || "'\"`\\$".contains(char);
+    !model.is_empty() && !model.starts_with('-') && !model.chars().any(is_odd)
+}
+
+/// A value of a line in a file of variables (`.env`): plain, or in quotes that nothing in it ends.
+fn dotenv(value: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=,".contains(char);
+    if value.chars().all(plain) {
+        return value.to_owned();
+    }
+    let value: String = harmless(value)
+        .chars()
+        .map(|char| if char == '\'' { '?' } else { char })
+        .collect();
+    format!("'{value}'")
+}
+
 /// A word of a shell's command.
 #[must_use]
 pub fn sh(text: &str) -> String {
@@ -207,6 +235,58 @@ mod tests {
             assert!(own.contains(TARGET.base), "{}: {own}", agent.id);
             assert!(own.contains(TARGET.model), "{}: {own}", agent.id);
         }
+    }
+
+    /// Whatever a model is called, it is one value of each form, and nothing of it is a line, a
+    /// variable or a command of its own.
+    #[test]
+    fn a_name_stays_a_name_in_every_form() {
+        for name in [
+            "m\nOPENAI_BASE_URL=http://evil",
+            "m\r\nX=1",
+            "m\u{85}X=1",
+            "m\u{2028}X=1",
+            "m'; touch /tmp/x; '",
+            "m\"\nx: y",
+            "m # not a comment",
+            "m$(id)`id`${HOME}",
+            "m\\",
+            "m\u{1b}]0;t\u{7}\u{9b}2J\u{202e}",
+        ] {
+            let plain = TARGET;
+            let odd = Target {
+                model: name,
+                ..TARGET
+            };
+            for agent in ALL {
+                let lines = |target: &Target<'_>| {
+                    let settings = agent.settings(target);
+                    let files: Vec<String> = settings
+                        .own
+                        .iter()
+                        .map(|own| own.change.new_file())
+                        .collect();
+                    let folder = settings.folder.map(|folder| folder.text);
+                    let shell = exports(&settings.env) + &command(agent.program, &settings.args);
+                    let all: Vec<String> = files.into_iter().chain(folder).chain([shell]).collect();
+                    let counts: Vec<usize> = all.iter().map(|text| text.lines().count()).collect();
+                    let text = all.concat();
+                    let seen = text.chars().all(|char| char == '\n' || !steers(char));
+                    assert!(seen, "{}: {text:?}", agent.id);
+                    counts
+                };
+                assert_eq!(lines(&odd), lines(&plain), "{}: {name:?}", agent.id);
+            }
+            let is_fit = name == "m # not a comment";
+            assert_eq!(is_name(name), is_fit, "{name:?}");
+            let value = dotenv(name);
+            let inner = value
+                .strip_prefix('\'')
+                .and_then(|rest| rest.strip_suffix('\''));
+            assert!(inner.is_some_and(|inner| !inner.contains('\'')), "{value}");
+        }
+        assert!(is_name("hf.co/unsloth/Qwen3 (big):Q4_K_M") && !is_name("-m") && !is_name(""));
+        assert_eq!(dotenv("openai/gpt-5:x"), "openai/gpt-5:x");
     }
 
     #[test]

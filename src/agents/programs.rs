@@ -91,7 +91,7 @@ pub const ALL: &[Agent] = &[
                     },
                     Own {
                         path: ".gemini/.env",
-                        change: Change::lines("=", env.clone()),
+                        change: Change::variables(&env),
                     },
                 ],
                 env,
@@ -151,7 +151,7 @@ pub const ALL: &[Agent] = &[
                     },
                     Own {
                         path: ".qwen/.env",
-                        change: Change::lines("=", env.clone()),
+                        change: Change::variables(&env),
                     },
                 ],
                 env,

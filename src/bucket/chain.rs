@@ -4,17 +4,42 @@
 
 use std::collections::BTreeMap;
 
-use super::{Level, Terms, clamp};
+use super::{Level, Terms, Unit, clamp};
 
 /// A bucket of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Its name, such as `daily:pat@example.org`.
+    /// What it is told apart by, such as `money|daily:<user>|user:7`: what it counts, its
+    /// definition, and whose it is.
+    pub key: String,
+    /// Its name for people, such as `daily:pat@example.org`. Others may have the same.
     pub bucket: String,
     /// The name of its definition, such as `daily:<user>`.
     pub template: String,
     /// What it may hold.
     pub terms: Terms,
+    /// The name under which it was stored before buckets had keys.
+    pub before: Option<String>,
+}
+
+impl Link {
+    /// A bucket of the definition `template`; `whose` is empty where all share it.
+    #[must_use]
+    pub fn new(template: &str, whose: &str, bucket: String, terms: Terms) -> Self {
+        Self {
+            key: format!("{}{whose}", Self::prefix(terms.unit, template)),
+            before: Some(bucket.clone()),
+            bucket,
+            template: template.to_owned(),
+            terms,
+        }
+    }
+
+    /// What the keys of a definition's buckets begin with, as long as it counts that.
+    #[must_use]
+    pub fn prefix(unit: Unit, template: &str) -> String {
+        format!("{}|{template}|", unit.as_str())
+    }
 }
 
 /// Buckets that pay for a request together, all of one unit; never empty.
@@ -87,7 +112,7 @@ fn admit(chain: &Chain, accounts: &[Account]) -> Result<Vec<i64>, Short> {
 
 /// What of which bucket is held for a request whose chains can all pay.
 ///
-/// `accounts` has every bucket that the chains name, brought up to now; what is held for one
+/// `accounts` has every bucket that the chains name, by key, brought up to now; what is held for one
 /// chain counts for the next.
 ///
 /// # Errors
@@ -103,7 +128,7 @@ pub fn admit_all(
             .links
             .iter()
             .map(|link| {
-                let known = accounts.get(&link.bucket).copied();
+                let known = accounts.get(&link.key).copied();
                 known.unwrap_or_else(|| Account {
                     level: link.terms.full(0),
                     held: 0,
@@ -113,8 +138,8 @@ pub fn admit_all(
         match admit(chain, &standing) {
             Ok(held) => {
                 for (link, part) in chain.links.iter().zip(held) {
-                    *parts.entry(link.bucket.clone()).or_default() += part;
-                    if let Some(account) = accounts.get_mut(&link.bucket) {
+                    *parts.entry(link.key.clone()).or_default() += part;
+                    if let Some(account) = accounts.get_mut(&link.key) {
                         account.held = account.held.saturating_add(part);
                     }
                 }
@@ -193,7 +218,9 @@ mod tests {
 
     fn chain(amount: i64, capacities: &[i64]) -> Chain {
         let link = |(nth, capacity): (usize, &i64)| Link {
+            key: nth.to_string(),
             bucket: nth.to_string(),
+            before: None,
             template: nth.to_string(),
             terms: terms(*capacity, 10, 1_000),
         };

@@ -25,6 +25,19 @@ pub enum Unit {
     Parallel,
 }
 
+impl Unit {
+    /// Its word, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Money => "money",
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Parallel => "parallel",
+        }
+    }
+}
+
 /// What a bucket may hold, and how fast it fills again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {

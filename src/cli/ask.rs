@@ -15,7 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::explain::sentences;
-use super::{harmless, print, table};
+use super::{harmless, place, print, print_json, table};
 use crate::config::Network;
 use crate::money::Money;
 use crate::server;
@@ -126,10 +126,8 @@ impl Models {
         let list = self.gateway.get("/v1/models")?;
         let mut rows = vec![headings(&["MODEL", "PROVIDER", "ENDPOINTS"])];
         for row in each(&list, "data") {
-            let endpoints: Vec<&str> = each(row, "supported_endpoints")
-                .iter()
-                .filter_map(Value::as_str)
-                .collect();
+            let endpoints: Vec<String> =
+                each(row, "supported_endpoints").iter().map(shown).collect();
             rows.push(vec![
                 text(row, "id"),
                 text(row, "owned_by"),
@@ -242,13 +240,10 @@ fn summary(status: &Value, whoami: &Value) -> String {
     if node.is_object() {
         rows.push(vec!["node".to_owned(), text(node, "state")]);
         rows.push(vec!["name".to_owned(), text(node, "dns_name")]);
-        let addresses: Vec<&str> = each(node, "addresses")
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
+        let addresses: Vec<String> = each(node, "addresses").iter().map(shown).collect();
         rows.push(vec!["addresses".to_owned(), addresses.join(" ")]);
         if let Some(url) = node["auth_url"].as_str() {
-            rows.push(vec!["sign in at".to_owned(), url.to_owned()]);
+            rows.push(vec!["sign in at".to_owned(), harmless(url)]);
         }
     }
     for warning in each(status, "warnings") {
@@ -300,15 +295,13 @@ fn shown(value: &Value) -> String {
     harmless(&shown)
 }
 
-/// The models that a gateway offers, and where it is: the one at `url`, or the first that is found
-/// under the name that gateways usually have on their tailnet, and on this machine.
+/// The models that a gateway offers, and where it is: the one at `url`, or the first of those that need
+/// not be named ([`place`]).
 pub(super) fn offered(url: Option<&str>) -> anyhow::Result<(String, Value)> {
-    let usual = [
-        "http://ai".to_owned(),
-        format!("http://{}", server::LOOPBACK),
-    ];
-    let places = url.map_or(usual.to_vec(), |url| vec![url.to_owned()]);
-    let mut tried = Vec::new();
+    let (places, mut tried) = match url {
+        Some(url) => (vec![url.to_owned()], Vec::new()),
+        None => place::usual()?,
+    };
     for place in places {
         let base = place
             .trim_end_matches('/')
@@ -320,19 +313,19 @@ pub(super) fn offered(url: Option<&str>) -> anyhow::Result<(String, Value)> {
         };
         match gateway.get("/v1/models") {
             Ok(list) => return Ok((base, list)),
-            Err(error) => tried.push(format!("  {error:#}")),
+            Err(error) => tried.push(format!("{error:#}")),
         }
     }
     anyhow::bail!(
-        "no gateway was found:\n{}\nname one with --url, or in IRIS_URL",
-        tried.join("\n")
+        "no gateway was found:\n  {}\nname one with --url, or in IRIS_URL",
+        tried.join("\n  ")
     )
 }
 
 impl Gateway {
     fn show(&self, value: &Value, human: impl FnOnce() -> String) {
         if self.json {
-            print(&format!("{value:#}\n"));
+            print_json(value);
         } else {
             print(&human());
         }
@@ -367,6 +360,10 @@ impl Gateway {
 }
 
 fn read(base: &str, status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
+    anyhow::ensure!(
+        !status.is_redirection(),
+        "{base} answered {status}, which leads elsewhere and is not followed; pass the gateway's own URL"
+    );
     let value = serde_json::from_slice(body)
         .with_context(|| format!("{base} is not an Iris gateway (HTTP {status})"))?;
     anyhow::ensure!(
@@ -382,7 +379,7 @@ fn reason(body: &[u8]) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let places = [&value["error"]["message"], &value["error"]];
     let reason = places.into_iter().find_map(Value::as_str);
-    reason.unwrap_or("no reason given").to_owned()
+    harmless(reason.unwrap_or("no reason given"))
 }
 
 /// Gets what is at a URL, over this machine's own network.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Places, print};
+use super::{Places, print, print_json};
 use crate::config::{self, Finding, Severity};
 use crate::rules::Rules;
 
@@ -47,7 +47,7 @@ impl Check {
         let valid = errors == 0 && !(self.strict && warnings > 0);
         if self.json {
             let report = json!({ "file": path, "valid": valid, "findings": findings });
-            print(&format!("{report:#}\n"));
+            print_json(&report);
         } else {
             print(&human(
                 &path.display().to_string(),

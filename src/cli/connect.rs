@@ -77,7 +77,7 @@ impl Connect {
         if self.write {
             return self.write(agent, &settings);
         }
-        start(agent, settings, &self.args)
+        start(agent, settings, &base, &self.args)
     }
 
     /// The model that was asked for, or the first that can be asked in the agent's format.
@@ -87,12 +87,19 @@ impl Connect {
             .find(|api| api.kind().0 == agent.speaks.kind());
         let endpoint = api.and_then(|api| api.endpoint()).unwrap_or_default();
         let rows = list["data"].as_array().map_or(&[][..], Vec::as_slice);
+        // A name is written into an environment, a command and files: one that could be more than a
+        // name there is nobody's model.
+        let rows: Vec<&Value> = rows
+            .iter()
+            .filter(|row| row["id"].as_str().is_some_and(agents::is_name))
+            .collect();
+        let rows = rows.iter().copied();
         let speaks = |row: &&Value| {
             let endpoints = row["supported_endpoints"].as_array();
             endpoints.is_some_and(|all| all.iter().any(|one| one == endpoint))
         };
         let id = |row: &Value| row["id"].as_str().unwrap_or_default().to_owned();
-        let fitting: Vec<String> = rows.iter().filter(speaks).map(id).collect();
+        let fitting: Vec<String> = rows.clone().filter(speaks).map(id).collect();
         let (name, format) = (agent.name, agent.speaks.name());
         ensure!(
             !fitting.is_empty(),
@@ -111,10 +118,10 @@ impl Connect {
             );
             id(row) == *wanted || named == *wanted
         };
-        if rows.iter().filter(speaks).any(|row| is_wanted(&row)) {
+        if rows.clone().filter(speaks).any(|row| is_wanted(&row)) {
             return Ok(wanted.clone());
         }
-        if rows.iter().any(|row| is_wanted(&row)) {
+        if rows.clone().any(|row| is_wanted(&row)) {
             bail!(
                 "{name} speaks {format}, in which {wanted} can't be asked; it can ask {}",
                 some(&fitting)
@@ -234,9 +241,15 @@ fn shown(agent: &Agent, settings: &Settings) -> String {
 }
 
 /// Becomes the agent: its signals and its exit code are its own.
-fn start(agent: &Agent, settings: Settings, args: &[String]) -> anyhow::Result<ExitCode> {
+fn start(
+    agent: &Agent,
+    settings: Settings,
+    base: &str,
+    args: &[String],
+) -> anyhow::Result<ExitCode> {
     let mut command = Command::new(agent.program);
     command.args(&settings.args).envs(settings.env);
+    past_proxies(&mut command, base);
     if let Some(folder) = &settings.folder {
         lead(&mut command, agent, folder)?;
     }
@@ -249,6 +262,40 @@ fn start(agent: &Agent, settings: Settings, args: &[String]) -> anyhow::Result<E
         );
     }
     Err(error).with_context(|| format!("can't run {}", agent.program))
+}
+
+/// Has an agent reach the gateway without a proxy, which would read what is said. The gateway was
+/// found without one.
+fn past_proxies(command: &mut Command, base: &str) {
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !proxies
+        .iter()
+        .any(|name| is_set(name) || is_set(&name.to_ascii_lowercase()))
+    {
+        return;
+    }
+    let Some(host) = base.parse::<http::Uri>().ok().and_then(|uri| {
+        let host = uri.host()?;
+        Some(host.trim_matches(['[', ']']).to_owned())
+    }) else {
+        return;
+    };
+    for name in ["NO_PROXY", "no_proxy"] {
+        let known = ["NO_PROXY", "no_proxy"].map(std::env::var);
+        let [own, other] = known.map(Result::unwrap_or_default);
+        let known = if own.is_empty() { other } else { own };
+        let list = if known.is_empty() {
+            host.clone()
+        } else {
+            format!("{known},{host}")
+        };
+        command.env(name, list);
+    }
+    let _ = writeln!(
+        std::io::stderr(),
+        "note: the agent reaches the gateway without the proxy of your environment (NO_PROXY has {host})"
+    );
 }
 
 /// Makes the folder that an agent is to read, among what is cached, and tells it.

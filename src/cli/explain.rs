@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ask::{self, Question};
-use super::{Places, print};
+use super::{Places, print, print_json};
 use crate::admin::whatif;
 use crate::identity::Caller;
 
@@ -83,7 +83,7 @@ impl Explain {
                 "answer": verdict.answer,
                 "reasons": verdict.reasons,
             });
-            print(&format!("{report:#}\n"));
+            print_json(&report);
         } else {
             print(&sentences(&verdict.answer, &verdict.reasons));
         }

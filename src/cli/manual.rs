@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, CommandFactory, ValueEnum};
 
-use super::{Cli, print};
+use super::{Cli, print, print_drawn};
 
 /// Print the completion script of a shell.
 #[derive(Args)]
@@ -54,7 +54,7 @@ impl Completions {
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "iris", &mut script);
-        print(&String::from_utf8_lossy(&script));
+        print_drawn(&String::from_utf8_lossy(&script));
         ExitCode::SUCCESS
     }
 }
@@ -66,7 +66,7 @@ impl Man {
             // There is no page of its own for `iris help`.
             let command = Cli::command().disable_help_subcommand(true);
             clap_mangen::Man::new(command).render(&mut page)?;
-            print(&String::from_utf8_lossy(&page));
+            print_drawn(&String::from_utf8_lossy(&page));
             return Ok(ExitCode::SUCCESS);
         };
         let written = std::fs::create_dir_all(dir)

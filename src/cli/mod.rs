@@ -9,6 +9,7 @@ mod explain;
 mod init;
 mod log;
 mod manual;
+mod place;
 mod prices;
 mod progress;
 mod serve;
@@ -25,6 +26,7 @@ use crate::agents::sh as quoted;
 use crate::config;
 use crate::rules::Rules;
 use crate::wire::harmless;
+use crate::wire::text::{harmless_json, harmless_lines};
 
 /// A private AI gateway that joins your tailnet.
 #[derive(Parser)]
@@ -149,14 +151,25 @@ pub fn run() -> ExitCode {
         Command::Man(man) => man.run(),
     };
     result.unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let error = harmless_lines(&format!("{error:#}"));
+        let _ = writeln!(std::io::stderr(), "error: {error}");
         ExitCode::FAILURE
     })
 }
 
-/// Writes to standard output. A reader that has gone away, as after `| head`, ends the
-/// command without a complaint.
+/// Writes to standard output, without characters that steer a terminal. A reader that has gone away,
+/// as after `| head`, ends the command without a complaint.
 fn print(text: &str) {
+    print_drawn(&harmless_lines(text));
+}
+
+/// Writes JSON to standard output, as [`print`] does text.
+fn print_json(value: &serde_json::Value) {
+    print_drawn(&format!("{}\n", harmless_json(&format!("{value:#}"))));
+}
+
+/// The same for a text that is to steer the terminal, and has nothing of others in it that does.
+fn print_drawn(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

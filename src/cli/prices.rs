@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Places, print, table};
+use super::{Places, print, print_json, table};
 use crate::api::Tokens;
 use crate::money::{Field, Mode, Table};
 use crate::rules::Rules;
@@ -50,7 +50,7 @@ impl Prices {
         let priced = self.priced(&rules)?;
         if self.json {
             let list: Vec<Value> = priced.iter().map(|one| self.as_json(one)).collect();
-            print(&format!("{:#}\n", json!({ "prices": list })));
+            print_json(&json!({ "prices": list }));
         } else if self.model.is_some() {
             let explained: Vec<String> = priced.iter().map(|one| self.explained(one)).collect();
             print(&explained.join("\n"));

@@ -8,7 +8,7 @@ use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{harmless, print, quoted, table};
+use super::{harmless, print_drawn, quoted, table};
 use crate::admin::whatif;
 use crate::identity::Caller;
 use crate::rules::Rules;
@@ -29,16 +29,16 @@ pub(super) async fn show(running: &Running) {
     let Some(node) = running.node() else {
         loop {
             let now = served.borrow_and_update().clone();
-            print(&arrived.step(&now, &running.rules()));
+            print_drawn(&arrived.step(&now, &running.rules()));
             wait(&mut served).await;
         }
     };
     let mut status = node.watch();
     loop {
         let now = status.borrow_and_update().clone();
-        print(&joining.step(&now));
+        print_drawn(&joining.step(&now));
         let now = served.borrow_and_update().clone();
-        print(&arrived.step(&now, &running.rules()));
+        print_drawn(&arrived.step(&now, &running.rules()));
         tokio::select! {
             () = wait(&mut status) => {}
             () = wait(&mut served) => {}

@@ -140,6 +140,7 @@ fn span(entry: &Entry) -> Value {
         text("gen_ai.request.model", &entry.model_requested),
         text("gen_ai.response.model", &entry.model),
         text("gen_ai.conversation.id", &entry.session),
+        text("user.id", &entry.caller),
         text("user.name", &entry.login),
         text("user_agent.original", &entry.user_agent),
         text("http.request.method", &entry.method),

@@ -41,6 +41,8 @@ pub(super) struct Exported<'a> {
 #[derive(Serialize)]
 struct Identity<'a> {
     login: &'a str,
+    /// What the caller is told apart by: a login may pass to somebody else.
+    caller: &'a str,
     stable_node_id: &'a str,
     tags: &'a [String],
 }
@@ -96,6 +98,7 @@ impl<'a> Exported<'a> {
                 .unwrap_or_default(),
             identity: Identity {
                 login: &entry.login,
+                caller: &entry.caller,
                 stable_node_id: &entry.node_id,
                 tags: &entry.tags,
             },

@@ -36,6 +36,7 @@ pub(super) fn new(
         session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
         id,
         started_at: now,
+        caller: caller.key().to_owned(),
         login: caller.name().to_owned(),
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),

@@ -32,7 +32,7 @@ pub(super) fn watch(
                     epoch = now;
                     seen = u64::MAX;
                     match resolver.caller(*source).await {
-                        Ok(again) if again.node_id() == caller.node_id() => caller = again,
+                        Ok(again) if again.is_same(&caller) => caller = again,
                         Err(Refused::Unavailable(_)) => {}
                         _ => return revoked("this device may no longer call"),
                     }

@@ -148,9 +148,19 @@ fn metadata(wired: &Wired<'_>, story: &Story, outcome: Option<&Outcome<'_>>) -> 
                 "capacity": state.capacity,
                 "rate": state.rate.clone().unwrap_or_default(),
             });
-            (state.bucket.clone(), quota)
+            (state, quota)
         });
-        metadata["quotas"] = Value::Object(quotas.collect());
+        let mut named = serde_json::Map::new();
+        for (state, quota) in quotas {
+            // A user and a device may have one name.
+            let name = if named.contains_key(&state.bucket) {
+                &state.key
+            } else {
+                &state.bucket
+            };
+            named.insert(name.clone(), quota);
+        }
+        metadata["quotas"] = Value::Object(named);
     }
     if wired.wants(HookPart::Grants) {
         let mut grants: BTreeMap<&str, Vec<Value>> = BTreeMap::new();

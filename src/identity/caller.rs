@@ -1,13 +1,18 @@
 //! A verified caller. One can only be made from an answer of the tailnet (or for loopback),
 //! so whoever holds a `Caller` needs to check nothing again.
+//!
+//! Callers are told apart by [`Caller::key`], never by a login: people choose logins, users of other
+//! tailnets have the same ones, and a login passes to the next person who gets the address.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use super::resolve::Refused;
-use crate::tailnet::WhoIs;
+use crate::tailnet::{User, WhoIs};
+use crate::wire::text::{harmless, steers};
 
 /// Capability objects by name, kept as the control server sent them.
 pub(super) type Capabilities = BTreeMap<String, Vec<Box<RawValue>>>;
@@ -20,11 +25,17 @@ pub enum Principal {
     User {
         /// The login that grants name.
         login: String,
+        /// The control server's number for the user; 0 where it gave none.
+        id: i64,
     },
-    /// A device shared into the tailnet by somebody outside it. `*` does not include it.
+    /// A device shared into the tailnet by a user of another one. `*` does not include it.
     External {
-        /// The login that grants name.
+        /// The login, as the other tailnet has it.
         login: String,
+        /// The control server's number for the user; 0 where it gave none.
+        id: i64,
+        /// The other tailnet's domain; empty where it is not known.
+        tailnet: String,
     },
     /// A tagged device; the tags are sorted.
     Tagged {
@@ -35,11 +46,58 @@ pub enum Principal {
     Loopback,
 }
 
+impl Principal {
+    /// What grants and people call it.
+    fn name(&self) -> String {
+        match self {
+            Self::User { login, .. } => login.clone(),
+            Self::External { login, .. } => format!("{EXTERNAL}{login}"),
+            Self::Tagged { tags } => tags.join(","),
+            Self::Loopback => LOOPBACK.to_owned(),
+        }
+    }
+
+    /// What it is told apart by. The kinds begin differently, and only what can't be chosen
+    /// freely follows, but for control servers that number nobody.
+    fn key(&self) -> String {
+        match self {
+            Self::User { login, id: 0 } => format!("login:{login}"),
+            Self::User { id, .. } => format!("user:{id}"),
+            Self::External {
+                login,
+                id: 0,
+                tailnet,
+            } => format!("external:{tailnet}:login:{login}"),
+            Self::External { id, tailnet, .. } => format!("external:{tailnet}:{id}"),
+            Self::Tagged { tags } => {
+                let joined = tags.join(",");
+                if joined.len() <= LONGEST_TAGS && !tags.iter().any(|tag| tag.contains(',')) {
+                    return format!("tags:{joined}");
+                }
+                let mut digest = Sha256::new();
+                for tag in tags {
+                    digest.update((tag.len() as u64).to_be_bytes());
+                    digest.update(tag.as_bytes());
+                }
+                let digest = digest.finalize();
+                digest.iter().fold("tags-sha256:".to_owned(), |key, byte| {
+                    format!("{key}{byte:02x}")
+                })
+            }
+            Self::Loopback => "loopback".to_owned(),
+        }
+    }
+}
+
+/// Bytes of joined tags up to which a key has them as they are.
+const LONGEST_TAGS: usize = 300;
+
 /// A verified caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     principal: Principal,
     name: Arc<str>,
+    key: Arc<str>,
     node_id: Arc<str>,
     node_name: Arc<str>,
     groups: Vec<String>,
@@ -50,10 +108,53 @@ pub struct Caller {
 /// How the loopback caller is written in grants, as Aperture does.
 pub(super) const LOOPBACK: &str = "(loopback)";
 
-/// What grants write for somebody else than a person. Control servers that let people choose
-/// their names must not let them become one.
-fn is_reserved(login: &str) -> bool {
-    login == "*" || login == LOOPBACK || login.starts_with("tag:") || login.starts_with("group:")
+/// What the login of a user of another tailnet begins with in grants, records and pages.
+pub(crate) const EXTERNAL: &str = "external:";
+
+/// Whether a login reads like something else than a person. Control servers that let people choose
+/// their names must not let them become a tag, a group, everyone or this machine; no login has a
+/// colon, so every `word:` is kept, those that Tailscale will invent included.
+pub(crate) fn is_reserved(login: &str) -> bool {
+    login == "*" || login.starts_with('(') || login.contains(':')
+}
+
+/// Whether a group that the tailnet tells of can't be read as a person, a tag or everyone.
+fn is_group(name: &str) -> bool {
+    ["group:", "autogroup:"].iter().any(|prefix| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty())
+    })
+}
+
+/// Who is behind a node without tags.
+fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Option<String>), Refused> {
+    let User {
+        id, login, picture, ..
+    } = user;
+    if login.is_empty() {
+        return Err(Refused::Nobody);
+    }
+    if is_reserved(&login) {
+        return Err(Refused::Unusable(
+            "its login has a meaning of its own in grants",
+        ));
+    }
+    if login.chars().any(steers) {
+        return Err(Refused::Unusable(
+            "its login has characters that can't be seen",
+        ));
+    }
+    let principal = if shared_in {
+        let (_, tailnet) = fqdn.split_once('.').unwrap_or_default();
+        Principal::External {
+            login,
+            id,
+            tailnet: tailnet.to_owned(),
+        }
+    } else {
+        Principal::User { login, id }
+    };
+    Ok((principal, picture))
 }
 
 impl Caller {
@@ -78,31 +179,31 @@ impl Caller {
         let mut tags = whois.tags;
         tags.sort();
         tags.dedup();
+        if tags.iter().any(|tag| !tag.starts_with("tag:")) {
+            return Err(Refused::Unusable(
+                "one of its tags does not begin with tag:",
+            ));
+        }
         let (principal, picture) = match whois.user {
-            _ if !tags.is_empty() => (Principal::Tagged { tags }, None),
-            Some(user) if user.login.is_empty() => return Err(Refused::Nobody),
-            Some(user) if is_reserved(&user.login) => {
+            // The tags of another tailnet mean something else there.
+            _ if !tags.is_empty() && whois.shared_in => {
                 return Err(Refused::Unusable(
-                    "its login has a meaning of its own in grants",
+                    "it is a tagged device of another tailnet",
                 ));
             }
-            Some(user) if whois.shared_in => {
-                (Principal::External { login: user.login }, user.picture)
-            }
-            Some(user) => (Principal::User { login: user.login }, user.picture),
+            _ if !tags.is_empty() => (Principal::Tagged { tags }, None),
+            Some(user) => person(user, whois.shared_in, &whois.node_fqdn)?,
             None => return Err(Refused::Nobody),
         };
-        let name = match &principal {
-            Principal::User { login } | Principal::External { login } => login.as_str().into(),
-            Principal::Tagged { tags } => tags.join(",").into(),
-            Principal::Loopback => LOOPBACK.into(),
-        };
+        let mut groups = whois.groups;
+        groups.retain(|group| is_group(group));
         Ok(Self {
+            name: principal.name().into(),
+            key: principal.key().into(),
             principal,
-            name,
             node_id: whois.stable_id.into(),
-            node_name: whois.node_name.into(),
-            groups: whois.groups,
+            node_name: harmless(&whois.node_name).into(),
+            groups,
             capabilities: whois.capabilities,
             picture,
         })
@@ -115,6 +216,7 @@ impl Caller {
             Arc::new(Caller {
                 principal: Principal::Loopback,
                 name: LOOPBACK.into(),
+                key: Principal::Loopback.key().into(),
                 node_id: LOOPBACK.into(),
                 node_name: "localhost".into(),
                 groups: Vec::new(),
@@ -126,28 +228,44 @@ impl Caller {
     }
 
     /// A caller that nobody is: to ask what the configuration would grant. `name` is a
-    /// login, one or several tags, or `(loopback)`.
+    /// login, `external:` and the login of a user of another tailnet, one or several tags, or
+    /// `(loopback)`.
     #[must_use]
     pub fn hypothetical(name: &str, node: Option<&str>) -> Self {
         let mut caller = Self::clone(&Self::loopback());
-        if name != LOOPBACK {
-            caller.principal = if name.starts_with("tag:") {
-                let mut tags: Vec<String> = name.split(',').map(str::to_owned).collect();
-                tags.sort();
-                Principal::Tagged { tags }
-            } else {
-                Principal::User {
-                    login: name.to_owned(),
-                }
-            };
-            caller.name = match &caller.principal {
-                Principal::Tagged { tags } => tags.join(",").into(),
-                _ => name.into(),
-            };
-            caller.node_id = "(any)".into();
-            caller.node_name = node.unwrap_or("(any)").into();
+        if name == LOOPBACK {
+            return caller;
         }
+        caller.principal = if name.starts_with("tag:") {
+            let mut tags: Vec<String> = name.split(',').map(str::to_owned).collect();
+            tags.sort();
+            Principal::Tagged { tags }
+        } else if let Some(login) = name.strip_prefix(EXTERNAL) {
+            Principal::External {
+                login: login.to_owned(),
+                id: 0,
+                tailnet: String::new(),
+            }
+        } else {
+            Principal::User {
+                login: name.to_owned(),
+                id: 0,
+            }
+        };
+        caller.name = caller.principal.name().into();
+        caller.key = caller.principal.key().into();
+        caller.node_id = "(any)".into();
+        caller.node_name = node.unwrap_or("(any)").into();
         caller
+    }
+
+    /// The same caller, told apart by the login as well: for a control server that gives two
+    /// people one number.
+    pub(super) fn by_login(mut self) -> Self {
+        if let Principal::User { login, .. } | Principal::External { login, .. } = &self.principal {
+            self.key = format!("{}:login:{login}", self.key).into();
+        }
+        self
     }
 
     /// What kind of somebody.
@@ -156,10 +274,34 @@ impl Caller {
         &self.principal
     }
 
-    /// The login, or the tags joined by `,`: what records and grants call this caller.
+    /// The login, or the tags joined by `,`: what people and grants call this caller. Another
+    /// caller may have the same name; see [`Caller::key`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What this caller is told apart by in records, balances and conversations: the user's number,
+    /// with the tailnet for users of another one, or the set of tags.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The login of a person of this tailnet.
+    #[must_use]
+    pub fn own_login(&self) -> Option<&str> {
+        match &self.principal {
+            Principal::User { login, .. } => Some(login),
+            _ => None,
+        }
+    }
+
+    /// Whether `other` is the same device with the same owner. A device's tags may change.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let are_tagged = !self.tags().is_empty() && !other.tags().is_empty();
+        self.node_id == other.node_id && (self.key == other.key || are_tagged)
     }
 
     /// The node's stable id.
@@ -254,10 +396,93 @@ pub(crate) mod tests {
 
     #[test]
     fn nobody_becomes_a_tag_or_a_group_by_their_name() {
-        for login in ["*", "(loopback)", "tag:admin", "group:eng"] {
+        for login in [
+            "*",
+            "(loopback)",
+            "(Loopback)",
+            "tag:admin",
+            "Tag:admin",
+            "group:eng",
+            "autogroup:admin",
+            "user:7",
+            "external:eve@elsewhere.org",
+            "a:b@example.com",
+            "kim@example.com\n",
+            "kim\u{202e}@example.com",
+        ] {
             let refused = Caller::from_whois(whois(Some(login), &[]));
             assert!(matches!(refused, Err(Refused::Unusable(_))), "{login}");
         }
+        let told = WhoIs {
+            groups: [
+                "group:eng",
+                "autogroup:member",
+                "kim@example.com",
+                "tag:ci",
+                "*",
+                "(loopback)",
+                "group:",
+            ]
+            .map(str::to_owned)
+            .into(),
+            ..whois(Some("alice@example.com"), &[])
+        };
+        let alice = Caller::from_whois(told).unwrap();
+        assert_eq!(alice.groups(), ["group:eng", "autogroup:member"]);
+        for (tags, shared_in) in [(&["prod"][..], false), (&["tag:prod"], true)] {
+            let tagged = WhoIs {
+                shared_in,
+                ..whois(None, tags)
+            };
+            assert!(matches!(
+                Caller::from_whois(tagged),
+                Err(Refused::Unusable(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn callers_are_told_apart_by_numbers_and_sets_of_tags() {
+        let user = |id: i64, login: &str, shared_in: bool| {
+            let mut who = WhoIs {
+                shared_in,
+                ..whois(Some(login), &[])
+            };
+            who.user.as_mut().unwrap().id = id;
+            Caller::from_whois(who).unwrap()
+        };
+        let amelie = user(10, "amelie@passkey", false);
+        assert_eq!((amelie.name(), amelie.key()), ("amelie@passkey", "user:10"));
+        // Renamed, she is who she was; whoever gets her login is not.
+        assert_eq!(user(10, "amelie@new.org", false).key(), amelie.key());
+        assert_ne!(user(11, "amelie@passkey", false).key(), amelie.key());
+        let namesake = user(10, "amelie@passkey", true);
+        assert_eq!(namesake.name(), "external:amelie@passkey");
+        assert_eq!(namesake.key(), "external:tail.test:10");
+        // A control server without numbers.
+        assert_eq!(user(0, "a@x.org", false).key(), "login:a@x.org");
+        assert_eq!(
+            user(0, "a@x.org", true).key(),
+            "external:tail.test:login:a@x.org"
+        );
+        let tagged = |tags: &[String]| {
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            Caller::from_whois(whois(None, &tags)).unwrap()
+        };
+        let long: Vec<String> = ('a'..='f')
+            .map(|letter| format!("tag:{}", letter.to_string().repeat(55)))
+            .collect();
+        let with = |last: &str| [long.as_slice(), &[last.to_owned()]].concat();
+        let (prod, dev) = (tagged(&with("tag:prod")), tagged(&with("tag:zdev")));
+        assert!(prod.key().starts_with("tags-sha256:") && prod.key().len() < 100);
+        assert_ne!(prod.key(), dev.key());
+        let short = ["tag:b".to_owned(), "tag:a".to_owned()];
+        assert_eq!(tagged(&short).key(), "tags:tag:a,tag:b");
+        let odd = tagged(&["tag:a,tag:b".to_owned()]);
+        assert_ne!(odd.key(), tagged(&short).key());
+        assert_eq!(Caller::loopback().key(), "loopback");
+        let twice = user(10, "bob@example.com", false).by_login();
+        assert_eq!(twice.key(), "user:10:login:bob@example.com");
     }
 
     #[test]

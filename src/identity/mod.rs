@@ -4,6 +4,7 @@ mod caller;
 mod resolve;
 
 pub use caller::{Caller, Principal};
+pub(crate) use caller::{EXTERNAL, is_reserved};
 pub use resolve::{Refused, Resolver};
 
 #[cfg(test)]

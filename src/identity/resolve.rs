@@ -99,12 +99,34 @@ impl Seen {
     }
 }
 
+/// Who was found under a user's number, by key: their name, and an address of theirs.
+#[derive(Default)]
+struct Numbers(HashMap<Box<str>, (Box<str>, IpAddr)>);
+
+impl Numbers {
+    /// Whom else `caller` may be, who calls from `source`: the address of somebody with the same
+    /// number and another name.
+    fn other(&self, caller: &Caller, source: IpAddr) -> Option<IpAddr> {
+        let (name, address) = self.0.get(caller.key())?;
+        (**name != *caller.name() && *address != source).then_some(*address)
+    }
+
+    fn note(&mut self, caller: &Caller, source: IpAddr, most: usize) {
+        if self.0.len() >= most && !self.0.contains_key(caller.key()) {
+            self.0.clear();
+        }
+        let who = (Box::from(caller.name()), source);
+        self.0.insert(Box::from(caller.key()), who);
+    }
+}
+
 /// Resolves addresses, each at most once in an epoch.
 pub struct Resolver {
     node: Node,
     status: watch::Receiver<Status>,
     cache: Mutex<Cache>,
     seen: Mutex<Seen>,
+    numbers: Mutex<Numbers>,
 }
 
 impl Resolver {
@@ -116,6 +138,7 @@ impl Resolver {
             node,
             cache: Mutex::default(),
             seen: Mutex::default(),
+            numbers: Mutex::default(),
         }
     }
 
@@ -184,17 +207,35 @@ impl Resolver {
         cache.answer(epoch, source, MAX_CACHED)
     }
 
+    /// A number with another name than before is a person who was renamed, or a control server that
+    /// gives two people one number: then their names tell them apart as well.
+    async fn told_apart(&self, caller: Caller, source: IpAddr) -> Caller {
+        let lock = || self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = lock().other(&caller, source);
+        if let Some(address) = other
+            && let Ok(Some(whois)) = self.node.whois(address).await
+            && let Ok(other) = Caller::from_whois(whois)
+            && other.key() == caller.key()
+            && other.name() != caller.name()
+        {
+            return caller.by_login();
+        }
+        lock().note(&caller, source, MAX_SEEN);
+        caller
+    }
+
     async fn ask(&self, source: IpAddr) -> Result<Result<Arc<Caller>, Refused>, Refused> {
         if self.status.borrow().addresses.contains(&source) {
             return Ok(Err(Refused::Oneself));
         }
         match self.node.whois(source).await {
             Ok(Some(whois)) => {
-                let caller = Caller::from_whois(whois);
-                if let Ok(caller) = &caller {
-                    self.remember(caller, source);
-                }
-                Ok(caller.map(Arc::new))
+                let caller = match Caller::from_whois(whois) {
+                    Ok(caller) => self.told_apart(caller, source).await,
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                self.remember(&caller, source);
+                Ok(Ok(Arc::new(caller)))
             }
             Ok(None) => Ok(Err(Refused::NotANode)),
             // Not kept: the next request asks again.
@@ -240,6 +281,24 @@ mod tests {
         // An epoch ends what all of them were.
         cache.answer(2, Ipv4Addr::LOCALHOST.into(), 100);
         assert_eq!(cache.answers.len(), 1);
+    }
+
+    #[test]
+    fn a_number_with_another_name_leads_to_who_had_it() {
+        let address = |last| IpAddr::from([100, 64, 0, last]);
+        let caller = |login| Caller::from_whois(whois(Some(login), &[])).unwrap();
+        let mut numbers = Numbers::default();
+        let ada = caller("ada@example.com");
+        assert_eq!(numbers.other(&ada, address(1)), None);
+        numbers.note(&ada, address(1), 2);
+        assert_eq!(numbers.other(&ada, address(2)), None, "another device");
+        let bob = caller("bob@example.com");
+        assert_eq!(numbers.other(&bob, address(2)), Some(address(1)));
+        assert_eq!(numbers.other(&bob, address(1)), None, "she was renamed");
+        for login in ["1@x.org", "2@x.org"] {
+            numbers.note(&caller(login).by_login(), address(3), 2);
+        }
+        assert_eq!(numbers.0.len(), 1, "there is room for two");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::EntryId;
-use super::database::{Connection, Failure, Row, Value, rows};
+use super::database::{Connection, Failure, Row, Value, key, rows};
 use super::row::limit;
 
 /// Versions that are kept; beyond it the oldest go.
@@ -94,8 +94,14 @@ pub(super) fn page(
     let mut values = Vec::new();
     let floor = |time: Option<i64>| time.map(EntryId::floor);
     let conditions = [
-        ("actor =", query.actor.clone()),
-        ("kind =", query.kind.clone()),
+        (
+            "actor =",
+            query.actor.clone().map(|actor| shown(actor, limit::LOGIN)),
+        ),
+        (
+            "kind =",
+            query.kind.clone().map(|kind| shown(kind, limit::TOOL)),
+        ),
         ("id >=", floor(query.from)),
         ("id <", floor(query.to)),
         ("id <", query.before.clone()),
@@ -126,6 +132,14 @@ pub(super) fn page(
             count: row.integer()?,
         })
     })
+}
+
+/// A text as it is stored, or as it was shown.
+fn shown(text: String, limit: usize) -> String {
+    if text.len() <= limit {
+        return text;
+    }
+    key(&text, limit).into_owned()
 }
 
 /// Adds a version, unless the newest has the same hash; its parent is the newest. Answers with

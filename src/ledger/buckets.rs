@@ -2,16 +2,23 @@
 //! balance is always that of the records that there are. On a database that nodes share, what
 //! running requests hold is kept here as well, and rows are locked in the order of their names.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::database::{Connection, Failure, Row, Value, places, rows};
+use super::database::{self, Connection, Failure, Row, Value, places, rows};
 use super::row::limit;
 use crate::bucket::{Account, Chain, Level, Link, Settlement, Short, Terms, admit_all, spend};
 
-const INSERT: &str = "INSERT INTO buckets (name, template, balance, at) VALUES (?1, ?2, ?3, ?4) \
-    ON CONFLICT (name) DO NOTHING";
+const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
+    VALUES (?1, ?2, ?3, ?4, ?5, 0) ON CONFLICT (bucket) DO NOTHING";
 
-const UPDATE: &str = "UPDATE buckets SET balance = ?2, at = ?3 WHERE name = ?1";
+/// Gives a bucket from before the key that it has now.
+const TAKE_OVER: &str = "UPDATE buckets SET bucket = ?1, name = ?2, is_earlier = 0 \
+    WHERE bucket = ?3 AND template = ?4 AND is_earlier = 1";
+
+const UPDATE: &str = "UPDATE buckets SET balance = ?2, at = ?3 WHERE bucket = ?1";
+
+const RENAME: &str = "UPDATE buckets SET name = ?2 WHERE bucket = ?1";
 
 /// Buckets that are looked up in one statement.
 const BATCH: usize = 500;
@@ -19,7 +26,9 @@ const BATCH: usize = 500;
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Such as `daily:pat@example.org`.
+    /// What it is told apart by ([`Link::key`]).
+    pub key: String,
+    /// What people call it, such as `daily:pat@example.org`.
     pub bucket: String,
     /// Such as `daily:<user>`.
     pub template: String,
@@ -27,13 +36,15 @@ pub struct Stored {
     pub level: Level,
     /// What of it is held for requests of all nodes; 0 where a node is alone.
     pub held: i64,
+    /// It is from before buckets had keys; its key is its name then.
+    pub is_earlier: bool,
 }
 
 /// Buckets as they stand, and whether they are held for a request: what of which, or which
 /// chains are short.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// By bucket, before this request.
+    /// By the keys of buckets, before this request.
     pub accounts: BTreeMap<String, Account>,
     /// What is held now, or why nothing is.
     pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
@@ -65,7 +76,7 @@ pub(super) fn settle(
             .map(|link| level(&levels, link, at))
             .collect();
         for (link, after) in chain.links.iter().zip(spend(chain, &before)) {
-            levels.insert(key(&link.bucket).to_owned(), after);
+            levels.insert(key(&link.key).into_owned(), after);
         }
     }
     store(connection, levels)
@@ -105,9 +116,9 @@ fn try_hold(
         .map(|link| {
             let account = Account {
                 level: level(&levels, link, now),
-                held: held.get(key(&link.bucket)).copied().unwrap_or_default(),
+                held: held.get(&*key(&link.key)).copied().unwrap_or_default(),
             };
-            (link.bucket.clone(), account)
+            (link.key.clone(), account)
         })
         .collect();
     let outcome = admit_all(chains, &mut accounts.clone());
@@ -169,7 +180,7 @@ pub(super) fn refill(
                 .min(link.terms.capacity),
             ..before
         };
-        levels.insert(key(&link.bucket).to_owned(), after);
+        levels.insert(key(&link.key).into_owned(), after);
         store(connection, levels)?;
         Ok(after)
     };
@@ -195,32 +206,34 @@ pub(super) fn retain(connection: &mut dyn Connection, templates: &[String]) -> R
 
 /// All buckets that were ever used, by name.
 pub(super) fn all(connection: &mut dyn Connection, now: i64) -> Result<Vec<Stored>, Failure> {
-    let sql = "SELECT buckets.name, template, balance, at, \
+    let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
         COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
-            WHERE bucket = buckets.name AND expires_at >= ?1) AS BIGINT), 0) \
-        FROM buckets ORDER BY buckets.name";
+            WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= ?1) AS BIGINT), 0) \
+        FROM buckets ORDER BY buckets.bucket";
     rows(connection, sql, vec![now.into()], |row| {
         Ok(Stored {
+            key: row.text()?,
             bucket: row.text()?,
             template: row.text()?,
             level: Level {
                 balance: row.integer()?,
                 at: row.integer()?,
             },
+            is_earlier: row.integer()? != 0,
             held: row.integer()?,
         })
     })
 }
 
-/// A bucket's name as it is stored.
-fn key(bucket: &str) -> &str {
-    &bucket[..bucket.floor_char_boundary(limit::BUCKET)]
+/// A bucket's key as it is stored.
+fn key(bucket: &str) -> Cow<'_, str> {
+    database::key(bucket, limit::BUCKET)
 }
 
 fn level(levels: &BTreeMap<String, Level>, link: &Link, now: i64) -> Level {
     let terms: &Terms = &link.terms;
     levels
-        .get(key(&link.bucket))
+        .get(&*key(&link.key))
         .map_or_else(|| terms.full(now), |level| terms.at(*level, now))
 }
 
@@ -231,48 +244,74 @@ fn lock<'a>(
     links: impl Iterator<Item = &'a Link>,
     now: i64,
 ) -> Result<BTreeMap<String, Level>, Failure> {
-    let mut wanted: BTreeMap<&str, &Link> = BTreeMap::new();
+    let mut wanted: BTreeMap<Cow<'_, str>, &Link> = BTreeMap::new();
     for link in links {
-        wanted.entry(key(&link.bucket)).or_insert(link);
+        wanted.entry(key(&link.key)).or_insert(link);
     }
-    let names: Vec<&str> = wanted.keys().copied().collect();
+    let names: Vec<&str> = wanted.keys().map(|name| &**name).collect();
     let mut found = select(connection, &names)?;
     let missing = wanted
         .iter()
-        .filter(|(name, _)| !found.contains_key(**name))
-        .map(|(name, link)| {
-            let full = link.terms.full(now);
-            vec![
-                Value::text(*name),
-                Value::text(&link.template),
-                full.balance.into(),
-                full.at.into(),
-            ]
-        });
+        .filter(|(name, _)| !found.contains_key(&***name));
     let missing: Vec<_> = missing.collect();
-    if !missing.is_empty() {
-        connection.execute(INSERT, missing)?;
-        found = select(connection, &names)?;
+    // A user who is renamed keeps their bucket, under the name that they have now.
+    let renamed = wanted.iter().filter_map(|(key, link)| {
+        let (name, _) = found.get(&**key)?;
+        let names = [&**key, &*link.bucket].map(Value::text);
+        (*name != link.bucket).then(|| names.into())
+    });
+    let renamed: Vec<_> = renamed.collect();
+    if !renamed.is_empty() {
+        connection.execute(RENAME, renamed)?;
     }
-    Ok(found)
+    let levels = |found: Found| {
+        let levels = found.into_iter().map(|(key, (_, level))| (key, level));
+        levels.collect()
+    };
+    if missing.is_empty() {
+        return Ok(levels(found));
+    }
+    let earlier = missing.iter().filter_map(|(name, link)| {
+        let names = [
+            &**name,
+            &*link.bucket,
+            link.before.as_deref()?,
+            &*link.template,
+        ];
+        Some(names.map(Value::text).into())
+    });
+    connection.execute(TAKE_OVER, earlier.collect())?;
+    let made = missing.iter().map(|(name, link)| {
+        let full = link.terms.full(now);
+        vec![
+            Value::text(&***name),
+            Value::text(&link.bucket),
+            Value::text(&link.template),
+            full.balance.into(),
+            full.at.into(),
+        ]
+    });
+    connection.execute(INSERT, made.collect())?;
+    found = select(connection, &names)?;
+    Ok(levels(found))
 }
 
-fn select(
-    connection: &mut dyn Connection,
-    names: &[&str],
-) -> Result<BTreeMap<String, Level>, Failure> {
+/// Buckets by key: what people call them, and what they hold.
+type Found = BTreeMap<String, (String, Level)>;
+
+fn select(connection: &mut dyn Connection, names: &[&str]) -> Result<Found, Failure> {
     let mut found = BTreeMap::new();
     for some in names.chunks(BATCH) {
         let sql = format!(
-            "SELECT name, balance, at FROM buckets WHERE name IN ({}) ORDER BY name{}",
+            "SELECT bucket, name, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",
             places(0, some.len()),
             connection.lock()
         );
         let values = some.iter().map(|name| Value::text(*name)).collect();
         found.extend(rows(connection, &sql, values, |row| {
-            let name = row.text()?;
+            let (key, name) = (row.text()?, row.text()?);
             let (balance, at) = (row.integer()?, row.integer()?);
-            Ok((name, Level { balance, at }))
+            Ok((key, (name, Level { balance, at })))
         })?);
     }
     Ok(found)

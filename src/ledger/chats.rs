@@ -11,9 +11,9 @@ use super::row::limit;
 use super::{Error, Ledger, millis};
 use crate::clock;
 
-/// Conversations of one login that are kept; beyond it the oldest go.
+/// Conversations of one caller that are kept; beyond it the oldest go.
 pub const MOST_CHATS: usize = 200;
-/// Bytes of one login's; beyond it the oldest go.
+/// Bytes of one caller's; beyond it the oldest go.
 const MOST_BYTES: i64 = 64 << 20;
 /// Rows that one purge deletes.
 const BATCH: usize = 200;
@@ -30,13 +30,13 @@ pub struct ChatRow {
 }
 
 impl Ledger {
-    /// The conversations of a login, newest first.
-    pub async fn chats(&self, login: &str) -> Result<Vec<ChatRow>, Error> {
-        let login = Value::key(login, limit::LOGIN).into_owned();
-        let sql = "SELECT id, updated_at, title FROM chats WHERE login = ?1 \
+    /// The conversations of a caller, by their key, newest first.
+    pub async fn chats(&self, caller: &str) -> Result<Vec<ChatRow>, Error> {
+        let caller = Value::key(caller, limit::CALLER).into_owned();
+        let sql = "SELECT id, updated_at, title FROM chats WHERE caller = ?1 \
             ORDER BY updated_at DESC, id";
         let read = move |connection: &mut dyn Connection| {
-            rows(connection, sql, vec![login.clone()], |row| {
+            rows(connection, sql, vec![caller.clone()], |row| {
                 Ok(ChatRow {
                     id: row.text()?,
                     updated_at: row.integer()?,
@@ -48,12 +48,12 @@ impl Ledger {
     }
 
     /// What was said in a conversation, as JSON; `None` also where it is somebody else's.
-    pub async fn chat(&self, login: &str, id: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn chat(&self, caller: &str, id: &str) -> Result<Option<Vec<u8>>, Error> {
         let key = vec![
-            Value::key(login, limit::LOGIN).into_owned(),
+            Value::key(caller, limit::CALLER).into_owned(),
             Value::text(id).into_owned(),
         ];
-        let sql = "SELECT body FROM chats WHERE login = ?1 AND id = ?2";
+        let sql = "SELECT body FROM chats WHERE caller = ?1 AND id = ?2";
         let read = move |connection: &mut dyn Connection| {
             let found = rows(connection, sql, key.clone(), Row::maybe_bytes)?;
             Ok(found.into_iter().next().flatten())
@@ -64,25 +64,25 @@ impl Ledger {
     /// Keeps a conversation in place of what was kept of it.
     pub async fn keep_chat(
         &self,
-        login: &str,
+        caller: &str,
         (id, title): (&str, &str),
         body: Vec<u8>,
     ) -> Result<(), Error> {
-        let login = Value::key(login, limit::LOGIN).into_owned();
+        let caller = Value::key(caller, limit::CALLER).into_owned();
         let (id, title) = (
             Value::text(id).into_owned(),
             Value::text(title).into_owned(),
         );
         self.write(move |connection| {
             let row = vec![
-                login.clone(),
+                caller.clone(),
                 id.clone(),
                 clock::unix_ms().into(),
                 title.clone(),
                 Value::Bytes(body.as_slice().into()),
             ];
             connection.begin()?;
-            let kept = keep(connection, &login, row).and_then(|()| connection.commit());
+            let kept = keep(connection, &caller, row).and_then(|()| connection.commit());
             if kept.is_err() {
                 connection.rollback();
             }
@@ -92,12 +92,12 @@ impl Ledger {
     }
 
     /// Deletes a conversation. Answers with whether it was there.
-    pub async fn delete_chat(&self, login: &str, id: &str) -> Result<bool, Error> {
+    pub async fn delete_chat(&self, caller: &str, id: &str) -> Result<bool, Error> {
         let key = vec![
-            Value::key(login, limit::LOGIN).into_owned(),
+            Value::key(caller, limit::CALLER).into_owned(),
             Value::text(id).into_owned(),
         ];
-        let sql = "DELETE FROM chats WHERE login = ?1 AND id = ?2";
+        let sql = "DELETE FROM chats WHERE caller = ?1 AND id = ?2";
         let deleted = self
             .write(move |connection| connection.execute(sql, vec![key.clone()]))
             .await?;
@@ -109,16 +109,16 @@ impl Ledger {
 
 fn keep(
     connection: &mut dyn Connection,
-    login: &Value<'_>,
+    caller: &Value<'_>,
     row: Vec<Value<'_>>,
 ) -> Result<(), Failure> {
-    let sql = "INSERT INTO chats (login, id, updated_at, title, body) VALUES (?1, ?2, ?3, ?4, ?5) \
-        ON CONFLICT (login, id) DO UPDATE SET updated_at = excluded.updated_at, \
+    let sql = "INSERT INTO chats (caller, id, updated_at, title, body) VALUES (?1, ?2, ?3, ?4, ?5) \
+        ON CONFLICT (caller, id) DO UPDATE SET updated_at = excluded.updated_at, \
         title = excluded.title, body = excluded.body";
     connection.execute(sql, vec![row])?;
-    let sql = "SELECT id, CAST(LENGTH(body) AS BIGINT) FROM chats WHERE login = ?1 \
+    let sql = "SELECT id, CAST(LENGTH(body) AS BIGINT) FROM chats WHERE caller = ?1 \
         ORDER BY updated_at DESC, id";
-    let all = rows(connection, sql, vec![login.clone()], |row| {
+    let all = rows(connection, sql, vec![caller.clone()], |row| {
         Ok((row.text()?, row.integer()?))
     })?;
     let mut bytes = 0;
@@ -129,11 +129,11 @@ fn keep(
             bytes += length;
             // The one that was kept just now stays, whatever it is.
             let is_over = nth >= MOST_CHATS || (nth > 0 && bytes > MOST_BYTES);
-            is_over.then(|| vec![login.clone(), Value::Text(id.into())])
+            is_over.then(|| vec![caller.clone(), Value::Text(id.into())])
         });
     let gone: Vec<_> = gone.collect();
     if !gone.is_empty() {
-        connection.execute("DELETE FROM chats WHERE login = ?1 AND id = ?2", gone)?;
+        connection.execute("DELETE FROM chats WHERE caller = ?1 AND id = ?2", gone)?;
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ pub(super) fn purge(
         now.saturating_sub(millis(kept))
     };
     let sql = format!(
-        "DELETE FROM chats WHERE (login, id) IN (SELECT login, id FROM chats \
+        "DELETE FROM chats WHERE (caller, id) IN (SELECT caller, id FROM chats \
          WHERE updated_at < ?1 ORDER BY updated_at LIMIT {BATCH})"
     );
     let deleted = connection.execute(&sql, vec![vec![bound.into()]])?;

@@ -3,10 +3,12 @@
 //! comes from outside is bound.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
+use sha2::{Digest, Sha256};
 
 use super::{Error, sqlite};
 
@@ -18,11 +20,23 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("audit.sql"),
     include_str!("exports.sql"),
     include_str!("chats.sql"),
+    include_str!("identity.sql"),
 ];
 
 /// The version that they lead to.
-pub(super) const VERSION: i64 = 6;
-const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 7;
+const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
+
+/// Says that a database is brought up to date, which can take a while where there are records.
+pub(super) fn announce(name: &str, scripts: &[&str]) {
+    if !scripts.is_empty() && scripts.len() < MIGRATIONS.len() {
+        tracing::info!(
+            ledger = name,
+            version = VERSION,
+            "ledger: updating its schema; records are rewritten, which can take minutes"
+        );
+    }
+}
 
 /// The scripts that are still missing from a database of version `found`.
 pub(super) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {
@@ -171,11 +185,49 @@ impl<'a> Value<'a> {
         Value::text(serde_json::to_string(what).unwrap_or_default())
     }
 
-    /// Text for an index, cut to `limit` bytes: `PostgreSQL` refuses longer keys, and a record
-    /// that is refused would stop the queue behind it.
+    /// Text for an index, of `limit` bytes at most: `PostgreSQL` refuses longer keys, and a record
+    /// that is refused would stop the queue behind it. Texts that differ stay different.
     pub(super) fn key(text: &'a str, limit: usize) -> Value<'a> {
-        Value::text(&text[..text.floor_char_boundary(limit)])
+        Value::text(key(text, limit))
     }
+
+    /// The key that a person looks for: a text, or a key as it was shown to them.
+    pub(super) fn wanted(text: &'a str, limit: usize) -> Value<'a> {
+        if text.len() <= limit {
+            return Value::text(text);
+        }
+        Value::key(text, limit)
+    }
+}
+
+/// Hexadecimal digits of the hash that a long key ends with: no two texts are found that share 192
+/// bits, whatever is tried.
+const DIGITS: usize = 48;
+
+/// A text as a key of `limit` bytes at most. A longer one is its beginning, `~`, and a hash of all of
+/// it; and so is a short one that reads like that, so that nobody can write another text's key.
+pub(super) fn key(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit && !reads_hashed(text) {
+        return text.into();
+    }
+    let begin = text.floor_char_boundary(limit - DIGITS - 1);
+    let mut key = text[..begin].to_owned();
+    while key.len() + DIGITS < limit {
+        key.push('~');
+    }
+    for byte in &Sha256::digest(text.as_bytes())[..DIGITS / 2] {
+        let _ = write!(key, "{byte:02x}");
+    }
+    key.into()
+}
+
+fn reads_hashed(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    bytes
+        .len()
+        .checked_sub(DIGITS + 1)
+        .is_some_and(|mark| bytes[mark] == b'~' && bytes[mark + 1..].iter().all(is_digit))
 }
 
 impl From<i64> for Value<'_> {
@@ -330,9 +382,25 @@ mod tests {
     #[test]
     fn values_are_what_both_databases_can_hold() {
         assert_eq!(Value::text("a\0b"), Value::Text("a\u{fffd}b".into()));
-        assert_eq!(Value::key("aé", 2), Value::Text("a".into()));
         assert_eq!(Value::from(f64::NAN), Value::Null);
         assert_eq!(places(2, 3), "?3, ?4, ?5");
         assert_eq!(places(0, 0), "");
+    }
+
+    #[test]
+    fn texts_that_differ_have_different_keys() {
+        assert_eq!(key("short", 64), "short");
+        let long = "é".repeat(200);
+        let (one, other) = (format!("{long}1"), format!("{long}2"));
+        for limit in [64, 256, 384] {
+            let (one, other) = (key(&one, limit), key(&other, limit));
+            assert_ne!(one, other);
+            assert_eq!(one.len(), limit);
+            assert!(one.starts_with("éé"));
+            // What reads like a key is the key of another text.
+            assert_ne!(key(&one, limit), one);
+            assert_eq!(Value::wanted(&one, limit), Value::text(&*one));
+        }
+        assert_eq!(Value::wanted(&one, 64), Value::key(&one, 64));
     }
 }

@@ -122,6 +122,9 @@ pub struct Entry {
     pub session: String,
     /// Unix milliseconds, the same as in the id.
     pub started_at: i64,
+    /// Whose it is: `Caller::key`.
+    pub caller: String,
+    /// What people call the caller.
     pub login: String,
     pub node_id: String,
     pub node_name: String,
@@ -318,6 +321,7 @@ pub(super) mod tests {
             id: EntryId::new(started_at),
             session: session.into(),
             started_at,
+            caller: login.into(),
             login: login.into(),
             node_id: "n1".into(),
             node_name: "laptop".into(),

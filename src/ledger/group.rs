@@ -91,11 +91,11 @@ fn execute(
 
 fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
     let headers = distinct(&record.headers);
-    let nth = |place: usize| nth(headers.iter().map(|(name, _)| *name), place);
-    let rows = headers.iter().enumerate().map(|(place, &(name, value))| {
+    let nth = |place: usize| nth(headers.iter().map(|(name, _)| &**name), place);
+    let rows = headers.iter().enumerate().map(|(place, (name, value))| {
         vec![
-            name.into(),
-            value.into(),
+            Value::text(name.clone()),
+            Value::text(value.clone()),
             record.entry.id.as_str().into(),
             nth(place),
         ]

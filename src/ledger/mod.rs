@@ -15,6 +15,7 @@ mod connections;
 mod database;
 #[cfg(feature = "postgres")]
 mod dialect;
+mod earlier;
 mod entry;
 mod error;
 mod exports;
@@ -37,6 +38,7 @@ mod tools;
 mod writer;
 mod written;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -97,6 +99,8 @@ struct Shared {
     /// Bytes of the records that are queued.
     held: AtomicUsize,
     policy: Mutex<retention::Policy>,
+    /// Records from before that somebody has taken.
+    earlier: Mutex<earlier::Taken>,
     /// Something was queued for a hook.
     delivery: Notify,
     /// Records are durable.
@@ -111,6 +115,7 @@ impl Shared {
             writing: AtomicBool::new(true),
             held: AtomicUsize::new(0),
             policy: Mutex::default(),
+            earlier: Mutex::default(),
             delivery: Notify::new(),
             told: written::Told::default(),
             deleted: AtomicBool::new(false),
@@ -350,12 +355,17 @@ impl Ledger {
         self.inner.readers.run(read).await
     }
 
-    /// How many sessions of a login have a request in a time: from its start, in Unix
-    /// milliseconds, and before its end.
-    pub async fn session_count(&self, login: &str, time: (i64, i64)) -> Result<u64, Error> {
-        let login = login.to_owned();
+    /// How many sessions of a login within `scope` have a request in a time: from its start, in
+    /// Unix milliseconds, and before its end. Without a login, how many of the scope.
+    pub async fn session_count(
+        &self,
+        scope: Scope,
+        login: Option<&str>,
+        time: (i64, i64),
+    ) -> Result<u64, Error> {
+        let login = login.map(str::to_owned);
         let read = move |connection: &mut dyn database::Connection| {
-            session::count(connection, &login, time)
+            session::count(connection, &scope, login.as_deref(), time)
         };
         self.inner.readers.run(read).await
     }
@@ -430,14 +440,14 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Headers as they are stored: cut to their limits, each name and value once.
-fn distinct(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+/// Headers as they are stored, each name and value once.
+fn distinct(headers: &[(String, String)]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     let mut all: Vec<_> = headers
         .iter()
         .map(|(name, value)| {
             (
-                &name[..name.floor_char_boundary(row::limit::HEADER_NAME)],
-                &value[..value.floor_char_boundary(row::limit::HEADER_VALUE)],
+                database::key(name, row::limit::HEADER_NAME),
+                database::key(value, row::limit::HEADER_VALUE),
             )
         })
         .collect();

@@ -1,9 +1,11 @@
 //! The queue of what hooks are to be told. It is filled in the transaction of the record, so
 //! what is told is what is recorded; on a shared database each row is delivered by one node.
 
-use super::Record;
+use std::borrow::Cow;
+
 use super::database::{Connection, Failure, Value, rows};
 use super::row::limit;
+use super::{Record, database};
 
 /// Something that a hook is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +169,7 @@ pub(super) fn retain(
     hooks: &[String],
     (rows_kept, bytes_kept): (usize, i64),
 ) -> Result<Vec<(String, u64)>, Failure> {
-    let known: Vec<&str> = hooks.iter().map(|hook| key(hook)).collect();
+    let known: Vec<Cow<'_, str>> = hooks.iter().map(|hook| key(hook)).collect();
     let rows_kept = i64::try_from(rows_kept).unwrap_or(i64::MAX);
     let mut gone = Vec::new();
     let sql = "SELECT hook, COUNT(*), CAST(SUM(LENGTH(payload)) AS BIGINT) FROM outbox \
@@ -177,7 +179,7 @@ pub(super) fn retain(
     })?;
     for (hook, mut count, mut bytes) in all {
         let mut dropped = 0;
-        if !known.contains(&hook.as_str()) {
+        if !known.iter().any(|known| **known == *hook) {
             let sql = "DELETE FROM outbox WHERE hook = ?1";
             dropped = connection.execute(sql, vec![vec![Value::text(&hook)]])?[0];
             count = 0;
@@ -209,6 +211,6 @@ fn cut(connection: &mut dyn Connection, hook: &str, count: i64) -> Result<u64, F
 }
 
 /// A hook's name as it is stored.
-fn key(hook: &str) -> &str {
-    &hook[..hook.floor_char_boundary(limit::TOOL)]
+fn key(hook: &str) -> Cow<'_, str> {
+    database::key(hook, limit::TOOL)
 }

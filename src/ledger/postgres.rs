@@ -14,7 +14,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::database::{Connection, Failure, Row, Store, VERSION, Value, missing};
+use super::database::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
 use super::{Error, dialect};
 
 /// Waits for a connection, name resolution and TLS included.
@@ -22,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Waits for an answer. A server that is silent for longer is taken for gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for a change of the schema.
+const MIGRATION: Duration = Duration::from_hours(1);
 
 /// Statements that a connection keeps prepared; one more and it forgets them all.
 const STATEMENTS: usize = 128;
@@ -95,6 +98,7 @@ impl Server {
             },
             in_transaction: false,
             is_broken: false,
+            patience: PATIENCE,
         })
     }
 
@@ -104,8 +108,18 @@ impl Server {
     }
 
     fn migrate(&self, open: &mut Open) -> Result<(), Error> {
+        // Records are rewritten; and other nodes wait for the one that does it.
+        open.patience = MIGRATION;
+        let migrated = self.migrate_slowly(open);
+        open.patience = PATIENCE;
+        migrated
+    }
+
+    fn migrate_slowly(&self, open: &mut Open) -> Result<(), Error> {
         let failed = |source| self.error("migrate its schema", source);
         open.begin().map_err(failed)?;
+        open.batch("SET LOCAL statement_timeout = 0")
+            .map_err(failed)?;
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         open.batch(&lock).map_err(failed)?;
         // Looked for first: once it is there, nobody needs the right to create it.
@@ -117,6 +131,7 @@ impl Server {
         let found = open.integer("SELECT max(version) FROM iris_schema");
         let found = found.map_err(failed)?.unwrap_or(0);
         let scripts = missing(&self.name, found)?;
+        announce(&self.name, scripts);
         for script in scripts {
             open.batch(&dialect::schema(script)).map_err(failed)?;
         }
@@ -236,6 +251,8 @@ struct Open {
     session: Session,
     in_transaction: bool,
     is_broken: bool,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 struct Session {
@@ -263,11 +280,11 @@ impl Open {
         &mut self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let session = &mut self.session;
+        let (session, patience) = (&mut self.session, self.patience);
         let runtime = self.runtime.as_ref().expect("there until the drop");
         let done = runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, work(session)).await })
-            .unwrap_or(Err(Failure::Timeout(PATIENCE)));
+            .block_on(async { tokio::time::timeout(patience, work(session)).await })
+            .unwrap_or(Err(Failure::Timeout(patience)));
         if let Err(failure) = &done {
             self.is_broken |= match failure {
                 Failure::Postgres(error) => error

@@ -13,8 +13,8 @@ const LIMIT: usize = 1000;
 pub enum Scope {
     /// Everyone's.
     Everyone,
-    /// Those of this login.
-    Own(String),
+    /// Those of one caller, by their keys: their own, and those of records from before.
+    Own(Vec<String>),
 }
 
 /// Which requests to read; what is `None` does not filter.
@@ -99,7 +99,7 @@ impl Query {
         ];
         for (column, wanted, limit) in texts {
             if let Some(wanted) = wanted {
-                let place = filter.bind(Value::key(wanted, limit));
+                let place = filter.bind(Value::wanted(wanted, limit));
                 all.push(format!("{table}.{column} = {place}"));
             }
         }
@@ -133,7 +133,7 @@ impl Query {
 
     /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
     pub(super) fn tool<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
-        let place = filter.bind(Value::key(self.tool.as_deref()?, bytes::TOOL));
+        let place = filter.bind(Value::wanted(self.tool.as_deref()?, bytes::TOOL));
         Some(format!(
             "entry_tools.entry_id = entries.id AND entry_tools.name = {place} \
              AND entry_tools.nth = 0"
@@ -143,10 +143,10 @@ impl Query {
     /// What a row of `entry_headers` must meet.
     fn header<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
         let (name, value) = self.header.as_ref()?;
-        let name = filter.bind(Value::key(name, bytes::HEADER_NAME));
+        let name = filter.bind(Value::wanted(name, bytes::HEADER_NAME));
         let value = match value {
             Some(value) => {
-                let place = filter.bind(Value::key(value, bytes::HEADER_VALUE));
+                let place = filter.bind(Value::wanted(value, bytes::HEADER_VALUE));
                 format!("entry_headers.value = {place}")
             }
             None => "entry_headers.nth = 0".to_owned(),
@@ -175,10 +175,23 @@ impl<'q> Filter<'q> {
         self.conditions.push(condition);
     }
 
-    /// A column is a key, of which no more than `limit` bytes are stored.
+    /// Only what `scope` has; a column has the keys of callers.
+    pub(super) fn within(&mut self, column: &str, scope: &'q Scope) {
+        if let Scope::Own(keys) = scope {
+            let keys = keys.iter().map(|key| Value::key(key, bytes::CALLER));
+            let places: Vec<String> = keys.map(|key| self.bind(key)).collect();
+            self.condition(match places.as_slice() {
+                [only] => format!("{column} = {only}"),
+                [] => "1 = 0".to_owned(),
+                several => format!("{column} IN ({})", several.join(", ")),
+            });
+        }
+    }
+
+    /// A column is a key, of `limit` bytes at most.
     pub(super) fn equal(&mut self, column: &str, wanted: Option<&'q str>, limit: usize) {
         if let Some(wanted) = wanted {
-            let place = self.bind(Value::key(wanted, limit));
+            let place = self.bind(Value::wanted(wanted, limit));
             self.condition(format!("{column} = {place}"));
         }
     }
@@ -186,7 +199,7 @@ impl<'q> Filter<'q> {
     /// An id is on the side of another that `operator` says.
     pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&'q str>) {
         if let Some(id) = id {
-            let place = self.bind(Value::key(id, bytes::ID));
+            let place = self.bind(Value::text(id));
             self.condition(format!("{column} {operator} {place}"));
         }
     }
@@ -209,9 +222,7 @@ pub(super) fn requests(
     query: &Query,
 ) -> Result<Vec<Entry>, Failure> {
     let mut filter = Filter::default();
-    if let Scope::Own(login) = scope {
-        filter.equal("entries.login", Some(login.as_str()), bytes::LOGIN);
-    }
+    filter.within("entries.caller", scope);
     filter.equal("entries.login", query.login.as_deref(), bytes::LOGIN);
     filter.equal("entries.session", query.session.as_deref(), bytes::SESSION);
     // A tool or a header may be rare: the database walks along its index, from entry to entry.
@@ -315,8 +326,6 @@ pub(super) fn headers(
 fn one<'q>(scope: &'q Scope, id: &'q str) -> (String, Vec<Value<'q>>) {
     let mut filter = Filter::default();
     filter.equal("entries.id", Some(id), bytes::ID);
-    if let Scope::Own(login) = scope {
-        filter.equal("entries.login", Some(login.as_str()), bytes::LOGIN);
-    }
+    filter.within("entries.caller", scope);
     filter.into_parts()
 }

@@ -202,11 +202,8 @@ impl Report {
                 filter.condition(format!("{column} IN ({})", places.join(", ")));
             }
         };
-        if let Scope::Own(login) = scope {
-            any(Group::Login, vec![Value::key(login, limit::LOGIN)]);
-        }
         let keys = |values: &'q [String], limit| {
-            let keys = values.iter().map(|value| Value::key(value, limit));
+            let keys = values.iter().map(|value| Value::wanted(value, limit));
             keys.collect::<Vec<_>>()
         };
         any(Group::Login, keys(&self.logins, limit::LOGIN));
@@ -222,6 +219,11 @@ impl Report {
             Group::Header,
             keys(&self.header_values, limit::HEADER_VALUE),
         );
+        if let Scope::Own(_) = scope {
+            let column = if of_sums { "caller" } else { "entries.caller" };
+            filter.within(column, scope);
+            bits |= Group::Login.bit();
+        }
         bits
     }
 }
@@ -282,7 +284,7 @@ fn days(
     let header = report.header.as_deref().unwrap_or_default();
     for (condition, value) in [
         ("grain =", rollup::grain(bits).into()),
-        ("header_name =", Value::key(header, limit::HEADER_NAME)),
+        ("header_name =", Value::wanted(header, limit::HEADER_NAME)),
         ("day >=", (report.from / DAY_MS).into()),
         ("day <", (report.to / DAY_MS).into()),
     ] {

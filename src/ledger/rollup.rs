@@ -4,10 +4,11 @@
 //! all of them; the coarser ones make the usual reports short to read. A record that carries
 //! headers adds one row for each to the grains with a header.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use super::database::{Connection, Failure, Value, places};
+use super::database::{Connection, Failure, Value, key, places};
 use super::row::limit;
 use super::sums::{self, Measured, Sums};
 use super::{Entry, Record};
@@ -15,7 +16,7 @@ use super::{Entry, Record};
 /// A day in milliseconds.
 pub(super) const DAY_MS: i64 = 86_400_000;
 
-/// Columns, as bits.
+/// Columns, as bits. A login comes with the key of its caller.
 pub(super) const LOGIN: i64 = 1;
 pub(super) const MODEL: i64 = 1 << 1;
 pub(super) const PROVIDER: i64 = 1 << 2;
@@ -65,35 +66,35 @@ pub(super) fn grain(columns: i64) -> i64 {
 struct Key<'a> {
     grain: i64,
     day: i64,
-    login: &'a str,
-    model: &'a str,
-    provider: &'a str,
-    agent: &'a str,
-    api: &'a str,
+    caller: Cow<'a, str>,
+    login: Cow<'a, str>,
+    model: Cow<'a, str>,
+    provider: Cow<'a, str>,
+    agent: Cow<'a, str>,
+    api: Cow<'a, str>,
     status: i64,
     outcome: &'a str,
-    header: (&'a str, &'a str),
+    header: Header<'a>,
 }
+
+/// The name and the value of a header, as keys.
+type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl<'a> Key<'a> {
     /// The key of the finest row that an entry adds to; `header` is one that it carries.
-    fn finest(entry: &'a Entry, header: Option<(&'a str, &'a str)>) -> Key<'a> {
-        let kept = |text: &'a str, limit| &text[..text.floor_char_boundary(limit)];
-        let (name, value) = header.unwrap_or_default();
+    fn finest(entry: &'a Entry, header: Option<Header<'a>>) -> Key<'a> {
         Key {
             grain: FINE | if header.is_some() { HEADER } else { 0 },
             day: entry.started_at.div_euclid(DAY_MS),
-            login: kept(&entry.login, limit::LOGIN),
-            model: kept(&entry.model, limit::MODEL),
-            provider: kept(&entry.provider, limit::PROVIDER),
-            agent: kept(&entry.agent, limit::AGENT),
-            api: kept(&entry.api, limit::API),
+            caller: key(&entry.caller, limit::CALLER),
+            login: key(&entry.login, limit::LOGIN),
+            model: key(&entry.model, limit::MODEL),
+            provider: key(&entry.provider, limit::PROVIDER),
+            agent: key(&entry.agent, limit::AGENT),
+            api: key(&entry.api, limit::API),
             status: entry.status.into(),
             outcome: entry.outcome.as_str(),
-            header: (
-                kept(name, limit::HEADER_NAME),
-                kept(value, limit::HEADER_VALUE),
-            ),
+            header: header.unwrap_or_default(),
         }
     }
 
@@ -101,35 +102,48 @@ impl<'a> Key<'a> {
     fn coarser(&self) -> impl Iterator<Item = Key<'a>> {
         let fits = |grain: &i64| grain & HEADER == self.grain & HEADER;
         GRAINS.into_iter().filter(fits).map(|grain| {
-            let kept = |bit, text: &'a str| if grain & bit == 0 { "" } else { text };
+            let kept = |bit, text: &Cow<'a, str>| {
+                if grain & bit == 0 {
+                    Cow::Borrowed("")
+                } else {
+                    text.clone()
+                }
+            };
             Key {
                 grain,
                 day: self.day,
-                login: kept(LOGIN, self.login),
-                model: kept(MODEL, self.model),
-                provider: kept(PROVIDER, self.provider),
-                agent: kept(AGENT, self.agent),
-                api: kept(API, self.api),
+                caller: kept(LOGIN, &self.caller),
+                login: kept(LOGIN, &self.login),
+                model: kept(MODEL, &self.model),
+                provider: kept(PROVIDER, &self.provider),
+                agent: kept(AGENT, &self.agent),
+                api: kept(API, &self.api),
                 status: if grain & STATUS == 0 { 0 } else { self.status },
-                outcome: kept(OUTCOME, self.outcome),
-                header: self.header,
+                outcome: if grain & OUTCOME == 0 {
+                    ""
+                } else {
+                    self.outcome
+                },
+                header: self.header.clone(),
             }
         })
     }
 
     fn values(&self) -> impl Iterator<Item = Value<'a>> {
+        let text = |text: &Cow<'a, str>| Value::text(text.clone());
         [
             self.grain.into(),
             self.day.into(),
-            self.login.into(),
-            self.model.into(),
-            self.provider.into(),
-            self.agent.into(),
-            self.api.into(),
+            text(&self.caller),
+            text(&self.login),
+            text(&self.model),
+            text(&self.provider),
+            text(&self.agent),
+            text(&self.api),
             self.status.into(),
             self.outcome.into(),
-            self.header.0.into(),
-            self.header.1.into(),
+            text(&self.header.0),
+            text(&self.header.1),
         ]
         .into_iter()
     }
@@ -137,12 +151,12 @@ impl<'a> Key<'a> {
 
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT INTO usage_daily (grain, day, login, model, provider, agent, api, status, \
-         outcome, header_name, header_value, {}) VALUES ({}) \
-         ON CONFLICT (grain, header_name, day, login, model, provider, agent, api, status, \
-         outcome, header_value) DO UPDATE SET {}",
+        "INSERT INTO usage_daily (grain, day, caller, login, model, provider, agent, api, \
+         status, outcome, header_name, header_value, {}) VALUES ({}) \
+         ON CONFLICT (grain, header_name, day, caller, login, model, provider, agent, api, \
+         status, outcome, header_value) DO UPDATE SET {}",
         sums::columns(sums::ALL).join(", "),
-        places(0, 11 + sums::ALL),
+        places(0, 12 + sums::ALL),
         sums::additions("usage_daily", sums::ALL)
     )
 });
@@ -193,7 +207,8 @@ mod tests {
     fn a_row_names_what_its_grain_tells_apart_and_nothing_else() {
         let entry = crate::ledger::entry::tests::entry(1, "ann@example.com", "s");
         for header in [None, Some(("x-team", "blue"))] {
-            let finest = Key::finest(&entry, header);
+            let header = header.map(|(name, value)| (Cow::from(name), Cow::from(value)));
+            let finest = Key::finest(&entry, header.clone());
             let rows: Vec<_> = finest.coarser().collect();
             let of_header = |grain: &&i64| (**grain & HEADER != 0) == header.is_some();
             assert_eq!(rows.len(), GRAINS.iter().filter(of_header).count());
@@ -202,6 +217,7 @@ mod tests {
                 assert_eq!(row.grain & HEADER != 0, header.is_some());
                 for (bit, is_named) in [
                     (LOGIN, row.login == "ann@example.com"),
+                    (LOGIN, row.caller == "ann@example.com"),
                     (MODEL, row.model == "model-1"),
                     (PROVIDER, row.provider == "main"),
                     (AGENT, row.agent == "claude-code"),
@@ -211,7 +227,7 @@ mod tests {
                 ] {
                     assert_eq!(is_named, row.grain & bit != 0, "{bit} of {}", row.grain);
                 }
-                assert_eq!(row.header, header.unwrap_or_default());
+                assert_eq!(row.header, header.clone().unwrap_or_default());
             }
         }
     }

@@ -6,7 +6,7 @@ use super::database::{Failure, Row, Value, places};
 use super::{Entry, EntryId, Outcome, Tokens};
 
 /// The columns of `entries`.
-const COLUMNS: [&str; 41] = [
+const COLUMNS: [&str; 42] = [
     "id",
     "session",
     "started_at",
@@ -48,6 +48,7 @@ const COLUMNS: [&str; 41] = [
     "user_agent",
     "reasons",
     "error",
+    "caller",
 ];
 
 /// The columns of the counts of tokens, as [`counts`] gives them.
@@ -71,11 +72,12 @@ const COUNT_MAX: u64 = 1 << 36;
 /// Nanodollars: ten thousand dollars for one request, for the same reason.
 const COST_MAX: i64 = 10_000_000_000_000;
 
-/// Bytes that are kept of what is part of a key. All keys together stay below the 2,704 bytes
-/// that `PostgreSQL` has room for.
+/// Bytes of what is part of a key; what is longer ends with a hash (`database::key`). All keys
+/// together stay below the 2,704 bytes that `PostgreSQL` has room for.
 pub(super) mod limit {
     /// Longer than any id.
     pub(in crate::ledger) const ID: usize = 64;
+    pub(in crate::ledger) const CALLER: usize = 384;
     pub(in crate::ledger) const LOGIN: usize = 320;
     pub(in crate::ledger) const SESSION: usize = 256;
     pub(in crate::ledger) const NODE: usize = 128;
@@ -153,6 +155,7 @@ pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
         entry.user_agent.as_str().into(),
         Value::json(&entry.reasons),
         entry.error.as_deref().into(),
+        Value::key(&entry.caller, limit::CALLER),
     ]);
     row
 }
@@ -180,10 +183,11 @@ pub(super) fn cost(entry: &Entry) -> Option<i64> {
 }
 
 pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
-    Ok(Entry {
+    let mut entry = Entry {
         id: EntryId(row.text()?),
         session: row.text()?,
         started_at: row.integer()?,
+        caller: String::new(),
         login: row.text()?,
         node_id: row.text()?,
         node_name: row.text()?,
@@ -212,8 +216,11 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         user_agent: row.text()?,
         reasons: row.json()?,
         error: row.maybe_text()?,
-        captured: row.integer()? != 0,
-    })
+        captured: false,
+    };
+    entry.caller = row.text()?;
+    entry.captured = row.integer()? != 0;
+    Ok(entry)
 }
 
 pub(super) fn status(row: &mut Row) -> Result<u16, Failure> {

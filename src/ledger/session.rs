@@ -1,21 +1,25 @@
 //! Sessions: added up as entries are written, and read a page at a time. A session is known by
-//! its login and its id together, so nobody can join another's.
+//! its caller and its id together, so nobody can join another's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use serde::Serialize;
 
-use super::database::{Connection, Failure, Row, Value, places, rows};
+use super::database::{Connection, Failure, Row, Value, key, places, rows};
 use super::query::{Filter, Query, Scope};
 use super::row::limit;
 use super::sums::{self, Counts, Measured, PLAIN, Sums};
 use super::{EntryId, Record};
 
-/// The requests of one login that carry one session id.
+/// The requests of one caller that carry one session id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Session {
     pub id: String,
+    /// Whose it is: `Caller::key`.
+    pub caller: String,
+    /// What people called the caller with the last request.
     pub login: String,
     /// Of the last request, as are the agent, the model and the provider.
     pub node_name: String,
@@ -34,7 +38,7 @@ pub struct Session {
 }
 
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let last = ["node_name", "agent", "model", "provider"].map(|column| {
+    let last = ["login", "node_name", "agent", "model", "provider"].map(|column| {
         format!(
             "{column} = CASE WHEN excluded.last_request > sessions.last_request \
              THEN excluded.{column} ELSE sessions.{column} END"
@@ -47,11 +51,11 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
         )
     };
     format!(
-        "INSERT INTO sessions (login, session, first_at, last_at, last_request, node_name, \
-         agent, model, provider, {}) VALUES ({}) ON CONFLICT (login, session) DO UPDATE SET \
+        "INSERT INTO sessions (caller, login, session, first_at, last_at, last_request, node_name, \
+         agent, model, provider, {}) VALUES ({}) ON CONFLICT (caller, session) DO UPDATE SET \
          {}, {}, {}, {}, {}",
         sums::columns(PLAIN).join(", "),
-        places(0, 9 + PLAIN),
+        places(0, 10 + PLAIN),
         extreme("first_at", "<"),
         extreme("last_at", ">"),
         extreme("last_request", ">"),
@@ -60,8 +64,8 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const ADD_MODEL: &str = "INSERT INTO session_models (login, session, model) VALUES (?1, ?2, ?3) \
-    ON CONFLICT (login, session, model) DO NOTHING";
+const ADD_MODEL: &str = "INSERT INTO session_models (caller, session, model) VALUES (?1, ?2, ?3) \
+    ON CONFLICT (caller, session, model) DO NOTHING";
 
 /// What a group of records adds to one session.
 struct Added<'a> {
@@ -74,16 +78,15 @@ struct Added<'a> {
 /// Adds `records` to their sessions. To be called in the transaction that writes them, and only
 /// with those that it has written.
 pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
-    let mut sessions: BTreeMap<(&str, &str), Added<'_>> = BTreeMap::new();
+    let mut sessions: BTreeMap<(Cow<'_, str>, Cow<'_, str>), Added<'_>> = BTreeMap::new();
     let mut models = BTreeSet::new();
     for record in records {
         let entry = &record.entry;
-        let cut = |text: &'_ str, limit| text.floor_char_boundary(limit);
-        let key = (
-            &entry.login[..cut(&entry.login, limit::LOGIN)],
-            &entry.session[..cut(&entry.session, limit::SESSION)],
+        let own = (
+            key(&entry.caller, limit::CALLER),
+            key(&entry.session, limit::SESSION),
         );
-        let session = sessions.entry(key).or_insert_with(|| Added {
+        let session = sessions.entry(own.clone()).or_insert_with(|| Added {
             first_at: entry.started_at,
             last_at: entry.started_at,
             last: record,
@@ -96,15 +99,16 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
         }
         session.sums.add_one(&Measured::of(entry));
         if !entry.model.is_empty() {
-            let model = &entry.model[..cut(&entry.model, limit::MODEL)];
-            models.insert((key.0, key.1, model));
+            let model = key(&entry.model, limit::MODEL);
+            models.insert((own.0, own.1, model));
         }
     }
-    let upserts = sessions.into_iter().map(|((login, session), added)| {
+    let upserts = sessions.into_iter().map(|((caller, session), added)| {
         let last = &added.last.entry;
         let mut row: Vec<Value<'_>> = vec![
-            login.into(),
-            session.into(),
+            Value::text(caller),
+            Value::key(&last.login, limit::LOGIN),
+            Value::text(session),
             added.first_at.into(),
             added.last_at.into(),
             last.id.as_str().into(),
@@ -119,7 +123,7 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
     connection.execute(&UPSERT, upserts.collect())?;
     let models = models
         .into_iter()
-        .map(|(login, session, model)| vec![login.into(), session.into(), model.into()]);
+        .map(|(caller, session, model)| [caller, session, model].map(Value::text).into());
     connection.execute(ADD_MODEL, models.collect())?;
     Ok(())
 }
@@ -132,7 +136,7 @@ fn is_rare(connection: &mut dyn Connection, tool: Option<&str>) -> Result<bool, 
     let Some(tool) = tool else { return Ok(false) };
     let sql = "SELECT count(*) FROM (SELECT 1 FROM entry_tools WHERE name = ?1 AND nth = 0 \
                LIMIT ?2) AS some_of_them";
-    let values = vec![Value::key(tool, limit::TOOL), Value::Integer(RARE + 1)];
+    let values = vec![Value::wanted(tool, limit::TOOL), Value::Integer(RARE + 1)];
     let counted = rows(connection, sql, values, Row::integer)?;
     Ok(counted.first().is_some_and(|count| *count <= RARE))
 }
@@ -144,9 +148,7 @@ pub(super) fn page(
     query: &Query,
 ) -> Result<Vec<Session>, Failure> {
     let mut filter = Filter::default();
-    if let Scope::Own(login) = scope {
-        filter.equal("sessions.login", Some(login.as_str()), limit::LOGIN);
-    }
+    filter.within("sessions.caller", scope);
     filter.equal("sessions.login", query.login.as_deref(), limit::LOGIN);
     filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
     filter.than("sessions.last_request", "<", query.before.as_deref());
@@ -163,12 +165,12 @@ pub(super) fn page(
     some.extend(rest.conditions(&mut filter, "+entries.id", "+entries"));
     if rare {
         filter.condition(format!(
-            "(sessions.login, sessions.session) IN (SELECT entries.login, entries.session \
+            "(sessions.caller, sessions.session) IN (SELECT entries.caller, entries.session \
              FROM entry_tools CROSS JOIN entries WHERE {})",
             some.join(" AND ")
         ));
     } else if !some.is_empty() {
-        some.push("entries.login = sessions.login AND entries.session = sessions.session".into());
+        some.push("entries.caller = sessions.caller AND entries.session = sessions.session".into());
         let condition = format!(
             "EXISTS (SELECT 1 FROM entries WHERE {})",
             some.join(" AND ")
@@ -178,7 +180,7 @@ pub(super) fn page(
     let (conditions, mut values) = filter.into_parts();
     values.push(query.limit());
     let sql = format!(
-        "SELECT session, login, node_name, agent, model, provider, first_at, last_at, \
+        "SELECT session, caller, login, node_name, agent, model, provider, first_at, last_at, \
          last_request, {} FROM sessions {conditions} ORDER BY last_request DESC LIMIT ?{}",
         sums::columns(PLAIN).join(", "),
         values.len()
@@ -188,20 +190,29 @@ pub(super) fn page(
     Ok(sessions)
 }
 
-/// How many sessions of a login have a request from `from` on and before `to`.
+/// How many sessions within `scope`, of one login or of any, have a request from `from` on and
+/// before `to`.
 pub(super) fn count(
     connection: &mut dyn Connection,
-    login: &str,
+    scope: &Scope,
+    login: Option<&str>,
     (from, to): (i64, i64),
 ) -> Result<u64, Failure> {
+    let mut filter = Filter::default();
+    filter.within("sessions.caller", scope);
+    filter.equal("sessions.login", login, limit::LOGIN);
+    let (from, to) = (filter.bind(from.into()), filter.bind(to.into()));
     // A session that began or ended within the time has a request there. One that spans all of it
     // is looked into.
-    let sql = "SELECT COUNT(*) FROM sessions WHERE login = ?1 AND last_at >= ?2 AND first_at < ?3 \
-        AND (first_at >= ?2 OR last_at < ?3 OR EXISTS (SELECT 1 FROM entries \
-        WHERE entries.login = sessions.login AND entries.session = sessions.session \
-        AND entries.started_at >= ?2 AND entries.started_at < ?3))";
-    let values = vec![Value::key(login, limit::LOGIN), from.into(), to.into()];
-    let counts = rows(connection, sql, values, Row::count)?;
+    filter.condition(format!(
+        "last_at >= {from} AND first_at < {to} AND (first_at >= {from} OR last_at < {to} \
+         OR EXISTS (SELECT 1 FROM entries WHERE entries.caller = sessions.caller \
+         AND entries.session = sessions.session \
+         AND entries.started_at >= {from} AND entries.started_at < {to}))"
+    ));
+    let (conditions, values) = filter.into_parts();
+    let sql = format!("SELECT COUNT(*) FROM sessions {conditions}");
+    let counts = rows(connection, &sql, values, Row::count)?;
     Ok(counts.first().copied().unwrap_or_default())
 }
 
@@ -214,10 +225,10 @@ fn add_models(connection: &mut dyn Connection, sessions: &mut [Session]) -> Resu
         .collect();
     let keys = sessions
         .iter()
-        .flat_map(|session| [session.login.as_str().into(), session.id.as_str().into()]);
+        .flat_map(|session| [session.caller.as_str().into(), session.id.as_str().into()]);
     let sql = format!(
-        "SELECT login, session, model FROM session_models \
-         WHERE (login, session) IN (VALUES {}) ORDER BY login, session, model",
+        "SELECT caller, session, model FROM session_models \
+         WHERE (caller, session) IN (VALUES {}) ORDER BY caller, session, model",
         pairs.join(", ")
     );
     let found = rows(connection, &sql, keys.collect(), |row| {
@@ -228,7 +239,7 @@ fn add_models(connection: &mut dyn Connection, sessions: &mut [Session]) -> Resu
         models.entry(key).or_default().push(model);
     }
     for session in sessions {
-        let key = (session.login.clone(), session.id.clone());
+        let key = (session.caller.clone(), session.id.clone());
         session.models = models.remove(&key).unwrap_or_default();
     }
     Ok(())
@@ -237,6 +248,7 @@ fn add_models(connection: &mut dyn Connection, sessions: &mut [Session]) -> Resu
 fn read(row: &mut Row) -> Result<Session, Failure> {
     Ok(Session {
         id: row.text()?,
+        caller: row.text()?,
         login: row.text()?,
         node_name: row.text()?,
         agent: row.text()?,

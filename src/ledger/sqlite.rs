@@ -10,7 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
 use super::Error;
-use super::database::{Connection, Failure, Row, Store, VERSION, Value, missing};
+use super::database::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
 
 /// The first `SQLite` without the race that can corrupt a database when one connection resets the
 /// write-ahead log while another checkpoints.
@@ -103,7 +103,9 @@ impl Place {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sqlite)?;
-        for script in self.missing(&transaction)? {
+        let scripts = self.missing(&transaction)?;
+        announce(&self.name, scripts);
+        for script in scripts {
             transaction.execute_batch(script).map_err(sqlite)?;
         }
         transaction

@@ -29,9 +29,7 @@ pub(super) fn used(
     query: &Query,
 ) -> Result<Vec<ToolUse>, Failure> {
     let mut filter = Filter::default();
-    if let Scope::Own(login) = scope {
-        filter.equal("entries.login", Some(login.as_str()), limit::LOGIN);
-    }
+    filter.within("entries.caller", scope);
     filter.equal("entries.login", query.login.as_deref(), limit::LOGIN);
     filter.equal("entries.session", query.session.as_deref(), limit::SESSION);
     filter.equal("entry_tools.name", query.tool.as_deref(), limit::TOOL);

@@ -1,4 +1,4 @@
-//! Tells those who wait that there are new records, once they are durable. It says whose, and
+//! Tells those who wait that there are new records, once they are durable. It says whose, by key, and
 //! nothing of what is in them.
 
 use std::collections::BTreeSet;
@@ -12,11 +12,11 @@ use super::{Record, Scope};
 /// Groups of records that one who waits may be behind; beyond it, there is something new for all.
 const BEHIND: usize = 64;
 
-/// The logins that a group of records is of.
-type Logins = Arc<BTreeSet<String>>;
+/// The keys of the callers that a group of records is of.
+type Callers = Arc<BTreeSet<String>>;
 
 /// Where the writer tells.
-pub(super) struct Told(Sender<Logins>);
+pub(super) struct Told(Sender<Callers>);
 
 impl Default for Told {
     fn default() -> Self {
@@ -28,9 +28,9 @@ impl Told {
     /// Tells of records that are durable.
     pub(super) fn tell<'r>(&self, records: impl Iterator<Item = &'r Record>) {
         if self.0.receiver_count() > 0 {
-            let logins = records.map(|record| record.entry.login.clone()).collect();
+            let callers = records.map(|record| record.entry.caller.clone()).collect();
             // The last one may have gone just now.
-            let _ = self.0.send(Arc::new(logins));
+            let _ = self.0.send(Arc::new(callers));
         }
     }
 
@@ -40,14 +40,14 @@ impl Told {
 }
 
 /// Hears of new records.
-pub struct Written(Receiver<Logins>);
+pub struct Written(Receiver<Callers>);
 
 impl Written {
     /// Waits for records within `scope`. False once there can be none any more.
     pub async fn of(&mut self, scope: &Scope) -> bool {
         loop {
             match self.0.recv().await {
-                Ok(logins) if !concerns(&logins, scope) => {}
+                Ok(callers) if !concerns(&callers, scope) => {}
                 Ok(_) | Err(RecvError::Lagged(_)) => return true,
                 Err(RecvError::Closed) => return false,
             }
@@ -59,7 +59,7 @@ impl Written {
         let mut any = false;
         loop {
             match self.0.try_recv() {
-                Ok(logins) => any |= concerns(&logins, scope),
+                Ok(callers) => any |= concerns(&callers, scope),
                 Err(TryRecvError::Lagged(_)) => any = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return any,
             }
@@ -67,10 +67,10 @@ impl Written {
     }
 }
 
-fn concerns(logins: &BTreeSet<String>, scope: &Scope) -> bool {
+fn concerns(callers: &BTreeSet<String>, scope: &Scope) -> bool {
     match scope {
-        Scope::Everyone => !logins.is_empty(),
-        Scope::Own(login) => logins.contains(login),
+        Scope::Everyone => !callers.is_empty(),
+        Scope::Own(keys) => keys.iter().any(|key| callers.contains(key)),
     }
 }
 
@@ -86,8 +86,8 @@ mod tests {
         let logins = ["ann".to_owned(), "bob".to_owned()].into();
         for (scope, expected) in [
             (Scope::Everyone, true),
-            (Scope::Own("bob".to_owned()), true),
-            (Scope::Own("eve".to_owned()), false),
+            (Scope::Own(vec!["bob".to_owned()]), true),
+            (Scope::Own(vec!["eve".to_owned()]), false),
         ] {
             assert_eq!(super::concerns(&logins, &scope), expected, "{scope:?}");
         }
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn each_hears_of_their_own_records_once_they_can_be_read() {
         let ledger = Ledger::open("sqlite::memory:", std::path::Path::new(".")).unwrap();
-        let own = |login: &str| Scope::Own(login.to_owned());
+        let own = |login: &str| Scope::Own(vec![login.to_owned()]);
         let (mut ann, mut bob, mut all) = (ledger.written(), ledger.written(), ledger.written());
         for nth in 0..3 {
             let record = entry(nth, "ann@example.com", "s");

@@ -107,7 +107,7 @@ fn refill(state: &State) -> Markup {
     };
     let label = format!("Amount for {}", state.bucket);
     html! {
-        form.refill data-refill=(state.bucket) hidden {
+        form.refill data-refill=(state.key) hidden {
             input name="amount" size="8" placeholder=(example) aria-label=(label) required autocomplete="off";
             button type="submit" { "Add" }
         }

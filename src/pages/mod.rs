@@ -119,6 +119,7 @@ async fn answered(
             return answer::page(rejection.status, page, &request.headers);
         }
     };
+    records::take_earlier(view.ledger, caller).await;
     let visit = Visit {
         view,
         caller,
@@ -219,7 +220,12 @@ async fn below(visit: &Visit<'_>) -> Result<Page, Rejection> {
 impl Visit<'_> {
     /// A question to a route of the API, as this reader.
     fn ask<'p>(&'p self, path: &'p str, query: &Query) -> Result<Asked<'p>, Rejection> {
-        Asked::by_page(self.caller, self.permit, path, &query.text())
+        Asked::by_page(
+            self.view.ledger,
+            (self.caller, self.permit),
+            path,
+            &query.text(),
+        )
     }
 
     /// Sums of the API's reports.

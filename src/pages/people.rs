@@ -78,12 +78,15 @@ async fn usage(visit: &Visit<'_>, lens: &Lens, budgets: &Markup) -> Result<Marku
 /// How many sessions the requests are of; nothing where filters leave some of the requests out.
 async fn in_sessions(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
     let filters = lens.filters();
-    let login = filters.get("login").unwrap_or_default();
+    let login = filters.get("login");
     if !filters.without(&["login"]).is_empty() {
         return Ok(html! {});
     }
     let time = (lens.period.from, lens.period.to);
-    let count = visit.view.ledger.session_count(login, time).await;
+    let scope = visit.ask("/api/sessions", &Query::default())?.scope();
+    // What an admin sees here is of one login; a user's own is all that they see.
+    let login = login.filter(|_| visit.is_admin());
+    let count = visit.view.ledger.session_count(scope, login, time).await;
     let count = count.map_err(|error| records::unavailable(&error))?;
     Ok(html! { "in " (format::count(count, "session", "sessions")) })
 }

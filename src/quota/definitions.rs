@@ -144,18 +144,16 @@ impl Definitions {
             .filter_map(|name| self.link(name, caller).ok())
     }
 
-    /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`.
+    /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`, if the
+    /// name is all that tells it apart. A user with a number has another one.
     #[must_use]
     pub fn named(&self, bucket: &str) -> Option<Link> {
-        let link = |template: &str| {
-            Some(Link {
-                bucket: bucket.to_owned(),
-                template: template.to_owned(),
-                terms: self.terms(template)?,
-            })
+        let link = |template: &str, whose: &str| {
+            let terms = self.terms(template)?;
+            Some(Link::new(template, whose, bucket.to_owned(), terms))
         };
         if !bucket.contains('<')
-            && let Some(shared) = link(bucket)
+            && let Some(shared) = link(bucket, "")
         {
             return Some(shared);
         }
@@ -163,9 +161,14 @@ impl Definitions {
         if whose.is_empty() || whose.contains('<') {
             return None;
         }
-        ["<user>", "<node>"]
-            .into_iter()
-            .find_map(|place| link(&format!("{prefix}:{place}")))
+        let caller = Caller::hypothetical(whose, None);
+        let places = [
+            ("<user>", caller.key().to_owned()),
+            ("<node>", of_node(whose)),
+        ];
+        places
+            .iter()
+            .find_map(|(place, whose)| link(&format!("{prefix}:{place}"), whose))
     }
 
     fn link(&self, template: &str, caller: &Caller) -> Result<Link, Denied> {
@@ -179,17 +182,24 @@ impl Definitions {
             .ok_or_else(|| broken("it is not defined"))?
             .as_ref()
             .map_err(|why| broken(why))?;
-        let bucket = match template.split_once(':') {
-            Some((prefix, "<user>")) => format!("{prefix}:{}", caller.name()),
-            Some((prefix, "<node>")) => format!("{prefix}:{}", caller.node_id()),
-            _ => template.to_owned(),
+        let (whose, bucket) = match template.split_once(':') {
+            Some((prefix, "<user>")) => (
+                caller.key().to_owned(),
+                format!("{prefix}:{}", caller.name()),
+            ),
+            Some((prefix, "<node>")) => {
+                let node = caller.node_id();
+                (of_node(node), format!("{prefix}:{node}"))
+            }
+            _ => (String::new(), template.to_owned()),
         };
-        Ok(Link {
-            bucket,
-            template: template.to_owned(),
-            terms: *terms,
-        })
+        Ok(Link::new(template, &whose, bucket, *terms))
     }
+}
+
+/// Whose a node's bucket is.
+fn of_node(id: &str) -> String {
+    format!("node:{id}")
 }
 
 #[cfg(test)]
@@ -261,6 +271,46 @@ mod tests {
         assert_eq!(planned(&[twice]).unwrap(), [team, each]);
         let other = definitions.plan(&permit, &caller, "q", "m").unwrap();
         assert!(other.is_empty() && planned(&[""]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_bucket_is_its_owners_whatever_they_are_called() {
+        use crate::identity::tests_support::whois;
+        use crate::tailnet::WhoIs;
+        let quotas = r#""q:<user>":{"capacity":"9 requests"},"q:<node>":{"capacity":"9 requests"}"#;
+        let references = r#"{"bucket":"q:<user>"},{"bucket":"q:<node>"}"#;
+        let (definitions, permit, _) = compiled(quotas, &[references], "any@x.org");
+        let of = |id: i64, login: &str, node: &str, shared_in: bool| {
+            let mut who = WhoIs {
+                stable_id: node.to_owned(),
+                shared_in,
+                ..whois(Some(login), &[])
+            };
+            who.user.as_mut().unwrap().id = id;
+            let caller = Caller::from_whois(who).unwrap();
+            let links: Vec<Link> = definitions.of(&permit, &caller).collect();
+            links
+        };
+        // A user and a device of one name.
+        let both = of(7, "n1", "n1", false);
+        assert_eq!(
+            (both[0].bucket.as_str(), both[1].bucket.as_str()),
+            ("q:n1", "q:n1")
+        );
+        assert_eq!(both[0].key, "requests|q:<user>|user:7");
+        assert_eq!(both[1].key, "requests|q:<node>|node:n1");
+        let renamed = of(7, "new@x.org", "n1", false);
+        assert_eq!(renamed[0].key, both[0].key);
+        assert_ne!(
+            of(8, "n1", "n2", false)[0].key,
+            both[0].key,
+            "the next with the login"
+        );
+        assert_ne!(
+            of(7, "n1", "n3", true)[0].key,
+            both[0].key,
+            "of another tailnet"
+        );
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Denied {
                 .links
                 .iter()
                 .filter_map(|link| {
-                    let account = accounts.get(&link.bucket)?;
+                    let account = accounts.get(&link.key)?;
                     let left = link.terms.show(account.level.balance);
                     Some(if account.held > 0 {
                         let held = link.terms.show(account.held);
@@ -134,6 +134,8 @@ mod tests {
 
     fn link(bucket: &str, unit: Unit, rate: i64) -> Link {
         Link {
+            key: bucket.into(),
+            before: None,
             bucket: bucket.into(),
             template: bucket.into(),
             terms: Terms {
@@ -157,7 +159,7 @@ mod tests {
         let accounts = links.enumerate().map(|(nth, link)| {
             let level = Level { balance: -1, at: 0 };
             let held = if nth == 1 { 2 } else { 0 };
-            (link.bucket.clone(), Account { level, held })
+            (link.key.clone(), Account { level, held })
         });
         let short = waits.iter().map(|wait| Short { wait: *wait }).enumerate();
         let short: Vec<(usize, Short)> = short.collect();

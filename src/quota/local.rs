@@ -15,7 +15,10 @@ pub(super) struct Local {
 }
 
 struct Book {
+    bucket: String,
     template: String,
+    /// It is kept under the name that it had before buckets had keys.
+    is_earlier: bool,
     /// Known once it was used under them.
     terms: Option<Terms>,
     account: Account,
@@ -25,14 +28,16 @@ impl Local {
     pub(super) fn new(stored: Vec<Stored>) -> Self {
         let books = stored.into_iter().map(|one| {
             let book = Book {
+                bucket: one.bucket,
                 template: one.template,
+                is_earlier: one.is_earlier,
                 terms: None,
                 account: Account {
                     level: one.level,
                     held: 0,
                 },
             };
-            (one.bucket, book)
+            (one.key, book)
         });
         Self {
             books: books.collect(),
@@ -41,20 +46,37 @@ impl Local {
     }
 
     fn book(&mut self, link: &Link, now: i64) -> &mut Book {
-        let book = self
-            .books
-            .entry(link.bucket.clone())
-            .or_insert_with(|| Book {
-                template: link.template.clone(),
-                terms: None,
-                account: Account {
-                    level: link.terms.full(now),
-                    held: 0,
-                },
-            });
+        self.take_over(link);
+        let book = self.books.entry(link.key.clone()).or_insert_with(|| Book {
+            bucket: link.bucket.clone(),
+            is_earlier: false,
+            template: link.template.clone(),
+            terms: None,
+            account: Account {
+                level: link.terms.full(now),
+                held: 0,
+            },
+        });
         book.terms = Some(link.terms);
+        if book.bucket != link.bucket {
+            book.bucket.clone_from(&link.bucket);
+        }
         book.account.level = link.terms.at(book.account.level, now);
         book
+    }
+
+    /// Gives a bucket from before the key that it has now.
+    fn take_over(&mut self, link: &Link) {
+        let Some(before) = &link.before else { return };
+        let is_it = |book: &Book| book.is_earlier && book.template == link.template;
+        if self.books.contains_key(&link.key) || !self.books.get(before).is_some_and(is_it) {
+            return;
+        }
+        if let Some(mut book) = self.books.remove(before) {
+            book.is_earlier = false;
+            book.bucket.clone_from(&link.bucket);
+            self.books.insert(link.key.clone(), book);
+        }
     }
 
     /// Holds the estimates of `chains`; all or none.
@@ -62,7 +84,7 @@ impl Local {
         self.sweep(now);
         let links = chains.iter().flat_map(|chain| &chain.links);
         let accounts: BTreeMap<String, Account> = links
-            .map(|link| (link.bucket.clone(), self.book(link, now).account))
+            .map(|link| (link.key.clone(), self.book(link, now).account))
             .collect();
         let outcome = admit_all(chains, &mut accounts.clone());
         for (bucket, part) in outcome.iter().flatten() {
@@ -110,8 +132,10 @@ impl Local {
     }
 
     pub(super) fn stored(&self) -> Vec<Stored> {
-        let stored = self.books.iter().map(|(bucket, book)| Stored {
-            bucket: bucket.clone(),
+        let stored = self.books.iter().map(|(key, book)| Stored {
+            key: key.clone(),
+            bucket: book.bucket.clone(),
+            is_earlier: book.is_earlier,
             template: book.template.clone(),
             level: book.account.level,
             held: book.account.held,
@@ -149,6 +173,8 @@ mod tests {
             refuses_unpriced: false,
         };
         let link = Link {
+            key: bucket.to_owned(),
+            before: None,
             bucket: bucket.to_owned(),
             template: "t".to_owned(),
             terms,
@@ -162,6 +188,8 @@ mod tests {
     #[test]
     fn full_buckets_are_forgotten_once_there_are_many() {
         let used = |bucket: &str| Stored {
+            key: bucket.to_owned(),
+            is_earlier: false,
             bucket: bucket.to_owned(),
             template: "t".to_owned(),
             level: Level { balance: 1, at: 0 },
@@ -184,6 +212,35 @@ mod tests {
         // Of what was stored nobody knows the terms.
         assert_eq!(left, ["held", "last", "spent", "stored"]);
         assert_eq!(local.sweep_at, SWEEP);
+    }
+
+    #[test]
+    fn a_bucket_from_before_is_taken_over_by_its_own_definition_once() {
+        let earlier = |bucket: &str, template: &str| Stored {
+            key: bucket.to_owned(),
+            bucket: bucket.to_owned(),
+            template: template.to_owned(),
+            level: Level { balance: 7, at: 0 },
+            held: 0,
+            is_earlier: true,
+        };
+        let mut local = Local::new(vec![earlier("q:x", "q:<user>")]);
+        let terms = chain("any", 0).links[0].terms;
+        let link = |template: &str, whose: &str| Link::new(template, whose, "q:x".into(), terms);
+        let mut balance = |link: &Link| local.book(link, 0).account.level.balance;
+        assert_eq!(
+            balance(&link("q:<node>", "node:x")),
+            100,
+            "of another definition"
+        );
+        assert_eq!(balance(&link("q:<user>", "user:1")), 7);
+        assert_eq!(balance(&link("q:<user>", "user:2")), 100, "it was taken");
+        let stranger = Link {
+            before: None,
+            ..link("q:<user>", "external::3")
+        };
+        assert_eq!(balance(&stranger), 100);
+        assert!(local.stored().iter().all(|one| !one.is_earlier));
     }
 
     #[test]

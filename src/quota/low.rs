@@ -7,7 +7,7 @@ use crate::bucket::Terms;
 /// Chains remembered; beyond it all are forgotten, and hooks are told once more.
 const KEPT: usize = 16_384;
 
-/// Chains of buckets that are below their threshold, by their names.
+/// Chains of buckets that are below their threshold, by their keys.
 #[derive(Default)]
 pub(super) struct Low(HashSet<String>);
 
@@ -16,19 +16,19 @@ impl Low {
     ///
     /// Estimates take a bucket below its threshold for a moment and give back: it has to recover
     /// by a tenth of what lies above the threshold before it can begin again.
-    pub(super) fn begins(&mut self, names: &str, is_low: bool, left: i64, terms: &Terms) -> bool {
+    pub(super) fn begins(&mut self, keys: &str, is_low: bool, left: i64, terms: &Terms) -> bool {
         if is_low {
-            if self.0.contains(names) {
+            if self.0.contains(keys) {
                 return false;
             }
             if self.0.len() >= KEPT {
                 self.0.clear();
             }
-            return self.0.insert(names.to_owned());
+            return self.0.insert(keys.to_owned());
         }
         let above = terms.capacity.saturating_sub(terms.warn_below);
         if left >= terms.warn_below.saturating_add(above / 10) {
-            self.0.remove(names);
+            self.0.remove(keys);
         }
         false
     }

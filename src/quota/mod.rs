@@ -14,7 +14,7 @@ mod local;
 mod low;
 mod state;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub struct Reservation {
     inner: Arc<Inner>,
     hold: String,
     chains: Vec<Chain>,
-    /// By bucket.
+    /// By the keys of buckets.
     parts: BTreeMap<String, i64>,
     open: bool,
     /// Decisions, in sentences.
@@ -219,12 +219,17 @@ impl Quotas {
     ) -> Result<Vec<State>, ledger::Error> {
         let now = clock::unix_ms();
         let mut known: BTreeMap<String, State> = BTreeMap::new();
-        for link in links {
+        let (asked, mut links) = (links, HashMap::new());
+        // As their owners are called now.
+        let names = asked.iter().map(|link| (link.key.clone(), link.bucket.clone()));
+        let names: HashMap<String, String> = names.collect();
+        for link in asked {
             let full = Account {
                 level: link.terms.full(now),
                 held: 0,
             };
-            known.insert(link.bucket.clone(), State::new(&link, full));
+            known.insert(link.key.clone(), State::new(&link, full));
+            links.insert(link.before.clone().unwrap_or_default(), link);
         }
         let stored = if let Some(local) = &self.inner.local {
             let local = local.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,6 +237,7 @@ impl Quotas {
         } else {
             self.inner.ledger.buckets().await?
         };
+        let current: HashSet<String> = stored.iter().map(|one| one.key.clone()).collect();
         for stored in stored {
             let Some(terms) = definitions.terms(&stored.template) else {
                 continue;
@@ -241,13 +247,43 @@ impl Quotas {
                 held: stored.held,
             };
             let link = Link {
+                key: stored.key,
                 bucket: stored.bucket,
                 template: stored.template,
                 terms,
+                before: None,
             };
-            known.insert(link.bucket.clone(), State::new(&link, account));
+            if stored.is_earlier {
+                // It is taken over when it is first used.
+                let owner = links.get(&link.key);
+                let owner = owner.filter(|owner| owner.template == link.template);
+                let is_known = owner.is_some_and(|owner| current.contains(&owner.key));
+                let link = owner.unwrap_or(&link);
+                if !is_known {
+                    known.insert(link.key.clone(), State::new(link, account));
+                }
+            } else if link
+                .key
+                .starts_with(&Link::prefix(terms.unit, &link.template))
+            {
+                known.insert(link.key.clone(), State::new(&link, account));
+            }
         }
-        Ok(known.into_values().collect())
+        let mut states: Vec<State> = known.into_values().collect();
+        for state in &mut states {
+            if let Some(name) = names.get(&state.key) {
+                state.bucket.clone_from(name);
+            }
+        }
+        states.sort_by(|one, other| (&one.bucket, &one.key).cmp(&(&other.bucket, &other.key)));
+        Ok(states)
+    }
+
+    /// A bucket that nobody has used.
+    #[must_use]
+    pub fn unused(link: &Link) -> State {
+        let level = link.terms.full(clock::unix_ms());
+        State::new(link, Account { level, held: 0 })
     }
 
     /// Adds to a bucket, at most up to its capacity. Durable when it returns.
@@ -283,7 +319,7 @@ impl Reservation {
             let mut left: i64 = 0;
             let mut names = Vec::new();
             for link in &chain.links {
-                let Some(account) = before.get(&link.bucket) else {
+                let Some(account) = before.get(&link.key) else {
                     continue;
                 };
                 self.states.push(State::new(link, *account));
@@ -292,6 +328,8 @@ impl Reservation {
                 names.push(link.bucket.as_str());
             }
             let terms = &chain.links[0].terms;
+            let keys = chain.links.iter().map(|link| link.key.as_str());
+            let keys = keys.collect::<Vec<_>>().join(", ");
             let names = names.join(", then ");
             self.reasons.push(format!(
                 "bucket {names} has {}; {} held for this request ({source})",
@@ -307,7 +345,7 @@ impl Reservation {
                     terms.show(terms.capacity)
                 ));
             }
-            if self.inner.low().begins(&names, is_low, after, terms) {
+            if self.inner.low().begins(&keys, is_low, after, terms) {
                 self.crossed.extend(self.warnings.last().cloned());
             }
         }

@@ -8,7 +8,9 @@ use crate::bucket::{Account, Link, Unit};
 /// says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// Such as `daily:pat@example.org`.
+    /// What it is told apart by, such as `money|daily:<user>|user:7`.
+    pub key: String,
+    /// What people call it, such as `daily:pat@example.org`.
     pub bucket: String,
     /// Such as `daily:<user>`.
     pub template: String,
@@ -35,6 +37,7 @@ impl State {
         let terms = &link.terms;
         let missing = terms.capacity.saturating_sub(account.level.balance);
         Self {
+            key: link.key.clone(),
             bucket: link.bucket.clone(),
             template: link.template.clone(),
             unit: terms.unit,
@@ -59,6 +62,8 @@ mod tests {
     #[test]
     fn it_says_when_it_will_be_full() {
         let mut link = Link {
+            key: "b".into(),
+            before: None,
             bucket: "b".into(),
             template: "b".into(),
             terms: Terms {

@@ -1,5 +1,7 @@
 //! Text that others wrote, on its way to a terminal or into a file.
 
+use std::fmt::Write as _;
+
 /// Whether a character can steer a terminal, or make text look like other text: controls, line and
 /// paragraph separators, marks of direction, and characters without a shape.
 #[must_use]
@@ -21,6 +23,34 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// The same for a text of several lines, whose ends and tabs stay.
+#[must_use]
+pub fn harmless_lines(text: &str) -> String {
+    let shown = |char: char| match char {
+        '\n' | '\t' => char,
+        char if steers(char) => '?',
+        char => char,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// JSON that says the same without characters that steer. In JSON they stand in strings alone, but
+/// for the ends of its lines.
+#[must_use]
+pub fn harmless_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char != '\n' && steers(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +70,22 @@ mod tests {
         ] {
             assert_eq!(harmless(text), shown);
         }
+        assert_eq!(harmless_lines("a\tb\nc\r\u{9b}2J"), "a\tb\nc??2J");
+    }
+
+    #[test]
+    fn json_says_the_same_without_them() {
+        let odd = "a\u{9b}2J\u{202e}b\u{e0041}\u{7f}\n\u{2028}é模";
+        let value = serde_json::json!({ "name": odd });
+        let json = harmless_json(&format!("{value:#}"));
+        assert!(
+            !json.chars().any(|char| char != '\n' && steers(char)),
+            "{json}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json).unwrap(),
+            value
+        );
+        assert!(json.contains("é模"));
     }
 }

@@ -264,3 +264,43 @@ pub(crate) async fn a_hold_that_is_renewed_outlives_its_lease(place: Place) {
     ledger.renew(Vec::new(), lease).await.unwrap();
     assert_eq!(rules.levels(&quotas).await[0].2, 0);
 }
+
+pub(crate) async fn a_bucket_that_counts_something_else_is_another(place: Place) {
+    let reference = r#"{"bucket":"b"}"#;
+    let dollars = rules(r#""b":{"capacity":"$10.00"}"#, reference);
+    let requests = rules(r#""b":{"capacity":"60 requests"}"#, reference);
+    let tokens = rules(r#""b":{"capacity":"1000 tokens"}"#, reference);
+    let ledger = place.open();
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let spent = dollars.reserve(&quotas, CENT).await.unwrap();
+    end(&ledger, spent, 4 * CENT);
+    let running = dollars.hold(&quotas, amounts(100, CENT), "running".to_owned());
+    let running = running.await.unwrap();
+    // The definition changes while a request runs.
+    for (changed, left) in [(&requests, 60), (&tokens, 1_000)] {
+        let name = EntryId::new(left).to_string();
+        drop(
+            changed
+                .hold(&quotas, amounts(100, CENT), name)
+                .await
+                .unwrap(),
+        );
+        ledger.flush().await.unwrap();
+        let levels = changed.levels(&quotas).await;
+        assert_eq!(levels, [("b".to_owned(), left, 0)]);
+    }
+    end(&ledger, running, 2 * CENT);
+    let asked = requests.reserve(&quotas, CENT).await.unwrap();
+    end(&ledger, asked, CENT);
+    ledger.flush().await.unwrap();
+    let both = async |quotas: &Quotas| {
+        let levels = [&dollars, &requests].map(|rules| rules.levels(quotas));
+        let [one, other] = levels;
+        (one.await[0].1, other.await[0].1)
+    };
+    assert_eq!(both(&quotas).await, (1_000 * CENT - 6 * CENT, 59));
+    if !place.url.ends_with(":memory:") {
+        let again = Quotas::open(place.open()).await.unwrap();
+        assert_eq!(both(&again).await, (1_000 * CENT - 6 * CENT, 59));
+    }
+}

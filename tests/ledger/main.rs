@@ -17,6 +17,7 @@ mod budgets;
 mod chats;
 mod exports;
 mod faults;
+mod identity;
 mod orders;
 mod outbox;
 mod pages;
@@ -77,6 +78,10 @@ const EVERY: &[(&str, Test)] = &[
     test!(audit::versions_have_parents_and_a_bound),
     test!(chats::each_has_their_own_and_what_is_old_goes),
     test!(chats::beyond_the_bound_the_oldest_go),
+    test!(identity::one_login_of_several_callers_shares_nothing),
+    test!(identity::what_agrees_in_its_beginning_stays_apart),
+    test!(budgets::a_bucket_that_counts_something_else_is_another),
+    test!(identity::a_bucket_is_shown_under_the_name_that_its_owner_has_now),
 ];
 
 /// Tests of a database that outlives its ledger.
@@ -89,6 +94,7 @@ const LASTING: &[(&str, Test)] = &[
     test!(budgets::balances_outlive_the_process),
     test!(pages::figures_equal_sql),
     test!(pages::long_tables_are_turned),
+    test!(identity::records_from_before_go_to_who_made_them),
 ];
 
 const FILES: &[(&str, Test)] = &[

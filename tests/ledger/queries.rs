@@ -10,7 +10,7 @@ const ANN: &str = "ann@example.com";
 const BOB: &str = "bob@example.com";
 
 fn own(login: &str) -> Scope {
-    Scope::Own(login.into())
+    Scope::Own(vec![login.into()])
 }
 
 pub(crate) async fn requests_round_trip_filter_and_page(place: Place) {
@@ -203,7 +203,10 @@ pub(crate) async fn sessions_of_different_logins_stay_apart(place: Place) {
         (BOB, (2, 3), 1),
         ("eve@example.com", (0, 9), 0),
     ] {
-        let counted = ledger.session_count(login, time).await.unwrap();
+        let counted = ledger
+            .session_count(Scope::Everyone, Some(login), time)
+            .await
+            .unwrap();
         assert_eq!(counted, count, "{login} {time:?}");
     }
 }

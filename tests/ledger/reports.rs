@@ -130,7 +130,7 @@ pub(crate) async fn a_report_equals_plain_sums(place: Place) {
             models,
             ..report
         };
-        let scope = Scope::Own("ann@example.com".into());
+        let scope = Scope::Own(vec!["ann@example.com".into()]);
         let usage = ledger.usage(scope, filtered).await.unwrap();
         check(&usage, &some, groups, &format!("some {groups:?}"));
     }
@@ -147,7 +147,7 @@ pub(crate) async fn a_report_equals_plain_sums(place: Place) {
     };
     assert_eq!(usage.groups.len(), 1);
     assert!(blue("ann@example.com"));
-    let bob = Scope::Own("bob@example.com".into());
+    let bob = Scope::Own(vec!["bob@example.com".into()]);
     let for_ann = Report {
         logins: vec!["ann@example.com".into()],
         ..whole()

@@ -128,6 +128,7 @@ pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         id: EntryId::new(started_at),
         session: session.into(),
         started_at,
+        caller: login.into(),
         login: login.into(),
         node_id: "n1".into(),
         node_name: "laptop".into(),

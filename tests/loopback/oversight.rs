@@ -43,6 +43,7 @@ async fn somebody_elses(gateway: &Gateway) -> String {
         id: EntryId::new(at),
         session: "s".into(),
         started_at: at,
+        caller: "user:7".into(),
         login: "ann@example.com".into(),
         node_id: "n1".into(),
         node_name: "laptop".into(),

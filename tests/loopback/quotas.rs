@@ -306,6 +306,48 @@ async fn a_lower_capacity_clips_at_once() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_counts_something_else_begins_full() {
+    let (address, _received) = serving().await;
+    let gateway = gateway(
+        json!({ "b": { "capacity": "$5.00" } }),
+        json!([{ "bucket": "b" }]),
+        address,
+    )
+    .await;
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+    let listed = async || {
+        let reply = gateway.send(http::Request::get("/api/quotas").body("".into()).unwrap());
+        let listed = reply.await.json()["quotas"].clone();
+        let rows = listed.as_array().cloned().unwrap_or_default();
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        (
+            rows[0]["unit"].clone(),
+            rows[0]["current"].as_i64().unwrap(),
+        )
+    };
+    let mut before = "$5.00";
+    for (capacity, unit, most, taken) in [
+        ("60 requests", "requests", 60, 1),
+        ("1000 tokens", "tokens", 1_000, 8),
+    ] {
+        let text = std::fs::read_to_string(gateway.config()).unwrap();
+        std::fs::write(gateway.config(), text.replace(before, capacity)).unwrap();
+        let mut now = listed().await;
+        for _ in 0..200 {
+            if now.0 == unit {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            now = listed().await;
+        }
+        assert_eq!(now, (json!(unit), most));
+        assert_eq!(gateway.chat(ASK).await.status, 200);
+        assert_eq!(listed().await, (json!(unit), most - taken));
+        before = capacity;
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_left_is_paid_for() {
     let (address, _received) = provider(|mut stream| {
         async move {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use iris::identity::Caller;
 use iris::ledger::{Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
 use serde_json::json;
 
@@ -158,6 +159,7 @@ fn record(
         id: EntryId::new(at),
         session: session.to_owned(),
         started_at: at,
+        caller: Caller::hypothetical(login, None).key().to_owned(),
         login: login.to_owned(),
         node_id: format!("n-{node}"),
         node_name: node.to_owned(),

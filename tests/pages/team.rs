@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use iris::identity::Caller;
 use iris::ledger::{Entry, EntryId, Ledger, Outcome, Record, Tokens};
 
 use crate::seed::Chance;
@@ -171,6 +172,7 @@ fn record(
         id: EntryId::new(at),
         session: session.to_owned(),
         started_at: at,
+        caller: Caller::hypothetical(login, None).key().to_owned(),
         login: login.to_owned(),
         node_id: format!("n-{node}"),
         node_name: node.to_owned(),

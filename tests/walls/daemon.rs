@@ -37,6 +37,30 @@ pub const ADA: Person = person("100.64.0.2", "ada@example.com", "ada-laptop");
 pub const BOB: Person = person("100.64.0.3", "bob@example.com", "bob-desktop");
 pub const KIM: Person = person("100.64.0.4", "kim@example.com", "kim-admin");
 pub const EVE: Person = person("100.64.0.5", "eve@example.com", "eve-phone");
+/// One of this tailnet, one of another with the same login, and one who got the login later.
+pub const AMELIE: Person = person("100.64.0.10", "amelie@passkey", "amelie-laptop");
+pub const NAMESAKE: Person = person("100.64.0.11", "amelie@passkey", "other-laptop");
+pub const SUCCESSOR: Person = person("100.64.0.12", "amelie@passkey", "new-laptop");
+/// The admin's login, in another tailnet.
+pub const OTHER_KIM: Person = person("100.64.0.13", "kim@example.com", "kim-abroad");
+/// Devices whose tags agree in their first 320 bytes.
+pub const PROD: Person = person("100.64.0.20", "", "prod");
+pub const DEV: Person = person("100.64.0.21", "", "dev");
+/// Who says by their name to be somebody else, or is said to be in a group of that name.
+pub const READS_LIKE: [Person; 5] = [
+    person("100.64.0.30", "autogroup:admin", "a"),
+    person("100.64.0.31", "tag:ci", "b"),
+    person("100.64.0.32", "(loopback)", "c"),
+    person("100.64.0.33", "user:kim@example.com", "d"),
+    person("100.64.0.34", "in-groups@example.com", "e"),
+];
+
+/// Tags that are longer than a column.
+pub fn tags(last: &str) -> Vec<String> {
+    let long = ('a'..='f').map(|letter| format!("tag:{}", letter.to_string().repeat(55)));
+    long.chain([format!("tag:{last}")]).collect()
+}
+
 /// An address that is no device's.
 pub const STRANGER: Person = person("100.64.0.99", "", "");
 
@@ -68,15 +92,35 @@ pub const UNUSABLE: [(Person, &str); 5] = [
 const SEARCH: Duration = Duration::from_millis(180);
 
 fn whois(address: &str) -> Option<Value> {
-    let known = [ADA, BOB, KIM, EVE].map(|who| (who, "Online"));
-    let mut known = known.into_iter().chain(UNUSABLE);
+    let here = [ADA, BOB, KIM, EVE, AMELIE, SUCCESSOR, PROD, DEV];
+    let known = here.into_iter().chain(READS_LIKE);
+    let known = known.map(|who| (who, "Online"));
+    let abroad = [NAMESAKE, OTHER_KIM].map(|who| (who, "Sharer"));
+    let mut known = known.chain(abroad).chain(UNUSABLE);
     let (who, fact) = known.find(|(who, _)| who.address == address)?;
+    // Each has a number of their own.
+    let number: i64 = address.rsplit(['.', ':']).next()?.parse().ok()?;
+    let fact_is = if fact == "Sharer" {
+        json!(77)
+    } else {
+        json!(true)
+    };
+    let tags = match who.node {
+        "prod" => tags("prod"),
+        "dev" => tags("zdev"),
+        _ => Vec::new(),
+    };
+    let groups = ["kim@example.com", "tag:ci", "*", "(loopback)"];
     Some(json!({
         "Node": {
+            "Tags": tags,
             "StableID": format!("n-{}", who.node), "Name": format!("{}.tail.test.", who.node),
-            "MachineAuthorized": true, "Addresses": [format!("{address}/32")], fact: true,
+            "MachineAuthorized": true, "Addresses": [format!("{address}/32")], fact: fact_is,
         },
-        "UserProfile": { "ID": 1, "LoginName": who.login, "DisplayName": who.login },
+        "UserProfile": {
+            "ID": number, "LoginName": who.login, "DisplayName": who.login,
+            "Groups": if who.node == "e" { &groups[..] } else { &[] },
+        },
         "CapMap": {},
     }))
 }

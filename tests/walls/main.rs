@@ -20,6 +20,7 @@ mod echo;
 mod frames;
 #[path = "../gate/http2.rs"]
 mod http2;
+mod namesakes;
 mod objects;
 mod others;
 mod places;
@@ -62,6 +63,12 @@ const TESTS: &[(&str, Test)] = &[
         "objects::nobody_reads_what_is_anothers_on_any_route",
         || Box::pin(objects::nobody_reads_what_is_anothers_on_any_route()),
     ),
+    ("namesakes::who_shares_a_name_shares_nothing", || {
+        Box::pin(namesakes::who_shares_a_name_shares_nothing())
+    }),
+    ("namesakes::nobody_is_what_their_name_reads_like", || {
+        Box::pin(namesakes::nobody_is_what_their_name_reads_like())
+    }),
     ("secrets::no_secret_is_where_it_has_no_business", || {
         Box::pin(secrets::no_secret_is_where_it_has_no_business())
     }),

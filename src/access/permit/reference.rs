@@ -13,6 +13,7 @@ const CASES: usize = 100_000;
 const NAMES: [&str; 6] = [
     "a@x.org", "b@x.org", "c@y.org", "tag:ci", "tag:gpu", "tag:z",
 ];
+const OUTSIDE: [&str; 2] = ["external:a@x.org", "external:c@y.org"];
 const GROUPS: [&str; 3] = ["group:eng", "group:ops", "autogroup:member"];
 const PATTERNS: [&str; 11] = [
     "**", "p/**", "q/**", "*/m", "*/m*", "p/*", "p/m-*-1", "*/*/x", "q*/**", "**/m", "",
@@ -61,20 +62,48 @@ struct Decided {
 
 // The second reading.
 
-fn is_meant(src: &str, who: &Who, written: &Written) -> bool {
-    let is_self = |name: &&str| who.names.contains(name);
-    match src {
-        "*" => !who.shared_in && !who.names.is_empty(),
-        "(loopback)" => who.names.is_empty(),
-        group if group.contains("group:") => {
-            who.groups.contains(&group)
-                || written
-                    .groups
-                    .get(group)
-                    .is_some_and(|all| all.iter().any(is_self))
+/// Whether a source names somebody, and then whether it can mean nobody else: a user of another
+/// tailnet may share a login with one of this.
+fn is_meant(src: &str, who: &Who, written: &Written) -> Option<bool> {
+    let by_name = |src: &str| {
+        let outside = src.strip_prefix("external:");
+        match outside {
+            Some(login) => (who.shared_in && who.names.contains(&login)).then_some(true),
+            None => who.names.contains(&src).then_some(!who.shared_in),
         }
-        name => is_self(&name),
+    };
+    match src {
+        "*" => (!who.shared_in && !who.names.is_empty()).then_some(true),
+        "(loopback)" => who.names.is_empty().then_some(true),
+        group if group.contains("group:") => {
+            let told = who.groups.contains(&group).then_some(!who.shared_in);
+            let listed = written.groups.get(group).into_iter().flatten();
+            listed
+                .filter_map(|member| by_name(member))
+                .chain(told)
+                .max()
+        }
+        name => by_name(name),
     }
+}
+
+/// What an object gives somebody who may not be meant: models, and no power.
+fn without_power(object: &Value) -> Value {
+    let mut object = object.clone();
+    if can_be_read(&object) {
+        if object["role"] == "admin" {
+            object["role"] = json!("user");
+        }
+        for field in [
+            "read_pricing",
+            "read_metrics",
+            "read_captures",
+            "filterable_headers",
+        ] {
+            object.as_object_mut().unwrap().remove(field);
+        }
+    }
+    object
 }
 
 fn is_covered(pattern: &[u8], name: &[u8]) -> bool {
@@ -101,21 +130,29 @@ fn can_be_read(object: &Value) -> bool {
 }
 
 /// All that is given to somebody, in its order, with where it stands.
-fn given<'a>(written: &'a Written, who: &'a Who) -> Vec<(&'a Value, String)> {
-    let mut all: Vec<(&Value, String)> = Vec::new();
+fn given(written: &Written, who: &Who) -> Vec<(Value, String)> {
+    let mut all: Vec<(Value, String)> = Vec::new();
     for (nth, (src, app)) in written.grants.iter().enumerate() {
-        if src.iter().any(|src| is_meant(src, who, written)) {
+        let meant = src.iter().filter_map(|src| is_meant(src, who, written));
+        if let Some(is_sure) = meant.max() {
             let objects = written
                 .capabilities
                 .iter()
                 .filter_map(|name| app.get(name))
                 .flatten();
-            all.extend(objects.map(|object| (object, format!("grants[{nth}], line 1"))));
+            all.extend(objects.map(|object| {
+                let object = if is_sure {
+                    object.clone()
+                } else {
+                    without_power(object)
+                };
+                (object, format!("grants[{nth}], line 1"))
+            }));
         }
     }
     for name in &written.capabilities {
         let objects = who.policy.get(name).into_iter().flatten();
-        all.extend(objects.map(|object| (object, format!("the tailnet policy's {name}"))));
+        all.extend(objects.map(|object| (object.clone(), format!("the tailnet policy's {name}"))));
     }
     all
 }
@@ -328,6 +365,7 @@ impl Chance {
     fn written(&mut self) -> Written {
         let sources: Vec<_> = NAMES
             .iter()
+            .chain(&OUTSIDE)
             .chain(&GROUPS)
             .chain(&["*", "(loopback)"])
             .copied()
@@ -338,7 +376,11 @@ impl Chance {
             capabilities: capabilities.to_vec(),
             groups: GROUPS[..2]
                 .iter()
-                .map(|group| (*group, self.some(&NAMES, 3)))
+                .map(|group| {
+                    let mut members = self.some(&NAMES, 3);
+                    members.extend(self.some(&OUTSIDE, 1));
+                    (*group, members)
+                })
                 .collect(),
             grants: (0..self.below(7))
                 .map(|_| (self.some(&sources, 3), self.app()))

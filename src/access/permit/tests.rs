@@ -157,6 +157,52 @@ fn the_policy_counts_like_the_file_and_outsiders_are_not_everyone() {
 }
 
 #[test]
+fn a_login_of_another_tailnet_gets_models_and_no_power() {
+    use crate::identity::tests_support::whois;
+    let access = access(&format!(
+        r#"{{"groups":{{"group:ops":["kim@x.org"]}},"grants":[{},{},{},{}]}}"#,
+        grant(
+            r#""kim@x.org""#,
+            r#"{"role":"admin","read_metrics":true,"read_pricing":true,"read_captures":true,"filterable_headers":["*"]},{"models":"p/**"}"#
+        ),
+        grant(r#""group:ops""#, r#"{"role":"admin"},{"models":"q/**"}"#),
+        grant(r#""external:sam@y.org""#, r#"{"role":"admin"}"#),
+        grant(
+            r#""tag:ci","autogroup:admin","user:7""#,
+            r#"{"role":"admin"}"#
+        ),
+    ));
+    let ask = |login: &str, shared_in: bool| {
+        let mut who = whois(Some(login), &[]);
+        who.shared_in = shared_in;
+        access.permit(&Caller::from_whois(who).unwrap())
+    };
+    assert_eq!(ask("kim@x.org", false).unwrap().role(), Role::Admin);
+    let namesake = ask("kim@x.org", true).unwrap();
+    assert_eq!(namesake.role(), Role::User);
+    assert!(namesake.covers("p", "m").is_some() && namesake.covers("q", "m").is_some());
+    assert!(!namesake.may_read_metrics() && !namesake.may_read_pricing());
+    assert!(!namesake.may_read_captures() && !namesake.may_filter_by("x-team"));
+    assert_eq!(ask("sam@y.org", true).unwrap().role(), Role::Admin);
+    assert_eq!(ask("sam@y.org", false).unwrap_err(), NoRole);
+    // What only reads like a word of grants is asked for by nobody.
+    for name in ["autogroup:admin", "user:7", "group:ops"] {
+        let asked = access.permit(&Caller::hypothetical(name, None));
+        assert_eq!(asked.unwrap_err(), NoRole, "{name}");
+    }
+    let mut who = whois(Some("eve@x.org"), &[]);
+    who.groups = ["kim@x.org", "tag:ci", "*", "(loopback)"]
+        .map(str::to_owned)
+        .into();
+    assert_eq!(
+        access
+            .permit(&Caller::from_whois(who).unwrap())
+            .unwrap_err(),
+        NoRole
+    );
+}
+
+#[test]
 fn an_object_that_grants_nothing_still_has_its_guards_look() {
     use crate::identity::tests_support::whois;
     let access = access(&format!(

@@ -292,7 +292,7 @@ impl Session<'_> {
             return Ok(());
         }
         match resolver.caller(*source).await {
-            Ok(again) if again.node_id() == self.who.caller.node_id() => {
+            Ok(again) if again.is_same(&self.who.caller) => {
                 self.who.caller = again;
                 self.who.epoch = epoch;
                 Ok(())
