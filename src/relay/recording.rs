@@ -17,7 +17,7 @@ use crate::metrics::{self, Key, Metrics};
 use crate::money::{Mode, Money};
 use crate::panics;
 use crate::quota::{Amounts, Reservation};
-use crate::route;
+use crate::route::{self, Made, Responses};
 use crate::usage::Quote;
 use crate::wire::{Rejection, headers};
 
@@ -46,6 +46,8 @@ struct Open {
     after: Option<Box<After>>,
     /// Where the request is counted.
     metrics: Option<Arc<Metrics>>,
+    /// Where its response is remembered.
+    responses: Option<Arc<Responses>>,
     /// How often something was held of budgets.
     attempts: u32,
     /// Of each budget that began to run low, with whichever attempt: what is left.
@@ -107,6 +109,7 @@ impl Recording {
                 after: None,
                 room: 0,
                 metrics: None,
+                responses: None,
                 attempts: 0,
                 crossed: Vec::new(),
                 opaque: &[],
@@ -132,6 +135,13 @@ impl Recording {
     #[must_use]
     pub fn quote(&self) -> Option<&Quote> {
         self.open.as_ref()?.quote.as_deref()
+    }
+
+    /// Has the response remembered, for requests that go on with it.
+    pub fn remembers(&mut self, responses: Arc<Responses>) {
+        if let Some(open) = &mut self.open {
+            open.responses = Some(responses);
+        }
     }
 
     /// Has the request counted when it ends.
@@ -292,6 +302,13 @@ impl Open {
         entry.outcome = ended.outcome;
         if self.asked && self.quote.is_some() && entry.outcome.leaves_work() {
             assume_read(&mut ended.reading.tokens, entry.request_bytes);
+        }
+        if let (Some(responses), Some(id)) = (&self.responses, &ended.reading.response_id) {
+            let made = Made {
+                provider: entry.provider.clone(),
+                session: entry.session.clone(),
+            };
+            responses.note(&entry.login, id, made);
         }
         entry.tokens = ended.reading.tokens;
         let quote = self.quote.as_deref().filter(|_| self.asked);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
@@ -74,6 +75,15 @@ impl Upstream {
     /// # Errors
     /// Why no answer came, in words that hold no secret.
     pub async fn post(&self, method: Method, post: Post) -> Result<(StatusCode, Bytes), String> {
+        let (head, body) = self.posted(method, post).await?;
+        Ok((head.status, body))
+    }
+
+    /// The same with the head of the answer.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn posted(&self, method: Method, post: Post) -> Result<(Parts, Bytes), String> {
         let (limit, longest) = (post.timeout, post.longest);
         let mut request = Request::new(Full::new(post.body));
         *request.method_mut() = method;
@@ -106,7 +116,8 @@ impl Upstream {
             *request.headers_mut() = headers;
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
-            exchange(self.pools.of(provider.network), request, longest).await
+            let (head, body) = exchange(self.pools.of(provider.network), request, longest).await?;
+            Ok((head.status, body))
         };
         within(limit, asked)
             .await
@@ -134,18 +145,18 @@ async fn exchange(
     pool: &Pool,
     mut request: Request<Full<Bytes>>,
     longest: usize,
-) -> Result<(StatusCode, Bytes), String> {
+) -> Result<(Parts, Bytes), String> {
     let mut mask = Mask::of(request.headers());
     let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_static(agent);
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
     let response = pool.request(request).await;
     let response = response.map_err(|error| super::send::innermost(&error))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), longest);
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, longest);
     let body = body.collect().await.map_err(|error| error.to_string())?;
     let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
-    Ok((status, body.into()))
+    Ok((head, body.into()))
 }
 
 const USER_AGENT: HeaderName = header::USER_AGENT;

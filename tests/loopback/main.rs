@@ -10,6 +10,7 @@
 mod api;
 mod chats;
 mod commands;
+mod compressed;
 mod discovery;
 mod faults;
 mod formats_anthropic;
@@ -32,6 +33,8 @@ mod quotas;
 mod requests;
 mod routing;
 mod saves;
+mod sdk_routes;
+mod sessions;
 mod support;
 mod terminal;
 mod tls;

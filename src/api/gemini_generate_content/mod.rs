@@ -14,8 +14,8 @@ use http::{Method, Response};
 
 use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, google_error, google_path,
-    vertex,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, estimate, google_error,
+    google_path, vertex,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -23,7 +23,7 @@ pub(super) use meter::{meter, read};
 pub(super) use request::{body, renamed};
 
 /// Methods of a model that are relayed.
-const VERBS: [&str; 5] = [
+pub(in crate::api) const VERBS: [&str; 5] = [
     "generateContent",
     "streamGenerateContent",
     "countTokens",
@@ -106,6 +106,11 @@ impl Api for GeminiGenerateContent {
             path: Cow::Owned(path),
             body: splice.apply(&call.body, None),
         })
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, google_error,
-    google_path, vertex,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, estimate,
+    google_error, google_path, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -85,6 +85,11 @@ impl Api for GoogleGenerateContent {
             path: Cow::Owned(format!("{before}{model}{after}")),
             body: gemini::renamed(call, to.model)?.apply(&call.body, None),
         })
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

@@ -13,7 +13,7 @@ use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, Splice,
+    Api, ApiKind, Call, Destination, Head, Meter, Offer, Outbound, Path, Reading, Splice, estimate,
     google_error, google_path, vertex,
 };
 use crate::wire::{Body, Rejection};
@@ -104,6 +104,11 @@ impl Api for GoogleRawPredict {
             Path::Fixed(path) => Cow::Owned(vertex::filled(path, to)?.into_owned()),
         };
         Ok(out)
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "input_tokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

@@ -171,7 +171,7 @@ fn form(body: &[u8], kind: &str) -> Result<(String, Option<Range<usize>>, bool),
     };
     let model = text(0)
         .filter(|model| is_model(model))
-        .ok_or_else(|| bad_request("the form has no `model`"))?;
+        .ok_or_else(|| body::no_model("the form has no `model`"))?;
     let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
     Ok((model.to_owned(), fields[0].clone(), stream))
 }

@@ -223,6 +223,8 @@ fn said(piece: &str) -> Seen {
 #[derive(Deserialize)]
 struct Response<'a> {
     #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     output: Option<&'a RawValue>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
@@ -245,6 +247,7 @@ pub(super) fn read(body: &[u8]) -> Reading {
     tokens.web_searches = (searches > 0).then_some(searches as u64);
     Reading {
         tokens,
+        response_id: part(response.id),
         finish_reason: reason(&response),
         tool_calls: output.iter().filter_map(tool_call).collect(),
         tier: part(response.service_tier),

@@ -13,7 +13,7 @@ use super::meter::Assembling;
 use super::offer;
 use super::{
     Api, ApiKind, Call, Destination, Frame, Head, Meter, Offer, Outbound, Path, Reading, Splice,
-    body, openai_error, opening,
+    body, estimate, openai_error, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -86,18 +86,23 @@ impl Api for OpenAiResponses {
             "input",
             "prompt_cache_key",
             "max_output_tokens",
+            "conversation",
+            "previous_response_id",
         ];
         let fields = body::scan(&body, &keys)?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let text = |nth| fields.get(nth).map(|at| &body[at]);
         let opening = text(3).and_then(|input| opening::of(text(2), input));
-        let session = text(4).and_then(session::of);
+        let session = text(6).and_then(session::conversation);
+        let session = session.or_else(|| text(4).and_then(session::of));
+        let previous = text(7).and_then(json::string).map(Cow::into_owned);
         Ok(Call {
             stream,
             billed: path != COUNT,
             answer_limit: body::count(&body, fields.get(5)),
             session,
+            previous_response: previous,
             opening,
             path: Path::Fixed(Cow::Borrowed(path)),
             splice: Splice {
@@ -127,6 +132,13 @@ impl Api for OpenAiResponses {
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(
+            || serde_json::json!({ "object": "response.input_tokens", "input_tokens": count() }),
+        )
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
