@@ -47,7 +47,8 @@ const ENDPOINTS: [&str; 14] = [
 /// The path that a request for `path` means, if it isn't one that is known as it stands.
 #[must_use]
 pub fn meant(method: &Method, path: &str) -> Option<String> {
-    let (front, rest) = front(path.strip_suffix('/').unwrap_or(path));
+    let shortened = path.strip_suffix('/').unwrap_or(path);
+    let (front, rest) = front(shortened);
     let (front, rest) = without_endpoint(front, rest);
     // `/api/chat`, `/api/embeddings` and `/api/models` are Ollama's and ours.
     let last = front.iter().rev().find(|segment| !segment.is_empty());
@@ -57,8 +58,15 @@ pub fn meant(method: &Method, path: &str) -> Option<String> {
     let version = front.iter().rev().find(|segment| GEMINI.contains(segment));
     let is_openai = front.contains(&"openai");
     let (kind, _) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_method = METHODS.iter().any(|verb| ends_with(rest, verb));
+    // Where the path names a model, slashes could be part of its name.
+    let names_model = is_method || matches!(kind, "model" | "projects" | "publishers");
+    let is_odd = shortened != path || front.iter().skip(1).any(|segment| segment.is_empty());
+    if names_model && is_odd {
+        return None;
+    }
     let meant = match kind {
-        "models" | "tunedModels" if METHODS.iter().any(|verb| ends_with(rest, verb)) => {
+        "models" | "tunedModels" if is_method => {
             format!("/{}/{rest}", version.unwrap_or(&"v1beta"))
         }
         "models" if !is_openai && version.is_some() => {
@@ -218,6 +226,8 @@ mod tests {
             "/v1/%76%31/messages",
             "/v1/../v1/messages",
             "/bedrock//model/../invoke/x",
+            "/v1beta//models/g:generateContent",
+            "/bedrock/model/m/converse/",
             "/v1",
             "/v1/v1",
             "/",

@@ -1,6 +1,7 @@
 //! Compressed request bodies, opened before anything else looks at them: what is evaluated, guarded
 //! and recorded is what the provider gets, and it gets it plain. What a body may grow to is bounded
 //! three ways: by the limit for any body, by its own length, and by what all of them hold at once.
+//! As many are opened at the same time as there are processors, since each takes a window too.
 
 use std::io::{self, Read};
 use std::sync::{Arc, LazyLock};
@@ -28,11 +29,15 @@ const RATIO: usize = 100;
 /// What all opened bodies may hold, in steps of [`STEP`].
 const ROOM: usize = (512 << 20) / STEP;
 const STEP: usize = 64 << 10;
-/// A longer body is opened beside the threads that serve others.
-const LONG: usize = 4 << 10;
 
 /// The room for opened bodies.
 static LEFT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(ROOM)));
+
+/// The turns of those that are opened at the same time.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism();
+    Semaphore::new(processors.map_or(2, usize::from))
+});
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,63 +106,81 @@ fn unsupported(what: &str) -> Rejection {
 /// A 400 for what is not of this coding or ends too early, a 413 for what grows too much, and a
 /// 503 while others hold all the room.
 pub async fn open(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes, Rejection> {
-    if packed.len() < LONG {
-        return opened(coding, &packed, limit);
-    }
+    let _turn = TURNS.acquire().await;
+    // Beside the threads that serve others: it takes milliseconds for a MiB.
     tokio::task::spawn_blocking(move || opened(coding, &packed, limit))
         .await
         .unwrap_or_else(|_| Err(Rejection::panicked()))
 }
 
 fn opened(coding: Coding, packed: &[u8], limit: usize) -> Result<Bytes, Rejection> {
-    let broken = |why: String| {
-        let name = coding.name();
-        let why = format!("the request body can't be decompressed as {name}: {why}");
-        Rejection::new(StatusCode::BAD_REQUEST, "body_broken", why)
-    };
-    let mut rest = packed;
-    let held = match coding {
-        Coding::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(&mut rest);
-            let mut decoder = decoder.map_err(|error| broken(error.to_string()))?;
-            let bounded = decoder.window_log_max(ZSTD_WINDOW);
-            bounded.map_err(|error| broken(error.to_string()))?;
-            grow(&mut decoder, packed.len(), limit)
+    let refused = |fault: Fault| fault.rejection(coding, limit);
+    // Read twice: how long it gets is known before any room is made for it.
+    let length = measured(coding, packed, limit).map_err(refused)?;
+    let steps = u32::try_from(length.div_ceil(STEP)).unwrap_or(u32::MAX);
+    let room = Arc::clone(&LEFT).try_acquire_many_owned(steps);
+    let room = room.map_err(|_| refused(Fault::NoRoom))?;
+    let mut bytes = Vec::with_capacity(length);
+    each(coding, packed, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })
+    .map_err(refused)?;
+    Ok(Bytes::from_owner(Opened { bytes, _room: room }))
+}
+
+/// How long a body gets, if that is within its bounds.
+fn measured(coding: Coding, packed: &[u8], limit: usize) -> Result<usize, Fault> {
+    let bound = FREE.max(packed.len().saturating_mul(RATIO));
+    let mut length = 0;
+    each(coding, packed, |piece| {
+        length += piece.len();
+        match length {
+            _ if length > limit => Err(Fault::TooLong),
+            _ if length > bound => Err(Fault::Bomb),
+            _ => Ok(()),
         }
-        Coding::Gzip => grow(&mut MultiGzDecoder::new(&mut rest), packed.len(), limit),
-        Coding::Deflate => grow(&mut ZlibDecoder::new(&mut rest), packed.len(), limit),
-        Coding::Brotli => grow(&mut Decompressor::new(&mut rest, 4096), packed.len(), limit),
-    };
-    let held = held.map_err(|fault| match fault {
-        Fault::Broken(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            broken("it ends too early".to_owned())
-        }
-        Fault::Broken(error) => broken(error.to_string()),
-        Fault::TooLong => Rejection::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("the request body is longer than {limit} bytes once it is decompressed"),
-        ),
-        Fault::Bomb => Rejection::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!(
-                "the request body grows to more than {RATIO} times its length when it is \
-                 decompressed: send it without Content-Encoding"
-            ),
-        ),
-        Fault::NoRoom => Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            "there are too many compressed requests at once: try again, or send it without \
-             Content-Encoding",
-        )
-        .retry_after(Duration::from_secs(1)),
     })?;
-    if !rest.is_empty() {
-        return Err(broken("something follows its end".to_owned()));
+    Ok(length)
+}
+
+/// Opens a body piece by piece, to its end.
+fn each(
+    coding: Coding,
+    packed: &[u8],
+    take: impl FnMut(&[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut rest = packed;
+    match coding {
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut rest)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            pieces(&mut decoder, take)?;
+        }
+        Coding::Gzip => pieces(&mut MultiGzDecoder::new(&mut rest), take)?,
+        Coding::Deflate => pieces(&mut ZlibDecoder::new(&mut rest), take)?,
+        Coding::Brotli => pieces(&mut Decompressor::new(&mut rest, 4096), take)?,
     }
-    Ok(Bytes::from_owner(held))
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::Broken("something follows its end".to_owned()))
+    }
+}
+
+fn pieces(
+    from: &mut impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut piece = vec![0; STEP];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => take(&piece[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 impl Coding {
@@ -173,47 +196,46 @@ impl Coding {
 
 /// Why a body can't be opened.
 enum Fault {
-    Broken(io::Error),
+    Broken(String),
     TooLong,
     Bomb,
     NoRoom,
 }
 
-fn grow(from: &mut impl Read, packed: usize, limit: usize) -> Result<Opened, Fault> {
-    let bound = FREE.max(packed.saturating_mul(RATIO));
-    let mut bytes = Vec::new();
-    let mut room = room()?;
-    let mut piece = vec![0; STEP];
-    loop {
-        let read = match from.read(&mut piece) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Fault::Broken(error)),
-        };
-        let length = bytes.len() + read;
-        if length > limit {
-            return Err(Fault::TooLong);
-        }
-        if length > bound {
-            return Err(Fault::Bomb);
-        }
-        while room.num_permits() * STEP < length {
-            room.merge(self::room()?);
-        }
-        // By a quarter rather than by half: what is copied is less than what it would hold.
-        if bytes.capacity() < length {
-            bytes.reserve_exact(read.max(bytes.len() / 4));
-        }
-        bytes.extend_from_slice(&piece[..read]);
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+            _ => error.to_string(),
+        })
     }
-    bytes.shrink_to_fit();
-    Ok(Opened { bytes, _room: room })
 }
 
-fn room() -> Result<OwnedSemaphorePermit, Fault> {
-    let left = Arc::clone(&LEFT);
-    left.try_acquire_owned().map_err(|_| Fault::NoRoom)
+impl Fault {
+    fn rejection(self, coding: Coding, limit: usize) -> Rejection {
+        let too_large = |why| Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", why);
+        match self {
+            Self::Broken(why) => {
+                let name = coding.name();
+                let why = format!("the request body can't be decompressed as {name}: {why}");
+                Rejection::new(StatusCode::BAD_REQUEST, "body_broken", why)
+            }
+            Self::TooLong => too_large(format!(
+                "the request body is longer than {limit} bytes once it is decompressed"
+            )),
+            Self::Bomb => too_large(format!(
+                "the request body grows to more than {RATIO} times its length when it is \
+                 decompressed: send it without Content-Encoding"
+            )),
+            Self::NoRoom => Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too many compressed requests at once: try again, or send it without \
+                 Content-Encoding",
+            )
+            .retry_after(Duration::from_secs(1)),
+        }
+    }
 }
 
 #[cfg(test)]
