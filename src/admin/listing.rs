@@ -5,98 +5,39 @@ use serde_json::{Value, json};
 use crate::access::{Permit, Role};
 use crate::api;
 use crate::config::AuthMode;
-use crate::route::{Provider, Traffic};
+use crate::route::{Found, Provider, Traffic};
 use crate::rules::Rules;
 use crate::usage::{self, Quote};
 
-/// `GET /v1/models`: one row for each provider of a model.
+/// Models in OpenAI's form, as Aperture extends it: one row for each provider of a model.
 pub(crate) fn models(rules: &Rules, permit: &Permit) -> Value {
-    let rows: Vec<Value> = rules
-        .routes
-        .models(permit)
-        .map(|found| {
-            let mut row = json!({
-                "id": found.model,
-                "object": "model",
-                "created": 0,
-                "owned_by": found.provider.id,
-                "supported_endpoints": endpoints(found.provider),
-                "metadata": { "provider": {
-                    "id": found.provider.id,
-                    "name": found.provider.name,
-                    "description": found.provider.description,
-                    "requires_client_auth": found.provider.auth_mode == AuthMode::Passthrough,
-                    "upstream": found.provider.upstream_kind(),
-                } },
-            });
-            costs(
-                &mut row,
-                &rules.prices.quote(&found.provider.id, found.model),
-            );
-            row
-        })
+    let models = rules.routes.models(permit);
+    let rows: Vec<Value> = models
+        .map(|found| model(rules, found.model, found))
         .collect();
     json!({ "object": "list", "data": rows })
 }
 
-/// `GET /v1beta/models`, as Gemini's SDKs read it: the models that can be asked in its format.
-pub(super) fn gemini_models(rules: &Rules, permit: &Permit) -> Value {
-    let flags = [
-        "gemini_generate_content",
-        "experimental_gemini_cli_vertex_compat",
-    ];
-    let rows: Vec<Value> = names(rules, permit, &flags)
-        .into_iter()
-        .map(|model| {
-            let name = if model.starts_with("models/") || model.starts_with("tunedModels/") {
-                model.to_owned()
-            } else {
-                format!("models/{model}")
-            };
-            json!({
-                "name": name,
-                "displayName": model,
-                "supportedGenerationMethods":
-                    ["generateContent", "streamGenerateContent", "countTokens", "embedContent"],
-            })
-        })
-        .collect();
-    json!({ "models": rows })
-}
-
-/// `GET /v1/models` for who names a version of Anthropic's API: the models that can be asked in
-/// its format. When a model was made is not known.
-pub(super) fn anthropic_models(rules: &Rules, permit: &Permit) -> Value {
-    let models = names(rules, permit, &["anthropic_messages"]);
-    let rows: Vec<Value> = models
-        .iter()
-        .map(|model| {
-            json!({
-                "type": "model",
-                "id": model,
-                "display_name": model,
-                "created_at": "1970-01-01T00:00:00Z",
-            })
-        })
-        .collect();
-    json!({
-        "data": rows,
-        "has_more": false,
-        "first_id": models.first(),
-        "last_id": models.last(),
-    })
-}
-
-/// The models, each once, that a permit covers at a provider with one of `flags`.
-fn names<'a>(rules: &'a Rules, permit: &'a Permit, flags: &[&str]) -> Vec<&'a str> {
-    let mut seen = std::collections::HashSet::new();
-    rules
-        .routes
-        .models(permit)
-        .filter(|found| found.provider.flags.iter().any(|flag| flags.contains(flag)))
-        .map(|found| found.model)
-        .filter(|model| seen.insert(*model))
-        .collect()
+/// One model in that form, under the name that its caller uses.
+pub(super) fn model(rules: &Rules, name: &str, found: Found<'_>) -> Value {
+    let provider = found.provider;
+    let mut row = json!({
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": provider.id,
+        "display_name": name,
+        "supported_endpoints": endpoints(provider),
+        "metadata": { "provider": {
+            "id": provider.id,
+            "name": provider.name,
+            "description": provider.description,
+            "requires_client_auth": provider.auth_mode == AuthMode::Passthrough,
+            "upstream": provider.upstream_kind(),
+        } },
+    });
+    costs(&mut row, &rules.prices.quote(&provider.id, found.model));
+    row
 }
 
 /// What is known of a model's price and size. A price that is unknown is left out: no number
@@ -117,7 +58,7 @@ fn costs(row: &mut Value, quote: &Quote) {
 }
 
 /// `GET /api/providers`: those with a model that the caller may use, the disabled ones
-/// included.
+/// included. A bare array: Aperture's clients parse nothing else.
 pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Value {
     let is_admin = permit.role() == Role::Admin;
     let rows: Vec<Value> = rules
@@ -153,7 +94,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Va
             })
         })
         .collect();
-    json!({ "providers": rows })
+    Value::Array(rows)
 }
 
 fn endpoints(provider: &Provider) -> Vec<&'static str> {

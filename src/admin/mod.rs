@@ -10,6 +10,7 @@ pub(crate) mod discover;
 pub(crate) mod explain;
 pub(crate) mod listing;
 mod live;
+mod models;
 pub(crate) mod openapi;
 pub(crate) mod outlets;
 mod pricing;
@@ -30,7 +31,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use serde_json::{Value, json};
 
 use crate::access::{Permit, Role};
-use crate::api;
+use crate::api::{self, Dialect};
 use crate::exporters::Board;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
@@ -79,6 +80,8 @@ pub struct View<'a> {
     pub looking: &'a tokio::sync::Mutex<()>,
     /// Who hears of what is new.
     pub listeners: &'a Arc<Listeners>,
+    /// Scheme and host under which the caller reached the gateway.
+    pub origin: &'a str,
     /// How often hooks were called.
     pub tally: &'a Tally,
     /// Knows the callers of the tailnet; `None` without one.
@@ -136,7 +139,7 @@ impl<'a> Asked<'a> {
         query: &str,
     ) -> Result<Self, Rejection> {
         let found = routes::find(&Method::GET, path)
-            .map_err(|others| not_found(&Method::GET, path, &others))?;
+            .map_err(|()| not_found(&Method::GET, path, &routes::methods(path)))?;
         Self::new(ledger, (caller, permit), found, query)
     }
 
@@ -168,18 +171,7 @@ where
                 let route = routes::pattern(head.uri.path());
                 view.refusals.count(login, node, route, rejection.code.0);
             }
-            let mut response = if head.uri.path().starts_with("/aperture/") {
-                pricing::problem(&rejection, head.uri.path())
-            } else {
-                api::plain(&rejection)
-            };
-            if rejection.status == StatusCode::METHOD_NOT_ALLOWED
-                && let Err(allowed) = routes::find(&head.method, head.uri.path())
-                && let Ok(allowed) = HeaderValue::from_str(&allowed.join(", "))
-            {
-                response.headers_mut().insert(header::ALLOW, allowed);
-            }
-            response
+            refused(&head, &rejection)
         }
     };
     // Not even that there is a gateway is for another site's page, which could load an answer as
@@ -193,6 +185,39 @@ where
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// A refusal in the shape of the API that the path belongs to.
+fn refused(head: &Parts, rejection: &Rejection) -> Response<Body> {
+    let path = head.uri.path();
+    let mut response = if path.starts_with("/aperture/") {
+        pricing::problem(rejection, path)
+    } else {
+        Dialect::of(path, &head.headers).refuse(rejection)
+    };
+    if rejection.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = methods(path).join(", ");
+        if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+    }
+    response
+}
+
+/// The methods that a path has, those of models included.
+fn methods(path: &str) -> Vec<&'static str> {
+    let mut methods = routes::methods(path);
+    let is_model = |api: &&dyn api::Api| api.recognises(&Method::POST, path);
+    if api::ALL.iter().any(is_model) {
+        methods = vec!["POST"];
+    }
+    methods
+}
+
+/// Whether the gateway has a route of its own for a request.
+#[must_use]
+pub fn has_route(method: &Method, path: &str) -> bool {
+    routes::find(method, path).is_ok() || pricing::owns(path)
 }
 
 async fn route<B>(
@@ -211,8 +236,7 @@ where
         let permit = permitted(view, caller)?;
         return pricing::pricing(view, &permit, path, &request.headers);
     }
-    let (route, id) = routes::find(&request.method, path)
-        .map_err(|others| not_found(&request.method, path, &others))?;
+    let (route, id) = routes::find(&request.method, path).map_err(|_| nothing(view, request))?;
     if route.open == Open::Everyone {
         return match route.action {
             Action::Ready => ready(view),
@@ -230,12 +254,12 @@ where
     match route.action {
         Action::Health | Action::Ready => ready(view),
         Action::Root => Ok(text("Iris, an AI gateway. Models: /v1/models\n")),
-        Action::Models if request.headers.contains_key("anthropic-version") => {
-            Ok(json(&listing::anthropic_models(rules, permit)))
+        Action::Models | Action::GeminiModels => Ok(json(&models::list(view, permit, request)?)),
+        Action::Model | Action::GeminiModel => {
+            Ok(json(&models::one(view, permit, request, asked.id)?))
         }
-        Action::Models => Ok(json(&listing::models(rules, permit))),
-        Action::GeminiModels => Ok(json(&listing::gemini_models(rules, permit))),
         Action::Providers => Ok(json(&listing::providers(rules, permit, view.traffic))),
+        Action::Connectors => Ok(json(&json!({ "connectors": [] }))),
         Action::Whoami => Ok(json(&whoami(caller, permit))),
         Action::Status => Ok(json(&status(view, permit).await)),
         Action::Chats => chats::list(view, &asked).await,
@@ -332,7 +356,7 @@ where
         return Err(Rejection::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "compressed_request",
-            "compressed request bodies are not accepted",
+            "compressed request bodies are not accepted here: send it without Content-Encoding",
         ));
     }
     let bytes = body::read(body, LONGEST_BODY, view.rules.body_idle).await;
@@ -416,6 +440,17 @@ async fn status(view: &View<'_>, permit: &Permit) -> Value {
         status["findings"] = serde_json::to_value(&view.rules.findings).unwrap_or_default();
     }
     status
+}
+
+/// There is no route for a request: says what to change about the client.
+fn nothing(view: &View<'_>, request: &Parts) -> Rejection {
+    let path = request.uri.path();
+    let mut rejection = not_found(&request.method, path, &methods(path));
+    let advice = Dialect::of(path, &request.headers).advice(view.origin);
+    if let Some(advice) = advice.filter(|_| rejection.status == StatusCode::NOT_FOUND) {
+        rejection.message = format!("{}; {advice}", rejection.message).into();
+    }
+    rejection
 }
 
 fn not_found(method: &Method, path: &str, others: &[&str]) -> Rejection {

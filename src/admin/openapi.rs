@@ -67,6 +67,13 @@ fn operation(route: &Route) -> Value {
             "description": "Id of the record: that of a request is in `x-iris-request-id` as well.",
         }));
     }
+    if route.path.contains("{model}") {
+        parameters.push(json!({
+            "name": "model", "in": "path", "required": true,
+            "schema": { "type": "string" },
+            "description": "A model or an alias; slashes may stand in it as they are.",
+        }));
+    }
     let mut content = Map::new();
     let (kind, schema) = match route.answer {
         Some(schema) => {
@@ -103,6 +110,9 @@ fn operation(route: &Route) -> Value {
     }
     if route.path.contains("{id}") {
         responses["404"] = error("There is no such record that the caller may see.");
+    }
+    if route.path.contains("{model}") {
+        responses["404"] = error("There is no such model that the caller may use.");
     }
     if route.takes.is_some() {
         responses["400"] = error("The body is no JSON, or not what this route takes.");

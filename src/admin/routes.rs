@@ -54,8 +54,11 @@ pub(super) enum Action {
     Health,
     Ready,
     Models,
+    Model,
     GeminiModels,
+    GeminiModel,
     Providers,
+    Connectors,
     Whoami,
     Status,
     Events,
@@ -95,7 +98,7 @@ pub(super) enum Action {
 #[derive(Debug)]
 pub(super) struct Route {
     pub verb: Verb,
-    /// Path; a segment in braces stands for any one segment.
+    /// Path; a segment in braces stands for any one segment, and `{model}` for all that follow.
     pub path: &'static str,
     /// Other paths for the same.
     pub aliases: &'static [&'static str],
@@ -151,23 +154,24 @@ pub(super) const fn required(name: &'static str, about: &'static str) -> Paramet
 /// The route of a request, and what stands in place of the path's braces.
 ///
 /// # Errors
-/// The methods that the path has, if it has any.
-pub(super) fn find<'p>(
-    method: &Method,
-    path: &'p str,
-) -> Result<(&'static Route, &'p str), Vec<&'static str>> {
-    let mut others = Vec::new();
-    for route in ALL {
+/// When the path has no route for this method.
+pub(super) fn find<'p>(method: &Method, path: &'p str) -> Result<(&'static Route, &'p str), ()> {
+    let mut found = all(path).filter(|(route, _)| route.verb.is(method));
+    found.next().ok_or(())
+}
+
+/// The methods of a path's routes.
+pub(super) fn methods(path: &str) -> Vec<&'static str> {
+    all(path).map(|(route, _)| route.verb.name()).collect()
+}
+
+/// The routes of a path.
+fn all(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {
+    ALL.iter().filter_map(move |route| {
         let mut patterns = std::iter::once(&route.path).chain(route.aliases);
-        let Some(id) = patterns.find_map(|pattern| matches(pattern, path)) else {
-            continue;
-        };
-        if route.verb.is(method) {
-            return Ok((route, id));
-        }
-        others.push(route.verb.name());
-    }
-    Err(others)
+        let id = patterns.find_map(|pattern| matches(pattern, path))?;
+        Some((route, id))
+    })
 }
 
 /// The route that a path is of, whatever the method, for those who count.
@@ -184,6 +188,10 @@ pub(super) fn pattern(path: &str) -> &'static str {
 }
 
 fn matches<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    // A model's name may hold slashes.
+    if let Some(before) = pattern.strip_suffix("{model}") {
+        return path.strip_prefix(before).filter(|rest| !rest.is_empty());
+    }
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     let mut id = "";
     loop {
@@ -266,6 +274,12 @@ mod tests {
             Some((Action::Capture, "req_1"))
         );
         assert_eq!(action("/models"), Some((Action::Models, "")));
+        assert_eq!(
+            action("/v1/models/a%2Fb/c"),
+            Some((Action::Model, "a%2Fb/c"))
+        );
+        assert_eq!(action("/v1beta/models/g"), Some((Action::GeminiModel, "g")));
+        assert_eq!(action("/v1/models/"), None);
         for path in [
             "/api/requests/",
             "/api",

@@ -168,7 +168,16 @@ pub(super) const ALL: &[Route] = &[
         ..route(
             "/v1/models",
             Action::Models,
-            "The models that you may use, once for each provider; in Anthropic's form for requests with `anthropic-version`.",
+            "The models that you may use, once for each provider, and the aliases; in Anthropic's or Google's form for their SDKs.",
+        )
+    },
+    Route {
+        aliases: &["/models/{model}"],
+        answer: Some("Model"),
+        ..route(
+            "/v1/models/{model}",
+            Action::Model,
+            "One model or alias that you may use, in the form that the SDK reads.",
         )
     },
     Route {
@@ -181,11 +190,28 @@ pub(super) const ALL: &[Route] = &[
         )
     },
     Route {
+        aliases: &["/v1alpha/models/{model}"],
+        answer: Some("GeminiModel"),
+        ..route(
+            "/v1beta/models/{model}",
+            Action::GeminiModel,
+            "One model or alias that you may use, in Gemini's form.",
+        )
+    },
+    Route {
         answer: Some("ProviderList"),
         ..route(
             "/api/providers",
             Action::Providers,
             "The providers of models that you may use, the disabled ones included.",
+        )
+    },
+    Route {
+        answer: Some("ConnectorList"),
+        ..route(
+            "/api/connectors",
+            Action::Connectors,
+            "The connectors that you may use. Iris has none, and Aperture's clients ask.",
         )
     },
     Route {

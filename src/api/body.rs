@@ -14,6 +14,14 @@ pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", message)
 }
 
+/// The refusal of a request that names no model. The caller is told which there are.
+pub(super) fn no_model(message: &'static str) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, NO_MODEL, message)
+}
+
+/// The code of that refusal.
+pub const NO_MODEL: &str = "model_required";
+
 /// Scans a JSON body for the values of `keys`; see [`json::scan`] for what is refused.
 pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection> {
     json::scan(body, keys)
@@ -23,7 +31,7 @@ pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection
 /// The model that the value at `at` names.
 pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rejection> {
     let Some(at) = at else {
-        return Err(bad_request("the request has no `model`"));
+        return Err(no_model("the request has no `model`"));
     };
     json::string(&body[at])
         .filter(|model| is_model(model))

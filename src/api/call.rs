@@ -39,6 +39,8 @@ pub struct Call {
     pub choices: Vec<Choice>,
     /// The session that the body names, for formats that have a place for it.
     pub session: Option<String>,
+    /// The response that it goes on with, by its id.
+    pub previous_response: Option<String>,
     /// Stands for how the conversation began: the same for each of its turns.
     pub opening: Option<String>,
     /// Where it goes below a provider's base URL.

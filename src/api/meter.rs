@@ -47,6 +47,8 @@ pub trait Meter: Send {
 pub struct Reading {
     /// Tokens of each kind.
     pub tokens: Tokens,
+    /// The id of a response that a later request can go on with.
+    pub response_id: Option<String>,
     /// Why the model stopped, in the format's own word.
     pub finish_reason: Option<String>,
     /// Tools that the model asked for.

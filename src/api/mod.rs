@@ -1,10 +1,13 @@
 //! The API formats that callers speak. Each lives in a folder of its own and implements
 //! [`Api`]; [`ALL`] lists them. Nothing outside a format's folder knows its fields.
 
+pub mod base_url;
 mod body;
 mod call;
 #[cfg(test)]
 mod corpus;
+mod dialect;
+mod estimate;
 mod failure;
 pub mod known;
 mod merge;
@@ -40,7 +43,9 @@ mod openai_usage;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 
+pub use body::NO_MODEL;
 pub use call::{Call, Destination, Head, Outbound, Path};
+pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
 pub use known::Known;
 pub use meter::{Meter, Pass, Reading, ToolCall};
@@ -50,6 +55,7 @@ pub use splice::Splice;
 pub use tokens::{Density, Tokens};
 
 use crate::wire::{Body, Rejection, sse};
+use gemini_generate_content::VERBS as METHODS;
 
 /// The formats, in the order in which they are asked to recognise a request.
 pub const ALL: &[&dyn Api] = &[
@@ -156,6 +162,11 @@ pub trait Api: Send + Sync {
     /// What the bytes of a request and its response stand for, where a provider does not count.
     fn density(&self, _call: &Call) -> Density {
         Density::TEXT
+    }
+    /// What answers a request for a count of tokens, with an estimate in place of the provider's
+    /// count; `None` for any other request.
+    fn estimated_count(&self, _call: &Call) -> Option<serde_json::Value> {
+        None
     }
     /// A meter for the answer to `call`, which may hold `room` bytes of what a stream says.
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter>;

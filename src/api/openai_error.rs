@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::respond;
+use super::{NO_MODEL, respond};
 use crate::wire::{Body, Rejection};
 
 /// A refusal.
@@ -33,12 +33,13 @@ pub(super) fn object(rejection: &Rejection) -> Value {
         | StatusCode::UNSUPPORTED_MEDIA_TYPE => "invalid_request_error",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
         StatusCode::TOO_MANY_REQUESTS => "insufficient_quota",
+        status if status.is_client_error() => "invalid_request_error",
         _ => "server_error",
     };
     json!({
         "message": rejection.message,
         "type": kind,
-        "param": null,
+        "param": (rejection.code.0 == NO_MODEL).then_some("model"),
         "code": rejection.code.0,
     })
 }

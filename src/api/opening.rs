@@ -1,7 +1,11 @@
 //! How a conversation began. APIs without a session send the whole conversation each time, so
 //! what its turns have in common is its beginning: the instructions and the first thing that
-//! the user said. `docs/SESSIONS.md` tells what follows from that.
+//! the user said. Clients write the same text in several ways (as a string or as one block, with
+//! a mark for the cache that moves on from turn to turn), so it is compared as what it says.
+//! `docs/SESSIONS.md` describes what follows from that.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserializer;
@@ -9,35 +13,140 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// Stands for the beginning of a conversation: `instructions` as they came, where a format keeps
-/// them apart, and `messages`, an array of objects with a `role`, up to the first that is the
-/// user's. A plain string counts as one message. `None` if the user says nothing.
+use crate::wire::json;
+
+/// Parts of one message that are looked at.
+const PARTS: usize = 10_000;
+/// Marks of a cache: where they stand changes from turn to turn.
+const CACHE_MARKS: [&str; 3] = ["cache_control", "cachePoint", "cache_point"];
+/// Keys under which the text of a part, or its parts, stand.
+const TEXT: [&str; 3] = ["text", "content", "parts"];
+
+/// Stands for the beginning of a conversation: `instructions`, where a format keeps them apart,
+/// and `messages`, an array of objects with a `role`, up to the first that is the user's. A plain
+/// string counts as one message. `None` if the user says nothing.
 pub(super) fn of(instructions: Option<&[u8]>, messages: &[u8]) -> Option<String> {
-    let mut digest = Sha256::new();
-    digest.update(instructions.unwrap_or_default());
-    digest.update([0]);
-    if messages.first() == Some(&b'"') {
-        digest.update(messages);
-    } else {
-        let mut found = false;
-        let mut from = serde_json::Deserializer::from_slice(messages);
-        // Ends with an error once the user has spoken, so that the rest is not read.
-        let _ = from.deserialize_seq(Messages {
-            digest: &mut digest,
-            found: &mut found,
-        });
-        if !found {
-            return None;
+    let mut opening = Opening::default();
+    if let Some(instructions) = instructions {
+        opening.say("system", instructions);
+    }
+    match messages.first() {
+        Some(b'"') => opening.say("user", messages),
+        Some(b'{') => opening.add(&serde_json::from_slice(messages).ok()?),
+        _ => {
+            let mut from = serde_json::Deserializer::from_slice(messages);
+            // Ends with an error once the user has spoken, so that the rest is not read.
+            let _ = from.deserialize_seq(Messages(&mut opening));
         }
     }
-    let first = digest.finalize().first_chunk().copied().unwrap_or_default();
-    Some(format!("{:016x}", u64::from_be_bytes(first)))
+    opening.found.then(|| {
+        let digest = opening.digest.finalize();
+        let first = digest.first_chunk().copied().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(first))
+    })
 }
 
-struct Messages<'d> {
-    digest: &'d mut Sha256,
-    found: &'d mut bool,
+#[derive(Default)]
+struct Opening {
+    digest: Sha256,
+    /// Who spoke last.
+    role: String,
+    /// The user has spoken.
+    found: bool,
 }
+
+impl Opening {
+    fn add(&mut self, message: &Message<'_>) {
+        let role = match message.role.as_deref() {
+            Some("developer" | "system") => "system",
+            // An item that is no message, such as the result of a tool.
+            None if message
+                .kind
+                .as_deref()
+                .is_some_and(|kind| kind != "message") =>
+            {
+                return;
+            }
+            Some(other) => other,
+            None => "user",
+        };
+        let said = message.said.map_or("\"\"", RawValue::get);
+        self.say(role, said.as_bytes());
+    }
+
+    /// Adds what somebody said. Instructions in two messages are the same as in one of two parts.
+    fn say(&mut self, role: &str, said: &[u8]) {
+        if self.role != role {
+            role.clone_into(&mut self.role);
+            self.digest.update(role);
+            self.digest.update([0]);
+        }
+        self.content(said, role == "system", 0);
+        self.found |= role == "user";
+    }
+
+    /// Adds a text, a part, or a list of parts.
+    fn content(&mut self, said: &[u8], is_instruction: bool, depth: usize) {
+        match said.first() {
+            Some(b'"') => {
+                let text = json::string(said).unwrap_or_default();
+                self.text(&text, is_instruction);
+            }
+            Some(b'[') if depth < 4 => {
+                let Some(parts) = json::elements(said, PARTS) else {
+                    return self.piece(said);
+                };
+                for part in parts {
+                    self.content(&said[part], is_instruction, depth + 1);
+                }
+            }
+            Some(b'{') if depth < 4 => self.part(said, is_instruction, depth),
+            _ => self.piece(said),
+        }
+    }
+
+    fn part(&mut self, part: &[u8], is_instruction: bool, depth: usize) {
+        let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(part) else {
+            return self.piece(part);
+        };
+        let kind = fields.get("type").map(|kind| kind.get());
+        let is_text = matches!(
+            kind,
+            None | Some(r#""text""# | r#""input_text""# | r#""output_text""#)
+        );
+        let said = TEXT.iter().find_map(|key| fields.get(*key));
+        if let Some(said) = said.filter(|_| is_text) {
+            return self.content(said.get().as_bytes(), is_instruction, depth + 1);
+        }
+        // An image, a file: the keys in one order, without what changes.
+        let lasting = fields
+            .iter()
+            .filter(|(key, _)| !CACHE_MARKS.contains(&&***key));
+        for (key, value) in lasting {
+            self.piece(key.as_bytes());
+            self.piece(value.get().as_bytes());
+        }
+    }
+
+    /// Instructions often tell the time: numbers in them don't count.
+    fn text(&mut self, text: &str, is_instruction: bool) {
+        if is_instruction {
+            let words: String = text.chars().filter(|char| !char.is_ascii_digit()).collect();
+            self.piece(words.as_bytes());
+        } else {
+            self.piece(text.as_bytes());
+        }
+    }
+
+    fn piece(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.digest.update(bytes);
+            self.digest.update([0]);
+        }
+    }
+}
+
+struct Messages<'o>(&'o mut Opening);
 
 impl<'de> Visitor<'de> for Messages<'_> {
     type Value = ();
@@ -47,14 +156,15 @@ impl<'de> Visitor<'de> for Messages<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(message) = seq.next_element::<Message<'de>>()? {
-            let (role, said) = (message.role.unwrap_or("user"), message.said);
-            self.digest.update(role);
-            self.digest.update([0]);
-            self.digest.update(said.map_or("", RawValue::get));
-            self.digest.update([0]);
-            if role == "user" {
-                *self.found = true;
+        while let Some(next) = seq.next_element::<&'de RawValue>()? {
+            let text = next.get();
+            if text.starts_with('"') {
+                self.0.say("user", text.as_bytes());
+            } else {
+                self.0
+                    .add(&serde_json::from_str(text).map_err(A::Error::custom)?);
+            }
+            if self.0.found {
                 return Err(A::Error::custom("enough"));
             }
         }
@@ -63,8 +173,10 @@ impl<'de> Visitor<'de> for Messages<'_> {
 }
 
 /// A message's role, and what it says: `content` or `parts`.
+#[derive(Default)]
 struct Message<'a> {
-    role: Option<&'a str>,
+    role: Option<Cow<'a, str>>,
+    kind: Option<Cow<'a, str>>,
     said: Option<&'a RawValue>,
 }
 
@@ -79,13 +191,11 @@ impl<'de> serde::Deserialize<'de> for Message<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
-                let mut message = Message {
-                    role: None,
-                    said: None,
-                };
-                while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+                let mut message = Message::default();
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     match &*key {
-                        "role" => message.role = Some(map.next_value()?),
+                        "role" => message.role = map.next_value()?,
+                        "type" => message.kind = map.next_value()?,
                         "content" | "parts" => message.said = Some(map.next_value()?),
                         _ => {
                             map.next_value::<IgnoredAny>()?;
@@ -103,6 +213,11 @@ impl<'de> serde::Deserialize<'de> for Message<'de> {
 mod tests {
     use super::*;
 
+    fn opening(instructions: &str, messages: &str) -> Option<String> {
+        let instructions = Some(instructions.as_bytes()).filter(|text| !text.is_empty());
+        of(instructions, messages.as_bytes())
+    }
+
     #[test]
     fn the_turns_of_a_conversation_share_its_opening() {
         let first = br#"[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}]"#;
@@ -117,11 +232,128 @@ mod tests {
     }
 
     #[test]
+    fn the_same_text_in_every_form_is_one_opening() {
+        let forms = [
+            ("", r#""caf\u00e9?""#),
+            ("", r#"["café?"]"#),
+            ("", r#"[{"role":"user","content":"café?"}]"#),
+            (
+                "",
+                r#"[{"type":"message","role":"user","content":"café?"},{"type":"reasoning"}]"#,
+            ),
+            (
+                "",
+                r#"[{"role":"user","content":[{"type":"text","text":"café?"}]}]"#,
+            ),
+            (
+                "",
+                r#"[{"role":"user","content":[{"text":"café?","cache_control":{"type":"ephemeral"},"type":"text"}]}]"#,
+            ),
+            (
+                "",
+                r#"[{"role":"user","content":[{"type":"input_text","text":"café?"}]}]"#,
+            ),
+            (
+                "",
+                r#"[{"role":"user","content":[{"text":"café?"},{"cachePoint":{"type":"default"}}]}]"#,
+            ),
+            ("", r#"[{"role":"user","parts":[{"text":"café?"}]}]"#),
+            ("", r#"[{"parts":[{"text":"café?"}]}]"#),
+            ("", r#"{"parts":[{"text":"café?"}]}"#),
+            (
+                "",
+                r#"[{"type":"function_call_output","call_id":"c","output":"1"},{"role":"user","content":"café?"}]"#,
+            ),
+        ];
+        let first = opening(forms[0].0, forms[0].1).unwrap();
+        for (instructions, messages) in forms {
+            assert_eq!(
+                opening(instructions, messages).as_ref(),
+                Some(&first),
+                "{messages}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_instructions_in_every_form_are_one_opening() {
+        let user = r#"{"role":"user","content":"hi"}"#;
+        let list = format!("[{user}]");
+        let inside = |message: &str| format!("[{message},{user}]");
+        let forms = [
+            (r#""be brief, it is 10:22""#, list.clone()),
+            (r#""be brief, it is 11:05""#, list.clone()),
+            (
+                r#"[{"type":"text","text":"be brief, it is 10:22"}]"#,
+                list.clone(),
+            ),
+            (
+                r#"[{"type":"text","text":"be brief, it is 10:22","cache_control":{}}]"#,
+                list.clone(),
+            ),
+            (
+                r#"[{"text":"be brief, it is 10:22"},{"cachePoint":{"type":"default"}}]"#,
+                list.clone(),
+            ),
+            (
+                r#"{"parts":[{"text":"be brief, it is 10:22"}]}"#,
+                list.clone(),
+            ),
+            (
+                r#"{"role":"system","parts":[{"text":"be brief, it is 10:22"}]}"#,
+                list,
+            ),
+            (
+                "",
+                inside(r#"{"role":"system","content":"be brief, it is 10:22"}"#),
+            ),
+            (
+                "",
+                inside(
+                    r#"{"role":"developer","content":[{"type":"input_text","text":"be brief, it is 9:00"}]}"#,
+                ),
+            ),
+        ];
+        let first = opening(forms[0].0, &forms[0].1).unwrap();
+        for (instructions, messages) in &forms {
+            let found = opening(instructions, messages);
+            assert_eq!(found.as_ref(), Some(&first), "{instructions} {messages}");
+        }
+        let other = opening(r#""be long, it is 10:22""#, &format!("[{user}]"));
+        assert_ne!(other.unwrap(), first);
+    }
+
+    #[test]
+    fn what_differs_is_another_opening() {
+        let image = |data: &str| {
+            format!(
+                r#"[{{"role":"user","content":[{{"type":"image","source":{{"data":"{data}"}}}},{{"type":"text","text":"what"}}]}}]"#
+            )
+        };
+        let all = [
+            r#"[{"role":"user","content":"1"}]"#.to_owned(),
+            r#"[{"role":"user","content":"2"}]"#.to_owned(),
+            r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#.to_owned(),
+            r#"[{"role":"user","content":"ab"}]"#.to_owned(),
+            r#"[{"role":"assistant","content":"1"},{"role":"user","content":"1"}]"#.to_owned(),
+            image("AAAA"),
+            image("BBBB"),
+        ];
+        let mut found: Vec<String> = all.iter().map(|one| opening("", one).unwrap()).collect();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), all.len());
+        // The same image with its keys in another order, and a mark.
+        let moved = r#"[{"role":"user","content":[{"cache_control":{},"source":{"data":"AAAA"},"type":"image"},{"type":"text","text":"what"}]}]"#;
+        assert_eq!(opening("", moved), opening("", &image("AAAA")));
+    }
+
+    #[test]
     fn without_a_user_there_is_none() {
         for messages in [
             "[]",
             r#"[{"role":"system","content":"x"}]"#,
-            "{}",
+            r#"[{"type":"function_call_output","call_id":"c","output":"1"}]"#,
             "[1]",
             "",
         ] {

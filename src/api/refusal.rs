@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Response, header};
 
-use crate::wire::{Body, Rejection, body};
+use crate::wire::{Body, Rejection, body, unpack};
 
 /// Builds the response for a refusal around a JSON body in some format's shape.
 pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
@@ -14,6 +14,11 @@ pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
         HeaderValue::from_static("application/json"),
     );
     headers.insert("x-iris-error", HeaderValue::from_static(rejection.code.0));
+    if rejection.code.0 == unpack::UNSUPPORTED {
+        // What a client may send instead (RFC 7694).
+        let accepted = HeaderValue::from_static(unpack::ACCEPTED);
+        headers.insert(header::ACCEPT_ENCODING, accepted);
+    }
     if let Some(after) = rejection.retry_after {
         // Rounded up: a client that waits the whole second must find the door open.
         let seconds = after.as_millis().div_ceil(1000).max(1);

@@ -41,6 +41,23 @@ pub(super) struct Answer {
     failure: Option<String>,
 }
 
+impl Answer {
+    /// An answer than which no other provider could give a better one.
+    pub(super) fn new(response: Response<Begun>, route: Route, before: f64) -> Self {
+        Self {
+            response,
+            route,
+            before,
+            failure: None,
+        }
+    }
+
+    /// The response, who gave it, and when it was asked for.
+    pub(super) fn into_parts(self) -> (Response<Begun>, Route, f64) {
+        (self.response, self.route, self.before)
+    }
+}
+
 /// No answer.
 enum Stop {
     /// Nobody else could do better.

@@ -1,15 +1,17 @@
 //! What a record says of a request: its head, its caller, and which conversation it is part of.
 
 use http::HeaderMap;
+use sha2::{Digest, Sha256};
 
 use super::agent;
 use crate::access::Permit;
 use crate::api::{Api, Call};
 use crate::identity::Caller;
 use crate::ledger::{Entry, EntryId, Outcome, Tokens};
+use crate::route::Made;
 
-/// A longer name is none of a session.
-const MAX_SESSION: usize = 128;
+/// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
+const MAX_SESSION: usize = 256;
 /// Headers that name a session, the first that is there: anyone's own, those of Codex by its
 /// age, and the one that Claude Code sends beside its body's.
 const SESSION_HEADERS: [&str; 4] = [
@@ -81,8 +83,8 @@ pub(super) fn new(
     }
 }
 
-/// Adds what the body tells.
-pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap) {
+/// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
+pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap, earlier: Option<Made>) {
     entry.model_requested.clone_from(&call.model);
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
@@ -91,7 +93,9 @@ pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap) {
     }
     let told = call.session.as_ref();
     if let Some(session) = told.filter(|session| is_session(session)) {
-        entry.session.clone_from(session);
+        entry.session = kept(session);
+    } else if let Some(earlier) = earlier {
+        entry.session = earlier.session;
     } else if let Some(opening) = &call.opening {
         entry.session = format!("chat_{opening}");
     }
@@ -100,13 +104,34 @@ pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap) {
 fn named_session(headers: &HeaderMap) -> Option<String> {
     SESSION_HEADERS
         .into_iter()
-        .map(|name| text(headers, name))
+        .filter_map(|name| headers.get(name))
+        .map(|value| words(value.as_bytes()))
         .find(|given| is_session(given))
-        .map(str::to_owned)
+        .map(|given| kept(&given))
+}
+
+/// A name as records keep it: two that differ stay two, however long they are.
+fn kept(name: &str) -> String {
+    if name.len() <= MAX_SESSION {
+        return name.to_owned();
+    }
+    let digest = Sha256::digest(name);
+    let digest = digest.first_chunk().copied().unwrap_or_default();
+    let digest = u64::from_be_bytes(digest);
+    let start = &name[..name.floor_char_boundary(MAX_SESSION - 17)];
+    format!("{start}~{digest:016x}")
+}
+
+/// A header's value as text. Clients write names that aren't ASCII in UTF-8 or in Latin-1.
+fn words(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => value.iter().copied().map(char::from).collect(),
+    }
 }
 
 fn is_session(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_SESSION && !name.chars().any(char::is_control)
+    !name.is_empty() && !name.chars().any(char::is_control)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
@@ -114,4 +139,32 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .get(name)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(value: &[u8]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        let value = http::HeaderValue::from_bytes(value).unwrap();
+        headers.insert("x-session-id", value);
+        named_session(&headers)
+    }
+
+    #[test]
+    fn names_of_sessions_in_each_encoding_and_length() {
+        assert_eq!(session(b"a-1").as_deref(), Some("a-1"));
+        let utf8 = "bücher 日本";
+        assert_eq!(session(utf8.as_bytes()).as_deref(), Some(utf8));
+        assert_eq!(session(&[b'b', 0xfc]).as_deref(), Some("bü"));
+        for none in [&b""[..], b"  ", &[b'b', 0x85]] {
+            assert_eq!(session(none), None, "{none:?}");
+        }
+        let long = |end: &str| session(format!("{}{end}", "n".repeat(300)).as_bytes()).unwrap();
+        assert_ne!(long("1"), long("2"));
+        assert_eq!((long("1").len(), long("1")), (MAX_SESSION, long("1")));
+        let wide = session("日".repeat(100).as_bytes()).unwrap();
+        assert!(wide.len() <= MAX_SESSION && wide.starts_with('日'));
+    }
 }

@@ -315,7 +315,7 @@ fn story(
     Story {
         login: entry.login.clone(),
         user_agent: entry.user_agent.clone(),
-        url: entry.path.clone(),
+        url: who.url.to_string(),
         model: route.model.clone(),
         provider: route.provider.id.clone(),
         tailnet: tailnet.unwrap_or_default(),

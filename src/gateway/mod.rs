@@ -3,6 +3,7 @@
 mod agent;
 mod attempt;
 mod budget;
+mod count;
 mod entry;
 mod guard;
 mod lists;
@@ -27,13 +28,14 @@ use crate::metrics::Metrics;
 use crate::panics;
 use crate::quota::Quotas;
 use crate::relay::{Begun, Form, Reader, Recording, RelayBody};
-use crate::route::{Route, Traffic};
+use crate::route::{Made, Responses, Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
-use crate::wire::{Body, Framing, Rejection, body};
+use crate::wire::{Body, Framing, Rejection, body, unpack};
 
 use attempt::{Answer, Asking};
+pub use count::Uncounted;
 use guard::Passing;
 pub use websocket::Pending;
 
@@ -51,6 +53,10 @@ pub struct Gateway {
     pub quotas: Quotas,
     /// What came of calls of hooks.
     pub tally: Tally,
+    /// Responses that requests can go on with.
+    pub responses: Arc<Responses>,
+    /// Providers that don't count tokens.
+    pub uncounted: Uncounted,
     /// Records.
     pub ledger: Ledger,
 }
@@ -66,6 +72,8 @@ pub struct Verified {
     pub epoch: u64,
     /// Tells that the tailnet has changed.
     pub changes: Option<watch::Receiver<crate::tailnet::Status>>,
+    /// The whole URL that was asked for, without its query.
+    pub url: Arc<str>,
 }
 
 impl Gateway {
@@ -113,15 +121,23 @@ impl Gateway {
             .map_err(|none| none.rejection(&who.caller))?;
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
         let mut recording = Recording::new(slot, entry::new(id, api, &who.caller, &head, &permit));
         recording.counts(Arc::clone(&self.metrics));
+        recording.remembers(Arc::clone(&self.responses));
         panics::point("record");
         let outcome = async {
             refusal::unreadable_type(api, &head.headers)?;
-            let bytes = body::read(incoming, rules.request_body, rules.body_idle)
+            let coding = unpack::coding(&head.headers)?;
+            // From here on the body is plain, for all that look at it and for the provider.
+            head.headers.remove(header::CONTENT_ENCODING);
+            let limit = rules.request_body;
+            let mut bytes = body::read(incoming, limit, rules.body_idle)
                 .await
                 .map_err(|error| refusal::unreadable(&error))?;
+            if let Some(coding) = coding {
+                bytes = unpack::open(coding, bytes, limit).await?;
+            }
             let passing = Passing {
                 api,
                 rules: &rules,
@@ -160,9 +176,11 @@ impl Gateway {
         recording: &mut Recording,
     ) -> Result<(Call, Answer), Rejection> {
         panics::point("api");
-        let call = passing.api.read(&asked(passing.head), body)?;
+        let call = passing.api.read(&asked(passing.head), body);
+        let call = call.map_err(|rejection| refusal::with_models(rejection, passing))?;
         known::check_query(passing.api.known(), &call, passing.head.uri.query())?;
-        recording.note(|entry| entry::describe(entry, &call, &passing.head.headers));
+        let earlier = self.earlier(&call, passing.who);
+        recording.note(|entry| entry::describe(entry, &call, &passing.head.headers, earlier));
         panics::point("route");
         let choice = self.chosen(passing, &call, recording)?;
         panics::point("hooks");
@@ -175,8 +193,28 @@ impl Gateway {
             who: passing.who,
             head: passing.head,
         };
+        let count = passing.api.estimated_count(&call);
+        let Some(count) = count
+            .as_ref()
+            .map(|count| (count, passing.rules.generation))
+        else {
+            let answer = self.ask(choice, asking, recording).await?;
+            return Ok((call, answer));
+        };
+        if let Some(answer) = self.estimated(&choice.first, call.kind, count, recording) {
+            let (first, way) = (&choice.first, (passing.api, &call));
+            self.routed(recording, passing.rules, first, way, &passing.head.headers);
+            return Ok((call, answer));
+        }
         let answer = self.ask(choice, asking, recording).await?;
+        let answer = self.counted(answer, &call, count, recording).await;
         Ok((call, answer))
+    }
+
+    /// What is known of the response that a call goes on with.
+    fn earlier(&self, call: &Call, who: &Verified) -> Option<Made> {
+        let id = call.previous_response.as_deref()?;
+        self.responses.made(who.caller.name(), id)
     }
 
     fn room_for_record(&self) -> Result<Slot, Rejection> {
@@ -234,6 +272,7 @@ impl Gateway {
     ) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
         recording.counted(api.counts_in_head(&head.headers));
+        count::mark(&mut head);
         recording.index(rules.filterable.of(&head.headers));
         recording.capture_response(&head.headers);
         let timeouts = self.upstream.timeouts();

@@ -2,16 +2,45 @@
 
 use http::{StatusCode, header};
 
-use crate::api::{Api, Call};
+use super::guard::Passing;
+use crate::api::{Api, Call, NO_MODEL};
 use crate::identity::Caller;
 use crate::relay::{Ended, Ending, Recording};
 use crate::route::NoRoute;
 use crate::wire::{Rejection, body};
 
+/// Models that a refusal names.
+const SHOWN: usize = 20;
+
 /// Ends the record of a request that was refused, or that no provider answered.
 pub(super) fn record(recording: &mut Recording, rejection: &Rejection) {
     recording.note(|entry| entry.status = rejection.status.as_u16());
     recording.end(Ended::new(Ending::of(rejection)));
+}
+
+/// A refusal of a request without a model, with the models that it could name.
+pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Rejection {
+    if rejection.code.0 != NO_MODEL {
+        return rejection;
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for found in passing.rules.routes.models(passing.permit) {
+        if (passing.fits)(found.provider) && !names.contains(&found.model) {
+            names.push(found.model);
+        }
+        if names.len() > SHOWN {
+            break;
+        }
+    }
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    names.truncate(SHOWN);
+    let advice = if names.is_empty() {
+        "you have no access to a model that can be asked in this API".to_owned()
+    } else {
+        format!("name one of these: {}{more}", names.join(", "))
+    };
+    rejection.message = format!("{}; {advice}", rejection.message).into();
+    rejection
 }
 
 pub(super) fn no_route(
@@ -75,13 +104,6 @@ pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Resul
                 "the request needs the header Content-Type: {}",
                 accepted.join(" or ")
             ),
-        ));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Rejection::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "compressed_request",
-            "compressed request bodies are not accepted",
         ));
     }
     Ok(())

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::payload::{self, Story};
-use super::{Tally, What, Wired};
+use super::{Tally, What, Wired, codings};
 use crate::upstream::{Post, Upstream};
 use crate::wire::Rejection;
 
@@ -59,7 +59,7 @@ pub async fn ask(
     tally: &Tally,
 ) -> Result<(Answer, String), (Rejection, String)> {
     let began = Instant::now();
-    let said = exchange(upstream, wired, story, body).await;
+    let said = exchange(upstream, wired, story, (body, tally)).await;
     let took = began.elapsed().as_millis();
     let name = wired.name;
     let what = match &said {
@@ -106,10 +106,10 @@ async fn exchange(
     upstream: &Upstream,
     wired: &Wired<'_>,
     story: &Story,
-    body: &Bytes,
+    (body, tally): (&Bytes, &Tally),
 ) -> Result<Answer, String> {
     let payload = payload::build(wired, story, body, None);
-    let (status, said) = post(upstream, wired.hook, payload.into()).await?;
+    let (status, said) = post(upstream, wired.hook, payload.into(), tally).await?;
     if !status.is_success() {
         return Err(format!("it answered {status}"));
     }
@@ -129,11 +129,12 @@ pub(super) fn patience(hook: &crate::config::Hook, upstream: &Upstream) -> Durat
     }
 }
 
-/// Posts a payload to a hook.
+/// Posts a payload to a hook, compressed if its last response said that it can read that.
 pub(super) async fn post(
     upstream: &Upstream,
     hook: &crate::config::Hook,
     payload: Bytes,
+    tally: &Tally,
 ) -> Result<(StatusCode, Bytes), String> {
     let uri: Uri = hook.url.parse().map_err(|_| "its url is none".to_owned())?;
     let authority = uri.authority().map_or("@", http::uri::Authority::as_str);
@@ -141,9 +142,35 @@ pub(super) async fn post(
     if authority.contains('@') || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err("its url is none of http or https, or names a user".to_owned());
     }
-    let post = Post::json(uri, payload, patience(hook, upstream), LONGEST);
-    let post = post.authorized(hook.authorization, &hook.apikey)?;
-    upstream.post(Method::POST, post).await
+    let began = Instant::now();
+    let limit = patience(hook, upstream);
+    let plain = Post::json(uri, payload, limit, LONGEST);
+    let mut plain = plain.authorized(hook.authorization, &hook.apikey)?;
+    let mut packed = None;
+    if let Some(coding) = tally.codings.of(&hook.url) {
+        packed = codings::packed(coding, &plain.body).await.map(|body| {
+            let mut post = plain.clone();
+            post.headers
+                .insert(header::CONTENT_ENCODING, coding.value());
+            post.body = body;
+            post
+        });
+    }
+    if let Some(post) = packed {
+        let (head, said) = upstream.posted(Method::POST, post).await?;
+        let is_refusal = head.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        tally.codings.learn(&hook.url, &head.headers, is_refusal);
+        if !is_refusal {
+            return Ok((head.status, said));
+        }
+        plain.timeout = limit.saturating_sub(began.elapsed());
+        if plain.timeout.is_zero() {
+            return Err(format!("no answer within {limit:?}"));
+        }
+    }
+    let (head, said) = upstream.posted(Method::POST, plain).await?;
+    tally.codings.learn(&hook.url, &head.headers, false);
+    Ok((head.status, said))
 }
 
 fn read(said: &[u8]) -> Result<Answer, String> {

@@ -111,10 +111,10 @@ impl<'e> Deliverer<'e> {
                 }
                 for queued in due {
                     self.standings.entry(name.clone()).or_default().in_flight += 1;
-                    let (upstream, hook) = (self.upstream, hook.clone());
+                    let (upstream, tally, hook) = (self.upstream, self.tally, hook.clone());
                     running.push(async move {
                         let payload = bytes::Bytes::from(queued.payload.clone());
-                        let said = ask::post(upstream, &hook, payload).await;
+                        let said = ask::post(upstream, &hook, payload, tally).await;
                         (queued, said)
                     });
                 }

@@ -7,6 +7,7 @@
 
 mod after;
 mod ask;
+mod codings;
 mod deliver;
 mod guard;
 mod payload;

@@ -23,7 +23,7 @@ pub struct Story {
     pub login: String,
     /// The client.
     pub user_agent: String,
-    /// The path of the request.
+    /// The whole URL of the request, without its query.
     pub url: String,
     /// The model as its provider names it.
     pub model: String,

@@ -1,7 +1,9 @@
-//! How often hooks were called, and what came of it.
+//! How often hooks were called and what came of it, and how they take their requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+
+use super::codings::Codings;
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +42,11 @@ impl What {
 
 /// Counts by hook since the process started. Names are those of configurations, so there are few.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<BTreeMap<(String, What), u64>>);
+pub struct Tally {
+    counts: Mutex<BTreeMap<(String, What), u64>>,
+    /// In which coding each takes its requests.
+    pub(super) codings: Codings,
+}
 
 impl Tally {
     /// Counts one.
@@ -49,14 +55,14 @@ impl Tally {
     }
 
     pub(super) fn add(&self, hook: &str, what: What, times: u64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((hook.to_owned(), what)).or_default() += times;
     }
 
     /// All counts.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(String, What), u64> {
-        self.0
+        self.counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

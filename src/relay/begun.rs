@@ -12,7 +12,7 @@ use crate::wire::Mask;
 /// An answer's body, as it comes from a provider.
 pub struct Begun {
     first: Option<Frame<Bytes>>,
-    rest: Incoming,
+    rest: Option<Incoming>,
     ended: bool,
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
@@ -46,7 +46,7 @@ impl Begun {
     /// Whether it has ended without a piece.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ended
+        self.ended && self.first.is_none()
     }
 }
 
@@ -54,8 +54,20 @@ impl From<Incoming> for Begun {
     fn from(rest: Incoming) -> Self {
         Self {
             first: None,
-            rest,
+            rest: Some(rest),
             ended: false,
+            mask: None,
+        }
+    }
+}
+
+/// A body that is there already.
+impl From<Bytes> for Begun {
+    fn from(whole: Bytes) -> Self {
+        Self {
+            first: Some(Frame::data(whole)),
+            rest: None,
+            ended: true,
             mask: None,
         }
     }
@@ -75,14 +87,17 @@ impl Body for Begun {
             None if this.ended => return Poll::Ready(None),
             None => {}
         }
+        let Some(rest) = &mut this.rest else {
+            return Poll::Ready(None);
+        };
         let Some(mask) = &mut this.mask else {
-            return Pin::new(&mut this.rest).poll_frame(cx);
+            return Pin::new(rest).poll_frame(cx);
         };
         loop {
-            let Some(frame) = ready!(Pin::new(&mut this.rest).poll_frame(cx)) else {
+            let Some(frame) = ready!(Pin::new(&mut *rest).poll_frame(cx)) else {
                 this.ended = true;
-                let rest = mask.rest();
-                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                let held = mask.rest();
+                return Poll::Ready((!held.is_empty()).then(|| Ok(Frame::data(held))));
             };
             let piece = match frame.map(Frame::into_data) {
                 Ok(Ok(piece)) => mask.pass(piece),
@@ -90,7 +105,7 @@ impl Body for Begun {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
             // With a declared length nobody asks for more than the last byte.
-            let piece = if this.rest.is_end_stream() {
+            let piece = if rest.is_end_stream() {
                 [piece, mask.rest()].concat().into()
             } else {
                 piece
@@ -102,6 +117,6 @@ impl Body for Begun {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.first.is_none() && self.rest.is_end_stream())
+        self.first.is_none() && (self.ended || self.rest.as_ref().is_none_or(Body::is_end_stream))
     }
 }

@@ -16,7 +16,7 @@ use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
 use crate::metrics::{self, Key, Metrics};
 use crate::panics;
 use crate::quota::Reservation;
-use crate::route;
+use crate::route::{self, Made, Responses};
 use crate::usage::Quote;
 use crate::wire::{Rejection, headers};
 
@@ -49,6 +49,8 @@ struct Open {
     after: Option<Box<After>>,
     /// Where the request is counted.
     metrics: Option<Arc<Metrics>>,
+    /// Where its response is remembered.
+    responses: Option<Arc<Responses>>,
     /// How often something was held of budgets.
     attempts: u32,
     /// Of each budget that began to run low, with whichever attempt: what is left.
@@ -112,6 +114,7 @@ impl Recording {
                 after: None,
                 room: 0,
                 metrics: None,
+                responses: None,
                 attempts: 0,
                 crossed: Vec::new(),
                 opaque: &[],
@@ -154,6 +157,13 @@ impl Recording {
             .as_ref()
             .map(|open| open.density)
             .unwrap_or_default()
+    }
+
+    /// Has the response remembered, for requests that go on with it.
+    pub fn remembers(&mut self, responses: Arc<Responses>) {
+        if let Some(open) = &mut self.open {
+            open.responses = Some(responses);
+        }
     }
 
     /// Has the request counted when it ends.
@@ -323,6 +333,13 @@ impl Open {
                 response: ended.length,
             };
             charge::complete(&mut ended.reading, &ended.ending, entry.status, sizes);
+        }
+        if let (Some(responses), Some(id)) = (&self.responses, &ended.reading.response_id) {
+            let made = Made {
+                provider: entry.provider.clone(),
+                session: entry.session.clone(),
+            };
+            responses.note(&entry.login, id, made);
         }
         entry.tokens = ended.reading.tokens;
         charge::charge(entry, quote, &ended.reading);

@@ -4,10 +4,12 @@
 
 mod choice;
 mod provider;
+mod responses;
 mod table;
 mod traffic;
 
 pub use choice::{Choice, Now};
 pub use provider::Provider;
+pub use responses::{Made, Responses};
 pub use table::{Found, NoRoute, Route, RouteTable};
 pub use traffic::{Health, Open, Standing, Traffic, backoff};

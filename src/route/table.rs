@@ -100,6 +100,14 @@ impl RouteTable {
         &self.providers
     }
 
+    /// The names of all aliases, sorted.
+    #[must_use]
+    pub fn aliases(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.aliases.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The models that a permit covers, in the order of the configuration.
     pub fn models<'a>(&'a self, permit: &'a Permit) -> impl Iterator<Item = Found<'a>> {
         self.providers

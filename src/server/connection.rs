@@ -26,7 +26,7 @@ use super::idle::Open;
 use super::stalled::Stalled;
 use super::strict::{OneReading, Upgraded};
 use crate::admin::{self, View};
-use crate::api::{self, Api};
+use crate::api::{self, Api, Dialect};
 use crate::clock::within;
 use crate::gateway::Verified;
 use crate::identity::{Caller, Refused};
@@ -247,6 +247,9 @@ async fn answer(
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     detach(&mut request);
+    let dialect = Dialect::of(request.uri().path(), request.headers());
+    let url = asked_url(&request, door.tls.is_some());
+    serve_as_meant(&mut request);
     let api = api::ALL
         .iter()
         .copied()
@@ -259,7 +262,7 @@ async fn answer(
     let (path, version) = (request.uri().path().to_owned(), request.version());
     // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {
-        let who = admitted(engines, door, peer, &request).await?;
+        let who = admitted(engines, door, peer, (&request, url)).await?;
         if socket.is_some() {
             let (response, opened) = open_socket(engines, socket, who, request);
             peer.upgraded.store(opened, Ordering::Release);
@@ -281,7 +284,10 @@ async fn answer(
         "refused: {}",
         rejection.message
     );
-    let mut response = api.map_or_else(|| api::plain(&rejection), |api| api.refuse(&rejection));
+    let mut response = match api {
+        Some(api) => api.refuse(&rejection),
+        None => dialect.refuse(&rejection),
+    };
     // Whoever frames a request oddly may have hidden another one behind it.
     if rejection.status == StatusCode::BAD_REQUEST && version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
@@ -290,11 +296,46 @@ async fn answer(
     response
 }
 
+/// The whole URL that a request was sent to, without its query, in which a key may stand.
+fn asked_url<B>(request: &Request<B>, secure: bool) -> Arc<str> {
+    let uri = request.uri();
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = host.or(uri.authority().map(http::uri::Authority::as_str));
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{}{}", host.unwrap_or_default(), uri.path()).into()
+}
+
+/// Gives a request the path that it means, where its client's base URL was set in another way than
+/// it is meant to be. From here on it is as if it had been sent there.
+fn serve_as_meant<B>(request: &mut Request<B>) {
+    let (method, uri) = (request.method(), request.uri());
+    let is_known =
+        admin::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
+    // A WebSocket asks with GET for what is otherwise a POST.
+    let method = match method {
+        _ if asks_for_socket(request) => &http::Method::POST,
+        method => method,
+    };
+    if is_known
+        || api::ALL
+            .iter()
+            .any(|api| api.recognises(method, uri.path()))
+    {
+        return;
+    }
+    let meant = api::base_url::meant(method, uri.path());
+    let meant = meant.and_then(|path| api::base_url::replaced(uri, &path));
+    if let Some(meant) = meant {
+        *request.uri_mut() = meant;
+    }
+}
+
 async fn admitted(
     engines: &Engines,
     door: &Door,
     peer: &Peer,
-    request: &Request<Incoming>,
+    (request, url): (&Request<Incoming>, Arc<str>),
 ) -> Result<Verified, Rejection> {
     panics::point("gate");
     let gate = door.gate.borrow().clone();
@@ -306,6 +347,7 @@ async fn admitted(
             resolver: None,
             epoch: 0,
             changes: None,
+            url,
         });
     };
     // Before the question: what changes after it must be asked for again.
@@ -332,6 +374,7 @@ async fn admitted(
         resolver: Some((Arc::clone(resolver), peer.address)),
         epoch,
         changes: engines.node.as_ref().map(crate::tailnet::Node::watch),
+        url,
     })
 }
 
@@ -350,7 +393,8 @@ fn open_socket(
 ) -> (Response<Body>, bool) {
     let Some(api) = api else {
         let none = Rejection::new(StatusCode::NOT_FOUND, "no_such_route", "no route");
-        return (api::plain(&none), false);
+        let dialect = Dialect::of(request.uri().path(), request.headers());
+        return (dialect.refuse(&none), false);
     };
     let (response, pending) = engines.gateway.open_socket(api, who, request);
     if let Some(pending) = pending {
@@ -361,6 +405,13 @@ fn open_socket(
         return (response, true);
     }
     (response, false)
+}
+
+/// Scheme and host of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let path = url[host..].find('/').map_or(url.len(), |at| host + at);
+    &url[..path]
 }
 
 async fn dispatch(
@@ -395,6 +446,7 @@ async fn dispatch(
         upstream: &engines.gateway.upstream,
         looking: &engines.looking,
         listeners: &engines.listeners,
+        origin: origin(&who.url),
         tally: &engines.gateway.tally,
         resolver: engines.resolver.as_deref(),
         node: engines.node.as_ref().map(crate::tailnet::Node::status),

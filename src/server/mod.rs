@@ -33,7 +33,7 @@ use crate::config::{self, Loaded, Mode};
 use crate::discover;
 use crate::exporters;
 use crate::exporters::{Board, Outlets};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Uncounted};
 use crate::hooks::{Deliverer, Tally};
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
@@ -155,6 +155,8 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             metrics: Arc::default(),
             quotas,
             tally: Tally::default(),
+            responses: Arc::default(),
+            uncounted: Uncounted::default(),
             ledger,
         },
         control: Arc::new(control),

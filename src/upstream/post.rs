@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
@@ -74,6 +75,15 @@ impl Upstream {
     /// # Errors
     /// Why no answer came, in words that hold no secret.
     pub async fn post(&self, method: Method, post: Post) -> Result<(StatusCode, Bytes), String> {
+        let (head, body) = self.posted(method, post).await?;
+        Ok((head.status, body))
+    }
+
+    /// The same with the head of the answer.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn posted(&self, method: Method, post: Post) -> Result<(Parts, Bytes), String> {
         let (limit, longest) = (post.timeout, post.longest);
         let mut request = Request::new(Full::new(post.body));
         *request.method_mut() = method;
@@ -109,7 +119,9 @@ impl Upstream {
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
             let mask = Mask::of(request.headers());
-            exchange(self.pools.of(provider.network), request, mask, longest).await
+            let (head, body) =
+                exchange(self.pools.of(provider.network), request, mask, longest).await?;
+            Ok((head.status, body))
         };
         within(limit, asked)
             .await
@@ -138,17 +150,17 @@ async fn exchange(
     mut request: Request<Full<Bytes>>,
     mut mask: Mask,
     longest: usize,
-) -> Result<(StatusCode, Bytes), String> {
+) -> Result<(Parts, Bytes), String> {
     let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_static(agent);
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
     let response = pool.request(request).await;
     let response = response.map_err(|error| super::send::innermost(&error))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), longest);
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, longest);
     let body = body.collect().await.map_err(|error| error.to_string())?;
     let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
-    Ok((status, body.into()))
+    Ok((head, body.into()))
 }
 
 const USER_AGENT: HeaderName = header::USER_AGENT;

@@ -20,7 +20,7 @@ const MAX_RATIO: usize = 128;
 
 /// What a body may ask a decoder to remember, as a power of two: 8 MiB, which is what a body sent
 /// over HTTP may ask for (RFC 9659, section 3).
-const ZSTD_WINDOW: u32 = 23;
+pub(super) const ZSTD_WINDOW: u32 = 23;
 
 /// Opens one compressed body, piece by piece.
 pub struct Decoding {

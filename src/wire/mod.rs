@@ -12,6 +12,7 @@ pub mod multipart;
 pub mod rejection;
 pub mod sse;
 pub mod text;
+pub mod unpack;
 
 pub use body::Body;
 pub use framing::Framing;

@@ -14,6 +14,7 @@ async fn with_records() -> Gateway {
     })
     .await;
     let more = json!({
+        "provider": { "compatibility": { "openai_chat": true, "gemini_generate_content": true } },
         "chat": { "history": "ledger" },
         "database": { "headers": { "filterable": [{ "name": "X-Team" }] } },
         "grants": [{
@@ -150,7 +151,11 @@ async fn every_answer_is_as_described() {
             id
         };
         let query = required(&operations["get"]);
-        let reply = get(&gateway, &(path.replace("{id}", id) + &query)).await;
+        let reply = get(
+            &gateway,
+            &(path.replace("{id}", id).replace("{model}", "m") + &query),
+        )
+        .await;
         assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
         let schema = &content["application/json"]["schema"];
         if schema.is_null() {

@@ -111,7 +111,7 @@ async fn refusals_are_errors_of_openai() {
             r#"{"input":""}"#,
             400,
             "invalid_request_error",
-            "invalid_request",
+            "model_required",
         ),
         (
             RESPONSES,
@@ -142,7 +142,8 @@ async fn refusals_are_errors_of_openai() {
             (&error["type"], &error["code"]),
             (&json!(kind), &json!(code))
         );
-        assert!(error["message"].is_string() && error["param"].is_null());
+        let param = (code == "model_required").then_some("model");
+        assert!(error["message"].is_string() && error["param"] == json!(param));
     }
 }
 

@@ -91,7 +91,8 @@ async fn a_hook_is_told_what_it_is_to_judge() {
     assert!(told.head.contains("x-api-key: s3cret"), "{}", told.head);
     let expected = json!({
         "metadata": {
-            "login_name": "(loopback)", "user_agent": "my-agent/2", "url": CHAT, "model": "m",
+            "login_name": "(loopback)", "user_agent": "my-agent/2",
+            "url": format!("http://{}{CHAT}", gateway.address), "model": "m",
             "provider": "p", "tailnet_name": "", "stable_node_id": "",
             "request_id": reply.headers["x-iris-request-id"].to_str().unwrap(),
             "session_id": "talk-7",

@@ -10,6 +10,7 @@
 mod api;
 mod chats;
 mod commands;
+mod compressed;
 mod discovery;
 mod endings;
 mod faults;
@@ -35,6 +36,8 @@ mod requests;
 mod rotation;
 mod routing;
 mod saves;
+mod sdk_routes;
+mod sessions;
 mod support;
 mod terminal;
 mod tls;

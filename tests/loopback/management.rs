@@ -162,7 +162,7 @@ async fn saves_that_are_not_taken() {
         &[],
     )
     .await;
-    assert_eq!(fine.json(), json!({ "valid": true, "errors": null }));
+    assert_eq!(fine.json(), json!({ "valid": true, "errors": [] }));
     assert_eq!(std::fs::read_to_string(gateway.config()).unwrap(), before);
 }
 

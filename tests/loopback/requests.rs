@@ -200,14 +200,6 @@ async fn bodies_that_are_no_json_or_no_request() {
         gateway.send(request).await.status,
         StatusCode::UNSUPPORTED_MEDIA_TYPE
     );
-    let mut request = post(CHAT, "compressed");
-    request
-        .headers_mut()
-        .insert("content-encoding", "gzip".parse().unwrap());
-    assert_eq!(
-        gateway.send(request).await.status,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    );
 }
 
 #[tokio::test]
@@ -227,7 +219,8 @@ async fn routes_that_do_not_exist_and_records_that_are_there() {
     );
     for (path, status) in [
         ("/nowhere", 404),
-        ("/v1/models/", 404),
+        ("/v1/models/", 200),
+        ("/v1/modelsx", 404),
         ("/api/sessions?limit=0", 400),
         ("/api/sessions?what=1", 400),
         ("/api/sessions?login=%zz", 400),

@@ -56,7 +56,8 @@ async fn gateway() -> Gateway {
     let grant = |src: &str, objects: Value| json!({ "src": [src], "app": { "tailscale.com/cap/aperture": objects } });
     let config = json!({
         "providers": {
-            "p": { "baseurl": format!("http://{upstream}"), "models": ["m"] },
+            "p": { "baseurl": format!("http://{upstream}"), "models": ["m"],
+                "compatibility": { "openai_chat": true, "gemini_generate_content": true } },
             "hidden": { "baseurl": format!("http://{upstream}"), "models": ["hidden-model"] },
         },
         "chat": { "history": "ledger" },

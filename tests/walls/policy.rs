@@ -23,7 +23,7 @@ pub enum Policy {
 }
 
 /// Routes for programs.
-pub const ROUTES: [(&str, &str, Policy); 43] = [
+pub const ROUTES: [(&str, &str, Policy); 48] = [
     ("GET", "/healthz", Everyone),
     ("GET", "/readyz", Everyone),
     ("GET", "/", Own),
@@ -31,7 +31,12 @@ pub const ROUTES: [(&str, &str, Policy); 43] = [
     ("GET", "/models", Own),
     ("GET", "/v1beta/models", Own),
     ("GET", "/v1alpha/models", Own),
+    ("GET", "/v1/models/{model}", Own),
+    ("GET", "/models/{model}", Own),
+    ("GET", "/v1beta/models/{model}", Own),
+    ("GET", "/v1alpha/models/{model}", Own),
     ("GET", "/api/providers", Own),
+    ("GET", "/api/connectors", Own),
     ("GET", "/api/whoami", Own),
     ("GET", "/api/status", Own),
     ("GET", "/api/events", Own),

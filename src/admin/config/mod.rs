@@ -91,12 +91,9 @@ pub(super) fn validate(view: &View<'_>, proposed: &Proposed) -> Result<Response<
         Ok(change) => check::warnings(&change),
         Err(findings) => findings,
     };
-    let errors = match findings.as_slice() {
-        [] => Value::Null,
-        some => some.iter().map(ToString::to_string).collect(),
-    };
+    let errors: Vec<String> = findings.iter().map(ToString::to_string).collect();
     Ok(super::json(
-        &json!({ "valid": errors.is_null(), "errors": errors }),
+        &json!({ "valid": errors.is_empty(), "errors": errors }),
     ))
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 
 use super::body;
+use super::estimate;
 use super::meter::Assembling;
 use super::offer;
 use super::openai_chat::{SWITCHES, switched};
@@ -128,6 +129,11 @@ impl Api for AnthropicMessages {
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "input_tokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::{
     Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Reading, bedrock_error,
-    bedrock_path, failure, known,
+    bedrock_path, estimate, failure, known,
 };
 use crate::wire::{Body, Rejection, sse};
 
@@ -49,6 +49,10 @@ impl Api for BedrockCountTokens {
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        Some(serde_json::json!({ "inputTokens": estimate::tokens(&call.body) }))
     }
 
     fn meter(&self, _: &Call, _: usize) -> Box<dyn Meter> {

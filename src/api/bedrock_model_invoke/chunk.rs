@@ -86,7 +86,7 @@ impl Meter for Chunks {
     }
 
     fn is_counted(&self) -> bool {
-        self.metrics.is_some() || self.inner.is_counted()
+        !self.metrics.is_empty() || self.inner.is_counted()
     }
 
     fn finish(&mut self) -> Reading {

@@ -14,7 +14,7 @@ use http::{Method, Response};
 
 use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path, estimate,
     google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection, json};
@@ -23,7 +23,7 @@ pub(super) use meter::{meter, read};
 pub(super) use request::{body, renamed};
 
 /// Methods of a model that are relayed.
-const VERBS: [&str; 5] = [
+pub(in crate::api) const VERBS: [&str; 5] = [
     "generateContent",
     "streamGenerateContent",
     "countTokens",
@@ -125,6 +125,11 @@ impl Api for GeminiGenerateContent {
 
     fn density(&self, call: &Call) -> Density {
         google_path::density(call)
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

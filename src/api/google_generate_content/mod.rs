@@ -13,7 +13,7 @@ use super::gemini_generate_content as gemini;
 use super::meter::sum;
 use super::{
     Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading,
-    google_error, google_path, known, vertex,
+    estimate, google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -98,6 +98,11 @@ impl Api for GoogleGenerateContent {
 
     fn density(&self, call: &Call) -> Density {
         google_path::density(call)
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

@@ -14,7 +14,7 @@ use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::{
     Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading, Splice,
-    google_error, google_path, known, vertex,
+    estimate, google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -115,6 +115,11 @@ impl Api for GoogleRawPredict {
             Path::Fixed(path) => Cow::Owned(vertex::filled(path, to)?.into_owned()),
         };
         Ok(out)
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "input_tokens": count() }))
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

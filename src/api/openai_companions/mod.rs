@@ -201,7 +201,7 @@ fn form(body: &[u8], kind: &str) -> Result<Told, Rejection> {
     };
     let model = text(0)
         .filter(|model| is_model(model))
-        .ok_or_else(|| bad_request("the form has no `model`"))?;
+        .ok_or_else(|| body::no_model("the form has no `model`"))?;
     let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
     let names = multipart::names(body, kind)
         .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;

@@ -258,6 +258,10 @@ pub(super) fn read(body: &[u8]) -> Reading {
     let tier = response.get("service_tier").and_then(Value::as_str);
     Reading {
         tokens,
+        response_id: response
+            .get("id")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         finish_reason: reason(&response),
         tool_calls: output.iter().filter_map(tool_call).collect(),
         tier: tier.map(str::to_owned),

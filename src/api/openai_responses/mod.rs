@@ -12,7 +12,7 @@ use http::{Method, Response};
 use super::meter::Assembling;
 use super::{
     Api, ApiKind, Call, Destination, Frame, Head, Known, Meter, Offer, Outbound, Path, Reading,
-    Splice, body, known, openai_error, opening,
+    Splice, body, estimate, known, openai_error, opening,
 };
 use super::{offer, openai_chat};
 use crate::wire::{Body, Rejection, json};
@@ -94,13 +94,17 @@ impl Api for OpenAiResponses {
             "input",
             "prompt_cache_key",
             "max_output_tokens",
+            "conversation",
+            "previous_response_id",
         ];
         let fields = body::scan(&body, &keys)?;
         let model = body::model(&body, fields.get(0))?;
         let stream = body::flag(&body, fields.get(1), "stream")?;
         let text = |nth| fields.get(nth).map(|at| &body[at]);
         let opening = text(3).and_then(|input| opening::of(text(2), input));
-        let session = text(4).and_then(session::of);
+        let session = text(6).and_then(session::conversation);
+        let session = session.or_else(|| text(4).and_then(session::of));
+        let previous = text(7).and_then(json::string).map(Cow::into_owned);
         let mut choices = known::choices(&body, &fields.members);
         choices.extend(known::models_of_tools(&body, &fields.members));
         Ok(Call {
@@ -109,6 +113,7 @@ impl Api for OpenAiResponses {
             billed: path != COUNT,
             answer_limit: body::count(&body, fields.get(5)),
             session,
+            previous_response: previous,
             opening,
             path: Path::Fixed(Cow::Borrowed(path)),
             splice: Splice {
@@ -156,6 +161,13 @@ impl Api for OpenAiResponses {
 
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(
+            || serde_json::json!({ "object": "response.input_tokens", "input_tokens": count() }),
+        )
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {

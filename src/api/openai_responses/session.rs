@@ -1,5 +1,5 @@
-//! The session that a request names in `prompt_cache_key`: OpenAI's clients put the id of a
-//! conversation there, so that its turns meet in one cache.
+//! The session that a request names: in `conversation`, or in `prompt_cache_key`, where OpenAI's
+//! clients put the id of a conversation so that its turns meet in one cache.
 
 use crate::wire::json;
 
@@ -18,9 +18,36 @@ pub(super) fn of(key: &[u8]) -> Option<String> {
     is_id.then(|| key.into_owned())
 }
 
+/// The session of a request with this `conversation`: an id, or an object with one.
+pub(super) fn conversation(value: &[u8]) -> Option<String> {
+    if value.first() == Some(&b'{') {
+        let fields = json::scan(value, &["id"]).ok()?;
+        return json::string(&value[fields.get(0)?]).map(std::borrow::Cow::into_owned);
+    }
+    json::string(value).map(std::borrow::Cow::into_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conversation_is_named_in_two_forms() {
+        for value in [
+            r#""conv_1""#,
+            r#"{"id":"conv_1"}"#,
+            r#"{ "a": 1, "id": "conv_1" }"#,
+        ] {
+            assert_eq!(
+                conversation(value.as_bytes()).as_deref(),
+                Some("conv_1"),
+                "{value}"
+            );
+        }
+        for value in ["null", "7", "{}", r#"{"id":7}"#, r#"{"id":"a","id":"b"}"#] {
+            assert_eq!(conversation(value.as_bytes()), None, "{value}");
+        }
+    }
 
     #[test]
     fn ids_name_a_session_and_words_do_not() {

@@ -211,12 +211,14 @@ impl Session<'_> {
         let record = entry::new(id, self.api, &self.who.caller, &self.head, &permit);
         let mut recording = Recording::new(slot, record);
         recording.counts(std::sync::Arc::clone(&gateway.metrics));
+        recording.remembers(std::sync::Arc::clone(&gateway.responses));
         let outcome = async {
             let frame = bytes::Bytes::copy_from_slice(text.as_bytes());
             let mut call = self.api.read(&asked(&self.head), frame)?;
             // Here every answer comes as events.
             call.stream = true;
-            recording.note(|entry| entry::describe(entry, &call, &self.head.headers));
+            let earlier = gateway.earlier(&call, &self.who);
+            recording.note(|entry| entry::describe(entry, &call, &self.head.headers, earlier));
             let passing = Passing {
                 api: self.api,
                 rules: &rules,

@@ -1,0 +1,241 @@
+//! Paths of clients whose base URL was set in another way than theirs is meant to be: with the
+//! version twice or not at all, with the name of the API in front, or with the whole endpoint.
+//! Those that can mean one thing only are served as that.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+use super::{ALL, METHODS};
+
+/// Segments in front of an endpoint that say no more than whose API it is, or which version.
+const FRONT: [&str; 13] = [
+    "v1",
+    "v1beta",
+    "v1alpha",
+    "v1beta1",
+    "openai",
+    "anthropic",
+    "codex",
+    "gemini",
+    "google",
+    "vertex",
+    "bedrock",
+    "api",
+    "",
+];
+/// Versions of Google's API for Gemini.
+const GEMINI: [&str; 2] = ["v1beta", "v1alpha"];
+/// Endpoints that a base URL may end with by mistake.
+const ENDPOINTS: [&str; 14] = [
+    "chat/completions",
+    "responses",
+    "completions",
+    "messages/count_tokens",
+    "messages",
+    "embeddings",
+    "images/generations",
+    "images/edits",
+    "images/variations",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "moderations",
+    "rerank",
+];
+
+/// The path that a request for `path` means, if it isn't one that is known as it stands.
+#[must_use]
+pub fn meant(method: &Method, path: &str) -> Option<String> {
+    let shortened = path.strip_suffix('/').unwrap_or(path);
+    let (front, rest) = front(shortened);
+    let (front, rest) = without_endpoint(front, rest);
+    // `/api/chat`, `/api/embeddings` and `/api/models` are Ollama's and ours.
+    let last = front.iter().rev().find(|segment| !segment.is_empty());
+    if rest.is_empty() || last == Some(&"api") {
+        return None;
+    }
+    let version = front.iter().rev().find(|segment| GEMINI.contains(segment));
+    let is_openai = front.contains(&"openai");
+    let (kind, _) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_method = METHODS.iter().any(|verb| ends_with(rest, verb));
+    // Where the path names a model, slashes could be part of its name.
+    let names_model = is_method || matches!(kind, "model" | "projects" | "publishers");
+    let is_odd = shortened != path || front.iter().skip(1).any(|segment| segment.is_empty());
+    if names_model && is_odd {
+        return None;
+    }
+    let meant = match kind {
+        "models" | "tunedModels" if is_method => {
+            format!("/{}/{rest}", version.unwrap_or(&"v1beta"))
+        }
+        "models" if !is_openai && version.is_some() => {
+            format!("/{}/{rest}", version.unwrap_or(&"v1beta"))
+        }
+        "model" => format!("/bedrock/{rest}"),
+        _ => format!("/v1/{rest}"),
+    };
+    let is_listing = kind == "models" && matches!(*method, Method::GET | Method::HEAD);
+    let is_known = is_listing || ALL.iter().any(|api| api.recognises(method, &meant));
+    (is_known && meant != path).then_some(meant)
+}
+
+/// Cuts off the segments in front that say nothing about the endpoint.
+fn front(path: &str) -> (Vec<&str>, &str) {
+    let mut rest = path.strip_prefix('/').unwrap_or(path);
+    let mut front = Vec::new();
+    while let Some((segment, below)) = rest.split_once('/') {
+        if !FRONT.contains(&segment) {
+            break;
+        }
+        front.push(segment);
+        rest = below;
+    }
+    (front, rest)
+}
+
+/// Cuts off an endpoint that is followed by another one.
+fn without_endpoint<'p>(before: Vec<&'p str>, rest: &'p str) -> (Vec<&'p str>, &'p str) {
+    for endpoint in ENDPOINTS {
+        let Some(below) = rest
+            .strip_prefix(endpoint)
+            .and_then(|below| below.strip_prefix('/'))
+        else {
+            continue;
+        };
+        let (_, tail) = front(below);
+        if tail == "models" || ENDPOINTS.contains(&tail) {
+            return (before, tail);
+        }
+    }
+    (before, rest)
+}
+
+fn ends_with(path: &str, verb: &str) -> bool {
+    path.strip_suffix(verb)
+        .is_some_and(|before| before.ends_with(':'))
+}
+
+/// A path and query with another path.
+#[must_use]
+pub fn replaced(uri: &http::Uri, path: &str) -> Option<http::Uri> {
+    let target = match uri.query() {
+        Some(query) => Cow::Owned(format!("{path}?{query}")),
+        None => Cow::Borrowed(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    http::Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_mean_one_thing_is_served_as_that() {
+        for (path, expected) in [
+            ("/v1/v1/messages", "/v1/messages"),
+            ("/v1/v1/chat/completions", "/v1/chat/completions"),
+            ("//v1/chat/completions", "/v1/chat/completions"),
+            ("//chat/completions", "/v1/chat/completions"),
+            ("/v1//chat/completions", "/v1/chat/completions"),
+            ("/v1/chat/completions/", "/v1/chat/completions"),
+            (
+                "/v1/chat/completions/chat/completions",
+                "/v1/chat/completions",
+            ),
+            (
+                "/v1/chat/completions/v1/chat/completions",
+                "/v1/chat/completions",
+            ),
+            ("/chat/completions/responses", "/v1/responses"),
+            ("/v1/messages/v1/messages", "/v1/messages"),
+            (
+                "/v1/messages/v1/messages/count_tokens",
+                "/v1/messages/count_tokens",
+            ),
+            ("/anthropic/v1/messages", "/v1/messages"),
+            ("/openai/v1/chat/completions", "/v1/chat/completions"),
+            ("/openai/responses", "/v1/responses"),
+            ("/api/v1/chat/completions", "/v1/chat/completions"),
+            ("/v1beta/openai/chat/completions", "/v1/chat/completions"),
+            ("/v1beta/openai/embeddings", "/v1/embeddings"),
+            (
+                "/models/g:generateContent",
+                "/v1beta/models/g:generateContent",
+            ),
+            (
+                "/v1beta/v1beta/models/g:generateContent",
+                "/v1beta/models/g:generateContent",
+            ),
+            (
+                "/v1/v1alpha/models/p/g:countTokens",
+                "/v1alpha/models/p/g:countTokens",
+            ),
+            (
+                "/gemini/v1beta/models/g:streamGenerateContent",
+                "/v1beta/models/g:streamGenerateContent",
+            ),
+            (
+                "/bedrock/bedrock/model/m/converse",
+                "/bedrock/model/m/converse",
+            ),
+            ("/v1/model/m%3A0/invoke", "/bedrock/model/m%3A0/invoke"),
+            (
+                "/v1/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
+                "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
+            ),
+        ] {
+            assert_eq!(
+                meant(&Method::POST, path).as_deref(),
+                Some(expected),
+                "{path}"
+            );
+        }
+        for (path, expected) in [
+            ("/v1/v1/models", "/v1/models"),
+            ("/v1/models/", "/v1/models"),
+            ("/v1beta/openai/models", "/v1/models"),
+            ("/v1beta/v1beta/models", "/v1beta/models"),
+            ("/v1/v1/models/a/b", "/v1/models/a/b"),
+            ("/v1/chat/completions/models", "/v1/models"),
+        ] {
+            assert_eq!(
+                meant(&Method::GET, path).as_deref(),
+                Some(expected),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_known_or_could_mean_two_things_stays_as_it_is() {
+        for path in [
+            "/v1/chat/completions",
+            "/v1/messages",
+            "/v1/files",
+            "/v1/v1/files",
+            "/api/chat",
+            "/api/embeddings",
+            "/api/models",
+            "/v1/api/embeddings",
+            "/openai/deployments/m/chat/completions",
+            "/v1/chat/completions/files",
+            "/v1/messages/batches",
+            "/v1/%76%31/messages",
+            "/v1/../v1/messages",
+            "/bedrock//model/../invoke/x",
+            "/v1beta//models/g:generateContent",
+            "/bedrock/model/m/converse/",
+            "/v1",
+            "/v1/v1",
+            "/",
+            "//",
+            "",
+        ] {
+            assert_eq!(meant(&Method::POST, path), None, "{path}");
+        }
+        assert_eq!(meant(&Method::GET, "/v1/v1/chat/completions"), None);
+    }
+}

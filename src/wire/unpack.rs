@@ -1,0 +1,369 @@
+//! Compressed request bodies, opened before anything else looks at them: what is evaluated, guarded
+//! and recorded is what the provider gets, and it gets it plain. What a body may grow to is bounded
+//! three ways: by the limit for any body, by its own length, and by what all of them hold at once.
+//! As many are opened at the same time as there are processors, since each takes a window too.
+
+use std::io::{self, Read};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use brotli_decompressor::Decompressor;
+use bytes::Bytes;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use http::{HeaderMap, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Rejection;
+use super::decode::ZSTD_WINDOW;
+
+/// The codings that are opened, the best first.
+pub const ACCEPTED: &str = "zstd, gzip, br, deflate";
+/// The code of a refusal for another coding.
+pub const UNSUPPORTED: &str = "unsupported_coding";
+
+/// Up to here a body is not asked how long it was before: a conversation in which a file is read
+/// ten times over shrinks to almost nothing.
+const FREE: usize = 8 << 20;
+/// Beyond that, how many times its length a body may grow to.
+const RATIO: usize = 100;
+/// What all opened bodies may hold, in steps of [`STEP`].
+const ROOM: usize = (512 << 20) / STEP;
+const STEP: usize = 64 << 10;
+
+/// The room for opened bodies.
+static LEFT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(ROOM)));
+
+/// The turns of those that are opened at the same time.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism();
+    Semaphore::new(processors.map_or(2, usize::from))
+});
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// `zstd`.
+    Zstd,
+    /// `gzip`.
+    Gzip,
+    /// `br`.
+    Brotli,
+    /// `deflate`, which is the format of zlib.
+    Deflate,
+}
+
+/// An opened body, and its room until nobody holds it any more.
+struct Opened {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Opened {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// How a request's body is compressed; `None` if it isn't.
+///
+/// # Errors
+/// A 415 for a coding that isn't known, or for several: what one of two readers would take for
+/// another body is not evaluated.
+pub fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Rejection> {
+    let mut given = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(first) = given.next() else {
+        return Ok(None);
+    };
+    let name = String::from_utf8_lossy(first.as_bytes());
+    let name = name.trim().to_ascii_lowercase();
+    Ok(match name.as_str() {
+        _ if given.next().is_some() || name.contains(',') => {
+            return Err(unsupported("a body with several codings"));
+        }
+        "" | "identity" => None,
+        "zstd" => Some(Coding::Zstd),
+        "gzip" | "x-gzip" => Some(Coding::Gzip),
+        "br" => Some(Coding::Brotli),
+        "deflate" => Some(Coding::Deflate),
+        other => {
+            let shown: String = other.chars().take(40).collect();
+            return Err(unsupported(&format!("Content-Encoding {shown:?}")));
+        }
+    })
+}
+
+fn unsupported(what: &str) -> Rejection {
+    Rejection::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        UNSUPPORTED,
+        format!("{what} is not accepted: send one of {ACCEPTED}, or no Content-Encoding"),
+    )
+}
+
+/// Opens a body, which may be `limit` bytes long then.
+///
+/// # Errors
+/// A 400 for what is not of this coding or ends too early, a 413 for what grows too much, and a
+/// 503 while others hold all the room.
+pub async fn open(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes, Rejection> {
+    let _turn = TURNS.acquire().await;
+    // Beside the threads that serve others: it takes milliseconds for a MiB.
+    tokio::task::spawn_blocking(move || opened(coding, &packed, limit))
+        .await
+        .unwrap_or_else(|_| Err(Rejection::panicked()))
+}
+
+fn opened(coding: Coding, packed: &[u8], limit: usize) -> Result<Bytes, Rejection> {
+    let refused = |fault: Fault| fault.rejection(coding, limit);
+    // Read twice: how long it gets is known before any room is made for it.
+    let length = measured(coding, packed, limit).map_err(refused)?;
+    let steps = u32::try_from(length.div_ceil(STEP)).unwrap_or(u32::MAX);
+    let room = Arc::clone(&LEFT).try_acquire_many_owned(steps);
+    let room = room.map_err(|_| refused(Fault::NoRoom))?;
+    let mut bytes = Vec::with_capacity(length);
+    each(coding, packed, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })
+    .map_err(refused)?;
+    Ok(Bytes::from_owner(Opened { bytes, _room: room }))
+}
+
+/// How long a body gets, if that is within its bounds.
+fn measured(coding: Coding, packed: &[u8], limit: usize) -> Result<usize, Fault> {
+    let bound = FREE.max(packed.len().saturating_mul(RATIO));
+    let mut length = 0;
+    each(coding, packed, |piece| {
+        length += piece.len();
+        match length {
+            _ if length > limit => Err(Fault::TooLong),
+            _ if length > bound => Err(Fault::Bomb),
+            _ => Ok(()),
+        }
+    })?;
+    Ok(length)
+}
+
+/// Opens a body piece by piece, to its end.
+fn each(
+    coding: Coding,
+    packed: &[u8],
+    take: impl FnMut(&[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut rest = packed;
+    match coding {
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut rest)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            pieces(&mut decoder, take)?;
+        }
+        Coding::Gzip => pieces(&mut MultiGzDecoder::new(&mut rest), take)?,
+        Coding::Deflate => pieces(&mut ZlibDecoder::new(&mut rest), take)?,
+        Coding::Brotli => pieces(&mut Decompressor::new(&mut rest, 4096), take)?,
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::Broken("something follows its end".to_owned()))
+    }
+}
+
+fn pieces(
+    from: &mut impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut piece = vec![0; STEP];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => take(&piece[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Coding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Deflate => "deflate",
+        }
+    }
+}
+
+/// Why a body can't be opened.
+enum Fault {
+    Broken(String),
+    TooLong,
+    Bomb,
+    NoRoom,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+            _ => error.to_string(),
+        })
+    }
+}
+
+impl Fault {
+    fn rejection(self, coding: Coding, limit: usize) -> Rejection {
+        let too_large = |why| Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", why);
+        match self {
+            Self::Broken(why) => {
+                let name = coding.name();
+                let why = format!("the request body can't be decompressed as {name}: {why}");
+                Rejection::new(StatusCode::BAD_REQUEST, "body_broken", why)
+            }
+            Self::TooLong => too_large(format!(
+                "the request body is longer than {limit} bytes once it is decompressed"
+            )),
+            Self::Bomb => too_large(format!(
+                "the request body grows to more than {RATIO} times its length when it is \
+                 decompressed: send it without Content-Encoding"
+            )),
+            Self::NoRoom => Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too many compressed requests at once: try again, or send it without \
+                 Content-Encoding",
+            )
+            .retry_after(Duration::from_secs(1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn coding_of(values: &[&str]) -> Result<Option<Coding>, u16> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::CONTENT_ENCODING, value.parse().unwrap());
+        }
+        coding(&headers).map_err(|rejection| rejection.status.as_u16())
+    }
+
+    #[test]
+    fn one_known_coding_is_accepted() {
+        assert_eq!(coding_of(&[]), Ok(None));
+        for (value, expected) in [
+            ("", None),
+            ("identity", None),
+            ("zstd", Some(Coding::Zstd)),
+            (" GZip ", Some(Coding::Gzip)),
+            ("x-gzip", Some(Coding::Gzip)),
+            ("br", Some(Coding::Brotli)),
+            ("deflate", Some(Coding::Deflate)),
+        ] {
+            assert_eq!(coding_of(&[value]), Ok(expected), "{value:?}");
+        }
+        for values in [
+            &["compress"][..],
+            &["gzip, gzip"],
+            &["gzip", "gzip"],
+            &["identity", "gzip"],
+            &["gzip, identity"],
+            &["aws-chunked"],
+        ] {
+            assert_eq!(coding_of(values), Err(415), "{values:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, "lzma".parse().unwrap());
+        let message = coding(&headers).unwrap_err().message;
+        assert!(
+            message.contains("\"lzma\"") && message.contains(ACCEPTED),
+            "{message}"
+        );
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        coder.write_all(text).unwrap();
+        coder.finish().unwrap()
+    }
+
+    fn zlib(text: &[u8]) -> Vec<u8> {
+        let mut coder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        coder.write_all(text).unwrap();
+        coder.finish().unwrap()
+    }
+
+    /// Each coding with `text` in it. The crate for brotli only opens: this is what an encoder
+    /// makes of a text that it stores.
+    fn packed(text: &[u8; 29]) -> [(Coding, Vec<u8>); 4] {
+        [
+            (Coding::Gzip, gzip(text)),
+            (Coding::Deflate, zlib(text)),
+            (Coding::Zstd, zstd::encode_all(&text[..], 3).unwrap()),
+            (
+                Coding::Brotli,
+                [&[0x0b, 0x0e, 0x80][..], &text[..], &[0x03]].concat(),
+            ),
+        ]
+    }
+
+    #[test]
+    fn what_is_whole_is_opened_and_what_is_not_is_refused() {
+        let text = br#"{"model":"m","messages":[],"}"#;
+        for (coding, body) in packed(text) {
+            let whole = opened(coding, &body, 100).unwrap();
+            assert_eq!(whole, &text[..], "{coding:?}");
+            for end in 1..body.len() {
+                let cut = opened(coding, &body[..end], 100).unwrap_err();
+                assert_eq!(cut.status, 400, "{coding:?} cut at {end}");
+            }
+            let longer = opened(coding, &body, 28).unwrap_err();
+            assert_eq!(longer.status, 413, "{coding:?}");
+            for junk in [&b"\0"[..], b"not packed at all", b"{}"] {
+                let more = opened(coding, &[&body, junk].concat(), 100).unwrap_err();
+                assert_eq!(more.status, 400, "{coding:?} followed by {junk:?}");
+                let junk = opened(coding, junk, 100).unwrap_err();
+                assert_eq!(junk.status, 400, "{coding:?}");
+            }
+        }
+        let twice = [gzip(b"one "), gzip(b"two")].concat();
+        assert_eq!(opened(Coding::Gzip, &twice, 100).unwrap(), "one two");
+    }
+
+    #[test]
+    fn a_bomb_is_given_up() {
+        let zeros = vec![0; 64 << 20];
+        for (coding, bomb) in [
+            (Coding::Gzip, gzip(&zeros)),
+            (Coding::Deflate, zlib(&zeros)),
+            (Coding::Zstd, zstd::encode_all(&zeros[..], 3).unwrap()),
+        ] {
+            let refused = opened(coding, &bomb, usize::MAX).unwrap_err();
+            assert_eq!(refused.status, 413, "{coding:?}");
+        }
+        // What shrinks well and stays short is none.
+        let short = opened(Coding::Gzip, &gzip(&zeros[..FREE]), usize::MAX).unwrap();
+        assert_eq!(short.len(), FREE);
+        let mut coder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+        coder.window_log(ZSTD_WINDOW + 1).unwrap();
+        coder.write_all(b"text").unwrap();
+        let wide = opened(Coding::Zstd, &coder.finish().unwrap(), 100).unwrap_err();
+        assert_eq!(wide.status, 400);
+    }
+
+    #[test]
+    fn room_is_given_back_with_the_last_holder() {
+        let body = opened(Coding::Gzip, &gzip(&vec![0; 4 << 20]), usize::MAX).unwrap();
+        let left = LEFT.available_permits();
+        let part = body.slice(..10);
+        drop(body);
+        // Other tests take room too, so that only their own part is sure.
+        assert!(part.iter().all(|byte| *byte == 0));
+        drop(part);
+        assert!(LEFT.available_permits() > 0 && left < ROOM);
+    }
+}
