@@ -22,7 +22,7 @@ use crate::api::{Api, Call, Head};
 use crate::clock;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
-use crate::ledger::{EntryId, Ledger, Slot};
+use crate::ledger::{Entry, EntryId, Ledger, Slot};
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::quota::Quotas;
@@ -121,9 +121,7 @@ impl Gateway {
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;
         let (mut head, incoming) = request.into_parts();
-        let mut recording = Recording::new(slot, entry::new(id, api, &who.caller, &head, &permit));
-        recording.counts(Arc::clone(&self.metrics));
-        recording.remembers(Arc::clone(&self.responses));
+        let mut recording = self.recording(slot, entry::new(id, api, &who.caller, &head, &permit));
         panics::point("record");
         let outcome = async {
             refusal::unreadable_type(api, &head.headers)?;
@@ -207,6 +205,14 @@ impl Gateway {
         let answer = self.ask(choice, asking, recording).await?;
         let answer = self.counted(answer, &call, count, recording).await;
         Ok((call, answer))
+    }
+
+    /// A record that is counted, and whose response is remembered.
+    fn recording(&self, slot: Slot, entry: Entry) -> Recording {
+        let mut recording = Recording::new(slot, entry);
+        recording.counts(Arc::clone(&self.metrics));
+        recording.remembers(Arc::clone(&self.responses));
+        recording
     }
 
     /// What is known of the response that a call goes on with.

@@ -20,7 +20,6 @@ use crate::gateway::guard::Passing;
 use crate::gateway::{Gateway, Verified, asked, entry, refusal, revoke};
 use crate::identity::Refused;
 use crate::ledger::{EntryId, Outcome};
-use crate::relay::Recording;
 use crate::route::Route;
 use crate::upstream::Socket;
 use crate::wire::{Mask, Rejection};
@@ -208,9 +207,7 @@ impl Session<'_> {
         let now = clock::unix_ms();
         let id = (EntryId::new(now), now);
         let record = entry::new(id, self.api, &self.who.caller, &self.head, &permit);
-        let mut recording = Recording::new(slot, record);
-        recording.counts(std::sync::Arc::clone(&gateway.metrics));
-        recording.remembers(std::sync::Arc::clone(&gateway.responses));
+        let mut recording = gateway.recording(slot, record);
         let outcome = async {
             let frame = bytes::Bytes::copy_from_slice(text.as_bytes());
             let mut call = self.api.read(&asked(&self.head), frame)?;
