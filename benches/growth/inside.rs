@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use iris::api::{self, Api};
-use iris::gateway::{Gateway, Verified};
+use iris::gateway::{Gateway, Uncounted, Verified};
 use iris::hooks::Tally;
 use iris::identity::Caller;
 use iris::ledger::Ledger;
@@ -187,6 +187,8 @@ impl World {
             metrics: Arc::default(),
             quotas,
             tally: Tally::default(),
+            responses: Arc::default(),
+            uncounted: Uncounted::default(),
             ledger,
         };
         let world = Self {
@@ -203,6 +205,7 @@ impl World {
             resolver: None,
             epoch: 0,
             changes: None,
+            url: "http://ai/v1/chat/completions".into(),
         };
         let request = Request::post(CHAT)
             .header("content-type", "application/json")

@@ -236,7 +236,7 @@ where
         let permit = permitted(view, caller)?;
         return pricing::pricing(view, &permit, path, &request.headers);
     }
-    let (route, id) = routes::find(&request.method, path).map_err(|_| nothing(view, request))?;
+    let (route, id) = routes::find(&request.method, path).map_err(|()| nothing(view, request))?;
     if route.open == Open::Everyone {
         return match route.action {
             Action::Ready => ready(view),

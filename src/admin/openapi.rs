@@ -60,20 +60,7 @@ fn paths(below: &str) -> Map<String, Value> {
 
 fn operation(route: &Route) -> Value {
     let mut parameters: Vec<Value> = route.parameters.iter().map(parameter).collect();
-    if route.path.contains("{id}") {
-        parameters.push(json!({
-            "name": "id", "in": "path", "required": true,
-            "schema": { "type": "string" },
-            "description": "Id of the record: that of a request is in `x-iris-request-id` as well.",
-        }));
-    }
-    if route.path.contains("{model}") {
-        parameters.push(json!({
-            "name": "model", "in": "path", "required": true,
-            "schema": { "type": "string" },
-            "description": "A model or an alias; slashes may stand in it as they are.",
-        }));
-    }
+    parameters.extend(in_path(route));
     let mut content = Map::new();
     let (kind, schema) = match route.answer {
         Some(schema) => {
@@ -148,6 +135,23 @@ fn operation(route: &Route) -> Value {
         });
     }
     operation
+}
+
+/// What stands in the path in place of its braces.
+fn in_path(route: &Route) -> Option<Value> {
+    let (name, about) = if route.path.contains("{id}") {
+        let about = "Id of the record: that of a request is in `x-iris-request-id` as well.";
+        ("id", about)
+    } else if route.path.contains("{model}") {
+        let about = "A model or an alias; slashes may stand in it as they are.";
+        ("model", about)
+    } else {
+        return None;
+    };
+    Some(json!({
+        "name": name, "in": "path", "required": true,
+        "schema": { "type": "string" }, "description": about,
+    }))
 }
 
 fn parameter(parameter: &Parameter) -> Value {

@@ -85,9 +85,8 @@ impl Dialect {
         let is_shared = matches!(first, "v1" | "v2" | "models" | "files");
         match (first, second) {
             ("bedrock" | "model" | "guardrail" | "async-invoke", _) => Self::Bedrock,
-            ("api", "v1" | "openai") => Self::OpenAi,
             ("api", route) if OLLAMA.contains(&route) => Self::Ollama,
-            ("v1beta", "openai") => Self::OpenAi,
+            ("api", "v1" | "openai") | ("v1beta", "openai") => Self::OpenAi,
             ("anthropic" | "messages", _) | ("v1", "messages" | "complete" | "skills") => {
                 Self::Anthropic
             }

@@ -185,6 +185,9 @@ impl Gateway {
             open.succeeded();
         }
         recording.opened(open, *routing);
+        // The operator may look for what the caller doesn't get.
+        recording.index_response(rules.filterable.of(response.headers()));
+        recording.counted(api.counts_in_head(response.headers()));
         let more = &route.provider.pass_headers;
         lists::returned(api, more, response.headers_mut());
         budget::tell(&held.warnings, response.headers_mut());

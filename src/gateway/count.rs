@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::Value;
 
 use super::Gateway;
@@ -97,7 +97,7 @@ impl Gateway {
             return Answer::new(response, route, before);
         }
         let read = within(PATIENCE, Limited::new(body, LONGEST).collect()).await;
-        let body = read.ok().and_then(Result::ok).map(|body| body.to_bytes());
+        let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
         let is_packed = head.headers.contains_key(header::CONTENT_ENCODING);
         let names_model = |body: &[u8]| {
             let names = [&call.model, &route.model];

@@ -23,7 +23,7 @@ use crate::api::{Api, Call, Head, known};
 use crate::clock;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
-use crate::ledger::{EntryId, Ledger, Slot};
+use crate::ledger::{Entry, EntryId, Ledger, Slot};
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::quota::Quotas;
@@ -122,9 +122,7 @@ impl Gateway {
         // Room for the record first: what can't be recorded isn't done.
         let slot = self.room_for_record()?;
         let (mut head, incoming) = request.into_parts();
-        let mut recording = Recording::new(slot, entry::new(id, api, &who.caller, &head, &permit));
-        recording.counts(Arc::clone(&self.metrics));
-        recording.remembers(Arc::clone(&self.responses));
+        let mut recording = self.recording(slot, entry::new(id, api, &who.caller, &head, &permit));
         panics::point("record");
         let outcome = async {
             refusal::unreadable_type(api, &head.headers)?;
@@ -211,10 +209,18 @@ impl Gateway {
         Ok((call, answer))
     }
 
+    /// A record that is counted, and whose response is remembered.
+    fn recording(&self, slot: Slot, entry: Entry) -> Recording {
+        let mut recording = Recording::new(slot, entry);
+        recording.counts(Arc::clone(&self.metrics));
+        recording.remembers(Arc::clone(&self.responses));
+        recording
+    }
+
     /// What is known of the response that a call goes on with.
     fn earlier(&self, call: &Call, who: &Verified) -> Option<Made> {
         let id = call.previous_response.as_deref()?;
-        self.responses.made(who.caller.name(), id)
+        self.responses.made(who.caller.key(), id)
     }
 
     fn room_for_record(&self) -> Result<Slot, Rejection> {
@@ -271,9 +277,7 @@ impl Gateway {
         (revoked, rules): (crate::relay::Watch, &Rules),
     ) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
-        recording.counted(api.counts_in_head(&head.headers));
         count::mark(&mut head);
-        recording.index(rules.filterable.of(&head.headers));
         recording.capture_response(&head.headers);
         let timeouts = self.upstream.timeouts();
         let keep = self.ledger.policy();

@@ -30,6 +30,8 @@ struct Open {
     slot: Slot,
     entry: Box<Entry>,
     headers: Vec<(String, String)>,
+    /// Those of the response, by which the record can be found too.
+    response_headers: Vec<(String, String)>,
     capture: Option<Box<Capture>>,
     /// What the provider's answer costs; `None` until one is chosen, and for what is not billed.
     quote: Option<Box<Quote>>,
@@ -103,6 +105,7 @@ impl Recording {
                 slot,
                 entry: Box::new(entry),
                 headers: Vec::new(),
+                response_headers: Vec::new(),
                 capture: None,
                 quote: None,
                 density: Density::TEXT,
@@ -278,6 +281,14 @@ impl Recording {
         }
     }
 
+    /// Notes the headers of the response by which the record can be found, instead of those of an
+    /// attempt before.
+    pub fn index_response(&mut self, headers: impl IntoIterator<Item = (String, String)>) {
+        if let Some(open) = &mut self.open {
+            open.response_headers = headers.into_iter().collect();
+        }
+    }
+
     /// Milliseconds since the request came.
     #[must_use]
     pub fn elapsed_ms(&self) -> f64 {
@@ -297,6 +308,7 @@ impl Recording {
             open.entry.error = Some(Rejection::panicked().message.into_owned());
             Rest::default()
         });
+        open.headers.append(&mut open.response_headers);
         open.slot.record(Record {
             entry: *open.entry,
             tools: rest.tools,
@@ -339,7 +351,7 @@ impl Open {
                 provider: entry.provider.clone(),
                 session: entry.session.clone(),
             };
-            responses.note(&entry.login, id, made);
+            responses.note(&entry.caller, id, made);
         }
         entry.tokens = ended.reading.tokens;
         charge::charge(entry, quote, &ended.reading);

@@ -160,7 +160,7 @@ async fn the_last_answer_is_the_callers_whatever_it_is() {
             answer(
                 &mut stream,
                 "503 Service Unavailable",
-                "x-of: provider\r\n",
+                "x-request-id: provider\r\n",
                 "{\"error\":1}",
             )
             .await;
@@ -176,7 +176,7 @@ async fn the_last_answer_is_the_callers_whatever_it_is() {
     let gateway = gateway(&addresses, json!({ "routing": { "attempts": 2 } })).await;
     let reply = gateway.chat(ASK).await;
     assert_eq!(reply.status, 503);
-    assert_eq!(reply.headers["x-of"], "provider");
+    assert_eq!(reply.headers["x-request-id"], "provider");
     let asked = servers.each_mut().map(count);
     assert_eq!(asked, [1, 1, 0]);
 }

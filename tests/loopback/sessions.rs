@@ -56,125 +56,80 @@ async fn session(gateway: &Gateway, path: &str, body: &Value, headers: &[(&str, 
     record["session"].as_str().unwrap().to_owned()
 }
 
-fn text(text: &str) -> Value {
-    json!([{ "type": "text", "text": text }])
-}
+/// Two turns of one conversation, as clients write them.
+const TURNS: [(&str, &str, &str); 11] = [
+    (
+        "/v1/messages",
+        r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"q1"}]}"#,
+        r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"text","text":"q1"}]},
+            {"role":"assistant","content":"a"},{"role":"user","content":"r"}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"text","text":"q2","cache_control":{"type":"ephemeral"}}]}]}"#,
+        r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"text","text":"q2"}]},
+            {"role":"assistant","content":"a"},{"role":"user","content":[{"type":"text","text":"r","cache_control":{"type":"ephemeral"}}]}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"s","cache_control":{}}],"messages":[{"role":"user","content":"q3"}]}"#,
+        r#"{"model":"m","max_tokens":9,"system":"s","messages":[{"role":"user","content":"q3"},{"role":"assistant","content":"a"}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","messages":[{"role":"user","content":"q4"}]}"#,
+        r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"q4"}]},{"role":"assistant","content":"a"}]}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","messages":[{"role":"system","content":"it is 10:22"},{"role":"user","content":"q5"}]}"#,
+        r#"{"model":"m","messages":[{"role":"developer","content":[{"type":"text","text":"it is 10:23"}]},{"role":"user","content":"q5"}]}"#,
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"m","input":"q6","instructions":"i"}"#,
+        r#"{"model":"m","instructions":"i","input":[{"role":"user","content":"q6"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}]}"#,
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"m","input":"q7"}"#,
+        r#"{"model":"m","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"q7"}]}]}"#,
+    ),
+    (
+        "/v1beta/models/m:generateContent",
+        r#"{"contents":[{"parts":[{"text":"q8"}]}]}"#,
+        r#"{"contents":[{"role":"user","parts":[{"text":"q8"}]},{"role":"model","parts":[{"text":"a"}]}]}"#,
+    ),
+    (
+        "/bedrock/model/m/converse",
+        r#"{"messages":[{"role":"user","content":[{"text":"q9"},{"cachePoint":{"type":"default"}}]}]}"#,
+        r#"{"messages":[{"role":"user","content":[{"text":"q9"}]},{"role":"assistant","content":[{"text":"a"}]}]}"#,
+    ),
+    (
+        "/bedrock/model/m/invoke",
+        r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"q10"}]}"#,
+        r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":[{"type":"text","text":"q10"}]}]}"#,
+    ),
+    (
+        "/v1/completions",
+        r#"{"model":"m","prompt":"q11"}"#,
+        r#"{"model":"m","prompt":["q11"]}"#,
+    ),
+];
 
 #[tokio::test]
 async fn the_turns_of_a_conversation_are_one_session_in_every_format() {
     let gateway = gateway().await;
-    let mark = json!([{ "type": "text", "text": "q", "cache_control": { "type": "ephemeral" } }]);
-    let more = json!([{ "role": "assistant", "content": "a" }, { "role": "user", "content": "r" }]);
-    let with = |first: Value| {
-        let mut all = vec![first];
-        all.extend(more.as_array().unwrap().clone());
-        json!(all)
-    };
-    let user = |content: Value| json!({ "role": "user", "content": content });
-    let of = |messages: Value| json!({ "model": "m", "max_tokens": 9, "messages": messages });
-    let marked_system = json!([{ "type": "text", "text": "s", "cache_control": {} }]);
-    let converse = |parts: Value, more: Value| {
-        let mut messages = vec![json!({ "role": "user", "content": parts })];
-        messages.extend(more.as_array().unwrap().clone());
-        json!({ "messages": messages })
-    };
-    let answered = json!([{ "role": "assistant", "content": [{ "text": "a" }] }, { "role": "user", "content": [{ "text": "r" }] }]);
-    let gemini = |contents: Value| json!({ "contents": contents });
-    for (what, path, first, second) in [
-        (
-            "text and block",
-            "/v1/messages",
-            of(json!([user("q1".into())])),
-            of(with(user(text("q1")))),
-        ),
-        (
-            "a moving mark",
-            "/v1/messages",
-            of(json!([user(mark)])),
-            of(with(user(text("q")))),
-        ),
-        (
-            "marked instructions",
-            "/v1/messages",
-            json!({ "model": "m", "max_tokens": 9, "system": marked_system, "messages": [user("q2".into())] }),
-            json!({ "model": "m", "max_tokens": 9, "system": "s", "messages": with(user("q2".into())) }),
-        ),
-        (
-            "text and part",
-            "/v1/chat/completions",
-            of(json!([user("q3".into())])),
-            of(with(user(text("q3")))),
-        ),
-        (
-            "system and developer",
-            "/v1/chat/completions",
-            of(json!([{ "role": "system", "content": "it is 10:22" }, user("q4".into())])),
-            of(json!([{ "role": "developer", "content": text("it is 10:23") }, user("q4".into())])),
-        ),
-        (
-            "input as text and list",
-            RESPONSES,
-            json!({ "model": "m", "input": "q5", "instructions": "i" }),
-            json!({ "model": "m", "instructions": "i", "input": [user("q5".into()), { "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" }] }),
-        ),
-        (
-            "input of parts",
-            RESPONSES,
-            json!({ "model": "m", "input": "q6" }),
-            json!({ "model": "m", "input": [{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "q6" }] }] }),
-        ),
-        (
-            "one part, one role",
-            "/v1beta/models/m:generateContent",
-            gemini(json!([{ "parts": [{ "text": "q7" }] }])),
-            gemini(
-                json!([{ "role": "user", "parts": [{ "text": "q7" }] }, { "role": "model", "parts": [] }]),
-            ),
-        ),
-        (
-            "cache points",
-            "/bedrock/model/m/converse",
-            converse(
-                json!([{ "text": "q8" }, { "cachePoint": { "type": "default" } }]),
-                json!([]),
-            ),
-            converse(json!([{ "text": "q8" }]), answered),
-        ),
-        (
-            "Claude in Bedrock",
-            "/bedrock/model/m/invoke",
-            json!({ "anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [user("q9".into())] }),
-            json!({ "anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": with(user(text("q9"))) }),
-        ),
-        (
-            "a prompt",
-            "/v1/completions",
-            json!({ "model": "m", "prompt": "q10" }),
-            json!({ "model": "m", "prompt": ["q10"] }),
-        ),
-    ] {
+    let mut seen = std::collections::BTreeSet::new();
+    for (path, first, second) in TURNS {
+        let [first, second] = [first, second].map(|body| serde_json::from_str(body).unwrap());
         let one = session(&gateway, path, &first, &[]).await;
         let other = session(&gateway, path, &second, &[]).await;
-        assert_eq!(one, other, "{what}");
-        assert!(one.starts_with("chat_"), "{what}: {one}");
+        assert_eq!(one, other, "{path}: {first}");
+        assert!(one.starts_with("chat_"), "{path}: {one}");
+        // Another conversation than all before.
+        assert!(seen.insert(one), "{path}: {first}");
     }
-    let other = session(
-        &gateway,
-        "/v1/messages",
-        &of(json!([user("q1 ".into())])),
-        &[],
-    )
-    .await;
-    assert_ne!(
-        other,
-        session(
-            &gateway,
-            "/v1/messages",
-            &of(json!([user("q1".into())])),
-            &[]
-        )
-        .await
-    );
 }
 
 #[tokio::test]

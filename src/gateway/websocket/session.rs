@@ -20,7 +20,7 @@ use crate::gateway::guard::Passing;
 use crate::gateway::{Gateway, Verified, asked, entry, lists, refusal, revoke};
 use crate::identity::Refused;
 use crate::ledger::EntryId;
-use crate::relay::{Ending, Recording};
+use crate::relay::Ending;
 use crate::route::Route;
 use crate::upstream::Socket;
 use crate::wire::headers::Passed;
@@ -209,9 +209,7 @@ impl Session<'_> {
         let now = clock::unix_ms();
         let id = (EntryId::new(now), now);
         let record = entry::new(id, self.api, &self.who.caller, &self.head, &permit);
-        let mut recording = Recording::new(slot, record);
-        recording.counts(std::sync::Arc::clone(&gateway.metrics));
-        recording.remembers(std::sync::Arc::clone(&gateway.responses));
+        let mut recording = gateway.recording(slot, record);
         let outcome = async {
             let frame = bytes::Bytes::copy_from_slice(text.as_bytes());
             let mut call = self.api.read(&asked(&self.head), frame)?;
