@@ -221,7 +221,9 @@ impl Quotas {
         let mut known: BTreeMap<String, State> = BTreeMap::new();
         let (asked, mut links) = (links, HashMap::new());
         // As their owners are called now.
-        let names = asked.iter().map(|link| (link.key.clone(), link.bucket.clone()));
+        let names = asked
+            .iter()
+            .map(|link| (link.key.clone(), link.bucket.clone()));
         let names: HashMap<String, String> = names.collect();
         for link in asked {
             let full = Account {

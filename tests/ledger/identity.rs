@@ -373,7 +373,10 @@ pub(crate) async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(plac
         let level = ledger.refill(link(name), amount).await.unwrap();
         assert_eq!(level.balance, left);
         let stored = ledger.buckets().await.unwrap();
-        let stored: Vec<_> = stored.iter().map(|one| (one.bucket.as_str(), one.level.balance)).collect();
+        let stored: Vec<_> = stored
+            .iter()
+            .map(|one| (one.bucket.as_str(), one.level.balance))
+            .collect();
         assert_eq!(stored, [(name, left)]);
     }
 }

@@ -447,7 +447,10 @@ async fn an_agent_reaches_the_gateway_past_a_proxy() {
     std::fs::set_permissions(&agent, PermissionsExt::from_mode(0o755)).unwrap();
     for (variables, past) in [
         (&[][..], "past <> <>"),
-        (&[("HTTP_PROXY", "http://proxy.test:1")], "past <127.0.0.1> <127.0.0.1>"),
+        (
+            &[("HTTP_PROXY", "http://proxy.test:1")],
+            "past <127.0.0.1> <127.0.0.1>",
+        ),
         (
             &[("all_proxy", "http://proxy.test:1"), ("no_proxy", "x.test")],
             "past <x.test,127.0.0.1> <x.test,127.0.0.1>",
@@ -456,7 +459,9 @@ async fn an_agent_reaches_the_gateway_past_a_proxy() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
         command.args(["connect", "opencode", "--url", &url]);
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
-            command.env_remove(name).env_remove(name.to_ascii_lowercase());
+            command
+                .env_remove(name)
+                .env_remove(name.to_ascii_lowercase());
         }
         command.env("HOME", home.path()).stdin(Stdio::null());
         command.env("PATH", format!("{}:/usr/bin:/bin", home.path().display()));
