@@ -1,5 +1,7 @@
 //! The buckets of budgets and limits: those that pay for the reader, and for admins all.
 
+use std::collections::HashMap;
+
 use maud::{Markup, html};
 
 use super::layout::Page;
@@ -67,11 +69,18 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             "Pays for"
         }),
     ];
+    let mut called: HashMap<&str, usize> = HashMap::new();
+    for (state, _) in &all {
+        *called.entry(state.bucket.as_str()).or_default() += 1;
+    }
+    // A user and a device may have one name, and so may several users.
+    let is_alone = |state: &State| called.get(state.bucket.as_str()) == Some(&1);
     let rows = html! {
         @for (state, yours) in &all {
             tr {
                 th scope="row" {
                     (state.bucket)
+                    @if is_admin && !is_alone(state) { " " code { (state.key) } }
                     @if *yours { " " (parts::badge(parts::Tone::Accent, "pays for you")) }
                 }
                 td.n { @if state.current < 0 { span.bad { (amount(state.unit, state.current)) } } @else { (amount(state.unit, state.current)) } }
@@ -80,7 +89,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 td.n { (amount(state.unit, state.capacity)) }
                 td { (parts::maybe(state.rate.clone())) }
                 td { (parts::maybe(state.full_in.map(format::seconds))) }
-                td { @if is_admin { (refill(state)) } @else { "you" } }
+                td { @if is_admin { (refill(state, is_alone(state))) } @else { "you" } }
             }
         }
     };
@@ -100,14 +109,15 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 }
 
 /// A form that its script sends; without the script there is nothing to send it with.
-fn refill(state: &State) -> Markup {
+fn refill(state: &State, is_alone: bool) -> Markup {
+    let name = if is_alone { &state.bucket } else { &state.key };
     let example = match state.unit {
         Unit::Money => "$5.00",
         _ => "100",
     };
     let label = format!("Amount for {}", state.bucket);
     html! {
-        form.refill data-refill=(state.key) hidden {
+        form.refill data-refill=(name) hidden {
             input name="amount" size="8" placeholder=(example) aria-label=(label) required autocomplete="off";
             button type="submit" { "Add" }
         }
