@@ -155,7 +155,10 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
             let text = pattern.to_string();
             let name = text.split('/').next().unwrap_or_default();
             let of_provider = ModelPattern::new(&format!("{name}/**"));
+            // Nearly every pattern names one provider: looking through all of them for each grant
+            // would take the square of their number.
             if name != "**"
+                && !file.providers.contains_key(name)
                 && !file
                     .providers
                     .keys()

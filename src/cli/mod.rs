@@ -71,6 +71,9 @@ struct Schema {
     /// Print tables for people instead.
     #[arg(long)]
     markdown: bool,
+    /// Print JSON, which is the default.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
 }
 
 impl Schema {

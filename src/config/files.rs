@@ -54,7 +54,7 @@ impl Files {
         for (name, why) in reading.kept {
             let message = format!("${{{name}}} {why}; the previous value stays in use");
             let finding = Finding::new(Severity::Warning, Position::default(), "", message);
-            loaded.findings.push(finding);
+            loaded.findings.push(finding.about(Subject::Stale));
         }
         Ok(loaded)
     }

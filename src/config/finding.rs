@@ -27,6 +27,8 @@ pub enum Subject {
     Credential,
     /// A key that is not known, and is nearly one that is: what was meant does not hold.
     Typo,
+    /// A value from a file that could not be read again: the one before is in use.
+    Stale,
 }
 
 /// One finding.

@@ -132,6 +132,12 @@ impl Follow {
         });
         let refused = loaded.as_ref().err().cloned();
         self.engines.signals.refused(refused);
+        if let Ok(loaded) = &loaded {
+            let stale = loaded.findings.iter();
+            let stale = stale.filter(|finding| finding.subject == Some(Subject::Stale));
+            let stale = stale.map(|finding| finding.message.clone()).collect();
+            self.engines.signals.stale(stale);
+        }
         apply(&self.engines, path, loaded?, &self.sender);
         let rules = self.sender.borrow().clone();
         self.engines.gateway.quotas.retain(&rules.quotas).await;

@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use super::trust::{self, Trust};
 use crate::clock::within;
 use crate::config::Network;
 use crate::socket;
@@ -66,6 +67,9 @@ pub enum ConnectError {
     /// The tailnet refused.
     #[error("over the tailnet: {0}")]
     Tailnet(#[from] tailnet::Error),
+    /// The server's certificate is not trusted.
+    #[error("{0}")]
+    Certificate(String),
     /// Nobody answered in time.
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
@@ -94,18 +98,17 @@ pub(super) fn older(tls: &rustls::ClientConfig) -> rustls::ClientConfig {
 /// `SSL_CERT_FILE`), and the public authorities where it has none, as in a bare container.
 #[must_use]
 pub fn tls() -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in native.errors {
-        tracing::warn!(%error, "a part of the certificate store cannot be read");
-    }
-    roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let mut tls = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let builder = rustls::ClientConfig::builder();
+    let mut tls = match Trust::of_machine() {
+        Some(trust) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(trust))
+            .with_no_client_auth(),
+        // Nobody is trusted.
+        None => builder
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+    };
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     tls
 }
@@ -176,7 +179,11 @@ impl Connector {
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
-        let tls = self.tls.connect(name, io).await?;
+        let tls = self.tls.connect(name, io).await;
+        let tls = tls.map_err(|error| match trust::explained(&error) {
+            Some(why) => ConnectError::Certificate(why),
+            None => error.into(),
+        })?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Upstreamed {
             io: TokioIo::new(Box::new(tls)),

@@ -5,6 +5,7 @@ mod connect;
 mod post;
 mod send;
 mod socket;
+mod trust;
 
 pub use auth::aws::sign_s3;
 pub use connect::{Connector, Timeouts, tls};

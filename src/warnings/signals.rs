@@ -15,6 +15,8 @@ struct Told {
     certificates: BTreeMap<String, Certificate>,
     /// Why the configuration in the file is not in force.
     refused: Option<String>,
+    /// Which values from files are older than the files.
+    stale: Vec<String>,
 }
 
 /// A certificate, in force or not.
@@ -53,6 +55,11 @@ impl Signals {
         self.lock().refused = why;
     }
 
+    /// Which values from files are older than the files, and why.
+    pub fn stale(&self, values: Vec<String>) {
+        self.lock().stale = values;
+    }
+
     /// The certificates, by domain.
     #[must_use]
     pub fn certificates(&self) -> BTreeMap<String, Certificate> {
@@ -70,6 +77,13 @@ impl Signals {
                 (Severity::Warning, "configuration_refused", ""),
                 format!("the configuration in the file is newer than the one in force, and has errors: {why}"),
                 "correct it: it takes effect at once, while a restart with it would fail",
+            )
+        }));
+        found.extend(told.stale.iter().map(|what| {
+            warning(
+                (Severity::Warning, "secret_stale", ""),
+                what.clone(),
+                "put the value into the file; it takes effect at once, while a restart would fail",
             )
         }));
         found

@@ -28,11 +28,20 @@ const KEY: &str = concat!(
 
 /// A provider that speaks what is negotiated and tells what that was.
 async fn provider(alpn: &[&[u8]]) -> (u16, mpsc::Receiver<http::Version>) {
+    provider_with(CERTIFICATE, KEY, alpn).await
+}
+
+/// The same with another certificate.
+async fn provider_with(
+    certificate: &str,
+    key: &str,
+    alpn: &[&[u8]],
+) -> (u16, mpsc::Receiver<http::Version>) {
     let mut config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(
-            vec![CertificateDer::from_pem_file(CERTIFICATE).unwrap()],
-            PrivateKeyDer::from_pem_file(KEY).unwrap(),
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
         )
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -67,6 +76,12 @@ async fn provider(alpn: &[&[u8]]) -> (u16, mpsc::Receiver<http::Version>) {
 
 /// Asks a gateway that trusts the certificates in `trusted`; its environment is its own.
 async fn ask(port: u16, trusted: &str) -> StatusCode {
+    let answer = answer(port, trusted).await;
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The whole answer.
+async fn answer(port: u16, trusted: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = unused.local_addr().unwrap();
@@ -104,7 +119,7 @@ async fn ask(port: u16, trusted: &str) -> StatusCode {
     let answer = crate::support::raw(address, &request).await;
     gateway.kill().unwrap();
     gateway.wait().unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    answer
 }
 
 #[tokio::test]
@@ -126,4 +141,30 @@ async fn a_certificate_that_nobody_vouches_for_is_502() {
     // Nothing is trusted but the public authorities.
     assert_eq!(ask(port, "/nonexistent").await, StatusCode::BAD_GATEWAY);
     assert!(versions.try_recv().is_err());
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test]
+async fn a_certificate_that_openssl_makes_is_trusted_where_the_operator_trusts_it() {
+    // It says that it is an authority's, which servers don't have.
+    let (certificate, key) = (fixture("self-signed.crt"), fixture("self-signed.key"));
+    let (port, mut versions) = provider_with(&certificate, &key, &[b"h2"]).await;
+    assert_eq!(ask(port, &certificate).await, StatusCode::OK);
+    assert_eq!(versions.recv().await, Some(http::Version::HTTP_2));
+    // Another one is not enough, and the error says what would be.
+    let told = answer(port, CERTIFICATE).await;
+    assert!(told.contains(" 502 "), "{told}");
+    assert!(told.contains("SSL_CERT_FILE"), "{told}");
+}
+
+#[tokio::test]
+async fn a_certificate_without_the_hosts_name_is_told_how_to_get_it() {
+    let (certificate, key) = (fixture("nameless.crt"), fixture("nameless.key"));
+    let (port, _versions) = provider_with(&certificate, &key, &[]).await;
+    let told = answer(port, &certificate).await;
+    assert!(told.contains(" 502 "), "{told}");
+    assert!(told.contains("subjectAltName=DNS:HOST"), "{told}");
 }

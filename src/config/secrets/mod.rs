@@ -10,6 +10,8 @@ mod moved;
 mod restore;
 mod what;
 
+use std::collections::{HashMap, HashSet};
+
 use super::expand;
 use super::finding::{Finding, Severity};
 use super::hujson::{self, Node, Value};
@@ -155,20 +157,73 @@ impl Hidden {
         self.0.dedup();
     }
 
-    /// Takes them out of what a check has found.
-    pub(super) fn hide(&self, findings: &mut [Finding]) {
+    /// Takes them out of what a check has found. Answers with how many values were compared: a
+    /// document can have thousands of both.
+    pub(super) fn hide(&self, findings: &mut [Finding]) -> usize {
+        let mut compared = 0;
+        if findings.is_empty() {
+            return compared;
+        }
+        let mut values: Vec<String> = Vec::with_capacity(self.0.len());
+        for value in &self.0 {
+            let written = quoted(value);
+            let written = written.trim_matches('"');
+            values.extend((written != value).then(|| written.to_owned()));
+            values.push(value.clone());
+        }
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        let mut known = Known::default();
+        for value in values.iter().map(String::as_bytes) {
+            let lengths = known.lengths.entry(&value[..SHORTEST]).or_default();
+            if lengths.last() != Some(&value.len()) {
+                lengths.push(value.len());
+            }
+            known.values.insert(value);
+        }
         for finding in findings {
             let texts = [Some(&mut finding.message), finding.hint.as_mut()];
             for text in texts.into_iter().flatten() {
-                for value in &self.0 {
-                    for value in [value.as_str(), quoted(value).trim_matches('"')] {
-                        if text.contains(value) {
-                            *text = text.replace(value, PLACEHOLDER);
-                        }
-                    }
+                if let Some(hidden) = known.hidden(text, &mut compared) {
+                    *text = hidden;
                 }
             }
         }
+        compared
+    }
+}
+
+/// Values that are looked for in texts.
+#[derive(Default)]
+struct Known<'v> {
+    values: HashSet<&'v [u8]>,
+    /// By how they begin, the longest first.
+    lengths: HashMap<&'v [u8], Vec<usize>>,
+}
+
+impl Known<'_> {
+    /// A text without the values in it, if there are any.
+    fn hidden(&self, text: &str, compared: &mut usize) -> Option<String> {
+        let mut out = String::new();
+        let (mut from, mut at) = (0, 0);
+        while let Some(start) = text.as_bytes().get(at..at + SHORTEST) {
+            let lengths = self.lengths.get(start).map_or(&[][..], Vec::as_slice);
+            let found = lengths.iter().find(|length| {
+                *compared += 1;
+                let part = text.as_bytes().get(at..at + **length);
+                part.is_some_and(|part| self.values.contains(part))
+            });
+            let Some(length) = found else {
+                at += 1;
+                continue;
+            };
+            // Both are UTF-8, so a value begins and ends where a character does.
+            out.push_str(text.get(from..at).unwrap_or_default());
+            out.push_str(PLACEHOLDER);
+            at += length;
+            from = at;
+        }
+        out.push_str(text.get(from..).unwrap_or_default());
+        (from > 0).then_some(out)
     }
 }
 

@@ -2,6 +2,7 @@
 //! Beside a key stand the keys that name its server; headers of grants go to providers, and what is
 //! on a tailnet is wherever the gateway's node is.
 
+use super::restore::by_key;
 use super::what::{Within, parts, shown, text};
 use crate::config::hujson::{Node, Value};
 
@@ -33,9 +34,9 @@ impl Moves {
         };
         let providers = last_member(new, "providers");
         if let Some(Value::Object(members)) = providers.map(|node| &node.value) {
-            let before = old.and_then(|old| last_member(old, "providers"));
+            let before = by_key(old.and_then(|old| last_member(old, "providers")));
             for member in members {
-                let old = before.and_then(|before| last_member(before, &member.key));
+                let old = before.get(&*member.key).and_then(|all| all.last()).copied();
                 let within = Within::default().member("providers").member(&member.key);
                 if moves.beside(&member.node, old, within).is_some() {
                     moves.providers.push(member.key.clone());

@@ -63,6 +63,7 @@ impl Restoring<'_> {
         let moved = self.moves.of(here.node, old, here.within, &here.path);
         let moved = moved.or_else(|| here.moved.clone());
         let mut seen: HashMap<&str, usize> = HashMap::new();
+        let stored = by_key(old);
         for member in members {
             // Of a key that is given twice, each stands for itself.
             let nth = seen.entry(&member.key).or_default();
@@ -75,7 +76,10 @@ impl Restoring<'_> {
                 node: &member.node,
                 within: here.within.member(&member.key),
                 path,
-                old: old.and_then(|old| member_of(old, &member.key, *nth)),
+                old: stored
+                    .get(&*member.key)
+                    .and_then(|all| all.get(*nth))
+                    .copied(),
                 moved: moved.clone(),
             });
             *nth += 1;
@@ -207,12 +211,15 @@ fn is_plain(node: &Node, text: &str) -> bool {
     node.bytes.len() == quoted(text).len()
 }
 
-fn member_of<'n>(object: &'n Node, key: &str, nth: usize) -> Option<&'n Node> {
-    let Value::Object(members) = &object.value else {
-        return None;
-    };
-    let mut found = members.iter().filter(|member| member.key == key);
-    found.nth(nth).map(|member| &member.node)
+/// The values of an object, in their order where a key is given twice.
+pub(super) fn by_key(object: Option<&Node>) -> HashMap<&str, Vec<&Node>> {
+    let mut values: HashMap<&str, Vec<&Node>> = HashMap::new();
+    if let Some(Value::Object(members)) = object.map(|object| &object.value) {
+        for member in members {
+            values.entry(&member.key).or_default().push(&member.node);
+        }
+    }
+    values
 }
 
 /// For each item of a list the stored one that it was: the one that is shown alike, else the one

@@ -2,9 +2,9 @@
 import { announce, make } from "./app.js";
 
 /** Sends JSON; the answer's own words where it refuses. */
-export async function send(method, address, body, headers = {}) {
+export async function send(method, address, body, headers = {}, signal = undefined) {
   const answer = await fetch(address, {
-    method, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body),
+    method, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body), signal,
   });
   const text = await answer.text();
   let read = {};

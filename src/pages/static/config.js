@@ -40,10 +40,15 @@ function editor(box) {
   let saved = text.value;
   let tag = box.dataset.tag;
   let timer;
-  let asked = 0;
+  let running;
 
+  let numbered = 0;
+  // Most changes add no line: ten thousand numbers are not written and laid out for each of them.
   const number = () => {
-    const count = text.value.split("\n").length;
+    let count = 1;
+    for (let at = text.value.indexOf("\n"); at >= 0; at = text.value.indexOf("\n", at + 1)) count += 1;
+    if (count === numbered) return;
+    numbered = count;
     lines.textContent = Array.from({ length: count }, (_, nth) => nth + 1).join("\n");
     lines.scrollTop = text.scrollTop;
   };
@@ -69,10 +74,18 @@ function editor(box) {
     }));
   };
   const validate = async () => {
-    const mine = ++asked;
-    const { ok, read, why } = await send("POST", "/aperture/config:validate", { config: text.value });
-    // A later question has overtaken this one.
-    if (mine !== asked) return;
+    const mine = new AbortController();
+    running = mine;
+    let answer;
+    try {
+      answer = await send("POST", "/aperture/config:validate", { config: text.value }, {}, mine.signal);
+    } catch (error) {
+      // A later change has overtaken this check.
+      if (mine.signal.aborted) return;
+      answer = { ok: false, why: `The check failed: ${error.message}` };
+    }
+    if (mine.signal.aborted) return;
+    const { ok, read, why } = answer;
     if (!ok) {
       show(why, true);
       return;
@@ -88,6 +101,7 @@ function editor(box) {
     number();
     save.disabled = true;
     show("Checking…");
+    running?.abort();
     clearTimeout(timer);
     timer = setTimeout(validate, 400);
   });
