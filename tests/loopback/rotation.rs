@@ -40,7 +40,7 @@ async fn sent(gateway: &Gateway, log: &Log, key: &str) {
 async fn findings(gateway: &Gateway, wanted: &str) {
     for _ in 0..60 {
         if get(gateway, "/ui/config").await.text().contains(wanted)
-            || get(gateway, "/api/warnings").await.text().contains(wanted)
+            || get(gateway, "/api/status").await.text().contains(wanted)
         {
             return;
         }
