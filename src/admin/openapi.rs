@@ -124,6 +124,14 @@ fn operation(route: &Route) -> Value {
             "description": "The `ETag` of the configuration that was changed.",
         }));
     }
+    if matches!(route.action, Action::KeepChat | Action::DeleteChat) {
+        responses["412"] = error("The conversation was changed or deleted since it was read.");
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": false,
+            "schema": { "type": "string" },
+            "description": "The `ETag` of the conversation that was changed. Without it, any version is replaced.",
+        }));
+    }
     let mut operation = json!({
         "summary": route.about,
         "operationId": format!("{:?}", route.action),

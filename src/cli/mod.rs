@@ -46,7 +46,7 @@ enum Command {
     Check(check::Check),
     /// Print the JSON Schema of configurations, for editors.
     Schema(Schema),
-    /// Tell why somebody gets a model from a provider, or why not.
+    /// Say why a caller gets a model from a provider, or why not.
     Explain(explain::Explain),
     /// Show what models cost, and where the figures are from.
     Prices(prices::Prices),
@@ -66,6 +66,9 @@ enum Command {
 
 #[derive(Args)]
 struct Schema {
+    /// Print the JSON Schema; this is the default.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
     /// Print tables for people instead.
     #[arg(long)]
     markdown: bool,
@@ -73,7 +76,7 @@ struct Schema {
 
 impl Schema {
     fn text(&self) -> String {
-        if self.markdown {
+        if self.markdown && !self.json {
             config::reference()
         } else {
             format!("{:#}\n", config::json_schema())

@@ -95,6 +95,9 @@ pub struct Tailnet {
     pub socket: Option<PathBuf>,
 }
 
+/// Where local callers find a gateway unless the configuration says otherwise.
+pub const LOOPBACK: &str = "127.0.0.1:8088";
+
 /// The capability name that Aperture's policies use.
 pub const CAPABILITY: &str = "tailscale.com/cap/aperture";
 

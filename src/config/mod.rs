@@ -11,6 +11,7 @@ mod expand;
 mod exporters;
 mod file;
 mod finding;
+mod fixed;
 mod grant;
 mod hooks;
 mod hujson;
@@ -35,10 +36,11 @@ pub use discover::Discover;
 pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
-    Alias, Aliases, CAPABILITY, Destination, File, Grant, Limits, Listen, Mode, Routing, Share,
-    Strategy, Tailnet, Timeouts,
+    Alias, Aliases, CAPABILITY, Destination, File, Grant, LOOPBACK, Limits, Listen, Mode, Routing,
+    Share, Strategy, Tailnet, Timeouts,
 };
 pub use finding::{Finding, Severity, Subject, refusal};
+pub use fixed::Fixed;
 pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;

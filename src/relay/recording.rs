@@ -10,6 +10,7 @@ use http::HeaderMap;
 use super::blobs;
 use crate::api::{Reading, Tokens, ToolCall, tokens};
 use crate::bucket::Settlement;
+use crate::clock;
 use crate::config::Routing;
 use crate::hooks::After;
 use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
@@ -246,10 +247,10 @@ impl Recording {
         }
     }
 
-    /// Milliseconds since the request came.
+    /// Milliseconds since the request came, to the microsecond.
     #[must_use]
     pub fn elapsed_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1000.0
+        clock::to_microsecond(self.started.elapsed().as_secs_f64() * 1000.0)
     }
 
     /// Ends the record.

@@ -77,6 +77,7 @@ const EVERY: &[(&str, Test)] = &[
     test!(audit::versions_have_parents_and_a_bound),
     test!(chats::each_has_their_own_and_what_is_old_goes),
     test!(chats::beyond_the_bound_the_oldest_go),
+    test!(chats::a_write_follows_the_version_that_it_names),
 ];
 
 /// Tests of a database that outlives its ledger.
