@@ -422,16 +422,14 @@ async function begin() {
   await show(chat);
   const draft = await restored().catch(() => null);
   await refresh();
+  if (draft) {
+    await store(draft);
+    if (!draft.unsaved) keeper.forget();
+    showHistory();
+  }
   // Something may have been asked meanwhile.
   if (wanted || chat.messages.length || input.value) return;
-  if (draft) {
-    chats = [draft, ...chats.filter((one) => one.id !== draft.id)];
-    draft.unsaved = true;
-    await show(draft);
-    store(draft);
-  } else if (chats.length) {
-    await show(chats[0]);
-  }
+  if (chats.length) await show(chats[0]);
 }
 
 box.hidden = false;

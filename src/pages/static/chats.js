@@ -117,9 +117,10 @@ function keeper(login, pause, place) {
     /** What this tab was writing when its page was left. */
     draft() {
       const found = parsed(sessionStorage.getItem(draftKey));
-      sessionStorage.removeItem(draftKey);
       return found && Array.isArray(found.messages) ? found : null;
     },
+    /** It is stored. */
+    forget: () => sessionStorage.removeItem(draftKey),
     async remove(chat) {
       await last.catch(() => {});
       for (let tries = 0; tries < TRIES; tries += 1) {

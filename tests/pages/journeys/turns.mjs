@@ -191,7 +191,18 @@ async function interrupted(context, gateway) {
   await page.reload();
   await page.getByText("Interrupted:").waitFor();
   equal((await messages(page))[0], "left at once", "the question of a page that was left at once");
+
+  // Closed, not loaded again: what was saved while it came is there, in any tab.
+  await page.getByRole("button", { name: "New chat" }).click();
+  await asked(page, "closed early");
+  await page.waitForFunction(() => document.querySelector(".message.running .reply")?.textContent.includes("word55"));
   await page.close();
+  const later = await open(context);
+  await later.goto(`${gateway}/ui/chat`);
+  await later.locator("[data-history] .open", { hasText: "closed early" }).click();
+  await later.getByText("Interrupted:").waitFor({ timeout: 30000 });
+  check((await messages(later))[1].includes("thought 5"), "what had come before the page was closed");
+  await later.close();
 }
 
 await journey(async (context) => {
