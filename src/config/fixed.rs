@@ -112,7 +112,7 @@ mod tests {
                 &["tailnet.hostname", "listen.loopback"],
             ),
             (
-                r#"{"listen":{"loopback":"127.0.0.1:8088","http":8080,"https":null}}"#,
+                r#"{"listen":{"loopback":"127.0.0.1:8088","http":":8080","https":""}}"#,
                 &["tailnet.mode", "listen.http", "listen.https"],
             ),
             (
