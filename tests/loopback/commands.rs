@@ -61,10 +61,9 @@ fn check_reads_like_a_compiler() {
         text.contains(":3:10: warning: provider p has no baseurl configured"),
         "{text}"
     );
-    assert!(
-        text.ends_with(": 0 errors, 3 warnings\n") || text.ends_with(": 0 errors, 2 warnings\n"),
-        "{text}"
-    );
+    let count = text.lines().count() - 1;
+    let total = format!(": 0 errors, {count} warnings\n");
+    assert!(count > 1 && text.ends_with(&total), "{text}");
     assert_eq!(
         iris(&["check", "--strict", name(file.path())])
             .status
