@@ -82,11 +82,7 @@ fn check_reads_like_a_compiler() {
         "{}",
         out(&output)
     );
-    assert!(
-        out(&output).ends_with(": 1 error, 0 warnings\n"),
-        "{}",
-        out(&output)
-    );
+    assert!(out(&output).contains(": 1 error, "), "{}", out(&output));
     assert_eq!(iris(&["check", "/nonexistent"]).status.code(), Some(1));
     assert_eq!(iris(&["chekc"]).status.code(), Some(2));
 }
