@@ -16,6 +16,12 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, 
     tokio::time::timeout(limit, future).await
 }
 
+/// Milliseconds without the digits that a computation adds: they say nothing, and are printed.
+#[must_use]
+pub fn to_microsecond(ms: f64) -> f64 {
+    (ms * 1000.0).round() / 1000.0
+}
+
 /// The time by the machine's clock.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "here is where time comes from")]
@@ -29,4 +35,22 @@ pub fn unix_ms() -> i64 {
     now().duration_since(UNIX_EPOCH).map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_microsecond;
+
+    #[test]
+    fn milliseconds_are_printed_as_they_were_measured() {
+        for (ms, text) in [
+            (1.061_999_000_000_000_1, "1.062"),
+            (0.1 + 0.2, "0.3"),
+            (45.254_833_995_939_045, "45.255"),
+            (1_234_567.000_400_1, "1234567"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(to_microsecond(ms).to_string(), text);
+        }
+    }
 }

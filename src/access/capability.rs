@@ -16,6 +16,17 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// Its word in a grant.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// One capability object. Fields whose behaviour comes later are left to the configuration
 /// check, which lists them.
 #[derive(Clone, Debug)]

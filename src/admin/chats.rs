@@ -1,7 +1,7 @@
 //! Conversations of the chat that the configuration has kept here. Nobody but their owner sees
 //! them, admins included: what was asked and answered is in the records anyway.
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::records::unavailable;
 use super::{Asked, View};
 use crate::config::History;
+use crate::ledger::{ChatWrite, Expected, chat_version};
 use crate::rules::Rules;
 use crate::wire::{Body, Rejection};
 
@@ -50,14 +51,18 @@ pub(super) async fn chat(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<
     let body = found
         .map_err(|error| unavailable(&error))?
         .ok_or_else(none)?;
+    let version = chat_version(&body);
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(super::json(&json!({ "id": asked.id, "body": body })))
+    let answer = json!({ "id": asked.id, "version": version, "body": body });
+    Ok(tagged(super::json(&answer), &version))
 }
 
-/// `PUT /api/chats/{id}`.
+/// `PUT /api/chats/{id}`. With `If-Match`, what another tab has saved meanwhile is not replaced;
+/// with `If-None-Match: *`, nothing is.
 pub(super) async fn keep(
     view: &View<'_>,
     asked: &Asked<'_>,
+    headers: &HeaderMap,
     chat: Chat,
 ) -> Result<Response<Body>, Rejection> {
     if !are_kept(view) {
@@ -83,25 +88,77 @@ pub(super) async fn keep(
         ));
     }
     if !body.starts_with('{') {
-        return Err(bad("`body` is no object"));
+        return Err(bad("`body` must be a JSON object"));
     }
+    let expected = expected(headers)?;
     let title: String = chat.title.chars().take(TITLE).collect();
     let (caller, named) = (asked.caller.key(), (asked.id, title.as_str()));
-    let kept = view.ledger.keep_chat(caller, named, body.into()).await;
-    kept.map_err(|error| unavailable(&error))?;
-    Ok(super::json(&json!({ "id": asked.id })))
+    let version = chat_version(body.as_bytes());
+    let kept = view.ledger.keep_chat(caller, named, body.into(), expected);
+    match kept.await.map_err(|error| unavailable(&error))? {
+        ChatWrite::Done => {
+            let answer = json!({ "id": asked.id, "version": version });
+            Ok(tagged(super::json(&answer), &version))
+        }
+        ChatWrite::Missing | ChatWrite::Changed => Err(changed()),
+    }
 }
 
 /// `DELETE /api/chats/{id}`.
 pub(super) async fn delete(
     view: &View<'_>,
     asked: &Asked<'_>,
+    headers: &HeaderMap,
 ) -> Result<Response<Body>, Rejection> {
-    let deleted = view.ledger.delete_chat(asked.caller.key(), asked.id).await;
-    if !deleted.map_err(|error| unavailable(&error))? {
-        return Err(none());
+    let (caller, expected) = (asked.caller.key(), expected(headers)?);
+    let deleted = view.ledger.delete_chat(caller, asked.id, expected).await;
+    match deleted.map_err(|error| unavailable(&error))? {
+        ChatWrite::Done => Ok(super::json(&json!({ "id": asked.id }))),
+        ChatWrite::Missing => Err(none()),
+        ChatWrite::Changed => Err(changed()),
     }
-    Ok(super::json(&json!({ "id": asked.id })))
+}
+
+/// What `If-Match` and `If-None-Match` ask for.
+fn expected(headers: &HeaderMap) -> Result<Expected, Rejection> {
+    let given = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let first = values
+            .next()
+            .map(|value| value.to_str().unwrap_or_default());
+        (first, values.next().is_some())
+    };
+    let (if_match, if_none_match) = (given(header::IF_MATCH), given(header::IF_NONE_MATCH));
+    match (if_match, if_none_match) {
+        ((None, _), (None, _)) => Ok(Expected::Anything),
+        ((None, _), (Some("*"), false)) => Ok(Expected::Absent),
+        ((Some(tag), false), (None, _)) => {
+            let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let is_one = |version: &&str| !version.contains(['"', ',']);
+            version
+                .filter(is_one)
+                .map(|version| Expected::Version(version.to_owned()))
+                .ok_or_else(|| bad("`If-Match` must be the `ETag` of the conversation, in quotes"))
+        }
+        _ => Err(bad(
+            "send one `If-Match` with the `ETag` of the conversation, or `If-None-Match: *`",
+        )),
+    }
+}
+
+fn tagged(mut response: Response<Body>, version: &str) -> Response<Body> {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn changed() -> Rejection {
+    Rejection::new(
+        StatusCode::PRECONDITION_FAILED,
+        "chat_changed",
+        "the conversation was changed or deleted since it was read; read it again",
+    )
 }
 
 fn none() -> Rejection {

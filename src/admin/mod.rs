@@ -264,7 +264,7 @@ where
         Action::Status => Ok(json(&status(view, permit).await)),
         Action::Chats => chats::list(view, &asked).await,
         Action::Chat => chats::chat(view, &asked).await,
-        Action::DeleteChat => chats::delete(view, &asked).await,
+        Action::DeleteChat => chats::delete(view, &asked, &request.headers).await,
         Action::Events => live::events(view, &asked),
         Action::Sessions => records::sessions(view, &asked).await,
         Action::Requests => records::requests(view, &asked).await,
@@ -316,10 +316,16 @@ where
             config::put_aperture_config(view, asked, &request.headers, read(&bytes)?).await
         }
         Action::PutOlderConfig => config::put_older_config(view, asked, read(&bytes)?).await,
-        Action::Validate => config::validate(view, &read(&bytes)?),
-        Action::DryRun => config::dry_run(view, asked, read(&bytes)?).await,
+        Action::Validate => {
+            let host = config::check::host(&request.uri, &request.headers);
+            config::validate(view, asked, host, &read(&bytes)?)
+        }
+        Action::DryRun => {
+            let host = config::check::host(&request.uri, &request.headers);
+            config::dry_run(view, asked, host, read(&bytes)?).await
+        }
         Action::Rollback => config::rollback(view, asked, read(&bytes)?).await,
-        Action::KeepChat => chats::keep(view, asked, read(&bytes)?).await,
+        Action::KeepChat => chats::keep(view, asked, &request.headers, read(&bytes)?).await,
         Action::AddProvider => discover::add(view, asked, &request.headers, &read(&bytes)?).await,
         _ => Err(not_found(&request.method, request.uri.path(), &[])),
     }

@@ -115,12 +115,11 @@ fn operation(route: &Route) -> Value {
     }
     if matches!(route.action, Action::PutConfig | Action::AddProvider) {
         responses["428"] = error("`If-Match` is missing.");
-        parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": true,
-            "schema": { "type": "string" },
-            "description": "The `ETag` of the configuration that was changed.",
-        }));
     }
+    if matches!(route.action, Action::KeepChat | Action::DeleteChat) {
+        responses["412"] = error("The conversation was changed or deleted since it was read.");
+    }
+    parameters.extend(if_match(route.action));
     let mut operation = json!({
         "summary": route.about,
         "operationId": format!("{:?}", route.action),
@@ -151,6 +150,25 @@ fn in_path(route: &Route) -> Option<Value> {
     Some(json!({
         "name": name, "in": "path", "required": true,
         "schema": { "type": "string" }, "description": about,
+    }))
+}
+
+/// The header `If-Match`, where a route looks at it.
+fn if_match(action: Action) -> Option<Value> {
+    let (required, about) = match action {
+        Action::PutConfig | Action::AddProvider => {
+            (true, "The `ETag` of the configuration that was changed.")
+        }
+        Action::KeepChat | Action::DeleteChat => (
+            false,
+            "The `ETag` of the conversation. Without it, any version is replaced.",
+        ),
+        _ => return None,
+    };
+    Some(json!({
+        "name": "If-Match", "in": "header", "required": required,
+        "schema": { "type": "string" },
+        "description": about,
     }))
 }
 

@@ -58,8 +58,8 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
         }
     };
     reasons.push(format!(
-        "role {:?} by {}",
-        permit.role(),
+        "role {} by {}",
+        permit.role().word(),
         permit.role_source()
     ));
     let now = Now {

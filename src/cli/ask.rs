@@ -27,8 +27,12 @@ const MAX_ANSWER: usize = 64 << 20;
 /// A running gateway.
 #[derive(Args)]
 struct Gateway {
-    /// Its URL, such as <http://ai> [default: <http://127.0.0.1:8088>].
-    #[arg(long, value_name = "URL", env = "IRIS_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "IRIS_URL",
+        help = "Its URL, such as http://ai [default: http://127.0.0.1:8088]"
+    )]
     url: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -55,7 +59,7 @@ pub(super) struct Status {
     gateway: Gateway,
 }
 
-/// Tells the story of a request that a running gateway has had.
+/// Prints the timeline of a request that a running gateway has had.
 pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
     let gateway = Gateway { url, json };
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -124,6 +128,15 @@ pub(super) fn verdict(
 impl Models {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let list = self.gateway.get("/v1/models")?;
+        if each(&list, "data").is_empty() && !self.gateway.json {
+            let whoami = self.gateway.get("/api/whoami")?;
+            print(&format!(
+                "You don't have access to a model yet. Ask an admin of this gateway for a grant with \
+                 \"models\" for {}.\n",
+                text(&whoami, "login")
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut rows = vec![headings(&["MODEL", "PROVIDER", "ENDPOINTS"])];
         for row in each(&list, "data") {
             let endpoints: Vec<String> =
@@ -211,6 +224,10 @@ impl Status {
 
     fn list(&self, path: &str, key: &str, columns: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
         let list = self.gateway.get(path)?;
+        if each(&list, key).is_empty() && !self.gateway.json {
+            print(&format!("No {key} are on record.\n"));
+            return Ok(ExitCode::SUCCESS);
+        }
         let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let mut rows = vec![headings(&names)];
         for row in each(&list, key) {

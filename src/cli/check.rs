@@ -70,6 +70,9 @@ fn human(path: &str, findings: &[Finding], errors: usize, warnings: usize) -> St
         // Writing to a string does not fail.
         let _ = writeln!(out, "{path}:{finding}");
     }
-    let _ = writeln!(out, "{path}: {errors} error(s), {warnings} warning(s)");
+    let count =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
+    let _ = writeln!(out, "{path}: {errors}, {warnings}");
     out
 }

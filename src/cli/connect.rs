@@ -29,8 +29,12 @@ pub(super) struct Connect {
     /// The model to begin with [default: the first that you may use].
     #[arg(long, short)]
     model: Option<String>,
-    /// The gateway [default: <http://ai>, then <http://127.0.0.1:8088>].
-    #[arg(long, value_name = "URL", env = "IRIS_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "IRIS_URL",
+        help = "The gateway [default: http://ai, then http://127.0.0.1:8088]"
+    )]
     url: Option<String>,
     /// Print the settings instead.
     #[arg(long, conflicts_with = "write")]

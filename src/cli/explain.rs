@@ -19,27 +19,24 @@ use crate::identity::Caller;
 )]
 pub(super) struct Explain {
     /// The model, as a caller would name it.
-    #[arg(
-        value_name = "MODEL",
-        required_unless_present = "request",
-        default_value = ""
-    )]
-    model: String,
+    #[arg(value_name = "MODEL", required_unless_present = "request")]
+    model: Option<String>,
     /// A login, a tag or several joined by commas, or (loopback).
     #[arg(
         long = "as",
         value_name = "LOGIN|TAG",
-        required_unless_present = "request",
-        default_value = ""
+        required_unless_present = "request"
     )]
-    caller: String,
+    caller: Option<String>,
     /// A request that a running gateway has had, by the `x-iris-request-id` of its answer.
     #[arg(long, value_name = "ID", conflicts_with_all = ["model", "caller", "from"])]
     request: Option<String>,
-    /// Ask this running gateway, as an admin of it. For --request the default is that of
-    /// `IRIS_URL`, else <http://127.0.0.1:8088>.
     // Not by the variable: what is in the configuration can be asked while a gateway runs.
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Ask this running gateway, as an admin of it. For --request the default is IRIS_URL, else http://127.0.0.1:8088"
+    )]
     url: Option<String>,
     /// The node that the request would come from.
     #[arg(long, value_name = "NODE")]
@@ -60,11 +57,14 @@ impl Explain {
             let url = self.url.clone().or_else(|| std::env::var("IRIS_URL").ok());
             return ask::story(id, url, self.json);
         }
+        // Without --request, the parser asks for both.
+        let caller = self.caller.as_deref().unwrap_or_default();
+        let model = self.model.as_deref().unwrap_or_default();
         if let Some(url) = &self.url {
             let question = Question {
-                caller: &self.caller,
+                caller,
                 node: self.from.as_deref(),
-                model: &self.model,
+                model,
                 api: &self.api,
             };
             return ask::verdict(&question, url.clone(), self.json);
@@ -73,12 +73,12 @@ impl Explain {
         let Some(api) = whatif::format(&self.api) else {
             anyhow::bail!("{}", whatif::no_format(&self.api));
         };
-        let caller = Caller::hypothetical(&self.caller, self.from.as_deref());
-        let verdict = whatif::verdict(&rules, &caller, api, &self.model);
+        let asking = Caller::hypothetical(caller, self.from.as_deref());
+        let verdict = whatif::verdict(&rules, &asking, api, model);
         if self.json {
             let report = json!({
-                "caller": self.caller,
-                "model": self.model,
+                "caller": caller,
+                "model": model,
                 "allowed": verdict.allowed,
                 "answer": verdict.answer,
                 "reasons": verdict.reasons,

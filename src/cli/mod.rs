@@ -48,7 +48,7 @@ enum Command {
     Check(check::Check),
     /// Print the JSON Schema of configurations, for editors.
     Schema(Schema),
-    /// Tell why somebody gets a model from a provider, or why not.
+    /// Say why a caller gets a model from a provider, or why not.
     Explain(explain::Explain),
     /// Show what models cost, and where the figures are from.
     Prices(prices::Prices),
@@ -68,17 +68,17 @@ enum Command {
 
 #[derive(Args)]
 struct Schema {
+    /// Print the JSON Schema; this is the default.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
     /// Print tables for people instead.
     #[arg(long)]
     markdown: bool,
-    /// Print JSON, which is the default.
-    #[arg(long, conflicts_with = "markdown")]
-    json: bool,
 }
 
 impl Schema {
     fn text(&self) -> String {
-        if self.markdown {
+        if self.markdown && !self.json {
             config::reference()
         } else {
             format!("{:#}\n", config::json_schema())

@@ -14,6 +14,7 @@ mod exporters;
 mod file;
 mod files;
 mod finding;
+mod fixed;
 mod grant;
 mod hooks;
 mod hujson;
@@ -46,6 +47,7 @@ pub use file::{
 };
 pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};
+pub use fixed::Fixed;
 pub use hooks::{Guard, GuardAction, GuardKind, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;

@@ -68,10 +68,10 @@ pub(super) fn new(
         user_agent,
         reasons: vec![
             format!(
-                "caller {} on node {}, role {:?} by {}",
+                "caller {} on node {}, role {} by {}",
                 caller.name(),
                 caller.node_name(),
-                permit.role(),
+                permit.role().word(),
                 permit.role_source()
             ),
             format!(

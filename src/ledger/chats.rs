@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::database::{Connection, Failure, Row, Value, rows};
 use super::row::limit;
@@ -27,6 +28,44 @@ pub struct ChatRow {
     pub updated_at: i64,
     /// For its owner to know it by.
     pub title: String,
+}
+
+/// What is stored of a conversation before a write that may only follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    Anything,
+    /// Nothing is stored under this id.
+    Absent,
+    /// It is in this version.
+    Version(String),
+}
+
+impl Expected {
+    fn holds(&self, stored: Option<&str>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Absent => stored.is_none(),
+            Self::Version(version) => stored == Some(version),
+        }
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatWrite {
+    Done,
+    /// Nothing is stored under this id.
+    Missing,
+    /// It is in another version than the one expected.
+    Changed,
+}
+
+/// What tells two versions of a conversation apart: 128 bits of SHA-256, in hexadecimal.
+#[must_use]
+pub fn chat_version(body: &[u8]) -> String {
+    let digest = Sha256::digest(body);
+    let half = digest.first_chunk::<16>().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(half))
 }
 
 impl Ledger {
@@ -61,50 +100,99 @@ impl Ledger {
         self.inner.readers.run(read).await
     }
 
-    /// Keeps a conversation in place of what was kept of it.
+    /// Keeps a conversation in place of what was kept of it, if that is as expected.
     pub async fn keep_chat(
         &self,
         caller: &str,
         (id, title): (&str, &str),
         body: Vec<u8>,
-    ) -> Result<(), Error> {
+        expected: Expected,
+    ) -> Result<ChatWrite, Error> {
         let caller = Value::key(caller, limit::CALLER).into_owned();
         let (id, title) = (
             Value::text(id).into_owned(),
             Value::text(title).into_owned(),
         );
+        let version = chat_version(&body);
         self.write(move |connection| {
-            let row = vec![
-                caller.clone(),
-                id.clone(),
-                clock::unix_ms().into(),
-                title.clone(),
-                Value::Bytes(body.as_slice().into()),
-            ];
             connection.begin()?;
-            let kept = keep(connection, &caller, row).and_then(|()| connection.commit());
-            if kept.is_err() {
+            let key = vec![caller.clone(), id.clone()];
+            let written = stored(connection, key).and_then(|stored| {
+                // A write that runs twice finds what it wrote itself.
+                let is_there = stored.as_ref() == Some(&version);
+                if !is_there && !expected.holds(stored.as_deref()) {
+                    connection.rollback();
+                    return Ok(ChatWrite::Changed);
+                }
+                let row = vec![
+                    caller.clone(),
+                    id.clone(),
+                    clock::unix_ms().into(),
+                    title.clone(),
+                    Value::Bytes(body.as_slice().into()),
+                ];
+                keep(connection, &caller, row)?;
+                connection.commit()?;
+                Ok(ChatWrite::Done)
+            });
+            if written.is_err() {
                 connection.rollback();
             }
-            kept
+            written
         })
         .await
     }
 
-    /// Deletes a conversation. Answers with whether it was there.
-    pub async fn delete_chat(&self, caller: &str, id: &str) -> Result<bool, Error> {
+    /// Deletes a conversation, if it is as expected.
+    pub async fn delete_chat(
+        &self,
+        caller: &str,
+        id: &str,
+        expected: Expected,
+    ) -> Result<ChatWrite, Error> {
         let key = vec![
             Value::key(caller, limit::CALLER).into_owned(),
             Value::text(id).into_owned(),
         ];
         let sql = "DELETE FROM chats WHERE caller = ?1 AND id = ?2";
-        let deleted = self
-            .write(move |connection| connection.execute(sql, vec![key.clone()]))
+        let written = self
+            .write(move |connection| {
+                connection.begin()?;
+                let written = stored(connection, key.clone()).and_then(|stored| {
+                    let Some(stored) = stored else {
+                        connection.rollback();
+                        return Ok(ChatWrite::Missing);
+                    };
+                    if !expected.holds(Some(&stored)) {
+                        connection.rollback();
+                        return Ok(ChatWrite::Changed);
+                    }
+                    connection.execute(sql, vec![key.clone()])?;
+                    connection.commit()?;
+                    Ok(ChatWrite::Done)
+                });
+                if written.is_err() {
+                    connection.rollback();
+                }
+                written
+            })
             .await?;
         // What it said can soon be read nowhere.
         self.inner.shared.deleted.store(true, Ordering::Relaxed);
-        Ok(deleted.into_iter().sum::<u64>() > 0)
+        Ok(written)
     }
+}
+
+/// The version that is stored, locked until the transaction ends.
+fn stored(connection: &mut dyn Connection, key: Vec<Value<'_>>) -> Result<Option<String>, Failure> {
+    let lock = connection.lock();
+    let sql = format!("SELECT body FROM chats WHERE caller = ?1 AND id = ?2{lock}");
+    let found = rows(connection, &sql, key, Row::maybe_bytes)?;
+    Ok(found
+        .into_iter()
+        .next()
+        .flatten()
+        .map(|body| chat_version(&body)))
 }
 
 fn keep(
@@ -176,7 +264,8 @@ mod tests {
         ] {
             // The time tells which is the newest.
             tokio::time::sleep(Duration::from_millis(2)).await;
-            let kept = ledger.keep_chat("ann", (id, "t"), vec![b'x'; length]);
+            let body = vec![b'x'; length];
+            let kept = ledger.keep_chat("ann", (id, "t"), body, Expected::Anything);
             kept.await.unwrap();
             let chats = ledger.chats("ann").await.unwrap();
             let ids: Vec<_> = chats.iter().map(|chat| chat.id.as_str()).collect();

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use crate::clock::to_microsecond;
+
 /// Buckets of a histogram.
 pub(super) const BUCKETS: usize = 30;
 
@@ -69,7 +71,7 @@ fn percentile(counts: &[i64], percent: i64) -> Option<f64> {
         if rank <= count {
             let start = nth.checked_sub(1).map_or(0.0, |before| ENDS_MS[before]);
             let end = ENDS_MS.get(nth).copied().unwrap_or(start);
-            return Some(start + (end - start) * share(rank, count));
+            return Some(to_microsecond(start + (end - start) * share(rank, count)));
         }
         rank -= count;
     }
@@ -109,7 +111,7 @@ mod tests {
         ] {
             let read = percentile(&counts, percent).unwrap();
             assert!(
-                (read - expected).abs() < 1e-6,
+                (read - expected).abs() < 1e-3,
                 "{percent}: {read}, not {expected}"
             );
         }

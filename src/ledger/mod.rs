@@ -52,7 +52,7 @@ use crate::clock;
 use crate::config::Database;
 pub use audit::{AuditQuery, Audited, Version};
 pub use buckets::{Held, Stored};
-pub use chats::{ChatRow, MOST_CHATS};
+pub use chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
 pub use database::Failure;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};

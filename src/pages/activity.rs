@@ -207,10 +207,10 @@ pub(super) fn cards(totals: &Totals, whose: &Markup) -> Markup {
             }))
             (parts::card("Errors", format::grouped(counts.errors), html! { (share(counts.errors, counts.requests)) }))
             (parts::card("Duration", span(totals.duration_ms.p50), html! {
-                "median; p95 " (span(totals.duration_ms.p95))
+                "p50; p95 " (span(totals.duration_ms.p95))
             }))
             (parts::card("First token", span(totals.first_token_ms.p50), html! {
-                "median; p95 " (span(totals.first_token_ms.p95))
+                "p50; p95 " (span(totals.first_token_ms.p95))
             }))
         }
     }

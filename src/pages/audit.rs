@@ -15,7 +15,7 @@ const ROWS: &str = "100";
 
 /// Kinds that are offered as a filter, and what they mean.
 const KINDS: [(&str, &str); 6] = [
-    ("capture_read", "read what somebody said"),
+    ("capture_read", "read the content of a request"),
     ("config_saved", "saved the configuration"),
     ("config_rolled_back", "went back to a version"),
     ("config_not_saved", "could not save the configuration"),
@@ -42,8 +42,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         div.filters { (Period::choice("/ui/audit", &visit.query)) (form(visit)) }
         @if rows.is_empty() {
-            (parts::empty("Nothing in this time", &html! {
-                "Changes of the configuration, refills, captures of others that an admin opened, and refusals are noted here."
+            (parts::empty("No events in this time", &html! {
+                "This page records changes of the configuration, refills, captures that an admin opened, and refusals."
             }))
         } @else {
             (parts::table("Audit log, newest first", &columns, &html! { @for row in &rows { (line(row, now)) } }))

@@ -51,7 +51,9 @@ fn count(number: u64) -> Markup {
 
 /// All columns, those first that a narrow screen should have.
 const FIGURES: [Figure; 10] = [
-    figure("cost", "Cost", cost, |totals| parts::cost(&totals.counts)),
+    figure("cost", "Cost", cost, |totals| {
+        parts::cost_in_column(&totals.counts)
+    }),
     figure(
         "requests",
         "Requests",
@@ -102,7 +104,7 @@ const FIGURES: [Figure; 10] = [
     ),
     Figure {
         name: "median",
-        shown: "Median",
+        shown: "p50",
         rank: None,
         cell: |totals| parts::maybe(totals.duration_ms.p50.map(format::span)),
     },
@@ -151,7 +153,7 @@ pub(super) fn table(
             @let key = group.key.get(dimension).map_or("", String::as_str);
             tr {
                 th scope="row" {
-                    @if key.is_empty() { span.unknown { "unknown" } } @else { a href=(lead(key)) title=(key) { (key) } }
+                    @if key.is_empty() { span.unknown { (nameless(dimension)) } } @else { a href=(lead(key)) title=(key) { (key) } }
                     (parts::bar(rank(&group.totals.counts), most.unwrap_or(0), "thin"))
                 }
                 @for figure in &figures { td.n { ((figure.cell)(&group.totals)) } }
@@ -179,13 +181,22 @@ pub(super) fn table(
     }
 }
 
-/// The greatest first.
+/// What stands for requests that have nothing under a dimension.
+fn nameless(dimension: &str) -> &'static str {
+    match dimension {
+        "model" => "no model: refused before one was chosen",
+        "provider" => "no provider: refused before one was asked",
+        _ => "unknown",
+    }
+}
+
 /// What a column is sorted by; the cost where it can't be.
 fn rank(column: &str) -> fn(&Counts) -> u64 {
     let by = FIGURES.iter().find(|figure| figure.name == column);
     by.and_then(|figure| figure.rank).unwrap_or(cost)
 }
 
+/// The greatest first.
 fn sorted<'a>(groups: &'a [UsageGroup], sort: &str) -> Vec<&'a UsageGroup> {
     let rank = rank(sort);
     let mut rows: Vec<&UsageGroup> = groups.iter().collect();
@@ -230,5 +241,5 @@ fn a_million(counts: &Counts) -> Markup {
         return parts::unknown("some requests have no known price, or no tokens");
     }
     let cost = i128::from(counts.cost) * 1_000_000 / i128::from(tokens);
-    html! { (format::dollars(i64::try_from(cost).unwrap_or(i64::MAX))) }
+    html! { (format::dollars_in_column(i64::try_from(cost).unwrap_or(i64::MAX))) }
 }

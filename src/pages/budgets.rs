@@ -56,9 +56,9 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let all = seen(visit).await?;
     let is_admin = visit.is_admin();
     let columns = [
-        parts::words("Bucket"),
+        parts::words("Budget"),
         parts::numbers("Left"),
-        parts::words("Share"),
+        parts::words("Left, as a share"),
         parts::numbers("Held"),
         parts::numbers("Capacity"),
         parts::words("Refill"),
@@ -88,7 +88,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 td.n { (amount(state.unit, state.held)) }
                 td.n { (amount(state.unit, state.capacity)) }
                 td { (parts::maybe(state.rate.clone())) }
-                td { (parts::maybe(state.full_in.map(format::seconds))) }
+                td { @if state.full_in == Some(0) { "full" } @else { (parts::maybe(state.full_in.map(format::seconds))) } }
                 td { @if is_admin { (refill(state, is_alone(state))) } @else { "you" } }
             }
         }
@@ -96,12 +96,12 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         @if all.is_empty() {
             (parts::empty("There are no budgets", &html! {
-                "The section " code { "quotas" } " of the configuration defines them, and grants say whom they pay for."
+                "The section " code { "quotas" } " of the configuration defines budgets, and grants assign them to callers."
             }))
         } @else {
             (parts::table("Budgets and limits", &columns, &rows))
             @if is_admin {
-                p.under { "Buckets are listed once they were used, or pay for you. A refill is noted in the audit log." }
+                p.under { "A budget is listed once it has been used, or if it pays for you. Refills are recorded in the audit log." }
             }
         }
     };
@@ -149,6 +149,7 @@ fn amount(unit: Unit, amount: i64) -> String {
         )
     };
     match unit {
+        Unit::Money if amount == 0 => "$0.00".to_owned(),
         Unit::Money => format::dollars(amount),
         Unit::Requests => plain(("request", "requests")),
         Unit::Tokens => plain(("token", "tokens")),

@@ -113,9 +113,10 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             aside.history aria-label="Conversations" {
                 button type="button" data-new { "New chat" }
                 ul data-history {}
+                div data-undo {}
                 p.note data-kept {
-                    @if is_kept { "Kept by this gateway, for nobody but you." }
-                    @else { "Kept in this browser alone." }
+                    @if is_kept { "Kept by this gateway, visible only to you." }
+                    @else { "Kept only in this browser." }
                     " Each turn is recorded like every other request."
                 }
             }
@@ -134,10 +135,11 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                     }
                     details.instructions {
                         summary { "Instructions" }
-                        textarea id="chat-system" rows="4" aria-label="Instructions for the model" placeholder="What the model should know and how it should answer. They hold for this conversation." {}
+                        textarea id="chat-system" rows="4" aria-label="Instructions for the model" placeholder="What the model should know and how it should answer, in this conversation." {}
                     }
                 }
                 ol.messages data-messages aria-label="Conversation" tabindex="0" {}
+                p.notice.warn data-note role="status" hidden {}
                 form.composer data-composer {
                     label.hidden for="chat-input" { "Message" }
                     textarea id="chat-input" rows="3" placeholder="Ask something. Enter sends, Shift Enter makes a new line." autocomplete="off" {}

@@ -1,4 +1,4 @@
-//! The configuration: an editor that tells what speaks against a text and whom it would change,
+//! The configuration: an editor that shows the problems of a text and who it would affect,
 //! and the versions that were in force. What it saves, it saves through the API.
 
 use maud::{Markup, html};
@@ -17,12 +17,20 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let (text, tag) = config::shown(visit.view)?;
     let lines = text.lines().count().max(1);
     let rows = lines.clamp(20, 60);
+    let waiting = visit.view.warnings.awaiting_restart(&visit.view.rules.file);
     let body = html! {
         noscript { (parts::notice(parts::Tone::Warn, &html! { "Saving needs JavaScript, or " code { "PUT /aperture/config" } "." })) }
         @if text.is_empty() {
-            (parts::notice(parts::Tone::Plain, &html! { "There is no file yet; saving makes one." }))
+            (parts::notice(parts::Tone::Plain, &html! { "There is no configuration file yet. Saving creates one." }))
         }
-        p.lead { "Secrets are shown as placeholders, which stand for what is stored. What is saved is in force at once." }
+        p.lead { "Secrets are shown as placeholders, which stand for what is stored. A save takes effect at once; the editor names the keys that need a restart." }
+        @if !waiting.is_empty() {
+            (parts::notice(parts::Tone::Warn, &html! {
+                "Waiting for a restart of Iris: "
+                @for (nth, key) in waiting.iter().enumerate() { @if nth > 0 { ", " } code { (key) } }
+                ". The previous values are in use until then."
+            }))
+        }
         div.editor data-config data-tag=(tag) {
             div.edit {
                 pre.lines aria-hidden="true" data-lines {}
@@ -66,7 +74,7 @@ pub(super) async fn versions(visit: &Visit<'_>) -> Result<Page, Rejection> {
     };
     let body = html! {
         @if versions.is_empty() {
-            (parts::empty("There is no history yet", &html! { "Each version that was in force is kept here, without its secrets." }))
+            (parts::empty("There is no history yet", &html! { "Every version of the configuration is kept here, without its secrets." }))
         } @else { (parts::table("Versions, newest first", &columns, &rows)) }
     };
     Ok(Page::new("History", body).below("/ui/config", "Configuration"))
@@ -94,7 +102,7 @@ pub(super) async fn version(visit: &Visit<'_>, id: &str) -> Result<Page, Rejecti
         section {
             h2 { "What going back to it would change" }
             @if is_current {
-                p { "Nothing: it is what is in force." }
+                p { "Nothing: this version is in use." }
             } @else {
                 (diff("What going back would change", &told.back))
                 div.row data-rollback=(version.id) data-tag=(tag) hidden {
@@ -103,7 +111,7 @@ pub(super) async fn version(visit: &Visit<'_>, id: &str) -> Result<Page, Rejecti
                 }
             }
         }
-        details { summary { "The whole text" } pre.json tabindex="0" role="region" aria-label="The whole text" { (version.text) } }
+        details { summary { "The whole text" } pre.json data-version tabindex="0" role="region" aria-label="The whole text" { (version.text) } }
     };
     Ok(Page::new("Version", body)
         .below("/ui/config", "Configuration")
@@ -118,9 +126,9 @@ fn who(actor: &str) -> Markup {
 fn how(how: &str) -> &str {
     match how {
         "saved" => "saved here or through the API",
-        "rolled_back" => "an older version, taken back",
+        "rolled_back" => "went back to an older version",
         "file" => "found in the file",
-        "start" => "found in the file at a start",
+        "start" => "found in the file at startup",
         other => other,
     }
 }

@@ -1,5 +1,4 @@
-//! The node with its names, key and certificate, what needs somebody, and the findings of the
-//! configuration.
+//! The node with its names, key and certificate, alerts, and the findings of the configuration.
 
 use maud::{Markup, html};
 
@@ -17,13 +16,23 @@ const STRIP: usize = 3;
 /// `/ui/connection`.
 pub(super) async fn page(visit: &Visit<'_>) -> Page {
     let warnings = admin::warnings(visit.view).await;
-    let file = &visit.view.rules.file;
-    let listen = &file.listen;
-    let served = |at: Option<String>| {
-        let at = at.unwrap_or_else(|| "not served".to_owned());
+    // What the process was started with: a change waits for the next start.
+    let listen = visit.view.warnings.started().listen();
+    let names = &visit.view.rules.file.listen.names;
+    let port = |port: Option<u16>| {
+        let at = match (port, &visit.view.node) {
+            (None, _) => "not served".to_owned(),
+            (Some(_), None) => "off: not on a tailnet".to_owned(),
+            (Some(port), Some(_)) => format!("port {port} on the tailnet"),
+        };
         html! { (at) }
     };
-    let port = |port: Option<u16>| served(port.map(|port| format!("port {port} on the tailnet")));
+    let loopback = match (listen.loopback, &visit.view.node) {
+        (Some(address), _) if address.port() == 0 => format!("{}, any free port", address.ip()),
+        (Some(address), _) => address.to_string(),
+        (None, None) => crate::config::LOOPBACK.to_owned(),
+        (None, Some(_)) => "not served".to_owned(),
+    };
     let body = html! {
         (all(&warnings))
         (node(visit))
@@ -31,8 +40,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
             ("This page", html! { code { (visit.origin) } }),
             ("HTTP", port(listen.http)),
             ("HTTPS", port(listen.https)),
-            ("Loopback", served(listen.loopback.map(|address| address.to_string()))),
-            ("More names", html! { @if listen.names.is_empty() { "none" } @else { (listen.names.join(", ")) } }),
+            ("Loopback", html! { (loopback) }),
+            ("More names", html! { @if names.is_empty() { "none" } @else { (names.join(", ")) } }),
         ])))
         (parts::section("The process", &parts::facts(&[
             ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
@@ -110,7 +119,7 @@ fn certificate(visit: &Visit<'_>, domain: &str) -> Markup {
     }
 }
 
-/// What needs somebody, each with what to do about it.
+/// Alerts, each with what to do about it.
 fn all(warnings: &[Warning]) -> Markup {
     let now = clock::unix_ms();
     html! {
@@ -122,7 +131,7 @@ fn all(warnings: &[Warning]) -> Markup {
     }
 }
 
-/// What needs somebody in one strip, for other pages.
+/// The gravest alerts in one strip, for other pages.
 pub(super) async fn strip(visit: &Visit<'_>) -> Markup {
     let warnings = admin::warnings(visit.view).await;
     let Some(first) = warnings.first() else {
@@ -133,7 +142,7 @@ pub(super) async fn strip(visit: &Visit<'_>) -> Markup {
         &html! {
             @for one in warnings.iter().take(STRIP) { div { (one.message) } }
             a href="/ui/connection" {
-                @if warnings.len() > STRIP { "All " (warnings.len()) " warnings" } @else { "What to do" }
+                @if warnings.len() > STRIP { "All " (warnings.len()) " alerts" } @else { "What to do" }
             }
         },
     )

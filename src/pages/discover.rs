@@ -23,14 +23,14 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
     let body = html! {
         p.lead {
-            "Servers that speak OpenAI's API: llama.cpp, vLLM, Ollama, LM Studio. They are looked for when you ask, on these hosts alone."
+            "Finds servers with OpenAI's API, such as llama.cpp, vLLM, Ollama and LM Studio, on these hosts. Nothing is sent before you ask for it."
         }
         (parts::facts(&[
             ("Hosts", html! { @for host in &hosts { code { (host) } " " } }),
             ("Ports", html! { (ports.join(", ")) }),
         ]))
         p.under {
-            "Besides this machine, that is the nodes of the tailnet that providers name, and what stands in "
+            "The hosts are this machine, nodes of the tailnet that providers name, and those in "
             code { "discover.hosts" } " of the " a href="/ui/config" { "configuration" } "."
         }
         form.row method="get" action="/ui/providers/discover" {
@@ -47,7 +47,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 fn servers(visit: &Visit<'_>, found: &discover::Found) -> Result<Markup, Rejection> {
     if found.servers.is_empty() {
         return Ok(parts::empty(
-            "No server answers there",
+            "No server found",
             &html! { "A server on another machine has to listen on its tailnet address, not only on loopback: for Ollama that is " code { "OLLAMA_HOST=0.0.0.0" } ", for llama.cpp " code { "--host 0.0.0.0" } "." },
         ));
     }
@@ -68,7 +68,7 @@ fn servers(visit: &Visit<'_>, found: &discover::Found) -> Result<Markup, Rejecti
                 td.wrap { (server.formats.join(", ")) }
                 td {
                     @match &server.provider {
-                        Some(id) => { (parts::badge(parts::Tone::Good, "is there")) " " (id) },
+                        Some(id) => { (parts::badge(parts::Tone::Good, "configured")) " " (id) },
                         None => div.row data-add-provider=(server.baseurl) data-tag=(tag) hidden {
                             button type="button" { "Add" }
                             span data-state role="status" {}
@@ -80,7 +80,7 @@ fn servers(visit: &Visit<'_>, found: &discover::Found) -> Result<Markup, Rejecti
     };
     Ok(html! {
         @if !found.complete {
-            (parts::notice(parts::Tone::Warn, &html! { "The time was over before every host had answered. Look again for the rest." }))
+            (parts::notice(parts::Tone::Warn, &html! { "Not every host answered in time. Look again for the rest." }))
         }
         (parts::table("Servers that were found", &columns, &rows))
         p.under {

@@ -56,6 +56,31 @@ pub(super) fn dollars(nano: i64) -> String {
     }
 }
 
+/// Nanodollars in a table, where every amount has the same digits.
+pub(super) fn dollars_in_column(nano: i64) -> String {
+    let sign = if nano < 0 { "−" } else { "" };
+    match nano.unsigned_abs() {
+        0 => "$0.0000".to_owned(),
+        1..100_000 => format!("{sign}<$0.0001"),
+        nano => format!(
+            "{sign}${}.{:04}",
+            grouped(nano / 1_000_000_000),
+            nano % 1_000_000_000 / 100_000
+        ),
+    }
+}
+
+/// A price in dollars: cents, and as many digits more as the price has, up to a millionth.
+pub(super) fn price(dollars: f64) -> String {
+    let text = format!("{dollars:.6}");
+    if dollars > 0.0 && text == "0.000000" {
+        return "<$0.000001".to_owned();
+    }
+    let (whole, digits) = text.split_once('.').unwrap_or((&text, ""));
+    let digits = digits.trim_end_matches('0');
+    format!("${whole}.{digits:0<2}")
+}
+
 /// A time span in milliseconds.
 pub(super) fn span(ms: f64) -> String {
     if ms < 0.95 {
@@ -166,6 +191,35 @@ mod tests {
             (-1_234_567_000_000_000, "−$1,234,567.00"),
         ] {
             assert_eq!(dollars(nano), text);
+        }
+    }
+
+    #[test]
+    fn amounts_of_a_column_have_the_same_digits() {
+        for (nano, text) in [
+            (0, "$0.0000"),
+            (99_999, "<$0.0001"),
+            (12_345_678, "$0.0123"),
+            (-1_234_500_000_000, "−$1,234.5000"),
+        ] {
+            assert_eq!(dollars_in_column(nano), text);
+        }
+    }
+
+    #[test]
+    fn prices_keep_their_digits() {
+        for (dollars, text) in [
+            (0.0, "$0.00"),
+            (15.0, "$15.00"),
+            (18.75, "$18.75"),
+            (0.3, "$0.30"),
+            (0.075, "$0.075"),
+            (0.000_000_028 * 1e6, "$0.028"),
+            (0.003_125, "$0.003125"),
+            (0.000_000_1, "<$0.000001"),
+            (150.5, "$150.50"),
+        ] {
+            assert_eq!(price(dollars), text);
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn agents(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
         @if groups.is_empty() {
-            (parts::empty("No agent has asked for anything in this time", &html! {
+            (parts::empty("No requests in this time", &html! {
                 "The page " a href="/ui/setup" { "Set up" } " has settings for each of the usual ones."
             }))
         } @else {
@@ -31,7 +31,7 @@ pub(super) async fn agents(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 let query = lens.query.without(&["metric", "sort", "before"]);
                 query.with("agent", agent).at("/ui/requests")
             }))
-            p.under { "Programs are told apart by what they call themselves in " code { "User-Agent" } "." }
+            p.under { "Programs are recognized by their header " code { "User-Agent" } "." }
         }
     };
     Ok(Page::new("Agents", body).live())
@@ -55,7 +55,7 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let rows = html! { @for provider in all { (provider_row(visit, provider)) } };
     let body = html! {
         @if all.is_empty() {
-            (parts::empty("There are no providers", &html! {
+            (parts::empty("No providers are configured", &html! {
                 "Add one in the section " code { "providers" } " of the " a href="/ui/config" { "configuration" } ", or "
                 a href="/ui/providers/discover" { "look for servers" } " nearby."
             }))
@@ -86,7 +86,7 @@ fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
             let again = health
                 .retry_in
                 .map(|seconds| format!("tried again in {seconds} s"));
-            html! { (parts::badge(parts::Tone::Bad, "left alone")) " " span.note { (again.unwrap_or_default()) } }
+            html! { (parts::badge(parts::Tone::Bad, "paused")) " " span.note { (again.unwrap_or_default()) } }
         }
         Some(health) if health.failed > 0 => parts::badge(parts::Tone::Warn, "some failures"),
         Some(_) => parts::badge(parts::Tone::Good, "healthy"),
@@ -185,7 +185,7 @@ pub(super) fn api() -> Page {
                 tr {
                     td { (parts::badge(if method == "get" { parts::Tone::Plain } else { parts::Tone::Accent }, &method.to_uppercase())) }
                     th scope="row" { code { (path) } }
-                    td.wrap { (operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default()) }
+                    td.wrap { (with_code(operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default())) }
                     td.wrap { (parameters(operation)) }
                 }
             }
@@ -193,12 +193,21 @@ pub(super) fn api() -> Page {
     };
     let body = html! {
         p.lead {
-            "There is no key: who asks is known by the device. Programs read the description at "
+            "You don't need a key: the gateway knows your device. The description for programs is at "
             a href="/api/openapi.json" { code { "/api/openapi.json" } } " (OpenAPI 3.1)."
         }
         (parts::table("Routes", &columns, &rows))
     };
     Page::new("API", body)
+}
+
+/// Text in which code stands between backticks.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (nth, part) in text.split('`').enumerate() {
+            @if nth % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 fn parameters(operation: &Value) -> Markup {

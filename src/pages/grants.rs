@@ -28,8 +28,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         section {
             h2 { "Grants of the configuration" }
             @if file.grants.is_empty() {
-                (parts::empty("The configuration grants nothing", &html! {
-                    "Nobody gets in but by the tailnet policy. Add " code { "grants" } " in the "
+                (parts::empty("The configuration has no grants", &html! {
+                    "Only the tailnet policy gives access now. Add " code { "grants" } " in the "
                     a href="/ui/config" { "configuration" } "."
                 }))
             } @else { (parts::table("Grants", &columns, &rows)) }
@@ -114,7 +114,7 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
     models.dedup();
     Ok(html! {
         section.panel {
-            h2 { "Try it as somebody else" }
+            h2 { "Try as another caller" }
             form.row method="get" action="/ui/grants" {
                 div.field { label for="g-login" { "Login or tag" }
                     input id="g-login" name="login" required value=[login] placeholder="alice@example.com" autocomplete="off" spellcheck="false"; }
@@ -134,7 +134,7 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
                 (parts::notice(if verdict.allowed { parts::Tone::Good } else { parts::Tone::Bad }, &html! { (verdict.answer) }))
                 ol.story { @for reason in &verdict.reasons { li { (reason) } } }
             } @else {
-                p.under { "Nothing is sent: it tells which grant would cover the request and where it would go, or why not. The tailnet policy is not asked." }
+                p.under { "Nothing is sent. The result says which grant would allow the request and where it would go, or why it would be refused. The tailnet policy is not consulted." }
             }
         }
         @if query.is_empty() { (own(visit)) }

@@ -24,9 +24,9 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     };
     let body = html! {
         @if file.guards.is_empty() && file.hooks.is_empty() {
-            (parts::empty("Nothing is looked at", &html! {
+            (parts::empty("No guardrails are configured", &html! {
                 "The sections " code { "guards" } " and " code { "hooks" } " of the "
-                a href="/ui/config" { "configuration" } " define what is, and " a href="/ui/grants" { "grants" } " for whom."
+                a href="/ui/config" { "configuration" } " define them; " a href="/ui/grants" { "grants" } " say whose requests they inspect."
             }))
         }
         @if !file.guards.is_empty() {
@@ -40,7 +40,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 parts::words("Since start"), parts::numbers("Waiting"), parts::words("Oldest"),
             ], &hooks)))
         }
-        p.under { "A guard or a hook acts because a " a href="/ui/grants" { "grant" } " names it. What it did stands in the story of each request." }
+        p.under { "A guard or a hook acts where a " a href="/ui/grants" { "grant" } " names it. The timeline of each request shows what it did." }
     };
     Ok(Page::new("Guardrails", body).live())
 }
@@ -48,13 +48,13 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 fn guard_row(name: &str, guard: &Guard) -> Markup {
     let (about, what) = match &guard.kind {
         GuardKind::Patterns { detect, patterns } => {
-            ("in what is said:", [detect.as_slice(), patterns].concat())
+            ("in content:", [detect.as_slice(), patterns].concat())
         }
         GuardKind::Tools { allow } => ("tools other than", allow.clone()),
     };
     let action = match guard.action {
         GuardAction::Block => parts::badge(parts::Tone::Bad, "blocks"),
-        GuardAction::Redact => parts::badge(parts::Tone::Warn, "takes out"),
+        GuardAction::Redact => parts::badge(parts::Tone::Warn, "redacts"),
         GuardAction::Report => parts::badge(parts::Tone::Plain, "reports"),
     };
     html! {
@@ -62,7 +62,7 @@ fn guard_row(name: &str, guard: &Guard) -> Markup {
             th scope="row" { (name) }
             td.wrap { (about) " " @for one in &what { code { (one) } " " } }
             td { (action) }
-            td { @if guard.action == GuardAction::Block { a href="/ui/requests?status=403" { "Refused ones" } } }
+            td { @if guard.action == GuardAction::Block { a href="/ui/requests?status=403" { "blocked requests" } } }
         }
     }
 }
@@ -101,7 +101,7 @@ fn host(url: &str) -> String {
             let host = authority.rsplit('@').next().unwrap_or_default();
             format!("{scheme}://{host}")
         }
-        None => "no URL".to_owned(),
+        None => "invalid URL".to_owned(),
     }
 }
 
@@ -114,6 +114,6 @@ mod tests {
             host("https://key:word@h.example:8443/T0/secret?k=1"),
             "https://h.example:8443"
         );
-        assert_eq!(host("nonsense"), "no URL");
+        assert_eq!(host("nonsense"), "invalid URL");
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn document(page: &Page, visit: Option<&Visit<'_>>) -> Markup {
                     script type="module" src=(assets::address(script)) {}
                 }
             }
-            body class=[page.wide.then_some("wide")] {
+            body class=[page.wide.then_some("wide")] data-origin=[visit.map(|visit| visit.origin.as_str())] {
                 a.skip href="#main" { "Skip to the content" }
                 @if let Some(visit) = visit { (bar()) (menu(visit)) }
                 main id="main" tabindex="-1" data-live[page.live] {

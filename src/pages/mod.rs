@@ -289,7 +289,7 @@ fn no_such_page(path: &str) -> Rejection {
     Rejection::new(
         StatusCode::NOT_FOUND,
         "no_such_page",
-        format!("there is no page {shown}"),
+        format!("no page {shown:?}"),
     )
 }
 
@@ -298,25 +298,25 @@ fn refused(rejection: &Rejection, caller: &Caller) -> Page {
     let (title, advice) = match rejection.code.0 {
         "no_role" => (
             "You have no access yet",
-            "No grant gives you a role on this gateway. Ask whoever runs it for one, and name the \
-             login and the device below.",
+            "You don't have a role on this gateway. Ask an admin for one, and tell them the login and \
+             the device below.",
         ),
         "not_admin" => (
             "This page is for admins",
-            "Your role is that of a user. Your own usage, models and sessions are in the menu.",
+            "You are a user here. The menu has your own usage, models and sessions.",
         ),
         "no_such_page" | "no_such_record" => (
             "Not found",
-            "It may have been deleted, or it is not yours to see.",
+            "It doesn't exist, was deleted, or belongs to someone else.",
         ),
-        _ => ("That did not work", "The reason is below."),
+        _ => ("Something went wrong", "The reason is below."),
     };
     Page::new(
         title,
         html! {
             p.lead { (advice) }
             (parts::facts(&[
-                ("Answer", html! { (rejection.status.as_u16()) " " code { (rejection.code.0) } }),
+                ("Status", html! { (rejection.status.as_u16()) " " code { (rejection.code.0) } }),
                 ("Reason", html! { (rejection.message) }),
                 ("You are", html! { (caller.name()) }),
                 ("Device", html! { (caller.node_name()) }),

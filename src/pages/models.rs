@@ -41,8 +41,8 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
     ];
     let body = html! {
         @if all.is_empty() {
-            (parts::empty("No model is granted to you", &html! {
-                "Ask whoever runs this gateway for a grant with " code { "models" } ", and name " b { (visit.caller.name()) } "."
+            (parts::empty("You don't have access to a model yet", &html! {
+                "Ask an admin of this gateway for a grant with " code { "models" } ". Your login is " b { (visit.caller.name()) } "."
             }))
         } @else {
             @if all.len() > 12 || wanted.is_some() {
@@ -53,7 +53,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
                 }
             }
             (parts::table("Models that you may use", &columns, &html! { @for row in &rows { (line(visit, row, &chats)) } }))
-            p.under { "Prices are for a million tokens of a short request, as far as they are known." }
+            p.under { "Prices are dollars per million tokens of a short request. A dash means that the price is unknown." }
         }
     };
     Page::new("Models", body)
@@ -84,7 +84,7 @@ fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
                 @match text(&about["name"]) { "" => (provider), name => (name) }
                 @if about["requires_client_auth"] == true { br; span.note { "takes your own credential" } }
             }
-            td.wrap { @for one in endpoints { code { (text(one)) } " " } }
+            td.wrap { @for one in endpoints { code { @for part in text(one).split_inclusive('/') { (part) wbr; } } " " } }
             td.n { (price(&row["pricing"]["input"])) }
             td.n { (price(&row["pricing"]["input_cache_read"])) }
             td.n { (price(&row["pricing"]["output"])) }
@@ -106,14 +106,7 @@ fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
 /// Dollars for one token, as those for a million.
 fn price(each: &Value) -> Markup {
     let dollars = each.as_str().and_then(|text| text.parse::<f64>().ok());
-    parts::maybe(dollars.map(|dollars| {
-        let million = dollars * 1e6;
-        if million >= 100.0 {
-            format!("${million:.0}")
-        } else {
-            format!("${million:.2}")
-        }
-    }))
+    parts::maybe(dollars.map(|dollars| format::price(dollars * 1e6)))
 }
 
 fn text(value: &Value) -> &str {

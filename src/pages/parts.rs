@@ -188,6 +188,36 @@ pub(super) fn cost(counts: &Counts) -> Markup {
     }
 }
 
+/// The same in a column of a table.
+pub(super) fn cost_in_column(counts: &Counts) -> Markup {
+    if counts.priced == 0 && counts.unpriced > 0 {
+        return unknown("no price is known for these requests");
+    }
+    let without = format!(
+        "{} of {} have no known price",
+        counts.unpriced, counts.requests
+    );
+    html! {
+        span title=(format::dollars(counts.cost)) { (format::dollars_in_column(counts.cost)) }
+        @if counts.unpriced > 0 { span.more title=(without) aria-label=(without) { "+" } }
+    }
+}
+
+/// What one request has cost, in a column of a table.
+pub(super) fn entry_cost_in_column(entry: &Entry) -> Markup {
+    let Some(cost) = entry.cost else {
+        return unknown("no price is known for this model at this provider");
+    };
+    let (sign, why) = if entry.cost_estimated() {
+        ("≈", ", estimated: the provider reported no usage")
+    } else {
+        ("", "")
+    };
+    html! {
+        span title={ (format::dollars(cost)) (why) } { (sign) (format::dollars_in_column(cost)) }
+    }
+}
+
 /// What one request has cost.
 pub(super) fn entry_cost(entry: &Entry) -> Markup {
     match entry.cost {

@@ -110,8 +110,8 @@ pub(super) async fn users(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
         @if groups.is_empty() {
-            (parts::empty("Nobody has asked for anything in this time", &html! {
-                "Send your people to " code { (visit.origin) "/ui/setup" } "."
+            (parts::empty("No requests in this time", &html! {
+                "Send people to " code { (visit.origin) "/ui/setup" } "."
             }))
         } @else {
             @if !lens.period.by_hours { section.panel { (active(visit, &lens).await?) } }

@@ -1,4 +1,4 @@
-//! One request: figures, the story of its decisions, and what was said.
+//! One request: figures, the timeline of its decisions, and what was said.
 
 use maud::{Markup, html};
 
@@ -12,11 +12,11 @@ use crate::wire::Rejection;
 
 /// What a page shows of a request: name in the address, and for people.
 const VIEWS: [(&str, &str); 5] = [
-    ("story", "Story"),
+    ("story", "Timeline"),
     ("conversation", "Conversation"),
     ("request", "Request"),
     ("response", "Response"),
-    ("raw", "Raw answer"),
+    ("raw", "Raw response"),
 ];
 
 pub(super) async fn page(visit: &Visit<'_>, id: &str) -> Result<Page, Rejection> {
@@ -36,10 +36,10 @@ pub(super) async fn page(visit: &Visit<'_>, id: &str) -> Result<Page, Rejection>
     let said = match shown {
         "story" => story(&found),
         _ if !entry.captured => parts::empty(
-            "What was said is not on record",
+            "The content of this request was not kept",
             &html! {
-                "Captures were off when it was made, or have been purged. "
-                "The section " code { "database.retention" } " of the configuration decides."
+                "Captures were off, or it has been deleted since. "
+                "The section " code { "database.retention" } " of the configuration sets how long content is kept."
             },
         ),
         _ => {
@@ -70,8 +70,8 @@ pub(super) async fn page(visit: &Visit<'_>, id: &str) -> Result<Page, Rejection>
 /// What others said is not for this admin.
 fn forbidden() -> Markup {
     parts::empty(
-        "What others said is not for you to read",
-        &html! { "It takes a grant with " code { "read_captures" } ". The story is there all the same." },
+        "You don't have access to what others said",
+        &html! { "Reading it needs a grant with " code { "read_captures" } ". The timeline is still available." },
     )
 }
 
@@ -89,11 +89,20 @@ fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
         (
             "Model",
             html! {
-                (named(&entry.model))
-                @if entry.model != entry.model_requested { " " span.note { "asked for as " (entry.model_requested) } }
+                @if entry.model.is_empty() {
+                    (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
+                } @else {
+                    (entry.model)
+                    @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
+                }
             },
         ),
-        ("Provider", html! { (named(&entry.provider)) }),
+        (
+            "Provider",
+            html! {
+                @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
+            },
+        ),
         (
             "API",
             html! { code { (entry.api) } @if entry.stream { " streamed" } },
@@ -114,7 +123,7 @@ fn figures(entry: &Entry) -> Markup {
             (parts::card("Input", parts::tokens(tokens.input), html! { "tokens, " (parts::tokens(tokens.cached)) " cached" }))
             (parts::card("Output", parts::tokens(tokens.output), html! { "tokens, " (parts::tokens(tokens.reasoning)) " reasoning" }))
             (parts::card("Cost", parts::entry_cost(entry), html! {
-                @match &entry.cost_basis { Some(basis) => { "as " (basis) } None => "no price is known" }
+                @match &entry.cost_basis { Some(basis) => { "price list " (basis) } None if entry.cost.is_some() => "nothing was sent to a provider", None => "no price is known" }
             }))
             (parts::card("Duration", format::span(entry.duration_ms), html! { "first token " (span(entry.first_token_ms)) }))
             (parts::card("Before the provider", span(entry.overhead_ms), html! { "first byte " (span(entry.first_byte_ms)) }))
@@ -137,12 +146,12 @@ fn story(found: &records::Found) -> Markup {
                 }
                 @for reason in &entry.reasons { li { (reason) } }
                 li.end { (explain::answer(entry)) }
-                @if let Some(reason) = &entry.finish_reason { li { "the answer ended with " code { (reason) } } }
+                @if let Some(reason) = &entry.finish_reason { li { "the response ended with " code { (reason) } } }
             }
         }
         @if !found.tools.is_empty() {
             section {
-                h2 { "Tools that the answer called" }
+                h2 { "Tools that the response called" }
                 @for tool in &found.tools {
                     (parts::code(&tool.name, &pretty(&tool.params)))
                 }
@@ -170,15 +179,15 @@ fn captured(entry: &Entry, capture: &Capture, shown: &str) -> Markup {
     html! {
         p.under { a href=(download) download { "Download the capture" } }
         @if capture.truncated {
-            (parts::notice(parts::Tone::Warn, &html! { "A body was longer than what is kept of it." }))
+            (parts::notice(parts::Tone::Warn, &html! { "A body was too long to be kept whole. The key "code { "limits.capture" } " sets how much is kept." }))
         }
         @match shown {
             "request" => (message(&capture.request_headers, &capture.request_body)),
             "response" => (message(&capture.response_headers, &capture.response_body)),
             "raw" => @match &capture.raw {
                 Some(raw) => (block(raw)),
-                None => (parts::empty("The answer as it came is not kept", &html! {
-                    "The answer, put together, is under Response."
+                None => (parts::empty("The raw response was not kept", &html! {
+                    "The tab Response has it in one piece. The key " code { "database.save_raws" } " keeps raw responses too."
                 })),
             },
             _ => (conversation::show(&entry.api, capture)),
@@ -210,6 +219,6 @@ fn block(bytes: &[u8]) -> Markup {
     let (text, cut) = json::body(bytes);
     html! {
         pre.json tabindex="0" role="region" aria-label="Body" { (text) }
-        @if cut { p.under { "Cut here; the download has all of it." } }
+        @if cut { p.under { "Shortened here. The download has all of it." } }
     }
 }

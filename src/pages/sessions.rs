@@ -98,7 +98,7 @@ pub(super) async fn one(visit: &Visit<'_>) -> Result<Page, Rejection> {
             ("User", html! { @if visit.is_admin() { a href=(activity::user_page(&session.login)) { (session.login) } } @else { (session.login) } }),
             ("Device", html! { (session.node_name) }),
             ("Agent", html! { (named(&session.agent)) }),
-            ("Models", html! { (session.models.join(", ")) }),
+            ("Models", models(&session.models)),
             ("Started", parts::time(session.started_at)),
             ("Lasted", html! { (format::seconds(lasted / 1_000)) }),
             ("Session", html! { code { (session.id) } }),
@@ -176,12 +176,12 @@ pub(super) fn session_table(visit: &Visit<'_>, rows: &[Session]) -> Markup {
                 th scope="row" { a href=(session_page(row)) { (parts::ago(now, row.last_at)) } }
                 td { (named(&row.agent)) }
                 @if visit.is_admin() { td { a href=(activity::user_page(&row.login)) { (row.login) } } }
-                td title=(row.models.join(", ")) { (row.models.join(", ")) }
+                td title=(row.models.join(", ")) { (models(&row.models)) }
                 td.n { (format::grouped(row.counts.requests)) }
                 td.n { (format::compact(row.counts.input_tokens)) }
                 td.n { (format::compact(row.counts.cached_tokens)) }
                 td.n { (format::compact(row.counts.output_tokens)) }
-                td.n { (parts::cost(&row.counts)) }
+                td.n { (parts::cost_in_column(&row.counts)) }
                 td.n { @if row.counts.errors > 0 { span.bad { (row.counts.errors) } } @else { "0" } }
             }
         }
@@ -219,7 +219,7 @@ pub(super) fn request_table(visit: &Visit<'_>, caption: &str, rows: &[Entry]) ->
                 td.n { (parts::tokens(row.tokens.input)) }
                 td.n { (parts::tokens(row.tokens.output)) }
                 td.n { (row.tool_calls) }
-                td.n { (parts::entry_cost(row)) }
+                td.n { (parts::entry_cost_in_column(row)) }
                 td.n { (parts::maybe(row.first_token_ms.map(format::span))) }
                 td.n { (format::span(row.duration_ms)) }
             }
@@ -234,6 +234,19 @@ fn session_page(session: &Session) -> String {
         .with("login", &session.login)
         .with("session", &session.id)
         .at("/ui/sessions/one")
+}
+
+/// The models of a session; of one whose requests were all refused there are none.
+fn models(names: &[String]) -> Markup {
+    let names: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() {
+        return parts::unknown("every request was refused before a model was chosen");
+    }
+    html! { (names.join(", ")) }
 }
 
 /// A name, or that there is none.

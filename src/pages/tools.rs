@@ -82,7 +82,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                         tr {
                             th scope="row" {
                                 a href=(lens.query.without(&["before"]).with("tool", name).at("/ui/requests")) { (name) }
-                                " " a.note href=(lens.query.with("tool", name).at(&lens.path)) aria-label={ "alone: " (name) " over time" } { "alone" }
+                                " " a.note href=(lens.query.with("tool", name).at(&lens.path)) aria-label={ "only this: " (name) " over time" } { "only this" }
                                 (parts::bar(*calls, most, "thin"))
                             }
                             td.n { (format::grouped(*calls)) }

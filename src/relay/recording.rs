@@ -10,6 +10,7 @@ use http::HeaderMap;
 use super::{Ending, blobs, charge};
 use crate::api::{Density, Reading, Tokens, ToolCall};
 use crate::bucket::Settlement;
+use crate::clock;
 use crate::config::Routing;
 use crate::hooks::After;
 use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
@@ -289,10 +290,10 @@ impl Recording {
         }
     }
 
-    /// Milliseconds since the request came.
+    /// Milliseconds since the request came, to the microsecond.
     #[must_use]
     pub fn elapsed_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1000.0
+        clock::to_microsecond(self.started.elapsed().as_secs_f64() * 1000.0)
     }
 
     /// Ends the record.

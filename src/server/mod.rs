@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Control, Listeners, Refusals};
 use crate::clock::within;
-use crate::config::{self, Loaded, Mode};
+use crate::config::{self, Fixed, Loaded, Mode};
 use crate::discover;
 use crate::exporters;
 use crate::exporters::{Board, Outlets};
@@ -46,8 +46,7 @@ use crate::tailnet::{self, Node, State};
 use crate::upstream::{Timeouts, Upstream};
 use crate::warnings::{Signals, Warnings};
 
-/// Where local callers find a gateway unless the configuration says otherwise.
-pub const LOOPBACK: &str = config::LOOPBACK;
+pub use crate::config::LOOPBACK;
 /// Soft limit for the Go runtime of the embedded node: after a bulk transfer it would keep
 /// what it once needed.
 const GO_MEMORY: u64 = 256 << 20;
@@ -146,6 +145,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
     let watched = (ledger.clone(), traffic.clone(), board.clone());
+    let started = Fixed::of(&receiver.borrow().file);
     let stop = CancellationToken::new();
     let engines = Arc::new(Engines {
         gateway: Gateway {
@@ -162,7 +162,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
         control: Arc::new(control),
         refusals: Refusals::default(),
         board,
-        warnings: Warnings::new(watched, signals.clone(), options.state_dir.clone()),
+        warnings: Warnings::new(watched, signals.clone(), options.state_dir.clone(), started),
         signals,
         looking: tokio::sync::Mutex::default(),
         listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),

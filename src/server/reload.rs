@@ -222,30 +222,11 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     let before = sender.borrow().clone();
     let rules = Rules::compile(loaded, before.generation + 1);
     tell(Some(path), &rules.findings);
-    let (old, new) = (&before.file, &rules.file);
-    // The capabilities that count are looked at for each request.
-    let node = config::Tailnet {
-        capabilities: old.tailnet.capabilities.clone(),
-        ..new.tailnet.clone()
-    };
-    let doors = |file: &config::File| (file.listen.http, file.listen.https, file.listen.loopback);
-    let fixed = [
-        ("tailnet", old.tailnet == node),
-        ("listen", doors(old) == doors(new)),
-        (
-            "database.url",
-            old.database.url == new.database.url
-                || engines.gateway.ledger.take_url(new.database.url.expose()),
-        ),
-        (
-            "limits.connections",
-            old.limits.connections == new.limits.connections,
-        ),
-    ];
-    for (what, same) in fixed {
-        if !same {
-            tracing::warn!("{what} has changed, which takes effect at the next start");
-        }
+    let new = &rules.file;
+    // A database of which only the password has changed takes it for new connections.
+    let _same_database = engines.gateway.ledger.take_url(new.database.url.expose());
+    for key in engines.warnings.awaiting_restart(new) {
+        tracing::warn!("{key} has changed, which takes effect at the next restart");
     }
     engines.gateway.upstream.set_timeouts(timeouts(new));
     let ledger = &engines.gateway.ledger;

@@ -1,5 +1,5 @@
-//! What will soon need somebody: computed here alone, for the pages, the API, the command line and
-//! the log. A warning is a state, not an event: it is there for as long as its cause is.
+//! Alerts: what will soon need an admin. Computed here alone, for the pages, the API, the command
+//! line and the log. A warning is a state, not an event: it is there for as long as its cause is.
 
 mod disk;
 mod signals;
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::clock;
+use crate::config::Fixed;
 use crate::exporters::{self, Board};
 use crate::ledger::{Backlog, Ledger, Waiting};
 use crate::route::{Health, Traffic};
@@ -41,7 +42,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Something that needs somebody.
+/// Something that an admin should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// How much it matters.
@@ -58,23 +59,26 @@ pub struct Warning {
     pub since: i64,
 }
 
-/// Looks for what needs somebody, and remembers what it has seen. Lives as long as the process.
+/// Looks for alerts, and remembers what it has seen. Lives as long as the process.
 pub struct Warnings {
     ledger: Ledger,
     traffic: Traffic,
     board: Board,
     signals: Signals,
     state_dir: PathBuf,
+    started: Fixed,
     known: Mutex<BTreeMap<(&'static str, String), i64>>,
 }
 
 impl Warnings {
-    /// Looks at these engines, and at the disk of `state_dir`.
+    /// Looks at these engines, and at the disk of `state_dir`. The process was started as
+    /// `started` says.
     #[must_use]
     pub fn new(
         (ledger, traffic, board): (Ledger, Traffic, Board),
         signals: Signals,
         state_dir: PathBuf,
+        started: Fixed,
     ) -> Self {
         Self {
             ledger,
@@ -82,8 +86,21 @@ impl Warnings {
             board,
             signals,
             state_dir,
+            started,
             known: Mutex::default(),
         }
+    }
+
+    /// What the process was started with.
+    #[must_use]
+    pub fn started(&self) -> &Fixed {
+        &self.started
+    }
+
+    /// The keys of a configuration that wait for the next start.
+    #[must_use]
+    pub fn awaiting_restart(&self, file: &crate::config::File) -> Vec<&'static str> {
+        self.started.waiting(file)
     }
 
     /// All warnings of this moment, the gravest first. What is new, and what is over, goes to the
@@ -96,6 +113,7 @@ impl Warnings {
             found.extend(key_expiry(node, now));
         }
         found.extend(self.signals.warnings(now));
+        found.extend(restart(&self.awaiting_restart(&rules.file)));
         found.extend(disk::warning(&self.state_dir).await);
         found.extend(backlog(self.ledger.healthy(), self.ledger.backlog()));
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
@@ -126,8 +144,9 @@ impl Warnings {
             found.push(warning(
                 (Severity::Warning, "exporter_stuck", name),
                 format!(
-                    "the exporter {name} has failed {} times in a row and {waiting} records wait: {why}",
-                    status.failures
+                    "the exporter {name} has had {} and {} waiting: {why}",
+                    in_a_row(status.failures),
+                    counted(waiting, "record")
                 ),
                 "nothing is lost: records are sent once it works again",
             ));
@@ -171,6 +190,30 @@ fn warning(
     }
 }
 
+fn restart(waiting: &[&'static str]) -> Option<Warning> {
+    // A node that has joined its tailnet doesn't need its key again: one that is rotated is no
+    // reason to restart.
+    let keys: Vec<_> = waiting
+        .iter()
+        .filter(|key| **key != "tailnet.auth_key")
+        .copied()
+        .collect();
+    let (first, has) = match keys.as_slice() {
+        [] => return None,
+        [_] => ("a change", "takes"),
+        _ => ("changes", "take"),
+    };
+    let message = format!(
+        "{first} of {} in the configuration {has} effect at the next restart",
+        keys.join(", ")
+    );
+    Some(warning(
+        (Severity::Warning, "restart_needed", ""),
+        message,
+        "restart Iris when it suits you; the previous values are in use until then",
+    ))
+}
+
 fn node_state(node: &Status) -> Option<Warning> {
     let (kind, message, hint) = match node.state {
         State::NeedsLogin => (
@@ -180,13 +223,13 @@ fn node_state(node: &Status) -> Option<Warning> {
         ),
         State::NeedsMachineAuth => (
             "node_unapproved",
-            "the node waits for an admin of the tailnet to approve it",
+            "the node is waiting for approval by an admin of the tailnet",
             "approve it in the tailnet's admin console",
         ),
         State::Stopped => (
             "node_stopped",
-            "the node is stopped, so that nobody on the tailnet can reach the gateway",
-            "start it: with this machine's tailscaled, by `tailscale up`",
+            "the node is stopped, so callers on the tailnet can't reach the gateway",
+            "start it; with this machine's tailscaled, run `tailscale up`",
         ),
         State::Starting | State::Running | State::NoState => return None,
     };
@@ -203,9 +246,11 @@ fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
     let days = left / DAY_MS;
     let when = match (left, days) {
         (..=0, _) => "has expired".to_owned(),
-        (_, 0) => format!("expires in {} hours", left / (DAY_MS / 24)),
-        (_, 1) => "expires in 1 day".to_owned(),
-        _ => format!("expires in {days} days"),
+        (_, 0) => format!(
+            "expires in {}",
+            counted((left / (DAY_MS / 24)).unsigned_abs(), "hour")
+        ),
+        _ => format!("expires in {}", counted(days.unsigned_abs(), "day")),
     };
     if left < URGENT_DAYS * DAY_MS {
         Some((Severity::Critical, when))
@@ -228,24 +273,32 @@ fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
     let (severity, when) = ends(key_expires_at(node)?, now)?;
     Some(warning(
         (severity, "node_key_expires", ""),
-        format!("the node's key {when}; nobody can reach the gateway after that"),
+        format!(
+            "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
+        ),
         "disable key expiry for this node in the tailnet's admin console, or tag it",
     ))
 }
 
 fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
-    let waiting = backlog.promised;
+    let waiting = u64::try_from(backlog.promised).unwrap_or(u64::MAX);
     if !healthy {
         return Some(warning(
             (Severity::Critical, "ledger_failing", ""),
-            format!("requests are refused, because they can't be recorded; {waiting} records wait"),
-            "the log says why a write failed; mostly it is the disk, or the database's server",
+            format!(
+                "requests are refused, because they can't be recorded; {} waiting",
+                counted(waiting, "record")
+            ),
+            "the log says why a write failed; usually it is the disk or the database server",
         ));
     }
     backlog.is_long().then(|| {
         warning(
             (Severity::Warning, "ledger_backlog", ""),
-            format!("records are written more slowly than they come; {waiting} wait"),
+            format!(
+                "records are written more slowly than they arrive; {} waiting",
+                counted(waiting, "record")
+            ),
             "the disk or the database is too slow; once the queue is full, requests are refused",
         )
     })
@@ -255,13 +308,13 @@ fn down(provider: &str, health: &Health) -> Option<Warning> {
     let why = health.last_error.as_deref().unwrap_or("no reason given");
     let message = if health.ejected {
         format!(
-            "the provider {provider} is left alone after {} failures in a row: {why}",
-            health.failures
+            "the provider {provider} is paused after {}: {why}",
+            in_a_row(health.failures)
         )
     } else if health.failed > 0 && health.last_success.is_none() {
         format!(
-            "the provider {provider} has answered nothing since the start, in {} attempts: {why}",
-            health.requests
+            "the provider {provider} has answered nothing since the start, in {}: {why}",
+            counted(health.requests, "attempt")
         )
     } else {
         return None;
@@ -269,8 +322,17 @@ fn down(provider: &str, health: &Health) -> Option<Warning> {
     Some(warning(
         (Severity::Warning, "provider_down", provider),
         message,
-        "see that it runs and can be reached; it is tried again by itself",
+        "check that it runs and can be reached; Iris tries it again by itself",
     ))
+}
+
+/// `1 record`, `2 records`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn in_a_row(failures: u32) -> String {
+    format!("{} in a row", counted(failures.into(), "failure"))
 }
 
 fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
@@ -284,10 +346,15 @@ fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
         warning(
             (Severity::Warning, "hook_backlog", hook),
             format!(
-                "{count} deliveries wait for the hook {hook}, the oldest for {} minutes",
-                age / 60_000
+                "{} waiting for the hook {hook}, the oldest for {}",
+                if *count == 1 {
+                    "1 delivery is".to_owned()
+                } else {
+                    format!("{count} deliveries are")
+                },
+                counted((age / 60_000).max(0).unsigned_abs(), "minute")
             ),
-            "see that its server answers; what waits for a day is dropped",
+            "check that its server answers; deliveries are dropped after a day",
         )
     })
 }
@@ -356,14 +423,30 @@ mod tests {
         assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
     }
 
+    #[test]
+    fn a_change_that_waits_for_a_restart_is_named() {
+        let message = |waiting: &[&'static str]| restart(waiting).map(|one| one.message);
+        assert_eq!(message(&[]), None);
+        assert_eq!(message(&["tailnet.auth_key"]), None);
+        assert_eq!(
+            message(&["listen.loopback"]).unwrap(),
+            "a change of listen.loopback in the configuration takes effect at the next restart"
+        );
+        assert_eq!(
+            message(&["tailnet.auth_key", "tailnet.mode", "listen.http"]).unwrap(),
+            "changes of tailnet.mode, listen.http in the configuration take effect at the next restart"
+        );
+    }
+
     #[tokio::test]
     async fn a_warning_is_there_for_as_long_as_its_cause() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open("sqlite::memory:", dir.path()).unwrap();
         let (traffic, signals) = (Traffic::default(), Signals::default());
         let engines = (ledger, traffic.clone(), Board::default());
-        let warnings = Warnings::new(engines, signals.clone(), dir.path().to_owned());
         let text = r#"{"providers":{"gpu":{"baseurl":"http://gpu","models":["m"]}}}"#;
+        let started = Fixed::of(&crate::config::parse(text, &|_| None).unwrap().file);
+        let warnings = Warnings::new(engines, signals.clone(), dir.path().to_owned(), started);
         let rules = Rules::compile(crate::config::parse(text, &|_| None).unwrap(), 1);
         let is_disk = |one: &Warning| one.kind.starts_with("disk");
         let all = async || {
@@ -399,7 +482,7 @@ mod tests {
         assert!(
             all().await[0]
                 .message
-                .contains("left alone after 1 failures")
+                .contains("paused after 1 failure in a row")
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris::config::{Database, Retention};
-use iris::ledger::{Ledger, MOST_CHATS};
+use iris::ledger::{ChatWrite, Expected, Ledger, MOST_CHATS, chat_version};
 
 use crate::store::Place;
 
@@ -15,8 +15,8 @@ async fn ids(ledger: &Ledger, login: &str) -> Vec<String> {
 pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
     let ledger = place.open();
     let keep = async |login: &str, id: &str, body: &str| {
-        let kept = ledger.keep_chat(login, (id, "a title"), body.into()).await;
-        kept.unwrap();
+        let kept = ledger.keep_chat(login, (id, "a title"), body.into(), Expected::Anything);
+        assert_eq!(kept.await.unwrap(), ChatWrite::Done);
     };
     keep("ann", "one", "{\"a\":1}").await;
     keep("bob", "one", "{\"b\":1}").await;
@@ -27,8 +27,12 @@ pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
     assert_eq!(body("ann").await.as_deref(), Some(&b"{\"a\":2}"[..]));
     assert_eq!(body("bob").await.as_deref(), Some(&b"{\"b\":1}"[..]));
     assert_eq!(body("eve").await, None);
-    assert!(!ledger.delete_chat("eve", "one").await.unwrap());
-    assert!(ledger.delete_chat("ann", "one").await.unwrap());
+    let delete = async |login: &str| {
+        let deleted = ledger.delete_chat(login, "one", Expected::Anything).await;
+        deleted.unwrap()
+    };
+    assert_eq!(delete("eve").await, ChatWrite::Missing);
+    assert_eq!(delete("ann").await, ChatWrite::Done);
     assert_eq!(body("ann").await, None);
     assert!(body("bob").await.is_some());
 
@@ -60,7 +64,7 @@ pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
         let id = format!("chat-{nth:04}");
         let named = (id.as_str(), "t");
         ledger
-            .keep_chat("ann", named, b"{}".to_vec())
+            .keep_chat("ann", named, b"{}".to_vec(), Expected::Anything)
             .await
             .unwrap();
         // The time tells which is the oldest.
@@ -72,10 +76,54 @@ pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
     let long = vec![b'x'; 30 << 20];
     for id in ["long-1", "long-2", "long-3"] {
         ledger
-            .keep_chat("ann", (id, "t"), long.clone())
+            .keep_chat("ann", (id, "t"), long.clone(), Expected::Anything)
             .await
             .unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(ids(&ledger, "ann").await, ["long-3", "long-2"]);
+}
+
+pub(crate) async fn a_write_follows_the_version_that_it_names(place: Place) {
+    let ledger = place.open();
+    let keep = async |body: &str, expected: Expected| {
+        let kept = ledger.keep_chat("ann", ("one", "t"), body.into(), expected);
+        kept.await.unwrap()
+    };
+    let at = |body: &str| Expected::Version(chat_version(body.as_bytes()));
+    assert_eq!(
+        keep("{}", at("{}")).await,
+        ChatWrite::Changed,
+        "nothing is there"
+    );
+    assert_eq!(keep("{\"a\":1}", Expected::Absent).await, ChatWrite::Done);
+    assert_eq!(
+        keep("{\"a\":0}", Expected::Absent).await,
+        ChatWrite::Changed
+    );
+    assert_eq!(keep("{\"a\":2}", at("{\"a\":1}")).await, ChatWrite::Done);
+    assert_eq!(keep("{\"a\":3}", at("{\"a\":1}")).await, ChatWrite::Changed);
+    let body = ledger.chat("ann", "one").await.unwrap();
+    assert_eq!(
+        body.as_deref(),
+        Some(&b"{\"a\":2}"[..]),
+        "the first of two stays"
+    );
+    // A write whose answer was lost is sent once more.
+    assert_eq!(keep("{\"a\":2}", at("{\"a\":1}")).await, ChatWrite::Done);
+
+    let delete = async |expected| ledger.delete_chat("ann", "one", expected).await.unwrap();
+    assert_eq!(delete(at("{\"a\":1}")).await, ChatWrite::Changed);
+    assert_eq!(delete(at("{\"a\":2}")).await, ChatWrite::Done);
+    assert_eq!(delete(Expected::Anything).await, ChatWrite::Missing);
+    // Of two that write at once with the same version in hand, one is told of the other.
+    keep("{}", Expected::Absent).await;
+    let both = tokio::join!(keep("{\"b\":1}", at("{}")), keep("{\"b\":2}", at("{}")));
+    assert!(
+        matches!(
+            both,
+            (ChatWrite::Done, ChatWrite::Changed) | (ChatWrite::Changed, ChatWrite::Done)
+        ),
+        "{both:?}"
+    );
 }

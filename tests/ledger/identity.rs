@@ -2,7 +2,7 @@
 //! becomes of records from before there were keys.
 
 use iris::bucket::{Link, Terms, Unit};
-use iris::ledger::{Entry, EntryId, Group, Ledger, Query, Record, Report, Scope};
+use iris::ledger::{Entry, EntryId, Expected, Group, Ledger, Query, Record, Report, Scope};
 use iris::quota::Quotas;
 
 use crate::budgets::{amounts, rules};
@@ -39,7 +39,7 @@ pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
     let mut heard = ledger.written();
     write(&ledger, records.clone()).await;
     for caller in callers {
-        let kept = ledger.keep_chat(caller, ("c1", caller), caller.into());
+        let kept = ledger.keep_chat(caller, ("c1", caller), caller.into(), Expected::Anything);
         kept.await.unwrap();
     }
     for (caller, own) in callers.iter().zip(&records) {

@@ -82,6 +82,7 @@ const EVERY: &[(&str, Test)] = &[
     test!(identity::what_agrees_in_its_beginning_stays_apart),
     test!(budgets::a_bucket_that_counts_something_else_is_another),
     test!(identity::a_bucket_is_shown_under_the_name_that_its_owner_has_now),
+    test!(chats::a_write_follows_the_version_that_it_names),
 ];
 
 /// Tests of a database that outlives its ledger.

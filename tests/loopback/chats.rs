@@ -37,7 +37,7 @@ async fn conversations_are_kept_read_and_deleted() {
     let chat = send(&gateway, Method::GET, "/api/chats/chat-1", "").await;
     assert_eq!(chat.json()["body"]["messages"][0]["text"], "hello");
     let page = send(&gateway, Method::GET, "/ui/chat", "").await.text();
-    assert!(page.contains("Kept by this gateway, for nobody but you."));
+    assert!(page.contains("Kept by this gateway, visible only to you."));
 
     let long = json!({ "title": "t", "body": { "text": "x".repeat(2 << 20) } });
     for (id, body, status) in [
@@ -66,6 +66,63 @@ async fn conversations_are_kept_read_and_deleted() {
 }
 
 #[tokio::test]
+async fn of_two_tabs_the_second_is_told_of_the_first() {
+    let gateway = start(json!({ "chat": { "history": "ledger" } })).await;
+    let ask = async |method: Method, headers: &[(&str, &str)], text: &str| {
+        let body = json!({ "title": "t", "body": { "text": text } }).to_string();
+        let mut request = Request::builder().method(method).uri("/api/chats/one");
+        for (name, value) in [("content-type", "application/json")].iter().chain(headers) {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::from(body));
+        gateway.send(request.body(body).unwrap()).await
+    };
+    let tag = |reply: &Reply| reply.headers["etag"].to_str().unwrap().to_owned();
+    let first = ask(Method::PUT, &[("if-none-match", "*")], "one").await;
+    assert_eq!(first.status, StatusCode::OK);
+    let again = ask(Method::PUT, &[("if-none-match", "*")], "other").await;
+    assert_eq!(again.status, StatusCode::PRECONDITION_FAILED);
+    let read = send(&gateway, Method::GET, "/api/chats/one", "").await;
+    assert_eq!(tag(&read), tag(&first));
+    assert_eq!(
+        format!("\"{}\"", read.json()["version"].as_str().unwrap()),
+        tag(&read)
+    );
+
+    let old = tag(&first);
+    let mine = ask(Method::PUT, &[("if-match", &old)], "mine").await;
+    assert_eq!(mine.status, StatusCode::OK);
+    let theirs = ask(Method::PUT, &[("if-match", &old)], "theirs").await;
+    assert_eq!(theirs.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(theirs.json()["code"], "chat_changed", "{}", theirs.text());
+    let read = send(&gateway, Method::GET, "/api/chats/one", "")
+        .await
+        .json();
+    assert_eq!(read["body"]["text"], "mine");
+    let gone = ask(Method::DELETE, &[("if-match", &old)], "").await;
+    assert_eq!(gone.status, StatusCode::PRECONDITION_FAILED);
+    let gone = ask(Method::DELETE, &[("if-match", &tag(&mine))], "").await;
+    assert_eq!(gone.status, StatusCode::OK);
+    let late = ask(Method::PUT, &[("if-match", &tag(&mine))], "late").await;
+    assert_eq!(
+        late.status,
+        StatusCode::PRECONDITION_FAILED,
+        "what was deleted stays so"
+    );
+
+    for headers in [
+        &[("if-match", "unquoted")][..],
+        &[("if-match", "\"a\", \"b\"")],
+        &[("if-match", "\"a\""), ("if-match", "\"b\"")],
+        &[("if-none-match", "\"a\"")],
+        &[("if-match", "\"a\""), ("if-none-match", "*")],
+    ] {
+        let reply = ask(Method::PUT, headers, "x").await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_kept_unless_the_configuration_says_so() {
     let nothing = json!({ "retention": { "duration": "0" } });
     for more in [
@@ -80,6 +137,6 @@ async fn nothing_is_kept_unless_the_configuration_says_so() {
             "{more}"
         );
         let page = send(&gateway, Method::GET, "/ui/chat", "").await.text();
-        assert!(page.contains("Kept in this browser alone."), "{more}");
+        assert!(page.contains("Kept only in this browser."), "{more}");
     }
 }

@@ -61,6 +61,9 @@ fn check_reads_like_a_compiler() {
         text.contains(":3:10: warning: provider p has no baseurl configured"),
         "{text}"
     );
+    let count = text.lines().count() - 1;
+    let total = format!(": 0 errors, {count} warnings\n");
+    assert!(count > 1 && text.ends_with(&total), "{text}");
     assert_eq!(
         iris(&["check", "--strict", name(file.path())])
             .status
@@ -79,8 +82,59 @@ fn check_reads_like_a_compiler() {
         "{}",
         out(&output)
     );
+    assert!(out(&output).contains(": 1 error, "), "{}", out(&output));
     assert_eq!(iris(&["check", "/nonexistent"]).status.code(), Some(1));
     assert_eq!(iris(&["chekc"]).status.code(), Some(2));
+}
+
+#[test]
+fn help_is_for_people() {
+    for command in [
+        &["init"][..],
+        &["demo"],
+        &["check"],
+        &["explain"],
+        &["prices"],
+        &["models"],
+        &["connect"],
+        &["status"],
+        &["service", "install"],
+    ] {
+        let help = out(&iris(&[command, &["--help"]].concat()));
+        assert!(help.contains("Usage:"), "{command:?}: {help}");
+        for odd in ["[default: \"\"]", "<http", "(s)"] {
+            assert!(!help.contains(odd), "{command:?} has {odd}: {help}");
+        }
+    }
+    let schema: Value = serde_json::from_slice(&iris(&["schema", "--json"]).stdout).unwrap();
+    assert!(schema["properties"].is_object());
+}
+
+#[tokio::test]
+async fn who_has_no_model_is_told_what_to_do() {
+    let grants = json!([{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [{ "role": "user" }] } }]);
+    let gateway = Gateway::start("127.0.0.1:9".parse().unwrap(), json!({ "grants": grants })).await;
+    let url = format!("http://{}", gateway.address);
+    let ask = async |arguments: &'static [&'static str]| {
+        let url = url.clone();
+        let run = move || iris(&[arguments, &["--url", &url]].concat());
+        out(&tokio::task::spawn_blocking(run).await.unwrap())
+    };
+    let models = ask(&["models"]).await;
+    assert!(
+        models.contains("Ask an admin of this gateway for a grant with \"models\" for (loopback)"),
+        "{models}"
+    );
+    assert_eq!(
+        ask(&["status", "--requests"]).await,
+        "No requests are on record.\n"
+    );
+    assert_eq!(
+        ask(&["status", "--sessions"]).await,
+        "No sessions are on record.\n"
+    );
+    let json: Value = serde_json::from_str(&ask(&["models", "--json"]).await).unwrap();
+    assert_eq!(json["data"], json!([]));
 }
 
 #[test]
@@ -143,7 +197,12 @@ async fn models_and_status_ask_a_running_gateway() {
     .await;
     let gateway = Gateway::start(address, json!({})).await;
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
-    gateway.record().await;
+    let record = gateway.record().await;
+    for time in ["duration_ms", "first_byte_ms", "overhead_ms"] {
+        let text = record[time].to_string();
+        let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len());
+        assert!(record[time].is_number() && digits <= 3, "{time}: {text}");
+    }
     let url = format!("http://{}", gateway.address);
     let ask = async |arguments: &'static [&'static str]| {
         let url = url.clone();

@@ -149,10 +149,13 @@ async fn saves_that_are_not_taken() {
             &[],
         )
         .await;
-        // That whoever saves it stays an admin is no question of what is valid.
+        // That whoever saves it stays an admin is no question of what is valid: it is told beside.
         let valid = text == lockout;
-        assert_eq!(reply.json()["valid"], valid, "{part}");
-        assert!(valid || reply.json()["errors"].to_string().contains(part));
+        let told = reply.json();
+        assert_eq!(told["valid"], valid, "{part}");
+        assert!(!valid || told["loses_admin"] == true, "{part}");
+        let list = if valid { "warnings" } else { "errors" };
+        assert!(told[list].to_string().contains(part), "{told}");
     }
     let fine = ask(
         &gateway,
@@ -162,7 +165,16 @@ async fn saves_that_are_not_taken() {
         &[],
     )
     .await;
-    assert_eq!(fine.json(), json!({ "valid": true, "errors": [] }));
+    let fine = fine.json();
+    assert_eq!(fine["valid"], true);
+    for (key, nothing) in [
+        ("errors", json!([])),
+        ("warnings", json!([])),
+        ("loses_admin", json!(false)),
+        ("restart", json!([])),
+    ] {
+        assert_eq!(fine[key], nothing, "{key}");
+    }
     assert_eq!(std::fs::read_to_string(gateway.config()).unwrap(), before);
 }
 
@@ -372,4 +384,75 @@ async fn the_older_routes_and_the_description_are_there() {
     ] {
         assert!(document["paths"][path].is_object(), "{path}");
     }
+}
+
+/// What a save says of itself before it is made, and what is left for the next start.
+#[tokio::test]
+async fn what_waits_for_a_restart_and_which_way_would_be_lost_is_said() {
+    let gateway = gateway().await;
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    let moved = text.replace(
+        "\"loopback\":\"127.0.0.1:0\"",
+        "\"loopback\":\"127.0.0.1:9\",\"names\":[\"gw.corp\"]",
+    );
+    assert_ne!(text, moved, "{text}");
+    let (_, tag) = shown(&gateway).await;
+    let propose = async |path: &str, text: &str, host: &[(&str, &str)]| {
+        ask(
+            &gateway,
+            &Method::POST,
+            path,
+            &json!({ "config": text }),
+            host,
+        )
+        .await
+        .json()
+    };
+    let restart = json!(["listen.loopback"]);
+    for path in ["/aperture/config:validate", "/api/config/dry-run"] {
+        let told = propose(path, &moved, &[]).await;
+        assert_eq!(
+            (&told["valid"], &told["restart"]),
+            (&json!(true), &restart),
+            "{told}"
+        );
+        assert!(
+            told.to_string()
+                .contains("local callers are served at 127.0.0.1:9"),
+            "{told}"
+        );
+        assert_eq!(told["loses_admin"], false);
+        let same = propose(path, &text, &[]).await;
+        assert_eq!(same["restart"], json!([]), "{same}");
+    }
+    let saved = put(&gateway, &moved, &tag).await.json();
+    assert_eq!(saved["restart"], restart, "{saved}");
+    let waiting = async || {
+        let status = get(&gateway, "/api/status").await.json();
+        let all = status["warnings"].as_array().unwrap().clone();
+        let found = all.into_iter().find(|one| one["kind"] == "restart_needed");
+        found.map(|one| one["message"].to_string())
+    };
+    assert!(waiting().await.unwrap().contains("listen.loopback"));
+
+    // The name that one came by is one's way in; others are not.
+    let without = moved.replace(",\"names\":[\"gw.corp\"]", "");
+    let (_, tag) = shown(&gateway).await;
+    let port = gateway.address.port();
+    let by_name = format!("gw.corp:{port}");
+    for (host, is_lost) in [(by_name.as_str(), true), ("", false)] {
+        let headers = [("host", host)];
+        let headers = if host.is_empty() {
+            &[][..]
+        } else {
+            &headers[..]
+        };
+        let told = propose("/aperture/config:validate", &without, headers).await;
+        let warnings = told["warnings"].to_string();
+        assert_eq!(warnings.contains("you came here as"), is_lost, "{told}");
+    }
+    // Taken back, nothing waits.
+    let saved = put(&gateway, &text, &tag).await.json();
+    assert_eq!(saved["restart"], json!([]), "{saved}");
+    assert_eq!(waiting().await, None);
 }

@@ -433,7 +433,7 @@ async fn buckets_are_listed_and_a_refusal_tells_its_story() {
     );
     let decisions = story["decisions"].to_string();
     for part in [
-        "role Admin by grants[0]",
+        "role admin by grants[0]",
         "grants that match this caller: grants[0]",
         "models pattern",
         "provider p is the only one",

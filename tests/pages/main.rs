@@ -25,12 +25,13 @@ use tally::Tally;
 use world::World;
 
 /// Journeys in the order in which they run; each is a script beside this file.
-const JOURNEYS: [&str; 12] = [
+const JOURNEYS: [&str; 13] = [
     "admin",
     "user",
     "live",
     "chat",
     "kept",
+    "turns",
     "hostile",
     "sites",
     "keys",

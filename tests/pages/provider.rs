@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -53,7 +55,13 @@ impl Drop for Provider {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Between two pieces of what is thought.
+const PACE: Duration = Duration::from_millis(60);
+const THOUGHTS: usize = 60;
+
+async fn answer(request: Request<Incoming>) -> Response<Body> {
     let is_messages = request.uri().path().ends_with("/messages");
     let body = request.into_body().collect().await;
     let body = body
@@ -64,10 +72,44 @@ async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
         let error = json!({ "error": { "message": PLANTED, "type": PLANTED } });
         return respond(500, "application/json", error.to_string());
     }
+    if asked["model"] == "thinking" {
+        return thinking();
+    }
     if is_messages {
         return respond(200, "text/event-stream", messages());
     }
     respond(200, "text/event-stream", chat())
+}
+
+/// Reasoning, then an answer, slowly enough for a reader to do something meanwhile.
+fn thinking() -> Response<Body> {
+    let pieces = (0..THOUGHTS).map(|nth| {
+        let delta = if nth < THOUGHTS / 2 {
+            json!({ "reasoning_content": format!("thought {nth}. ") })
+        } else {
+            json!({ "content": format!("word{nth} ") })
+        };
+        json!([{ "index": 0, "delta": delta }])
+    });
+    let end = json!([{ "index": 0, "delta": {}, "finish_reason": "stop" }]);
+    let usage = json!({ "prompt_tokens": 5, "completion_tokens": 60, "total_tokens": 65 });
+    let events = pieces
+        .chain([end])
+        .map(|choices| json!({ "choices": choices }));
+    let events = events.chain([json!({ "choices": [], "usage": usage })]);
+    let events: Vec<String> = events
+        .map(|event| format!("data: {event}\n\n"))
+        .chain(["data: [DONE]\n\n".to_owned()])
+        .collect();
+    let stream = futures_util::stream::unfold(events.into_iter(), |mut events| async {
+        let event = events.next()?;
+        tokio::time::sleep(PACE).await;
+        Some((Ok(Frame::data(Bytes::from(event))), events))
+    });
+    let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
+    let kind = http::HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// Markdown and markup, in the format of `OpenAI`'s chat.
@@ -122,8 +164,8 @@ fn messages() -> String {
     lines.collect()
 }
 
-fn respond(status: u16, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn respond(status: u16, kind: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     let kind = http::HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

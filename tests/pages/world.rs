@@ -112,11 +112,14 @@ fn config(role: &str, demo: &demo::Provider, provider: &Provider) -> Value {
                 "name": "Lab GPUs",
                 "description": "Models of our own",
                 "baseurl": format!("{}/v1", provider.url()),
-                "models": ["qwen3-coder", "failing"],
+                "models": ["qwen3-coder", "failing", "thinking"],
             },
         },
         "prices": {
             "demo/demo": { "input": "1", "output": "2" },
+        },
+        "guards": {
+            "words": { "kind": "patterns", "patterns": ["forbidden-[a-z]+"], "action": "block" },
         },
         "quotas": {
             "daily:<user>": { "capacity": "$5.00", "rate": "$5.00/day" },
@@ -125,7 +128,7 @@ fn config(role: &str, demo: &demo::Provider, provider: &Provider) -> Value {
         "grants": [
             { "src": ["(loopback)"], "app": { cap: [
                 { "role": role },
-                { "models": "**", "quotas": [{ "bucket": "daily:<user>" }, { "bucket": "monthly" }] },
+                { "models": "**", "guards": ["words"], "quotas": [{ "bucket": "daily:<user>" }, { "bucket": "monthly" }] },
                 { "filterable_headers": ["x-team"] },
             ] } },
             { "src": ["group:research"], "app": { cap: [

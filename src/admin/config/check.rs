@@ -1,9 +1,12 @@
 //! What speaks against a text: findings of the check, which a save takes more seriously than a
 //! start does, and what only concerns who saves it.
 
+use http::{HeaderMap, Uri, header};
+
 use crate::access::Role;
 use crate::admin::{Asked, View};
-use crate::config::{self, Finding, LONGEST, Position, Severity};
+use crate::config::{self, Finding, LONGEST, Mode, Position, Severity};
+use crate::identity::Principal;
 use crate::rules::Rules;
 
 /// A text that could be in force.
@@ -41,6 +44,74 @@ pub(super) fn warnings(change: &Change) -> Vec<Finding> {
     let findings = change.rules.findings.iter();
     let warnings = findings.filter(|finding| finding.severity != Severity::Note);
     warnings.cloned().collect()
+}
+
+/// The name under which a request came, without its port.
+pub(in crate::admin) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str))?;
+    let end = host.rfind(':').filter(|at| !host[*at..].contains(']'));
+    Some(end.map_or(host, |at| &host[..at]))
+}
+
+/// How whoever saves a configuration would lose the way by which they came, though not their
+/// role. It is theirs to decide.
+pub(super) fn ways_lost(
+    view: &View<'_>,
+    change: &Change,
+    asked: &Asked<'_>,
+    host: Option<&str>,
+) -> Vec<Finding> {
+    let (old, new) = (&view.rules.file, &change.rules.file);
+    let warn = |path: &str, message: String| {
+        Finding::new(Severity::Warning, Position::default(), path, message)
+    };
+    let mut found = Vec::new();
+    if let Some(host) = host {
+        let names = |file: &config::File| {
+            let mut names = file.listen.names.iter();
+            names.any(|name| name.eq_ignore_ascii_case(host))
+        };
+        if names(old) && !names(new) {
+            let message = format!(
+                "you came here as {host:?}, which listen.names no longer has: requests under that \
+                 name are refused as soon as this is saved"
+            );
+            found.push(warn("listen.names", message));
+        }
+    }
+    if *asked.caller.principal() == Principal::Loopback {
+        let (before, after) = (old.listen.loopback, new.listen.loopback);
+        match after {
+            Some(address) if Some(address) != before && before.is_some() => {
+                let message = format!(
+                    "after the next restart local callers are served at {address}, not where you are now"
+                );
+                found.push(warn("listen.loopback", message));
+            }
+            None if new.tailnet.mode != Mode::Off => {
+                let message = "after the next restart local callers like you are no longer served";
+                found.push(warn("listen.loopback", message.to_owned()));
+            }
+            _ => {}
+        }
+    } else {
+        let is_served = new.listen.http.is_some() || new.listen.https.is_some();
+        if new.tailnet.mode == Mode::Off || !is_served {
+            let message = "after the next restart nobody on the tailnet can reach the gateway, \
+                which includes you";
+            found.push(warn("tailnet.mode", message.to_owned()));
+        } else if new.tailnet.hostname != old.tailnet.hostname {
+            let message = format!(
+                "after the next restart the gateway is called {:?} on the tailnet, not {:?}",
+                new.tailnet.hostname, old.tailnet.hostname
+            );
+            found.push(warn("tailnet.hostname", message));
+        }
+    }
+    found
 }
 
 /// Whoever saves a configuration is an admin afterwards, so that one is always left.

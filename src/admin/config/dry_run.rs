@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::check::{compile, lockout, warnings};
+use super::check::{compile, lockout, warnings, ways_lost};
 use super::history::diff;
 use super::{Proposed, current};
 use crate::access::Role;
@@ -28,6 +28,7 @@ const CALLERS: usize = 2_000;
 pub(in crate::admin) async fn dry_run(
     view: &View<'_>,
     asked: &Asked<'_>,
+    host: Option<&str>,
     proposed: Proposed,
 ) -> Result<Response<Body>, Rejection> {
     let stored = current(view)?.unwrap_or_default();
@@ -42,13 +43,18 @@ pub(in crate::admin) async fn dry_run(
                 "diff": changes,
                 "callers": [],
                 "truncated": false,
+                "loses_admin": false,
+                "restart": [],
             })));
         }
     };
     let lockout = lockout(&change, asked);
     let valid = lockout.is_none() && warnings(&change).is_empty();
+    let loses_admin = lockout.is_some();
+    let restart = view.warnings.awaiting_restart(&change.rules.file);
     let mut findings = change.rules.findings.clone();
     findings.extend(lockout);
+    findings.extend(ways_lost(view, &change, asked, host));
     let known = view.resolver.map(|resolver| resolver.known(CALLERS));
     let mut names = named(&view.rules.file);
     names.extend(named(&change.rules.file));
@@ -69,6 +75,8 @@ pub(in crate::admin) async fn dry_run(
         "diff": changes,
         "callers": callers,
         "truncated": truncated,
+        "loses_admin": loses_admin,
+        "restart": restart,
         "note": "Where `policy` is false, what the tailnet's policy and groups grant the caller is \
             not known and not looked at.",
     })))

@@ -1,7 +1,7 @@
 //! The configuration through the API: shown without its secrets, checked, replaced, and taken
 //! back. Aperture's routes, its older ones, and ours.
 
-mod check;
+pub(super) mod check;
 mod dry_run;
 pub(crate) mod history;
 mod probe;
@@ -65,7 +65,8 @@ pub(super) async fn put_aperture_config(
     let expected = if_match(view, headers)?;
     let tag = save(view, asked, &expected, &proposed.config, How::Saved).await?;
     let (text, _) = shown(view)?;
-    let mut response = super::json(&json!({ "config": text }));
+    let restart = awaiting_restart(view, &text);
+    let mut response = super::json(&json!({ "config": text, "restart": restart }));
     tagged(&mut response, &tag);
     Ok(response)
 }
@@ -83,18 +84,44 @@ pub(super) async fn put_older_config(
     Ok(super::json(&json!({ "success": true, "hash": tag })))
 }
 
-/// `POST /aperture/config:validate`. Warnings count, as in a save; that whoever saves it has to
-/// be an admin afterwards does not.
-pub(super) fn validate(view: &View<'_>, proposed: &Proposed) -> Result<Response<Body>, Rejection> {
+/// `POST /aperture/config:validate`. Warnings count, as in a save. That whoever saves it has to
+/// be an admin afterwards does not, as in Aperture: it is told beside.
+pub(super) fn validate(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+    host: Option<&str>,
+    proposed: &Proposed,
+) -> Result<Response<Body>, Rejection> {
     let stored = current(view)?.unwrap_or_default();
+    let (mut lockout, mut ways, mut restart) = (None, Vec::new(), Vec::new());
     let findings = match check::compile(view, &proposed.config, &stored) {
-        Ok(change) => check::warnings(&change),
+        Ok(change) => {
+            lockout = check::lockout(&change, asked);
+            ways = check::ways_lost(view, &change, asked, host);
+            restart = view.warnings.awaiting_restart(&change.rules.file);
+            check::warnings(&change)
+        }
         Err(findings) => findings,
     };
     let errors: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    Ok(super::json(
-        &json!({ "valid": errors.is_empty(), "errors": errors }),
-    ))
+    let warnings = lockout.iter().chain(&ways).map(|one| one.message.clone());
+    Ok(super::json(&json!({
+        "valid": errors.is_empty(),
+        "errors": errors,
+        "warnings": warnings.collect::<Vec<_>>(),
+        "loses_admin": lockout.is_some(),
+        "restart": restart,
+    })))
+}
+
+/// The keys of a text that was saved just now which wait for the next start. The rules of the
+/// request that saved it are those before.
+fn awaiting_restart(view: &View<'_>, text: &str) -> Vec<&'static str> {
+    let stored = current(view).ok().flatten().unwrap_or_default();
+    match check::compile(view, text, &stored) {
+        Ok(change) => view.warnings.awaiting_restart(&change.rules.file),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// The text that is in force; `None` where there is no file.

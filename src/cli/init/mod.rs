@@ -46,8 +46,11 @@ pub(super) struct Init {
     /// this machine only.
     #[arg(long, value_name = "WHERE")]
     control: Option<Control>,
-    /// The node's name: people open <http://NAME>.
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The node's name: people open http://NAME"
+    )]
     hostname: Option<Hostname>,
     /// Where models are; see below. May be repeated.
     #[arg(long = "provider", value_name = "PROVIDER")]

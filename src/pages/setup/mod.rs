@@ -79,8 +79,10 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let wanted = visit.query.get("for").unwrap_or_default();
     let groups = Chosen::all();
     let all = || groups.iter().flat_map(|(_, group)| group);
+    let works = |one: &&Chosen| model(visit, one.speaks()).is_some();
     let chosen = all()
         .find(|one| one.id() == wanted)
+        .or_else(|| all().find(works))
         .unwrap_or(&groups[0].1[0]);
     let query = Query::default()
         .with("login", visit.caller.name())
@@ -89,8 +91,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let seen = activity::keys(&seen, "agent");
     let body = html! {
         p.lead {
-            "There is no key to get: this gateway knows your device, and adds the provider's key itself. "
-            "Where a program insists on one, any text will do."
+            "You don't need a key: this gateway knows your device, and adds the provider's key itself. "
+            "Where a program insists on one, use any string."
         }
         div.setup {
             nav aria-label="Agents and SDKs" {
@@ -120,24 +122,25 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
     let base = visit.origin.as_str();
     let model = model(visit, chosen.speaks());
-    let target = Target {
-        base,
-        model: model.as_deref().unwrap_or("MODEL"),
-    };
     let models = visit.view.rules.routes.models(visit.permit).count();
     html! {
         h2 { (chosen.name()) }
-        @if model.is_none() {
-            (parts::notice(parts::Tone::Warn, &html! {
-                "No model that is granted to you can be asked in the format that this program speaks ("
-                (chosen.speaks().name()) "). The page " a href="/ui/models" { "Models" } " lists what you have."
-            }))
-        }
-        @for (label, text) in chosen.steps(&target) { (parts::code(&label, &text)) }
-        @if let Some(note) = chosen.note(base) { p.under { (note) } }
-        section.panel.tick data-agent=(chosen.record()) data-login=(visit.caller.name()) aria-live="polite" {
-            h2 { "Has it worked?" }
-            p.waiting { "Run it once; your newest request is then on the page " a href="/ui/requests" { "Requests" } "." }
+        @match &model {
+            None => {
+                (parts::notice(parts::Tone::Warn, &html! {
+                    (chosen.name()) " needs a model in the format " (chosen.speaks().name())
+                    ", and you don't have access to one. " a href="/ui/models" { "Models" }
+                    " lists those that you have; ask an admin of this gateway for more."
+                }))
+            }
+            Some(model) => {
+                @for (label, text) in chosen.steps(&Target { base, model }) { (parts::code(&label, &text)) }
+                @if let Some(note) = chosen.note(base) { p.under { (note) } }
+                section.panel.tick data-agent=(chosen.record()) data-login=(visit.caller.name()) aria-live="polite" {
+                    h2 { "Has it worked?" }
+                    p.waiting { "Run it once. Your request then appears on the page " a href="/ui/requests" { "Requests" } "." }
+                }
+            }
         }
         p.under { "This gateway: " code { (base) } ", " (format::count(models as u64, "model", "models")) " granted to you." }
     }

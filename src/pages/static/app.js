@@ -182,6 +182,19 @@ function palette() {
   });
 }
 
+/** Addresses of this gateway, as this browser reaches it: a proxy or a forwarded port has another. */
+function ownAddress() {
+  const told = document.body.dataset.origin;
+  if (!told || told === location.origin) return;
+  const name = new RegExp(`${told.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w.:-])`, "g");
+  for (const code of document.querySelectorAll("main code")) {
+    const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) walker.currentNode.data = walker.currentNode.data.replace(name, () => location.origin);
+  }
+}
+
 themeSwitch();
+ownAddress();
+document.addEventListener("renewed", ownAddress);
 copyButtons();
 palette();

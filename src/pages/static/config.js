@@ -1,10 +1,10 @@
-// The editor of the configuration: what speaks against a text as it is typed, whom it would
-// change, and saving it.
+// The editor of the configuration: problems of a text as it is typed, whom it would affect, and
+// saving it.
 import { announce, make } from "./app.js";
 import { send } from "./admin.js";
 
 function diff(text) {
-  if (!text) return make("p", { class: "unknown" }, "The text is what is in force.");
+  if (!text) return make("p", { class: "unknown" }, "Nothing has changed.");
   const kinds = { "+": "add", "-": "del", "@": "at" };
   const lines = text.replace(/\n$/, "").split("\n").map((line) => {
     const kind = /^(---|\+\+\+) /.test(line) ? "" : kinds[line[0]];
@@ -22,11 +22,31 @@ function whom(callers, note) {
       ? one.role_after ?? "none" : `${one.role_before ?? "none"} → ${one.role_after ?? "none"}`),
     names(one.gains), names(one.loses)));
   const table = callers.length
-    ? make("div", { class: "table", role: "region", "aria-label": "Whom it changes", tabindex: "0" },
+    ? make("div", { class: "table", role: "region", "aria-label": "Who is affected", tabindex: "0" },
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)))
     : make("p", {}, "Nobody gains or loses anything.");
-  return make("section", {}, make("h2", {}, "Whom it changes"), table,
+  return make("section", {}, make("h2", {}, "Who is affected"), table,
     note ? make("p", { class: "under" }, note) : "");
+}
+
+const takes = (keys) => `${keys.join(", ")} ${keys.length === 1 ? "takes" : "take"} effect at the next restart`;
+
+/** What whoever saves a text should know before: what they would lose, and what has to wait. */
+function consequences({ findings = [], loses_admin: losesAdmin, restart = [] }) {
+  const notice = (tone, ...words) => make("p", { class: `notice ${tone}`, role: "note" }, ...words);
+  const lockout = findings.find((one) => one.severity === "error" && one.path === "grants");
+  return [
+    ...(losesAdmin ? [notice("bad", make("strong", {}, "A save will be refused: "), `${lockout?.message ?? "it would take the role admin from you"}. `,
+      "Keep a grant that makes you an admin, or edit the file on the machine itself.")] : []),
+    ...findings.filter((one) => one !== lockout && one.severity !== "note")
+      .map((one) => notice(one.severity === "error" ? "bad" : "warn", one.line ? `Line ${one.line}: ` : "", one.message)),
+    ...(restart.length ? [notice("", `${takes(restart)}; everything else at once.`)] : []),
+  ];
+}
+
+/** Asks before a save that takes something from the reader. */
+function agrees({ warnings = [] }) {
+  return !warnings.length || confirm(`${warnings.join("\n\n")}\n\nSave it all the same?`);
 }
 
 function editor(box) {
@@ -41,6 +61,7 @@ function editor(box) {
   let tag = box.dataset.tag;
   let timer;
   let running;
+  let checked = {};
 
   let numbered = 0;
   // Most changes add no line: ten thousand numbers are not written and laid out for each of them.
@@ -90,11 +111,14 @@ function editor(box) {
       show(why, true);
       return;
     }
-    list(read.errors ?? []);
-    const count = read.errors?.length ?? 0;
+    checked = read;
     const changed = text.value !== saved;
-    show(read.valid ? (changed ? "Fine; not saved yet" : "Fine") : `${count} ${count === 1 ? "thing speaks" : "things speak"} against it`, !read.valid);
-    save.disabled = !read.valid || !changed;
+    list([...(read.errors ?? []), ...(changed ? read.warnings ?? [] : [])]);
+    const count = read.errors?.length ?? 0;
+    if (!read.valid) show(`${count} ${count === 1 ? "problem" : "problems"}`, true);
+    else if (changed && read.loses_admin) show("Valid, but you would no longer be an admin: it can't be saved", true);
+    else show(changed ? "Valid; not saved yet" : "Valid");
+    save.disabled = !read.valid || !changed || read.loses_admin;
     review.disabled = !changed;
   };
   text.addEventListener("input", () => {
@@ -119,12 +143,14 @@ function editor(box) {
       return;
     }
     result.replaceChildren(
+      ...consequences(read),
       make("section", {}, make("h2", {}, "Changes"), diff(read.diff)),
-      read.valid ? whom(read.callers, read.note) : "",
+      read.valid || read.loses_admin ? whom(read.callers, read.note) : "",
     );
     announce("The changes are below the editor");
   });
   save.addEventListener("click", async () => {
+    if (!agrees(checked)) return;
     save.disabled = true;
     const wanted = text.value;
     const answer = await send("PUT", "/aperture/config", { config: wanted }, { "if-match": `"${tag}"` });
@@ -137,12 +163,13 @@ function editor(box) {
       findings.replaceChildren();
       number();
       review.disabled = true;
-      show("Saved, and in force");
+      const { restart = [] } = answer.read;
+      show(restart.length ? `Saved. ${takes(restart)}; everything else is in force.` : "Saved, and in force");
       return;
     }
     save.disabled = false;
     show(answer.status === 412
-      ? "Somebody else has changed it meanwhile: copy what you need and load this page again."
+      ? "Someone else has saved a change since you opened this page. Copy what you need, then reload the page."
       : answer.why, true);
   });
   addEventListener("beforeunload", (event) => {
@@ -157,7 +184,12 @@ function rollback(box) {
   const state = box.querySelector("[data-state]");
   const button = box.querySelector("button");
   button.addEventListener("click", async () => {
-    if (!confirm("Put this version in force? Secrets stay those of the file as it is now.")) return;
+    const version = document.querySelector("[data-version]").textContent;
+    const { read: checked } = await send("POST", "/aperture/config:validate", { config: version });
+    const { warnings = [], restart = [] } = checked;
+    const words = ["Go back to this version? Secrets stay those of the file as it is now.", ...warnings,
+      ...(restart.length ? [`${takes(restart)}.`] : [])];
+    if (!confirm(words.join("\n\n"))) return;
     button.disabled = true;
     const { ok, why } = await send("POST", "/api/config/rollback", { id: box.dataset.rollback, hash: box.dataset.tag });
     if (ok) {

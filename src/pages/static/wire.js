@@ -64,12 +64,12 @@ const FORMATS = {
 };
 
 /** The data of each server-sent event, as it comes. */
-async function* events(body) {
+async function* events(body, broken) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   let data = [];
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(broken);
     held += done ? "\n\n" : value;
     const lines = held.split(/\r\n|\n|\r(?=.)/);
     held = lines.pop();
@@ -101,15 +101,19 @@ function refusal(status, text) {
 export async function ask({ format, model, messages, system, session, signal, onPiece, onId }) {
   const wire = FORMATS[format];
   const [address, body] = wire.request(model, messages, system);
+  // A browser's own words for a connection that broke say nothing.
+  const broken = (why) => {
+    throw signal.aborted ? why : new Error("the connection to the gateway broke; retry when it can be reached again");
+  };
   const answer = await fetch(address, {
     method: "POST", signal,
     headers: { "content-type": "application/json", "x-session-id": session, ...wire.headers },
     body: JSON.stringify(body),
-  });
+  }).catch(broken);
   onId(answer.headers.get("x-iris-request-id"));
   if (!answer.ok) throw new Error(String(refusal(answer.status, await answer.text())).slice(0, 2000));
   let ended;
-  for await (const data of events(answer.body)) {
+  for await (const data of events(answer.body, broken)) {
     if (data === "[DONE]") break;
     let event;
     try {

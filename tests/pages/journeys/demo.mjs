@@ -22,6 +22,12 @@ await journey(async (browser) => {
   check((await answer.first().locator(".said").textContent()).includes("Does this stream?"), "the chat answers");
   await picture(alice, "demo-chat");
 
+  // What is to be copied works from here, where nothing is called http://ai.
+  await alice.goto(`${ALICE}/ui/setup`);
+  const setup = await alice.locator("main").textContent();
+  check(setup.includes(ALICE) && !/http:\/\/ai(?![\w.-])/.test(setup), `the settings have the address of this door: ${setup}`);
+  check(!/(?<![A-Z_])MODEL(?![A-Z_])/.test(setup), "the settings name a model");
+
   const bob = await open(browser, [/status of 403/]);
   await bob.goto(`${BOB}/`);
   check((await bob.locator(".who").textContent()).includes("bob@example.com"), "the page knows bob");

@@ -28,7 +28,7 @@ await journey(async (context) => {
   await row.getByRole("button", { name: "Add" }).click();
   await row.getByText("added as ollama").waitFor();
   await page.getByRole("button", { name: "Look again" }).click();
-  await row.getByText("is there").waitFor();
+  await row.getByText("configured").waitFor();
 
   await page.goto(`${ADMIN}/ui/providers`);
   check((await page.locator("main").innerText()).includes(`Ollama on ${host}`), "it is a provider");
