@@ -259,6 +259,46 @@ fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_reduced_copy_is_json_and_of_a_short_document_the_document() {
+    let documents = [
+        REQUESTS[0],
+        REQUESTS[1],
+        r#"[{"a":1,"a":null},"x",[2.5e3],{"b":{"c":"\ud83d\ude00"}}]"#,
+        r#"{"usage":{"n":3},"list":[1,2,3],"error":null,"":"\\\""}"#,
+    ];
+    fuzz(11, &documents, &PIECES, |bytes, random| {
+        let sieve = |cuts: &mut dyn FnMut() -> usize| {
+            let (mut sieve, mut elements) = (json::Sieve::default(), Vec::new());
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(cuts().clamp(1, rest.len()));
+                rest = after;
+                sieve.feed(piece, &mut |element| elements.push(element.to_vec()));
+            }
+            let complete = sieve.is_complete();
+            (complete, elements, sieve.finish())
+        };
+        let whole = sieve(&mut || usize::MAX);
+        assert_eq!(sieve(&mut || 1), whole);
+        assert_eq!(sieve(&mut || random.below(7)), whole);
+        let (complete, elements, copy) = whole;
+        let parse = |copy: &[u8]| -> Value { serde_json::from_slice(copy).unwrap() };
+        let elements: Vec<Value> = elements.iter().map(|element| parse(element)).collect();
+        let copy = (!copy.is_empty()).then(|| parse(&copy));
+        match serde_json::from_slice::<Value>(bytes) {
+            // A long list of numbers is cut.
+            _ if bytes.split(|byte| *byte == b',').count() > 31 => {}
+            Ok(Value::Array(list)) => assert_eq!(elements, list),
+            Ok(object @ Value::Object(_)) => {
+                assert!(complete);
+                assert_eq!(copy, Some(object));
+            }
+            _ => {}
+        }
+    });
+}
+
+#[test]
 fn a_request_has_the_same_fault_in_whatever_pieces_it_comes() {
     let documents = [
         "POST /v1/x?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\nGET / HTTP/1.0\r\n\r\n",

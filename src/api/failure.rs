@@ -126,7 +126,7 @@ fn of_members(members: &Members<'_>) -> Option<String> {
     let value = |key: &str| members.get(key).and_then(|raw| short(raw));
     let is = |key: &str, word: &str| value(key).is_some_and(|value| value == word);
     if let Some(error) = value("error").filter(is_some_error) {
-        return Some(beside(&error, value("message")));
+        return Some(beside(&error, value("message").as_ref()));
     }
     // Responses: `{"type":"response.failed","response":{"error":{…}}}`.
     if let Some(response) = members.get("response")
@@ -171,7 +171,7 @@ fn of_members(members: &Members<'_>) -> Option<String> {
 fn is_error_only(members: &Members<'_>) -> bool {
     let value = |key: &str| members.get(key).and_then(|raw| short(raw));
     let is_text = |key: &&str| value(key).is_some_and(|value| value.is_string());
-    let told = ["message", "Message", "msg"].iter().any(|key| is_text(key))
+    let told = ["message", "Message", "msg"].iter().any(is_text)
         || value("detail").is_some_and(|detail| is_some_error(&detail));
     let marked = MARKS.iter().any(|key| members.contains_key(*key));
     let unmarked = !is_text(&"type") && !is_text(&"status");
@@ -215,8 +215,8 @@ fn is_some_error(value: &Value) -> bool {
 }
 
 /// The words of an error beside which a message may stand.
-fn beside(error: &Value, message: Option<Value>) -> String {
-    let message = message.as_ref().and_then(Value::as_str).and_then(bounded);
+fn beside(error: &Value, message: Option<&Value>) -> String {
+    let message = message.and_then(Value::as_str).and_then(bounded);
     let own = match error {
         Value::Bool(_) | Value::Number(_) => None,
         error => words(error),

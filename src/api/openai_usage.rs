@@ -249,106 +249,34 @@ mod tests {
         assert_eq!(tokens(&json!([1])), Tokens::default());
     }
 
+    /// A dialect, its tokens of the prompt and of the completion, and its report.
+    const DIALECTS: &str = r#"
+OpenAI; 20; 100; {"prompt_tokens":20,"completion_tokens":100,"total_tokens":120,"completion_tokens_details":{"reasoning_tokens":80}}
+xAI; 32; 103; {"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}
+xAI, no reasoning; 32; 9; {"prompt_tokens":32,"completion_tokens":9,"total_tokens":41,"completion_tokens_details":{"reasoning_tokens":0}}
+xAI, with a cache; 125; 148; {"prompt_tokens":125,"completion_tokens":48,"total_tokens":273,"prompt_tokens_details":{"cached_tokens":98},"completion_tokens_details":{"reasoning_tokens":100}}
+Google's OpenAI form; 20; 603; {"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}
+Google, nothing but thoughts; 21; 60; {"prompt_tokens":21,"total_tokens":81}
+Responses; 32; 103; {"input_tokens":32,"output_tokens":9,"total_tokens":135,"output_tokens_details":{"reasoning_tokens":94}}
+Perplexity's research; 19; 1100; {"prompt_tokens":19,"completion_tokens":200,"total_tokens":219,"reasoning_tokens":900}
+cache inside; 100; 3; {"prompt_tokens":100,"completion_tokens":3,"total_tokens":103,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}
+cache apart, by the total; 190; 3; {"prompt_tokens":100,"completion_tokens":3,"total_tokens":193,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}
+cache apart, by its size; 70; 3; {"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"cache_read_input_tokens":60}
+a total that is too low; 10; 3; {"prompt_tokens":10,"completion_tokens":3,"total_tokens":1}
+completion and total; 10; 3; {"completion_tokens":3,"total_tokens":13}
+averages; 123; 12; {"prompt_tokens":123.2,"completion_tokens":12.0}
+one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":0,"output_tokens":2}
+"#;
+
     #[test]
     fn what_is_counted_apart_is_added_where_it_belongs() {
-        for (dialect, usage, input, output) in [
-            (
-                "OpenAI",
-                json!({"prompt_tokens":20,"completion_tokens":100,"total_tokens":120,"completion_tokens_details":{"reasoning_tokens":80}}),
-                20,
-                100,
-            ),
-            (
-                "xAI",
-                json!({"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}),
-                32,
-                103,
-            ),
-            (
-                "xAI, no reasoning",
-                json!({"prompt_tokens":32,"completion_tokens":9,"total_tokens":41,"completion_tokens_details":{"reasoning_tokens":0}}),
-                32,
-                9,
-            ),
-            (
-                "xAI, with a cache",
-                json!({"prompt_tokens":125,"completion_tokens":48,"total_tokens":273,"prompt_tokens_details":{"cached_tokens":98},"completion_tokens_details":{"reasoning_tokens":100}}),
-                125,
-                148,
-            ),
-            (
-                "Google's OpenAI form",
-                json!({"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}),
-                20,
-                603,
-            ),
-            (
-                "Google, nothing but thoughts",
-                json!({"prompt_tokens":21,"total_tokens":81}),
-                21,
-                60,
-            ),
-            (
-                "Responses",
-                json!({"input_tokens":32,"output_tokens":9,"total_tokens":135,"output_tokens_details":{"reasoning_tokens":94}}),
-                32,
-                103,
-            ),
-            (
-                "Perplexity's research",
-                json!({"prompt_tokens":19,"completion_tokens":200,"total_tokens":219,"reasoning_tokens":900}),
-                19,
-                1100,
-            ),
-            (
-                "cache inside",
-                json!({"prompt_tokens":100,"completion_tokens":3,"total_tokens":103,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}),
-                100,
-                3,
-            ),
-            (
-                "cache apart, by the total",
-                json!({"prompt_tokens":100,"completion_tokens":3,"total_tokens":193,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}),
-                190,
-                3,
-            ),
-            (
-                "cache apart, by its size",
-                json!({"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"cache_read_input_tokens":60}),
-                70,
-                3,
-            ),
-            (
-                "a total that is too low",
-                json!({"prompt_tokens":10,"completion_tokens":3,"total_tokens":1}),
-                10,
-                3,
-            ),
-            (
-                "completion and total",
-                json!({"completion_tokens":3,"total_tokens":13}),
-                10,
-                3,
-            ),
-            (
-                "averages",
-                json!({"prompt_tokens":123.2,"completion_tokens":12.0}),
-                123,
-                12,
-            ),
-            (
-                "one name at zero",
-                json!({"prompt_tokens":8,"input_tokens":0,"completion_tokens":0,"output_tokens":2}),
-                8,
-                2,
-            ),
-        ] {
-            let told = tokens(&usage);
-            assert_eq!(
-                (told.input, told.output),
-                (Some(input), Some(output)),
-                "{dialect}"
-            );
+        for line in DIALECTS.trim().lines() {
+            let [dialect, input, output, usage] = *line.split("; ").collect::<Vec<_>>() else {
+                panic!("four columns: {line}")
+            };
+            let told = tokens(&serde_json::from_str(usage).unwrap());
+            let expected = (input.parse().ok(), output.parse().ok());
+            assert_eq!((told.input, told.output), expected, "{dialect}");
         }
     }
 

@@ -76,11 +76,10 @@ pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>
     for (key, value) in told {
         let has_place = held.len() < MAX_COUNTS;
         match (held.get_mut(&key), value) {
-            (Some(_), Value::Null) => {}
             (Some(Value::Object(held)), Value::Object(told)) => add_counts(held, told),
             (Some(Value::Array(held)), Value::Array(told))
                 if !held.is_empty() && told.is_empty() => {}
-            (Some(Value::Object(_)), _) => {}
+            (Some(Value::Object(_)), _) | (Some(_), Value::Null) => {}
             (Some(held), value) => {
                 let (before, now) = (count(held), count(&value));
                 let is_poorer = before.is_some() && now < before;

@@ -335,7 +335,7 @@ mod tests {
                 let mut seen = Vec::new();
                 for piece in stream.as_bytes().chunks(size) {
                     decoder.feed(piece, |event| {
-                        seen.push((event.name.to_vec(), event.data.to_vec()))
+                        seen.push((event.name.to_vec(), event.data.to_vec()));
                     });
                     assert!(decoder.line.capacity() + decoder.data.capacity() <= 4 * MAX_EVENT);
                 }

@@ -78,91 +78,61 @@ fn counts(record: &Value) -> (&Value, &Value) {
     (&usage["input_tokens"], &usage["output_tokens"])
 }
 
-#[tokio::test]
-async fn a_long_response_is_counted() {
-    let lab = Lab::start().await;
+/// A path, a long response, and its tokens.
+type Long = (&'static str, String, Value, Value);
+
+fn long_responses() -> Vec<Long> {
+    let path = "/v1/images/generations";
     let picture = "A".repeat(3 << 20);
     let usage = r#""usage":{"input_tokens":50,"output_tokens":4160}"#;
     let pictures = vec![format!(r#"{{"b64_json":"{picture}"}}"#); 6].join(",");
-    let vectors = format!(
-        r#"{{"index":0,"embedding":[{}]}}"#,
-        vec!["0.0123456789"; 1536].join(",")
-    );
-    let vectors = vec![vectors; 256].join(",");
-    let packed = vec![format!(r#"{{"embedding":"{}"}}"#, "A".repeat(8192)); 2048].join(",");
-    let embedded = r#""usage":{"prompt_tokens":4000,"total_tokens":4000}"#;
+    let output = format!(r#"[{{"type":"image_generation_call","result":"{picture}"}}]"#);
     let logprob = r#"{"token":"x","logprob":-0.1,"top_logprobs":[{"token":"y","bytes":[1,2]}]}"#;
     let logprobs = vec![logprob; 20_000].join(",");
-    let gemini = "/v1beta/models/m:streamGenerateContent";
-    let part = |more: &str| {
-        format!(
-            r#"{{"candidates":[{{"content":{{"parts":[{{"inlineData":{{"mimeType":"image/png","data":"{picture}"}}}}]}}{more}}}]"#
-        )
-    };
-    let told = r#","usageMetadata":{"promptTokenCount":11,"candidatesTokenCount":1290}}"#;
-    for (path, request, body, input, output) in [
-        (
-            "/v1/images/generations",
-            json!({"prompt":"x","n":6}),
-            format!(r#"{{"data":[{pictures}],{usage}}}"#),
-            json!(50),
-            json!(4160),
-        ),
-        (
-            "/v1/images/generations",
-            json!({"prompt":"x","n":6}),
-            format!(r#"{{{usage},"data":[{pictures}]}}"#),
-            json!(50),
-            json!(4160),
-        ),
-        (
-            "/v1/embeddings",
-            json!({"input":["x"]}),
-            format!(r#"{{"data":[{vectors}],{embedded}}}"#),
-            json!(4000),
-            Value::Null,
-        ),
-        (
-            "/v1/embeddings",
-            json!({"input":["x"]}),
-            format!(r#"{{"data":[{packed}],{embedded}}}"#),
-            json!(4000),
-            Value::Null,
-        ),
-        (
-            CHAT,
-            json!({"messages":[]}),
-            format!(
-                r#"{{"choices":[{{"index":0,"message":{{"content":"hi"}},"logprobs":{{"content":[{logprobs}]}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":7,"completion_tokens":20000}}}}"#
-            ),
-            json!(7),
-            json!(20_000),
-        ),
-        (
-            "/v1/responses",
-            json!({"input":"x"}),
-            format!(
-                r#"{{"status":"completed","output":[{{"type":"image_generation_call","result":"{picture}"}}],{usage}}}"#
-            ),
-            json!(50),
-            json!(4160),
-        ),
+    let choice = format!(
+        r#"{{"index":0,"message":{{"content":"hi"}},"logprobs":{{"content":[{logprobs}]}},"finish_reason":"stop"}}"#
+    );
+    let told = r#""usage":{"prompt_tokens":50,"completion_tokens":4160}"#;
+    let part = format!(r#"{{"inlineData":{{"mimeType":"image/png","data":"{picture}"}}}}"#);
+    let part = format!(r#"{{"candidates":[{{"content":{{"parts":[{part}]}}}}]}}"#);
+    let end = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":50,"candidatesTokenCount":4160}}"#;
+    [
+        (path, format!(r#"{{"data":[{pictures}],{usage}}}"#)),
+        (path, format!(r#"{{{usage},"data":[{pictures}]}}"#)),
+        (CHAT, format!(r#"{{"choices":[{choice}],{told}}}"#)),
+        ("/v1/responses", format!(r#"{{"output":{output},{usage}}}"#)),
         // An array of responses, of which the last one counts.
         (
-            gemini,
-            json!({"contents":[]}),
-            format!(
-                "[{}}},{}}},{}{told}]",
-                part(""),
-                part(""),
-                part(r#","finishReason":"STOP""#)
-            ),
-            json!(11),
-            json!(1290),
+            "/v1beta/models/m:streamGenerateContent",
+            format!("[{part},{part},{end}]"),
         ),
-    ] {
+    ]
+    .map(|(path, body)| (path, body, json!(50), json!(4160)))
+    .into_iter()
+    .chain(long_embeddings())
+    .collect()
+}
+
+fn long_embeddings() -> Vec<Long> {
+    let numbers = vec!["0.0123456789"; 1536].join(",");
+    let vectors = vec![format!(r#"{{"index":0,"embedding":[{numbers}]}}"#); 256].join(",");
+    let packed = vec![format!(r#"{{"embedding":"{}"}}"#, "A".repeat(8192)); 2048].join(",");
+    let usage = r#""usage":{"prompt_tokens":4000,"total_tokens":4000}"#;
+    [vectors, packed]
+        .map(|data| {
+            let body = format!(r#"{{"data":[{data}],{usage}}}"#);
+            ("/v1/embeddings", body, json!(4000), Value::Null)
+        })
+        .to_vec()
+}
+
+#[tokio::test]
+async fn a_long_response_is_counted() {
+    let lab = Lab::start().await;
+    let request = json!({"messages":[],"prompt":"x","input":"x","contents":[]});
+    for (path, body, input, output) in long_responses() {
         lab.plan("application/json", "", (body).as_ref());
-        let (reply, record) = lab.ask(path, request).await;
+        let (reply, record) = lab.ask(path, request.clone()).await;
         assert_eq!(reply.body.len(), body.len(), "{path}");
         assert_eq!(counts(&record), (&input, &output), "{path}");
         assert_eq!(record["outcome"], "complete", "{path}");
@@ -378,10 +348,7 @@ async fn usage_is_read_in_the_dialects_of_many_servers() {
             r#"{"choices":[],"usage":{"prompt_tokens":32,"completion_tokens":0}}"#.to_owned(),
         ],
     ] {
-        let stream: String = events
-            .iter()
-            .map(|data| format!("data: {data}\n\n"))
-            .collect();
+        let stream = format!("data: {}\n\n", events.join("\n\ndata: "));
         lab.plan(
             "text/event-stream",
             "",

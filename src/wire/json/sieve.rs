@@ -228,13 +228,12 @@ impl Sieve {
                 return;
             }
             (State::After, b',') if in_object => State::Key { first: false },
-            (State::After, b',') => State::Value { first: false },
             (State::Key { .. }, b'"') => {
                 self.key.clear();
                 self.key.push(b'"');
                 State::KeyText
             }
-            (State::Colon, b':') => State::Value { first: false },
+            (State::After, b',') | (State::Colon, b':') => State::Value { first: false },
             (State::Value { .. }, b'{' | b'[') => {
                 self.open(byte);
                 return;
@@ -367,7 +366,10 @@ impl Sieve {
         }
         if ends {
             // What is not sound can't be written, and no key of interest is like that.
-            if self.key.is_empty() || sound(&self.key[1..self.key.len() - 1]) + 2 < self.key.len() {
+            let inside = self.key.get(1..self.key.len().saturating_sub(1));
+            let is_sound =
+                |key: &[u8]| sound(key) == key.len() && key.iter().all(|byte| *byte >= b' ');
+            if !inside.is_some_and(is_sound) {
                 self.key.clear();
             }
             self.state = State::Colon;
