@@ -1,6 +1,8 @@
 //! Whose records are whose: by the key of a caller, and never by a name that others have too. And what
 //! becomes of records from before there were keys.
 
+use std::fmt::Write as _;
+
 use iris::bucket::{Link, Terms, Unit};
 use iris::ledger::{Entry, EntryId, Expected, Group, Ledger, Query, Record, Report, Scope};
 use iris::quota::Quotas;
@@ -56,7 +58,7 @@ pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
             .map(|one| (&one.caller, one.counts.requests))
             .collect();
         assert_eq!(seen, [(&own.entry.caller, 1)]);
-        assert_eq!(sessions[0].models, [own.entry.model.clone()]);
+        assert_eq!(sessions[0].models, std::slice::from_ref(&own.entry.model));
         let counted = ledger.session_count(scope(), Some(LOGIN), (0, DAY));
         assert_eq!(counted.await.unwrap(), 1);
         for by in [vec![], vec![Group::Login], vec![Group::Hour]] {
@@ -95,21 +97,27 @@ pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
     );
 }
 
+/// A record in which everything has one name.
+fn named(name: &str, at: i64) -> Record {
+    let mut record = of(&format!("tags:{name}"), name, at);
+    for field in [
+        &mut record.entry.session,
+        &mut record.entry.model,
+        &mut record.entry.provider,
+        &mut record.entry.node_id,
+        &mut record.entry.agent,
+        &mut record.tools[0].name,
+    ] {
+        name.clone_into(field);
+    }
+    record.headers = vec![("x-team".into(), name.to_owned())];
+    record
+}
+
 pub(crate) async fn what_agrees_in_its_beginning_stays_apart(place: Place) {
     let ledger = place.open();
     let long = "x".repeat(600);
-    let record = |end: &str, at: i64| {
-        let name = format!("{long}{end}");
-        let mut record = of(&format!("tags:{name}"), &name, at);
-        record.entry.session.clone_from(&name);
-        record.entry.model.clone_from(&name);
-        record.entry.provider.clone_from(&name);
-        record.entry.node_id.clone_from(&name);
-        record.entry.agent.clone_from(&name);
-        record.tools[0].name.clone_from(&name);
-        record.headers = vec![("x-team".into(), name)];
-        record
-    };
+    let record = |end: &str, at| named(&format!("{long}{end}"), at);
     write(&ledger, [record("1", 1_000), record("2", 2_000)]).await;
     for end in ["1", "2"] {
         let name = format!("{long}{end}");
@@ -205,33 +213,39 @@ fn earlier_rows() -> String {
     {
         let at = 1_000 + i64::try_from(nth).unwrap();
         let id = EntryId::new(at);
-        rows += &format!(
+        writeln!(rows,
             "INSERT INTO entries (id, session, started_at, login, node_id, node_name, tags, agent, api,
                 model_requested, model, provider, method, path, status, outcome, stream,
                 tokens_estimated, tool_calls, duration_ms, request_bytes, response_bytes, user_agent,
                 reasons) VALUES ('{id}', 's{node}', {at}, '{login}', '{node}', 'laptop', '[]', '', 'a',
-                'm', 'm', 'p', 'POST', '/', 200, 'complete', 0, 0, 0, 1.0, 0, 0, '', '[]');\n"
-        );
+                'm', 'm', 'p', 'POST', '/', 200, 'complete', 0, 0, 0, 1.0, 0, 0, '', '[]');"
+        ).unwrap();
         let counts = "1, 0, 7, 3, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0";
-        rows += &format!(
+        writeln!(rows,
             "INSERT INTO sessions VALUES ('{login}', 's{node}', {at}, {at}, '{id}', 'laptop', '', 'm', 'p',
                 {counts});
-             INSERT INTO session_models VALUES ('{login}', 's{node}', 'm');\n"
-        );
+             INSERT INTO session_models VALUES ('{login}', 's{node}', 'm');"
+        ).unwrap();
     }
     let ends = ", 0".repeat(60);
     for (grain, login) in [(0, ""), (1, "amelie@passkey"), (1, "bob@example.com")] {
-        rows += &format!(
+        writeln!(
+            rows,
             "INSERT INTO usage_daily VALUES ({grain}, 0, '{login}', '', '', '', '', 0, '', '', '',
-                2, 0, 14, 6, 0, 0, 0, 0, 0, 0, 0, 0, 10, 2, 0{ends});\n"
-        );
+                2, 0, 14, 6, 0, 0, 0, 0, 0, 0, 0, 0, 10, 2, 0{ends});"
+        )
+        .unwrap();
     }
     for (name, template, balance) in [
         ("q:ann@example.com", "q:<user>", 7),
         ("q:n1", "q:<node>", 6),
         ("all", "all", 5),
     ] {
-        rows += &format!("INSERT INTO buckets VALUES ('{name}', '{template}', {balance}, 1);\n");
+        writeln!(
+            rows,
+            "INSERT INTO buckets VALUES ('{name}', '{template}', {balance}, 1);"
+        )
+        .unwrap();
     }
     rows
 }
