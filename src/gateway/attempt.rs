@@ -15,7 +15,7 @@ use crate::relay::{Begun, Recording};
 use crate::route::{Choice, Route, backoff};
 use crate::rules::Rules;
 use crate::upstream::Failure;
-use crate::wire::{Mask, Rejection};
+use crate::wire::{Mask, Rejection, headers};
 
 /// Before a provider that refused the connection is asked once more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -168,6 +168,9 @@ impl Gateway {
             open.succeeded();
         }
         recording.opened(open, *routing);
+        // Reports may be filtered by headers that the caller doesn't get.
+        let named = rules.filterable.of(response.headers());
+        recording.index(named.filter(|(name, _)| headers::is_passable(name)));
         let more = &route.provider.pass_headers;
         lists::returned(api, more, response.headers_mut());
         budget::tell(&held.warnings, response.headers_mut());

@@ -232,7 +232,6 @@ impl Gateway {
         (revoked, rules): (crate::relay::Watch, &Rules),
     ) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
-        recording.index(rules.filterable.of(&head.headers));
         recording.capture_response(&head.headers);
         let timeouts = self.upstream.timeouts();
         let keep = self.ledger.policy();
