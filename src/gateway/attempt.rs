@@ -15,7 +15,7 @@ use crate::relay::{Begun, Recording};
 use crate::route::{Choice, Route, backoff};
 use crate::rules::Rules;
 use crate::upstream::Failure;
-use crate::wire::{Mask, Rejection};
+use crate::wire::{Mask, Rejection, headers};
 
 /// Before a provider that refused the connection is asked once more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -185,8 +185,9 @@ impl Gateway {
             open.succeeded();
         }
         recording.opened(open, *routing);
-        // The operator may look for what the caller doesn't get.
-        recording.index_response(rules.filterable.of(response.headers()));
+        // Reports may be filtered by headers that the caller doesn't get.
+        let named = rules.filterable.of(response.headers());
+        recording.index_response(named.filter(|(name, _)| headers::is_passable(name)));
         recording.counted(api.counts_in_head(response.headers()));
         let more = &route.provider.pass_headers;
         lists::returned(api, more, response.headers_mut());

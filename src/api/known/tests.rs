@@ -1,3 +1,5 @@
+//! The lists: what passes, what is refused by name, and the page that shows them.
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! What guards find, what they cost, and when they stop.
+
 use std::time::{Duration, Instant};
 
 use super::patterns::hits;
