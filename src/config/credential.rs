@@ -36,8 +36,6 @@ fn unfit(text: &str) -> Option<&'static str> {
         Some("holds a line break")
     } else if text.chars().any(char::is_control) {
         Some("holds a control character")
-    } else if !text.is_ascii() {
-        Some("holds a character that is not ASCII")
     } else {
         None
     }

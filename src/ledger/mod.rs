@@ -50,6 +50,7 @@ pub use crate::api::{Tokens, ToolCall};
 use crate::bucket::{Chain, Level, Link};
 use crate::clock;
 use crate::config::Database;
+use crate::secret::Secret;
 pub use audit::{AuditQuery, Audited, Version};
 pub use buckets::{Held, Stored};
 pub use chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
@@ -159,8 +160,8 @@ impl Ledger {
     ///
     /// # Errors
     /// What such a start would end with.
-    pub async fn probe(&self, url: &str) -> Result<(), Error> {
-        let store = database::parse(url, &self.inner.dir)?;
+    pub async fn probe(&self, url: &Secret) -> Result<(), Error> {
+        let store = database::parse(url.expose(), &self.inner.dir)?;
         let probed = tokio::task::spawn_blocking(move || store.probe()).await;
         probed.map_err(Error::Query)?
     }

@@ -267,7 +267,7 @@ mod tests {
             ] {
                 let some = mask(&[("authorization", "Bearer sk-ab/cd+ef=gh&ij==")]);
                 let text = some.whole(Bytes::from(format!("<{encoded}>")));
-                let stars = text.iter().filter(|byte| **byte == b'*').count();
+                let stars = String::from_utf8_lossy(&text).matches('*').count();
                 assert!(stars >= KEY.len() * 4 / 3 - 3, "{encoded} {text:?}");
             }
         }

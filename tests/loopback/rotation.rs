@@ -39,9 +39,8 @@ async fn sent(gateway: &Gateway, log: &Log, key: &str) {
 
 async fn findings(gateway: &Gateway, wanted: &str) {
     for _ in 0..60 {
-        if get(gateway, "/ui/config").await.text().contains(wanted)
-            || get(gateway, "/api/status").await.text().contains(wanted)
-        {
+        let status = get(gateway, "/api/status").await.json();
+        if status["warnings"].to_string().contains(wanted) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use crate::admin::View;
 use crate::config::{File, Finding, Mode, Position, Severity};
 use crate::ledger::Ledger;
+use crate::secret::Secret;
 use crate::tailnet::Node;
 
 /// What would end the next start.
@@ -13,7 +14,7 @@ pub(super) async fn obstacles(view: &View<'_>, new: &File) -> Vec<Finding> {
     let old = &view.rules.file;
     let mut found = Vec::new();
     if new.database.url != old.database.url {
-        found.extend(database(view.ledger, new.database.url.expose()).await);
+        found.extend(database(view.ledger, &new.database.url).await);
     }
     let address = loopback(new);
     if address != loopback(old) {
@@ -30,7 +31,7 @@ pub(super) async fn obstacles(view: &View<'_>, new: &File) -> Vec<Finding> {
     found
 }
 
-async fn database(ledger: &Ledger, url: &str) -> Option<Finding> {
+async fn database(ledger: &Ledger, url: &Secret) -> Option<Finding> {
     let error = ledger.probe(url).await.err()?;
     Some(finding("database.url", error.to_string()))
 }
