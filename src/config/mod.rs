@@ -3,6 +3,7 @@
 
 mod access;
 mod aws;
+mod baseurl;
 mod chat;
 mod database;
 mod discover;
@@ -29,6 +30,7 @@ mod table;
 
 pub use access::Access;
 pub use aws::{AwsKey, aws_region};
+pub use baseurl::{BaseUrl, BaseUrlError};
 pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
 pub use discover::Discover;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
@@ -14,6 +14,8 @@ pub struct Begun {
     first: Option<Frame<Bytes>>,
     rest: Incoming,
     ended: bool,
+    /// What broke while the beginning was looked at, for those who read on.
+    broken: Option<hyper::Error>,
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
 }
@@ -43,6 +45,32 @@ impl Begun {
         })
     }
 
+    /// Reads up to about `most` bytes, which are given once more to those who read on.
+    pub async fn peek(&mut self, most: usize) -> Bytes {
+        let mut seen = BytesMut::new();
+        while seen.len() < most {
+            let next = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
+            match next.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(piece))) => seen.extend_from_slice(&piece),
+                // Trailers are not passed on.
+                Some(Ok(Err(_))) => {}
+                Some(Err(error)) => {
+                    self.broken = Some(error);
+                    break;
+                }
+                None => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        let seen = seen.freeze();
+        if !seen.is_empty() {
+            self.first = Some(Frame::data(seen.clone()));
+        }
+        seen
+    }
+
     /// Whether it has ended without a piece.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -56,6 +84,7 @@ impl From<Incoming> for Begun {
             first: None,
             rest,
             ended: false,
+            broken: None,
             mask: None,
         }
     }
@@ -74,6 +103,9 @@ impl Body for Begun {
             Some(first) => return Poll::Ready(Some(Ok(first))),
             None if this.ended => return Poll::Ready(None),
             None => {}
+        }
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
         let Some(mask) = &mut this.mask else {
             return Pin::new(&mut this.rest).poll_frame(cx);
@@ -102,6 +134,6 @@ impl Body for Begun {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.first.is_none() && self.rest.is_end_stream())
+        (self.first.is_none() && self.broken.is_none()) && (self.ended || self.rest.is_end_stream())
     }
 }

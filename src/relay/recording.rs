@@ -301,11 +301,16 @@ impl Open {
         self.settlement = reservation.and_then(|reservation| reservation.settle(spent(entry)));
         entry.finish_reason = ended.reading.finish_reason.take();
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
-        if let Some((mut provider, rules)) = self.provider.take()
-            && matches!(entry.outcome, Outcome::UpstreamError | Outcome::TimedOut)
-        {
-            let why = ended.error.as_deref().unwrap_or("its answer broke off");
-            provider.failed(why, &rules);
+        if let Some((mut provider, rules)) = self.provider.take() {
+            match entry.outcome {
+                Outcome::UpstreamError | Outcome::TimedOut => {
+                    let why = ended.error.as_deref().unwrap_or("its answer broke off");
+                    provider.failed(why, route::Scope::Model, &rules);
+                }
+                Outcome::Complete => provider.succeeded(),
+                // A caller who leaves tells nothing of the provider.
+                _ => {}
+            }
         }
         entry.error = ended.error.take();
         tracing::info!(

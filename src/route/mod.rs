@@ -3,11 +3,13 @@
 //! What providers do with their traffic is remembered in [`Traffic`], and looked at in the choice.
 
 mod choice;
+mod health;
 mod provider;
 mod table;
 mod traffic;
 
 pub use choice::{Choice, Now};
+pub use health::{Health, ModelHealth, Standing};
 pub use provider::Provider;
 pub use table::{Found, NoRoute, Route, RouteTable};
-pub use traffic::{Health, Open, Standing, Traffic, backoff};
+pub use traffic::{Open, Scope, Traffic, backoff};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
-use super::send::Pool;
+use super::pool::Pool;
 use super::{Upstream, auth};
 use crate::clock::within;
 use crate::config::{Authorization, Network};
@@ -79,7 +79,8 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = post.uri;
         *request.headers_mut() = post.headers;
-        let exchange = exchange(self.pools.of(Network::Auto), request, longest);
+        let pool = self.pools.own(Network::Auto);
+        let exchange = exchange(&pool, request, longest);
         within(limit, exchange)
             .await
             .map_err(|_| format!("no answer within {limit:?}"))?
@@ -106,7 +107,8 @@ impl Upstream {
             *request.headers_mut() = headers;
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
-            exchange(self.pools.of(provider.network), request, longest).await
+            let pool = self.pools.of(provider.network, provider.fingerprint());
+            exchange(&pool, request, longest).await
         };
         within(limit, asked)
             .await
@@ -139,7 +141,7 @@ async fn exchange(
     let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_static(agent);
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
-    let response = pool.request(request).await;
+    let response = pool.request_again(request).await;
     let response = response.map_err(|error| super::send::innermost(&error))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), longest);

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::Uri;
 use indexmap::IndexMap;
 
 use super::local;
@@ -261,10 +260,10 @@ impl Quote {
 /// The list of a provider that names none: its host knows best, then the formats that only
 /// one vendor speaks. `OpenAI`'s formats are everybody's and tell nothing.
 fn infer(provider: &config::Provider) -> Option<CostBasis> {
-    let uri: Option<Uri> = provider.baseurl.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let base = provider.base().ok();
+    let host = base.map(|base| base.host()).unwrap_or_default();
     let flags = &provider.compatibility;
-    if let Some(basis) = by_host(&host.to_ascii_lowercase()) {
+    if let Some(basis) = by_host(&host) {
         Some(basis)
     } else if flags.anthropic_messages {
         Some(CostBasis::Anthropic)

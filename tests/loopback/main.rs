@@ -18,6 +18,7 @@ mod formats_google;
 mod formats_openai;
 mod guardrails;
 mod headers;
+mod health;
 mod hooks;
 mod http2;
 mod init;

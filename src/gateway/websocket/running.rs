@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::asking::Again;
 use crate::api::{Call, Meter};
 use crate::ledger::Outcome;
 use crate::relay::{Ended, Recording, Watch};
@@ -15,6 +16,8 @@ pub(super) struct Running {
     meter: Box<dyn Meter>,
     recording: Recording,
     pub(super) revoked: Watch,
+    /// How to ask once more, while nothing has come.
+    pub(super) again: Option<Again>,
     began: Instant,
     /// When the provider last said something.
     heard: Instant,
@@ -26,7 +29,7 @@ impl Running {
         mut call: Call,
         meter: Box<dyn Meter>,
         recording: Recording,
-        revoked: Watch,
+        (revoked, again): (Watch, Option<Again>),
     ) -> Self {
         // What was asked is not needed any more, and may be large.
         call.body = bytes::Bytes::new();
@@ -36,6 +39,7 @@ impl Running {
             meter,
             recording,
             revoked,
+            again,
             began: now,
             heard: now,
             ended: false,
@@ -50,6 +54,11 @@ impl Running {
         idle.into_iter().chain(total).min()
     }
 
+    /// The record in the making.
+    pub(super) fn recording(&mut self) -> &mut Recording {
+        &mut self.recording
+    }
+
     /// Whether the format's own end was seen.
     pub(super) fn is_complete(&self) -> bool {
         self.meter.is_complete()
@@ -58,6 +67,7 @@ impl Running {
     /// Reads one event of the answer.
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
+        self.again = None;
         let had_output = self.meter.has_output();
         self.meter.event(&sse::Event {
             name: b"",
