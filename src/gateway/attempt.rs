@@ -305,6 +305,11 @@ impl Gateway {
             _ => open.succeeded(),
         }
         recording.opened(open, *routing);
+        if response.status().is_success() && rules.routes.providers().len() > 1 {
+            let held = self.traffic.held();
+            let remember = held.remember(&route.provider.id, api.kind().0);
+            response.body_mut().remember(remember);
+        }
         budget::tell(&held.warnings, response.headers_mut());
         Ok(Answer {
             response,

@@ -80,6 +80,12 @@ pub(super) fn new(
     }
 }
 
+/// The conversation that a request belongs to, as its record shows it; `None` if it begins one
+/// that nothing tells from others.
+pub(super) fn conversation(entry: &Entry) -> Option<&str> {
+    (entry.session != entry.id.as_str()).then_some(entry.session.as_str())
+}
+
 /// Adds what the body tells.
 pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap) {
     entry.model_requested.clone_from(&call.model);

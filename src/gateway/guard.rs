@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{StatusCode, header};
 
-use super::{Gateway, Verified, asked, refusal};
+use super::{Gateway, Verified, asked, entry, refusal};
 use crate::access::{HookEvent, Permit};
 use crate::api::{Api, Call, Frame};
 use crate::hooks::{self, After, Answer, Found, Story};
@@ -168,9 +168,14 @@ impl Gateway {
         call: &Call,
         recording: &mut Recording,
     ) -> Result<Choice, Rejection> {
+        let format = passing.api.kind().0;
+        let holder = self.traffic.held().holder(format, &call.body);
+        let session = recording.entry().and_then(entry::conversation);
+        let session = session.map(str::to_owned);
         let now = Now {
             traffic: &self.traffic,
-            conversation: call.session.as_deref().or(call.opening.as_deref()),
+            conversation: session.as_deref(),
+            holder: holder.as_ref(),
         };
         passing
             .rules

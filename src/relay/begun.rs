@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
+use crate::route::Remember;
 use crate::wire::Mask;
 
 /// An answer's body, as it comes from a provider.
@@ -18,6 +19,7 @@ pub struct Begun {
     broken: Option<hyper::Error>,
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
+    remember: Option<Box<Remember>>,
 }
 
 impl Begun {
@@ -86,19 +88,19 @@ impl From<Incoming> for Begun {
             ended: false,
             broken: None,
             mask: None,
+            remember: None,
         }
     }
 }
 
-impl Body for Begun {
-    type Data = Bytes;
-    type Error = hyper::Error;
+impl Begun {
+    /// Has the names remembered of what the provider keeps.
+    pub fn remember(&mut self, remember: Remember) {
+        self.remember = Some(Box::new(remember));
+    }
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self;
         match this.first.take() {
             Some(first) => return Poll::Ready(Some(Ok(first))),
             None if this.ended => return Poll::Ready(None),
@@ -131,6 +133,25 @@ impl Body for Begun {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
         }
+    }
+}
+
+impl Body for Begun {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let next = ready!(this.next(cx));
+        if let (Some(remember), Some(Ok(frame))) = (&mut this.remember, &next)
+            && let Some(piece) = frame.data_ref()
+        {
+            remember.read(piece);
+        }
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {

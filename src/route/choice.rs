@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::traffic::Traffic;
-use super::{Provider, Route, Standing};
+use super::{Holder, Provider, Route, Standing};
 use crate::config::{Share, Strategy};
 
 /// Open requests by which a conversation's own server may be busier than the least busy one
@@ -27,6 +27,8 @@ pub struct Now<'a> {
     pub traffic: &'a Traffic,
     /// Stands for the conversation that the request goes on with.
     pub conversation: Option<&'a str>,
+    /// The provider that holds what the request names.
+    pub holder: Option<&'a Holder>,
 }
 
 /// Destinations of an alias, each with those that could answer for it, in the order in which
@@ -192,6 +194,28 @@ pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<St
     let why = why.into_iter().filter(|(_, names)| !names.is_empty());
     why.map(|(why, names)| format!("{why}: {}", names.join(", ")))
         .collect()
+}
+
+/// Puts the provider first that holds what the request names, and leaves out the others if they
+/// can't do without: to be told that it is paused is better than that something is unknown.
+pub(super) fn held(candidates: &mut Vec<Candidate>, now: Now<'_>) -> Option<String> {
+    let holder = now.holder?;
+    let at = candidates
+        .iter()
+        .position(|one| *one.provider.id == *holder.provider)?;
+    let id = &holder.provider;
+    if holder.is_needed {
+        let candidate = candidates.swap_remove(at);
+        *candidates = vec![candidate];
+        return Some(format!(
+            "provider {id} holds what the request names, and no other does"
+        ));
+    }
+    if !is_available(&candidates[at], now.traffic) {
+        return None;
+    }
+    candidates[..=at].rotate_right(1);
+    Some(format!("provider {id} made what the request names"))
 }
 
 /// Where a request goes: first to one provider, and to others while nothing has come of it.

@@ -4,12 +4,14 @@
 
 mod choice;
 mod health;
+mod held;
 mod provider;
 mod table;
 mod traffic;
 
 pub use choice::{Choice, Now};
 pub use health::{Health, ModelHealth, Standing};
+pub use held::{Held, Holder, Remember};
 pub use provider::Provider;
 pub use table::{Found, NoRoute, Route, RouteTable};
 pub use traffic::{Open, Scope, Traffic, backoff};

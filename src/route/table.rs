@@ -174,6 +174,7 @@ impl RouteTable {
             return Err(search.nothing());
         }
         let put_off = choice::put_off(&mut candidates, now.traffic);
+        let held = choice::held(&mut candidates, now);
         if !self.routing.failover {
             candidates.truncate(1);
         }
@@ -195,6 +196,7 @@ impl RouteTable {
             ),
         });
         reasons.extend(put_off);
+        reasons.extend(held);
         let mut routes = candidates.into_iter().map(|one| Route {
             reasons: vec![one.granted],
             provider: one.provider,
@@ -389,6 +391,7 @@ mod tests {
         Now {
             traffic,
             conversation: None,
+            holder: None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Provider;
 use super::health::{Health, ModelHealth, Standing, Track};
+use super::held::Held;
 use crate::config::Routing;
 
 /// Tenths of a retry that every attempt pays into the budget of its group: one request in five
@@ -29,6 +30,7 @@ const KEPT: Duration = Duration::from_secs(600);
 #[derive(Clone, Default)]
 pub struct Traffic {
     inner: Arc<Mutex<Inner>>,
+    held: Held,
 }
 
 #[derive(Default)]
@@ -91,6 +93,12 @@ pub struct Open {
 impl Traffic {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which provider made what later requests may name.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Notes that a request for a model goes to a provider.

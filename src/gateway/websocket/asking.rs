@@ -89,8 +89,11 @@ impl Session<'_> {
         }
         let meter = self.api.meter(&call, room);
         let who = self.who.clone();
+        let held = gateway.traffic.held();
+        let remember = held.remember(&route.provider.id, self.api.kind().0);
         let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);
-        self.running = Some(Running::new(call, meter, recording, (revoked, again)));
+        let parts = (revoked, again, remember);
+        self.running = Some(Running::new(call, meter, recording, parts));
         Ok(())
     }
 

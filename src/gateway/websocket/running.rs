@@ -7,6 +7,7 @@ use super::asking::Again;
 use crate::api::{Call, Meter};
 use crate::ledger::Outcome;
 use crate::relay::{Ended, Recording, Watch};
+use crate::route::Remember;
 use crate::upstream::Timeouts;
 use crate::wire::sse;
 
@@ -18,6 +19,7 @@ pub(super) struct Running {
     pub(super) revoked: Watch,
     /// How to ask once more, while nothing has come.
     pub(super) again: Option<Again>,
+    remember: Remember,
     began: Instant,
     /// When the provider last said something.
     heard: Instant,
@@ -29,7 +31,7 @@ impl Running {
         mut call: Call,
         meter: Box<dyn Meter>,
         recording: Recording,
-        (revoked, again): (Watch, Option<Again>),
+        (revoked, again, remember): (Watch, Option<Again>, Remember),
     ) -> Self {
         // What was asked is not needed any more, and may be large.
         call.body = bytes::Bytes::new();
@@ -40,6 +42,7 @@ impl Running {
             recording,
             revoked,
             again,
+            remember,
             began: now,
             heard: now,
             ended: false,
@@ -68,6 +71,7 @@ impl Running {
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
         self.again = None;
+        self.remember.read(text.as_bytes());
         let had_output = self.meter.has_output();
         self.meter.event(&sse::Event {
             name: b"",
