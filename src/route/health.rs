@@ -8,7 +8,7 @@ use crate::config::Routing;
 
 /// A provider is left out for at most this long for a limit of its own, however long it asks for:
 /// a mistake in a header must not take it away for a day.
-pub(super) const LONGEST_LIMIT: Duration = Duration::from_secs(3_600);
+pub(super) const LONGEST_LIMIT: Duration = Duration::from_hours(1);
 /// The same where it doesn't say for how long: the first time, doubled each time.
 const FIRST_LIMIT: Duration = Duration::from_secs(1);
 /// The longest of those.

@@ -24,7 +24,7 @@ const MOST: i64 = 100;
 /// Names whose turns and budgets are kept; beyond it all start over.
 const NAMES: usize = 4_096;
 /// How long an earlier configuration of a provider is remembered, for requests that still have it.
-const KEPT: Duration = Duration::from_secs(600);
+const KEPT: Duration = Duration::from_mins(10);
 
 /// The traffic of this process. Clones share it.
 #[derive(Clone, Default)]
@@ -461,14 +461,14 @@ mod tests {
     fn a_limit_holds_for_its_model_and_its_time() {
         let (traffic, p) = (Traffic::default(), provider("http://p"));
         let limited = |model: &str, wait| traffic.open(&p, model).limited("429", wait);
-        limited("m", Some(Duration::from_secs(60)));
+        limited("m", Some(Duration::from_mins(1)));
         limited("m", Some(Duration::from_secs(1)));
         let Standing::Limited(left) = traffic.standing(&p, "m") else {
             panic!("not limited");
         };
         assert!(left > Duration::from_secs(58), "{left:?}");
         assert_eq!(traffic.standing(&p, "other"), Standing::Well);
-        limited("week", Some(Duration::from_secs(7 * 86_400)));
+        limited("week", Some(Duration::from_hours(7 * 24)));
         let week = traffic.standing(&p, "week").rank().1;
         assert!(week <= super::super::health::LONGEST_LIMIT);
         limited("now", Some(Duration::ZERO));

@@ -208,11 +208,11 @@ mod tests {
         match length {
             0..126 => frame.push(0x80 | u8::try_from(length).unwrap()),
             126..65_536 => {
-                frame.push(0x80 | 126);
+                frame.push(0xfe);
                 frame.extend(u16::try_from(length).unwrap().to_be_bytes());
             }
             _ => {
-                frame.push(0x80 | 127);
+                frame.push(0xff);
                 frame.extend((length as u64).to_be_bytes());
             }
         }
@@ -267,7 +267,7 @@ mod tests {
         assert!(silent.is_err());
         // Pings in the middle of a message don't keep it open.
         caller.write_all(&frame(0x01, 9)).await.unwrap();
-        paced.read(&mut buf).await.unwrap();
+        assert_eq!(paced.read(&mut buf).await.unwrap(), 15);
         let began = Instant::now();
         let error = loop {
             let next = tokio::time::timeout(idle / 3, paced.read(&mut buf)).await;
