@@ -26,7 +26,7 @@ fn count(log: &Log) -> usize {
     log.lock().unwrap().len()
 }
 
-fn named(id: &str, address: SocketAddr, more: Value) -> Value {
+fn named(id: &str, address: SocketAddr, more: &Value) -> Value {
     let mut one = json!({ "baseurl": format!("http://{address}"), "models": ["m"] });
     for (key, value) in more.as_object().unwrap() {
         one[key] = value.clone();
@@ -37,7 +37,7 @@ fn named(id: &str, address: SocketAddr, more: Value) -> Value {
 /// `p` is preferred to `q`.
 async fn two(p: SocketAddr, q: SocketAddr, mut more: Value) -> Gateway {
     more["provider"] = json!({ "preference": 9 });
-    more["others"] = named("q", q, json!({}));
+    more["others"] = named("q", q, &json!({}));
     Gateway::start(p, more).await
 }
 
@@ -199,7 +199,7 @@ async fn more_limited_providers_than_attempts_are_no_reason_to_refuse() {
     for nth in 0..4 {
         let (address, _) = limited("429 Too Many Requests", "").await;
         let id = format!("x{nth}");
-        others[&id] = named(&id, address, json!({ "preference": 5 }))[&id].take();
+        others[&id] = named(&id, address, &json!({ "preference": 5 }))[&id].take();
     }
     let (last, log) = well().await;
     let more = json!({ "routing": { "attempts": 2 }, "others": others,
@@ -225,7 +225,7 @@ async fn a_broken_model_leaves_its_providers_other_models() {
     let more = json!({
         "routing": { "eject_after": 2 },
         "provider": { "models": ["m", "bad"], "preference": 9 },
-        "others": named("q", second, models),
+        "others": named("q", second, &models),
     });
     let gateway = Gateway::start(first, more).await;
     for _ in 0..4 {
@@ -259,9 +259,9 @@ async fn one_models_failures_use_up_no_other_models_retries() {
     })
     .await;
     let (second, _also) = well().await;
-    let mut others = named("q", second, json!({ "models": ["m"] }));
+    let mut others = named("q", second, &json!({ "models": ["m"] }));
     for id in ["x1", "x2"] {
-        others[id] = named(id, broken, json!({ "models": ["x"] }))[id].take();
+        others[id] = named(id, broken, &json!({ "models": ["x"] }))[id].take();
     }
     let more = json!({ "routing": { "eject_after": 0 }, "provider": { "preference": 9 }, "others": others });
     let gateway = Gateway::start(broken, more).await;
