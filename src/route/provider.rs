@@ -144,7 +144,7 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEYS.hash_one((
         base,
-        config.apikey.expose(),
+        &config.apikey,
         config.authorization,
         config.auth_mode,
         (&config.project, &config.region, config.network),
