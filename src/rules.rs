@@ -55,6 +55,18 @@ impl Rules {
                 findings.push(Finding::new(Severity::Warning, provider.at, path, message));
             }
         }
+        for (name, meant, others) in routes.ambiguous() {
+            let message = format!(
+                "{name:?} is a model of provider {meant}, and {} list{} a model by that whole name: \
+                 {name:?} means the one of {meant}",
+                others.join(", "),
+                if others.len() == 1 { "s" } else { "" }
+            );
+            let path = format!("providers.{}.models", others[0]);
+            let at = file.providers[others[0]].at;
+            let hint = format!("to use the other, write \"{}/{name}\"", others[0]);
+            findings.push(Finding::new(Severity::Warning, at, path, message).hint(hint));
+        }
         let (prices, malformed) = Prices::compile(&file);
         for (id, pattern) in malformed {
             let path = format!("providers.{id}.model_cost_map");

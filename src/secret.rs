@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 const REDACTED: &str = "[redacted]";
 
 /// A secret. `Debug`, `Display` and `Serialize` show only whether there is one.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -88,7 +88,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Va
                 });
                 if is_admin {
                     row["health"] =
-                        serde_json::to_value(traffic.health(&provider.id)).unwrap_or_default();
+                        serde_json::to_value(traffic.health(provider)).unwrap_or_default();
                 }
                 row
             })

@@ -119,6 +119,7 @@ pub(super) fn one(
     let name = percent_decode_str(id).decode_utf8_lossy();
     let fits = |provider: &Provider| form.fits(provider);
     let now = Now {
+        holder: None,
         traffic: view.traffic,
         conversation: None,
     };
@@ -145,6 +146,7 @@ fn aliases<'a>(view: &'a View<'_>, permit: &Permit, form: Form) -> Vec<(&'a str,
     let fits = |provider: &Provider| form.fits(provider);
     let leads = |alias: &'a str| {
         let now = Now {
+            holder: None,
             traffic: view.traffic,
             conversation: None,
         };

@@ -115,7 +115,7 @@ fn upstream(view: &View<'_>) -> [Gauge; 4] {
             .providers()
             .iter()
             .filter_map(|provider| {
-                let health = view.traffic.health(&provider.id)?;
+                let health = view.traffic.health(provider)?;
                 Some((vec![("provider", provider.id.clone())], value(&health)))
             })
             .collect(),
@@ -141,7 +141,7 @@ fn upstream(view: &View<'_>) -> [Gauge; 4] {
         ),
         of(
             "iris_upstream_ejected",
-            "Whether a provider is left alone for its failures.",
+            "Whether a provider is paused for its failures.",
             "gauge",
             |health| if health.ejected { 1.0 } else { 0.0 },
         ),

@@ -65,6 +65,7 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
     let now = Now {
         traffic: &Traffic::default(),
         conversation: None,
+        holder: None,
     };
     let none = match rules.routes.select(&permit, api, model, now) {
         Ok(choice) => {

@@ -105,6 +105,16 @@ impl Call {
         }
     }
 
+    /// The same call without what the gateway has added to be told the usage of a stream.
+    #[must_use]
+    pub fn without_usage_asked(&self) -> Self {
+        let mut plain = self.clone();
+        if plain.splice.hide_usage {
+            plain.splice.edits.clear();
+        }
+        plain
+    }
+
     /// The request for a provider, when nothing but the model's name may have to change.
     pub(super) fn outbound(&self, model: &str) -> Outbound {
         let path = match &self.path {

@@ -246,7 +246,7 @@ pub struct Routing {
     pub failover: bool,
     /// How many are asked for one request at most.
     pub attempts: u32,
-    /// Failures in a row after which a provider is left alone; zero leaves none alone.
+    /// Failures in a row after which a provider or a model is paused; zero for never.
     pub eject_after: u32,
     /// For how long, the first time.
     pub eject_for: Duration,

@@ -4,6 +4,7 @@
 mod access;
 mod address;
 mod aws;
+mod baseurl;
 mod chat;
 mod credential;
 mod database;
@@ -36,6 +37,7 @@ pub use address::database_problem;
 #[cfg(feature = "postgres")]
 pub use address::postgres;
 pub use aws::{AwsKey, aws_region};
+pub use baseurl::{BaseUrl, BaseUrlError};
 pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
 pub use discover::Discover;

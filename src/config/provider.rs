@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::aws::{AwsKey, aws_region};
+use super::baseurl::{BaseUrl, BaseUrlError, is_version_segment};
 use super::credential;
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
@@ -19,6 +20,10 @@ pub struct Provider {
     pub at: Position,
     /// URL in front of every path.
     pub baseurl: String,
+    /// The version segment of paths, where the URL doesn't tell it; empty for none.
+    pub path_version: Option<String>,
+    /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
+    pub stream_options: Option<bool>,
     /// Models as the provider names them.
     pub models: Vec<String>,
     /// Credential; may be empty.
@@ -66,6 +71,8 @@ impl Default for Provider {
         Self {
             at: Position::default(),
             baseurl: String::new(),
+            path_version: None,
+            stream_options: None,
             models: Vec::new(),
             apikey: Secret::default(),
             service_account: None,
@@ -93,8 +100,22 @@ impl Default for Provider {
     }
 }
 
+impl Provider {
+    /// The base URL, parsed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn base(&self) -> Result<BaseUrl, BaseUrlError> {
+        let base = BaseUrl::parse(&self.baseurl)?;
+        Ok(match &self.path_version {
+            Some(version) => base.with_version(version),
+            None => base,
+        })
+    }
+}
+
 /// The header that carries a credential.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Authorization {
     /// `Authorization: Bearer …`.
     #[default]
@@ -127,7 +148,7 @@ impl Authorization {
 }
 
 /// Whose credential goes upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AuthMode {
     /// The configured one.
     #[default]
@@ -139,7 +160,7 @@ pub enum AuthMode {
 }
 
 /// Which network a provider is reached over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Network {
     /// The tailnet for its addresses and names, else the host's.
     #[default]
@@ -259,6 +280,8 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
             .unwrap_or_default()
             .trim()
             .to_owned(),
+        path_version: path_version(id, &table),
+        stream_options: table.boolean("stream_options"),
         models: table.strings("models").unwrap_or_default(),
         service_account: service_account(id, &apikey, &table),
         apikey,
@@ -301,6 +324,16 @@ fn check(id: &str, provider: &Provider, table: &Table<'_>) {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
     }
+    if provider.compatibility.openai_chat
+        && let Some(better) = provider.base().ok().and_then(|base| base.for_openai())
+    {
+        let message = format!(
+            "baseurl of provider {id} {:?} is not that of the API in OpenAI's format; \
+             write \"{better}\"",
+            provider.baseurl
+        );
+        findings.warn(table.position("baseurl"), &table.path, message);
+    }
     if provider.authorization == Authorization::AwsSigv4 {
         check_signature(id, provider, table);
     }
@@ -315,8 +348,8 @@ fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
         );
         warn_of_key(table, message);
     }
-    let url = provider.baseurl.parse::<http::Uri>().ok();
-    let told = url.as_ref().and_then(http::Uri::host).and_then(aws_region);
+    let host = provider.base().ok().map(|base| base.host());
+    let told = host.as_deref().and_then(aws_region);
     if told.is_none() && provider.region.is_none() {
         let message =
             format!("provider {id} needs a region for aws-sigv4: its baseurl does not tell one");
@@ -342,6 +375,21 @@ fn warn_of_key(table: &Table<'_>, message: String) {
     let at = table.position("apikey");
     let finding = Finding::new(Severity::Warning, at, &table.path, message);
     table.findings.add(finding.about(Subject::Credential));
+}
+
+/// The version segment of paths: `v1`, or nothing.
+fn path_version(id: &str, table: &Table<'_>) -> Option<String> {
+    let text = table.string("path_version")?;
+    if is_version_segment(&text) {
+        return Some(text);
+    }
+    let message = format!(
+        "path_version of provider {id} is {text:?}; expected one segment of a path such as \"v1\", \
+         or \"\" for none"
+    );
+    let at = table.position("path_version");
+    table.findings.warn(at, &table.path, message);
+    None
 }
 
 /// A name that becomes part of paths.

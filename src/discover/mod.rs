@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::Uri;
 use serde_json::json;
 
 pub use probe::Formats;
@@ -19,7 +18,7 @@ use server::baseurl;
 pub use server::{Kind, Server};
 pub(crate) use server::{compatibility, free_id, id_at};
 
-use crate::config::{self, CAPABILITY, File};
+use crate::config::{self, BaseUrl, CAPABILITY, File};
 use crate::route::Provider;
 use crate::tailnet::is_tailnet;
 use crate::upstream::Upstream;
@@ -83,15 +82,8 @@ fn short<'h>(host: &'h str, own: Option<&str>) -> &'h str {
 
 /// Host and port of a URL.
 fn host_of(url: &str) -> Option<(String, u16)> {
-    let uri: Uri = url.parse().ok()?;
-    let default = if uri.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    Some((host, uri.port_u16().unwrap_or(default)))
+    let base = BaseUrl::parse(url).ok()?;
+    Some((base.host(), base.port()))
 }
 
 /// The provider that a server is already.

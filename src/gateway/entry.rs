@@ -8,7 +8,6 @@ use crate::access::Permit;
 use crate::api::{Api, Call};
 use crate::identity::Caller;
 use crate::ledger::{Entry, EntryId, Outcome, Tokens};
-use crate::route::Made;
 
 /// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
 const MAX_SESSION: usize = 256;
@@ -83,8 +82,19 @@ pub(super) fn new(
     }
 }
 
+/// The conversation that a request belongs to, as its record shows it; `None` if it begins one
+/// that nothing tells from others.
+pub(super) fn conversation(entry: &Entry) -> Option<&str> {
+    (entry.session != entry.id.as_str()).then_some(entry.session.as_str())
+}
+
 /// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
-pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap, earlier: Option<Made>) {
+pub(super) fn describe(
+    entry: &mut Entry,
+    call: &Call,
+    headers: &HeaderMap,
+    earlier: Option<String>,
+) {
     entry.model_requested.clone_from(&call.model);
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
@@ -95,7 +105,7 @@ pub(super) fn describe(entry: &mut Entry, call: &Call, headers: &HeaderMap, earl
     if let Some(session) = told.filter(|session| is_session(session)) {
         entry.session = kept(session);
     } else if let Some(earlier) = earlier {
-        entry.session = earlier.session;
+        entry.session = earlier;
     } else if let Some(opening) = &call.opening {
         entry.session = format!("chat_{opening}");
     }

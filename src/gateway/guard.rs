@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header;
 use http::request::Parts;
+use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, Verified, asked, lists, refusal};
+use super::{Gateway, Verified, asked, entry, lists, refusal};
 use crate::access::{HookEvent, Permit};
 use crate::api::{Api, Call, Frame};
 use crate::hooks::{self, After, Answer, Found, Limits, Story};
@@ -92,13 +92,28 @@ impl Gateway {
             let Some(wired) = wired.iter().find(is_next) else {
                 return Ok(());
             };
-            seen.hooks.insert(wired.name.to_owned());
             if quotas.is_none() {
-                // A bucket that can't pay refuses before anybody is bothered.
+                // A bucket that can't pay refuses before any hook is called.
                 let payer = (passing.rules, passing.permit, &*passing.who.caller);
-                let held = self.reserve(payer, &choice.first, call, recording).await?;
-                quotas = Some(held.states);
+                let held = self.reserve(payer, &choice.first, call, recording).await;
+                match held {
+                    Ok(held) => quotas = Some(held.states),
+                    Err(rejection)
+                        if rejection.status == StatusCode::TOO_MANY_REQUESTS
+                            && !choice.others.is_empty() =>
+                    {
+                        let next = choice.others.remove(0);
+                        let id = &choice.first.provider.id;
+                        let sentence = format!("no budget pays for provider {id}; asking another");
+                        recording.note(|entry| entry.reasons.push(sentence));
+                        choice.first = next;
+                        is_new = true;
+                        continue;
+                    }
+                    Err(rejection) => return Err(rejection),
+                }
             }
+            seen.hooks.insert(wired.name.to_owned());
             let Some(entry) = recording.entry() else {
                 return Ok(());
             };
@@ -158,9 +173,14 @@ impl Gateway {
         call: &Call,
         recording: &mut Recording,
     ) -> Result<Choice, Rejection> {
+        let format = passing.api.kind().0;
+        let holder = self.traffic.held().holder(format, &call.body);
+        let session = recording.entry().and_then(entry::conversation);
+        let session = session.map(str::to_owned);
         let now = Now {
             traffic: &self.traffic,
-            conversation: call.session.as_deref().or(call.opening.as_deref()),
+            conversation: session.as_deref(),
+            holder: holder.as_ref(),
         };
         passing
             .rules
@@ -280,7 +300,7 @@ fn reread(passing: &Passing<'_>, by: &str, before: &Call, body: Bytes) -> Result
             // A frame must go on asking for an answer.
             if passing.is_socket && passing.api.frame(&call.body)? != Frame::Request {
                 return Err(Rejection::new(
-                    http::StatusCode::BAD_REQUEST,
+                    StatusCode::BAD_REQUEST,
                     "invalid_request",
                     "the frame asks for no answer any more",
                 ));
@@ -290,7 +310,7 @@ fn reread(passing: &Passing<'_>, by: &str, before: &Call, body: Bytes) -> Result
     let mut call = call.map_err(|rejection| {
         tracing::warn!(by, why = %rejection.message, "a guardrail made no valid request");
         Rejection::new(
-            http::StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::SERVICE_UNAVAILABLE,
             "guardrail_unavailable",
             format!(
                 "the guardrail {by:?} made no valid request: {}",

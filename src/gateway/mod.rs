@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::panics;
 use crate::quota::Quotas;
 use crate::relay::{Begun, Form, Reader, Recording, RelayBody};
-use crate::route::{Made, Responses, Route, Traffic};
+use crate::route::{Responses, Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
@@ -218,9 +218,9 @@ impl Gateway {
     }
 
     /// What is known of the response that a call goes on with.
-    fn earlier(&self, call: &Call, who: &Verified) -> Option<Made> {
+    fn earlier(&self, call: &Call, who: &Verified) -> Option<String> {
         let id = call.previous_response.as_deref()?;
-        self.responses.made(who.caller.key(), id)
+        self.responses.session(who.caller.key(), id)
     }
 
     fn room_for_record(&self) -> Result<Slot, Rejection> {

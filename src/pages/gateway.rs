@@ -79,7 +79,7 @@ pub(super) async fn providers(visit: &Visit<'_>) -> Result<Page, Rejection> {
 }
 
 fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
-    let health = visit.view.traffic.health(&provider.id);
+    let health = visit.view.traffic.health(provider);
     let state = match &health {
         _ if provider.disabled => parts::badge(parts::Tone::Plain, "disabled"),
         Some(health) if health.ejected => {
@@ -87,6 +87,12 @@ fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
                 .retry_in
                 .map(|seconds| format!("tried again in {seconds} s"));
             html! { (parts::badge(parts::Tone::Bad, "paused")) " " span.note { (again.unwrap_or_default()) } }
+        }
+        Some(health) if health.paused_models().next().is_some() => {
+            parts::badge(parts::Tone::Warn, "some models paused")
+        }
+        Some(health) if health.limited_models().next().is_some() => {
+            parts::badge(parts::Tone::Warn, "rate limited")
         }
         Some(health) if health.failed > 0 => parts::badge(parts::Tone::Warn, "some failures"),
         Some(_) => parts::badge(parts::Tone::Good, "healthy"),
@@ -99,7 +105,19 @@ fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
                 @if !provider.name.is_empty() { br; span.note { (provider.name) } }
                 @if provider.auth_mode == AuthMode::Passthrough { br; span.note { "callers' own credentials" } }
             }
-            td { (state) }
+            td {
+                (state)
+                @if let Some(health) = &health {
+                    @for model in health.paused_models() {
+                        br; span.note { (model.model) " is paused" }
+                    }
+                    @for model in health.limited_models() {
+                        br; span.note {
+                            (model.model) " is limited for " (model.limited_for.unwrap_or_default()) " s"
+                        }
+                    }
+                }
+            }
             td.wrap { @for flag in &provider.flags { code { (flag) } " " } }
             td.n { (provider.models.len()) }
             @match &health {

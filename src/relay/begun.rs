@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
+use crate::route::Remember;
 use crate::wire::Mask;
 
 /// An answer's body, as it comes from a provider.
@@ -14,8 +15,11 @@ pub struct Begun {
     first: Option<Frame<Bytes>>,
     rest: Option<Incoming>,
     ended: bool,
+    /// What broke while the beginning was looked at, for those who read on.
+    broken: Option<hyper::Error>,
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
+    remember: Option<Box<Remember>>,
 }
 
 impl Begun {
@@ -43,6 +47,32 @@ impl Begun {
         })
     }
 
+    /// Reads up to about `most` bytes, which are given once more to those who read on.
+    pub async fn peek(&mut self, most: usize) -> Bytes {
+        let mut seen = BytesMut::new();
+        while seen.len() < most {
+            let next = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
+            match next.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(piece))) => seen.extend_from_slice(&piece),
+                // Trailers are not passed on.
+                Some(Ok(Err(_))) => {}
+                Some(Err(error)) => {
+                    self.broken = Some(error);
+                    break;
+                }
+                None => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        let seen = seen.freeze();
+        if !seen.is_empty() {
+            self.first = Some(Frame::data(seen.clone()));
+        }
+        seen
+    }
+
     /// Whether it has ended without a piece.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -56,7 +86,9 @@ impl From<Incoming> for Begun {
             first: None,
             rest: Some(rest),
             ended: false,
+            broken: None,
             mask: None,
+            remember: None,
         }
     }
 }
@@ -68,24 +100,28 @@ impl From<Bytes> for Begun {
             first: Some(Frame::data(whole)),
             rest: None,
             ended: true,
+            broken: None,
             mask: None,
+            remember: None,
         }
     }
 }
 
-impl Body for Begun {
-    type Data = Bytes;
-    type Error = hyper::Error;
+impl Begun {
+    /// Has the names remembered of what the provider keeps.
+    pub fn remember(&mut self, remember: Remember) {
+        self.remember = Some(Box::new(remember));
+    }
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self;
         match this.first.take() {
             Some(first) => return Poll::Ready(Some(Ok(first))),
             None if this.ended => return Poll::Ready(None),
             None => {}
+        }
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
         let Some(rest) = &mut this.rest else {
             return Poll::Ready(None);
@@ -115,8 +151,28 @@ impl Body for Begun {
             }
         }
     }
+}
+
+impl Body for Begun {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let next = ready!(this.next(cx));
+        if let (Some(remember), Some(Ok(frame))) = (&mut this.remember, &next)
+            && let Some(piece) = frame.data_ref()
+        {
+            remember.read(piece);
+        }
+        Poll::Ready(next)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.ended || self.rest.as_ref().is_none_or(Body::is_end_stream))
+        (self.first.is_none() && self.broken.is_none())
+            && (self.ended || self.rest.as_ref().is_none_or(Body::is_end_stream))
     }
 }

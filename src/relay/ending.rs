@@ -82,12 +82,12 @@ impl Ending {
         )
     }
 
-    /// Why the provider's health suffers, if it does. What a provider reports in its own words may
-    /// be the caller's fault, and a status that says so was counted when it arrived.
+    /// Why the provider's health suffers, if it does. Errors that its status told were judged when
+    /// that arrived.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         match self {
-            Self::ProviderCut(why) | Self::TimedOut(why) => Some(why),
+            Self::ProviderFailed(why) | Self::ProviderCut(why) | Self::TimedOut(why) => Some(why),
             _ => None,
         }
     }

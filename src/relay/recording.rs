@@ -17,7 +17,7 @@ use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
 use crate::metrics::{self, Key, Metrics};
 use crate::panics;
 use crate::quota::Reservation;
-use crate::route::{self, Made, Responses};
+use crate::route::{self, Responses};
 use crate::usage::Quote;
 use crate::wire::{Rejection, headers};
 
@@ -348,11 +348,7 @@ impl Open {
             charge::complete(&mut ended.reading, &ended.ending, entry.status, sizes);
         }
         if let (Some(responses), Some(id)) = (&self.responses, &ended.reading.response_id) {
-            let made = Made {
-                provider: entry.provider.clone(),
-                session: entry.session.clone(),
-            };
-            responses.note(&entry.caller, id, made);
+            responses.note(&entry.caller, id, &entry.session);
         }
         entry.tokens = ended.reading.tokens;
         charge::charge(entry, quote, &ended.reading);
@@ -362,10 +358,13 @@ impl Open {
             reservation.and_then(|reservation| reservation.settle(charge::spent(entry)));
         entry.finish_reason = ended.reading.finish_reason.take();
         entry.tool_calls = u32::try_from(ended.reading.tool_calls.len()).unwrap_or(u32::MAX);
-        if let Some((mut provider, rules)) = self.provider.take()
-            && let Some(why) = ended.ending.fault()
-        {
-            provider.failed(why, &rules);
+        if let Some((mut provider, rules)) = self.provider.take() {
+            match (ended.ending.fault(), &ended.ending) {
+                (Some(why), _) => provider.failed(why, route::Scope::Model, &rules),
+                (None, Ending::Complete) => provider.succeeded(),
+                // A caller who leaves tells nothing of the provider.
+                _ => {}
+            }
         }
         entry.error = ended.ending.error().map(str::to_owned);
         tracing::info!(

@@ -3,8 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::traffic::{Standing, Traffic};
-use super::{Provider, Route};
+use super::traffic::Traffic;
+use super::{Holder, Provider, Route, Standing};
 use crate::config::{Share, Strategy};
 
 /// Open requests by which a conversation's own server may be busier than the least busy one
@@ -27,6 +27,8 @@ pub struct Now<'a> {
     pub traffic: &'a Traffic,
     /// Stands for the conversation that the request goes on with.
     pub conversation: Option<&'a str>,
+    /// The provider that holds what the request names.
+    pub holder: Option<&'a Holder>,
 }
 
 /// Destinations of an alias, each with those that could answer for it, in the order in which
@@ -40,7 +42,7 @@ pub(super) fn among_destinations(
     let open = |(_, candidates): &(u32, Vec<Candidate>)| {
         let busy = candidates
             .iter()
-            .map(|one| now.traffic.open_at(&one.provider.id));
+            .map(|one| now.traffic.open_at(&one.provider));
         busy.min().unwrap_or(usize::MAX)
     };
     match strategy {
@@ -106,10 +108,9 @@ pub(super) fn among_equals(
         }
         if equals.len() > 1 {
             // The choice is among those that answer.
-            let is_ejected =
-                |one: &Candidate| now.traffic.standing(&one.provider.id) == Standing::Ejected;
-            equals.sort_by_key(is_ejected);
-            let well = equals.iter().filter(|one| !is_ejected(one)).count();
+            let is_out = |one: &Candidate| !is_available(one, now.traffic);
+            equals.sort_by_key(is_out);
+            let well = equals.iter().filter(|one| !is_out(one)).count();
             let told = shared(model, share, &mut equals[..well], now);
             if ordered.is_empty() {
                 why = told;
@@ -124,7 +125,7 @@ fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> 
     if equals.len() < 2 {
         return None;
     }
-    let open = |one: &Candidate| now.traffic.open_at(&one.provider.id);
+    let open = |one: &Candidate| now.traffic.open_at(&one.provider);
     match share {
         Share::First => Some("the first by its id".to_owned()),
         Share::RoundRobin => {
@@ -166,15 +167,55 @@ fn weight(conversation: &str, provider: &str) -> u64 {
     hasher.finish()
 }
 
-/// Puts off those that fail: asked last, but asked before nobody is. Answers with their names.
+fn is_available(one: &Candidate, traffic: &Traffic) -> bool {
+    traffic.standing(&one.provider, &one.model).is_available()
+}
+
+/// Puts off those that are paused or limited: they are asked last, the one that is limited for the
+/// longest time at the very end. Returns why, one sentence for each kind.
 pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<String> {
-    let is_ejected = |one: &Candidate| traffic.standing(&one.provider.id) == Standing::Ejected;
-    candidates.sort_by_key(is_ejected);
-    let names = candidates
+    let standing = |one: &Candidate| traffic.standing(&one.provider, &one.model);
+    let mut paused = Vec::new();
+    let mut limited = Vec::new();
+    for one in candidates.iter() {
+        match standing(one) {
+            Standing::Paused => paused.push(one.provider.id.clone()),
+            Standing::Limited(left) => {
+                limited.push(format!("{} for {} s", one.provider.id, left.as_secs() + 1));
+            }
+            Standing::Well | Standing::OnTrial => {}
+        }
+    }
+    candidates.sort_by_cached_key(|one| standing(one).rank());
+    let why = [
+        ("put off because they fail", paused),
+        ("put off because they are limited", limited),
+    ];
+    let why = why.into_iter().filter(|(_, names)| !names.is_empty());
+    why.map(|(why, names)| format!("{why}: {}", names.join(", ")))
+        .collect()
+}
+
+/// Puts the provider first that holds what the request names, and leaves out the others if they
+/// can't do without: to be told that it is paused is better than that something is unknown.
+pub(super) fn held(candidates: &mut Vec<Candidate>, now: Now<'_>) -> Option<String> {
+    let holder = now.holder?;
+    let at = candidates
         .iter()
-        .filter(|one| is_ejected(one))
-        .map(|one| one.provider.id.clone());
-    names.collect()
+        .position(|one| *one.provider.id == *holder.provider)?;
+    let id = &holder.provider;
+    if holder.is_needed {
+        let candidate = candidates.swap_remove(at);
+        *candidates = vec![candidate];
+        return Some(format!(
+            "provider {id} holds what the request names, and no other does"
+        ));
+    }
+    if !is_available(&candidates[at], now.traffic) {
+        return None;
+    }
+    candidates[..=at].rotate_right(1);
+    Some(format!("provider {id} made what the request names"))
 }
 
 /// Where a request goes: first to one provider, and to others while nothing has come of it.

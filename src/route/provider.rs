@@ -1,12 +1,14 @@
 //! A provider as requests see it: parsed once, when the configuration is compiled.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::BuildHasher;
+use std::sync::{Arc, LazyLock};
 
-use http::{HeaderName, HeaderValue, Uri, uri::Authority, uri::Scheme};
+use http::{HeaderName, HeaderValue, Uri};
 
 use crate::api::{Api, Destination};
-use crate::config::{self, AuthMode, Authorization, Network, ServiceAccount};
+use crate::config::{self, AuthMode, Authorization, BaseUrl, Network, ServiceAccount};
 use crate::secret::Secret;
 
 /// One provider.
@@ -50,20 +52,10 @@ pub struct Provider {
     pub pass_keys: Vec<String>,
     /// Which network it is reached over.
     pub network: Network,
-    base: Base,
-}
-
-/// The end of the base of `ChatGPT`'s own backend, below which paths have no version.
-const UNVERSIONED: &str = "codex";
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Base {
-    scheme: Scheme,
-    authority: Authority,
-    /// Without a trailing slash; empty for the root.
-    path: String,
-    /// The path ends in a version segment such as `/v1`, or where none follows.
-    versioned: bool,
+    /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
+    pub stream_options: Option<bool>,
+    base: BaseUrl,
+    fingerprint: u64,
 }
 
 impl Provider {
@@ -72,7 +64,7 @@ impl Provider {
     /// # Errors
     /// A sentence that says what is wrong with its `baseurl`.
     pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
-        let base = Base::parse(&config.baseurl)?;
+        let base = config.base().map_err(|error| error.to_string())?;
         let account = config.service_account.clone();
         let project = account
             .as_ref()
@@ -102,6 +94,8 @@ impl Provider {
             pass_query: config.pass_query.clone(),
             pass_keys: config.pass_keys.clone(),
             network: config.network,
+            stream_options: config.stream_options,
+            fingerprint: fingerprint(config, &base),
             base,
         })
     }
@@ -123,29 +117,20 @@ impl Provider {
         }
     }
 
-    /// The URL for a path of an API, whose first segment is its version. A base that ends in
-    /// a version segment of its own swallows that of the path: both `http://host` and
-    /// `http://host/v1` then mean the same server.
+    /// The URL for a path of an API.
     ///
     /// # Errors
     /// When path and base make no valid URL together.
     pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
-        let below = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
-            Some((version, rest)) if self.base.versioned && is_version(version) => {
-                format!("/{rest}")
-            }
-            _ => path.to_owned(),
-        };
-        let mut target = format!("{}{below}", self.base.path);
-        if let Some(query) = query {
-            target.push('?');
-            target.push_str(query);
-        }
-        Uri::builder()
-            .scheme(self.base.scheme.clone())
-            .authority(self.base.authority.clone())
-            .path_and_query(target)
-            .build()
+        self.base.url(path, query)
+    }
+
+    /// Stands for how the provider is reached and what it is sent: its URL, credential, headers,
+    /// network and formats. With any other of them it is another provider, of whose failures and
+    /// connections nothing is taken over. It tells nothing of the credential.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// What listings show as the kind of upstream: as configured, else the provider's id.
@@ -167,64 +152,18 @@ impl fmt::Debug for Provider {
     }
 }
 
-impl Base {
-    fn parse(baseurl: &str) -> Result<Self, String> {
-        let uri: Uri = baseurl
-            .parse()
-            .map_err(|error| format!("is not a valid URL: {error}"))?;
-        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned())
-        else {
-            return Err("must be an absolute URL, as in http://100.64.0.1:8080".to_owned());
-        };
-        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(format!(
-                "has the scheme {scheme}; http and https are possible"
-            ));
-        }
-        if authority.as_str().contains('@') {
-            return Err("holds a user name; put the credential in `apikey`".to_owned());
-        }
-        if uri.query().is_some() {
-            return Err("has a query, which a base can't have".to_owned());
-        }
-        let path = uri.path().trim_end_matches('/').to_owned();
-        let last = path.rsplit('/').next();
-        let versioned = last.is_some_and(|segment| is_version(segment) || segment == UNVERSIONED);
-        Ok(Self {
-            scheme,
-            authority,
-            path,
-            versioned,
-        })
-    }
-}
-
-impl Base {
-    /// The region that the host names: `REGION-aiplatform.googleapis.com`, or
-    /// `aiplatform.REGION.rep.googleapis.com` for those of several places, or that of AWS.
-    fn region(&self) -> Option<String> {
-        let host = self.authority.host();
-        let region = host
-            .strip_suffix("-aiplatform.googleapis.com")
-            .or_else(|| {
-                host.strip_prefix("aiplatform.")?
-                    .strip_suffix(".rep.googleapis.com")
-            })
-            .or_else(|| config::aws_region(host))?;
-        Some(region.to_owned())
-    }
-}
-
-/// `v1`, `v4`, `v1beta`.
-fn is_version(segment: &str) -> bool {
-    let Some(rest) = segment.strip_prefix('v') else {
-        return false;
-    };
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    digits > 0
-        && rest[digits..]
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric())
+/// A hash that no other process can repeat: it is of secrets, among others.
+fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one((
+        base,
+        &config.apikey,
+        config.authorization,
+        config.auth_mode,
+        (&config.project, &config.region, config.network),
+        &config.add_headers,
+        (config.compatibility.flags(), config.stream_options),
+    ))
 }
 
 fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
@@ -238,82 +177,6 @@ fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(base: &str, path: &str) -> String {
-        let config = config::Provider {
-            baseurl: base.to_owned(),
-            ..config::Provider::default()
-        };
-        Provider::new("p", &config)
-            .unwrap()
-            .url(path, None)
-            .unwrap()
-            .to_string()
-    }
-
-    #[test]
-    fn a_base_with_a_version_swallows_that_of_the_request() {
-        let chat = "/v1/chat/completions";
-        for (base, expected) in [
-            (
-                "http://100.64.0.1:8080",
-                "http://100.64.0.1:8080/v1/chat/completions",
-            ),
-            (
-                "http://100.64.0.1:8080/",
-                "http://100.64.0.1:8080/v1/chat/completions",
-            ),
-            (
-                "http://100.64.0.1:8080/v1",
-                "http://100.64.0.1:8080/v1/chat/completions",
-            ),
-            (
-                "http://100.64.0.1:8080/v1/",
-                "http://100.64.0.1:8080/v1/chat/completions",
-            ),
-            (
-                "https://api.example.net/paas/v4",
-                "https://api.example.net/paas/v4/chat/completions",
-            ),
-            (
-                "https://example.net/openai",
-                "https://example.net/openai/v1/chat/completions",
-            ),
-            (
-                "http://[fd7a:115c:a1e0::1]:80",
-                "http://[fd7a:115c:a1e0::1]:80/v1/chat/completions",
-            ),
-        ] {
-            assert_eq!(url(base, chat), expected, "{base}");
-        }
-    }
-
-    #[test]
-    fn the_backend_of_chatgpt_has_no_versions() {
-        for base in [
-            "https://chatgpt.com/backend-api/codex",
-            "https://chatgpt.com/backend-api/codex/",
-        ] {
-            let expected = "https://chatgpt.com/backend-api/codex/responses";
-            assert_eq!(url(base, "/v1/responses"), expected);
-        }
-    }
-
-    #[test]
-    fn that_holds_for_each_kind_of_version() {
-        let base = "https://generativelanguage.googleapis.com/v1beta/";
-        let expected = "https://generativelanguage.googleapis.com/v1beta/models/m:countTokens";
-        for version in ["v1", "v1beta", "v1alpha"] {
-            assert_eq!(
-                url(base, &format!("/{version}/models/m:countTokens")),
-                expected
-            );
-        }
-        assert_eq!(
-            url("http://p/v1", "/model/m/invoke"),
-            "http://p/v1/model/m/invoke"
-        );
-    }
 
     #[test]
     fn a_region_is_that_of_the_host_or_the_configured_one() {
@@ -342,16 +205,37 @@ mod tests {
     }
 
     #[test]
-    fn a_base_that_is_none_is_refused() {
-        for base in [
-            "",
-            "localhost:80",
-            "/v1",
-            "ftp://x/",
-            "http://u:p@x/",
-            "http://x/?a=b",
+    fn a_fingerprint_changes_with_what_is_sent_and_with_nothing_else() {
+        let config = |change: &dyn Fn(&mut config::Provider)| {
+            let mut config = config::Provider {
+                baseurl: "http://p".to_owned(),
+                ..config::Provider::default()
+            };
+            change(&mut config);
+            Provider::new("p", &config).unwrap().fingerprint()
+        };
+        let same = config(&|_| {});
+        for change in [
+            &(|one: &mut config::Provider| one.models = vec!["m".to_owned()])
+                as &dyn Fn(&mut config::Provider),
+            &|one: &mut config::Provider| one.preference = 3,
+            &|one: &mut config::Provider| one.name = "P".to_owned(),
+            &|one: &mut config::Provider| one.baseurl = "http://p/".to_owned(),
         ] {
-            assert!(Base::parse(base).is_err(), "{base}");
+            assert_eq!(config(change), same);
+        }
+        for change in [
+            &(|one: &mut config::Provider| one.baseurl = "https://p".to_owned())
+                as &dyn Fn(&mut config::Provider),
+            &|one: &mut config::Provider| one.apikey = Secret::new("k".to_owned()),
+            &|one: &mut config::Provider| one.authorization = Authorization::XApiKey,
+            &|one: &mut config::Provider| one.auth_mode = AuthMode::None,
+            &|one: &mut config::Provider| one.network = Network::Host,
+            &|one: &mut config::Provider| one.add_headers = vec![("a".to_owned(), "b".to_owned())],
+            &|one: &mut config::Provider| one.path_version = Some(String::new()),
+            &|one: &mut config::Provider| one.stream_options = Some(false),
+        ] {
+            assert_ne!(config(change), same);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Where responses were made that a later request can name: OpenAI's responses are kept at their
-//! provider, and a turn that goes on with one names it instead of repeating the conversation.
+//! Which conversation a response belongs to that a later request can name: a turn that goes on with one
+//! of OpenAI's responses names it instead of repeating the conversation.
 //! Known is what passed since the program started, as far as there is room for it.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,15 +10,6 @@ const MOST: usize = 50_000;
 /// A longer id is not one that a provider makes.
 const LONGEST_ID: usize = 256;
 
-/// What is known of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// The provider that made it, by its id.
-    pub provider: String,
-    /// The conversation that it belongs to, as records name it.
-    pub session: String,
-}
-
 /// The responses of all callers; nobody is told of another's.
 #[derive(Default)]
 pub struct Responses(Mutex<Known>);
@@ -28,33 +19,34 @@ type Key = (Box<str>, Box<str>);
 
 #[derive(Default)]
 struct Known {
-    made: HashMap<Key, Made>,
+    sessions: HashMap<Key, Box<str>>,
     order: VecDeque<Key>,
 }
 
 impl Responses {
     /// Remembers a response that `caller` was given.
-    pub fn note(&self, caller: &str, id: &str, made: Made) {
+    pub fn note(&self, caller: &str, id: &str, session: &str) {
         if id.is_empty() || id.len() > LONGEST_ID {
             return;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key: Key = (caller.into(), id.into());
-        if known.made.insert(key.clone(), made).is_none() {
+        if known.sessions.insert(key.clone(), session.into()).is_none() {
             known.order.push_back(key);
         }
         if known.order.len() > MOST
             && let Some(oldest) = known.order.pop_front()
         {
-            known.made.remove(&oldest);
+            known.sessions.remove(&oldest);
         }
     }
 
-    /// What is known of a response that `caller` names.
+    /// The conversation of a response that `caller` names.
     #[must_use]
-    pub fn made(&self, caller: &str, id: &str) -> Option<Made> {
+    pub fn session(&self, caller: &str, id: &str) -> Option<String> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.made.get(&(caller.into(), id.into())).cloned()
+        let key: Key = (caller.into(), id.into());
+        known.sessions.get(&key).map(|session| session.to_string())
     }
 }
 
@@ -62,35 +54,31 @@ impl Responses {
 mod tests {
     use super::*;
 
-    fn made(session: &str) -> Made {
-        Made {
-            provider: "p".to_owned(),
-            session: session.to_owned(),
-        }
-    }
-
     #[test]
     fn a_response_is_known_to_its_caller_alone() {
         let responses = Responses::default();
-        responses.note("alice", "resp_1", made("s"));
-        assert_eq!(responses.made("alice", "resp_1"), Some(made("s")));
-        assert_eq!(responses.made("bob", "resp_1"), None);
-        responses.note("bob", "resp_1", made("t"));
-        assert_eq!(responses.made("alice", "resp_1"), Some(made("s")));
-        responses.note("alice", &"x".repeat(LONGEST_ID + 1), made("s"));
-        assert_eq!(responses.made("alice", &"x".repeat(LONGEST_ID + 1)), None);
+        responses.note("alice", "resp_1", "s");
+        assert_eq!(responses.session("alice", "resp_1"), Some("s".to_owned()));
+        assert_eq!(responses.session("bob", "resp_1"), None);
+        responses.note("bob", "resp_1", "t");
+        assert_eq!(responses.session("alice", "resp_1"), Some("s".to_owned()));
+        responses.note("alice", &"x".repeat(LONGEST_ID + 1), "s");
+        assert_eq!(
+            responses.session("alice", &"x".repeat(LONGEST_ID + 1)),
+            None
+        );
     }
 
     #[test]
     fn the_oldest_are_forgotten() {
         let responses = Responses::default();
         for nth in 0..=MOST {
-            responses.note("alice", &nth.to_string(), made("s"));
+            responses.note("alice", &nth.to_string(), "s");
         }
-        assert_eq!(responses.made("alice", "0"), None);
-        assert!(responses.made("alice", "1").is_some());
-        assert!(responses.made("alice", &MOST.to_string()).is_some());
+        assert_eq!(responses.session("alice", "0"), None);
+        assert!(responses.session("alice", "1").is_some());
+        assert!(responses.session("alice", &MOST.to_string()).is_some());
         let known = responses.0.lock().unwrap();
-        assert_eq!((known.made.len(), known.order.len()), (MOST, MOST));
+        assert_eq!((known.sessions.len(), known.order.len()), (MOST, MOST));
     }
 }

@@ -122,8 +122,8 @@ impl RouteTable {
             .filter(|found| permit.covers(&found.provider.id, found.model).is_some())
     }
 
-    /// The providers for a model named by a caller: an alias, a bare name, or
-    /// `provider/model`, tried in this order.
+    /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name,
+    /// tried in this order.
     ///
     /// # Errors
     /// [`NoRoute`], told apart for the record and the explanation.
@@ -182,6 +182,7 @@ impl RouteTable {
             return Err(search.nothing());
         }
         let put_off = choice::put_off(&mut candidates, now.traffic);
+        let held = choice::held(&mut candidates, now);
         if !self.routing.failover {
             candidates.truncate(1);
         }
@@ -202,9 +203,8 @@ impl RouteTable {
                 search.why.map(|why| format!(", {why}")).unwrap_or_default()
             ),
         });
-        if !put_off.is_empty() {
-            reasons.push(format!("put off because they fail: {}", put_off.join(", ")));
-        }
+        reasons.extend(put_off);
+        reasons.extend(held);
         let mut routes = candidates.into_iter().map(|one| Route {
             reasons: vec![one.granted],
             provider: one.provider,
@@ -220,32 +220,55 @@ impl RouteTable {
         })
     }
 
-    /// Enabled providers of a name, and the model as they list it. Ollama lists `tiny:latest` and
-    /// is asked for `tiny`: such a name is taken for the other where nothing has it exactly, so
-    /// that grants, prices and records know one name, the listed one.
-    fn serving(&self, name: &str) -> Option<Serving<'_>> {
+    /// Enabled providers of a name, and the model as they list it, for each way to read the name: the
+    /// one that names a provider comes first. A model's own name may begin with a provider's id, as
+    /// those of aggregators do, and what `provider/model` stands for must not depend on what
+    /// other providers list.
+    ///
+    /// Ollama lists `tiny:latest` and is asked for `tiny`: such a name is taken for the other where
+    /// nothing has it exactly, so that grants, prices and records know one name, the listed one.
+    fn readings(&self, name: &str) -> Vec<Serving<'_>> {
         let is_tagged = name.rsplit('/').next().unwrap_or_default().contains(':');
-        let tagged = || self.exactly(&format!("{name}{LATEST}"));
-        self.exactly(name)
-            .or_else(|| if is_tagged { None } else { tagged() })
+        let exactly = self.exactly(name);
+        if exactly.is_empty() && !is_tagged {
+            return self.exactly(&format!("{name}{LATEST}"));
+        }
+        exactly
     }
 
-    /// The bare name wins over `provider/model`, because a model's own name may begin with a
-    /// provider's id.
-    fn exactly(&self, name: &str) -> Option<Serving<'_>> {
-        if let Some((model, providers)) = self.by_model.get_key_value(name) {
-            return Some(Serving {
+    fn exactly(&self, name: &str) -> Vec<Serving<'_>> {
+        let qualified = name.split_once('/').and_then(|(id, model)| {
+            let (model, providers) = self.by_model.get_key_value(model)?;
+            let provider = providers.iter().find(|provider| provider.id == id)?;
+            Some(Serving {
                 model,
-                providers: providers.iter().collect(),
-            });
-        }
-        let (id, model) = name.split_once('/')?;
-        let (model, providers) = self.by_model.get_key_value(model)?;
-        let provider = providers.iter().find(|provider| provider.id == id)?;
-        Some(Serving {
+                providers: vec![provider],
+            })
+        });
+        let bare = self.by_model.get_key_value(name);
+        let bare = bare.map(|(model, providers)| Serving {
             model,
-            providers: vec![provider],
-        })
+            providers: providers.iter().collect(),
+        });
+        qualified.into_iter().chain(bare).collect()
+    }
+
+    /// Names that are read as a provider's model though others list a model by the whole name: the
+    /// name, the provider that is meant, and the others.
+    #[must_use]
+    pub fn ambiguous(&self) -> Vec<(&str, &str, Vec<&str>)> {
+        let mut found: Vec<_> = self
+            .by_model
+            .iter()
+            .filter_map(|(name, providers)| {
+                let (id, model) = name.split_once('/')?;
+                let meant = self.by_model.get(model)?.iter().find(|one| one.id == id)?;
+                let others: Vec<&str> = providers.iter().map(|one| one.id.as_str()).collect();
+                Some((name.as_str(), meant.id.as_str(), others))
+            })
+            .collect();
+        found.sort_unstable();
+        found
     }
 }
 
@@ -297,9 +320,26 @@ impl Search<'_> {
     }
 
     fn of_name(&mut self, name: &str) -> Vec<Candidate> {
-        let Some(Serving { model, providers }) = self.table.serving(name) else {
+        let (table, permit) = (self.table, self.permit);
+        let mut readings = table.readings(name).into_iter();
+        let Some(first) = readings.next() else {
             return Vec::new();
         };
+        // Without a grant for the one that is meant, a caller can only mean the other.
+        let is_granted = |serving: &Serving<'_>| {
+            let mut providers = serving.providers.iter();
+            providers.any(|one| permit.covers(&one.id, serving.model).is_some())
+        };
+        let other = readings.find(|other| !is_granted(&first) && is_granted(other));
+        let chosen = other.unwrap_or(first);
+        self.of_serving(name, chosen)
+    }
+
+    fn of_serving(
+        &mut self,
+        name: &str,
+        Serving { model, providers }: Serving<'_>,
+    ) -> Vec<Candidate> {
         if model.ends_with(LATEST) && !name.ends_with(LATEST) {
             self.tagged = Some(format!("{name:?} stands for {model:?}"));
         }
@@ -359,6 +399,7 @@ mod tests {
         Now {
             traffic,
             conversation: None,
+            holder: None,
         }
     }
 
@@ -370,9 +411,10 @@ mod tests {
                 "best":{{"baseurl":"http://c","models":["m"],"preference":5}},
                 "off":{{"baseurl":"http://d","models":["m","dark"],"preference":9,"disabled":true}},
                 "ollama":{{"baseurl":"http://f","models":["tiny:latest","only-b:latest","q:8b"]}},
+                "router":{{"baseurl":"http://g","models":["b/m","b/x"],"preference":7}},
                 "claude":{{"baseurl":"http://e","models":["c"],
                     "compatibility":{{"anthropic_messages":true}}}}}},
-              "model_aliases":{{"models":{{"house":{{"dst":["gone/x","b/deep/m"]}}}}}},
+              "model_aliases":{{"models":{{"house":{{"dst":["gone/x","b/deep/m"]}},"mine":{{"dst":["b/m"]}}}}}},
               "grants":[{{"src":["*"],"app":{{"tailscale.com/cap/aperture":[
                 {{"role":"user"}},{grants}]}}}}]}}"#
         );
@@ -413,6 +455,23 @@ mod tests {
         assert_eq!(select(all, "b/deep/m"), to("b", "deep/m"));
         assert_eq!(select(all, "house"), to("b", "deep/m"));
         assert_eq!(select(all, "house/x"), Err(NoRoute::Unknown));
+    }
+
+    /// Provider `b` has `m`, and the aggregator `router` lists `b/m`.
+    #[test]
+    fn a_name_with_a_provider_in_front_is_that_providers() {
+        let all = r#"{"models":"**"}"#;
+        assert_eq!(select(all, "b/m"), to("b", "m"));
+        assert_eq!(select(all, "router/b/m"), to("router", "b/m"));
+        assert_eq!(select(all, "mine"), to("b", "m"));
+        assert_eq!(select(r#"{"models":"b/**"}"#, "b/m"), to("b", "m"));
+        // Who may use the aggregator alone can't mean the other.
+        assert_eq!(
+            select(r#"{"models":"router/**"}"#, "b/m"),
+            to("router", "b/m")
+        );
+        // Nobody else has the rest of it.
+        assert_eq!(select(all, "b/x"), to("router", "b/x"));
     }
 
     #[test]

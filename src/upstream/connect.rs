@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::trust::{self, Trust};
+use super::used::{Used, Watched};
 use crate::clock::within;
 use crate::config::Network;
 use crate::socket;
@@ -54,8 +55,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// An open connection to a provider.
 pub struct Upstreamed {
-    io: TokioIo<Box<dyn Io>>,
+    io: TokioIo<Watched<Box<dyn Io>>>,
     http2: bool,
+    used: Used,
+}
+
+impl Upstreamed {
+    fn new(io: Box<dyn Io>, http2: bool) -> Self {
+        let used = Used::default();
+        Self {
+            io: TokioIo::new(Watched::new(io, used.clone())),
+            http2,
+            used,
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -172,10 +185,7 @@ impl Connector {
             Box::new(stream)
         };
         if !secure {
-            return Ok(Upstreamed {
-                io: TokioIo::new(io),
-                http2: false,
-            });
+            return Ok(Upstreamed::new(io, false));
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
@@ -185,10 +195,7 @@ impl Connector {
             None => error.into(),
         })?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Upstreamed {
-            io: TokioIo::new(Box::new(tls)),
-            http2,
-        })
+        Ok(Upstreamed::new(Box::new(tls), http2))
     }
 
     /// The node, if `host` is to be reached over the tailnet: its addresses, its MagicDNS
@@ -237,7 +244,7 @@ impl tower_service::Service<Uri> for Connector {
 
 impl Connection for Upstreamed {
     fn connected(&self) -> Connected {
-        let connected = Connected::new();
+        let connected = Connected::new().extra(self.used.clone());
         if self.http2 {
             connected.negotiated_h2()
         } else {

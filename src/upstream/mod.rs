@@ -2,13 +2,18 @@
 
 mod auth;
 mod connect;
+mod limits;
+mod pool;
 mod post;
 mod send;
 mod socket;
 mod trust;
+mod used;
 
 pub use auth::aws::sign_s3;
 pub use connect::{Connector, Timeouts, tls};
+pub use limits::asked_wait;
+pub use pool::Reuse;
 pub use post::Post;
 pub use send::{Failure, Upstream};
-pub use socket::Socket;
+pub use socket::{Handshake, Socket};

@@ -8,7 +8,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
-use super::send::Pool;
+use super::pool::Pool;
 use super::{Upstream, auth};
 use crate::clock::within;
 use crate::config::{Authorization, Network};
@@ -91,7 +91,8 @@ impl Upstream {
         *request.headers_mut() = post.headers;
         // The path of a webhook can be its key.
         let mask = Mask::of(request.headers()).and_parts_of(request.uri());
-        let exchange = exchange(self.pools.of(Network::Auto), request, mask, longest);
+        let pool = self.pools.own(Network::Auto);
+        let exchange = exchange(&pool, request, mask, longest);
         within(limit, exchange)
             .await
             .map_err(|_| format!("no answer within {limit:?}"))?
@@ -119,8 +120,8 @@ impl Upstream {
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
             let mask = Mask::of(request.headers());
-            let (head, body) =
-                exchange(self.pools.of(provider.network), request, mask, longest).await?;
+            let pool = self.pools.of(provider.network, provider.fingerprint());
+            let (head, body) = exchange(&pool, request, mask, longest).await?;
             Ok((head.status, body))
         };
         within(limit, asked)
@@ -154,7 +155,7 @@ async fn exchange(
     let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
     let agent = HeaderValue::from_static(agent);
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
-    let response = pool.request(request).await;
+    let response = pool.request_again(request).await;
     let response = response.map_err(|error| super::send::innermost(&error))?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, longest);

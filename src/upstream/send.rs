@@ -3,83 +3,32 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::auth::{self, google::TokenCache, google::TokenSource};
 use super::connect::{ConnectError, Connector, Timeouts};
+use super::pool::{Pool, Pools, Reuse};
 use crate::access::Permit;
 use crate::api::Outbound;
 use crate::clock::within;
 use crate::config::Network;
-use crate::route::{Provider, Route};
+use crate::route::{Provider, Route, Scope};
 use crate::secret::Secret;
 use crate::tailnet::Node;
 use crate::wire::headers::Passed;
 use crate::wire::{Mask, Rejection};
-
-/// Idle connections kept for each provider.
-const IDLE_PER_HOST: usize = 64;
-/// How long an idle connection is kept: below the 60 s after which most servers close.
-const IDLE_TIME: Duration = Duration::from_secs(50);
-/// Bytes of an answer that are read before its caller has taken those before them.
-const READ_AHEAD: usize = 32 << 10;
-/// The same for each of the answers that share an h2 connection.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// For all of them together: so much that callers who read slowly can't use it up for the others.
-const CONNECTION_WINDOW: u32 = 512 * STREAM_WINDOW;
-
-pub(super) type Pool = Client<Connector, Full<Bytes>>;
-
-/// Connections over each network.
-pub(super) struct Pools {
-    auto: Pool,
-    tailnet: Pool,
-    host: Pool,
-}
-
-impl Pools {
-    fn new(connect: &(dyn Fn(Network) -> Connector + Send + Sync)) -> Self {
-        let pool = |network| {
-            Client::builder(TokioExecutor::new())
-                .http1_max_buf_size(READ_AHEAD)
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIME)
-                .pool_max_idle_per_host(IDLE_PER_HOST)
-                .build(connect(network))
-        };
-        Self {
-            auto: pool(Network::Auto),
-            tailnet: pool(Network::Tailnet),
-            host: pool(Network::Host),
-        }
-    }
-
-    pub(super) fn of(&self, network: Network) -> &Pool {
-        match network {
-            Network::Auto => &self.auto,
-            Network::Tailnet => &self.tailnet,
-            Network::Host => &self.host,
-        }
-    }
-}
 
 /// Pooled connections to all providers. Lives as long as the process.
 pub struct Upstream {
     pub(super) pools: Pools,
     /// For WebSockets, which begin as HTTP/1.1.
     pub(super) sockets: Pools,
+    /// For tokens of service accounts.
+    token_pool: Pool,
     /// Tokens of service accounts, which outlive every configuration.
     tokens: TokenCache,
     timeouts: Arc<RwLock<Timeouts>>,
-    connect: Box<dyn Fn(Network) -> Connector + Send + Sync>,
 }
 
 /// Why no response came. Its text names the provider and holds no secret.
@@ -103,6 +52,15 @@ pub enum Failure {
         /// The bound that was passed.
         within: Duration,
     },
+    /// It closed a connection that had served others, before anything of a response had come. It
+    /// may have begun to work all the same.
+    #[error("provider {provider:?} closed a kept connection before it answered: {why}")]
+    Closed {
+        /// Its id.
+        provider: String,
+        /// The cause.
+        why: String,
+    },
     /// There is no token for the provider's account.
     #[error("provider {provider:?} cannot be asked: {why}")]
     Credential {
@@ -125,7 +83,19 @@ impl Failure {
     /// Whether it speaks against the provider, and not against the configuration.
     #[must_use]
     pub fn is_the_providers(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Closed { .. } | Self::TimedOut { .. }
+        )
+    }
+
+    /// What it speaks against.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Unreachable { sent: false, .. } => Scope::Provider,
+            _ => Scope::Model,
+        }
     }
 
     /// Whether the provider may be at work all the same.
@@ -138,7 +108,9 @@ impl Failure {
     #[must_use]
     pub fn rejection(&self) -> Rejection {
         let (status, code) = match self {
-            Self::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "provider_unreachable"),
+            Self::Unreachable { .. } | Self::Closed { .. } => {
+                (StatusCode::BAD_GATEWAY, "provider_unreachable")
+            }
             Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
             Self::Credential { .. } => (StatusCode::BAD_GATEWAY, "provider_credential"),
             Self::Misconfigured { .. } => (StatusCode::BAD_GATEWAY, "provider_misconfigured"),
@@ -161,13 +133,13 @@ impl Upstream {
                 Connector::new(node.clone(), network, Arc::clone(&tls), Arc::clone(&bounds))
             }
         };
-        let connect = connector(tls);
+        let pools = Pools::new(connector(tls));
         Self {
-            pools: Pools::new(&connect),
-            sockets: Pools::new(&connector(older)),
+            token_pool: pools.own(Network::Host),
+            pools,
+            sockets: Pools::new(connector(older)),
             tokens: TokenCache::default(),
             timeouts,
-            connect: Box::new(connect),
         }
     }
 
@@ -177,7 +149,7 @@ impl Upstream {
         let Ok(uri) = provider.url("/", None) else {
             return;
         };
-        match (self.connect)(provider.network).meet(uri).await {
+        match self.pools.connector(provider.network).meet(uri).await {
             Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
             Err(error) => {
                 tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
@@ -211,7 +183,7 @@ impl Upstream {
         permit: &Permit,
         from: &Passed,
         query: Option<&str>,
-        outbound: Outbound,
+        (outbound, reuse): (&Outbound, Reuse),
     ) -> Result<(Response<Incoming>, Mask), Failure> {
         let provider = &route.provider;
         let misconfigured = |why: String| Failure::Misconfigured {
@@ -226,19 +198,26 @@ impl Upstream {
         *request.uri_mut() = uri;
         let (head, credential) = self.dressed(route, permit, from).await?;
         *request.headers_mut() = head;
-        let request = auth::sign(request, outbound.body, provider)
+        let request = auth::sign(request, outbound.body.clone(), provider)
             .map_err(|error| misconfigured(error.to_string()))?;
         let mask = Mask::of(request.headers());
-        let pool = self.pools.of(provider.network);
+        let pool = self.pools.of(provider.network, provider.fingerprint());
         let limit = self.timeouts().first_byte;
-        let response =
-            within(limit, pool.request(request))
-                .await
-                .map_err(|_| Failure::TimedOut {
-                    provider: provider.id.clone(),
-                    within: limit,
-                })?;
-        let mut response = response.map_err(|error| failure(&provider.id, &error))?;
+        let response = within(limit, pool.request(request, reuse))
+            .await
+            .map_err(|_| Failure::TimedOut {
+                provider: provider.id.clone(),
+                within: limit,
+            })?;
+        let mut response = response.map_err(|unanswered| {
+            let failure = failure(&provider.id, &unanswered.error);
+            match failure {
+                Failure::Unreachable { provider, why, .. } if unanswered.was_closed => {
+                    Failure::Closed { provider, why }
+                }
+                failure => failure,
+            }
+        })?;
         mask.headers(response.headers_mut());
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some((source, token)) = credential
@@ -304,7 +283,7 @@ impl Upstream {
         let account = provider.service_account.as_deref();
         account
             .filter(|_| auth::is_configured(headers, provider))
-            .map(|account| self.tokens.source(account, self.pools.of(Network::Host)))
+            .map(|account| self.tokens.source(account, &self.token_pool))
     }
 }
 

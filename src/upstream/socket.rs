@@ -1,7 +1,7 @@
 //! A WebSocket to a provider, opened over HTTP/1.1 with the same connection, credential and
 //! headers as a request.
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
@@ -11,9 +11,11 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::pool::Reuse;
 use super::send::{Failure, Upstream, failure};
 use crate::access::Permit;
 use crate::clock::within;
+use crate::config::Network;
 use crate::route::Route;
 use crate::wire::Mask;
 use crate::wire::headers::{self, Passed};
@@ -21,34 +23,65 @@ use crate::wire::headers::{self, Passed};
 /// An open WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
+/// How a WebSocket is opened: where, with which credential and headers. A connection may be used
+/// for another request only if that one would be opened in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    provider: String,
+    fingerprint: u64,
+    network: Network,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
 impl Upstream {
-    /// Opens a WebSocket at `path` of the route's provider; `from` is the caller's request. With it
-    /// comes what hides the credentials that the provider was sent.
+    /// How a WebSocket at `path` of the route's provider is opened; `from` is the caller's request.
     ///
     /// # Errors
-    /// [`Failure`], also when the provider answers with anything but a WebSocket.
-    pub async fn socket(
+    /// [`Failure`] when the configuration makes no valid request, or there is no credential.
+    pub async fn handshake(
         &self,
         route: &Route,
         permit: &Permit,
         from: &Passed,
         path: &str,
-        config: WebSocketConfig,
-    ) -> Result<(Socket, Mask), Failure> {
+    ) -> Result<Handshake, Failure> {
         let provider = &route.provider;
-        let unusable = |why: String| Failure::Misconfigured {
-            provider: provider.id.clone(),
-            why,
-        };
         let uri = provider
             .url(path, None)
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| Failure::Misconfigured {
+                provider: provider.id.clone(),
+                why: error.to_string(),
+            })?;
+        let (mut headers, _) = self.dressed(route, permit, from).await?;
+        // The caller's own handshake is with the gateway.
+        headers::strip_hop_by_hop(&mut headers);
+        if let Some(protocol) = &from.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        }
+        Ok(Handshake {
+            provider: provider.id.clone(),
+            fingerprint: provider.fingerprint(),
+            network: provider.network,
+            uri,
+            headers,
+        })
+    }
+
+    /// Opens a WebSocket. With it comes what hides the credentials that the provider was sent.
+    ///
+    /// # Errors
+    /// [`Failure`], also when the provider answers with anything but a WebSocket.
+    pub async fn socket(
+        &self,
+        handshake: &Handshake,
+        config: WebSocketConfig,
+    ) -> Result<(Socket, Mask), Failure> {
+        let provider = &handshake.provider;
         let mut request = Request::new(Full::default());
         *request.method_mut() = Method::GET;
-        *request.uri_mut() = uri;
-        let (mut head, _) = self.dressed(route, permit, from).await?;
-        // The caller's own handshake is with the gateway.
-        headers::strip_hop_by_hop(&mut head);
+        *request.uri_mut() = handshake.uri.clone();
+        let mut head = handshake.headers.clone();
         let key = generate_key();
         for (name, value) in [
             (header::CONNECTION, "Upgrade"),
@@ -56,38 +89,35 @@ impl Upstream {
             (header::SEC_WEBSOCKET_VERSION, "13"),
             (header::SEC_WEBSOCKET_KEY, key.as_str()),
         ] {
-            let value = HeaderValue::from_str(value).map_err(|e| unusable(e.to_string()))?;
+            let value = HeaderValue::from_str(value).map_err(|error| Failure::Misconfigured {
+                provider: provider.clone(),
+                why: error.to_string(),
+            })?;
             head.insert(name, value);
-        }
-        if let Some(protocol) = &from.subprotocol {
-            head.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
         }
         let mask = Mask::of(&head);
         *request.headers_mut() = head;
         let limit = self.timeouts().first_byte;
-        let asked = self.sockets.of(provider.network).request(request);
-        let response = within(limit, asked)
+        let pool = self.sockets.of(handshake.network, handshake.fingerprint);
+        let response = within(limit, pool.request(request, Reuse::Never))
             .await
             .map_err(|_| Failure::TimedOut {
-                provider: provider.id.clone(),
+                provider: provider.clone(),
                 within: limit,
             })?
-            .map_err(|error| failure(&provider.id, &error))?;
+            .map_err(|unanswered| failure(provider, &unanswered.error))?;
+        let unreachable = |why: String| Failure::Unreachable {
+            provider: provider.clone(),
+            why,
+            sent: true,
+        };
         if !is_accepted(&response, &key) {
-            return Err(Failure::Unreachable {
-                provider: provider.id.clone(),
-                why: format!("it answered {} instead of a WebSocket", response.status()),
-                sent: true,
-            });
+            let why = format!("it answered {} instead of a WebSocket", response.status());
+            return Err(unreachable(why));
         }
-        let upgraded =
-            hyper::upgrade::on(response)
-                .await
-                .map_err(|error| Failure::Unreachable {
-                    provider: provider.id.clone(),
-                    why: error.to_string(),
-                    sent: true,
-                })?;
+        let upgraded = hyper::upgrade::on(response)
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
         let io = TokioIo::new(upgraded);
         let socket = Socket::from_raw_socket(io, Role::Client, Some(config)).await;
         Ok((socket, mask))

@@ -5,8 +5,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use http::Uri;
-
+use crate::config::BaseUrl;
 use crate::money::{Field, Price, Rate, Table};
 use crate::tailnet::is_tailnet;
 
@@ -18,12 +17,10 @@ const DOMAINS: [&str; 5] = [".localhost", ".local", ".internal", ".home.arpa", "
 
 /// Whether a provider's URL leads to loopback, a private network or the tailnet.
 pub(super) fn is_local(baseurl: &str) -> bool {
-    let uri: Option<Uri> = baseurl.parse().ok();
-    let Some(host) = uri.as_ref().and_then(Uri::host) else {
+    let Ok(base) = BaseUrl::parse(baseurl) else {
         return false;
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let host = base.host();
     match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address) if is_tailnet(address) => true,
         Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private(),

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::Uri;
 use indexmap::IndexMap;
 
 use super::local;
@@ -53,6 +52,7 @@ pub(super) struct Rules {
     mapped: Option<CostBasis>,
     pub(super) models: Vec<String>,
     pub(super) names: Vec<Name>,
+    disabled: bool,
 }
 
 /// One entry of `model_cost_map`.
@@ -124,6 +124,7 @@ impl Prices {
                 mapped: basis.or_else(inferred),
                 models: provider.models.clone(),
                 names,
+                disabled: provider.disabled,
             };
             providers.insert(id.clone(), rules);
         }
@@ -158,7 +159,7 @@ impl Prices {
             date: None,
             estimated: false,
         };
-        if quote.configured(self, provider) {
+        if quote.configured(self, provider, self.is_anothers(provider, model)) {
             return quote;
         }
         let name = rules.and_then(|rules| rules.names.iter().find(|name| name.matches(model)));
@@ -169,7 +170,9 @@ impl Prices {
                 quote.looked_up.clone_from(&written.priced_as);
                 quote.basis = rules.and_then(|rules| rules.mapped);
             }
-            if quote.configured(self, provider) {
+            let is_own = quote.looked_up == model;
+            let is_anothers = is_own && self.is_anothers(provider, model);
+            if quote.configured(self, provider, is_anothers) {
                 return quote;
             }
         }
@@ -181,6 +184,15 @@ impl Prices {
         }
         quote
     }
+
+    /// Whether the whole name of a provider's model reads as a model of another provider: a price
+    /// under that name is the other's.
+    fn is_anothers(&self, provider: &str, model: &str) -> bool {
+        model.split_once('/').is_some_and(|(id, rest)| {
+            let other = self.providers.get(id).filter(|_| id != provider);
+            other.is_some_and(|other| !other.disabled && other.models.iter().any(|one| one == rest))
+        })
+    }
 }
 
 impl Name {
@@ -190,10 +202,12 @@ impl Name {
 }
 
 impl Quote {
-    /// Takes the price from the configuration, if it has one.
-    fn configured(&mut self, prices: &Prices, provider: &str) -> bool {
+    /// Takes the price from the configuration, if it has one; that of the name without the provider
+    /// only if the name isn't another provider's.
+    fn configured(&mut self, prices: &Prices, provider: &str, is_anothers: bool) -> bool {
         let full = format!("{provider}/{}", self.looked_up);
-        let Some((name, price)) = [full.as_str(), &self.looked_up]
+        let names = [full.as_str(), &self.looked_up];
+        let Some((name, price)) = names[..if is_anothers { 1 } else { 2 }]
             .iter()
             .find_map(|name| prices.overrides.get_key_value(*name))
         else {
@@ -261,10 +275,10 @@ impl Quote {
 /// The list of a provider that names none: its host knows best, then the formats that only
 /// one vendor speaks. `OpenAI`'s formats are everybody's and tell nothing.
 fn infer(provider: &config::Provider) -> Option<CostBasis> {
-    let uri: Option<Uri> = provider.baseurl.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let base = provider.base().ok();
+    let host = base.map(|base| base.host()).unwrap_or_default();
     let flags = &provider.compatibility;
-    if let Some(basis) = by_host(&host.to_ascii_lowercase()) {
+    if let Some(basis) = by_host(&host) {
         Some(basis)
     } else if flags.anthropic_messages {
         Some(CostBasis::Anthropic)
@@ -384,6 +398,22 @@ mod tests {
         let deep = prices.quote("p", "house/a");
         assert!(deep.price.is_none() && deep.matched.is_none());
         assert!(prices.quote("nobody", "claude-sonnet-4-5").price.is_none());
+    }
+
+    #[test]
+    fn a_price_of_one_providers_model_is_not_that_of_anothers_with_the_same_words() {
+        let prices = prices(
+            r#"{"providers":{
+                "own":{"baseurl":"http://x","models":["llama"]},
+                "off":{"baseurl":"http://x","models":["llama"],"disabled":true},
+                "router":{"baseurl":"https://r.example.com","models":["own/llama","off/llama","b/m"]}},
+              "prices":{"own/llama":{"input":"5","output":"5"},"b/m":{"input":"2","output":"2"},
+                "off/llama":{"input":"3","output":"3"}}}"#,
+        );
+        assert_eq!(input(&prices.quote("own", "llama")), "5");
+        assert!(prices.quote("router", "own/llama").price.is_none());
+        assert_eq!(input(&prices.quote("router", "b/m")), "2");
+        assert_eq!(input(&prices.quote("router", "off/llama")), "3");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Fixed;
 use crate::exporters::{self, Board};
 use crate::ledger::{Backlog, Ledger, Waiting};
-use crate::route::{Health, Traffic};
+use crate::route::{Health, ModelHealth, Traffic};
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
 
@@ -117,8 +117,14 @@ impl Warnings {
         found.extend(disk::warning(&self.state_dir).await);
         found.extend(backlog(self.ledger.healthy(), self.ledger.backlog()));
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
-            let health = self.traffic.health(&provider.id);
-            found.extend(health.and_then(|health| down(&provider.id, &health)));
+            if let Some(health) = self.traffic.health(provider) {
+                found.extend(down(&provider.id, &health));
+                found.extend(
+                    health
+                        .paused_models()
+                        .map(|one| model_down(&provider.id, one)),
+                );
+            }
         }
         found.extend(self.exporters(rules).await);
         // Where the database can't be read, the ledger's own warning says so.
@@ -326,6 +332,17 @@ fn down(provider: &str, health: &Health) -> Option<Warning> {
     ))
 }
 
+fn model_down(provider: &str, health: &ModelHealth) -> Warning {
+    let why = health.last_error.as_deref().unwrap_or("no reason given");
+    let subject = format!("{provider}/{}", health.model);
+    let failures = in_a_row(health.failures);
+    warning(
+        (Severity::Warning, "model_down", &subject),
+        format!("the model {subject} is paused after {failures}: {why}"),
+        "the provider's other models are used; it is tried again by itself",
+    )
+}
+
 /// `1 record`, `2 records`.
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
@@ -362,6 +379,7 @@ fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Scope;
 
     fn kinds(found: &[Warning]) -> Vec<(&'static str, &str, Severity)> {
         found
@@ -456,10 +474,18 @@ mod tests {
             all
         };
         assert_eq!(all().await, []);
-        traffic
-            .open("gpu")
-            .failed("connection refused", &rules.file.routing);
-        traffic.open("other").failed("503", &rules.file.routing);
+        let gpu = rules.routes.providers()[0].clone();
+        let elsewhere = crate::config::Provider {
+            baseurl: "http://other".to_owned(),
+            ..crate::config::Provider::default()
+        };
+        let other = crate::route::Provider::new("other", &elsewhere).unwrap();
+        let fail = |provider, model, why, scope, rules| {
+            traffic.open(provider, model).failed(why, scope, rules);
+        };
+        let own = &rules.file.routing;
+        fail(&gpu, "m", "connection refused", Scope::Provider, own);
+        fail(&other, "m", "503", Scope::Model, own);
         signals.refused(Some("line 3: unknown".to_owned()));
         let both = all().await;
         assert_eq!(
@@ -471,18 +497,20 @@ mod tests {
         );
         assert!(both[1].message.contains("connection refused"));
         assert_eq!(all().await, both, "since when stays");
-        traffic.open("gpu").succeeded();
+        traffic.open(&gpu, "m").succeeded();
         signals.refused(None);
         assert_eq!(all().await, []);
         let rules_of_one = crate::config::Routing {
             eject_after: 1,
             ..rules.file.routing
         };
-        traffic.open("gpu").failed("503", &rules_of_one);
-        assert!(
-            all().await[0]
-                .message
-                .contains("paused after 1 failure in a row")
-        );
+        fail(&gpu, "bad", "503", Scope::Model, &rules_of_one);
+        let one = all().await;
+        assert_eq!(kinds(&one), [("model_down", "gpu/bad", Severity::Warning)]);
+        assert!(one[0].message.contains("paused after 1 failure in a row"));
+        fail(&gpu, "m", "503", Scope::Model, &rules_of_one);
+        let all = all().await;
+        assert_eq!(kinds(&all), [("provider_down", "gpu", Severity::Warning)]);
+        assert!(all[0].message.contains("paused after 1 failure in a row"));
     }
 }

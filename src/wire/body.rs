@@ -113,7 +113,8 @@ where
 }
 
 /// How long to wait for the next piece, `held` bytes having come in `elapsed`; zero is for ever.
-fn patience(idle: Duration, held: usize, elapsed: Duration) -> Option<Duration> {
+#[must_use]
+pub fn patience(idle: Duration, held: usize, elapsed: Duration) -> Option<Duration> {
     if idle.is_zero() {
         return Some(idle);
     }

@@ -1,12 +1,12 @@
 //! A provider as it is written down.
 
-use http::Uri;
 use serde_json::{Value, json};
 
 use super::key::Key;
 use super::reach::Outcome;
 use super::service::{Credential, Place, Service};
 use super::spec::{Spec, chosen};
+use crate::config::BaseUrl;
 use crate::discover::{self, Formats, Server};
 
 /// A provider as it is written down.
@@ -134,10 +134,10 @@ impl Provider {
 
     /// Gives it an id that none of the others has.
     fn rename(&mut self, others: &[Self]) {
-        let uri: Option<Uri> = self.baseurl.parse().ok();
-        let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+        let base = BaseUrl::parse(&self.baseurl).ok();
+        let host = base.map(|base| base.host()).unwrap_or_default();
         let is_taken = |id: &str| others.iter().any(|other| other.id == id);
-        self.id = discover::free_id(&self.id, host, is_taken);
+        self.id = discover::free_id(&self.id, &host, is_taken);
     }
 
     /// The variable that its key usually is in.
@@ -165,21 +165,14 @@ pub(super) fn adopt(providers: &mut Vec<Provider>, mut new: Provider) -> Option<
 
 /// The port of a URL.
 fn port(baseurl: &str) -> u16 {
-    let uri: Option<Uri> = baseurl.parse().ok();
-    let port = uri.as_ref().and_then(Uri::port_u16);
-    port.unwrap_or(if baseurl.starts_with("https:") {
-        443
-    } else {
-        80
-    })
+    BaseUrl::parse(baseurl).map_or(80, |base| base.port())
 }
 
 /// An id from the host's name: `gpu` for `gpu.example.com`, `mistral` for `api.mistral.ai`.
 fn id(baseurl: &str) -> String {
-    let uri: Option<Uri> = baseurl.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let host = host.to_ascii_lowercase();
-    let is_address = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
+    let base = BaseUrl::parse(baseurl).ok();
+    let host = base.map(|base| base.host()).unwrap_or_default();
+    let is_address = host.parse::<std::net::IpAddr>().is_ok();
     let name = host.strip_prefix("api.").unwrap_or(&host);
     let label = name.split('.').next().unwrap_or_default();
     if is_address || label.is_empty() || label == "localhost" {

@@ -4,12 +4,11 @@
 use std::str::FromStr;
 
 use anyhow::Context;
-use http::Uri;
 
-use super::answers::url;
 use super::key::{Key, KeyPlace};
 use super::provider::Provider;
 use super::service::{Credential, SERVICES, Service};
+use crate::config::BaseUrl;
 use crate::discover::Formats;
 
 /// A provider that is asked for on the command line.
@@ -50,16 +49,21 @@ impl FromStr for Wanted {
         let (service, at) = if let Some(service) = Service::named(first) {
             (service, None)
         } else {
-            let at = address(first).map_err(|_| {
+            // Only an address has these.
+            let is_address = first.starts_with("http://") || first.starts_with("https://");
+            let at = address(first).map_err(|error| {
+                if is_address {
+                    return error;
+                }
                 anyhow::anyhow!(
                     "{first:?} is neither a kind of provider ({}) nor the address of a server, such \
                      as http://gpu:8080",
                     words()
                 )
             })?;
-            let uri: Option<Uri> = at.parse().ok();
-            let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-            (Service::at(host), Some(at))
+            let base = BaseUrl::parse(&at).ok();
+            let host = base.map(|base| base.host()).unwrap_or_default();
+            (Service::at(&host), Some(at))
         };
         let mut spec = Spec {
             url: at,
@@ -89,12 +93,11 @@ fn words() -> String {
     words.join(", ")
 }
 
-/// The address of a server, as a URL.
+/// The address of a server, as a URL; `http://` may be left out.
 pub(super) fn address(text: &str) -> anyhow::Result<String> {
-    let uri = url(text).ok_or_else(|| {
-        anyhow::anyhow!("{text:?} is not the address of a server, such as http://gpu:8080")
-    })?;
-    Ok(uri.to_string().trim_end_matches('/').to_owned())
+    let base =
+        BaseUrl::typed(text).map_err(|error| anyhow::anyhow!("the address of a server {error}"))?;
+    Ok(base.to_string())
 }
 
 /// `chat+responses`, or with spaces or commas between.
@@ -335,7 +338,11 @@ mod tests {
             ("openai,key=aws", "for bedrock"),
             ("anthropic,formats=chat", "leave out formats="),
             ("ollama,formats=morse", "not one of chat"),
-            ("ollama,url=ftp://x", "not the address"),
+            ("ollama,url=ftp://x", "use http or https"),
+            (
+                "http://gpu:8080/v1/chat/completions",
+                "write \"http://gpu:8080/v1\"",
+            ),
         ] {
             let error = text.parse::<Wanted>().unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

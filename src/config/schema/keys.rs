@@ -264,7 +264,7 @@ const ROUTING: &[Key] = &[
     key(
         "eject_after",
         Integer(0, 1_000),
-        "Failures in a row after which a provider is left alone; 0 leaves none alone.",
+        "Failures in a row after which a provider, or one of its models, is paused; 0 for never.",
     )
     .default("5"),
     key("eject_for", Duration, "For how long, the first time.").default(r#""10s""#),

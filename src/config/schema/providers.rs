@@ -8,10 +8,21 @@ pub(super) const PROVIDER: &[Key] = &[
     key(
         "baseurl",
         Text,
-        "URL in front of every path. With or without `/v1` at its end is the same.",
+        "URL in front of every path. With or without `/v1` at its end is the same. Other known forms are used as they are; see [ROUTING.md](ROUTING.md#base-urls).",
     )
     .required()
     .example(r#""http://gpu:8080/v1""#),
+    key(
+        "path_version",
+        Text,
+        "The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.",
+    )
+    .example(r#""""#),
+    key(
+        "stream_options",
+        Flag,
+        "Whether `stream_options` is added to requests for streams, which asks for their usage. Without it, it is added until the provider refuses it.",
+    ),
     key("models", TEXTS, "Models as the provider names them.").required(),
     key(
         "apikey",

@@ -2,6 +2,8 @@
 //! is a request of its own, with its grant, its route and its record. The frames of the answer
 //! are relayed as they come.
 
+mod asking;
+mod pace;
 mod running;
 mod session;
 
@@ -13,6 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Paced;
 use self::session::{Caller, Session};
 use super::{Gateway, Verified};
 use crate::api::Api;
@@ -90,7 +93,7 @@ impl Gateway {
                 return;
             }
         };
-        let io = TokioIo::new(upgraded);
+        let io = Paced::new(TokioIo::new(upgraded), self.rules.borrow().body_idle);
         let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
         Session {
             gateway: self,

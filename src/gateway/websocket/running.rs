@@ -3,8 +3,10 @@
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::asking::Again;
 use crate::api::{Call, Meter};
 use crate::relay::{Ended, Ending, Recording, Watch};
+use crate::route::Remember;
 use crate::upstream::Timeouts;
 use crate::wire::sse;
 
@@ -14,6 +16,9 @@ pub(super) struct Running {
     meter: Box<dyn Meter>,
     recording: Recording,
     pub(super) revoked: Watch,
+    /// How to ask once more, while nothing has come.
+    pub(super) again: Option<Again>,
+    remember: Remember,
     began: Instant,
     /// When the provider last said something.
     heard: Instant,
@@ -25,7 +30,7 @@ impl Running {
         mut call: Call,
         meter: Box<dyn Meter>,
         recording: Recording,
-        revoked: Watch,
+        (revoked, again, remember): (Watch, Option<Again>, Remember),
     ) -> Self {
         // What was asked is not needed any more, and may be large.
         call.body = bytes::Bytes::new();
@@ -35,6 +40,8 @@ impl Running {
             meter,
             recording,
             revoked,
+            again,
+            remember,
             began: now,
             heard: now,
             ended: false,
@@ -49,6 +56,11 @@ impl Running {
         idle.into_iter().chain(total).min()
     }
 
+    /// The record in the making.
+    pub(super) fn recording(&mut self) -> &mut Recording {
+        &mut self.recording
+    }
+
     /// Whether the format's own end was seen.
     pub(super) fn is_complete(&self) -> bool {
         self.meter.is_complete()
@@ -57,6 +69,8 @@ impl Running {
     /// Reads one event of the answer.
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
+        self.again = None;
+        self.remember.read(text.as_bytes());
         let had_output = self.meter.has_output();
         self.meter.event(&sse::Event {
             name: b"",

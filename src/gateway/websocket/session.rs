@@ -1,5 +1,7 @@
 //! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
+use std::io;
+
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use http::request::Parts;
@@ -12,22 +14,18 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Paced;
 use super::running::Running;
-use crate::access::Permit;
 use crate::api::{self, Api, Call};
-use crate::clock::{self, within};
-use crate::gateway::guard::Passing;
-use crate::gateway::{Gateway, Verified, asked, entry, lists, refusal, revoke};
+use crate::clock::within;
+use crate::gateway::{Gateway, Verified};
 use crate::identity::Refused;
-use crate::ledger::EntryId;
 use crate::relay::Ending;
-use crate::route::Route;
-use crate::upstream::Socket;
-use crate::wire::headers::Passed;
+use crate::upstream::{Handshake, Socket};
 use crate::wire::{Mask, Rejection};
 
 /// A caller's end.
-pub(super) type Caller = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) type Caller = WebSocketStream<Paced<TokioIo<Upgraded>>>;
 
 type Frame = Result<Message, Error>;
 
@@ -49,10 +47,13 @@ enum Heard {
 
 /// A provider that is connected.
 pub(super) struct Connected {
-    id: String,
-    socket: Socket,
+    /// How it was opened.
+    pub(super) handshake: Handshake,
+    /// The rules by which it was opened.
+    pub(super) generation: u64,
+    pub(super) socket: Socket,
     /// Hides what its frames quote: they have no status by which one is known to be an error.
-    mask: Mask,
+    pub(super) mask: Mask,
 }
 
 /// One WebSocket.
@@ -162,6 +163,10 @@ impl Session<'_> {
                 let why = "frames are text here".to_owned();
                 return Some(End::Close(CloseCode::Unsupported, why));
             }
+            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                let why = "the rest of a message did not come in time".to_owned();
+                return Some(End::Close(CloseCode::Policy, why));
+            }
             // Answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Err(Error::Capacity(_))) => {
@@ -192,98 +197,20 @@ impl Session<'_> {
     /// Passes a frame on that asks for no answer, if there is anyone to pass it to.
     async fn send_on(&mut self, text: Utf8Bytes) {
         let limit = self.gateway.upstream.timeouts().idle;
+        let generation = self.gateway.rules.borrow().generation;
+        let is_current = |one: &Connected| one.generation == generation;
+        // What belongs to a response that runs goes where that runs.
+        if self.running.is_none() && !self.upstream.as_ref().is_some_and(is_current) {
+            self.upstream = None;
+        }
         if let Some(Connected { socket, .. }) = &mut self.upstream {
             // A provider that is gone is noticed when it is listened to.
             let _ = within(limit, socket.send(Message::Text(text))).await;
         }
     }
 
-    /// One request: the same steps as over HTTP.
-    async fn create(&mut self, text: &Utf8Bytes) -> Result<(), Rejection> {
-        let gateway = self.gateway;
-        self.verify().await?;
-        let rules = gateway.rules.borrow().clone();
-        let permit = rules.access.permit_again(&self.who.caller);
-        let permit = permit.map_err(|none| none.rejection(&self.who.caller))?;
-        let slot = gateway.room_for_record()?;
-        let now = clock::unix_ms();
-        let id = (EntryId::new(now), now);
-        let record = entry::new(id, self.api, &self.who.caller, &self.head, &permit);
-        let mut recording = gateway.recording(slot, record);
-        let outcome = async {
-            let frame = bytes::Bytes::copy_from_slice(text.as_bytes());
-            let mut call = self.api.read(&asked(&self.head), frame)?;
-            // Here every answer comes as events.
-            call.stream = true;
-            let earlier = gateway.earlier(&call, &self.who);
-            recording.note(|entry| entry::describe(entry, &call, &self.head.headers, earlier));
-            let passing = Passing {
-                api: self.api,
-                rules: &rules,
-                permit: &permit,
-                who: &self.who,
-                head: &self.head,
-                is_socket: true,
-                fits: &|provider| provider.flags.contains(&self.flag),
-            };
-            let choice = gateway.chosen(&passing, &call, &mut recording)?;
-            let (call, choice) = gateway
-                .guarded(&passing, call, choice, &mut recording)
-                .await?;
-            let route = choice.first;
-            let headers = &self.head.headers;
-            gateway.routed(&mut recording, &rules, &route, (self.api, &call), headers);
-            let passed = lists::headers(self.api, &route.provider, headers);
-            let outbound = (self.api).prepare(&call, &route.provider.destination(&route.model))?;
-            // A WebSocket has no headers left to warn in.
-            let payer = (&*rules, permit.as_ref(), &*self.who.caller);
-            let held = gateway
-                .reserve(payer, &route, &call, &mut recording)
-                .await?;
-            let told = (held.states, held.crossed);
-            let of = (&*rules, permit.as_ref(), &self.who);
-            gateway.tell(of, &route, (&call, told), &mut recording);
-            let before = recording.elapsed_ms();
-            self.connect(&route, &permit, &passed, &outbound.path)
-                .await?;
-            let sent = String::from_utf8(outbound.body.to_vec()).unwrap_or_default();
-            recording.asked(true);
-            let open = gateway.traffic.open(&route.provider.id);
-            recording.opened(open, rules.file.routing);
-            if let Some(Connected { socket, .. }) = &mut self.upstream {
-                let limit = gateway.upstream.timeouts().first_byte;
-                within(limit, socket.send(Message::text(sent)))
-                    .await
-                    .map_err(|_| silent())?
-                    .map_err(|_| broke_off())?;
-            }
-            recording.note(|entry| {
-                entry.status = StatusCode::OK.as_u16();
-                entry.overhead_ms = Some(before);
-            });
-            Ok((call, route))
-        }
-        .await;
-        let (call, route) = match outcome {
-            Ok(asked) => asked,
-            Err(rejection) => {
-                refusal::record(&mut recording, &rejection);
-                return Err(rejection);
-            }
-        };
-        let mut room = rules.file.limits.capture;
-        if let Some(after) = recording.told() {
-            room = after.room(room);
-        }
-        let meter = self.api.meter(&call, room);
-        let who = self.who.clone();
-        let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);
-        self.running = Some(Running::new(call, meter, recording, revoked));
-        Ok(())
-    }
-
     /// Sees that the caller still is who opened the WebSocket, which may be hours ago.
-    async fn verify(&mut self) -> Result<(), Rejection> {
+    pub(super) async fn verify(&mut self) -> Result<(), Rejection> {
         let Some((resolver, source)) = &self.who.resolver else {
             return Ok(());
         };
@@ -310,41 +237,16 @@ impl Session<'_> {
         }
     }
 
-    /// Connects the route's provider, unless it is the one that is connected.
-    async fn connect(
-        &mut self,
-        route: &Route,
-        permit: &Permit,
-        headers: &Passed,
-        path: &str,
-    ) -> Result<(), Rejection> {
-        let id = &route.provider.id;
-        let connected = self.upstream.as_ref();
-        if connected.is_some_and(|connected| &connected.id == id) {
-            return Ok(());
-        }
-        self.upstream = None;
-        let gateway = self.gateway;
-        let (socket, mask) = gateway
-            .upstream
-            .socket(route, permit, headers, path, gateway.bounds())
-            .await
-            .map_err(|failure| failure.rejection())?;
-        self.upstream = Some(Connected {
-            id: id.clone(),
-            socket,
-            mask,
-        });
-        Ok(())
-    }
-
     async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Ok(Message::Binary(_) | Message::Close(_)) | Err(_)) | None => {
-                // Between two answers this is nobody's loss: the next one connects again.
+                // Between two answers nothing is lost: the next one connects again.
                 self.upstream = None;
+                if self.asked_again().await {
+                    return None;
+                }
                 if self.running.is_some() {
                     self.fail(Ending::ProviderCut, &broke_off()).await;
                 }
@@ -429,7 +331,7 @@ fn is_error(text: &Utf8Bytes) -> bool {
     serde_json::from_str::<Kind<'_>>(text).is_ok_and(|event| event.kind == Some("error"))
 }
 
-fn broke_off() -> Rejection {
+pub(super) fn broke_off() -> Rejection {
     Rejection::new(
         StatusCode::BAD_GATEWAY,
         "provider_broke_off",
@@ -437,7 +339,7 @@ fn broke_off() -> Rejection {
     )
 }
 
-fn silent() -> Rejection {
+pub(super) fn silent() -> Rejection {
     Rejection::new(
         StatusCode::GATEWAY_TIMEOUT,
         "provider_timeout",

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::clock::{self, within};
 use crate::config::ServiceAccount;
 use crate::secret::Secret;
-use crate::upstream::send::Pool;
+use crate::upstream::pool::Pool;
 use crate::wire::body;
 
 /// What tokens are for.
@@ -165,7 +165,7 @@ impl TokenSource<'_> {
         let unreachable = |why: String| TokenError::Unreachable(why);
         let asked_at = Instant::now();
         let (status, answer) = within(PATIENCE, async {
-            let response = self.pool.request(request).await;
+            let response = self.pool.request_again(request).await;
             let response = response.map_err(|error| unreachable(error.to_string()))?;
             let status = response.status();
             let answer = body::read(response.into_body(), MAX_ANSWER, Duration::ZERO).await;

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,12 +68,7 @@ fn pool() -> Pool {
         total: Duration::ZERO,
     };
     let bounds = Arc::new(RwLock::new(bounds));
-    Client::builder(TokioExecutor::new()).build(Connector::new(
-        None,
-        Network::Host,
-        Arc::new(tls()),
-        bounds,
-    ))
+    Pool::new(Connector::new(None, Network::Host, Arc::new(tls()), bounds))
 }
 
 const GRANTED: &str = r#"{"access_token":"token-{n}","expires_in":3599,"token_type":"Bearer"}"#;

@@ -1,0 +1,404 @@
+//! The base URL of a provider. Parsed once, by one type: which server it means, and whether a
+//! path below it has a version segment, is the same question for requests, for listings of models, for prices
+//! and for the checks.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+use super::aws::aws_region;
+
+/// A base URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a trailing slash; empty for the root.
+    path: String,
+    version: Version,
+}
+
+/// Which version segment a path has below the base.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Version {
+    /// That of the API, such as `v1`.
+    OfApi,
+    /// None: the base has its own, or the server has none.
+    None,
+    /// The one that the configuration states.
+    Stated(String),
+}
+
+/// Why a text can't be a base URL. Its words follow "baseurl of provider p".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrlError(String);
+
+impl fmt::Display for BaseUrlError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BaseUrlError {}
+
+/// Ends of bases below which paths have no version segment. `{v}` stands for a version, `*` for any
+/// one segment. The first column is a host, a domain with a dot in front, or empty for any.
+const WITHOUT_VERSION: &[(&str, &[&str])] = &[
+    // `/v1`, `/api/v3`, `/api/paas/v4`, `/inference/v1`, `/compatibility/v1`, `/v1beta`.
+    ("", &["{v}"]),
+    // Gemini's and DeepInfra's for OpenAI's format.
+    ("", &["{v}", "openai"]),
+    // Vertex's for OpenAI's format.
+    ("", &["openapi"]),
+    // Databricks.
+    ("", &["serving-endpoints"]),
+    // GitHub Models.
+    ("", &["inference"]),
+    // Azure, by deployment.
+    ("", &["openai", "deployments", "*"]),
+    // ChatGPT's own backend.
+    ("", &["codex"]),
+    // Cloudflare's AI Gateway: account, gateway, and what it leads to.
+    ("", &["{v}", "*", "*", "compat"]),
+    ("", &["{v}", "*", "*", "openai"]),
+    ("", &["{v}", "*", "*", "groq"]),
+    ("", &["{v}", "*", "*", "deepseek"]),
+    ("", &["{v}", "*", "*", "perplexity-ai"]),
+    ("", &["{v}", "*", "*", "azure-openai", "*", "*"]),
+    (".services.ai.azure.com", &["models"]),
+    ("api.deepseek.com", &["beta"]),
+];
+
+/// Hosts that serve paths without a version segment at their root.
+const ROOTS_WITHOUT_VERSION: &[&str] = &[
+    "api.perplexity.ai",
+    "api.githubcopilot.com",
+    "models.inference.ai.azure.com",
+];
+
+/// Bases to which the table above doesn't apply.
+const WITH_VERSION: &[(&str, &[&str])] = &[("api.fireworks.ai", &["inference"])];
+
+/// Paths of endpoints, which no base URL ends in.
+const ENDPOINTS: &[&[&str]] = &[
+    &["chat", "completions"],
+    &["{v}", "completions"],
+    &["{v}", "responses"],
+    &["{v}", "messages"],
+    &["{v}", "messages", "count_tokens"],
+    &["{v}", "embeddings"],
+    &["{v}", "moderations"],
+    &["{v}", "rerank"],
+    &["{v}", "models"],
+    &["{v}", "images", "generations"],
+    &["{v}", "images", "edits"],
+    &["{v}", "audio", "speech"],
+    &["{v}", "audio", "transcriptions"],
+    &["{v}", "audio", "translations"],
+    // Ollama's own API.
+    &["api", "chat"],
+    &["api", "generate"],
+    &["api", "tags"],
+    &["api", "embed"],
+];
+
+/// Hosts whose API in OpenAI's format is below a path, and that path.
+const ROOTS: &[(&str, &str)] = &[
+    ("api.groq.com", "/openai/v1"),
+    ("openrouter.ai", "/api/v1"),
+    ("api.fireworks.ai", "/inference/v1"),
+    ("api.cohere.com", "/compatibility/v1"),
+    ("api.cohere.ai", "/compatibility/v1"),
+    ("api.z.ai", "/api/paas/v4"),
+    ("models.github.ai", "/inference"),
+    ("generativelanguage.googleapis.com", "/v1beta/openai"),
+    (".openai.azure.com", "/openai/v1"),
+    (".cloud.databricks.com", "/serving-endpoints"),
+];
+
+impl BaseUrl {
+    /// Parses a base URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead where that can be told.
+    pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
+        let text = text.trim();
+        if !text.contains("://") {
+            return Err(without_scheme(text));
+        }
+        let wrong = |why: String| BaseUrlError(format!("{} {why}", shown(text)));
+        let uri: Uri = text
+            .parse()
+            .map_err(|error| wrong(format!("is not a valid URL: {error}")))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned())
+        else {
+            return Err(wrong(
+                "is not a URL such as http://100.64.0.1:8080".to_owned(),
+            ));
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            let why = format!("has the scheme {:?}; use http or https", scheme.as_str());
+            return Err(wrong(why));
+        }
+        if authority.as_str().contains('@') {
+            let why = "contains a user name; put the credential in `apikey`".to_owned();
+            return Err(wrong(why));
+        }
+        if authority.host().is_empty() {
+            return Err(wrong("has no host".to_owned()));
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err(wrong("has a query or a fragment; leave it out".to_owned()));
+        }
+        let path = uri.path().trim_end_matches('/').to_owned();
+        let mut base = Self {
+            scheme,
+            authority,
+            path,
+            version: Version::OfApi,
+        };
+        if let Some(kept) = base.above_endpoint() {
+            base.path = kept;
+            return Err(wrong(format!(
+                "is the URL of an endpoint; write \"{base}\", without the endpoint's path"
+            )));
+        }
+        if base.has_own_version() {
+            base.version = Version::None;
+        }
+        Ok(base)
+    }
+
+    /// Parses what a person typed, who may have left out the scheme.
+    ///
+    /// # Errors
+    /// As for [`BaseUrl::parse`].
+    pub fn typed(text: &str) -> Result<Self, BaseUrlError> {
+        let text = text.trim();
+        match with_scheme(text).filter(|_| !text.contains("://")) {
+            Some(full) => Self::parse(&full),
+            None => Self::parse(text),
+        }
+    }
+
+    /// The same with the version segment that the configuration states; an empty one for none.
+    #[must_use]
+    pub fn with_version(mut self, version: &str) -> Self {
+        self.version = if version.is_empty() {
+            Version::None
+        } else {
+            Version::Stated(version.to_owned())
+        };
+        self
+    }
+
+    /// The URL for a path of an API, whose first segment may be its version. Below a base that ends
+    /// in a version of its own the path goes without: both `http://host` and `http://host/v1` then
+    /// mean the same server.
+    ///
+    /// # Errors
+    /// When path and base make no valid URL together.
+    pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+        let versioned = path
+            .strip_prefix('/')
+            .and_then(|path| path.split_once('/'))
+            .filter(|(version, _)| is_version(version));
+        let below = match (&self.version, versioned) {
+            (Version::None, Some((_, rest))) => format!("/{rest}"),
+            (Version::Stated(version), Some((_, rest))) => format!("/{version}/{rest}"),
+            _ => path.to_owned(),
+        };
+        let mut target = format!("{}{below}", self.path);
+        if let Some(query) = query {
+            target.push('?');
+            target.push_str(query);
+        }
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(target)
+            .build()
+    }
+
+    /// The host, in lower case, without the brackets of an IPv6 address and without a final dot.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let host = self.authority.host();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host.trim_end_matches('.').to_ascii_lowercase()
+    }
+
+    /// The port, which the scheme tells where the URL doesn't.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let usual = if self.scheme == Scheme::HTTPS {
+            443
+        } else {
+            80
+        };
+        self.authority.port_u16().unwrap_or(usual)
+    }
+
+    /// The cloud's region that the host names: `REGION-aiplatform.googleapis.com`, or
+    /// `aiplatform.REGION.rep.googleapis.com` for those of several places, or that of AWS.
+    #[must_use]
+    pub fn region(&self) -> Option<String> {
+        let host = self.host();
+        let region = host
+            .strip_suffix("-aiplatform.googleapis.com")
+            .or_else(|| {
+                host.strip_prefix("aiplatform.")?
+                    .strip_suffix(".rep.googleapis.com")
+            })
+            .or_else(|| aws_region(&host))?;
+        Some(region.to_owned())
+    }
+
+    /// The base for OpenAI's format where this one is known not to serve it: the vendor's API has
+    /// a path of its own, which is missing.
+    #[must_use]
+    pub fn for_openai(&self) -> Option<Self> {
+        let host = self.host();
+        let segments = self.segments();
+        let is_bare = match segments.as_slice() {
+            [] => true,
+            [only] => is_version(only),
+            _ => false,
+        };
+        let (_, path) = ROOTS.iter().find(|(known, _)| is_at(&host, known))?;
+        (is_bare && self.version_is_inferred()).then(|| Self {
+            path: (*path).to_owned(),
+            ..self.clone()
+        })
+    }
+
+    fn version_is_inferred(&self) -> bool {
+        !matches!(self.version, Version::Stated(_))
+    }
+
+    fn segments(&self) -> Vec<&str> {
+        self.path.split('/').filter(|one| !one.is_empty()).collect()
+    }
+
+    fn has_own_version(&self) -> bool {
+        let (host, segments) = (self.host(), self.segments());
+        let is_in = |table: &[(&str, &[&str])]| {
+            let mut rows = table.iter();
+            rows.any(|(at, end)| is_at(&host, at) && ends_in(&segments, end))
+        };
+        if segments.is_empty() {
+            return ROOTS_WITHOUT_VERSION.contains(&&*host);
+        }
+        !is_in(WITH_VERSION) && is_in(WITHOUT_VERSION)
+    }
+
+    /// The path without that of an endpoint, if it ends in one.
+    fn above_endpoint(&self) -> Option<String> {
+        let segments = self.segments();
+        // Gemini's `models/X:generateContent`, and Bedrock's `model/X/converse`.
+        let gemini = segments.last().is_some_and(|last| last.contains(':'))
+            && ends_in(&segments, &["models", "*"]);
+        let bedrock = segments.len() > 2
+            && segments[segments.len() - 3] == "model"
+            && ["invoke", "converse", "converse-stream"].contains(&segments[segments.len() - 1]);
+        let kept = if gemini {
+            segments.len() - 2
+        } else if bedrock {
+            segments.len() - 3
+        } else {
+            let end = ENDPOINTS.iter().find(|end| ends_in(&segments, end))?;
+            let stays = usize::from(end[0] == "{v}");
+            segments.len() - end.len() + stays
+        };
+        let kept = segments[..kept].iter().map(|one| format!("/{one}"));
+        Some(kept.collect())
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Whether a host is that of a row: itself, or one below a domain that begins with a dot.
+fn is_at(host: &str, row: &str) -> bool {
+    row.is_empty() || host == row || (row.starts_with('.') && host.ends_with(row))
+}
+
+fn ends_in(segments: &[&str], end: &[&str]) -> bool {
+    let Some(from) = segments.len().checked_sub(end.len()) else {
+        return false;
+    };
+    let mut pairs = segments[from..].iter().zip(end);
+    pairs.all(|(segment, pattern)| match *pattern {
+        "*" => true,
+        "{v}" => is_version(segment),
+        word => *segment == word,
+    })
+}
+
+/// `v1`, `v4`, `v1beta`, `v1beta1`.
+fn is_version(segment: &str) -> bool {
+    let Some(rest) = segment.strip_prefix('v') else {
+        return false;
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    digits > 0
+        && rest[digits..]
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Whether a text can be the version segment that the configuration states.
+pub(super) fn is_version_segment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    text.bytes().all(plain) && !matches!(text, "." | "..")
+}
+
+fn without_scheme(text: &str) -> BaseUrlError {
+    BaseUrlError(match with_scheme(text) {
+        Some(better) => format!("{} has no scheme; write \"{better}\"", shown(text)),
+        None => format!(
+            "{} is not a URL such as http://100.64.0.1:8080",
+            shown(text)
+        ),
+    })
+}
+
+/// What to write where the scheme is missing: `https` for a name on the internet, else `http`.
+fn with_scheme(text: &str) -> Option<String> {
+    let rest = text.trim_start_matches('/');
+    if rest.contains(['@', '?', '#']) || rest.contains(char::is_whitespace) {
+        return None;
+    }
+    let authority: Authority = rest.split('/').next()?.parse().ok()?;
+    let host = authority.host();
+    let is_private = [".local", ".internal", ".home.arpa", ".ts.net", ".lan"]
+        .iter()
+        .any(|domain| host.ends_with(domain));
+    let is_public = host.contains('.')
+        && authority.port_u16().is_none()
+        && host.parse::<IpAddr>().is_err()
+        && !is_private;
+    let scheme = if is_public { "https" } else { "http" };
+    Some(format!("{scheme}://{rest}"))
+}
+
+/// A text as an error may show it: without a password, and without a query, which may be one.
+fn shown(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = text.split_at(start);
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (plain, hidden) = rest.split_at(end);
+    let plain = plain
+        .rsplit_once('@')
+        .map_or_else(|| plain.to_owned(), |(_, host)| format!("…@{host}"));
+    let more = if hidden.is_empty() { "" } else { "…" };
+    format!("{:?}", format!("{scheme}{plain}{more}"))
+}
+
+#[cfg(test)]
+mod tests;

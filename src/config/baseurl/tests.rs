@@ -1,0 +1,191 @@
+//! Forms of base URLs.
+
+use super::*;
+
+/// Each known shape, and the URL of a chat completion below it.
+const SHAPES: &str = "
+    http://100.64.0.1:8080 http://100.64.0.1:8080/v1/chat/completions
+    http://100.64.0.1:8080/ http://100.64.0.1:8080/v1/chat/completions
+    http://100.64.0.1:8080/v1 http://100.64.0.1:8080/v1/chat/completions
+    http://localhost:11434/v1/ http://localhost:11434/v1/chat/completions
+    http://[fd7a:115c:a1e0::1]:80 http://[fd7a:115c:a1e0::1]:80/v1/chat/completions
+    http://localhost:1234/api/v0 http://localhost:1234/api/v0/chat/completions
+    https://example.net/openai https://example.net/openai/v1/chat/completions
+    https://generativelanguage.googleapis.com/v1beta/openai/ https://generativelanguage.googleapis.com/v1beta/openai/chat/completions
+    https://api.deepinfra.com/v1/openai https://api.deepinfra.com/v1/openai/chat/completions
+    https://aiplatform.googleapis.com/v1/projects/p/locations/global/endpoints/openapi https://aiplatform.googleapis.com/v1/projects/p/locations/global/endpoints/openapi/chat/completions
+    https://models.github.ai/inference https://models.github.ai/inference/chat/completions
+    https://api.fireworks.ai/inference https://api.fireworks.ai/inference/v1/chat/completions
+    https://api.fireworks.ai/inference/v1 https://api.fireworks.ai/inference/v1/chat/completions
+    https://dbc-1.cloud.databricks.com/serving-endpoints https://dbc-1.cloud.databricks.com/serving-endpoints/chat/completions
+    https://r.openai.azure.com/openai/v1/ https://r.openai.azure.com/openai/v1/chat/completions
+    https://r.openai.azure.com/openai/deployments/gpt https://r.openai.azure.com/openai/deployments/gpt/chat/completions
+    https://r.services.ai.azure.com/models https://r.services.ai.azure.com/models/chat/completions
+    https://gateway.ai.cloudflare.com/v1/account/gateway/compat https://gateway.ai.cloudflare.com/v1/account/gateway/compat/chat/completions
+    https://api.cloudflare.com/client/v4/accounts/a/ai/v1 https://api.cloudflare.com/client/v4/accounts/a/ai/v1/chat/completions
+    https://api.z.ai/api/paas/v4 https://api.z.ai/api/paas/v4/chat/completions
+    https://api.groq.com/openai/v1 https://api.groq.com/openai/v1/chat/completions
+    https://api.groq.com/openai https://api.groq.com/openai/v1/chat/completions
+    https://api.perplexity.ai https://api.perplexity.ai/chat/completions
+    https://api.mistral.ai/v1 https://api.mistral.ai/v1/chat/completions
+    https://api.together.xyz https://api.together.xyz/v1/chat/completions
+    https://api.cohere.ai/compatibility/v1 https://api.cohere.ai/compatibility/v1/chat/completions
+    https://openrouter.ai/api/v1 https://openrouter.ai/api/v1/chat/completions
+    https://openrouter.ai/api https://openrouter.ai/api/v1/chat/completions
+    https://api.deepseek.com https://api.deepseek.com/v1/chat/completions
+    https://api.deepseek.com/beta https://api.deepseek.com/beta/chat/completions
+    https://ark.cn-beijing.volces.com/api/v3 https://ark.cn-beijing.volces.com/api/v3/chat/completions
+    https://api.runpod.ai/v2/pod/openai https://api.runpod.ai/v2/pod/openai/v1/chat/completions
+    https://chatgpt.com/backend-api/codex/ https://chatgpt.com/backend-api/codex/chat/completions
+";
+
+#[test]
+fn a_path_has_one_version() {
+    let mut count = 0;
+    for row in SHAPES.lines().map(str::trim).filter(|row| !row.is_empty()) {
+        let (base, expected) = row.split_once(' ').unwrap();
+        let parsed = BaseUrl::parse(&format!(" {base}\n")).unwrap();
+        let url = parsed.url("/v1/chat/completions", None).unwrap();
+        assert_eq!(url.to_string(), expected, "{base}");
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
+fn each_kind_of_version_is_one() {
+    let base = BaseUrl::parse("https://generativelanguage.googleapis.com/v1beta/").unwrap();
+    for version in ["v1", "v1beta", "v1alpha"] {
+        let path = format!("/{version}/models/m:countTokens");
+        let url = base.url(&path, Some("a=b")).unwrap();
+        let expected = "https://generativelanguage.googleapis.com/v1beta/models/m:countTokens?a=b";
+        assert_eq!(url.to_string(), expected);
+    }
+    let base = BaseUrl::parse("http://p/v1").unwrap();
+    let url = base.url("/model/m/invoke", None).unwrap();
+    assert_eq!(url.to_string(), "http://p/v1/model/m/invoke");
+    let base = BaseUrl::parse("https://api.z.ai/api/anthropic").unwrap();
+    let url = base.url("/v1/messages", None).unwrap();
+    assert_eq!(
+        url.to_string(),
+        "https://api.z.ai/api/anthropic/v1/messages"
+    );
+}
+
+#[test]
+fn a_stated_version_is_used_whatever_the_base_looks_like() {
+    for (base, version, expected) in [
+        ("http://p/llm", "", "http://p/llm/responses"),
+        ("http://p/llm", "v3", "http://p/llm/v3/responses"),
+        (
+            "http://p/v1/openai",
+            "v1",
+            "http://p/v1/openai/v1/responses",
+        ),
+        ("http://p", "2024-10", "http://p/2024-10/responses"),
+    ] {
+        let base = BaseUrl::parse(base).unwrap().with_version(version);
+        let url = base.url("/v1/responses", None).unwrap();
+        assert_eq!(url.to_string(), expected);
+    }
+}
+
+#[test]
+fn what_is_missing_or_too_much_is_named() {
+    for (text, expected) in [
+        (
+            "localhost:11434",
+            "\"localhost:11434\" has no scheme; write \"http://localhost:11434\"",
+        ),
+        ("100.64.0.3:8080/v1", "write \"http://100.64.0.3:8080/v1\""),
+        ("//gpu/v1", "write \"http://gpu/v1\""),
+        ("gpu", "write \"http://gpu\""),
+        ("gpu.tail1.ts.net", "write \"http://gpu.tail1.ts.net\""),
+        ("api.openai.com/v1", "write \"https://api.openai.com/v1\""),
+        ("[::1]:8080", "write \"http://[::1]:8080\""),
+        (
+            "ftp://x/",
+            "\"ftp://x/\" has the scheme \"ftp\"; use http or https",
+        ),
+        (
+            "http://me:secret@x/",
+            "\"http://…@x/\" contains a user name",
+        ),
+        ("http://x/?key=secret", "\"http://x/…\" has a query"),
+        ("http://x/v1#secret", "has a query or a fragment"),
+        ("http://", "is not a valid URL"),
+        ("http://a b", "is not a valid URL"),
+        ("", "\"\" is not a URL"),
+        ("/v1", "\"/v1\" has no scheme"),
+        ("http://x/v1/chat/completions", "write \"http://x/v1\""),
+        (
+            "http://x/serving-endpoints/chat/completions/",
+            "write \"http://x/serving-endpoints\"",
+        ),
+        ("http://x/v1/responses", "write \"http://x/v1\""),
+        ("http://x/v1/messages", "write \"http://x/v1\""),
+        ("http://x/v1/models", "write \"http://x/v1\""),
+        (
+            "http://x/v1beta/models/m:generateContent",
+            "write \"http://x/v1beta\"",
+        ),
+        ("http://x/model/m/converse", "write \"http://x\""),
+        ("http://x:11434/api/chat", "write \"http://x:11434\""),
+    ] {
+        let error = BaseUrl::parse(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    for fine in ["http://x/embeddings", "http://x/api", "http://x/models"] {
+        assert!(BaseUrl::parse(fine).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn a_vendors_root_is_told_from_its_api() {
+    for (base, expected) in [
+        (
+            "https://api.groq.com",
+            Some("https://api.groq.com/openai/v1"),
+        ),
+        (
+            "https://api.groq.com/v1",
+            Some("https://api.groq.com/openai/v1"),
+        ),
+        (
+            "https://r.openai.azure.com",
+            Some("https://r.openai.azure.com/openai/v1"),
+        ),
+        ("https://api.groq.com/openai/v1", None),
+        ("https://api.openai.com", None),
+    ] {
+        let found = BaseUrl::parse(base).unwrap().for_openai();
+        assert_eq!(found.map(|base| base.to_string()).as_deref(), expected);
+    }
+}
+
+#[test]
+fn hosts_ports_and_regions() {
+    let base = |text| BaseUrl::parse(text).unwrap();
+    assert_eq!(
+        base("https://GPU.Example.com./v1").host(),
+        "gpu.example.com"
+    );
+    assert_eq!(base("http://[::1]:8000").host(), "::1");
+    assert_eq!(base("https://x").port(), 443);
+    assert_eq!(base("http://x:8").port(), 8);
+    for (text, region) in [
+        (
+            "https://europe-west4-aiplatform.googleapis.com",
+            Some("europe-west4"),
+        ),
+        ("https://aiplatform.eu.rep.googleapis.com/", Some("eu")),
+        (
+            "https://bedrock-runtime.eu-west-1.amazonaws.com",
+            Some("eu-west-1"),
+        ),
+        ("https://aiplatform.googleapis.com", None),
+    ] {
+        assert_eq!(base(text).region().as_deref(), region, "{text}");
+    }
+}

@@ -1,0 +1,195 @@
+//! How long a provider asks to be left alone, from the headers of its response.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+/// Which limit a vendor's headers are about: what is left of it, and when it is full again.
+const RESETS: [(&str, &str); 8] = [
+    (
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+    ),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    (
+        "anthropic-ratelimit-requests-remaining",
+        "anthropic-ratelimit-requests-reset",
+    ),
+    (
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
+    ),
+    (
+        "anthropic-ratelimit-input-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-reset",
+    ),
+    (
+        "anthropic-ratelimit-output-tokens-remaining",
+        "anthropic-ratelimit-output-tokens-reset",
+    ),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ("ratelimit-remaining", "ratelimit-reset"),
+];
+
+/// How long a response with status 429 or 503 asks to wait, if it says so.
+#[must_use]
+pub fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let ms = text("retry-after-ms").and_then(|text| seconds(text, 1_000.0));
+    let after = || text("retry-after").and_then(|text| moment(text, now));
+    let exhausted = || {
+        let resets = RESETS
+            .iter()
+            .filter(|(remaining, _)| text(remaining) == Some("0"));
+        resets
+            .filter_map(|(_, reset)| moment(text(reset)?, now))
+            .max()
+    };
+    ms.or_else(after).or_else(exhausted)
+}
+
+/// Seconds, a duration such as `6m0.5s`, a date, or seconds or milliseconds since 1970.
+fn moment(text: &str, now: Timestamp) -> Option<Duration> {
+    const YEAR: f64 = 366.0 * 86_400.0;
+    let until = |at: Timestamp| {
+        let left = at.duration_since(now);
+        Duration::try_from(left).unwrap_or_default()
+    };
+    if let Some(wait) = seconds(text, 1.0) {
+        let seconds = wait.as_secs_f64();
+        // A longer time than a year is one of day.
+        return if seconds < YEAR {
+            Some(wait)
+        } else if seconds < 1e11 {
+            let at = Timestamp::from_second(i64::try_from(wait.as_secs()).ok()?).ok()?;
+            Some(until(at))
+        } else {
+            let at = Timestamp::from_millisecond(i64::try_from(wait.as_secs()).ok()?).ok()?;
+            Some(until(at))
+        };
+    }
+    if let Some(wait) = units(text) {
+        return Some(wait);
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Some(until(at));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(until(date.timestamp()))
+}
+
+/// A number that is not negative, in units of which a second has `per`.
+fn seconds(text: &str, per: f64) -> Option<Duration> {
+    let plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    if text.is_empty() || !text.bytes().all(plain) {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    Duration::try_from_secs_f64(number / per).ok()
+}
+
+/// `1s`, `20ms`, `2m59.56s`, `1h30m`.
+fn units(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let number = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
+        let (value, after) = rest.split_at(number);
+        let unit = after
+            .find(|char: char| !char.is_ascii_alphabetic())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let per = match unit {
+            "ms" => 1_000.0,
+            "s" => 1.0,
+            "m" => 1.0 / 60.0,
+            "h" => 1.0 / 3_600.0,
+            "d" => 1.0 / 86_400.0,
+            _ => return None,
+        };
+        sum = sum.checked_add(seconds(value, per)?)?;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_say_it() {
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        for (headers, expected) in [
+            (
+                &[("retry-after", "60")] as &[(&'static str, &str)],
+                Some(60_000),
+            ),
+            (&[("retry-after", "0")], Some(0)),
+            (&[("retry-after", "1.5")], Some(1_500)),
+            (
+                &[("retry-after", "Sat, 28 Nov 2026 12:00:30 GMT")],
+                Some(30_000),
+            ),
+            (&[("retry-after", "Sat, 28 Nov 2026 11:00:00 GMT")], Some(0)),
+            (
+                &[("retry-after-ms", "250"), ("retry-after", "1")],
+                Some(250),
+            ),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "")], None),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "6m0s"),
+                ],
+                Some(360_000),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "20ms"),
+                ],
+                Some(20),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "7"),
+                    ("x-ratelimit-reset-requests", "6m0s"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("anthropic-ratelimit-tokens-remaining", "0"),
+                    ("anthropic-ratelimit-tokens-reset", "2026-11-28T12:00:09Z"),
+                ],
+                Some(9_000),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1795867205000"),
+                ],
+                Some(5_000),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1795867205"),
+                ],
+                Some(5_000),
+            ),
+            (&[], None),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(asked_wait(&map, now), expected, "{headers:?}");
+        }
+    }
+}
