@@ -18,6 +18,8 @@ pub struct Files {
     values: BTreeMap<String, Secret>,
     /// The files of the last reading, as they were before it.
     marks: BTreeMap<PathBuf, Option<Mark>>,
+    /// The configuration itself, as it was before it was read last.
+    own: Option<Mark>,
 }
 
 /// One reading of a configuration.
@@ -36,6 +38,8 @@ impl Files {
     /// # Errors
     /// As [`parse`]; a file that can't be read is a finding too.
     pub fn load(&mut self, path: &Path) -> Result<Loaded, Vec<Finding>> {
+        // Before it is read: what changes meanwhile is a change.
+        self.own = mark(path);
         let text = read_text(path)?;
         let (mut reading, mut loaded) = self.read(&text, path, false);
         let changed = reading.values.iter().any(|(name, value)| {
@@ -60,9 +64,12 @@ impl Files {
     }
 
     /// The files of the last reading, to be watched.
-    #[must_use]
-    pub fn marks(&self) -> &BTreeMap<PathBuf, Option<Mark>> {
+    pub(super) fn marks(&self) -> &BTreeMap<PathBuf, Option<Mark>> {
         &self.marks
+    }
+
+    pub(super) fn own(&self) -> Option<Mark> {
+        self.own
     }
 
     fn read(

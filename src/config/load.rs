@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::files::Files;
 use super::finding::{Finding, Findings, Severity};
 use super::hujson::Position;
 use super::secrets::Hidden;
@@ -212,8 +213,9 @@ impl Watch {
         }
     }
 
-    /// Watches these files as well, which were like this when they were read.
-    pub fn follow(&mut self, files: &BTreeMap<PathBuf, Option<Mark>>) {
-        self.files.clone_from(files);
+    /// Watches the files of a reading as well, and for changes since that reading.
+    pub fn follow(&mut self, files: &Files) {
+        self.files.clone_from(files.marks());
+        self.seen = files.own().or(self.seen);
     }
 }

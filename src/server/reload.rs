@@ -85,7 +85,7 @@ impl Follow {
     async fn file(&mut self, mut first: Option<Saved>) {
         let path = self.engines.control.path().to_owned();
         let mut watch = config::watch(&path);
-        watch.follow(self.files.marks());
+        watch.follow(&self.files);
         if first.is_none() {
             self.remember("start").await;
         }
@@ -106,7 +106,7 @@ impl Follow {
             self.manager.reloading();
             let done = panics::caught("the reading of the configuration", self.read(&path)).await;
             let done = done.unwrap_or_else(|| Err(Rejection::panicked().message.into_owned()));
-            watch.follow(self.files.marks());
+            watch.follow(&self.files);
             self.manager.reloaded(match &done {
                 Ok(()) => None,
                 Err(_) => Some("the configuration file has errors, the previous one is in use"),
