@@ -339,7 +339,7 @@ fn model_down(provider: &str, health: &ModelHealth) -> Warning {
     warning(
         (Severity::Warning, "model_down", &subject),
         format!("the model {subject} is paused after {failures}: {why}"),
-        "the provider's other models are used; it is tried again by itself",
+        "the provider's other models are used; Iris tries it again by itself",
     )
 }
 

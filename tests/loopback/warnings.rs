@@ -78,7 +78,7 @@ async fn a_provider_that_is_down_a_refused_file_and_a_stuck_exporter_are_told_of
     let overview = get(&gateway, "/ui/overview").await.text();
     assert!(overview.contains(message), "{overview}");
     let connection = get(&gateway, "/ui/connection").await.text();
-    assert!(connection.contains(message) && connection.contains("it is tried again by itself"));
+    assert!(connection.contains(message) && connection.contains("Iris tries it again by itself"));
     let url = format!("http://{}", gateway.address);
     let status = tokio::task::spawn_blocking(move || out(&iris(&["status", "--url", &url])));
     let status = status.await.unwrap();
