@@ -132,6 +132,7 @@ pub(super) trait Assembly: Send {
 pub(super) type Read = fn(&[u8]) -> Reading;
 
 /// Meters a format by its [`Assembly`] for streams and its [`Read`] for answers.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Assembling<A> {
     assembly: A,
     read: Read,

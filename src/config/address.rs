@@ -91,6 +91,10 @@ fn sqlite_problem(rest: &str) -> Option<String> {
 }
 
 #[cfg(not(feature = "postgres"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "as where there is something to check"
+)]
 fn postgres_problem(_: &str) -> Option<String> {
     Some("this program was built without PostgreSQL; write sqlite:PATH".to_owned())
 }

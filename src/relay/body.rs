@@ -77,6 +77,10 @@ pub struct RelayBody {
 }
 
 /// What becomes of an answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a body is boxed as a whole, and mostly runs"
+)]
 enum State {
     /// It passes.
     Running(Live),

@@ -46,7 +46,7 @@ impl Responses {
     pub fn session(&self, caller: &str, id: &str) -> Option<String> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key: Key = (caller.into(), id.into());
-        known.sessions.get(&key).map(|session| session.to_string())
+        known.sessions.get(&key).map(ToString::to_string)
     }
 }
 

@@ -34,7 +34,7 @@ async fn priced(script: Script) -> Gateway {
 
 async fn left(gateway: &Gateway) -> i64 {
     let request = http::Request::get("/api/quotas")
-        .body(Default::default())
+        .body(http_body_util::Full::default())
         .unwrap();
     let quotas = gateway.send(request).await.json();
     quotas["quotas"][0]["current"].as_i64().unwrap()
@@ -115,7 +115,7 @@ async fn an_error_is_recorded_in_the_providers_own_words() {
                         "",
                         r#"{"error":{"message":"out of memory"}}"#,
                     )
-                    .await
+                    .await;
                 }
                 .boxed()
             },
@@ -123,8 +123,10 @@ async fn an_error_is_recorded_in_the_providers_own_words() {
         ),
         (
             |mut stream| {
-                async move { answer(&mut stream, "400 X", "", r#"{"error":"too long"}"#).await }
-                    .boxed()
+                async move {
+                    answer(&mut stream, "400 X", "", r#"{"error":"too long"}"#).await;
+                }
+                .boxed()
             },
             "too long",
         ),
