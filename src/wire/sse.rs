@@ -122,7 +122,11 @@ impl Decoder {
         self.mode = Line::Held;
         let is_whole = match &self.sieve {
             Some(sieve) => sieve.is_complete(),
-            None => self.has_data && (self.name == b"error" || is_whole(&self.data)),
+            // The words of an error need not be JSON, but half a document is cut off.
+            None if self.name == b"error" && !matches!(self.data.first(), Some(b'{' | b'[')) => {
+                self.has_data
+            }
+            None => self.has_data && is_whole(&self.data),
         };
         if is_whole {
             self.end_event(&mut |event: Event<'_>| {
@@ -364,6 +368,7 @@ mod tests {
             ("data: [DONE]", Some("[DONE]")),
             ("data: [DONE]\n", Some("[DONE]")),
             ("event: error\ndata: it broke", Some("it broke")),
+            ("event: error\ndata: {\"error\":{\"mess", None),
             ("data: {\"a\":1", None),
             ("data: {\"a\":1}\ndata: {\"b\"", None),
             ("data: [DON", None),

@@ -35,6 +35,7 @@ pub async fn gateway(provider: std::net::SocketAddr) -> Gateway {
         "apikey": "sk-provider",
         "models": ["m", "q:7b"],
         "compatibility": speaks,
+        "pass_headers": ["x-clean"],
     });
     Gateway::start(provider, json!({ "provider": provider_config })).await
 }

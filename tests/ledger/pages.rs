@@ -283,7 +283,7 @@ async fn breakdowns(place: &Place, pages: &Pages, query: &str, sql: &str) {
         CAST(COALESCE(SUM(cached_tokens), 0) AS TEXT), CAST(COALESCE(SUM(output_tokens), 0) AS TEXT), \
         CAST(COALESCE(SUM(reasoning_tokens), 0) AS TEXT), \
         CAST(COALESCE(SUM(input_tokens), 0) + COALESCE(SUM(output_tokens), 0) AS TEXT), \
-        CAST(CAST(COALESCE(SUM(cost), 0) AS BIGINT) / 10000000 AS TEXT), \
+        CAST(CAST(COALESCE(SUM(cost), 0) AS BIGINT) / 100000 AS TEXT), \
         CAST(COALESCE(SUM(CASE WHEN outcome IN ('complete', 'client_closed') THEN 0 ELSE 1 END), 0) AS TEXT)";
     let download = Regex::new(r#"href="(/api/usage[^"]*)""#).unwrap();
     let card = Regex::new(r#"<dt>Requests</dt><dd><span class="figure">([^<]*)"#).unwrap();
