@@ -65,8 +65,9 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// The data of each event that is whole.
-    fn events(&self, bytes: &[u8]) -> Vec<String> {
+    /// The data of each event in `bytes` that is whole. If the transfer has come to a clean end with them, the last one counts
+    /// without its blank line too.
+    fn events(&self, bytes: &[u8], has_ended: bool) -> Vec<String> {
         let mut events = Vec::new();
         let mut take = |event: sse::Event<'_>| {
             events.push(String::from_utf8_lossy(event.data).into_owned());
@@ -74,7 +75,11 @@ impl Exchange {
         if self.amazon {
             event_stream::Decoder::default().feed(bytes, &mut take);
         } else {
-            sse::Decoder::default().feed(bytes, &mut take);
+            let mut decoder = sse::Decoder::default();
+            decoder.feed(bytes, &mut take);
+            if has_ended {
+                decoder.end(take);
+            }
         }
         events
     }
@@ -222,7 +227,8 @@ fn check(exchange: &Exchange, upto: usize, way: Way, reply: &Reply, row: &Value)
         exchange.name,
         reply.text()
     );
-    let whole = exchange.events(&exchange.stream[..upto]);
+    let has_ended = way == Way::Closes || upto == exchange.stream.len();
+    let whole = exchange.events(&exchange.stream[..upto], has_ended);
     if whole.is_empty() && reply.status != StatusCode::OK {
         // Nothing had been said: it is refused instead.
         assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{at}");
@@ -230,7 +236,7 @@ fn check(exchange: &Exchange, upto: usize, way: Way, reply: &Reply, row: &Value)
         return (0, told(reply, row));
     }
     assert_eq!(reply.status, StatusCode::OK, "{at}");
-    let seen = exchange.events(&reply.body);
+    let seen = exchange.events(&reply.body, has_ended);
     let complete = row["outcome"] == "complete";
     // An error that the provider reports is the end: nothing is added to it.
     let failure = &exchange.expected["failure"];

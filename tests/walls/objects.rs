@@ -180,6 +180,7 @@ fn check(who: Person, policy: Policy, answer: &Answer, what: &str) {
         Policy::Everyone => status == 200,
         _ if who.login == EVE.login => status == 403,
         Policy::Own => status == 200,
+        Policy::Usable => status == if is_admin { 404 } else { 200 },
         Policy::One => status == if is_admin { 200 } else { 404 },
         Policy::OnlyOwners => status == 404,
         Policy::Said => status == if is_admin { 403 } else { 404 },

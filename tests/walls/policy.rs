@@ -1,7 +1,7 @@
 //! Who may call each route, and whose things its answer may hold. A route that the gateway
 //! describes, or a page that a page links to, and that is not here, fails the test.
 
-use Policy::{Admin, Everyone, Granted, One, OnlyOwners, Own, Said};
+use Policy::{Admin, Everyone, Granted, One, OnlyOwners, Own, Said, Usable};
 
 /// What a route is for those who call it. Whoever has no role gets 403 from all but the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum Policy {
     Everyone,
     /// Whoever has a role; nothing in it is anybody else's, unless they are admins.
     Own,
+    /// Those who are granted the model; the admin here is not.
+    Usable,
     /// One thing by its id, its owner's and the admins'; 404 for others.
     One,
     /// One thing by its id, its owner's alone; 404 for everybody else.
@@ -31,10 +33,10 @@ pub const ROUTES: [(&str, &str, Policy); 48] = [
     ("GET", "/models", Own),
     ("GET", "/v1beta/models", Own),
     ("GET", "/v1alpha/models", Own),
-    ("GET", "/v1/models/{model}", Own),
-    ("GET", "/models/{model}", Own),
-    ("GET", "/v1beta/models/{model}", Own),
-    ("GET", "/v1alpha/models/{model}", Own),
+    ("GET", "/v1/models/{model}", Usable),
+    ("GET", "/models/{model}", Usable),
+    ("GET", "/v1beta/models/{model}", Usable),
+    ("GET", "/v1alpha/models/{model}", Usable),
     ("GET", "/api/providers", Own),
     ("GET", "/api/connectors", Own),
     ("GET", "/api/whoami", Own),

@@ -312,6 +312,14 @@ async fn saves(answers: &mut Answers) {
     let mut document: Value = serde_json::from_str(&text).unwrap();
     document["providers"]["saved"] =
         json!({ "baseurl": "http://127.0.0.1:9", "apikey": SAVED, "models": ["x"] });
+    // The header of a grant for all models would go to the new provider too: it is written again.
+    let body = json!({ "config": document.to_string() }).to_string();
+    let unsaved = KIM
+        .ask("PUT", "/aperture/config", &body, &[("if-match", &tag)])
+        .await;
+    assert_eq!(unsaved.status, 422, "{}", unsaved.text);
+    document["grants"][1]["app"]["tailscale.com/cap/aperture"][1]["add_headers"] =
+        json!([format!("X-Grant-Token: {GRANTED}")]);
     let body = json!({ "config": document.to_string() }).to_string();
     let saved = KIM
         .ask("PUT", "/aperture/config", &body, &[("if-match", &tag)])

@@ -70,7 +70,7 @@ await journey(async (users, admins) => {
   const before = await text.inputValue();
   await text.fill(before.replace('"grants": [', `"grants": [
     { "src": ["${USER}"], "app": { "${process.env.CAPABILITY}": [{ "enable_chat_ui": false }] } },`));
-  await state.getByText("Fine; not saved yet").waitFor();
+  await state.getByText("Valid; not saved yet").waitFor();
   await admin.getByRole("button", { name: "Save", exact: true }).click();
   await state.getByText("Saved, and in force").waitFor();
   equal((await page.goto(`${GATEWAY}/ui/chat`)).status(), 403, "the chat that was taken away");
