@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::known::Choice;
-use super::{ApiKind, Splice};
+use super::{ApiKind, Splice, tokens};
 
 /// A model's name is a header, a column and a line of a log: it has a bound.
 const MAX_MODEL: usize = 512;
@@ -113,6 +113,16 @@ impl Call {
             plain.splice.edits.clear();
         }
         plain
+    }
+
+    /// Bytes of the body that count as text: a picture or a file in it counts as what a model sees.
+    #[must_use]
+    pub fn text_bytes(&self) -> u64 {
+        if self.body.trim_ascii_start().starts_with(b"{") {
+            tokens::text_bytes(&self.body)
+        } else {
+            self.body.len() as u64
+        }
     }
 
     /// The request for a provider, when nothing but the model's name may have to change.

@@ -4,17 +4,18 @@
 use aws_smithy_types::base64;
 use serde_json::Value;
 
-use super::tokens::roughly;
+use super::tokens::{IMAGE, OPAQUE, roughly, text_bytes};
 
-/// About what an image of common size is counted as.
-const IMAGE: u64 = 1_600;
-/// Text without a space that is longer is no text.
-const OPAQUE: usize = 2_048;
+/// A longer body is counted by its bytes: as a tree it would take many times its length.
+const LARGE: usize = 1 << 20;
 /// Around each value: names of keys, marks of roles and turns.
 const STRUCTURE: u64 = 1;
 
 /// The tokens of a JSON body.
 pub(super) fn tokens(body: &[u8]) -> u64 {
+    if body.len() > LARGE {
+        return roughly(text_bytes(body));
+    }
     match serde_json::from_slice(body) {
         Ok(value) => of(&value).max(1),
         Err(_) => roughly(body.len() as u64),

@@ -34,6 +34,10 @@ pub trait Meter: Send {
     fn is_counted(&self) -> bool {
         false
     }
+    /// Whether the provider has reported an error.
+    fn has_failed(&self) -> bool {
+        false
+    }
     /// Whether a stream that ends as a stream should may end here.
     fn may_end(&self) -> bool {
         self.is_complete()
@@ -151,11 +155,11 @@ pub(super) struct Assembling<A> {
 }
 
 impl<A: Assembly> Assembling<A> {
-    pub(super) fn new(assembly: A, read: Read, request_bytes: usize, room: usize) -> Self {
+    pub(super) fn new(assembly: A, read: Read, request_bytes: u64, room: usize) -> Self {
         Self {
             assembly,
             read,
-            request_bytes: request_bytes as u64,
+            request_bytes,
             room: Room::new(room),
             whole: None,
             has_output: false,
@@ -224,6 +228,10 @@ impl<A: Assembly> Meter for Assembling<A> {
 
     fn is_counted(&self) -> bool {
         self.counted && self.events == 0
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     fn may_end(&self) -> bool {

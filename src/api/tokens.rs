@@ -11,6 +11,29 @@ pub fn roughly(bytes: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
+/// About what a picture of common size is counted as.
+pub(super) const IMAGE: u64 = 1_600;
+/// A string of JSON that is longer and has no space is no text: a file in base64.
+pub(super) const OPAQUE: usize = 2_048;
+
+/// Bytes of a JSON body that count as text, with files in base64 as what a model sees of them.
+#[must_use]
+pub fn text_bytes(body: &[u8]) -> u64 {
+    let mut bytes = 0;
+    let mut from = 0;
+    for at in memchr::memchr_iter(b'"', body).chain([body.len()]) {
+        let part = &body[from..at];
+        let is_opaque = part.len() > OPAQUE && memchr::memchr(b' ', part).is_none();
+        bytes += if is_opaque {
+            IMAGE * BYTES_PER_TOKEN
+        } else {
+            part.len() as u64 + 1
+        };
+        from = at + 1;
+    }
+    bytes.min(body.len() as u64)
+}
+
 /// How many bytes of a format stand for one token, for what nobody has counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Density {

@@ -19,7 +19,8 @@ use crate::relay::{Begun, Recording};
 use crate::route::{Choice, Route, Scope, Standing, backoff};
 use crate::rules::Rules;
 use crate::upstream::{Failure, Reuse, asked_wait};
-use crate::wire::{Rejection, headers};
+use crate::wire::decode::Decoding;
+use crate::wire::{Mask, Rejection, headers};
 
 /// Bytes of a refusal that are read to find out what it is about.
 const REFUSAL: usize = 64 << 10;
@@ -435,11 +436,10 @@ impl Gateway {
             .await?;
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
-            let masked = Begun::masked(body, mask);
-            return Ok(Response::from_parts(head, masked));
+            return Ok(self.refusal(head, body, mask).await);
         }
         if !may_go_on {
-            return Ok(Response::from_parts(head, body.into()));
+            return Ok(Response::from_parts(head, Begun::from(body).with(mask)));
         }
         let broke_off = |why: String| Failure::Unreachable {
             provider: route.provider.id.clone(),
@@ -457,7 +457,27 @@ impl Gateway {
         if begun.is_empty() && super::framing(&head.headers).is_some() {
             return Err(broke_off("its stream ended before it began".to_owned()));
         }
-        Ok(Response::from_parts(head, begun))
+        Ok(Response::from_parts(head, begun.with(mask)))
+    }
+
+    /// A provider's error without the credentials that it quotes. A compressed one is opened for
+    /// that, as far as it is of use.
+    async fn refusal(
+        &self,
+        mut head: http::response::Parts,
+        body: hyper::body::Incoming,
+        mask: Mask,
+    ) -> Response<Begun> {
+        let mut whole = Begun::from(body);
+        let Some(mut decoding) = Decoding::of(&head.headers) else {
+            return Response::from_parts(head, whole.masked(mask));
+        };
+        head.headers.remove(header::CONTENT_ENCODING);
+        head.headers.remove(header::CONTENT_LENGTH);
+        let limit = self.upstream.timeouts().first_byte;
+        let packed = within(limit, whole.peek(REFUSAL)).await.unwrap_or_default();
+        let plain = mask.whole(decoding.feed(&packed).into());
+        Response::from_parts(head, Begun::from(plain))
     }
 }
 

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::Gateway;
 use crate::access::Permit;
-use crate::api::{Call, Density, Tokens};
+use crate::api::{Call, Tokens};
 use crate::identity::Caller;
 use crate::money::{Mode, Money};
 use crate::quota::{Amounts, State};
@@ -58,7 +58,7 @@ impl Gateway {
         if plan.is_empty() {
             return Ok(Held::default());
         }
-        let estimate = estimate(call, recording.density(), recording.quote());
+        let estimate = estimate(call, recording.asked_tokens(), recording.quote());
         let hold = recording.hold();
         let mut reservation = self
             .quotas
@@ -78,14 +78,13 @@ impl Gateway {
 }
 
 /// What a call is expected to take. `quote` is there if it is billed.
-fn estimate(call: &Call, density: Density, quote: Option<&Quote>) -> Amounts {
+fn estimate(call: &Call, read: u64, quote: Option<&Quote>) -> Amounts {
     let Some(quote) = quote else {
         return Amounts {
             tokens: 0,
             cost: Some(Money::ZERO),
         };
     };
-    let read = density.input(call.body.len() as u64);
     let written = call.answer_limit.unwrap_or(ANSWER);
     let counts = Tokens {
         input: Some(read),

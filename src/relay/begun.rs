@@ -19,17 +19,33 @@ pub struct Begun {
     broken: Option<hyper::Error>,
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
+    /// The same for a success, in which only an error is expected to quote it.
+    at_hand: Option<Box<Mask>>,
     remember: Option<Box<Remember>>,
 }
 
 impl Begun {
     /// A body that may quote the credentials of its request.
     #[must_use]
-    pub fn masked(rest: Incoming, mask: Mask) -> Self {
+    pub fn masked(self, mask: Mask) -> Self {
         Self {
             mask: Some(Box::new(mask)),
-            ..Self::from(rest)
+            ..self
         }
+    }
+
+    /// A successful response, and what hides credentials in an error that it may report.
+    #[must_use]
+    pub fn with(self, mask: Mask) -> Self {
+        Self {
+            at_hand: Some(Box::new(mask)),
+            ..self
+        }
+    }
+
+    /// What hides credentials in an error that a successful response reports.
+    pub fn take_mask(&mut self) -> Option<Box<Mask>> {
+        self.at_hand.take()
     }
 
     /// Waits for the first piece: until it is there, another provider can be asked instead.
@@ -88,6 +104,7 @@ impl From<Incoming> for Begun {
             ended: false,
             broken: None,
             mask: None,
+            at_hand: None,
             remember: None,
         }
     }
@@ -102,6 +119,7 @@ impl From<Bytes> for Begun {
             ended: true,
             broken: None,
             mask: None,
+            at_hand: None,
             remember: None,
         }
     }

@@ -95,7 +95,7 @@ type Next = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 impl RelayBody {
     /// Relays `upstream`, whose head has arrived.
     pub fn new(
-        upstream: Begun,
+        mut upstream: Begun,
         reader: Reader,
         recording: Recording,
         revoked: Watch,
@@ -112,9 +112,11 @@ impl RelayBody {
                 form,
                 reader.api.longest_event(),
             ),
+            mask: upstream.take_mask(),
             upstream,
             recording,
             is_success: !form.is_error,
+            may_fail: false,
         };
         // Of a response without a body, the server asks for no piece.
         let state = if form.is_bodiless || live.upstream.is_end_stream() {
@@ -182,7 +184,7 @@ impl RelayBody {
         }
         // A provider always has more for a caller who reads slowly.
         if self.is_over() {
-            return self.time_out(TOO_LONG);
+            return self.time_out(Ending::TooLong, TOO_LONG);
         }
         loop {
             let State::Running(live) = &mut self.state else {
@@ -232,7 +234,15 @@ impl RelayBody {
         }
     }
 
+    /// The provider has broken off. What had come to its own end before that is whole.
     fn cut(&mut self, why: &'static str) -> Next {
+        if let State::Running(live) = &mut self.state
+            && (live.tee.has_failed() || (live.tee.is_complete() && live.tee.is_counted()))
+        {
+            let rest = live.rest();
+            self.finish();
+            return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+        }
         let status = http::StatusCode::BAD_GATEWAY;
         let rejection = Rejection::new(status, "provider_broke_off", why);
         self.fail(Ending::ProviderCut, &rejection)
@@ -246,20 +256,21 @@ impl RelayBody {
     /// While nothing comes: whether it has taken too long.
     fn overdue(&mut self, cx: &mut Context<'_>) -> Next {
         if !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready() {
-            return self.time_out("the provider fell silent in the middle of its answer");
+            let why = "the provider fell silent in the middle of its answer";
+            return self.time_out(Ending::TimedOut, why);
         }
         if let Some(at) = &mut self.total_at
             && at.as_mut().poll(cx).is_ready()
         {
-            return self.time_out(TOO_LONG);
+            return self.time_out(Ending::TooLong, TOO_LONG);
         }
         Poll::Pending
     }
 
-    fn time_out(&mut self, why: &'static str) -> Next {
+    fn time_out(&mut self, ending: fn(String) -> Ending, why: &'static str) -> Next {
         let status = http::StatusCode::GATEWAY_TIMEOUT;
         let rejection = Rejection::new(status, "provider_timeout", why);
-        self.fail(Ending::TimedOut, &rejection)
+        self.fail(ending, &rejection)
     }
 
     /// Ends an answer at which the gateway has panicked. What was read of it counts, as far as

@@ -34,7 +34,10 @@ pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, size
             (true, is_uncounted || is_generated)
         }
         // The provider has read the request, and written at least what arrived.
-        _ if ending.leaves_work() && is_uncounted => (true, is_success && sizes.response > 0),
+        // An error is not charged, however much of it was waited for.
+        _ if ending.leaves_work() && is_uncounted && (is_success || !has_answered(status)) => {
+            (true, is_success && sizes.response > 0)
+        }
         _ => return,
     };
     if input && tokens.input.is_none() {
@@ -45,6 +48,11 @@ pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, size
         tokens.output = sizes.density.output(sizes.response);
         tokens.estimated |= tokens.output.is_some();
     }
+}
+
+/// Whether a status is a provider's: 0 stands for none, and 504 for what the gateway gives up.
+fn has_answered(status: u16) -> bool {
+    !matches!(status, 0 | 504)
 }
 
 /// What the request takes of budgets.
@@ -62,7 +70,7 @@ pub(super) fn spent(entry: &Entry) -> Amounts {
 
 /// Puts the cost of an answer on its entry. What no provider was asked for costs nothing, and
 /// neither does an error without usage; what has no known price stays unknown.
-pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading) {
+pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading, ending: &Ending) {
     let Some(quote) = quote else {
         entry.cost = Some(0);
         return;
@@ -72,7 +80,8 @@ pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading
         _ => Mode::Standard,
     };
     let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
-    let is_error = !(200..300).contains(&entry.status) || reading.failure.is_some();
+    let is_error = !(200..300).contains(&entry.status)
+        || matches!(ending, Ending::ProviderFailed(_) | Ending::ProviderCut(_));
     let is_empty = is_uncounted && entry.response_bytes == 0;
     if is_uncounted && (is_error || is_empty) {
         entry.cost = Some(0);
@@ -132,6 +141,7 @@ mod tests {
             (none, &left, 0, 0, (Some(100), None)),
             (none, &left, 200, 4_000, all),
             (none, &late, 504, 0, (Some(100), None)),
+            (none, &left, 429, 80, none),
             (none, &revoked, 200, 4_000, all),
             // What embeds writes nothing.
             ((Some(7), None), &done, 200, 4_000, (Some(7), None)),

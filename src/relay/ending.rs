@@ -19,8 +19,10 @@ pub enum Ending {
     ProviderCut(String),
     /// No provider could be reached.
     Unreachable(String),
-    /// A time limit passed.
+    /// The provider was silent for too long.
     TimedOut(String),
+    /// The response took longer than this gateway allows.
+    TooLong(String),
     /// The caller lost access while the response was on its way.
     Revoked(String),
     /// Iris refused the request.
@@ -51,7 +53,7 @@ impl Ending {
             Self::Complete => Outcome::Complete,
             Self::ClientLeft => Outcome::ClientClosed,
             Self::ProviderFailed(_) | Self::ProviderCut(_) => Outcome::UpstreamError,
-            Self::TimedOut(_) => Outcome::TimedOut,
+            Self::TimedOut(_) | Self::TooLong(_) => Outcome::TimedOut,
             Self::Revoked(_) | Self::Refused(_) => Outcome::Refused,
             Self::Unreachable(_) | Self::Panicked(_) => Outcome::Failed,
         }
@@ -66,6 +68,7 @@ impl Ending {
             | Self::ProviderCut(why)
             | Self::Unreachable(why)
             | Self::TimedOut(why)
+            | Self::TooLong(why)
             | Self::Revoked(why)
             | Self::Refused(why)
             | Self::Panicked(why) => Some(why),
@@ -78,16 +81,16 @@ impl Ending {
     pub fn leaves_work(&self) -> bool {
         matches!(
             self,
-            Self::ClientLeft | Self::TimedOut(_) | Self::Revoked(_)
+            Self::ClientLeft | Self::TimedOut(_) | Self::TooLong(_) | Self::Revoked(_)
         )
     }
 
-    /// Why the provider's health suffers, if it does. Errors that its status told were judged when
-    /// that arrived.
+    /// Why the provider's health suffers, if it does. What a provider reports itself may be the
+    /// caller's fault, and a status was judged when it arrived.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         match self {
-            Self::ProviderFailed(why) | Self::ProviderCut(why) | Self::TimedOut(why) => Some(why),
+            Self::ProviderCut(why) | Self::TimedOut(why) => Some(why),
             _ => None,
         }
     }

@@ -1,24 +1,35 @@
 //! An answer while it passes, and what is read of it once its caller has left.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
+use memchr::memmem;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::tee::Tee;
 use super::{Begun, Ended, Ending, Recording};
+use crate::clock::within;
 use crate::panics;
+use crate::wire::Mask;
 
 /// Longest time for which the rest of an answer is read for its price alone.
 const REST_TIME: Duration = Duration::from_secs(5);
 /// Most bytes that are read for it.
 const REST_BYTES: usize = 64 << 20;
 /// Answers that are read so at a time. Beyond it, what they cost is estimated.
-static RESTS: Semaphore = Semaphore::const_new(1_024);
+const MOST_RESTS: u32 = 1_024;
+static RESTS: Semaphore = Semaphore::const_new(MOST_RESTS as usize);
+
+/// Waits until no answer is read for its count alone, so that their records are made.
+pub async fn rests_ended() {
+    let all = RESTS.acquire_many(MOST_RESTS);
+    if within(REST_TIME * 2, all).await.is_err() {
+        tracing::warn!("responses were still read for their counts");
+    }
+}
 
 /// An answer while it passes.
 pub(super) struct Live {
@@ -27,6 +38,10 @@ pub(super) struct Live {
     pub(super) recording: Recording,
     /// Its status is that of a success.
     pub(super) is_success: bool,
+    /// Hides credentials in an error that a successful response reports.
+    pub(super) mask: Option<Box<Mask>>,
+    /// Something in a response that is no stream may be an error.
+    pub(super) may_fail: bool,
 }
 
 impl Live {
@@ -35,6 +50,7 @@ impl Live {
         let had_output = self.tee.has_output();
         panics::point("meter");
         let out = self.tee.pass(piece);
+        let out = self.masked(out);
         let says = !had_output && self.tee.has_output();
         let elapsed = self.recording.elapsed_ms();
         let sent = out.len() as u64;
@@ -47,17 +63,51 @@ impl Live {
         out
     }
 
+    /// What passes of an error, without the credentials that it quotes. Most responses are none, and
+    /// pass as they are.
+    fn masked(&mut self, out: Bytes) -> Bytes {
+        let Some(mask) = &mut self.mask else {
+            return out;
+        };
+        if self.tee.has_events() {
+            return if self.tee.has_failed() {
+                mask.whole(out)
+            } else {
+                out
+            };
+        }
+        self.may_fail |= memmem::find(&out, b"rror").is_some();
+        if !self.may_fail {
+            return out;
+        }
+        let passed = mask.pass(out);
+        if self.upstream.is_end_stream() {
+            return [passed, mask.rest()].concat().into();
+        }
+        passed
+    }
+
     /// What was held back when the stream ended in the middle of an event.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
-        let rest = self.tee.rest();
+        let rest = self.tee.rest().map(|rest| self.masked(rest));
+        let rest = match &mut self.mask {
+            Some(mask) if self.may_fail => {
+                let rest = [rest.unwrap_or_default(), mask.rest()].concat();
+                (!rest.is_empty()).then(|| rest.into())
+            }
+            _ => rest,
+        };
         let sent = rest.as_ref().map_or(0, Bytes::len) as u64;
         self.recording.note(|entry| entry.response_bytes += sent);
         rest
     }
 
-    /// Makes the record.
+    /// Makes the record. An error that the provider has reported is how it ended, whatever came after.
     pub(super) fn end(mut self, ending: Ending) {
-        self.record(|_, _| ending);
+        self.record(|failure, _| match (ending, failure) {
+            (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) | (ending, None) => ending,
+            (_, Some(words)) => Ending::ProviderFailed(words),
+        });
     }
 
     /// Makes the record of an answer that came to its own end.
@@ -76,12 +126,22 @@ impl Live {
     }
 
     fn record(&mut self, ending: impl FnOnce(Option<String>, Seen) -> Ending) {
-        let taken = panics::caught_now("a meter", || self.tee.finish()).unwrap_or_default();
+        let taken = panics::caught_now("a meter", || self.tee.finish());
+        let mut taken = taken.unwrap_or_default();
+        if let (Some(mask), Some(words)) = (&self.mask, &mut taken.reading.failure) {
+            let hidden = mask.whole(Bytes::from(std::mem::take(words)));
+            *words = String::from_utf8_lossy(&hidden).into_owned();
+            taken.body = mask.whole(taken.body);
+            taken.raw = taken.raw.map(|raw| mask.whole(raw));
+        }
         let mut seen = Seen::default();
         self.recording.note(|entry| {
             seen = Seen {
                 status: entry.status,
-                is_silent: entry.status == 200 && taken.length == 0,
+                is_silent: (200..300).contains(&entry.status)
+                    && entry.status != 204
+                    && entry.status != 205
+                    && taken.length == 0,
             };
         });
         // Only what costs something is expected to say something.
@@ -100,8 +160,12 @@ impl Live {
     /// The caller has left. What the model has yet to write is cancelled; what it has written is
     /// read to its end, because the count stands there.
     pub(super) fn abandon(self) {
+        // A status that tells of an error says all.
+        if !self.is_success {
+            return self.finish();
+        }
         let has_events = self.tee.has_events();
-        let is_written = self.is_success && (!has_events || self.tee.is_complete());
+        let is_written = !has_events || self.tee.is_complete();
         let ending = if has_events && is_written {
             Ending::Complete
         } else {
@@ -125,7 +189,15 @@ impl Live {
     async fn read_on(mut self, ending: Ending) {
         let until = Instant::now() + REST_TIME;
         let mut left = REST_BYTES;
-        while let Ok(Some(Ok(frame))) = timeout_at(until, self.upstream.frame()).await {
+        loop {
+            let frame = match timeout_at(until, self.upstream.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(None) => {
+                    self.tee.end();
+                    break;
+                }
+                Ok(Some(Err(_))) | Err(_) => break,
+            };
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -134,7 +206,11 @@ impl Live {
             };
             left = after;
             let passed = panics::caught_now("a meter", || self.tee.pass(data));
-            if passed.is_none() || Pin::new(&self.upstream).is_end_stream() {
+            if self.upstream.is_end_stream() {
+                self.tee.end();
+                break;
+            }
+            if passed.is_none() {
                 break;
             }
         }

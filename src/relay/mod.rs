@@ -12,4 +12,5 @@ mod tee;
 pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};
 pub use ending::Ending;
+pub use live::rests_ended;
 pub use recording::{Ended, Recording};

@@ -38,6 +38,8 @@ struct Open {
     quote: Option<Box<Quote>>,
     /// What the bytes of the request and of its response stand for, where nobody counts.
     density: Density,
+    /// Bytes of the request that count as text.
+    asked_bytes: u64,
     /// What the head of the response counts.
     in_head: Tokens,
     /// What is held of budgets.
@@ -110,6 +112,7 @@ impl Recording {
                 capture: None,
                 quote: None,
                 density: Density::TEXT,
+                asked_bytes: 0,
                 in_head: Tokens::default(),
                 reservation: None,
                 settlement: None,
@@ -134,10 +137,11 @@ impl Recording {
     }
 
     /// Notes the price of what a provider is asked, and what bytes stand for where it doesn't count.
-    pub fn priced(&mut self, quote: Quote, density: Density) {
+    pub fn priced(&mut self, quote: Quote, density: Density, asked_bytes: u64) {
         if let Some(open) = &mut self.open {
             open.quote = Some(Box::new(quote));
             open.density = density;
+            open.asked_bytes = asked_bytes;
         }
     }
 
@@ -154,13 +158,11 @@ impl Recording {
         }
     }
 
-    /// What the bytes of the request and of its response stand for.
+    /// The tokens of the request, estimated by its bytes.
     #[must_use]
-    pub fn density(&self) -> Density {
-        self.open
-            .as_ref()
-            .map(|open| open.density)
-            .unwrap_or_default()
+    pub fn asked_tokens(&self) -> u64 {
+        let open = self.open.as_ref();
+        open.map_or(0, |open| open.density.input(open.asked_bytes))
     }
 
     /// Has the response remembered, for requests that go on with it.
@@ -342,7 +344,7 @@ impl Open {
         if quote.is_some() {
             let sizes = charge::Sizes {
                 density: self.density,
-                request: entry.request_bytes,
+                request: self.asked_bytes,
                 response: ended.length,
             };
             charge::complete(&mut ended.reading, &ended.ending, entry.status, sizes);
@@ -351,7 +353,7 @@ impl Open {
             responses.note(&entry.caller, id, &entry.session);
         }
         entry.tokens = ended.reading.tokens;
-        charge::charge(entry, quote, &ended.reading);
+        charge::charge(entry, quote, &ended.reading, &ended.ending);
         // Nobody has worked where no provider was reached: what was held is given back.
         let reservation = self.reservation.take().filter(|_| self.asked);
         self.settlement =

@@ -20,6 +20,11 @@ const MAX_HELD: usize = 256 * 1024;
 /// Of a provider's error, its words are looked for up to here.
 const MAX_WORDS: usize = 16 * 1024;
 
+/// May stand in front of a text.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// How an event of a stream can start.
+const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+
 /// How the body is understood.
 enum Shape {
     /// Events, metered one by one.
@@ -36,21 +41,33 @@ enum Shape {
         filtered: bool,
         longest: usize,
     },
+    /// In a coding that can't be opened: relayed unread.
+    Opaque,
 }
 
 impl Shape {
-    /// The shape of a response whose head names none, by its first bytes. Fields of events begin with
-    /// a letter or a colon, JSON does not.
+    /// The shape of a response whose head names none, by how it starts; `None` while that is not told.
     fn of(start: &[u8], filtered: bool, longest: usize) -> Option<Self> {
-        let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-        let first = start.iter().find(|byte| !byte.is_ascii_whitespace())?;
-        Some(match first {
-            b'd' | b'e' | b'i' | b'r' | b':' if filtered => {
-                Self::Filtered(sse::Decoder::new(longest))
-            }
-            b'd' | b'e' | b'i' | b'r' | b':' => Self::Text(sse::Decoder::new(longest)),
-            _ => Self::Whole(Whole::default()),
-        })
+        let start = start.strip_prefix(BOM).unwrap_or(start).trim_ascii_start();
+        if start.is_empty() || BOM.starts_with(start) {
+            return None;
+        }
+        if FIELDS.iter().any(|field| start.starts_with(field)) {
+            let decoder = sse::Decoder::new(longest);
+            return Some(if filtered {
+                Self::Filtered(decoder)
+            } else {
+                Self::Text(decoder)
+            });
+        }
+        if FIELDS.iter().any(|field| field.starts_with(start)) {
+            return None;
+        }
+        // A message's length comes first, of which no sound one needs the first byte.
+        if start.first() == Some(&0) {
+            return Some(Self::Amazon(event_stream::Decoder::default()));
+        }
+        Some(Self::Whole(Whole::default()))
     }
 }
 
@@ -165,6 +182,10 @@ pub(super) struct Tee {
     streamed: bool,
     spoke: bool,
     length: u64,
+    /// Bytes of the answer as they came.
+    raw_length: u64,
+    /// The start of a body whose shape is not known yet.
+    start: BytesMut,
     /// What is held is an event that lacks only its blank line.
     last_is_whole: bool,
 }
@@ -183,11 +204,11 @@ impl Tee {
         let filtered = form.hides && decoding.is_none();
         let shape = match form.framing {
             _ if form.is_error => Shape::Unmetered(Pieces::default()),
+            _ if decoding.as_ref().is_some_and(Decoding::is_closed) => Shape::Opaque,
             Some(Framing::Text) if filtered => Shape::Filtered(sse::Decoder::new(longest)),
             Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
-            None if form.is_stream => Shape::Unnamed { filtered, longest },
-            None => Shape::Whole(Whole::default()),
+            None => Shape::Unnamed { filtered, longest },
         };
         Self {
             shape,
@@ -199,6 +220,8 @@ impl Tee {
             streamed: form.is_stream,
             spoke: false,
             length: 0,
+            raw_length: 0,
+            start: BytesMut::new(),
             last_is_whole: false,
         }
     }
@@ -224,6 +247,11 @@ impl Tee {
     /// Whether the provider has counted all that the stream has said so far.
     pub(super) fn is_counted(&self) -> bool {
         self.meter.is_counted()
+    }
+
+    /// Whether the provider has reported an error.
+    pub(super) fn has_failed(&self) -> bool {
+        self.meter.has_failed()
     }
 
     /// Whether an event was too long to read.
@@ -269,12 +297,20 @@ impl Tee {
         if let Some(raw) = &mut self.raw {
             raw.hold(piece.clone(), self.room);
         }
-        if self.decoding.is_none()
-            && let Shape::Unnamed { filtered, longest } = self.shape
-            && let Some(shape) = Shape::of(&piece, filtered, longest)
-        {
-            self.shape = shape;
-        }
+        self.raw_length += piece.len() as u64;
+        let piece = match self.shape {
+            Shape::Opaque => return piece,
+            Shape::Unnamed { filtered, longest } if self.decoding.is_none() => {
+                let piece = self.started(piece);
+                let Some(shape) = Shape::of(&piece, filtered, longest) else {
+                    self.start.extend_from_slice(&piece);
+                    return Bytes::new();
+                };
+                self.shape = shape;
+                piece
+            }
+            _ => piece,
+        };
         if let Shape::Filtered(decoder) = &mut self.shape {
             self.length += piece.len() as u64;
             return filter(decoder, &mut self.held, self.meter.as_mut(), &piece);
@@ -296,7 +332,7 @@ impl Tee {
                 *shape = found;
             }
             match shape {
-                Shape::Unnamed { .. } => {}
+                Shape::Unnamed { .. } | Shape::Opaque => {}
                 Shape::Unmetered(pieces) => pieces.hold(plain, (*room).max(MAX_WORDS)),
                 Shape::Whole(whole) => {
                     *spoke |= self.streamed && !plain.is_empty();
@@ -326,6 +362,15 @@ impl Tee {
         self.hold_back(piece, open)
     }
 
+    /// A piece with what came before it while the shape was not known.
+    fn started(&mut self, piece: Bytes) -> Bytes {
+        if self.start.is_empty() {
+            return piece;
+        }
+        self.start.extend_from_slice(&piece);
+        self.start.split().freeze()
+    }
+
     /// Keeps the last `open` bytes of a piece for later, and returns what came before them.
     fn hold_back(&mut self, mut piece: Bytes, open: usize) -> Bytes {
         // Mostly a piece ends with an event.
@@ -346,7 +391,12 @@ impl Tee {
 
     /// What was held back when the stream ended in the middle of an event.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
-        (!self.held.is_empty()).then(|| self.held.split().freeze())
+        let held = if self.held.is_empty() {
+            self.start.split()
+        } else {
+            self.held.split()
+        };
+        (!held.is_empty()).then(|| held.freeze())
     }
 
     /// What was held back if it is an event, with the blank line that it lacks: another event can
@@ -388,7 +438,11 @@ impl Tee {
             body,
             raw: self.raw.take().map(Pieces::joined),
             truncated,
-            length: self.length,
+            length: if self.length == 0 {
+                self.raw_length
+            } else {
+                self.length
+            },
         }
     }
 }
@@ -407,8 +461,11 @@ fn filter(
         // An event ends with a line's end: fed up to each, the decoder says if one did.
         let upto = rest
             .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(rest.len(), |at| at + 1);
+            .position(|byte| matches!(byte, b'\r' | b'\n'))
+            .map_or(rest.len(), |at| {
+                let is_both = rest[at..].starts_with(b"\r\n");
+                at + 1 + usize::from(is_both)
+            });
         let (line, after) = rest.split_at(upto);
         rest = after;
         let mut pass = None;

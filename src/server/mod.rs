@@ -311,6 +311,7 @@ impl Running {
         if within(patience, engines.tracker.wait()).await.is_err() {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
+        crate::relay::rests_ended().await;
         engines.refusals.write(&engines.gateway.ledger).await;
         let written = engines.gateway.ledger.close().await;
         if let Some(node) = &engines.node

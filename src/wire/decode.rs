@@ -64,7 +64,8 @@ impl Decoding {
         let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
         let coding = codings.next()?.to_str().unwrap_or_default();
         let coder = match coding.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => return None,
+            // The last three are what servers write that mean none.
+            "" | "identity" | "none" | "utf-8" | "utf8" => return None,
             _ if codings.next().is_some() => Coder::Closed,
             "gzip" | "x-gzip" => Coder::Gzip(MultiGzDecoder::new(Grown::default())),
             "deflate" => Coder::Deflate(ZlibDecoder::new(Grown::default())),
@@ -77,6 +78,12 @@ impl Decoding {
             fed: 0,
             grown: 0,
         })
+    }
+
+    /// Whether nothing more comes of it: it is of a kind that can't be opened, or broken.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.coder, Coder::Closed)
     }
 
     /// What the next piece holds, up to a bound. Nothing, from the first fault on.

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -300,17 +300,191 @@ async fn a_stream_is_known_by_what_it_is() {
 }
 
 /// A provider that answers each request with these pieces.
-async fn server_of(pieces: Vec<String>) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+async fn server_of(
+    pieces: Vec<impl AsRef<[u8]> + Send + Sync + 'static>,
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             if read_request(&mut stream).await.is_some() {
                 for piece in &pieces {
-                    write(&mut stream, piece).await;
+                    let _ = stream.write_all(piece.as_ref()).await;
                 }
             }
         }
     });
     (address, task)
+}
+
+#[tokio::test]
+async fn who_leaves_on_an_error_is_not_charged_for_it() {
+    let cases: [(Script, &str, u16, &str); 2] = [
+        (
+            |mut stream| {
+                async move {
+                    write(&mut stream, STREAM).await;
+                    let error = "data: {\"error\":{\"message\":\"engine died\"}}\n\n";
+                    write(&mut stream, error).await;
+                    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                }
+                .boxed()
+            },
+            "engine died",
+            200,
+            "engine died",
+        ),
+        (
+            |mut stream| {
+                async move {
+                    let head = "HTTP/1.1 500 X\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+                    write(&mut stream, head).await;
+                    write(&mut stream, "{\"error\":").await;
+                    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                }
+                .boxed()
+            },
+            "{\"error\":",
+            500,
+            "the provider answered 500",
+        ),
+    ];
+    for (script, until, status, error) in cases {
+        let gateway = priced(script).await;
+        let mut stream = gateway.raw_chat(ASK_STREAM).await;
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(until) {
+            assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
+        }
+        drop(stream);
+        let record = gateway.record().await;
+        assert_eq!(
+            (&record["outcome"], &record["status"], &record["cost"]),
+            (&json!("upstream_error"), &json!(status), &json!(0)),
+            "{record}"
+        );
+        assert_eq!(record["error"], error);
+        assert_eq!(left(&gateway).await, 10_000);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_told_stays_the_end_when_the_connection_breaks() {
+    let chunk = |data: &str| format!("{:x}\r\n{data}\r\n", data.len());
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let error = "data: {\"error\":{\"message\":\"engine died\"}}\n\n";
+    for (last, outcome, why) in [
+        ([WORD, STOP, COUNT, DONE].concat(), "complete", Value::Null),
+        (error.to_owned(), "upstream_error", json!("engine died")),
+    ] {
+        // The last chunk, which would end the transfer, never comes.
+        let (address, _task) = server_of(vec![head.to_owned(), chunk(&last)]).await;
+        let gateway = Gateway::start(address, json!({})).await;
+        let reply = gateway.chat(ASK_STREAM).await;
+        assert!(!reply.broken, "{}", reply.text());
+        assert!(
+            !reply.text().contains("provider_broke_off"),
+            "{}",
+            reply.text()
+        );
+        let record = gateway.record().await;
+        assert_eq!(
+            (&record["outcome"], &record["error"]),
+            (&json!(outcome), &why)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_an_error_inside_a_success_quotes_is_hidden() {
+    let key = "sk-CANARY-0123456789";
+    let quoted = format!("{{\"error\":{{\"message\":\"no account for {key}\"}}}}");
+    let json = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{quoted}",
+        quoted.len()
+    );
+    let packed = {
+        use std::io::Write;
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(quoted.as_bytes()).unwrap();
+        packer.finish().unwrap()
+    };
+    let mut gzip = format!(
+        "HTTP/1.1 401 X\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        packed.len()
+    )
+    .into_bytes();
+    gzip.extend_from_slice(&packed);
+    for (ask, answer) in [
+        (
+            ASK_STREAM,
+            format!("{STREAM}data: {quoted}\n\n").into_bytes(),
+        ),
+        (r#"{"model":"m","messages":[]}"#, json.into_bytes()),
+        (r#"{"model":"m","messages":[]}"#, gzip),
+    ] {
+        let (address, _task) = server_of(vec![answer]).await;
+        let more = json!({ "provider": { "apikey": key } });
+        let gateway = Gateway::start(address, more).await;
+        let reply = gateway.chat(ask).await;
+        assert!(
+            reply.text().contains("no account for ****"),
+            "{}",
+            reply.text()
+        );
+        assert!(!reply.text().contains("CANARY"), "{}", reply.text());
+        let record = gateway.record().await.to_string();
+        assert!(record.contains("no account for ****"), "{record}");
+        assert!(!record.contains("CANARY"), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_kept_of_who_left_just_before_the_end_of_the_gateway() {
+    let mut gateway = priced(|mut stream| {
+        async move {
+            for part in [STREAM, WORD, STOP] {
+                write(&mut stream, part).await;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+            write(&mut stream, COUNT).await;
+            write(&mut stream, DONE).await;
+        }
+        .boxed()
+    })
+    .await;
+    let mut stream = gateway.raw_chat(ASK_STREAM).await;
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("\"stop\"") {
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
+    }
+    drop(stream);
+    // The gateway has noticed it.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    gateway.stop().await;
+    let gateway = gateway.again().await;
+    let record = gateway.record().await;
+    assert_eq!(record["usage"]["output_tokens"], 20, "{record}");
+}
+
+#[tokio::test]
+async fn a_picture_in_a_request_is_not_counted_as_text() {
+    let gateway = priced(|mut stream| {
+        async move {
+            let body =
+                r#"{"choices":[{"index":0,"message":{"content":"a cat"},"finish_reason":"stop"}]}"#;
+            answer(&mut stream, "200 OK", "", body).await;
+        }
+        .boxed()
+    })
+    .await;
+    let url = format!("data:image/png;base64,{}", "A".repeat(400_000));
+    let body = json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": [
+        { "type": "image_url", "image_url": { "url": url } }] }] });
+    assert_eq!(gateway.chat(&body.to_string()).await.status, 200);
+    let tokens = gateway.record().await["usage"]["input_tokens"]
+        .as_u64()
+        .unwrap();
+    assert!((1_600..2_000).contains(&tokens), "{tokens}");
 }

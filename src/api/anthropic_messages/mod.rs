@@ -146,7 +146,7 @@ impl Api for AnthropicMessages {
         Box::new(Assembling::new(
             Events::default(),
             read,
-            call.body.len(),
+            call.text_bytes(),
             room,
         ))
     }

@@ -127,7 +127,7 @@ impl Api for BedrockConverse {
         Box::new(Assembling::new(
             Events::default(),
             read,
-            call.body.len(),
+            call.text_bytes(),
             room,
         ))
     }

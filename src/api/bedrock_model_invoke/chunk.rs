@@ -19,7 +19,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn new(request_bytes: usize, room: usize) -> Self {
+    pub(super) fn new(request_bytes: u64, room: usize) -> Self {
         Self {
             inner: Assembling::new(Vendor::default(), read, request_bytes, room),
             metrics: Map::new(),
@@ -87,6 +87,10 @@ impl Meter for Chunks {
 
     fn is_counted(&self) -> bool {
         !self.metrics.is_empty() || self.inner.is_counted()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.inner.has_failed()
     }
 
     fn finish(&mut self) -> Reading {

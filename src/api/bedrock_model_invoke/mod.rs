@@ -119,7 +119,7 @@ impl Api for BedrockModelInvoke {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        Box::new(chunk::Chunks::new(call.body.len(), room))
+        Box::new(chunk::Chunks::new(call.text_bytes(), room))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

@@ -18,7 +18,7 @@ fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
 }
 
 fn meter(request: &str, room: usize) -> Box<dyn Meter> {
-    Box::new(chunk::Chunks::new(request.len(), room))
+    Box::new(chunk::Chunks::new(request.len() as u64, room))
 }
 
 #[test]

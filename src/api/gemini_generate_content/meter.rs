@@ -237,7 +237,7 @@ fn said(part: &Map<String, Value>) -> u64 {
 }
 
 /// A meter for a request of `bytes`, which may hold `room` bytes of what a stream says.
-pub(in crate::api) fn meter(read: Read, bytes: usize, room: usize) -> Box<dyn Meter> {
+pub(in crate::api) fn meter(read: Read, bytes: u64, room: usize) -> Box<dyn Meter> {
     Box::new(Metered(Assembling::new(
         Contents::default(),
         read,
@@ -288,6 +288,10 @@ impl Meter for Metered {
 
     fn is_counted(&self) -> bool {
         self.0.is_counted()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.0.has_failed()
     }
 
     fn finish(&mut self) -> Reading {

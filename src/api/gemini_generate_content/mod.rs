@@ -133,7 +133,7 @@ impl Api for GeminiGenerateContent {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        meter(read, call.body.len(), room)
+        meter(read, call.text_bytes(), room)
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

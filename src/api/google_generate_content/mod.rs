@@ -106,7 +106,7 @@ impl Api for GoogleGenerateContent {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        gemini::meter(read, call.body.len(), room)
+        gemini::meter(read, call.text_bytes(), room)
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

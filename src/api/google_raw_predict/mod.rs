@@ -129,7 +129,7 @@ impl Api for GoogleRawPredict {
             |_: &[u8]| Reading::default()
         };
         let events = anthropic::Events::default();
-        Box::new(Assembling::new(events, read, call.body.len(), room))
+        Box::new(Assembling::new(events, read, call.text_bytes(), room))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

@@ -97,7 +97,7 @@ impl Api for OpenAiChat {
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
         let assembly = Chunks::new(call.splice.hide_usage);
-        Box::new(Assembling::new(assembly, read, call.body.len(), room))
+        Box::new(Assembling::new(assembly, read, call.text_bytes(), room))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

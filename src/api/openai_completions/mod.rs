@@ -85,7 +85,7 @@ impl Api for OpenAiCompletions {
             hide_usage: call.splice.hide_usage,
             answer: None,
         };
-        Box::new(Assembling::new(chunks, read, call.body.len(), room).unmarked())
+        Box::new(Assembling::new(chunks, read, call.text_bytes(), room).unmarked())
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

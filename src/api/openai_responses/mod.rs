@@ -178,7 +178,7 @@ impl Api for OpenAiResponses {
             |_: &[u8]| Reading::default()
         };
         let events = meter::Events::default();
-        Box::new(Assembling::new(events, read, call.body.len(), room))
+        Box::new(Assembling::new(events, read, call.text_bytes(), room))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

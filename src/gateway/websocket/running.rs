@@ -95,7 +95,7 @@ impl Running {
         let mut reading = self.meter.finish();
         let body = reading.response.take().unwrap_or_default();
         let truncated = reading.truncated;
-        let ending = match (ending, reading.failure.take()) {
+        let ending = match (ending, reading.failure.clone()) {
             (Ending::Complete | Ending::ProviderFailed(_), Some(words)) => {
                 Ending::ProviderFailed(words)
             }

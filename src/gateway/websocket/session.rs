@@ -75,7 +75,8 @@ impl Session<'_> {
         match self.run().await {
             End::Gone => self.end(Ending::ClientLeft),
             End::Close(code, reason) => {
-                self.end(Ending::Refused(reason.clone()));
+                // It was the caller who sent what can't be read: the response had begun.
+                self.end(Ending::ClientLeft);
                 let frame = CloseFrame {
                     code,
                     reason: reason.into(),
