@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::wire::sse;
 
-/// Bytes that are kept of an error.
-const MAX_WORDS: usize = 2048;
+/// Bytes that are kept of an error: as few as say what it is, because servers quote requests in them.
+const MAX_WORDS: usize = 512;
 /// Members of a document that is nothing but an error. One with any other member is a response.
 const ERROR_ONLY: [&str; 22] = [
     "__type",
@@ -249,11 +249,11 @@ fn words(error: &Value) -> Option<String> {
     }
 }
 
-/// A text without the space around it, cut where it is too long.
+/// The first line of a text, cut where it is too long.
 fn bounded(text: &str) -> Option<String> {
-    let text = text.trim();
-    let end = text.floor_char_boundary(MAX_WORDS);
-    (!text.is_empty()).then(|| text[..end].to_owned())
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let end = line.floor_char_boundary(MAX_WORDS);
+    Some(line[..end].to_owned())
 }
 
 #[cfg(test)]

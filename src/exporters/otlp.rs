@@ -175,7 +175,7 @@ fn span(entry: &Entry) -> Value {
     }
     let status = if entry.outcome.is_error() || entry.status >= 400 {
         attributes.push(text("error.type", &error_type(entry)));
-        json!({ "code": 2, "message": entry.error.clone().unwrap_or_default() })
+        json!({ "code": 2, "message": why(entry) })
     } else {
         json!({})
     };
@@ -190,6 +190,17 @@ fn span(entry: &Entry) -> Value {
         "events": events,
         "status": status,
     })
+}
+
+/// Why a request failed. A provider's own words may quote what was asked, which spans don't hold.
+fn why(entry: &Entry) -> String {
+    match entry.outcome {
+        Outcome::UpstreamError if entry.status >= 400 => {
+            format!("the provider answered {}", entry.status)
+        }
+        Outcome::UpstreamError => "the provider's response failed".to_owned(),
+        _ => entry.error.clone().unwrap_or_default(),
+    }
 }
 
 fn error_type(entry: &Entry) -> String {

@@ -396,6 +396,10 @@ impl Tee {
         } else {
             self.held.split()
         };
+        // Half an event is nothing that the model has said.
+        if self.has_events() && !self.last_is_whole {
+            self.length = self.length.saturating_sub(held.len() as u64);
+        }
         (!held.is_empty()).then(|| held.freeze())
     }
 
@@ -409,6 +413,9 @@ impl Tee {
     /// Ends the reading.
     pub(super) fn finish(&mut self) -> Taken {
         let (mut body, mut truncated) = (Bytes::new(), self.skipped() || self.reduced());
+        if self.has_events() {
+            let _half = self.rest();
+        }
         match &mut self.shape {
             Shape::Whole(whole) => {
                 let whole = std::mem::take(whole);
