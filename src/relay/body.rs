@@ -214,7 +214,7 @@ impl RelayBody {
                 }
                 Poll::Ready(None) => {
                     live.tee.end();
-                    if live.tee.has_events() && !live.tee.may_end() {
+                    if live.tee.has_events() && (!live.tee.may_end() || live.tee.is_half()) {
                         return self.cut("the provider's stream ended before its end");
                     }
                     // The end of some streams lacks the line that would end its event.

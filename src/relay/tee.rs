@@ -287,6 +287,14 @@ impl Tee {
         self.is_complete() || self.meter.may_end()
     }
 
+    /// Whether a stream has stopped in the middle of an event.
+    pub(super) fn is_half(&self) -> bool {
+        !self.is_complete()
+            && !self.held.is_empty()
+            && !self.last_is_whole
+            && !is_comment(&self.held)
+    }
+
     /// Whether the model has said anything yet.
     pub(super) fn has_output(&self) -> bool {
         self.spoke || self.meter.has_output()
@@ -445,7 +453,7 @@ impl Tee {
             body,
             raw: self.raw.take().map(Pieces::joined),
             truncated,
-            length: if self.length == 0 {
+            length: if self.length == 0 && !self.has_events() {
                 self.raw_length
             } else {
                 self.length
