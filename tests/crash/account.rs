@@ -88,7 +88,7 @@ fn decide(asked: &Asked<'_>) -> Plan {
     match fate(nth) {
         Fate::Left(events) => Plan::Stalls(events),
         Fate::Died(events) => Plan::Dies(events),
-        Fate::Retried if is_first => Plan::Refuse(if nth % 2 == 0 { 503 } else { 429 }),
+        Fate::Retried if is_first => Plan::Refuse(if nth % 2 == 0 { 503 } else { 500 }),
         _ => Plan::Whole(Duration::ZERO),
     }
 }

@@ -81,7 +81,9 @@ pub(super) async fn put_older_config(
         .hash
         .ok_or_else(|| bad("`hash` is missing: that of the configuration that was changed"))?;
     let tag = save(view, asked, &expected, &change.config, How::Saved).await?;
-    Ok(super::json(&json!({ "success": true, "hash": tag })))
+    Ok(super::json(
+        &json!({ "success": true, "hash": tag, "new_hash": tag }),
+    ))
 }
 
 /// `POST /aperture/config:validate`. Warnings count, as in a save. That whoever saves it has to
