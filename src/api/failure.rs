@@ -10,12 +10,15 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::tree;
 use crate::wire::sse;
 
 /// Bytes that are kept of an error: as few as say what it is, because servers quote requests in them.
 const MAX_WORDS: usize = 512;
+/// A longer value is no error.
+const MAX_VALUE: usize = 64 * 1024;
 /// Members of a document that is nothing but an error. One with any other member is a response.
-const ERROR_ONLY: [&str; 22] = [
+const ERROR_ONLY: [&str; 23] = [
     "__type",
     "code",
     "detail",
@@ -32,6 +35,7 @@ const ERROR_ONLY: [&str; 22] = [
     "path",
     "request_id",
     "requestId",
+    "sid",
     "status",
     "statusCode",
     "success",
@@ -40,7 +44,7 @@ const ERROR_ONLY: [&str; 22] = [
     "type",
 ];
 /// Members that stand around a list of errors.
-const ENVELOPE: [&str; 4] = ["errors", "messages", "result", "success"];
+const ENVELOPE: [&str; 5] = ["errors", "id", "messages", "result", "success"];
 /// Members that only an error has.
 const MARKS: [&str; 8] = [
     "__type",
@@ -53,12 +57,14 @@ const MARKS: [&str; 8] = [
     "title",
 ];
 /// Members that hold the words, the best first.
-const WORDS: [&str; 10] = [
+const WORDS: [&str; 12] = [
     "message",
     "Message",
     "msg",
     "detail",
     "error_message",
+    "error_msg",
+    "status_msg",
     "failureMessage",
     "error",
     "type",
@@ -77,13 +83,15 @@ pub(super) fn of_event(event: &sse::Event<'_>) -> Option<String> {
         return Some(of_named(event.data).unwrap_or_else(|| name.into_owned()));
     }
     // Most events are pieces of text, which are parsed only once.
-    let hints: [&[u8]; 6] = [
+    let hints: [&[u8]; 8] = [
         b"rror\"",
         b"rrors\"",
         b"RROR\"",
         b"ailed\"",
         b"essage\"",
         b"\"detail\"",
+        b"\"error_msg\"",
+        b"\"status_msg\"",
     ];
     let may_fail = |hint: &&[u8]| memchr::memmem::find(event.data, hint).is_some();
     hints.iter().any(may_fail).then(|| of_body(event.data))?
@@ -104,7 +112,7 @@ pub fn of_response(body: &[u8]) -> Option<String> {
 fn of_named(data: &[u8]) -> Option<String> {
     match serde_json::from_slice::<Value>(data) {
         Ok(value) => of_body(data).or_else(|| words(&value)),
-        Err(_) => bounded(&String::from_utf8_lossy(data)),
+        Err(_) => of_body(data).or_else(|| bounded(&String::from_utf8_lossy(data))),
     }
 }
 
@@ -112,14 +120,27 @@ fn of_named(data: &[u8]) -> Option<String> {
 /// puts some errors in an array.
 pub(super) fn of_body(body: &[u8]) -> Option<String> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace())? {
-        b'{' => of_members(&serde_json::from_slice(body).ok()?),
+        b'{' => of_object(body),
         b'[' => {
             let list: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
             let first = list.first()?.get();
-            of_members(&serde_json::from_str(first).ok()?)
+            of_object(first.as_bytes())
         }
         _ => None,
     }
+}
+
+fn of_object(data: &[u8]) -> Option<String> {
+    let members = serde_json::from_slice(data).ok();
+    members
+        .and_then(|members| of_members(&members))
+        .or_else(|| {
+            // A key given twice, or what no parser accepts, hides no error.
+            let may_fail = data.len() <= MAX_VALUE && memchr::memmem::find(data, b"rror").is_some();
+            let text = may_fail.then(|| String::from_utf8_lossy(data))?;
+            let readable = Value::Object(tree::object(text.as_bytes())?).to_string();
+            of_members(&serde_json::from_str(&readable).ok()?)
+        })
 }
 
 fn of_members(members: &Members<'_>) -> Option<String> {
@@ -127,6 +148,9 @@ fn of_members(members: &Members<'_>) -> Option<String> {
     let is = |key: &str, word: &str| value(key).is_some_and(|value| value == word);
     if let Some(error) = value("error").filter(is_some_error) {
         return Some(beside(&error, value("message").as_ref()));
+    }
+    if let Some(words) = of_vendor(&value) {
+        return Some(words);
     }
     // Responses: `{"type":"response.failed","response":{"error":{…}}}`.
     if let Some(response) = members.get("response")
@@ -166,11 +190,43 @@ fn of_members(members: &Members<'_>) -> Option<String> {
     is_error_only(members).then(|| words(&all()))?
 }
 
+/// Errors in forms of one vendor each.
+fn of_vendor(value: &impl Fn(&str) -> Option<Value>) -> Option<String> {
+    // `MiniMax`: `{"base_resp":{"status_code":1004,"status_msg":…}}`.
+    if let Some(base) = value("base_resp")
+        && is_some_error(&base["status_code"])
+    {
+        return words(&base);
+    }
+    // Baidu: `{"error_code":17,"error_msg":…}`.
+    if let (Some(code), Some(Value::String(told))) = (value("error_code"), value("error_msg"))
+        && is_some_error(&code)
+    {
+        return bounded(&told);
+    }
+    // Tencent: `{"Response":{"Error":{"Code":…,"Message":…}}}`.
+    let error = value("Error").or_else(|| value("Response")?.get("Error").cloned());
+    error.filter(is_some_error).as_ref().and_then(words)
+}
+
+/// Whether a value says that all is well.
+fn is_well(key: &str, value: &Value) -> bool {
+    match key {
+        "success" => *value == true,
+        "code" | "error_code" => ["0", "200"].contains(&value.to_string().trim_matches('"')),
+        _ => false,
+    }
+}
+
 /// Whether a document is nothing but an error, by its members. What has a type or a status may be
 /// a sign of life instead.
 fn is_error_only(members: &Members<'_>) -> bool {
     let value = |key: &str| members.get(key).and_then(|raw| short(raw));
     let is_text = |key: &&str| value(key).is_some_and(|value| value.is_string());
+    let is_well = |key: &&str| value(key).is_some_and(|value| is_well(key, &value));
+    if MARKS.iter().any(is_well) {
+        return false;
+    }
     let told = ["message", "Message", "msg"].iter().any(is_text)
         || value("detail").is_some_and(|detail| is_some_error(&detail));
     let marked = MARKS.iter().any(|key| members.contains_key(*key));
@@ -197,9 +253,12 @@ fn is_failed(word: &str) -> bool {
 
 /// A value, unless it is too long for an error.
 fn short(raw: &RawValue) -> Option<Value> {
-    (raw.get().len() <= 64 * 1024)
-        .then(|| serde_json::from_str(raw.get()).ok())
-        .flatten()
+    let text = raw.get();
+    if text.len() > MAX_VALUE {
+        return None;
+    }
+    let whole = serde_json::from_str(text).ok();
+    whole.or_else(|| tree::object(text.as_bytes()).map(Value::Object))
 }
 
 /// Whether a value reports anything.
@@ -291,6 +350,15 @@ mod tests {
             r#"{"detail":"engine died"}"#,
             r#"{"detail":[{"loc":["body"],"msg":"engine died","type":"missing"}]}"#,
             r#"{"type":"about:blank","title":"x","status":500,"detail":"engine died"}"#,
+            r#"{"error":{"message":"engine died"},"error":null}"#,
+            r#"{"error":{"message":"engine died\ud83d"}}"#,
+            r#"{"error":{"message":"engine died"},"usage":{"prompt_tokens":NaN}}"#,
+            r#"{"base_resp":{"status_code":1004,"status_msg":"engine died"},"choices":null}"#,
+            r#"{"error_code":17,"error_msg":"engine died","id":"x"}"#,
+            r#"{"code":11200,"message":"engine died","sid":"cha000"}"#,
+            r#"{"Response":{"Error":{"Code":"x","Message":"engine died"},"RequestId":"r"}}"#,
+            r#"{"Error":{"message":"engine died"}}"#,
+            r#"{"errors":[{"message":"engine died"}],"id":"x"}"#,
             r#"{"success":false,"errors":[{"code":7000,"message":"engine died"}],"messages":[],"result":null}"#,
         ] {
             for words in [
@@ -340,6 +408,8 @@ mod tests {
             Some("engine died")
         );
         assert_eq!(event("error", "").as_deref(), Some("error"));
+        let latin = b"{\"error\":{\"message\":\"caf\xe9 died\"}}";
+        assert!(of_body(latin).is_some_and(|words| words.contains("died")));
         let name = "throttlingException";
         assert_eq!(event(name, "{}").as_deref(), Some(name));
         assert_eq!(
@@ -372,6 +442,11 @@ mod tests {
             r#"{"message":{"role":"assistant","content":"error"}}"#,
             r#"{"type":"status","message":"loading the model"}"#,
             r#"{"id":"x","message":"hello"}"#,
+            r#"{"success":true,"message":"ok"}"#,
+            r#"{"code":0,"message":"ok"}"#,
+            r#"{"code":"200","message":"ok"}"#,
+            r#"{"base_resp":{"status_code":0,"status_msg":"success"},"choices":[]}"#,
+            r#"{"error_code":0,"error_msg":"success"}"#,
             r#"{"type":"response.output_item.done","item":{"type":"mcp_call","status":"failed","error":"x"}}"#,
             r#"{"type":"response.mcp_call.failed","item_id":"x"}"#,
             r#"{"object":"response","status":"incomplete","error":null}"#,

@@ -150,6 +150,8 @@ pub(super) struct Assembling<A> {
     bytes: u64,
     failure: Option<String>,
     counted: bool,
+    /// It was told once there was output, or at the end: a count before that is of the prompt.
+    settled: bool,
     /// The format has no mark of its own that every server sends at the end.
     is_unmarked: bool,
 }
@@ -168,6 +170,7 @@ impl<A: Assembly> Assembling<A> {
             bytes: 0,
             failure: None,
             counted: false,
+            settled: false,
             is_unmarked: false,
         }
     }
@@ -183,7 +186,9 @@ impl<A: Assembly> Assembling<A> {
     /// Counts what the provider has not: an event stands for a token at least, because servers
     /// of the kind of llama.cpp send one for each.
     fn estimate(&self, tokens: &mut Tokens) {
-        if self.events == 0 || (self.ends && tokens.output.is_some()) {
+        // Some servers count only at the end, in places of their own.
+        let is_last = self.ends && !self.counted && tokens.output.is_some();
+        if self.events == 0 || is_last {
             return;
         }
         let uncounted = self.events.max(self.bytes / BYTES_PER_TOKEN);
@@ -207,6 +212,7 @@ impl<A: Assembly> Meter for Assembling<A> {
             (self.events, self.bytes) = (0, 0);
         }
         self.ends |= seen.ends;
+        self.settled |= seen.counted && (self.has_output || self.ends);
         if let Some(words) = failure::of_event(event) {
             self.failure.get_or_insert(words);
         }
@@ -227,7 +233,7 @@ impl<A: Assembly> Meter for Assembling<A> {
     }
 
     fn is_counted(&self) -> bool {
-        self.counted && self.events == 0
+        self.settled && self.events == 0
     }
 
     fn has_failed(&self) -> bool {

@@ -6,6 +6,8 @@ mod body;
 mod call;
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod counting;
 mod dialect;
 mod estimate;
 mod failure;

@@ -52,6 +52,8 @@ pub(super) struct Usage {
     pub tokens: Tokens,
     /// All tokens, which some APIs tell alone.
     pub total: Option<u64>,
+    /// Tokens of the completion as the report states them, not as its total implies.
+    pub written: Option<u64>,
 }
 
 impl Usage {
@@ -118,13 +120,23 @@ impl Usage {
             ..Tokens::default()
         };
         let total = highest(usage, &["total_tokens"]);
+        let written = tokens.output;
         complete(&mut tokens, total);
-        Self { tokens, total }
+        Self {
+            tokens,
+            total,
+            written,
+        }
     }
 
     /// Takes from another place what is not known yet.
     fn fill(&mut self, other: Option<Self>) {
-        let Some(Self { tokens, total }) = other else {
+        let Some(Self {
+            tokens,
+            total,
+            written,
+        }) = other
+        else {
             return;
         };
         let held = &mut self.tokens;
@@ -134,6 +146,7 @@ impl Usage {
         held.cache_write = held.cache_write.or(tokens.cache_write);
         held.reasoning = held.reasoning.or(tokens.reasoning);
         self.total = self.total.or(total);
+        self.written = self.written.or(written);
     }
 }
 
@@ -143,10 +156,12 @@ impl Usage {
 /// and Google count reasoning apart, and some that pass on Anthropic's counts do so with the
 /// cache: the total, or a part that is larger than its whole, says so.
 fn complete(tokens: &mut Tokens, total: Option<u64>) {
-    let cache = tokens.cached.unwrap_or(0) + tokens.cache_write.unwrap_or(0);
+    let (cached, cache_write) = (tokens.cached.unwrap_or(0), tokens.cache_write.unwrap_or(0));
+    let cache = cached.saturating_add(cache_write);
     let reasoning = tokens.reasoning.unwrap_or(0);
     match (tokens.input, tokens.output, total) {
-        (Some(input), None, Some(total)) if total > input => tokens.output = Some(total - input),
+        // A total that is that of the prompt leaves nothing for a completion.
+        (Some(input), None, Some(total)) if total >= input => tokens.output = Some(total - input),
         (None, Some(output), Some(total)) => tokens.input = total.checked_sub(output),
         (Some(input), Some(output), total) => {
             let sum = input.saturating_add(output);
@@ -181,9 +196,15 @@ fn timings(timings: &Map<String, Value>) -> Usage {
         ..Tokens::default()
     };
     Usage {
+        written: tokens.output,
         tokens,
         total: None,
     }
+}
+
+/// Whether a report of a stream tells what was written up to here.
+pub(super) fn counts_output(usage: &Map<String, Value>) -> bool {
+    Usage::of(usage).tokens.output.is_some()
 }
 
 /// Takes the usage out of a chunk of a stream and out of its choices, wherever it stands.
@@ -263,6 +284,8 @@ cache inside; 100; 3; {"prompt_tokens":100,"completion_tokens":3,"total_tokens":
 cache apart, by the total; 190; 3; {"prompt_tokens":100,"completion_tokens":3,"total_tokens":193,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}
 cache apart, by its size; 70; 3; {"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"cache_read_input_tokens":60}
 a total that is too low; 10; 3; {"prompt_tokens":10,"completion_tokens":3,"total_tokens":1}
+no completion; 5; 0; {"prompt_tokens":5,"total_tokens":5}
+sums beyond all bounds; 10; 3; {"prompt_tokens":10,"completion_tokens":3,"cached_tokens":18446744073709551615,"cache_write_tokens":5}
 completion and total; 10; 3; {"completion_tokens":3,"total_tokens":13}
 averages; 123; 12; {"prompt_tokens":123.2,"completion_tokens":12.0}
 one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":0,"output_tokens":2}

@@ -15,8 +15,9 @@ const MAX_COUNTS: usize = 64;
 const MAX_COUNT: usize = 2048;
 /// A document up to here is read whole.
 const MAX_WHOLE: usize = 64 * 1024;
-/// A double has no fraction beyond this, and no count is as high.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+/// No response has as many tokens: a higher count is a fault of the server, and would empty a
+/// budget for ever. A double holds it exactly.
+const MAX_TOKENS: u64 = 1 << 40;
 
 /// The members of a document, if it is an object.
 pub(super) fn object(data: &[u8]) -> Option<Map<String, Value>> {
@@ -52,9 +53,8 @@ fn sieved(data: &[u8]) -> Option<Map<String, Value>> {
 pub(super) fn count(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| {
-            let number = number.as_f64()?;
-            let is_count = (0.0..MAX_EXACT).contains(&number);
-            is_count.then(|| format!("{:.0}", number.abs().round()).parse().ok())?
+            let number = number.as_f64().filter(|number| *number >= 0.0)?;
+            format!("{:.0}", number.abs().round()).parse().ok()
         }),
         Value::String(text) => {
             let is_count = text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -62,6 +62,7 @@ pub(super) fn count(value: &Value) -> Option<u64> {
         }
         _ => None,
     }
+    .filter(|count| *count <= MAX_TOKENS)
 }
 
 /// The highest of the counts under these keys: servers that have several names for one count
@@ -112,13 +113,21 @@ pub(super) fn add_counts_at(into: &mut Map<String, Value>, key: &str, told: Map<
     }
 }
 
-/// A value whose objects may have a key twice: the last value counts that isn't `null`.
+/// A value whose objects may have a key twice: the last value counts that isn't `null`,
+/// and of counts the highest.
 struct Tree(Value);
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(Reader).map(Self)
     }
+}
+
+/// Whether a member holds counts.
+fn is_report(key: &str) -> bool {
+    matches!(key, "usage" | "usageMetadata" | "timings" | "meta")
+        || key.ends_with("_details")
+        || key.ends_with("Details")
 }
 
 struct Reader;
@@ -171,8 +180,19 @@ impl<'de> Visitor<'de> for Reader {
         while let Some((key, Tree(value))) = members.next_entry::<String, Tree>()? {
             match fields.entry(key) {
                 Entry::Occupied(mut held) => {
-                    if !value.is_null() {
-                        held.insert(value);
+                    let has_counts = is_report(held.key());
+                    match (held.get_mut(), value) {
+                        (_, Value::Null) => {}
+                        (Value::Object(held), Value::Object(told)) if has_counts => {
+                            add_counts(held, told);
+                        }
+                        (Value::Object(_), _) if has_counts => {}
+                        (Value::Number(held), Value::Number(told)) => {
+                            if told.as_f64() > held.as_f64() {
+                                *held = told;
+                            }
+                        }
+                        (held, value) => *held = value,
                     }
                 }
                 Entry::Vacant(free) => {
@@ -195,6 +215,11 @@ mod tests {
         for (data, expected) in [
             (r#"{"a":1,"a":2}"#, json!({"a":2})),
             (r#"{"a":{"b":1},"a":null}"#, json!({"a":{"b":1}})),
+            (r#"{"a":2,"a":0}"#, json!({"a":2})),
+            (
+                r#"{"usage":{"a":9,"b":{"c":5}},"usage":{"a":0,"d":1},"usage":{},"usage":7}"#,
+                json!({"usage":{"a":9,"b":{"c":5},"d":1}}),
+            ),
             (r#"{"a":NaN,"b":1}"#, json!({"a":null,"b":1})),
             (r#"{"a":"x\ud83d","b":1}"#, json!({"a":"x","b":1})),
             (r#"{"a":1} {"b":2}"#, json!({"a":1})),
@@ -227,6 +252,11 @@ mod tests {
             (json!(-1), None),
             (json!(-0.4), None),
             (json!(1e99), None),
+            (json!(1_u64 << 40), Some(1 << 40)),
+            (json!((1_u64 << 40) + 1), None),
+            (json!(u64::MAX), None),
+            (json!(1e15), None),
+            (json!("999999999999999"), None),
             (json!(null), None),
             (json!(true), None),
             (json!("1.5"), None),

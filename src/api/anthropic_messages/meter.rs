@@ -105,9 +105,10 @@ impl Events {
             return Seen::default();
         }
         message["content"] = Value::Array(Vec::new());
+        let counted = counts_output(&message["usage"]);
         self.message = Some(message);
         Seen {
-            counted: true,
+            counted,
             ..Seen::default()
         }
     }
@@ -209,7 +210,7 @@ impl Events {
                 message[key] = value.clone();
             }
         }
-        let counted = usage.is_object();
+        let counted = counts_output(&usage);
         let usage = match usage {
             Value::Object(usage) => usage,
             _ => Map::new(),
@@ -219,6 +220,8 @@ impl Events {
         }
         Seen {
             counted,
+            // What follows is at most the count.
+            ends: delta["stop_reason"].is_string(),
             ..Seen::default()
         }
     }
@@ -226,6 +229,12 @@ impl Events {
     fn content(&mut self) -> Option<&mut Vec<Value>> {
         self.message.as_mut()?["content"].as_array_mut()
     }
+}
+
+/// Whether a report tells what was written up to here.
+fn counts_output(usage: &Value) -> bool {
+    let told = usage.as_object().and_then(|usage| tokens(usage).output);
+    told.is_some()
 }
 
 fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {

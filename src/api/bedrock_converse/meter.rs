@@ -77,9 +77,13 @@ impl Events {
                 self.block(at, room)
                     .map_or_else(Seen::default, |block| said(block.0.add(delta, block.1)))
             }
+            // What follows is at most the count.
             "messageStop" => {
                 self.put(event, room);
-                Seen::default()
+                Seen {
+                    ends: true,
+                    ..Seen::default()
+                }
             }
             "metadata" => {
                 let counted = event["usage"].is_object();

@@ -17,7 +17,7 @@ use super::offer;
 use super::openai_chat::{SWITCHES, switched};
 use super::{
     Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
-    bedrock_path, body, known, opening,
+    bedrock_path, body, known, opening, tree,
 };
 use crate::wire::{Body, Rejection};
 
@@ -101,7 +101,7 @@ impl Api for BedrockModelInvoke {
     /// Of some vendors' models only the head tells it
     /// (<https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html>).
     fn counts_in_head(&self, head: &HeaderMap) -> Tokens {
-        let count = |name: &str| head.get(name)?.to_str().ok()?.parse().ok();
+        let count = |name: &str| tree::count(&head.get(name)?.to_str().ok()?.into());
         Tokens {
             input: count("x-amzn-bedrock-input-token-count"),
             output: count("x-amzn-bedrock-output-token-count"),

@@ -38,14 +38,12 @@ impl Assembly for Contents {
                 .and_then(|usage| usage.get(key))
                 .is_some_and(|told| count(told).is_some())
         };
+        let has_counts = told("promptTokenCount") || told("totalTokenCount");
         let mut seen = Seen {
             // The first responses often tell the prompt's tokens only.
             counted: told("candidatesTokenCount") || told("thoughtsTokenCount"),
             // A prompt that is refused has no candidates.
-            ends: response
-                .get("promptFeedback")
-                .and_then(|feedback| feedback.get("blockReason"))
-                .is_some_and(Value::is_string),
+            ends: is_blocked(&response),
             ..Seen::default()
         };
         let answer = self.answer.get_or_insert_default();
@@ -65,6 +63,8 @@ impl Assembly for Contents {
         let finished =
             |one: &Map<String, Value>| one.get("finishReason").is_some_and(Value::is_string);
         seen.ends |= !self.candidates.is_empty() && self.candidates.iter().all(finished);
+        // What the last report leaves out is zero.
+        seen.counted |= seen.ends && has_counts;
         seen
     }
 
@@ -312,15 +312,17 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
             .unwrap_or(&none)
     };
     let usage = fields("usageMetadata");
+    let candidates = response.get("candidates").and_then(Value::as_array);
+    let ended = |one: &Value| one.get("finishReason").is_some_and(Value::is_string);
+    let is_generated = is_blocked(&response) || candidates.is_some_and(|all| all.iter().any(ended));
     let word =
         |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut reading = Reading {
-        tokens: tokens(usage),
+        tokens: tokens(usage, is_generated),
         tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
         finish_reason: word(fields("promptFeedback"), "blockReason"),
         ..Reading::default()
     };
-    let candidates = response.get("candidates").and_then(Value::as_array);
     for candidate in candidates.into_iter().flatten() {
         let reason = candidate.get("finishReason").and_then(Value::as_str);
         reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
@@ -349,8 +351,18 @@ fn tool_call(part: &Value) -> Option<ToolCall> {
     })
 }
 
+/// Whether a prompt was refused.
+fn is_blocked(response: &Map<String, Value>) -> bool {
+    let feedback = response.get("promptFeedback");
+    let reason = feedback.and_then(|feedback| feedback.get("blockReason"));
+    reason.is_some_and(Value::is_string)
+}
+
 /// `usageMetadata`. Thoughts are counted apart; where they are not told, the total has them.
-fn tokens(usage: &Map<String, Value>) -> Tokens {
+///
+/// Google leaves out counts that are zero: a response that was blocked has no
+/// `candidatesTokenCount`.
+fn tokens(usage: &Map<String, Value>, is_generated: bool) -> Tokens {
     let of = |key: &str| highest(usage, &[key]);
     let thoughts = of("thoughtsTokenCount");
     let written = highest(usage, &["candidatesTokenCount", "responseTokenCount"]);
@@ -360,6 +372,8 @@ fn tokens(usage: &Map<String, Value>) -> Tokens {
         _ => None,
     };
     let output = sum(&[written, thoughts]).max(beside);
+    let is_counted = is_generated && input.is_some();
+    let output = output.or(is_counted.then_some(0));
     let details = |key: &str| usage.get(key).and_then(images);
     Tokens {
         input,

@@ -83,6 +83,32 @@ fn an_array_reads_as_the_events_would() {
 }
 
 #[test]
+fn counts_that_are_left_out_are_zero() {
+    let usage = r#""usageMetadata":{"promptTokenCount":10,"totalTokenCount":10}"#;
+    for told in [
+        r#""candidates":[{"finishReason":"SAFETY"}]"#,
+        r#""promptFeedback":{"blockReason":"OTHER"}"#,
+    ] {
+        let response = format!("{{{told},{usage}}}");
+        let mut whole = meter(100_000);
+        whole.body(response.as_bytes());
+        let tokens = whole.finish().tokens;
+        assert_eq!(
+            (tokens.input, tokens.output, tokens.estimated),
+            (Some(10), Some(0), false),
+            "{told}"
+        );
+        let mut streamed = meter(100_000);
+        streamed.event(&crate::wire::sse::Event {
+            name: b"",
+            data: response.as_bytes(),
+        });
+        assert!(streamed.is_complete());
+        assert_eq!(streamed.finish().tokens, tokens, "{told}");
+    }
+}
+
+#[test]
 fn a_request_with_nothing_to_change_is_the_same_bytes() {
     let body = r#"{ "contents" : [{"parts":[{"text":"x"}]}]}"#;
     let path = "/v1beta/models/gemini-2.5-flash:streamGenerateContent";

@@ -135,18 +135,10 @@ fn predicted(body: &[u8]) -> Option<u64> {
         .iter()
         .map(|one| {
             one.pointer("/embeddings/statistics/token_count")
-                .and_then(whole)
+                .and_then(super::tree::count)
         })
         .collect();
     sum(&counts)
-}
-
-/// A whole number, which Vertex writes as `6` or `6.0`.
-fn whole(count: &Value) -> Option<u64> {
-    count.as_u64().or_else(|| {
-        let text = count.as_f64()?.to_string();
-        text.parse().ok()
-    })
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Assembly for Chunks {
         let is_report = chunk.get("usage").is_some_and(Value::is_object);
         let usage = openai_usage::take(&mut chunk, &mut choices);
         let mut seen = Seen {
-            counted: usage.is_some(),
+            counted: usage.as_ref().is_some_and(openai_usage::counts_output),
             ..Seen::default()
         };
         if is_report && choices.is_empty() && self.hide_usage {

@@ -174,8 +174,9 @@ impl Api for Companion {
         Ok(call.outbound(to.model))
     }
 
-    fn meter(&self, _: &Call, _: usize) -> Box<dyn Meter> {
-        Box::new(usage::Whole::default())
+    fn meter(&self, call: &Call, _: usize) -> Box<dyn Meter> {
+        let writes = self.density(call).answered.is_some();
+        Box::new(usage::Whole::new(writes))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {

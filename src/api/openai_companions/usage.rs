@@ -16,6 +16,17 @@ pub(super) struct Whole {
     failure: Option<String>,
     spoke: bool,
     ends: bool,
+    /// The model writes tokens, not only vectors or scores.
+    writes: bool,
+}
+
+impl Whole {
+    pub(super) fn new(writes: bool) -> Self {
+        Self {
+            writes,
+            ..Self::default()
+        }
+    }
 }
 
 impl Meter for Whole {
@@ -41,7 +52,7 @@ impl Meter for Whole {
 
     fn body(&mut self, body: &[u8]) {
         self.reading = tree::reduced(body)
-            .map(|response| usage(&response))
+            .map(|response| usage(&response, self.writes))
             .unwrap_or_default();
         self.failure = failure::of_body(body);
     }
@@ -61,7 +72,7 @@ impl Meter for Whole {
 
     fn finish(&mut self) -> Reading {
         if !self.told.is_empty() {
-            self.reading = usage(&std::mem::take(&mut self.told));
+            self.reading = usage(&std::mem::take(&mut self.told), self.writes);
         }
         Reading {
             failure: self.failure.take(),
@@ -81,11 +92,17 @@ const TOLD: [&str; 6] = [
 ];
 
 /// Reads the usage of a response.
-fn usage(response: &Map<String, Value>) -> Reading {
-    let Usage { mut tokens, total } = Usage::of_response(response);
-    // What has no output may tell its total alone.
-    if tokens.output.is_none() {
-        tokens.input = tokens.input.or(total);
+fn usage(response: &Map<String, Value>, writes: bool) -> Reading {
+    let Usage {
+        mut tokens,
+        total,
+        written,
+    } = Usage::of_response(response);
+    // What has no output tells its total alone, or beside a part of it: pictures that are embedded
+    // count in the total only.
+    if written.is_none() && !writes {
+        tokens.input = tokens.input.max(total);
+        tokens.output = None;
     }
     Reading {
         tokens,
@@ -110,6 +127,11 @@ mod tests {
             (
                 r#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
                 (Some(8), None),
+            ),
+            // An embedded picture.
+            (
+                r#"{"data":[],"usage":{"prompt_tokens":5,"total_tokens":3576}}"#,
+                (Some(3576), None),
             ),
             (
                 r#"{"usage":{"input_tokens":50,"output_tokens":4160,"total_tokens":4210}}"#,

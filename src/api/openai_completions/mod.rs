@@ -120,7 +120,7 @@ impl Assembly for Chunks {
         let list = list.unwrap_or_default();
         let usage = openai_usage::take(&mut chunk, list);
         let mut seen = Seen {
-            counted: usage.is_some(),
+            counted: usage.as_ref().is_some_and(openai_usage::counts_output),
             ..Seen::default()
         };
         if is_report && list.is_empty() && self.hide_usage {
