@@ -45,6 +45,8 @@ pub fn scan(
             return Err(FormError("a field can be mistaken for a known one"));
         } else if part.name == "_charset_" {
             return Err(FormError("a field names a character set for the others"));
+        } else if part.is_recoded && !part.is_file {
+            return Err(FormError("a field of text is not in UTF-8"));
         }
         Ok(())
     })?;
@@ -161,7 +163,9 @@ fn unquoted(value: &str) -> &str {
 }
 
 fn is_utf8(charset: &str) -> bool {
-    charset.eq_ignore_ascii_case("utf-8")
+    ["utf-8", "utf8", "us-ascii"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(charset))
 }
 
 /// A name as the most lenient parser may read it: without the marks of a list, or spaces.
@@ -349,6 +353,13 @@ mod tests {
                 "{}{end}",
                 part(
                     "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: text/plain; charset=utf-16",
+                    "m"
+                )
+            ),
+            format!(
+                "{field}{}{end}",
+                part(
+                    "Content-Disposition: form-data; name=\"prompt\"\r\nContent-Type: text/plain; charset=utf-7",
                     "m"
                 )
             ),

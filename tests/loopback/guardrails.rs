@@ -219,7 +219,7 @@ async fn what_of_a_form_is_text_is_looked_at() {
         (
             "language\"\r\nContent-Type: text/plain; charset=utf-16",
             b"x",
-            StatusCode::FORBIDDEN,
+            StatusCode::BAD_REQUEST,
         ),
         ("x_unknown\"", b"x", StatusCode::FORBIDDEN),
     ] {
