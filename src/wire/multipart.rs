@@ -168,9 +168,11 @@ fn is_utf8(charset: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(charset))
 }
 
-/// A name as the most lenient parser may read it: without the marks of a list, or spaces.
+/// A name as the most lenient parser may read it: without the marks of a list or of an object, or
+/// spaces.
 fn bare(name: &str) -> &str {
-    name.trim().trim_end_matches("[]")
+    let mut steps = name.split(['[', ']', '.']).map(str::trim);
+    steps.find(|step| !step.is_empty()).unwrap_or_default()
 }
 
 struct Part<'a> {
@@ -341,6 +343,18 @@ mod tests {
             format!(
                 "{field}{}{end}",
                 part("Content-Disposition: form-data; name=\"model[]\"", "x")
+            ),
+            format!(
+                "{field}{}{end}",
+                part("Content-Disposition: form-data; name=\"model[0]\"", "x")
+            ),
+            format!(
+                "{field}{}{end}",
+                part("Content-Disposition: form-data; name=\"Model.name\"", "x")
+            ),
+            format!(
+                "{field}{}{end}",
+                part("Content-Disposition: form-data; name=\"[model]\"", "x")
             ),
             format!(
                 "{field}{}{end}",
