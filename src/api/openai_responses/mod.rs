@@ -161,7 +161,11 @@ impl Api for OpenAiResponses {
         };
         let mut keys = vec!["tools", "input", "prompt"];
         keys.extend(openai_chat::SWITCHES);
+        keys.extend(openai_chat::TEMPLATES);
         offer::request(body, &keys, |key, at| match key {
+            key if openai_chat::TEMPLATES.contains(&key) => {
+                openai_chat::templated(body, at, listed)
+            }
             "tools" => listed(at),
             // Results of a search for tools, and tools that a client adds as it goes.
             "input" => offer::within(body, at, "tools", listed),
