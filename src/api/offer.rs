@@ -213,8 +213,16 @@ pub(super) fn within(
 pub(super) fn switch(body: &[u8], at: Range<usize>, name: &str) -> Offer {
     match &body[at] {
         b"null" | b"false" => Offer::default(),
+        // As xAI's `search_parameters` has it.
+        value if is_off(value) => Offer::default(),
         _ => Offer::Tool(name.to_owned()),
     }
+}
+
+fn is_off(value: &[u8]) -> bool {
+    let fields = json::scan(value, &["mode"]).ok();
+    let mode = fields.and_then(|fields| fields.get(0));
+    mode.is_some_and(|at| &value[at] == b"\"off\"")
 }
 
 /// What is neither an object nor an array where one should be.
@@ -349,6 +357,11 @@ mod tests {
                 "bedrock_model_invoke",
                 r#"{"messages":[],"tools":[{"name":"ok"},{"name":"no"}]}"#,
                 r#"{"messages":[],"tools":[{"name":"ok"}]}"#,
+            ),
+            (
+                "bedrock_model_invoke",
+                r#"{"functions":[{"name":"ok"},{"name":"no"}]}"#,
+                r#"{"functions":[{"name":"ok"}]}"#,
             ),
             (
                 "openai_embeddings",

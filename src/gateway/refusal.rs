@@ -84,16 +84,16 @@ fn not_found(call: &Call, caller: &Caller) -> String {
 /// A body that is not declared as what its format reads could have been sent by a web page
 /// without asking.
 pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Result<(), Rejection> {
-    let declared = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+    let value = headers.get(header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok());
+    let declared = text
         .and_then(|value| value.split(';').next())
         .map(|kind| kind.trim().to_ascii_lowercase());
     let accepted = api.accepts();
     // Whoever reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
     let readable = match declared {
-        Some(declared) => is_one && accepted.contains(&declared.as_str()),
+        Some(ref declared) => is_one && accepted.contains(&declared.as_str()),
         None => !headers.contains_key(header::CONTENT_TYPE) && api.takes_untyped(headers),
     };
     if !readable {
@@ -106,7 +106,37 @@ pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Resul
             ),
         ));
     }
-    Ok(())
+    let is_form = declared.is_some_and(|kind| kind.starts_with("multipart/"));
+    match text {
+        // A form's reader judges the parameters of forms.
+        Some(text) if !is_form && !is_utf8(text) => Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong_content_type",
+            format!(
+                "the header Content-Type has the value {text:?}: its only parameter can be \
+                 charset=utf-8, once"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a type has no parameter but the character set UTF-8, or ASCII, which is a part of it. Some
+/// servers decode a body by this parameter, and would read another request than the gateway.
+fn is_utf8(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1).map(str::trim);
+    let mut named = parameters.filter(|parameter| !parameter.is_empty());
+    let is_known = named.next().is_none_or(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value
+            .strip_prefix('"')
+            .map_or(value, |inner| inner.strip_suffix('"').unwrap_or(value));
+        let is_utf8 = ["utf-8", "utf8", "us-ascii"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(value));
+        name.eq_ignore_ascii_case("charset") && is_utf8
+    });
+    is_known && named.next().is_none()
 }
 
 pub(super) fn unreadable(error: &body::ReadError) -> Rejection {
@@ -116,4 +146,32 @@ pub(super) fn unreadable(error: &body::ReadError) -> Rejection {
         body::ReadError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken"),
     };
     Rejection::new(status, code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_utf8;
+
+    #[test]
+    fn only_utf8_is_read() {
+        for (parameters, expected) in [
+            ("", true),
+            (";", true),
+            ("; charset=utf-8", true),
+            (";Charset=\"UTF-8\"", true),
+            ("; charset=us-ascii", true),
+            ("; charset=utf-7", false),
+            ("; charset=utf-16", false),
+            ("; charset=\"utf-7\"", false),
+            ("; charset=utf-8; charset=utf-7", false),
+            ("; charset=utf-7; charset=utf-8", false),
+            ("; charset*=utf-8''utf-7", false),
+            ("; charset", false),
+            ("; charset = utf-8", false),
+            ("; version=2", false),
+        ] {
+            let kind = format!("application/json{parameters}");
+            assert_eq!(is_utf8(&kind), expected, "{kind}");
+        }
+    }
 }

@@ -45,6 +45,8 @@ pub fn scan(
             return Err(FormError("a field can be mistaken for a known one"));
         } else if part.name == "_charset_" {
             return Err(FormError("a field names a character set for the others"));
+        } else if part.is_recoded && !part.is_file {
+            return Err(FormError("a field of text is not in UTF-8"));
         }
         Ok(())
     })?;
@@ -161,12 +163,16 @@ fn unquoted(value: &str) -> &str {
 }
 
 fn is_utf8(charset: &str) -> bool {
-    charset.eq_ignore_ascii_case("utf-8")
+    ["utf-8", "utf8", "us-ascii"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(charset))
 }
 
-/// A name as the most lenient parser may read it: without the marks of a list, or spaces.
+/// A name as the most lenient parser may read it: without the marks of a list or of an object, or
+/// spaces.
 fn bare(name: &str) -> &str {
-    name.trim().trim_end_matches("[]")
+    let mut steps = name.split(['[', ']', '.']).map(str::trim);
+    steps.find(|step| !step.is_empty()).unwrap_or_default()
 }
 
 struct Part<'a> {
@@ -354,6 +360,26 @@ mod tests {
             ),
         ] {
             assert!(model(&form).is_err(), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_some_read_as_another_or_in_another_character_set_are_refused() {
+        let field = part("Content-Disposition: form-data; name=\"model\"", "m");
+        for other in [
+            "model[0]\"",
+            "Model.name\"",
+            "[model]\"",
+            "prompt\"\r\nContent-Type: text/plain; charset=utf-7",
+        ] {
+            let other = part(
+                &format!("Content-Disposition: form-data; name=\"{other}"),
+                "x",
+            );
+            assert!(
+                model(&format!("{field}{other}--X--\r\n")).is_err(),
+                "{other}"
+            );
         }
     }
 

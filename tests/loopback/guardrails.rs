@@ -219,7 +219,7 @@ async fn what_of_a_form_is_text_is_looked_at() {
         (
             "language\"\r\nContent-Type: text/plain; charset=utf-16",
             b"x",
-            StatusCode::FORBIDDEN,
+            StatusCode::BAD_REQUEST,
         ),
         ("x_unknown\"", b"x", StatusCode::FORBIDDEN),
     ] {
@@ -257,7 +257,31 @@ async fn what_only_a_provider_can_read_is_left_alone() {
 }
 
 /// Requests that offer `evil`, each in a way in which some provider reads it.
-const OFFERS: [(&str, &str); 30] = [
+const OFFERS: [(&str, &str); 36] = [
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","chat_template_kwargs":{"tools":[{"type":"function","function":{"name":"evil"}}]}}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","chat_template_args":{"tools":[{"name":"evil"}]}}"#,
+    ),
+    (
+        "/v1/chat/completions",
+        r#"{"model":"m","chat_template":"evil"}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","chat_template_kwargs":{"tools":[{"name":"evil"}]}}"#,
+    ),
+    (
+        "/v1/responses",
+        r#"{"model":"m","chat_template_kwargs":{"tools":[{"name":"evil"}]}}"#,
+    ),
+    (
+        "/bedrock/model/m/converse",
+        r#"{"additionalModelRequestFields":{"functions":[{"name":"evil"}]}}"#,
+    ),
     (
         "/v1/chat/completions",
         r#"{"model":"m","tools":[{"type":"function","function":{"name":"evil"}}]}"#,
@@ -350,7 +374,7 @@ const OFFERS: [(&str, &str); 30] = [
         "/v1/chat/completions",
         r#"{"model":"m","messages":[{"role":"system","tools":[{"name":"evil"}]}]}"#,
     ),
-    ("/v1/chat/completions", r#"{"model":"m","x_tools":[]}"#),
+    ("/v1/chat/completions", r#"{"model":"m","x_tools":[1]}"#),
     ("/v1/responses", r#"{"model":"m","prompt":{"id":"evil"}}"#),
     (
         "/v1/responses",
@@ -408,7 +432,7 @@ async fn no_spelling_of_a_tool_gets_past_the_list() {
         ("/v1/embeddings", r#"{"model":"m","input":"x"}"#),
         (
             "/v1/chat/completions",
-            r#"{"model":"m","messages":[{"role":"user","content":"x"}],"enable_search":false,"plugins":[],"min_p":0.1,"chat_template_kwargs":{}}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":"x"}],"enable_search":false,"plugins":[],"min_p":0.1,"chat_template_kwargs":{"enable_thinking":false},"search_parameters":{"mode":"off"},"safety_model":null,"lora_path":null,"session_id":"s"}"#,
         ),
         (
             "/v1/responses",

@@ -68,6 +68,15 @@ async fn no_request_chooses_more_than_it_was_judged_by() {
             reply.text()
         );
     }
+    // In another character set the body would be another request.
+    for charset in ["utf-7", "utf-8; charset=utf-16"] {
+        let mut request = post(CHAT, r#"{"model":"cheap"}"#);
+        let kind = format!("application/json; charset={charset}");
+        let headers = request.headers_mut();
+        headers.insert("content-type", kind.parse().unwrap());
+        let reply = gateway.send(request).await;
+        assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+    }
     assert!(asked.try_recv().is_err(), "a provider was asked");
     let record = gateway
         .record_where(|row| row["path"] == "/v1/responses")

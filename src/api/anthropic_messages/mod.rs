@@ -13,7 +13,7 @@ use super::body;
 use super::estimate;
 use super::meter::Assembling;
 use super::offer;
-use super::openai_chat::{SWITCHES, switched};
+use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
     Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Splice, known,
     opening,
@@ -179,7 +179,9 @@ pub(in crate::api) fn tools(body: &[u8]) -> Offer {
     };
     let mut keys = vec!["tools", "mcp_servers", "container", "messages"];
     keys.extend(SWITCHES);
+    keys.extend(TEMPLATES);
     offer::request(body, &keys, |key, at| match key {
+        key if TEMPLATES.contains(&key) => templated(body, at, listed),
         "tools" => listed(at),
         "messages" => offer::within(body, at, "tools", listed),
         "container" => container(body, at),

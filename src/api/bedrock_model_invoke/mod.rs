@@ -14,7 +14,7 @@ use super::Tokens;
 use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
-use super::openai_chat::{SWITCHES, switched};
+use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
     Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
     bedrock_path, body, known, opening, tree,
@@ -135,12 +135,14 @@ impl Api for BedrockModelInvoke {
 pub(in crate::api) fn tools(body: &[u8], at: std::ops::Range<usize>) -> Offer {
     let mut keys = vec![
         "tools",
+        "functions",
         "mcp_servers",
         "toolConfig",
         "container",
         "messages",
     ];
     keys.extend(SWITCHES);
+    keys.extend(TEMPLATES);
     let listed = |at| {
         offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
             Some("function") => tool.text(&["function", "name"]),
@@ -148,9 +150,10 @@ pub(in crate::api) fn tools(body: &[u8], at: std::ops::Range<usize>) -> Offer {
         })
     };
     offer::object(body, at, &keys, |key, at| match key {
+        key if TEMPLATES.contains(&key) => templated(body, at, listed),
         "toolConfig" => converse::tool_config(body, at),
         "container" => anthropic::container(body, at),
-        "tools" => listed(at),
+        "tools" | "functions" => listed(at),
         "messages" => offer::within(body, at, "tools", listed),
         "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"])),
         key => switched(body, at, key),

@@ -50,7 +50,7 @@ pub(in crate::api) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection>
     for config in [value(7), value(8)].into_iter().flatten() {
         // Vertex can be told here to route a request to another model.
         let members = json::members(config).unwrap_or_default();
-        choices.extend(known::choices(config, &members));
+        choices.extend(known::inner_choices(config, &members));
     }
     Ok(Parts {
         choices,

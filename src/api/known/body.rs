@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use http::StatusCode;
+use percent_encoding::percent_decode_str;
 
 use crate::wire::{Rejection, json};
 
@@ -57,7 +58,7 @@ pub struct Choice {
     pub models: Option<Vec<String>>,
 }
 
-/// Keys without `_` and `-`, in small letters: `LiteLLM`, `OpenRouter`, Portkey, Vercel's gateway, vLLM,
+/// Keys with nothing but letters and digits, in small letters: `LiteLLM`, `OpenRouter`, Portkey, Vercel's gateway, vLLM,
 /// `SGLang`, Azure, Groq and others document them.
 const KEYS: &[(&str, Why)] = &[
     ("models", Why::Model),
@@ -88,6 +89,16 @@ const KEYS: &[(&str, Why)] = &[
     ("routingconfig", Why::Model),
     ("modelconfig", Why::Model),
     ("modelselectionconfig", Why::Model),
+    ("routersettingsoverride", Why::Model),
+    ("draftmodel", Why::Model),
+    ("speculativemodel", Why::Model),
+    ("speculativeconfig", Why::Model),
+    ("overrideparams", Why::Model),
+    ("modelgroup", Why::Model),
+    ("modelgroupalias", Why::Model),
+    ("modelalias", Why::Model),
+    ("modeloverride", Why::Model),
+    ("hfmodelname", Why::Model),
     ("apikey", Why::Account),
     ("apitoken", Why::Account),
     ("virtualkey", Why::Account),
@@ -99,6 +110,10 @@ const KEYS: &[(&str, Why)] = &[
     ("extraheaders", Why::Account),
     ("headers", Why::Account),
     ("defaultheaders", Why::Account),
+    ("authorization", Why::Account),
+    ("accesstoken", Why::Account),
+    ("proxyserverrequest", Why::Account),
+    ("secretfields", Why::Account),
     ("provider", Why::Destination),
     ("providers", Why::Destination),
     ("provideroptions", Why::Destination),
@@ -117,6 +132,13 @@ const KEYS: &[(&str, Why)] = &[
     ("webhook", Why::Destination),
     ("webhookurl", Why::Destination),
     ("callbackurl", Why::Destination),
+    ("callbacks", Why::Destination),
+    ("successcallback", Why::Destination),
+    ("failurecallback", Why::Destination),
+    ("slackwebhookurl", Why::Destination),
+    ("regionname", Why::Destination),
+    ("s3endpointurl", Why::Destination),
+    ("sagemakerbaseurl", Why::Destination),
     ("bootstraphost", Why::Destination),
     ("bootstrapport", Why::Destination),
     ("kvtransferparams", Why::Destination),
@@ -131,13 +153,23 @@ const KEYS: &[(&str, Why)] = &[
     ("responsefields", Why::Uncounted),
 ];
 
-/// Beginnings of keys, in the same form: `LiteLLM` takes dozens with them.
+/// Beginnings of keys, in the same form: `LiteLLM` takes dozens with them, and sends prompts to the
+/// services that some of them name.
 const BEGINNINGS: &[(&str, Why)] = &[
     ("aws", Why::Account),
     ("azure", Why::Account),
     ("vertex", Why::Account),
     ("watsonx", Why::Account),
     ("litellm", Why::Destination),
+    ("arize", Why::Destination),
+    ("braintrust", Why::Destination),
+    ("gcsbucket", Why::Destination),
+    ("gcspath", Why::Destination),
+    ("humanloop", Why::Destination),
+    ("langfuse", Why::Destination),
+    ("langsmith", Why::Destination),
+    ("lunary", Why::Destination),
+    ("posthog", Why::Destination),
     ("inputcostper", Why::Price),
     ("outputcostper", Why::Price),
     ("mock", Why::Uncounted),
@@ -145,17 +177,28 @@ const BEGINNINGS: &[(&str, Why)] = &[
 
 static BY_KEY: LazyLock<HashMap<&str, Why>> = LazyLock::new(|| KEYS.iter().copied().collect());
 
+/// A key as the most lenient server may read it: letters and digits, in small letters. Full-width
+/// letters count as the plain ones.
+pub(super) fn bare(key: &str) -> String {
+    let folded = key.chars().map(|char| match char {
+        // Lenient decoders fold these two as well.
+        'ſ' => 's',
+        '\u{212a}' => 'k',
+        '\u{ff01}'..='\u{ff5e}' => {
+            char::from_u32(u32::from(char) - 0xfee0).map_or(char, |char| char.to_ascii_lowercase())
+        }
+        char => char.to_ascii_lowercase(),
+    });
+    folded.filter(|char| char.is_alphanumeric()).collect()
+}
+
 /// What a key would choose, whatever its case and separators.
 fn why(key: &str) -> Option<Why> {
-    let kept = key.chars().filter(|char| !matches!(char, '_' | '-'));
-    let bare: String = kept
-        .map(|char| match char {
-            // Lenient decoders fold these two as well.
-            'ſ' => 's',
-            '\u{212a}' => 'k',
-            char => char.to_ascii_lowercase(),
-        })
-        .collect();
+    let bare = bare(key);
+    // `model` itself is read and replaced; another spelling of it is not.
+    if bare == "model" && key != "model" {
+        return Some(Why::Model);
+    }
     let begins = || {
         let mut known = BEGINNINGS.iter();
         known.find(|(beginning, _)| bare.starts_with(beginning))
@@ -172,7 +215,16 @@ fn is_nothing(value: &[u8], why: Why) -> bool {
         Why::Price => &[b"\"standard\"", b"\"normal\""],
         _ => &[],
     };
-    matches!(value, b"null" | b"false" | b"[]" | b"{}") || usual.contains(&value)
+    is_empty(value) || usual.contains(&value)
+}
+
+/// Whether a value says nothing, whatever its key.
+#[must_use]
+pub fn is_empty(value: &[u8]) -> bool {
+    match value {
+        [b'[', inside @ .., b']'] | [b'{', inside @ .., b'}'] => inside.trim_ascii().is_empty(),
+        value => matches!(value, b"null" | b"false" | b"0" | b"\"\""),
+    }
 }
 
 /// The choices among the members of an object, which stands in `body`.
@@ -194,6 +246,28 @@ pub(in crate::api) fn choices(
     found.collect()
 }
 
+/// The choices among the members of a configuration inside a request, where `model` is one too.
+pub(in crate::api) fn inner_choices(
+    body: &[u8],
+    members: &[(Range<usize>, Range<usize>)],
+) -> Vec<Choice> {
+    let mut found = choices(body, members);
+    let model = members
+        .iter()
+        .find(|(key, _)| &body[key.clone()] == b"\"model\"");
+    let model = model.map(|(_, value)| &body[value.clone()]);
+    found.extend(
+        model
+            .filter(|value| !is_nothing(value, Why::Model))
+            .map(|value| Choice {
+                key: "model".to_owned(),
+                why: Why::Model,
+                models: models(value),
+            }),
+    );
+    found
+}
+
 /// `{"latency": "standard"}` of Bedrock.
 fn is_standard(value: &[u8]) -> bool {
     let latency = json::scan(value, &["latency"]).ok();
@@ -205,8 +279,12 @@ fn is_standard(value: &[u8]) -> bool {
 /// The choices among the names of a form's fields.
 pub(in crate::api) fn form_choices<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Choice> {
     let found = names.filter_map(|name| {
-        // Some servers read `models[]` and `models[0]` as lists.
-        let why = why(name.split('[').next()?.trim())?;
+        let decoded = percent_decode_str(name).decode_utf8_lossy();
+        // Some servers read `models[]`, `models[0]` and `models.0` as lists.
+        let mut steps = decoded.split(['[', ']', '.']).map(str::trim);
+        let first = steps.find(|step| !step.is_empty())?;
+        let is_model = first != name && bare(first) == "model";
+        let why = why(first).or(is_model.then_some(Why::Model))?;
         Some(Choice {
             key: name.chars().take(60).collect(),
             why,
@@ -217,7 +295,7 @@ pub(in crate::api) fn form_choices<'n>(names: impl Iterator<Item = &'n str>) -> 
 }
 
 /// The model of a string, or those of a list of strings or of objects with nothing but a `model`.
-fn models(value: &[u8]) -> Option<Vec<String>> {
+pub(super) fn models(value: &[u8]) -> Option<Vec<String>> {
     let name = |value: &[u8]| {
         if let Some(name) = json::string(value) {
             return Some(name.into_owned());
@@ -231,85 +309,6 @@ fn models(value: &[u8]) -> Option<Vec<String>> {
     }
     let elements = json::elements(value, 100)?;
     elements.into_iter().map(|at| name(&value[at])).collect()
-}
-
-/// Schemas and examples of a caller's own functions, which name no model.
-const OF_FUNCTIONS: [&str; 8] = [
-    "function",
-    "functionDeclarations",
-    "function_declarations",
-    "input_examples",
-    "input_schema",
-    "inputSchema",
-    "parametersJsonSchema",
-    "toolSpec",
-];
-/// How deep a provider's own tool is looked into.
-const DEEPEST: usize = 8;
-
-/// The models that tools and plugins of the provider's own name: OpenAI's images, Anthropic's
-/// advisor, Google's ranking, plugins of `OpenRouter`.
-pub(in crate::api) fn models_of_tools(
-    body: &[u8],
-    members: &[(Range<usize>, Range<usize>)],
-) -> Vec<Choice> {
-    let mut found = Vec::new();
-    for (key, value) in members {
-        let key = json::string(&body[key.clone()]);
-        let list = key.and_then(|key| json::variant(&key, &["tools", "plugins"]));
-        if let Some(list) = list {
-            models_of(&body[value.clone()], list, &mut found);
-        }
-    }
-    found
-}
-
-fn models_of(list: &[u8], name: &str, found: &mut Vec<Choice>) {
-    let elements = json::elements(list, 10_000).unwrap_or_default();
-    let named = elements.into_iter().filter_map(|at| {
-        let tool = &list[at];
-        let fields = json::scan(tool, &["type", "name"]).ok()?;
-        let is_own = match fields.get(0).map(|at| &tool[at]) {
-            Some(kind) => matches!(kind, b"\"function\"" | b"\"custom\""),
-            None => fields.get(1).is_some(),
-        };
-        let mut models = Vec::new();
-        if !is_own {
-            models_in(tool, DEEPEST, &mut models);
-        }
-        (!models.is_empty()).then(|| Choice {
-            key: format!("{name}[].model"),
-            why: Why::ToolModel,
-            models: Some(models),
-        })
-    });
-    found.extend(named);
-}
-
-/// The models that an object names, or one inside it.
-fn models_in(object: &[u8], depth: usize, models: &mut Vec<String>) {
-    for (key, value) in json::members(object).unwrap_or_default() {
-        let (Some(key), value) = (json::string(&object[key]), &object[value]) else {
-            continue;
-        };
-        let bare = key.replace(['_', '-'], "").to_ascii_lowercase();
-        let names_one = ["model", "models", "modelname", "modelid"];
-        if OF_FUNCTIONS.contains(&&*key) || depth == 0 {
-            continue;
-        }
-        match value.first() {
-            Some(b'{') => models_in(value, depth - 1, models),
-            Some(b'[' | b'"') if names_one.iter().any(|name| bare.ends_with(name)) => {
-                models.extend(self::models(value).unwrap_or_default());
-            }
-            Some(b'[') => {
-                for element in json::elements(value, 1_000).unwrap_or_default() {
-                    models_in(&value[element], depth - 1, models);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Refuses a request whose choices were not evaluated. It goes to `model` of a provider whose

@@ -8,11 +8,13 @@ mod body;
 mod headers;
 mod keys;
 mod query;
+mod tools;
 
 pub use body::is_passable as key_may_pass;
-pub use body::{Choice, Why, conflict};
-pub(super) use body::{choices, form_choices, models_of_tools};
+pub use body::{Choice, Why, conflict, is_empty as says_nothing};
+pub(super) use body::{choices, form_choices, inner_choices};
 pub use query::{check as check_query, is_passable as query_may_pass, passed as passed_query};
+pub(super) use tools::models_of_tools;
 
 /// The lists of one format.
 #[derive(Debug)]

@@ -167,6 +167,107 @@ const CHOOSERS: &[((&str, &str), &str, &str)] = &[
         r#"{"model":"cheap","input":"x","api_key":"x"}"#,
         "api_key",
     ),
+    (
+        CHAT,
+        r#"{"model":"cheap","router_settings_override":{"fallbacks":[{"cheap":["dear"]}]}}"#,
+        "router_settings_override",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","langfuse_host":"http://x"}"#,
+        "langfuse_host",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","success_callback":["x"]}"#,
+        "success_callback",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","draftModel":"dear"}"#,
+        "draftModel",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","api.base":"http://x"}"#,
+        "api.base",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","base_url ":"http://x"}"#,
+        "base_url ",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","api‐base":"http://x"}"#,
+        "api‐base",
+    ),
+    (
+        CHAT,
+        r#"{"model":"cheap","ａpi_base":"http://x"}"#,
+        "ａpi_base",
+    ),
+    (CHAT, r#"{"model":"cheap","model ":"dear"}"#, "model "),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"image_generation","type":"image_generation","model":"dear"}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"Type":"function","type":"image_generation","model":"dear"}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"image_generation","model":{"name":"dear"}}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"image_generation","model":["dear"]}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"image_generation","models":["cheap",1]}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"openrouter:subagent","parameters":{"function":{"model":"dear"}}}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"x","a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"model":"dear"}}}}}}}}}}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","tools":[{"type":"namespace","tools":[{"type":"image_generation","model":"dear"}]}]}"#,
+        "tools[].model",
+    ),
+    (
+        RESPONSES,
+        r#"{"model":"cheap","input":[{"type":"additional_tools","tools":[{"type":"image_generation","model":"dear"}]}]}"#,
+        "input[].tools[].model",
+    ),
+    (
+        MESSAGES,
+        r#"{"model":"cheap","messages":[{"tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}]}"#,
+        "messages[].tools[].model",
+    ),
+    (
+        GEMINI,
+        r#"{"contents":[],"tools":{"retrieval":{"modelName":"dear"}}}"#,
+        "tools[].model",
+    ),
+    (
+        GEMINI,
+        r#"{"contents":[],"generationConfig":{"model":"dear"}}"#,
+        "model",
+    ),
 ];
 
 #[test]
@@ -220,6 +321,18 @@ fn what_chooses_nothing_else_passes() {
         (
             CONVERSE,
             r#"{"performanceConfig":{"latency":"standard"},"modelId":"cheap"}"#,
+        ),
+        (
+            CHAT,
+            r#"{"model":"cheap","organization":"","provider":{ },"deferred":0,"models":[ ],"draft_model":null}"#,
+        ),
+        (
+            RESPONSES,
+            r#"{"model":"cheap","tools":[{"type":"namespace","name":"n","tools":[{"type":"function","name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]}],"input":[{"type":"mcp_list_tools","tools":[{"name":"f","input_schema":{"properties":{"model":{"type":"string"}}}}]},{"role":"user","content":"tools"}]}"#,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[],"generationConfig":{"model":null},"tools":{"functionDeclarations":[{"name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]}}"#,
         ),
         (
             ("openai_images", "/v1/images/generations"),
@@ -339,6 +452,11 @@ fn forms_are_held_to_the_same_names() {
     for (name, passes) in [
         ("language", true),
         ("fallbacks[]", false),
+        ("fallbacks.0", false),
+        ("[api_base]", false),
+        (".api_base", false),
+        ("api%5Fbase", false),
+        ("timestamp_granularities[]", true),
         ("api_base", false),
     ] {
         let call = format("openai_audio")

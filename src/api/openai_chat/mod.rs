@@ -120,7 +120,9 @@ fn tools(body: &[u8]) -> Offer {
     };
     let mut keys = vec!["tools", "functions", "messages"];
     keys.extend(SWITCHES);
+    keys.extend(TEMPLATES);
     offer::request(body, &keys, |key, at| match key {
+        key if TEMPLATES.contains(&key) => templated(body, at, listed),
         "tools" => listed(at),
         "functions" => offer::tools(body, at, |function| function.text(&["name"])),
         "messages" => offer::within(body, at, "tools", listed),
@@ -139,6 +141,22 @@ pub(in crate::api) const SWITCHES: [&str; 7] = [
     "search_settings",
     "search_mode",
 ];
+
+/// What servers give to the template of a prompt by name, in place of their own.
+pub(in crate::api) const TEMPLATES: [&str; 2] = ["chat_template_args", "chat_template_kwargs"];
+
+/// The tools that one of [`TEMPLATES`] has, which `listed` knows.
+pub(in crate::api) fn templated(
+    body: &[u8],
+    at: Range<usize>,
+    listed: impl Fn(Range<usize>) -> Offer,
+) -> Offer {
+    let keys = ["tools", "functions", "messages"];
+    offer::object(body, at, &keys, |key, at| match key {
+        "messages" => offer::within(body, at, "tools", &listed),
+        _ => listed(at),
+    })
+}
 
 /// The tool that one of [`SWITCHES`] turns on: a search of the web, or a plugin by its id.
 pub(in crate::api) fn switched(body: &[u8], at: Range<usize>, key: &str) -> Offer {

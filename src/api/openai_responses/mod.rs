@@ -27,6 +27,9 @@ const COMPACT: &str = "/v1/responses/compact";
 /// The last event of a stream holds all images that were made, in base64.
 const WITH_IMAGES: usize = 16 << 20;
 
+/// What a frame may hold that asks for no response. Nothing else in it would be evaluated.
+const BESIDE: [&str; 4] = ["type", "event_id", "response_id", "stream_id"];
+
 /// OpenAI's responses.
 #[derive(Debug)]
 pub(super) struct OpenAiResponses;
@@ -57,11 +60,28 @@ impl Api for OpenAiResponses {
     }
 
     fn frame(&self, frame: &[u8]) -> Result<Frame, Rejection> {
-        let fields = body::scan(frame, &["type"])?;
+        let fields = body::scan(frame, &["type", "response"])?;
         let kind = fields.get(0).and_then(|at| json::string(&frame[at]));
         match kind.as_deref() {
+            // Some servers take the request from inside `response`, which nobody evaluates here.
+            Some("response.create") if fields.get(1).is_some() => Err(body::bad_request(
+                "`response` is not taken in a `response.create`: put its keys beside `type`",
+            )),
             Some("response.create") => Ok(Frame::Request),
-            Some("response.cancel" | "response.processed") => Ok(Frame::Beside),
+            Some("response.cancel" | "response.processed") => {
+                let keys = fields.members.iter().map(|(key, _)| &frame[key.clone()]);
+                let mut keys = keys.filter_map(json::string);
+                match keys.find(|key| !BESIDE.contains(&&**key)) {
+                    None => Ok(Frame::Beside),
+                    Some(key) => {
+                        let key: String = key.chars().take(60).collect();
+                        Err(body::bad_request(format!(
+                            "a frame of this `type` can't have the key {key:?}: it can have {}",
+                            BESIDE.join(", ")
+                        )))
+                    }
+                }
+            }
             // `response.steer`, for one, makes a model answer again.
             _ => Err(body::bad_request(
                 "frames of this `type` are not taken: send `response.create`",
@@ -141,7 +161,11 @@ impl Api for OpenAiResponses {
         };
         let mut keys = vec!["tools", "input", "prompt"];
         keys.extend(openai_chat::SWITCHES);
+        keys.extend(openai_chat::TEMPLATES);
         offer::request(body, &keys, |key, at| match key {
+            key if openai_chat::TEMPLATES.contains(&key) => {
+                openai_chat::templated(body, at, listed)
+            }
             "tools" => listed(at),
             // Results of a search for tools, and tools that a client adds as it goes.
             "input" => offer::within(body, at, "tools", listed),

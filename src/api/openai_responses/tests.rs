@@ -91,6 +91,22 @@ fn frames_that_ask_and_frames_that_could_ask() {
             Err(()),
         ),
         (r#"{"type":"response.steer","input":"more"}"#, Err(())),
+        (
+            r#"{"type":"response.create","model":"m","response":{"model":"n"}}"#,
+            Err(()),
+        ),
+        (
+            r#"{"type":"response.create","model":"m","Response":{"model":"n"}}"#,
+            Err(()),
+        ),
+        (
+            r#"{"type":"response.cancel","input":"text","model":"n"}"#,
+            Err(()),
+        ),
+        (
+            r#"{"type":"response.processed","response_id":"r","tools":[]}"#,
+            Err(()),
+        ),
         (r#"{"model":"m"}"#, Err(())),
         ("", Err(())),
     ] {

@@ -195,7 +195,7 @@ pub(super) fn look(
         GuardAction::Report => Found::Reported(format!("guard {name} has found {what}")),
         // What can't be read can't be taken out, and neither can more than the bound.
         GuardAction::Redact if unreadable.is_none() && total <= MOST => Found::Removed(
-            spliced(body, &edits),
+            spliced(body, &apart(edits)),
             format!("guard {name} has taken out {what}"),
         ),
         GuardAction::Block | GuardAction::Redact => Found::Blocked(
@@ -203,6 +203,23 @@ pub(super) fn look(
             format!("guard {name} blocks it for {what}"),
         ),
     })
+}
+
+/// The changes in order. A string that is changed as it stands and in another encoding goes as one:
+/// after one of the changes, the other would find other text.
+fn apart(mut edits: Vec<(Range<usize>, String)>) -> Vec<(Range<usize>, String)> {
+    edits.sort_by_key(|(at, _)| (at.start, std::cmp::Reverse(at.end)));
+    let mut apart: Vec<(Range<usize>, String)> = Vec::with_capacity(edits.len());
+    for (at, text) in edits {
+        match apart.last_mut().filter(|(before, _)| at.start < before.end) {
+            Some((before, text)) => {
+                before.end = before.end.max(at.end);
+                "[redacted]".clone_into(text);
+            }
+            None => apart.push((at, text)),
+        }
+    }
+    apart
 }
 
 /// What is found in a text, in its order; of what overlaps, the first and longest.

@@ -43,7 +43,11 @@ pub(super) enum Piece<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Encoding {
     Base64,
+    /// Base64 of base64.
+    Twice,
     Percent,
+    /// JSON in a string, with escapes. It is taken out whole.
+    Json,
 }
 
 impl Piece<'_> {
@@ -85,6 +89,8 @@ impl Piece<'_> {
         left.push_str(&text[upto..]);
         let encoded = match way {
             Encoding::Base64 => base64::encode(left),
+            Encoding::Twice => base64::encode(base64::encode(left)),
+            Encoding::Json => note(found[0].1),
             Encoding::Percent => {
                 let all = percent_encoding::NON_ALPHANUMERIC;
                 percent_encoding::utf8_percent_encode(&left, all).to_string()
@@ -147,13 +153,25 @@ fn string<'a>(at: Range<usize>, text: Text<'a>, texts: &mut Vec<Piece<'a>>) {
         let encoded = (whole.len() >= SHORTEST_ENCODED)
             .then(|| decode(whole.as_bytes()))
             .flatten()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        texts.extend(encoded.map(|text| Piece::Encoded {
-            at,
-            before: String::new(),
-            text,
-            way: Encoding::Base64,
-        }));
+            .and_then(|bytes| as_text(&bytes));
+        let twice = encoded
+            .as_deref()
+            .filter(|text| text.len() >= SHORTEST_ENCODED)
+            .and_then(|text| as_text(&decode(text.as_bytes())?));
+        let json = escaped(whole);
+        let ways = [
+            (encoded, Encoding::Base64),
+            (twice, Encoding::Twice),
+            (json, Encoding::Json),
+        ];
+        for (text, way) in ways {
+            texts.extend(text.map(|text| Piece::Encoded {
+                at: at.clone(),
+                before: String::new(),
+                text,
+                way,
+            }));
+        }
         texts.push(Piece::Plain(text));
         return;
     };
@@ -167,11 +185,10 @@ fn string<'a>(at: Range<usize>, text: Text<'a>, texts: &mut Vec<Piece<'a>>) {
         };
         raw = Cow::Owned(bytes);
     }
-    let decoded = if is_text(kind) {
-        Some(String::from_utf8_lossy(&raw).into_owned())
-    } else {
-        String::from_utf8(raw.into_owned()).ok()
-    };
+    let mut decoded = as_text(&raw);
+    if decoded.is_none() && is_text(&kind) {
+        decoded = Some(String::from_utf8_lossy(&raw).into_owned());
+    }
     texts.extend(decoded.map(|text| Piece::Encoded {
         at,
         before,
@@ -182,16 +199,71 @@ fn string<'a>(at: Range<usize>, text: Text<'a>, texts: &mut Vec<Piece<'a>>) {
             Encoding::Percent
         },
     }));
-    if !is_base64 || !is_plain_type(kind) {
+    if !is_base64 || !is_plain_type(&kind) {
         texts.push(Piece::Plain(text));
     }
 }
 
-/// The type and the data of a `data:` URL.
-fn data_url(text: &str) -> Option<(&str, &str)> {
-    let scheme = text.get(..5)?;
-    let (kind, data) = text.get(5..)?.split_once(',')?;
-    (scheme.eq_ignore_ascii_case("data:") && kind.len() < LONGEST_TYPE).then_some((kind, data))
+/// The type and the data of a `data:` URL. Its readers leave out tabs and line breaks, and spaces in
+/// front.
+fn data_url(text: &str) -> Option<(String, &str)> {
+    let near = text.as_bytes().iter().take(2 * LONGEST_TYPE);
+    let comma = near.enumerate().find(|(_, byte)| **byte == b',')?.0;
+    let (head, data) = (&text[..comma], &text[comma + 1..]);
+    let kept = head
+        .chars()
+        .filter(|char| !matches!(char, '\t' | '\r' | '\n'));
+    let head: String = kept.collect();
+    let head = head.trim_start_matches(|char: char| char <= ' ');
+    let (scheme, kind) = head.split_at_checked(5)?;
+    let is_url = scheme.eq_ignore_ascii_case("data:") && kind.len() < LONGEST_TYPE;
+    is_url.then(|| (kind.to_owned(), data))
+}
+
+/// The text of a file: UTF-8, UTF-16, or nearly ASCII, of which readers take what they can.
+fn as_text(bytes: &[u8]) -> Option<String> {
+    let is_zero = |nth: usize| {
+        let looked = bytes.chunks_exact(2).take(512);
+        let count = looked.len();
+        let zeros = looked.filter(|pair| pair[nth] == 0).count();
+        count > 0 && zeros * 2 > count
+    };
+    let wide = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        char::decode_utf16(units)
+            .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect()
+    };
+    if bytes.starts_with(&[0xff, 0xfe]) || (is_zero(1) && !is_zero(0)) {
+        return Some(wide(u16::from_le_bytes));
+    }
+    if bytes.starts_with(&[0xfe, 0xff]) || (is_zero(0) && !is_zero(1)) {
+        return Some(wide(u16::from_be_bytes));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Some(text.to_owned());
+    }
+    let is_plain = |byte: &&u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let plain = bytes.iter().filter(is_plain).count();
+    (plain * 10 >= bytes.len() * 7).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// What the strings of JSON in a string read as, where they have escapes that hide letters.
+fn escaped(text: &str) -> Option<String> {
+    let is_json = text.trim_start().starts_with(['{', '[']) && text.contains("\\u");
+    if !is_json || serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return None;
+    }
+    let strings = json::strings(text.as_bytes()).into_iter();
+    let hidden = strings.filter_map(|one| {
+        let literal = &text[one.at];
+        let is_hidden = literal.contains("\\u");
+        is_hidden
+            .then(|| json::string(literal.as_bytes()))
+            .flatten()
+    });
+    let hidden: Vec<_> = hidden.collect();
+    (!hidden.is_empty()).then(|| hidden.join("\n"))
 }
 
 /// Whether the type of a file says nothing but what it is.
@@ -280,6 +352,27 @@ mod tests {
             base64.clone(),
         ] {
             assert!(encoded(&url).iter().any(|text| text == secret), "{url}");
+        }
+        let utf16 = |unit: fn(u16) -> [u8; 2]| {
+            base64::encode(secret.encode_utf16().flat_map(unit).collect::<Vec<u8>>())
+        };
+        for hidden in [
+            format!(" data:text/plain;base64,{base64}"),
+            format!("da\tta:text/plain;base64,{base64}"),
+            format!(
+                "data:text/plain;charset=utf-16;base64,{}",
+                utf16(u16::to_le_bytes)
+            ),
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+            base64::encode(b"the secret of ann\xff"),
+            base64::encode(&base64),
+            r#"{"a":"\u0074he secret of ann\ufffd"}"#.to_owned(),
+        ] {
+            assert!(
+                encoded(&hidden).iter().any(|text| text == secret),
+                "{hidden:?}"
+            );
         }
         let percent = "data:text/plain,the%20secret%20of%20ann";
         assert_eq!(encoded(percent), ["the secret of ann", percent]);

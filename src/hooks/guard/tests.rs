@@ -293,7 +293,7 @@ fn many_places_in_a_text_with_escapes_are_found_in_one_pass() {
 
 #[test]
 fn keys_that_a_format_does_not_know_are_refused_by_name() {
-    let body = r#"{"model":"m","messages":[],"min_p":0.1,"chat_template_kwargs":{},"x_tools":[]}"#;
+    let body = r#"{"model":"m","messages":[],"min_p":0.1,"chat_template_kwargs":{},"x_tools":[1],"chat_template":"x","safety_model":null,"y":[]}"#;
     let definition =
         |action: &str| format!(r#"{{"kind":"patterns","detect":["email"],"action":"{action}"}}"#);
     for action in ["block", "redact"] {
@@ -306,7 +306,10 @@ fn keys_that_a_format_does_not_know_are_refused_by_name() {
             rejection.message
         );
         assert!(
-            !rejection.message.contains("min_p"),
+            rejection.message.contains("\"chat_template\"")
+                && !rejection.message.contains("\"y\"")
+                && !rejection.message.contains("safety_model")
+                && !rejection.message.contains("min_p"),
             "{}",
             rejection.message
         );
@@ -334,4 +337,23 @@ fn what_is_found_in_an_encoded_file_is_taken_out_of_it() {
     );
     let left: serde_json::Value = serde_json::from_slice(&left).unwrap();
     assert_eq!(left["messages"][0]["content"][0]["file_data"], expected);
+}
+
+#[test]
+fn what_is_found_in_a_string_and_in_what_it_encodes_is_taken_out_once() {
+    let encoded = aws_smithy_types::base64::encode("abcdefghijklmnopqrstuvwxyz0123456789");
+    let redact = r#"{"kind":"patterns","patterns":["[A-Za-z0-9]{20,}"],"action":"redact"}"#;
+    for (text, left) in [
+        (encoded.clone(), "[redacted]".to_owned()),
+        (
+            format!("see: {encoded}!"),
+            "see: [redacted pattern 1]!".to_owned(),
+        ),
+    ] {
+        let body = |text: &str| format!(r#"{{"model":"m","messages":["{text}"],"user":"u"}}"#);
+        let Found::Removed(found, _) = look(redact, &body(&text)) else {
+            panic!("nothing was taken out");
+        };
+        assert_eq!(found, body(&left));
+    }
 }

@@ -2,6 +2,7 @@
 //! guard would look for, so where a guard decides, they are refused by name.
 
 use super::{Found, Request, blocked};
+use crate::api::known::says_nothing;
 use crate::config::GuardAction;
 use crate::wire::{json, multipart};
 
@@ -51,6 +52,10 @@ fn keys(request: Request<'_>) -> Vec<String> {
     }
     let mut unknown = Vec::new();
     for (key, value) in json::members(body).unwrap_or_default() {
+        // SDKs write `null` for what is not set.
+        if says_nothing(&body[value.clone()]) {
+            continue;
+        }
         let Some(key) = json::string(&body[key]) else {
             continue;
         };
@@ -59,7 +64,8 @@ fn keys(request: Request<'_>) -> Vec<String> {
         {
             let object = &body[value];
             let members = json::members(object).unwrap_or_default();
-            let names = members.into_iter();
+            let members = members.into_iter();
+            let names = members.filter(|(_, value)| !says_nothing(&object[value.clone()]));
             let names = names.filter_map(|(key, _)| json::string(&object[key]));
             let is_unknown = |name: &str| !inner.iter().any(|list| list.contains(&name));
             let names = names.filter(|name| is_unknown(name) && !passes(name));
