@@ -166,7 +166,7 @@ fn print(text: &str) {
     print_drawn(&harmless_lines(text));
 }
 
-/// Writes JSON to standard output, as [`print`] does text.
+/// Writes JSON to standard output, as [`print()`] does text.
 fn print_json(value: &serde_json::Value) {
     print_drawn(&format!("{}\n", harmless_json(&format!("{value:#}"))));
 }
