@@ -21,6 +21,8 @@ const OF_FUNCTIONS: [&str; 8] = [
 const DEEPEST: usize = 8;
 /// Tools in one list, and elements of one array in a tool.
 const MOST: usize = 10_000;
+/// Messages in one request. The places of more would take more room than the request.
+const MOST_MESSAGES: usize = 100_000;
 
 /// What a tool names.
 #[derive(Default)]
@@ -41,20 +43,34 @@ pub(in crate::api) fn models_of_tools(
         let keys = ["tools", "plugins", "input", "messages"];
         match key.and_then(|key| json::variant(&key, &keys)) {
             Some(list @ ("tools" | "plugins")) => of_list(value, list, &mut found),
-            Some(messages) => {
-                for message in json::elements(value, usize::MAX).unwrap_or_default() {
-                    of_message(&value[message], messages, &mut found);
+            Some(messages) if may_hold_tools(value) => match json::elements(value, MOST_MESSAGES) {
+                Some(elements) => {
+                    for message in elements {
+                        of_message(&value[message], messages, &mut found);
+                    }
                 }
-            }
-            None => {}
+                // One text in place of a list holds no tools.
+                None if value.first() == Some(&b'[') => found.push(Choice {
+                    key: format!("{messages}[].tools[].model"),
+                    why: Why::ToolModel,
+                    models: None,
+                }),
+                None => {}
+            },
+            Some(_) | None => {}
         }
     }
     found
 }
 
+/// Whether a text may have the key `tools`, however it is written.
+fn may_hold_tools(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"ools").is_some() || memchr::memchr(b'\\', text).is_some()
+}
+
 /// The models of the tools that a message brings along.
 fn of_message(message: &[u8], outer: &str, found: &mut Vec<Choice>) {
-    if memchr::memmem::find(message, b"ools").is_none() && !message.contains(&b'\\') {
+    if !may_hold_tools(message) {
         return;
     }
     for (key, value) in json::members(message).unwrap_or_default() {
