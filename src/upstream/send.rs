@@ -94,6 +94,7 @@ impl Failure {
     pub fn scope(&self) -> Scope {
         match self {
             Self::Unreachable { sent: false, .. } => Scope::Provider,
+            Self::TimedOut { .. } => Scope::Silence,
             _ => Scope::Model,
         }
     }
