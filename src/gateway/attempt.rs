@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use super::{Gateway, Verified, budget, lists};
@@ -324,8 +324,11 @@ impl Gateway {
         recording.opened(open, *routing);
         if response.status().is_success() && rules.routes.providers().len() > 1 {
             let held = self.traffic.held();
-            let remember = held.remember(&route.provider.id, api.kind().0);
-            response.body_mut().remember(remember);
+            if let Some(remember) = held.remember(&route.provider.id, api.kind().0)
+                && can_name_state(response.headers())
+            {
+                response.body_mut().remember(remember);
+            }
         }
         // Reports may be filtered by headers that the caller doesn't get.
         let named = rules.filterable.of(response.headers());
@@ -523,6 +526,23 @@ fn flaw(response: &Response<Begun>) -> Option<Flaw> {
         500 | 502 | 503 | 504 | 529 => Some(Flaw::Broken(why)),
         _ => None,
     }
+}
+
+/// Whether a response may hold JSON that can be read, alone or in events: no sound, no images,
+/// nothing that is compressed.
+fn can_name_state(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map_or(&b""[..], HeaderValue::as_bytes);
+    let of = |name: &str| {
+        let start = kind.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let kinds = ["application/", "text/"];
+    let is_text = kind.is_empty() || kinds.iter().any(|name| of(name));
+    let is_plain = headers
+        .get(header::CONTENT_ENCODING)
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    is_text && is_plain && !of("application/octet-stream")
 }
 
 /// Whether a response refuses a request for its `stream_options`.
