@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use super::{Gateway, Verified, budget, lists};
@@ -325,8 +325,11 @@ impl Gateway {
         recording.opened(open, *routing);
         if response.status().is_success() && rules.routes.providers().len() > 1 {
             let held = self.traffic.held();
-            let remember = held.remember(&route.provider.id, api.kind().0);
-            response.body_mut().remember(remember);
+            if let Some(remember) = held.remember(&route.provider.id, api.kind().0)
+                && can_name_state(response.headers())
+            {
+                response.body_mut().remember(remember);
+            }
         }
         // Reports may be filtered by headers that the caller doesn't get.
         let named = rules.filterable.of(response.headers());
@@ -370,22 +373,9 @@ impl Gateway {
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
         let began = recording.elapsed_ms();
-        let mut sent = self
-            .send(route, asking, (outbound, Reuse::Kept), may_go_on)
-            .await;
-        let failed = |why: &str, took: f64, then: &str| {
-            let id = &route.provider.id;
-            format!("attempt at provider {id} failed after {took:.0} ms: {why}; asking it {then}")
-        };
-        if let Err(failure @ Failure::Closed { .. }) = &sent {
-            let took = recording.elapsed_ms() - began;
-            let sentence = failed(&failure.to_string(), took, "again on a new connection");
-            recording.note(|entry| entry.reasons.push(sentence));
-            sent = self
-                .send(route, asking, (outbound, Reuse::Never), may_go_on)
-                .await;
-        }
-        let mut response = sent?;
+        let mut response = self
+            .send_twice(route, asking, outbound, recording, may_go_on)
+            .await?;
         let provider = &route.provider;
         let is_added = asking.call.splice.hide_usage && provider.stream_options.is_none();
         if !is_added || self.traffic.refuses_stream_options(provider) {
@@ -402,10 +392,12 @@ impl Gateway {
         };
         let took = recording.elapsed_ms() - began;
         let why = format!("it answered {} to `stream_options`", response.status());
-        let sentence = failed(&why, took, "again without them");
+        let sentence = again(route, &why, took, "without them");
         recording.note(|entry| entry.reasons.push(sentence));
+        // The connection is free again once the refusal is read, or closed.
+        drop(response);
         let again = self
-            .send(route, asking, (&outbound, Reuse::Kept), may_go_on)
+            .send_twice(route, asking, &outbound, recording, may_go_on)
             .await?;
         // A caller can have the provider quote the words, but not have it succeed without them.
         if again.status().is_success() {
@@ -416,6 +408,28 @@ impl Gateway {
             self.traffic.learn_no_stream_options(provider);
         }
         Ok(again)
+    }
+
+    /// Sends a request, and once more on a new connection if the provider has closed the kept one.
+    async fn send_twice(
+        &self,
+        route: &Route,
+        asking: Asking<'_>,
+        outbound: &Outbound,
+        recording: &mut Recording,
+        may_go_on: bool,
+    ) -> Result<Response<Begun>, Failure> {
+        let began = recording.elapsed_ms();
+        let kept = (outbound, Reuse::Kept);
+        let failure = match self.send(route, asking, kept, may_go_on).await {
+            Err(failure @ Failure::Closed { .. }) => failure,
+            sent => return sent,
+        };
+        let took = recording.elapsed_ms() - began;
+        let sentence = again(route, &failure.to_string(), took, "on a new connection");
+        recording.note(|entry| entry.reasons.push(sentence));
+        let new = (outbound, Reuse::Never);
+        self.send(route, asking, new, may_go_on).await
     }
 
     /// Sends a request, and waits for the first bytes of a body where another provider could
@@ -502,6 +516,12 @@ impl Attempts {
     }
 }
 
+/// Why a provider is asked once more, for the record.
+fn again(route: &Route, why: &str, took: f64, how: &str) -> String {
+    let id = &route.provider.id;
+    format!("attempt at provider {id} failed after {took:.0} ms: {why}; asking it again {how}")
+}
+
 /// Why another provider is asked.
 fn why(outcome: &Outcome) -> String {
     match outcome {
@@ -528,6 +548,23 @@ fn flaw(response: &Response<Begun>) -> Option<Flaw> {
     }
 }
 
+/// Whether a response may hold JSON that can be read, alone or in events: no sound, no images,
+/// nothing that is compressed.
+fn can_name_state(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map_or(&b""[..], HeaderValue::as_bytes);
+    let of = |name: &str| {
+        let start = kind.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let kinds = ["application/", "text/"];
+    let is_text = kind.is_empty() || kinds.iter().any(|name| of(name));
+    let is_plain = headers
+        .get(header::CONTENT_ENCODING)
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    is_text && is_plain && !of("application/octet-stream")
+}
+
 /// Whether a response refuses a request for its `stream_options`.
 async fn names_stream_options(response: &mut Response<Begun>, limit: Duration) -> bool {
     let status = response.status();
@@ -537,7 +574,7 @@ async fn names_stream_options(response: &mut Response<Begun>, limit: Duration) -
     let Ok(text) = within(limit, response.body_mut().peek(REFUSAL)).await else {
         return false;
     };
-    let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
     ["stream_options", "streamoptions", "include_usage"]
         .iter()
         .any(|name| text.contains(name))

@@ -174,7 +174,10 @@ impl Gateway {
         recording: &mut Recording,
     ) -> Result<Choice, Rejection> {
         let format = passing.api.kind().0;
-        let holder = self.traffic.held().holder(format, &call.body);
+        let has_choice = passing.rules.routes.providers().len() > 1;
+        let holder = has_choice
+            .then(|| self.traffic.held().holder(format, &call.body))
+            .flatten();
         let session = recording.entry().and_then(entry::conversation);
         let session = session.map(str::to_owned);
         let now = Now {

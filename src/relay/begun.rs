@@ -13,6 +13,8 @@ use crate::wire::Mask;
 /// An answer's body, as it comes from a provider.
 pub struct Begun {
     first: Option<Frame<Bytes>>,
+    /// What was looked at, and is read once more.
+    seen: BytesMut,
     rest: Option<Incoming>,
     ended: bool,
     /// What broke while the beginning was looked at, for those who read on.
@@ -63,13 +65,13 @@ impl Begun {
         })
     }
 
-    /// Reads up to about `most` bytes, which are given once more to those who read on.
-    pub async fn peek(&mut self, most: usize) -> Bytes {
-        let mut seen = BytesMut::new();
-        while seen.len() < most {
-            let next = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await;
+    /// Reads up to about `most` bytes, which are given once more to those who read on. Nothing is
+    /// lost if the future is dropped before it is ready.
+    pub async fn peek(&mut self, most: usize) -> &[u8] {
+        while self.seen.len() < most {
+            let next = std::future::poll_fn(|cx| self.unseen(cx)).await;
             match next.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(piece))) => seen.extend_from_slice(&piece),
+                Some(Ok(Ok(piece))) => self.seen.extend_from_slice(&piece),
                 // Trailers are not passed on.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => {
@@ -82,17 +84,13 @@ impl Begun {
                 }
             }
         }
-        let seen = seen.freeze();
-        if !seen.is_empty() {
-            self.first = Some(Frame::data(seen.clone()));
-        }
-        seen
+        &self.seen
     }
 
     /// Whether it has ended without a piece.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ended && self.first.is_none()
+        self.ended && self.first.is_none() && self.seen.is_empty()
     }
 }
 
@@ -100,6 +98,7 @@ impl From<Incoming> for Begun {
     fn from(rest: Incoming) -> Self {
         Self {
             first: None,
+            seen: BytesMut::new(),
             rest: Some(rest),
             ended: false,
             broken: None,
@@ -115,6 +114,7 @@ impl From<Bytes> for Begun {
     fn from(whole: Bytes) -> Self {
         Self {
             first: Some(Frame::data(whole)),
+            seen: BytesMut::new(),
             rest: None,
             ended: true,
             broken: None,
@@ -132,6 +132,15 @@ impl Begun {
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.seen.is_empty() {
+            return self.unseen(cx);
+        }
+        let seen = self.seen.split().freeze();
+        Poll::Ready(Some(Ok(Frame::data(seen))))
+    }
+
+    /// The next piece that was not looked at yet.
+    fn unseen(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self;
         match this.first.take() {
             Some(first) => return Poll::Ready(Some(Ok(first))),
@@ -190,7 +199,7 @@ impl Body for Begun {
     }
 
     fn is_end_stream(&self) -> bool {
-        (self.first.is_none() && self.broken.is_none())
+        (self.first.is_none() && self.seen.is_empty() && self.broken.is_none())
             && (self.ended || self.rest.as_ref().is_none_or(Body::is_end_stream))
     }
 }

@@ -22,6 +22,19 @@ const DEEPEST: usize = 64;
 const LONGEST_KEY: usize = 24;
 /// The format in which each item of a response has an id by which it can be named.
 const RESPONSES: &str = "openai_responses";
+/// The formats in which a response can name what its provider keeps.
+const STATEFUL: [&str; 8] = [
+    RESPONSES,
+    "openai_chat",
+    "anthropic_messages",
+    "gemini_generate_content",
+    "google_generate_content",
+    "google_raw_predict",
+    "bedrock_converse",
+    "bedrock_model_invoke",
+];
+/// Names in one request that are looked up: the last ones.
+const MOST_NAMED: usize = 4_096;
 
 /// Which provider made what.
 #[derive(Clone, Default)]
@@ -49,44 +62,53 @@ impl Held {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What remembers the names in a response of a provider in a format.
+    /// What remembers the names in a response of a provider in a format; `None` for a format in
+    /// which no response names what its provider keeps.
     #[must_use]
-    pub fn remember(&self, provider: &str, format: &str) -> Remember {
-        Remember {
+    pub fn remember(&self, provider: &str, format: &str) -> Option<Remember> {
+        STATEFUL.contains(&format).then(|| Remember {
             held: self.clone(),
             provider: provider.into(),
             is_responses: format == RESPONSES,
             scan: Scan::default(),
             left: MOST_OF_ONE,
             last: None,
-        }
+        })
     }
 
     /// The provider that made what a request in a format names. The last name counts, but what
     /// only one provider can know wins over the rest.
     #[must_use]
     pub fn holder(&self, format: &str, body: &[u8]) -> Option<Holder> {
-        let inner = self.lock();
-        if inner.makers.is_empty() {
+        if !STATEFUL.contains(&format) || self.lock().makers.is_empty() {
             return None;
         }
-        let mut found: Option<Holder> = None;
+        // Looked up after the scan: the lock is not held while a long body is read.
+        let mut named = VecDeque::new();
         let mut scan = Scan::default();
         scan.read(body, &mut |name| {
-            let Some(is_needed) = name.is_named(format == RESPONSES) else {
-                return;
-            };
-            let Some(provider) = inner.makers.get(&name.hash) else {
-                return;
-            };
-            if is_needed || found.as_ref().is_none_or(|found| !found.is_needed) {
-                found = Some(Holder {
-                    provider: Arc::clone(provider),
-                    is_needed,
-                });
+            if let Some(is_needed) = name.is_named(format == RESPONSES) {
+                if named.len() == MOST_NAMED {
+                    named.pop_front();
+                }
+                named.push_back((name.hash, is_needed));
             }
         });
-        found
+        if named.is_empty() {
+            return None;
+        }
+        let inner = self.lock();
+        let holder = |wanted: bool| {
+            let mut last = named.iter().rev();
+            last.find_map(|(hash, is_needed)| {
+                let provider = inner.makers.get(hash).filter(|_| *is_needed == wanted)?;
+                Some(Holder {
+                    provider: Arc::clone(provider),
+                    is_needed: wanted,
+                })
+            })
+        };
+        holder(true).or_else(|| holder(false))
     }
 
     fn add(&self, name: u64, provider: &Arc<str>) {
@@ -258,6 +280,14 @@ struct Scan {
     after_line: bool,
 }
 
+/// Whether a byte outside of texts leaves a scan where it is.
+fn says_nothing(byte: u8) -> bool {
+    !matches!(
+        byte,
+        b'"' | b':' | b'{' | b'[' | b'}' | b']' | b',' | b'\n' | b'\r'
+    )
+}
+
 static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Scan {
@@ -265,8 +295,15 @@ impl Scan {
         while let Some((first, rest)) = bytes.split_first() {
             match &mut self.text {
                 Text::Outside => {
-                    self.outside(*first, found);
-                    bytes = rest;
+                    // Numbers, words and blanks say nothing: an embedding has thousands of them.
+                    if says_nothing(*first) {
+                        self.after_line = false;
+                        let next = bytes.iter().position(|byte| !says_nothing(*byte));
+                        bytes = &bytes[next.unwrap_or(bytes.len())..];
+                    } else {
+                        self.outside(*first, found);
+                        bytes = rest;
+                    }
                 }
                 Text::Skipped if !self.escaped => {
                     let Some(at) = memchr3(b'"', b'\\', b'\n', bytes) else {
@@ -421,151 +458,4 @@ impl Scan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn remembered(format: &str, response: &str) -> Held {
-        let held = Held::default();
-        held.remember("a", format).read(response.as_bytes());
-        held
-    }
-
-    fn named(held: &Held, format: &str, request: &str) -> Option<bool> {
-        let holder = held.holder(format, request.as_bytes())?;
-        assert_eq!(&*holder.provider, "a");
-        Some(holder.is_needed)
-    }
-
-    const RESPONSE: &str = r#"{
-      "id": "resp_1", "object": "response", "status": "completed",
-      "conversation": { "id": "conv_1" },
-      "output": [
-        {"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA\/b+c=="},
-        {"type":"message","id":"msg_1","content":[{"type":"output_text","text":"say \"id\":\"text_1\"",
-          "annotations":[{"type":"container_file_citation","container_id":"cntr_1","file_id":"cfile_1"}]}]}
-      ]}"#;
-
-    #[test]
-    fn what_a_response_names_is_found_in_requests() {
-        for step in [1, 3, 10_000] {
-            let held = Held::default();
-            let mut remember = held.remember("a", RESPONSES);
-            for piece in RESPONSE.as_bytes().chunks(step) {
-                remember.read(piece);
-            }
-            for (request, expected) in [
-                (
-                    r#"{"previous_response_id":"resp_1","input":"hi"}"#,
-                    Some(true),
-                ),
-                (r#"{"previous_response_id":"resp_2","input":"hi"}"#, None),
-                (r#"{"conversation":"conv_1"}"#, Some(true)),
-                (r#"{"conversation":{"id":"conv_1"}}"#, Some(true)),
-                (
-                    r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
-                    Some(true),
-                ),
-                (
-                    r#"{"input":[{"id":"msg_1","type":"item_reference"}]}"#,
-                    Some(true),
-                ),
-                (
-                    r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
-                    Some(true),
-                ),
-                (
-                    r#"{"input":[{"type":"reasoning","encrypted_content":"gAAA/b+c=="}]}"#,
-                    Some(true),
-                ),
-                (
-                    r#"{"input":[{"type":"message","id":"msg_1","role":"assistant"}]}"#,
-                    Some(false),
-                ),
-                (
-                    r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#,
-                    Some(true),
-                ),
-                (
-                    r#"{"tools":[{"container":{"type":"auto","file_ids":["x","cfile_1"]}}]}"#,
-                    Some(true),
-                ),
-                (
-                    r#"{"input":[{"content":[{"type":"input_file","file_id":"cfile_1"}]}]}"#,
-                    Some(true),
-                ),
-                // Text that reads like JSON is text.
-                (r#"{"input":"{\"previous_response_id\":\"resp_1\"}"}"#, None),
-                (r#"{"previous_response_id":"text_1"}"#, None),
-                (r#"{"metadata":{"id":"resp_1"}}"#, None),
-                ("", None),
-                (r#"{"previous_response_id":"resp_1"#, None),
-            ] {
-                assert_eq!(
-                    named(&held, RESPONSES, request),
-                    expected,
-                    "{step} {request}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn streams_and_other_formats() {
-        let stream = "event: response.created\ndata: {\"response\":{\"id\":\"resp_1\"}}\n\n: \"ping\ndata: {\"x\":1}\n\n";
-        let held = remembered(RESPONSES, stream);
-        let next = r#"{"previous_response_id":"resp_1"}"#;
-        assert_eq!(named(&held, RESPONSES, next), Some(true));
-        let messages = "anthropic_messages";
-        let response = r#"{"id":"msg_1","content":[{"type":"tool_use","id":"toolu_1"}],"container":{"id":"c_1"}}"#;
-        let held = remembered(messages, response);
-        assert_eq!(named(&held, messages, r#"{"container":"c_1"}"#), Some(true));
-        assert_eq!(
-            named(&held, messages, r#"{"container":{"id":"c_1"}}"#),
-            Some(true)
-        );
-        let turn = r#"{"messages":[{"content":[{"type":"tool_use","id":"toolu_1"}]}]}"#;
-        assert_eq!(named(&held, messages, turn), None);
-        let chat = "openai_chat";
-        let held = remembered(
-            chat,
-            r#"{"id":"c","choices":[{"message":{"audio":{"id":"au_1"}}}]}"#,
-        );
-        let turn = r#"{"messages":[{"role":"assistant","audio":{"id":"au_1"}}]}"#;
-        assert_eq!(named(&held, chat, turn), Some(true));
-    }
-
-    #[test]
-    fn what_is_needed_wins_and_the_last_of_equals_counts() {
-        let held = Held::default();
-        for (provider, id) in [("a", "resp_a"), ("b", "msg_b"), ("c", "msg_c")] {
-            let text = format!(r#"{{"id":"{id}"}}"#);
-            held.remember(provider, RESPONSES).read(text.as_bytes());
-        }
-        let holder = |request: &str| held.holder(RESPONSES, request.as_bytes()).unwrap();
-        let input = r#""input":[{"id":"msg_b"},{"id":"msg_c"}]"#;
-        assert_eq!(&*holder(&format!("{{{input}}}")).provider, "c");
-        let both = format!(r#"{{"previous_response_id":"resp_a",{input}}}"#);
-        assert_eq!(&*holder(&both).provider, "a");
-    }
-
-    #[test]
-    fn there_is_a_bound_on_what_is_remembered() {
-        let held = Held::default();
-        let ids = |from: usize, to: usize| {
-            let ids = (from..to).map(|nth| format!(r#"{{"id":"r{nth}"}}"#));
-            ids.collect::<String>()
-        };
-        held.remember("a", RESPONSES).read(ids(0, 2_000).as_bytes());
-        assert_eq!(held.lock().makers.len(), MOST_OF_ONE);
-        let provider: Arc<str> = "a".into();
-        for name in 0..150_000 {
-            held.add(name, &provider);
-        }
-        assert_eq!(held.lock().makers.len(), MOST);
-        assert_eq!(held.lock().order.len(), MOST);
-        // Depth has no end.
-        let mut scan = Scan::default();
-        scan.read("[{".repeat(100_000).as_bytes(), &mut |_| {});
-        assert!(scan.open.len() <= DEEPEST);
-    }
-}
+mod tests;

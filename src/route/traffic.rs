@@ -73,8 +73,10 @@ struct State {
 pub enum Scope {
     /// The provider: there was no connection.
     Provider,
-    /// The model that was asked for.
+    /// The model that was asked for: the provider has answered.
     Model,
+    /// The model, as far as is known: no answer came in time.
+    Silence,
 }
 
 /// A request that is open at a provider, until it is dropped.
@@ -300,21 +302,28 @@ impl Open {
         let Some((whole, model)) = inner.of(self) else {
             return;
         };
-        let (track, tries) = match scope {
-            Scope::Provider => (whole, self.tries_provider),
-            Scope::Model => (model, self.tries_model),
+        if scope == Scope::Model && whole.reached(self.tries_provider) {
+            tracing::info!(provider = self.key.id, "can be reached again");
+        }
+        let is_whole = match scope {
+            Scope::Provider => true,
+            Scope::Model => false,
+            // A provider that is still silent is still out.
+            Scope::Silence => self.tries_provider,
+        };
+        let (track, tries) = if is_whole {
+            (whole, self.tries_provider)
+        } else {
+            (model, self.tries_model)
         };
         let failures = track.failures.saturating_add(1);
         if let Some(wait) = track.failed(why, tries, rules) {
             let provider = &self.key.id;
-            match scope {
-                Scope::Provider => {
-                    tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
-                }
-                Scope::Model => {
-                    let model = &self.model;
-                    tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
-                }
+            if is_whole {
+                tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
+            } else {
+                let model = &self.model;
+                tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
             }
         }
     }
@@ -326,7 +335,10 @@ impl Open {
             return;
         }
         let mut inner = self.traffic.lock();
-        if let Some((_, model)) = inner.of(self) {
+        if let Some((whole, model)) = inner.of(self) {
+            if whole.reached(self.tries_provider) {
+                tracing::info!(provider = self.key.id, "can be reached again");
+            }
             let wait = model.limited(why, wait, self.tries_model);
             let (provider, model) = (&self.key.id, &self.model);
             tracing::info!(provider, model, ?wait, why, "left out: it is limited");
@@ -455,6 +467,33 @@ mod tests {
             assert_eq!(traffic.standing(&p, model), Standing::Paused, "{model}");
         }
         assert!(traffic.health(&p).unwrap().ejected);
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_answers_can_be_reached_whatever_it_answers() {
+        let rules = rules();
+        for (nth, outcome) in [
+            |open: &mut Open, rules: &Routing| open.failed("500", Scope::Model, rules),
+            |open: &mut Open, _: &Routing| open.limited("429", None),
+            |open: &mut Open, rules: &Routing| open.failed("silent", Scope::Silence, rules),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let (traffic, p) = (Traffic::default(), provider("http://p"));
+            fail(&traffic, &p, "m", Scope::Provider, 2);
+            outcome(&mut traffic.open(&p, "m"), &rules);
+            fail(&traffic, &p, "m", Scope::Provider, 1);
+            let in_a_row = nth == 2;
+            assert_eq!(traffic.health(&p).unwrap().ejected, in_a_row, "{nth}");
+            fail(&traffic, &p, "m", Scope::Provider, 3);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            outcome(&mut traffic.open(&p, "m"), &rules);
+            assert_eq!(traffic.health(&p).unwrap().ejected, in_a_row, "{nth}");
+            let other = traffic.standing(&p, "other");
+            let expected = [Standing::Well, Standing::Paused][usize::from(in_a_row)];
+            assert_eq!(other, expected, "{nth}");
+        }
     }
 
     #[test]

@@ -61,6 +61,16 @@ pub enum Failure {
         /// The cause.
         why: String,
     },
+    /// It answered the request for a WebSocket with a status that speaks for itself.
+    #[error("provider {provider:?} answered {status} instead of a WebSocket")]
+    Declined {
+        /// Its id.
+        provider: String,
+        /// What it answered.
+        status: StatusCode,
+        /// For how long it takes no requests, if it says so.
+        wait: Option<Duration>,
+    },
     /// There is no token for the provider's account.
     #[error("provider {provider:?} cannot be asked: {why}")]
     Credential {
@@ -86,7 +96,18 @@ impl Failure {
         matches!(
             self,
             Self::Unreachable { .. } | Self::Closed { .. } | Self::TimedOut { .. }
-        )
+        ) || self
+            .declined()
+            .is_some_and(|status| status.is_server_error())
+    }
+
+    /// What it answered instead of a WebSocket.
+    #[must_use]
+    pub fn declined(&self) -> Option<StatusCode> {
+        match self {
+            Self::Declined { status, .. } => Some(*status),
+            _ => None,
+        }
     }
 
     /// What it speaks against.
@@ -94,6 +115,7 @@ impl Failure {
     pub fn scope(&self) -> Scope {
         match self {
             Self::Unreachable { sent: false, .. } => Scope::Provider,
+            Self::TimedOut { .. } => Scope::Silence,
             _ => Scope::Model,
         }
     }
@@ -112,6 +134,14 @@ impl Failure {
                 (StatusCode::BAD_GATEWAY, "provider_unreachable")
             }
             Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
+            Self::Declined { status, wait, .. } => {
+                // The caller gets what it would get for a request without a WebSocket.
+                let rejection = Rejection::new(*status, "provider_declined", self.to_string());
+                return match wait {
+                    Some(wait) => rejection.retry_after(*wait),
+                    None => rejection,
+                };
+            }
             Self::Credential { .. } => (StatusCode::BAD_GATEWAY, "provider_credential"),
             Self::Misconfigured { .. } => (StatusCode::BAD_GATEWAY, "provider_misconfigured"),
         };

@@ -6,11 +6,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::limits::asked_wait;
 use super::pool::Reuse;
 use super::send::{Failure, Upstream, failure};
 use crate::access::Permit;
@@ -111,6 +113,14 @@ impl Upstream {
             why,
             sent: true,
         };
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(Failure::Declined {
+                provider: provider.clone(),
+                status,
+                wait: asked_wait(response.headers(), Timestamp::now()),
+            });
+        }
         if !is_accepted(&response, &key) {
             let why = format!("it answered {} instead of a WebSocket", response.status());
             return Err(unreachable(why));

@@ -357,3 +357,23 @@ async fn a_stream_is_whole_once_the_model_has_said_why_it_stopped() {
         (&json!("complete"), &json!("stop"))
     );
 }
+
+#[tokio::test]
+async fn a_slow_refusal_arrives_whole() {
+    let (address, _received) = provider(|mut stream| {
+        async move {
+            let body = r#"{"error":{"message":"the beginning and the end"}}"#;
+            let length = body.len();
+            let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {length}\r\n\r\n");
+            write(&mut stream, &(head + &body[..30])).await;
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            write(&mut stream, &body[30..]).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = Gateway::start(address, json!({ "timeouts": { "first_byte": "200ms" } })).await;
+    let reply = gateway.chat(ASK_STREAM).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+    assert_eq!(reply.message(), "the beginning and the end");
+}

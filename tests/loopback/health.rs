@@ -349,6 +349,36 @@ async fn a_kept_connection_that_is_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn the_request_without_stream_options_gets_a_new_connection_too() {
+    static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let script: Script = |mut stream| {
+        async move {
+            // The request without them comes on a new connection, and the script runs for it too.
+            let refused = r#"{"error":{"message":"Unknown parameter: stream_options"}}"#;
+            let status = match ASKED.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => "400 Bad Request",
+                _ => "200 OK",
+            };
+            let body = if status == "200 OK" {
+                COMPLETION
+            } else {
+                refused
+            };
+            answer(&mut stream, status, "", body).await;
+            read_request(&mut stream).await;
+        }
+        .boxed()
+    };
+    let (address, mut asked) = provider(script).await;
+    let gateway = Gateway::start(address, json!({})).await;
+    assert_eq!(gateway.chat(STREAMED).await.status, 200);
+    let asked: Vec<bool> = std::iter::from_fn(|| asked.try_recv().ok())
+        .map(|request| has_options(&request))
+        .collect();
+    assert_eq!(asked, [true, false]);
+}
+
+#[tokio::test]
 async fn a_new_connection_that_is_closed_is_not_tried_again() {
     let script: Script = |stream| async move { drop(stream) }.boxed();
     let (address, mut asked) = provider(script).await;

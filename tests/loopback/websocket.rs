@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async, client_async};
 
-use crate::support::Gateway;
+use crate::support::{Gateway, server};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -377,5 +377,63 @@ async fn a_key_that_a_provider_quotes_is_hidden() {
         !format!("{row}{}", capture.text()).contains(key),
         "{}",
         capture.text()
+    );
+}
+
+/// How the provider `p` does.
+async fn health(gateway: &Gateway) -> Value {
+    let request = http::Request::get("/api/providers").body(http_body_util::Full::default());
+    let rows = gateway.send(request.unwrap()).await.json();
+    let mut rows = rows.as_array().unwrap().iter();
+    rows.find(|row| row["id"] == "p").unwrap()["health"].clone()
+}
+
+#[tokio::test]
+async fn a_callers_own_key_speaks_against_no_provider() {
+    for (status, code) in [
+        ("401 Unauthorized", 401),
+        ("403 Forbidden", 403),
+        ("429 Too Many Requests", 429),
+    ] {
+        let (address, log) = server("127.0.0.1:0", move |_| (status, "{}".to_owned())).await;
+        let provider = json!({ "auth_mode": "passthrough", "compatibility": {
+            "openai_responses": true, "openai_responses_websocket": true } });
+        let more = json!({ "provider": provider, "routing": { "eject_after": 2 } });
+        let gateway = Gateway::start(address, more).await;
+        let mut socket = open(&gateway).await;
+        for _ in 0..4 {
+            create(&mut socket, json!({"model":"m","input":"hi"})).await;
+            let refused = until(&mut socket, "error").await;
+            assert_eq!(refused["status"], code, "{refused}");
+        }
+        assert_eq!(log.lock().unwrap().len(), 4, "{status}");
+        let health = health(&gateway).await;
+        assert_eq!(health["ejected"], false, "{status}: {health}");
+        assert_eq!(health["failed"], 0, "{status}: {health}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_is_a_limit_over_a_websocket_too() {
+    let (limited, log) = server("127.0.0.1:0", |_| {
+        ("429 Too Many Requests", "{}".to_owned())
+    })
+    .await;
+    let (well, _received) = provider(completed).await;
+    let flags = json!({ "openai_responses": true, "openai_responses_websocket": true });
+    let others = json!({ "q": { "baseurl": format!("http://{well}"), "models": ["m"],
+        "compatibility": flags } });
+    let more = json!({ "provider": { "preference": 9, "compatibility": flags },
+        "others": others, "routing": { "attempts": 1, "eject_after": 1 } });
+    let gateway = Gateway::start(limited, more).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"hi"})).await;
+    until(&mut socket, "response.completed").await;
+    assert_eq!(log.lock().unwrap().len(), 1);
+    let health = health(&gateway).await;
+    assert_eq!(health["ejected"], false, "{health}");
+    assert!(
+        health["models"][0]["limited_for"].as_u64().is_some(),
+        "{health}"
     );
 }

@@ -1,5 +1,7 @@
 //! One request over a WebSocket: its provider, the connection to it, and the frame that asks.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::SinkExt;
 use http::StatusCode;
@@ -10,11 +12,12 @@ use super::session::{Connected, Session, broke_off, silent};
 use crate::access::Permit;
 use crate::api::Call;
 use crate::clock::{self, within};
+use crate::config::{AuthMode, Routing};
 use crate::gateway::guard::Passing;
 use crate::gateway::{asked, entry, lists, refusal, revoke};
 use crate::ledger::EntryId;
 use crate::relay::Recording;
-use crate::route::{Choice, Route};
+use crate::route::{Choice, Open, Route, Scope};
 use crate::rules::Rules;
 use crate::upstream::{Failure, Handshake};
 use crate::wire::Rejection;
@@ -36,6 +39,83 @@ enum Stop {
     Unpaid(Rejection),
     /// Another one may be there.
     Failed(Failure),
+    /// It takes no requests for a while; another one may.
+    Limited(Failure),
+}
+
+/// What came of the providers that were asked.
+#[derive(Default)]
+struct Missed {
+    unpaid: Option<Rejection>,
+    failed: Option<Rejection>,
+}
+
+impl Missed {
+    /// The refusal after which it is soonest worth another try.
+    fn unpaid(&mut self, rejection: Rejection) {
+        keep_sooner(&mut self.unpaid, rejection);
+    }
+
+    /// A failure replaces what came before; of several limits, the shortest is told.
+    fn limited(&mut self, rejection: Rejection) {
+        self.failed = self
+            .failed
+            .take()
+            .filter(|before| before.status == StatusCode::TOO_MANY_REQUESTS);
+        keep_sooner(&mut self.failed, rejection);
+    }
+
+    fn rejection(self) -> Rejection {
+        let rejection = self.failed.or(self.unpaid);
+        rejection.unwrap_or_else(Rejection::panicked)
+    }
+}
+
+/// Keeps the one of two refusals that names the shorter wait. One that names none is for good.
+fn keep_sooner(kept: &mut Option<Rejection>, rejection: Rejection) {
+    let wait = |one: &Rejection| one.retry_after.unwrap_or(Duration::MAX);
+    if kept
+        .as_ref()
+        .is_none_or(|before| wait(&rejection) < wait(before))
+    {
+        *kept = Some(rejection);
+    }
+}
+
+/// What a failure to connect means for the provider, and for the choice of another. A provider
+/// that answers the request for a WebSocket is judged as it is for any other answer.
+fn stopped(failure: Failure, open: &mut Open, route: &Route, routing: &Routing) -> Stop {
+    let why = failure.to_string();
+    let Failure::Declined { status, wait, .. } = &failure else {
+        if failure.is_the_providers() {
+            open.failed(&why, failure.scope(), routing);
+        }
+        return Stop::Failed(failure);
+    };
+    match status.as_u16() {
+        429 | 503 | 529 if *status == StatusCode::TOO_MANY_REQUESTS || wait.is_some() => {
+            // A caller's own credential has limits of its own.
+            if route.provider.auth_mode == AuthMode::Passthrough {
+                open.succeeded();
+            } else {
+                open.limited(&why, *wait);
+            }
+            Stop::Limited(failure)
+        }
+        500.. => {
+            open.failed(&why, Scope::Model, routing);
+            Stop::Failed(failure)
+        }
+        // It has no WebSocket there: another may.
+        404 | 405 | 426 => {
+            open.succeeded();
+            Stop::Failed(failure)
+        }
+        _ => {
+            open.succeeded();
+            Stop::Refused(failure.rejection())
+        }
+    }
 }
 
 impl Session<'_> {
@@ -89,8 +169,12 @@ impl Session<'_> {
         }
         let meter = self.api.meter(&call, room);
         let who = self.who.clone();
-        let held = gateway.traffic.held();
-        let remember = held.remember(&route.provider.id, self.api.kind().0);
+        let remember = (rules.routes.providers().len() > 1)
+            .then(|| {
+                let held = gateway.traffic.held();
+                held.remember(&route.provider.id, self.api.kind().0)
+            })
+            .flatten();
         let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);
         let parts = (revoked, again, remember);
         self.running = Some(Running::new(call, meter, recording, parts));
@@ -108,8 +192,7 @@ impl Session<'_> {
         let mut route = choice.first;
         let mut others = choice.others.into_iter();
         let routing = of.0.file.routing;
-        let mut unpaid: Option<Rejection> = None;
-        let mut failed: Option<Rejection> = None;
+        let mut missed = Missed::default();
         let mut attempts = 1;
         loop {
             let (id, began) = (route.provider.id.clone(), recording.elapsed_ms());
@@ -117,14 +200,13 @@ impl Session<'_> {
                 Ok(again) => return Ok((route, again)),
                 Err(Stop::Refused(rejection)) => return Err(rejection),
                 Err(Stop::Unpaid(rejection)) => {
-                    let wait = |one: &Rejection| one.retry_after;
-                    if unpaid
-                        .as_ref()
-                        .is_none_or(|before| wait(&rejection) < wait(before))
-                    {
-                        unpaid = Some(rejection);
-                    }
+                    missed.unpaid(rejection);
                     format!("no budget pays for provider {id}; asking another")
+                }
+                // As over HTTP, a limit takes neither an attempt nor a retry.
+                Err(Stop::Limited(failure)) => {
+                    missed.limited(failure.rejection());
+                    format!("{failure}; asking another")
                 }
                 Err(Stop::Failed(failure)) => {
                     let took = recording.elapsed_ms() - began;
@@ -140,12 +222,12 @@ impl Session<'_> {
                         return Err(rejection);
                     }
                     attempts += 1;
-                    failed = Some(rejection);
+                    missed.failed = Some(rejection);
                     why
                 }
             };
             let Some(next) = others.next() else {
-                return Err(failed.or(unpaid).unwrap_or_else(Rejection::panicked));
+                return Err(missed.rejection());
             };
             recording.note(|entry| entry.reasons.push(why));
             route = next;
@@ -195,10 +277,7 @@ impl Session<'_> {
         let (handshake, reused) = match connected {
             Ok(connected) => connected,
             Err(failure) => {
-                if failure.is_the_providers() {
-                    open.failed(&failure.to_string(), failure.scope(), &routing);
-                }
-                return Err(Stop::Failed(failure));
+                return Err(stopped(failure, &mut open, route, &routing));
             }
         };
         open.answering(&routing);
@@ -283,5 +362,31 @@ impl Session<'_> {
         let renewed = self.renew(again, running.recording()).await;
         self.running = Some(running);
         renewed.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_refusals_the_one_is_told_that_ends_first() {
+        for (waits, expected) in [
+            (&[None, Some(3)][..], Some(3)),
+            (&[Some(3), None], Some(3)),
+            (&[Some(3), Some(1), Some(2)], Some(1)),
+        ] {
+            let mut missed = Missed::default();
+            for wait in waits {
+                let refused = Rejection::new(StatusCode::TOO_MANY_REQUESTS, "limited", "");
+                let wait = wait.map(Duration::from_secs);
+                missed.unpaid(match wait {
+                    Some(wait) => refused.retry_after(wait),
+                    None => refused,
+                });
+            }
+            let wait = missed.rejection().retry_after;
+            assert_eq!(wait, expected.map(Duration::from_secs));
+        }
     }
 }

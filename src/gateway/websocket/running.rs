@@ -18,7 +18,7 @@ pub(super) struct Running {
     pub(super) revoked: Watch,
     /// How to ask once more, while nothing has come.
     pub(super) again: Option<Again>,
-    remember: Remember,
+    remember: Option<Remember>,
     began: Instant,
     /// When the provider last said something.
     heard: Instant,
@@ -30,7 +30,7 @@ impl Running {
         mut call: Call,
         meter: Box<dyn Meter>,
         recording: Recording,
-        (revoked, again, remember): (Watch, Option<Again>, Remember),
+        (revoked, again, remember): (Watch, Option<Again>, Option<Remember>),
     ) -> Self {
         // What was asked is not needed any more, and may be large.
         call.body = bytes::Bytes::new();
@@ -70,7 +70,9 @@ impl Running {
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
         self.again = None;
-        self.remember.read(text.as_bytes());
+        if let Some(remember) = &mut self.remember {
+            remember.read(text.as_bytes());
+        }
         let had_output = self.meter.has_output();
         self.meter.event(&sse::Event {
             name: b"",
