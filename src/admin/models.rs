@@ -10,7 +10,7 @@ use super::routes::{bad, decoded};
 use super::{View, listing, not_found};
 use crate::access::Permit;
 use crate::api::{Dialect, is_method};
-use crate::route::{Found, Now, Provider};
+use crate::route::{Found, Now, Provider, Traffic};
 use crate::wire::Rejection;
 
 /// Rows of a page at most.
@@ -118,9 +118,11 @@ pub(super) fn one(
     let form = Form::of(request);
     let name = percent_decode_str(id).decode_utf8_lossy();
     let fits = |provider: &Provider| form.fits(provider);
+    // A listing must not take a request's turn among equals.
+    let apart = Traffic::default();
     let now = Now {
         holder: None,
-        traffic: view.traffic,
+        traffic: &apart,
         conversation: None,
     };
     let choice = view.rules.routes.select_where(permit, &name, &fits, now);
@@ -145,9 +147,10 @@ fn aliases<'a>(view: &'a View<'_>, permit: &Permit, form: Form) -> Vec<(&'a str,
     let routes = &view.rules.routes;
     let fits = |provider: &Provider| form.fits(provider);
     let leads = |alias: &'a str| {
+        let apart = Traffic::default();
         let now = Now {
             holder: None,
-            traffic: view.traffic,
+            traffic: &apart,
             conversation: None,
         };
         let first = routes.select_where(permit, alias, &fits, now).ok()?.first;

@@ -106,11 +106,15 @@ fn unsupported(what: &str) -> Rejection {
 /// A 400 for what is not of this coding or ends too early, a 413 for what grows too much, and a
 /// 503 while others hold all the room.
 pub async fn open(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes, Rejection> {
-    let _turn = TURNS.acquire().await;
-    // Beside the threads that serve others: it takes milliseconds for a MiB.
-    tokio::task::spawn_blocking(move || opened(coding, &packed, limit))
-        .await
-        .unwrap_or_else(|_| Err(Rejection::panicked()))
+    let turn = TURNS.acquire().await;
+    // Beside the threads that serve others: it takes milliseconds for a MiB. It keeps its turn if the
+    // caller leaves meanwhile.
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        opened(coding, &packed, limit)
+    })
+    .await
+    .unwrap_or_else(|_| Err(Rejection::panicked()))
 }
 
 fn opened(coding: Coding, packed: &[u8], limit: usize) -> Result<Bytes, Rejection> {
