@@ -490,7 +490,7 @@ impl Gateway {
         head.headers.remove(header::CONTENT_LENGTH);
         let limit = self.upstream.timeouts().first_byte;
         let packed = within(limit, whole.peek(REFUSAL)).await.unwrap_or_default();
-        let plain = mask.whole(decoding.feed(&packed).into());
+        let plain = mask.whole(decoding.feed(packed).into());
         Response::from_parts(head, Begun::from(plain))
     }
 }
