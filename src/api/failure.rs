@@ -15,7 +15,7 @@ use crate::wire::sse;
 
 /// Bytes that are kept of an error: as few as say what it is, because servers quote requests in them.
 const MAX_WORDS: usize = 512;
-/// A longer value is no error.
+/// Longer values aren't treated as errors.
 const MAX_VALUE: usize = 64 * 1024;
 /// Members of a document that is nothing but an error. One with any other member is a response.
 const ERROR_ONLY: [&str; 23] = [

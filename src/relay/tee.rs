@@ -404,7 +404,7 @@ impl Tee {
         } else {
             self.held.split()
         };
-        // Half an event is nothing that the model has said.
+        // An incomplete event doesn't count as output.
         if self.has_events() && !self.last_is_whole {
             self.length = self.length.saturating_sub(held.len() as u64);
         }

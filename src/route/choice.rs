@@ -52,7 +52,7 @@ pub(super) fn among_destinations(
             let count = destinations.len().max(1);
             destinations.rotate_left(now.traffic.turn(alias) % count);
         }
-        Strategy::LeastBusy => destinations.sort_by_key(open),
+        Strategy::LeastBusy => destinations.sort_by_cached_key(open),
         Strategy::Weighted => {
             let drawn = drawn(&destinations);
             let first = destinations.remove(drawn);
@@ -107,10 +107,14 @@ pub(super) fn among_equals(
             equals.push(next);
         }
         if equals.len() > 1 {
-            // The choice is among those that answer.
-            let is_out = |one: &Candidate| !is_available(one, now.traffic);
-            equals.sort_by_key(is_out);
-            let well = equals.iter().filter(|one| !is_out(one)).count();
+            // The choice is among those that answer. Each is asked once, because other requests change
+            // it meanwhile.
+            let (available, out): (Vec<_>, Vec<_>) = std::mem::take(&mut equals)
+                .into_iter()
+                .partition(|one| is_available(one, now.traffic));
+            let well = available.len();
+            equals.extend(available);
+            equals.extend(out);
             let told = shared(model, share, &mut equals[..well], now);
             if ordered.is_empty() {
                 why = told;
@@ -134,7 +138,7 @@ fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> 
             Some("its turn".to_owned())
         }
         Share::LeastBusy => {
-            equals.sort_by_key(open);
+            equals.sort_by_cached_key(open);
             Some(format!("{} open requests", open(&equals[0])))
         }
         Share::Affinity => {
