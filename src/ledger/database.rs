@@ -72,11 +72,11 @@ pub(super) trait Store: Send + Sync {
     /// A connection that cannot write.
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error>;
 
-    fn error(&self, action: &'static str, source: Failure) -> Error {
+    fn error(&self, action: &'static str, cause: Failure) -> Error {
         Error::Database {
             action,
             name: self.name().to_owned(),
-            source,
+            cause,
         }
     }
 }
@@ -123,9 +123,9 @@ pub(super) fn parse(url: &str, dir: &Path) -> Result<Arc<dyn Store>, Error> {
 /// Why a statement did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error(transparent)]
+    #[error("{}", in_a_line(.0))]
     Sqlite(rusqlite::Error),
-    #[error("{0}; the file is damaged: put a backup in its place, or move it away to begin anew")]
+    #[error("the file is damaged ({}); put a backup in its place, or move it away to begin with an empty ledger", in_a_line(.0))]
     Damaged(rusqlite::Error),
     #[cfg(feature = "postgres")]
     #[error("{}", super::postgres::explain(.0))]
@@ -136,6 +136,18 @@ pub enum Failure {
     Value(String),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// `SQLite`'s words on one line: of a damaged file they quote whole statements, and bytes that a
+/// terminal obeys.
+fn in_a_line(error: &rusqlite::Error) -> String {
+    const SHOWN: usize = 200;
+    let mut words = crate::wire::text::harmless(&error.to_string());
+    if words.len() > SHOWN {
+        words.truncate(words.floor_char_boundary(SHOWN));
+        words.push('…');
+    }
+    words
 }
 
 impl From<rusqlite::Error> for Failure {

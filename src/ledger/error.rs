@@ -10,17 +10,17 @@ pub enum Error {
     /// The URL itself stays out: it can hold a password.
     #[error("invalid database URL: {0}")]
     Url(String),
-    #[error("ledger: cannot {action} {}: {source}", path.display())]
+    #[error("ledger: cannot {action} {}: {cause}", path.display())]
     File {
         action: &'static str,
         path: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
-    #[error("ledger {name}: cannot {action}: {source}")]
+    #[error("ledger {name}: cannot {action}: {cause}")]
     Database {
         action: &'static str,
         name: String,
-        source: Failure,
+        cause: Failure,
     },
     #[error(
         "ledger {name}: its schema is version {found}, this build knows up to {known}; \

@@ -124,10 +124,10 @@ impl Store for Place {
         let At::File(path) = &self.at else {
             return Ok(());
         };
-        let error = |source: std::io::Error| Error::File {
+        let error = |cause: std::io::Error| Error::File {
             action: "use",
             path: path.clone(),
-            source,
+            cause,
         };
         if path.is_dir() {
             return Err(error(ErrorKind::IsADirectory.into()));
@@ -210,10 +210,10 @@ impl Store for Place {
 /// Creates the file readable by its owner alone; `SQLite` gives its -wal and -shm the same mode.
 fn create(path: &Path) -> Result<(), Error> {
     let error = |action| {
-        move |source| Error::File {
+        move |cause| Error::File {
             action,
             path: path.into(),
-            source,
+            cause,
         }
     };
     match OpenOptions::new()
