@@ -3,9 +3,9 @@
 //! ways of asking give the same numbers.
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::tokens::{BYTES_PER_TOKEN, roughly};
+use super::tokens::{BYTES_PER_TOKEN, Density, roughly};
 use super::{Tokens, failure};
 use crate::wire::sse;
 
@@ -32,6 +32,11 @@ pub trait Meter: Send {
     fn is_complete(&self) -> bool;
     /// Whether the provider has counted all that the stream has said so far.
     fn is_counted(&self) -> bool {
+        false
+    }
+    /// Whether an item of the output has ended and no other has begun: what follows may be the end
+    /// of the response and its count.
+    fn is_closing(&self) -> bool {
         false
     }
     /// Whether the provider has reported an error.
@@ -66,6 +71,77 @@ pub struct Reading {
     /// The error that the provider reports in a response whose status says success, in its own
     /// words.
     pub failure: Option<String>,
+    /// It is no response of the format: a web page, `null`, a text.
+    pub is_foreign: bool,
+    /// All tokens, where the provider tells nothing but their sum.
+    pub total: Option<u64>,
+    /// Pictures that a response links to, whose bytes are elsewhere.
+    pub linked: u64,
+    /// What the bytes of the response stand for, where its shape tells it better than the request.
+    pub density: Option<Density>,
+    /// The model that the provider says it has used.
+    pub model: Option<String>,
+    /// Where the provider says that it has worked, which can have prices of its own.
+    pub geography: Option<String>,
+}
+
+/// Whether an object is a response of some API that models have. Errors are found elsewhere.
+pub(super) fn is_response(object: &Map<String, Value>) -> bool {
+    object
+        .iter()
+        .any(|(key, value)| match (key.as_str(), value) {
+            ("object", Value::String(kind)) => {
+                RESPONSES.iter().any(|known| kind.starts_with(known))
+            }
+            ("type", Value::String(kind)) => kind == "message",
+            (key, Value::Array(_) | Value::Object(_)) => {
+                PARTS.contains(&key) || TEXTS.contains(&key)
+            }
+            (key, Value::String(_)) => TEXTS.contains(&key),
+            _ => false,
+        })
+}
+
+const RESPONSES: [&str; 3] = ["chat.completion", "text_completion", "response"];
+/// Lists and objects that a response has.
+const PARTS: [&str; 17] = [
+    "artifacts",
+    "candidates",
+    "choices",
+    "data",
+    "embedding",
+    "embeddings",
+    "embeddingsByType",
+    "generations",
+    "images",
+    "message",
+    "outputs",
+    "predictions",
+    "promptFeedback",
+    "results",
+    "timings",
+    "usage",
+    "usageMetadata",
+];
+/// Texts that one may have instead.
+const TEXTS: [&str; 7] = [
+    "completion",
+    "content",
+    "generation",
+    "output",
+    "output_text",
+    "response",
+    "text",
+];
+
+impl Reading {
+    /// What is read of a body that is no response of the format.
+    pub(super) fn foreign() -> Self {
+        Self {
+            is_foreign: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// A tool that the model asked for.
@@ -122,6 +198,58 @@ pub(super) struct Seen {
     pub counted: bool,
     /// It is the end of the answer.
     pub ends: bool,
+    /// An item of the output ends with it, or begins.
+    pub closes: Option<bool>,
+}
+
+/// The Seen of an event that says so many bytes.
+pub(super) fn said(bytes: usize) -> Seen {
+    Seen {
+        said: bytes as u64,
+        ..Seen::default()
+    }
+}
+
+/// Bytes of plain text in a block that only the provider can read: reasoning that is encrypted and
+/// written in base64.
+pub(super) fn sealed(text: &Value) -> usize {
+    text.as_str().map_or(0, |text| text.len() / 4 * 3)
+}
+
+/// Bytes that a model wrote, of whatever a piece of a stream holds: its texts, without those that
+/// name something. Sound and pictures count as the tokens that they are.
+pub(super) fn spoken(piece: &Value) -> usize {
+    match piece {
+        Value::String(text) if text.starts_with("data:") => media(text, Density::PICTURES),
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(spoken).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| !NAMES.contains(&key.as_str()))
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("audio", Value::Object(audio)) => audio
+                    .iter()
+                    .map(|(key, value)| match (key.as_str(), value) {
+                        ("data", Value::String(data)) => media(data, Density::SPEECH),
+                        ("transcript", Value::String(text)) => text.len(),
+                        _ => 0,
+                    })
+                    .sum(),
+                ("b64_json", Value::String(data)) => media(data, Density::PICTURES),
+                (_, value) => spoken(value),
+            })
+            .sum(),
+        _ => 0,
+    }
+}
+
+/// Keys of texts that the model didn't write.
+const NAMES: [&str; 7] = ["role", "id", "type", "object", "format", "index", "call_id"];
+
+/// Bytes of text that stand for as many tokens as a piece of sound or of a picture.
+fn media(data: &str, density: Density) -> usize {
+    let tokens = density.output(data.len() as u64).unwrap_or(0);
+    usize::try_from(tokens.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX)
 }
 
 /// Puts a format's stream together again.
@@ -152,6 +280,8 @@ pub(super) struct Assembling<A> {
     counted: bool,
     /// It was told once there was output, or at the end: a count before that is of the prompt.
     settled: bool,
+    /// An item of the output has ended, and no other has begun.
+    closing: bool,
     /// The format has no mark of its own that every server sends at the end.
     is_unmarked: bool,
 }
@@ -171,6 +301,7 @@ impl<A: Assembly> Assembling<A> {
             failure: None,
             counted: false,
             settled: false,
+            closing: false,
             is_unmarked: false,
         }
     }
@@ -212,6 +343,7 @@ impl<A: Assembly> Meter for Assembling<A> {
             (self.events, self.bytes) = (0, 0);
         }
         self.ends |= seen.ends;
+        self.closing = seen.closes.unwrap_or(self.closing && seen.said == 0);
         self.settled |= seen.counted && (self.has_output || self.ends);
         if let Some(words) = failure::of_event(event) {
             self.failure.get_or_insert(words);
@@ -236,6 +368,10 @@ impl<A: Assembly> Meter for Assembling<A> {
         self.settled && self.events == 0
     }
 
+    fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
@@ -255,6 +391,8 @@ impl<A: Assembly> Meter for Assembling<A> {
             .and_then(|answer| serde_json::to_vec(&answer).ok());
         let mut reading = response.as_deref().map(self.read).unwrap_or_default();
         self.estimate(&mut reading.tokens);
+        // What is put together has the shape of the format, whatever it was made of.
+        reading.is_foreign = response.is_none();
         reading.response = response.map(Bytes::from);
         reading.truncated = self.room.short;
         reading.failure = self.failure.take();

@@ -2,9 +2,10 @@
 //! one (`prompt_tokens`, `completion_tokens`) and a newer one (`input_tokens`, `output_tokens`),
 //! and servers that follow them add words and places of their own.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Tokens;
+use super::meter::sum;
 use super::tree::{add_counts, count, highest};
 
 /// Counts of a report that lie deeper than their object: its details.
@@ -68,9 +69,12 @@ impl Usage {
         // Groq, and Moonshot in the choice that ends the response.
         found.fill(of(response.get("x_groq"), "usage"));
         let choices = response.get("choices").and_then(Value::as_array);
-        for choice in choices.into_iter().flatten() {
-            found.fill(of(Some(choice), "usage"));
-        }
+        let of_choices = choices.into_iter().flatten();
+        found.fill(
+            of_choices
+                .filter_map(|choice| of(Some(choice), "usage"))
+                .reduce(Self::beside),
+        );
         // Cohere bills other counts than those that its models see.
         for from in [usage, response.get("meta")] {
             found.fill(of(from, "billed_units"));
@@ -126,6 +130,34 @@ impl Usage {
             tokens,
             total,
             written,
+        }
+    }
+
+    /// All tokens, where nothing but their sum is told.
+    pub(super) fn total_alone(&self) -> Option<u64> {
+        let is_alone = self.tokens.input.is_none() && self.tokens.output.is_none();
+        self.total.filter(|_| is_alone)
+    }
+
+    /// The usage of two choices that were written for the same prompt.
+    fn beside(self, other: Self) -> Self {
+        let (one, two) = (self.tokens, other.tokens);
+        let tokens = Tokens {
+            input: one.input.max(two.input),
+            cached: one.cached.max(two.cached),
+            cache_write: one.cache_write.max(two.cache_write),
+            cache_write_5m: one.cache_write_5m.max(two.cache_write_5m),
+            cache_write_1h: one.cache_write_1h.max(two.cache_write_1h),
+            image_input: one.image_input.max(two.image_input),
+            output: sum(&[one.output, two.output]),
+            reasoning: sum(&[one.reasoning, two.reasoning]),
+            image_output: sum(&[one.image_output, two.image_output]),
+            ..Tokens::default()
+        };
+        Self {
+            tokens,
+            total: sum(&[self.total, other.total]),
+            written: sum(&[self.written, other.written]),
         }
     }
 
@@ -207,11 +239,70 @@ pub(super) fn counts_output(usage: &Map<String, Value>) -> bool {
     Usage::of(usage).tokens.output.is_some()
 }
 
+/// What the choices of a stream have counted, each for itself.
+#[derive(Default)]
+pub(super) struct OfChoices(Vec<(u64, Map<String, Value>)>);
+
+impl OfChoices {
+    /// Takes the usage out of choices. Returns whether one tells what was written up to here.
+    fn take(&mut self, choices: &mut [Value]) -> bool {
+        let mut counts = false;
+        for choice in choices.iter_mut().filter_map(Value::as_object_mut) {
+            let Some(Value::Object(told)) = choice.remove("usage") else {
+                continue;
+            };
+            counts |= counts_output(&told);
+            let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
+            let has_room = self.0.len() < MAX_CHOICES;
+            let held = self.0.iter_mut().find(|(of, _)| *of == index);
+            match held {
+                Some((_, held)) => add_counts(held, told),
+                None if has_room => {
+                    let mut held = Map::new();
+                    add_counts(&mut held, told);
+                    self.0.push((index, held));
+                }
+                None => {}
+            }
+        }
+        counts
+    }
+
+    /// Puts it back into the choices of the response.
+    pub(super) fn put(&mut self, choices: &mut Vec<Value>) {
+        for (index, usage) in std::mem::take(&mut self.0) {
+            let held = choices
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .find(|held| held.get("index").and_then(Value::as_u64).unwrap_or(0) == index);
+            match held {
+                Some(held) => {
+                    held.insert("usage".to_owned(), Value::Object(usage));
+                }
+                // There was no room for the choice.
+                None => choices.push(json!({ "index": index, "usage": usage })),
+            }
+        }
+    }
+}
+
+/// Choices whose usage is followed.
+const MAX_CHOICES: usize = 128;
+
+/// The usage that a chunk of a stream tells.
+pub(super) struct Told {
+    /// That of the whole response, if the chunk has one.
+    pub usage: Option<Map<String, Value>>,
+    /// Whether it, or a choice, tells what was written up to here.
+    pub counts_output: bool,
+}
+
 /// Takes the usage out of a chunk of a stream and out of its choices, wherever it stands.
 pub(super) fn take(
     chunk: &mut Map<String, Value>,
     choices: &mut [Value],
-) -> Option<Map<String, Value>> {
+    of_choices: &mut OfChoices,
+) -> Told {
     let mut usage = Map::new();
     if chunk.get("usage").is_some_and(Value::is_object)
         && let Some(Value::Object(told)) = chunk.remove("usage")
@@ -221,18 +312,15 @@ pub(super) fn take(
     if let Some(Value::Object(told)) = chunk.get("x_groq").and_then(|groq| groq.get("usage")) {
         add_counts(&mut usage, told.clone());
     }
-    for choice in choices.iter_mut().filter_map(Value::as_object_mut) {
-        if let Some(Value::Object(told)) = choice.remove("usage") {
-            add_counts(&mut usage, told);
-        }
+    let counts_output = of_choices.take(choices) | counts_output(&usage);
+    Told {
+        usage: (!usage.is_empty()).then_some(usage),
+        counts_output,
     }
-    (!usage.is_empty()).then_some(usage)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn read(response: Value) -> Tokens {
@@ -357,6 +445,14 @@ one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":
             (told.cache_write_5m, told.cache_write_1h),
             (Some(4), Some(5))
         );
+    }
+
+    #[test]
+    fn choices_that_count_for_themselves_are_added_up() {
+        let one = json!({"prompt_tokens":19,"completion_tokens":5,"total_tokens":24});
+        let two = json!({"prompt_tokens":19,"completion_tokens":9,"total_tokens":28});
+        let told = read(json!({ "choices": [{ "usage": one }, {}, { "usage": two }] }));
+        assert_eq!((told.input, told.output), (Some(19), Some(14)));
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub fn roughly(bytes: u64) -> u64 {
 
 /// About what a picture of common size is counted as.
 pub(super) const IMAGE: u64 = 1_600;
+/// Tokens of a picture that a model made, where neither its bytes nor a count are there: OpenAI's
+/// for a square of medium quality.
+pub const PICTURE: u64 = 1_056;
 /// A string of JSON that is longer and has no space is no text: a file in base64.
 pub(super) const OPAQUE: usize = 2_048;
 

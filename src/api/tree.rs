@@ -130,6 +130,35 @@ fn is_report(key: &str) -> bool {
         || key.ends_with("Details")
 }
 
+/// The sum of reports that come as a list; any other list as it is.
+fn summed(list: Vec<Value>) -> Value {
+    let counts = |(key, value): (&String, &Value)| key.contains("oken") && count(value).is_some();
+    let is_report = |one: &Value| {
+        one.as_object()
+            .is_some_and(|report| report.iter().any(counts))
+    };
+    if list.is_empty() || !list.iter().all(is_report) {
+        return Value::Array(list);
+    }
+    let mut sum = Map::new();
+    for (key, value) in list.into_iter().filter_map(members).flatten() {
+        let now = sum.entry(key).or_insert(Value::Null);
+        *now = match (count(now), count(&value)) {
+            (Some(before), Some(more)) => before.saturating_add(more).into(),
+            _ if value.is_null() => continue,
+            _ => value,
+        };
+    }
+    Value::Object(sum)
+}
+
+fn members(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
 struct Reader;
 
 impl<'de> Visitor<'de> for Reader {
@@ -178,6 +207,10 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some((key, Tree(value))) = members.next_entry::<String, Tree>()? {
+            let value = match (key.as_str(), value) {
+                ("usage" | "usageMetadata", Value::Array(list)) => summed(list),
+                (_, value) => value,
+            };
             match fields.entry(key) {
                 Entry::Occupied(mut held) => {
                     let has_counts = is_report(held.key());
@@ -220,6 +253,11 @@ mod tests {
                 r#"{"usage":{"a":9,"b":{"c":5}},"usage":{"a":0,"d":1},"usage":{},"usage":7}"#,
                 json!({"usage":{"a":9,"b":{"c":5},"d":1}}),
             ),
+            (
+                r#"{"usage":[{"input_tokens":3,"x":1},{"input_tokens":4,"output_tokens":5,"x":null}]}"#,
+                json!({"usage":{"input_tokens":7,"output_tokens":5,"x":1}}),
+            ),
+            (r#"{"usage":[{"a":3},4]}"#, json!({"usage":[{"a":3},4]})),
             (r#"{"a":NaN,"b":1}"#, json!({"a":null,"b":1})),
             (r#"{"a":"x\ud83d","b":1}"#, json!({"a":"x","b":1})),
             (r#"{"a":1} {"b":2}"#, json!({"a":1})),

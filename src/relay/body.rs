@@ -73,6 +73,9 @@ pub struct RelayBody {
     revoked: Watch,
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
+    /// The provider was asked for more and had none: only then is it silent, and not while its caller
+    /// takes nothing.
+    waits: bool,
     total_at: Option<Pin<Box<Sleep>>>,
 }
 
@@ -117,6 +120,7 @@ impl RelayBody {
             recording,
             is_success: !form.is_error,
             may_fail: false,
+            is_whole: false,
         };
         // Of a response without a body, the server asks for no piece.
         let state = if form.is_bodiless || live.upstream.is_end_stream() {
@@ -133,6 +137,7 @@ impl RelayBody {
             revoked,
             idle: form.idle,
             idle_at: Box::pin(sleep_until(now + form.idle)),
+            waits: true,
             total_at: (!form.total.is_zero()).then(|| Box::pin(sleep_until(now + form.total))),
         }
     }
@@ -192,9 +197,7 @@ impl RelayBody {
             };
             match Pin::new(&mut live.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if !self.idle.is_zero() {
-                        self.idle_at.as_mut().reset(Instant::now() + self.idle);
-                    }
+                    self.waits = false;
                     // Trailers would need a promise in the head that was not made.
                     let Ok(data) = frame.into_data() else {
                         continue;
@@ -255,6 +258,9 @@ impl RelayBody {
 
     /// While nothing comes: whether it has taken too long.
     fn overdue(&mut self, cx: &mut Context<'_>) -> Next {
+        if !self.idle.is_zero() && !std::mem::replace(&mut self.waits, true) {
+            self.idle_at.as_mut().reset(Instant::now() + self.idle);
+        }
         if !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready() {
             let why = "the provider fell silent in the middle of its answer";
             return self.time_out(Ending::TimedOut, why);

@@ -2,6 +2,7 @@
 //! bytes stand for. The caller has no say in it: a response without a count is an estimate, not free.
 
 use super::Ending;
+use crate::api::tokens::PICTURE;
 use crate::api::{Density, Reading};
 use crate::ledger::Entry;
 use crate::money::{Mode, Money};
@@ -25,6 +26,18 @@ pub(super) struct Sizes {
 /// A provider's error is charged only if it counts something. A response without a byte says that
 /// there was nothing to charge for.
 pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
+    estimate(reading, ending, status, sizes);
+    let tokens = &mut reading.tokens;
+    // A sum without its parts is what they come to at least.
+    if let (Some(total), Some(input), true) = (reading.total, tokens.input, tokens.estimated) {
+        let input = input.min(total);
+        tokens.input = Some(input);
+        tokens.output = tokens.output.max(Some(total - input));
+    }
+}
+
+fn estimate(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
+    let density = reading.density.unwrap_or(sizes.density);
     let is_generated = reading.finish_reason.is_some() || !reading.tool_calls.is_empty();
     let tokens = &mut reading.tokens;
     let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
@@ -41,11 +54,14 @@ pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, size
         _ => return,
     };
     if input && tokens.input.is_none() {
-        tokens.input = Some(sizes.density.input(sizes.request));
+        tokens.input = Some(density.input(sizes.request));
         tokens.estimated = true;
     }
     if output && tokens.output.is_none() {
-        tokens.output = sizes.density.output(sizes.response);
+        let linked = reading.linked.saturating_mul(PICTURE);
+        tokens.output = density
+            .output(sizes.response)
+            .map(|bytes| bytes.max(linked));
         tokens.estimated |= tokens.output.is_some();
     }
 }

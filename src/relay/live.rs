@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use memchr::memmem;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::tee::Tee;
@@ -16,12 +16,17 @@ use crate::panics;
 use crate::wire::Mask;
 
 /// Longest time for which the rest of an answer is read for its price alone.
-const REST_TIME: Duration = Duration::from_secs(5);
+pub const REST_TIME: Duration = Duration::from_secs(5);
 /// Most bytes that are read for it.
-const REST_BYTES: usize = 64 << 20;
+pub const REST_BYTES: usize = 64 << 20;
 /// Answers that are read so at a time. Beyond it, what they cost is estimated.
 const MOST_RESTS: u32 = 1_024;
 static RESTS: Semaphore = Semaphore::const_new(MOST_RESTS as usize);
+
+/// Room to read the rest of an answer for its count alone, if there is any.
+pub fn rest() -> Option<SemaphorePermit<'static>> {
+    RESTS.try_acquire().ok()
+}
 
 /// Waits until no answer is read for its count alone, so that their records are made.
 pub async fn rests_ended() {
@@ -42,6 +47,8 @@ pub(super) struct Live {
     pub(super) mask: Option<Box<Mask>>,
     /// Something in a response that is no stream may be an error.
     pub(super) may_fail: bool,
+    /// All of it has come.
+    pub(super) is_whole: bool,
 }
 
 impl Live {
@@ -104,15 +111,18 @@ impl Live {
 
     /// Makes the record. An error that the provider has reported is how it ended, whatever came after.
     pub(super) fn end(mut self, ending: Ending) {
-        self.record(|failure, _| match (ending, failure) {
-            (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) | (ending, None) => ending,
+        self.record(|failure, seen| match (ending, failure) {
+            (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) => ending,
             (_, Some(words)) => Ending::ProviderFailed(words),
+            (_, None) if seen.is_foreign => Ending::ProviderFailed(seen.foreign()),
+            (ending, None) => ending,
         });
     }
 
     /// Makes the record of an answer that came to its own end.
     pub(super) fn finish(mut self) {
         let is_success = self.is_success;
+        self.is_whole = true;
         self.record(|failure, entry| match failure {
             Some(words) => Ending::ProviderFailed(words),
             None if !is_success => {
@@ -121,6 +131,7 @@ impl Live {
             None if entry.is_silent => {
                 Ending::ProviderFailed("the provider's response is empty".to_owned())
             }
+            None if entry.is_foreign => Ending::ProviderFailed(entry.foreign()),
             None => Ending::Complete,
         });
     }
@@ -134,10 +145,13 @@ impl Live {
             taken.body = mask.whole(taken.body);
             taken.raw = taken.raw.map(|raw| mask.whole(raw));
         }
+        let is_foreign = self.is_whole && taken.reading.is_foreign && taken.length > 0;
         let mut seen = Seen::default();
         self.recording.note(|entry| {
             seen = Seen {
                 status: entry.status,
+                format: entry.api.clone(),
+                is_foreign: is_foreign && (200..300).contains(&entry.status),
                 is_silent: (200..300).contains(&entry.status)
                     && entry.status != 204
                     && entry.status != 205
@@ -146,6 +160,7 @@ impl Live {
         });
         // Only what costs something is expected to say something.
         seen.is_silent &= self.recording.quote().is_some();
+        seen.is_foreign &= self.recording.quote().is_some();
         let ending = ending(taken.reading.failure.clone(), seen);
         self.recording.end(Ended {
             reading: taken.reading,
@@ -158,25 +173,27 @@ impl Live {
     }
 
     /// The caller has left. What the model has yet to write is cancelled; what it has written is
-    /// read to its end, because the count stands there.
+    /// read to its end, because the count stands there. Where an item of the output has just ended,
+    /// nobody knows which of the two it is: reasoning that nobody sees counts at the end too.
     pub(super) fn abandon(self) {
         // A status that tells of an error says all.
         if !self.is_success {
             return self.finish();
         }
-        let has_events = self.tee.has_events();
-        let is_written = !has_events || self.tee.is_complete();
-        let ending = if has_events && is_written {
+        let has_events = self.tee.is_stream();
+        let is_complete = self.tee.is_complete();
+        let is_written = !has_events || is_complete || self.tee.is_closing();
+        let ending = if has_events && is_complete {
             Ending::Complete
         } else {
             Ending::ClientLeft
         };
-        let is_counted = has_events && self.tee.is_counted();
+        let is_counted = has_events && is_complete && self.tee.is_counted();
         if !is_written || is_counted || std::thread::panicking() {
             return self.end(ending);
         }
-        match (tokio::runtime::Handle::try_current(), RESTS.try_acquire()) {
-            (Ok(runtime), Ok(permit)) => {
+        match (tokio::runtime::Handle::try_current(), rest()) {
+            (Ok(runtime), Some(permit)) => {
                 runtime.spawn(async move {
                     let _permit = permit;
                     self.read_on(ending).await;
@@ -194,6 +211,7 @@ impl Live {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(None) => {
                     self.tee.end();
+                    self.is_whole = true;
                     break;
                 }
                 Ok(Some(Err(_))) | Err(_) => break,
@@ -208,6 +226,10 @@ impl Live {
             let passed = panics::caught_now("a meter", || self.tee.pass(data));
             if self.upstream.is_end_stream() {
                 self.tee.end();
+                self.is_whole = true;
+                break;
+            }
+            if self.tee.is_stream() && self.tee.is_complete() && self.tee.is_counted() {
                 break;
             }
             if passed.is_none() {
@@ -219,9 +241,19 @@ impl Live {
 }
 
 /// What is known of an answer at its end.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Seen {
     status: u16,
+    format: String,
+    /// It is whole, and no response of the format.
+    is_foreign: bool,
     /// It is empty, though something was to be written.
     is_silent: bool,
+}
+
+impl Seen {
+    /// What is wrong with a response that is none of its format.
+    fn foreign(&self) -> String {
+        format!("the response is not of the format {}", self.format)
+    }
 }

@@ -8,9 +8,10 @@ mod ending;
 mod live;
 mod recording;
 mod tee;
+mod whole;
 
 pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};
 pub use ending::Ending;
-pub use live::rests_ended;
+pub use live::{REST_BYTES, REST_TIME, rest, rests_ended};
 pub use recording::{Ended, Recording};

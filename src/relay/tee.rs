@@ -4,16 +4,11 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Form;
+use super::whole::{Lines, Pieces, Whole};
 use crate::api::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
-use crate::wire::json::Sieve;
 use crate::wire::{Framing, event_stream, sse};
 
-/// A response that is no stream is held for its meter up to here, by reference to the bytes that
-/// pass, or as far as a capture keeps it. Of a longer one, the meter gets a reduced copy.
-const MAX_WHOLE: usize = 1024 * 1024;
-/// However much a capture keeps.
-const MAX_EXACT: usize = 16 * 1024 * 1024;
 /// An event that has not ended is held back up to here: nobody can use a part of one, and what
 /// tells of a failure could not be read behind it. Of a longer one, parts pass.
 const MAX_HELD: usize = 256 * 1024;
@@ -32,6 +27,8 @@ enum Shape {
     Amazon(event_stream::Decoder),
     /// Events of which one may have to be kept from the caller.
     Filtered(sse::Decoder),
+    /// A stream was asked for and a JSON object has begun: one for each line, or one in all.
+    Lines(Lines),
     /// Metered at its end.
     Whole(Whole),
     /// A provider's error: relayed and kept, not metered.
@@ -47,7 +44,7 @@ enum Shape {
 
 impl Shape {
     /// The shape of a response whose head names none, by how it starts; `None` while that is not told.
-    fn of(start: &[u8], filtered: bool, longest: usize) -> Option<Self> {
+    fn of(start: &[u8], streamed: bool, filtered: bool, longest: usize) -> Option<Self> {
         let start = start.strip_prefix(BOM).unwrap_or(start).trim_ascii_start();
         if start.is_empty() || BOM.starts_with(start) {
             return None;
@@ -67,92 +64,10 @@ impl Shape {
         if start.first() == Some(&0) {
             return Some(Self::Amazon(event_stream::Decoder::default()));
         }
+        if streamed && start.first() == Some(&b'{') {
+            return Some(Self::Lines(Lines::default()));
+        }
         Some(Self::Whole(Whole::default()))
-    }
-}
-
-/// Pieces of a body, by reference.
-#[derive(Default)]
-struct Pieces {
-    parts: Vec<Bytes>,
-    length: usize,
-    over: bool,
-}
-
-impl Pieces {
-    /// Holds as much of a piece as fits.
-    fn hold(&mut self, mut piece: Bytes, limit: usize) {
-        let left = limit.saturating_sub(self.length);
-        if piece.len() > left {
-            self.over = true;
-            piece.truncate(left);
-        }
-        self.length += piece.len();
-        if !piece.is_empty() {
-            self.parts.push(piece);
-        }
-    }
-
-    fn joined(self) -> Bytes {
-        match self.parts.as_slice() {
-            [] => Bytes::new(),
-            [only] => only.clone(),
-            several => several.concat().into(),
-        }
-    }
-}
-
-/// A body that is no stream.
-#[derive(Default)]
-struct Whole {
-    pieces: Pieces,
-    /// What the meter gets of a body that is too long to hold.
-    sieve: Option<Box<Sieve>>,
-}
-
-impl Whole {
-    /// Takes the next piece, of which a capture keeps up to `room` bytes. The elements of a long
-    /// list are metered as they come: such a list is a stream in another form.
-    fn take(&mut self, piece: Bytes, room: usize, meter: &mut dyn Meter) {
-        let exact = room.clamp(MAX_WHOLE, MAX_EXACT);
-        if self.sieve.is_none() && self.pieces.length + piece.len() <= exact {
-            self.pieces.hold(piece, exact);
-            return;
-        }
-        let mut each = |element: &[u8]| {
-            meter.event(&sse::Event {
-                name: b"",
-                data: element,
-            });
-        };
-        let begins = self.sieve.is_none();
-        let sieve = self.sieve.get_or_insert_default();
-        if begins {
-            let held = std::mem::take(&mut self.pieces);
-            for part in held.parts {
-                sieve.feed(&part, &mut each);
-                self.pieces.hold(part, room);
-            }
-        }
-        sieve.feed(&piece, &mut each);
-        self.pieces.hold(piece, room);
-    }
-
-    /// Meters the body, and returns as much of it as was kept and whether there was more.
-    fn end(self, meter: &mut dyn Meter) -> (Bytes, bool) {
-        let is_long = self.sieve.is_some();
-        let body = self.pieces.joined();
-        match self.sieve {
-            Some(sieve) => {
-                let copy = sieve.finish();
-                if !copy.is_empty() {
-                    meter.body(&copy);
-                }
-            }
-            None if body.is_empty() => {}
-            None => meter.body(&body),
-        }
-        (body, is_long)
     }
 }
 
@@ -234,6 +149,11 @@ impl Tee {
         )
     }
 
+    /// Whether the body comes bit by bit, in events or in lines.
+    pub(super) fn is_stream(&self) -> bool {
+        self.has_events() || matches!(&self.shape, Shape::Lines(lines) if lines.count > 1)
+    }
+
     /// Whether an event of ours can stand behind what the caller has.
     pub(super) fn takes_events(&self) -> bool {
         self.has_events() && self.decoding.is_none()
@@ -249,17 +169,37 @@ impl Tee {
         self.meter.is_counted()
     }
 
+    /// Whether an item of the output has ended, so that the end of the response may follow.
+    pub(super) fn is_closing(&self) -> bool {
+        self.meter.is_closing()
+    }
+
     /// Whether the provider has reported an error.
     pub(super) fn has_failed(&self) -> bool {
         self.meter.has_failed()
     }
 
-    /// Whether an event was too long to read.
+    /// Whether an event was too long to read, or can't be told from others.
     fn skipped(&self) -> bool {
         match &self.shape {
             Shape::Text(decoder) | Shape::Filtered(decoder) => decoder.skipped > 0,
+            Shape::Amazon(decoder) => decoder.lost || decoder.unread > 0,
             _ => false,
         }
+    }
+
+    /// Estimates what unread messages said, unless the provider has counted it.
+    fn estimate_unread(&self, reading: &mut Reading) {
+        let Shape::Amazon(decoder) = &self.shape else {
+            return;
+        };
+        let tokens = &mut reading.tokens;
+        if decoder.unread == 0 || tokens.output.is_none() {
+            return;
+        }
+        let unread = api::tokens::roughly(decoder.unread);
+        tokens.output = tokens.output.map(|output| output.saturating_add(unread));
+        tokens.estimated = true;
     }
 
     /// Whether an event was so long that a reduced copy of it was read.
@@ -310,7 +250,7 @@ impl Tee {
             Shape::Opaque => return piece,
             Shape::Unnamed { filtered, longest } if self.decoding.is_none() => {
                 let piece = self.started(piece);
-                let Some(shape) = Shape::of(&piece, filtered, longest) else {
+                let Some(shape) = Shape::of(&piece, self.streamed, filtered, longest) else {
                     self.start.extend_from_slice(&piece);
                     return Bytes::new();
                 };
@@ -335,13 +275,17 @@ impl Tee {
         let mut read = |plain: Bytes| -> usize {
             *length += plain.len() as u64;
             if let Shape::Unnamed { filtered, longest } = *shape
-                && let Some(found) = Shape::of(&plain, filtered, longest)
+                && let Some(found) = Shape::of(&plain, self.streamed, filtered, longest)
             {
                 *shape = found;
             }
             match shape {
                 Shape::Unnamed { .. } | Shape::Opaque => {}
                 Shape::Unmetered(pieces) => pieces.hold(plain, (*room).max(MAX_WORDS)),
+                Shape::Lines(lines) => {
+                    *spoke |= !plain.is_empty();
+                    lines.take(plain, *room, meter.as_mut());
+                }
                 Shape::Whole(whole) => {
                     *spoke |= self.streamed && !plain.is_empty();
                     whole.take(plain, *room, meter.as_mut());
@@ -429,6 +373,10 @@ impl Tee {
                 let whole = std::mem::take(whole);
                 (body, truncated) = whole.end(self.meter.as_mut());
             }
+            Shape::Lines(lines) => {
+                let lines = std::mem::take(lines);
+                (body, truncated) = lines.end(self.meter.as_mut());
+            }
             Shape::Unmetered(pieces) => {
                 let pieces = std::mem::take(pieces);
                 truncated = pieces.over;
@@ -436,7 +384,13 @@ impl Tee {
             }
             _ => {}
         }
+        let is_counted = self.meter.is_counted();
         let mut reading = self.meter.finish();
+        if !is_counted {
+            self.estimate_unread(&mut reading);
+        }
+        // Of what wasn't read, nobody knows whether it is of the format.
+        reading.is_foreign &= !matches!(self.shape, Shape::Opaque) && !self.skipped();
         if matches!(self.shape, Shape::Unmetered(_)) {
             reading.failure = api::error_words(&body);
         }

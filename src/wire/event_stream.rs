@@ -17,7 +17,11 @@ const MAX_MESSAGE: usize = (16 << 20) + (128 << 10) + PRELUDE + 4;
 #[derive(Debug, Default)]
 pub struct Decoder {
     held: Vec<u8>,
-    /// A message was broken or too long: nothing after it can be told apart any more.
+    /// Bytes of a message that is too long to hold, which have yet to come.
+    skip: usize,
+    /// Bytes of messages that were not read.
+    pub unread: u64,
+    /// A message was broken: nothing after it can be told apart any more.
     pub lost: bool,
 }
 
@@ -26,7 +30,15 @@ impl Decoder {
     /// bytes at the piece's end belong to a message that has not ended.
     pub fn feed(&mut self, piece: &[u8], mut each: impl FnMut(Event<'_>)) -> usize {
         if self.lost {
+            self.unread += piece.len() as u64;
             return 0;
+        }
+        let skipped = self.skip.min(piece.len());
+        self.skip -= skipped;
+        self.unread += skipped as u64;
+        let piece = &piece[skipped..];
+        if self.skip > 0 {
+            return skipped;
         }
         self.held.extend_from_slice(piece);
         let mut from = 0;
@@ -35,9 +47,20 @@ impl Decoder {
                 break;
             };
             // Of rubbish no such length is waited for.
-            if !(PRELUDE + 4..=MAX_MESSAGE).contains(&length) || !is_sound(prelude) {
+            if length < PRELUDE + 4 || !is_sound(prelude) {
                 self.lost = true;
                 break;
+            }
+            if length > MAX_MESSAGE {
+                let there = length.min(self.held.len() - from);
+                self.skip = length - there;
+                self.unread += there as u64;
+                from += there;
+                if self.skip > 0 {
+                    self.held.clear();
+                    return piece.len();
+                }
+                continue;
             }
             let Some(frame) = self.held.get(from..from + length) else {
                 break;
@@ -55,6 +78,7 @@ impl Decoder {
             });
         }
         if self.lost {
+            self.unread += (self.held.len() - from) as u64;
             self.held = Vec::new();
         } else {
             self.held.drain(..from);
@@ -185,6 +209,29 @@ mod tests {
         assert!(!lost && seen[0].1 == json);
         let (seen, lost) = events(&[&[0, 0x50, 0, 0], &[0; 8]]);
         assert!(seen.is_empty() && lost);
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_skipped_and_what_follows_is_read() {
+        let length = u32::try_from(MAX_MESSAGE + 1).unwrap();
+        let mut stream = length.to_be_bytes().to_vec();
+        stream.extend_from_slice(&[0; 4]);
+        let mut sum = flate2::Crc::new();
+        sum.update(&stream);
+        stream.extend_from_slice(&sum.sum().to_be_bytes());
+        stream.resize(MAX_MESSAGE + 1, b'x');
+        stream.extend_from_slice(&self::stream());
+        for split in [1, 12, 13, MAX_MESSAGE, MAX_MESSAGE + 1, MAX_MESSAGE + 20] {
+            let (first, second) = stream.split_at(split);
+            let mut decoder = Decoder::default();
+            let mut names = Vec::new();
+            for piece in [first, second] {
+                decoder.feed(piece, |event| names.push(event.name.to_vec()));
+            }
+            assert_eq!(names.len(), 2, "split at {split}");
+            assert_eq!(decoder.unread, u64::from(length), "split at {split}");
+            assert!(!decoder.lost);
+        }
     }
 
     #[test]

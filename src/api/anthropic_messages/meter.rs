@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen, sum};
+use crate::api::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken, sum};
 use crate::api::tree::{self, add_counts_at, count, highest};
 use crate::api::{Reading, Tokens, ToolCall};
 use crate::wire::sse;
@@ -54,8 +54,15 @@ impl Events {
             "message_start" => self.start(event, room),
             "content_block_start" => {
                 let at = self.free(at);
-                self.block(at, event, room)
+                Seen {
+                    closes: Some(false),
+                    ..self.block(at, event, room)
+                }
             }
+            "content_block_stop" => Seen {
+                closes: Some(true),
+                ..Seen::default()
+            },
             "content_block_delta" => {
                 let at = self.place(at);
                 self.delta(at, &event, room)
@@ -132,11 +139,13 @@ impl Events {
         // The start of a tool's call is output already.
         let is_call = block.get("input").is_some();
         let text = block["text"].as_str().map_or(0, str::len);
+        let hidden = if block["type"] == "redacted_thinking" {
+            sealed(&block["data"])
+        } else {
+            0
+        };
         content[at] = block;
-        Seen {
-            said: text as u64 + u64::from(is_call),
-            ..Seen::default()
-        }
+        said(text + hidden + usize::from(is_call))
     }
 
     fn delta(&mut self, at: usize, event: &Value, room: &mut Room) -> Seen {
@@ -158,7 +167,7 @@ impl Events {
                 }
                 None => {}
             }
-            return said(piece);
+            return said(piece.len());
         }
         let block = self.content().and_then(|content| content.get_mut(at));
         // A block that never began is one that is left out.
@@ -178,7 +187,9 @@ impl Events {
             }
             "signature_delta" => {
                 block["signature"] = delta["signature"].clone();
-                Seen::default()
+                // It holds all of the reasoning, of which the caller may have been shown a part.
+                let shown = block["thinking"].as_str().map_or(0, str::len);
+                said(sealed(&delta["signature"]).saturating_sub(shown))
             }
             // Kinds to come: each piece of text goes on where its name says.
             _ => {
@@ -186,12 +197,9 @@ impl Events {
                 if let Some(fields) = piece.as_object_mut() {
                     fields.remove("type");
                 }
-                let length = size(&piece);
+                let length = usize::from(size(&piece) > 0).max(spoken(&piece));
                 merge(block, piece, room);
-                Seen {
-                    said: u64::from(length > 0),
-                    ..Seen::default()
-                }
+                said(length)
             }
         }
     }
@@ -243,20 +251,13 @@ fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {
     } else if block.is_object() && room.take(piece.len()) {
         block[key] = piece.into();
     }
-    said(piece)
-}
-
-fn said(piece: &str) -> Seen {
-    Seen {
-        said: piece.len() as u64,
-        ..Seen::default()
-    }
+    said(piece.len())
 }
 
 /// Reads a message.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
     let Some(message) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
     let word = |of: &Map<String, Value>, key: &str| Some(of.get(key)?.as_str()?.to_owned());
     let usage = message.get("usage").and_then(Value::as_object);
@@ -266,6 +267,9 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         finish_reason: word(&message, "stop_reason"),
         tool_calls: blocks.into_iter().flatten().filter_map(tool_call).collect(),
         tier: usage.and_then(|usage| word(usage, "service_tier")),
+        geography: usage.and_then(|usage| word(usage, "inference_geo")),
+        model: word(&message, "model"),
+        is_foreign: !is_response(&message),
         ..Reading::default()
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::Room;
+use crate::api::meter::{Room, sealed};
 
 /// A block, as far as it came.
 #[derive(Default)]
@@ -77,9 +77,16 @@ impl Block {
                 "text" | "signature" => json!({ "reasoningText": { key: value } }),
                 _ => json!({ key: value }),
             };
-            if key != "signature" {
-                said += size(value);
-            }
+            said += match key.as_str() {
+                // It holds all of the reasoning, of which the caller may have been shown a part.
+                "signature" => {
+                    let shown = self.value.pointer("/reasoningContent/reasoningText/text");
+                    let shown = shown.and_then(Value::as_str).map_or(0, str::len);
+                    sealed(value).saturating_sub(shown)
+                }
+                "redactedContent" => sealed(value),
+                _ => size(value),
+            };
             self.merge(json!({ "reasoningContent": part }), room);
         }
         said

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::block::Block;
 use super::usage;
 use crate::api::merge::size;
-use crate::api::meter::{Assembly, Room, Seen};
+use crate::api::meter::{self, Assembly, Room, Seen};
 use crate::api::tree::{self, add_counts_at};
 use crate::api::{Reading, ToolCall};
 use crate::wire::sse;
@@ -69,13 +69,23 @@ impl Events {
                 }
                 Seen::default()
             }
-            "contentBlockStart" => self
-                .started(at, &event, room)
-                .map_or_else(Seen::default, |block| said(block.0.start(&event, block.1))),
+            "contentBlockStart" => {
+                let block = self.started(at, &event, room);
+                let said = block.map_or(0, |block| block.0.start(&event, block.1));
+                Seen {
+                    closes: Some(false),
+                    ..meter::said(said)
+                }
+            }
+            "contentBlockStop" => Seen {
+                closes: Some(true),
+                ..Seen::default()
+            },
             "contentBlockDelta" => {
                 let delta = event["delta"].take();
-                self.block(at, room)
-                    .map_or_else(Seen::default, |block| said(block.0.add(delta, block.1)))
+                self.block(at, room).map_or_else(Seen::default, |block| {
+                    meter::said(block.0.add(delta, block.1))
+                })
             }
             // What follows is at most the count.
             "messageStop" => {
@@ -157,18 +167,12 @@ impl Events {
     }
 }
 
-fn said(said: usize) -> Seen {
-    Seen {
-        said: said as u64,
-        ..Seen::default()
-    }
-}
-
 /// Reads a response.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
     let Some(response) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
+    let is_foreign = !meter::is_response(&response);
     let response = Value::Object(response);
     let content = response
         .pointer("/output/message/content")
@@ -184,6 +188,8 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
             .filter_map(|block| call(&block["toolUse"]))
             .collect(),
         tier: word("/serviceTier/type"),
+        model: word("/trace/promptRouter/invokedModelId"),
+        is_foreign,
         ..Reading::default()
     }
 }

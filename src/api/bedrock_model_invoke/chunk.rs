@@ -89,6 +89,10 @@ impl Meter for Chunks {
         !self.metrics.is_empty() || self.inner.is_counted()
     }
 
+    fn is_closing(&self) -> bool {
+        self.inner.is_closing()
+    }
+
     fn has_failed(&self) -> bool {
         self.inner.has_failed()
     }

@@ -16,7 +16,7 @@ use super::bedrock_converse as converse;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
     bedrock_path, body, known, opening, tree,
 };
 use crate::wire::{Body, Rejection};
@@ -106,15 +106,6 @@ impl Api for BedrockModelInvoke {
             input: count("x-amzn-bedrock-input-token-count"),
             output: count("x-amzn-bedrock-output-token-count"),
             ..Tokens::default()
-        }
-    }
-
-    /// Models of embeddings are known by their names alone.
-    fn density(&self, call: &Call) -> Density {
-        if call.model.contains("embed") {
-            Density::VECTORS
-        } else {
-            Density::TEXT
         }
     }
 

@@ -7,13 +7,16 @@ use crate::api::bedrock_converse as converse;
 use crate::api::meter::sum;
 use crate::api::openai_chat as chat;
 use crate::api::tree;
-use crate::api::{Reading, Tokens, ToolCall};
+use crate::api::{Density, Reading, Tokens, ToolCall};
 
 /// Reads a response, by the keys that tell vendors apart.
 pub(super) fn read(body: &[u8]) -> Reading {
     let Some(response) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
+    if response.is_empty() {
+        return Reading::foreign();
+    }
     let response = Value::Object(response);
     if response["type"] == "message" {
         return anthropic::read(body);
@@ -31,6 +34,23 @@ pub(super) fn read(body: &[u8]) -> Reading {
         return reading;
     }
     other(&response)
+}
+
+/// What a response holds besides text, whatever the model is called.
+fn density(answer: &Value) -> Option<Density> {
+    let has = |place: &&str| answer.pointer(place).is_some();
+    let vectors = [
+        "/embedding",
+        "/embeddings",
+        "/embeddingsByType",
+        "/results/0/relevance_score",
+        "/results/0/relevanceScore",
+    ];
+    if vectors.iter().any(has) {
+        return Some(Density::VECTORS);
+    }
+    let pictures = ["/images", "/artifacts", "/image", "/video"];
+    pictures.iter().any(has).then_some(Density::PICTURES)
 }
 
 /// Llama, Titan, Cohere, and Mistral's completions.
@@ -72,6 +92,7 @@ fn other(answer: &Value) -> Reading {
         ])
         .and_then(text),
         tool_calls: calls.into_iter().flatten().filter_map(call).collect(),
+        density: density(answer),
         ..Reading::default()
     }
 }

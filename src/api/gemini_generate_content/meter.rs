@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::partial;
 use crate::api::merge::size;
-use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, sum};
+use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, is_response, sealed, sum};
 use crate::api::tree::{self, add_counts_at, count, highest};
 use crate::api::{Meter, Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
@@ -227,7 +227,7 @@ fn goes_on(held: &Map<String, Value>, part: &Map<String, Value>) -> bool {
 /// Bytes of a part that the model wrote; a picture counts for little, as its bytes are no text.
 fn said(part: &Map<String, Value>) -> u64 {
     let bytes = if let Some(text) = part.get("text").and_then(Value::as_str) {
-        text.len()
+        text.len() + part.get("thoughtSignature").map_or(0, sealed)
     } else if part.contains_key("inlineData") {
         1
     } else {
@@ -290,6 +290,10 @@ impl Meter for Metered {
         self.0.is_counted()
     }
 
+    fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
     fn has_failed(&self) -> bool {
         self.0.has_failed()
     }
@@ -302,7 +306,7 @@ impl Meter for Metered {
 /// Reads a response.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
     let Some(response) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
     let none = Map::new();
     let fields = |key: &str| {
@@ -321,6 +325,8 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         tokens: tokens(usage, is_generated),
         tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
         finish_reason: word(fields("promptFeedback"), "blockReason"),
+        model: word(&response, "modelVersion"),
+        is_foreign: !is_response(&response),
         ..Reading::default()
     };
     for candidate in candidates.into_iter().flatten() {

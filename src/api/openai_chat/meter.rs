@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen};
-use crate::api::openai_usage::{self, Usage};
+use crate::api::meter::{Assembly, Room, Seen, is_response, spoken};
+use crate::api::openai_usage::{self, OfChoices, Usage};
 use crate::api::tree::{self, add_counts_at};
 use crate::api::{Pass, Reading, ToolCall};
 use crate::wire::sse;
@@ -16,6 +16,7 @@ const NEEDED: usize = 4096;
 pub(in crate::api) struct Chunks {
     hide_usage: bool,
     answer: Option<Value>,
+    of_choices: OfChoices,
 }
 
 impl Chunks {
@@ -23,6 +24,7 @@ impl Chunks {
         Self {
             hide_usage,
             answer: None,
+            of_choices: OfChoices::default(),
         }
     }
 }
@@ -43,9 +45,9 @@ impl Assembly for Chunks {
             _ => Vec::new(),
         };
         let is_report = chunk.get("usage").is_some_and(Value::is_object);
-        let usage = openai_usage::take(&mut chunk, &mut choices);
+        let told = openai_usage::take(&mut chunk, &mut choices, &mut self.of_choices);
         let mut seen = Seen {
-            counted: usage.as_ref().is_some_and(openai_usage::counts_output),
+            counted: told.counts_output,
             ..Seen::default()
         };
         if is_report && choices.is_empty() && self.hide_usage {
@@ -59,13 +61,14 @@ impl Assembly for Chunks {
                 if !value.is_null() {
                     *held = value;
                 }
-            } else if matches!(key.as_str(), "usage" | "timings") && size(&value) < NEEDED
+            } else if matches!(key.as_str(), "usage" | "timings" | "service_tier" | "model")
+                && size(&value) < NEEDED
                 || room.take(key.len() + size(&value))
             {
                 answer[key] = value;
             }
         }
-        if let (Some(usage), Some(answer)) = (usage, answer.as_object_mut()) {
+        if let (Some(usage), Some(answer)) = (told.usage, answer.as_object_mut()) {
             add_counts_at(answer, "usage", usage);
         }
         for choice in choices {
@@ -73,7 +76,7 @@ impl Assembly for Chunks {
                 continue;
             };
             let delta = choice.remove("delta").unwrap_or_default();
-            seen.said += said(&delta);
+            seen.said += said(&delta) as u64;
             // Not every server sends `[DONE]`.
             seen.ends |= finish_reason(choice.get("finish_reason")).is_some();
             choice.entry("index").or_insert(0.into());
@@ -87,6 +90,7 @@ impl Assembly for Chunks {
     fn answer(&mut self) -> Option<Value> {
         let mut answer = self.answer.take()?;
         let choices = answer["choices"].as_array_mut()?;
+        self.of_choices.put(choices);
         choices.sort_by_key(|choice| choice["index"].as_u64());
         for choice in choices {
             let calls = choice.pointer_mut("/message/tool_calls");
@@ -101,38 +105,39 @@ impl Assembly for Chunks {
     }
 }
 
-/// Bytes of a delta that the model wrote.
-fn said(delta: &Value) -> u64 {
-    let text = |key: &str| match delta.get(key) {
-        Some(Value::String(text)) => text.len(),
-        Some(Value::Array(parts)) => parts.len(),
-        _ => 0,
-    };
+/// Bytes of a delta that the model wrote, under whatever key. A call has said something before it
+/// has parameters.
+fn said(delta: &Value) -> usize {
     let calls = delta.get("tool_calls").and_then(Value::as_array);
-    let called: usize = calls
-        .into_iter()
-        .flatten()
-        .map(|call| {
-            let arguments = call.pointer("/function/arguments");
-            1 + arguments.and_then(Value::as_str).map_or(0, str::len)
-        })
-        .sum();
-    let spoken: usize = ["content", "reasoning_content", "reasoning", "refusal"]
-        .into_iter()
-        .map(text)
-        .sum();
-    (spoken + called) as u64
+    let (mut plain, mut reasoning) = (calls.map_or(0, Vec::len), 0);
+    for (key, value) in delta.as_object().into_iter().flatten() {
+        match key.as_str() {
+            // What the names of things are, and what repeats the rest in another form.
+            "role" | "id" | "type" | "provider_specific_fields" => {}
+            // Some servers give the same reasoning under several names.
+            key if key.contains("reason") || key.contains("think") => {
+                reasoning = reasoning.max(spoken(value));
+            }
+            "audio" => plain += spoken(&json!({ "audio": value })),
+            _ => plain += spoken(value),
+        }
+    }
+    plain + reasoning
 }
 
 /// Reads a completion.
 pub(in crate::api) fn read(body: &[u8]) -> Reading {
     let Some(completion) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
     let word = |key: &str| Some(completion.get(key)?.as_str()?.to_owned());
+    let usage = Usage::of_response(&completion);
     let mut reading = Reading {
-        tokens: Usage::of_response(&completion).tokens,
+        tokens: usage.tokens,
+        total: usage.total_alone(),
         tier: word("service_tier"),
+        model: word("model"),
+        is_foreign: !is_response(&completion),
         ..Reading::default()
     };
     let choices = completion.get("choices").and_then(Value::as_array);

@@ -12,6 +12,7 @@ use http::{Method, Response, header};
 
 use super::body::{self, bad_request};
 use super::call::is_model;
+use super::tokens::PICTURE;
 use super::{
     Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Outbound, Path, Splice, known,
     openai_error,
@@ -87,6 +88,18 @@ pub(super) const RERANK: Companion = Companion {
 };
 
 impl Companion {
+    /// Tokens that the response is expected to have: so much is held of budgets while it is made.
+    fn expected(&self, path: &str, copies: Option<u64>, bytes: u64) -> u64 {
+        match self.density {
+            Density::PICTURES => copies.unwrap_or(1).max(1).saturating_mul(PICTURE),
+            // Speech has some 21 tokens a second, in which about 14 letters are said.
+            Density::SPEECH if HEARS.contains(&path) => bytes / Density::TRANSCRIPT.asked / 4,
+            Density::SPEECH => bytes.saturating_mul(3) / 2,
+            // Vectors and scores are no tokens.
+            _ => 0,
+        }
+    }
+
     /// The path at a provider; a caller may leave out the first version.
     fn target(&self, path: &str) -> Option<&'static str> {
         self.paths
@@ -140,26 +153,32 @@ impl Api for Companion {
         let is_form = kind
             .get(..FORM.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(FORM));
-        let (model, at, stream, mut choices) = if is_form {
+        let asked = if is_form {
             form(&body, kind)?
         } else {
-            let fields = body::scan(&body, &["model", "stream"])?;
-            let model = body::model(&body, fields.get(0))?;
-            (
-                model,
-                fields.get(0),
-                body::flag(&body, fields.get(1), "stream")?,
-                known::choices(&body, &fields.members),
-            )
+            let fields = body::scan(&body, &["model", "stream", "n"])?;
+            Asked {
+                model: body::model(&body, fields.get(0))?,
+                at: fields.get(0),
+                stream: body::flag(&body, fields.get(1), "stream")?,
+                copies: body::count(&body, fields.get(2)),
+                choices: known::choices(&body, &fields.members),
+            }
         };
+        let Asked {
+            model,
+            at,
+            stream,
+            copies,
+            mut choices,
+        } = asked;
         // An image has a background, and speech a speed.
         choices.retain(|choice| !matches!(&*choice.key, "background" | "speed"));
         Ok(Call {
             stream,
             choices,
             billed: self.billed,
-            // What they answer with is no text.
-            answer_limit: Some(0),
+            answer_limit: Some(self.expected(path, copies, body.len() as u64)),
             path: Path::Fixed(Cow::Borrowed(path)),
             splice: Splice {
                 model: at,
@@ -175,8 +194,7 @@ impl Api for Companion {
     }
 
     fn meter(&self, call: &Call, _: usize) -> Box<dyn Meter> {
-        let writes = self.density(call).answered.is_some();
-        Box::new(usage::Whole::new(writes))
+        Box::new(usage::Whole::new(self.density(call)))
     }
 
     fn refuse(&self, rejection: &Rejection) -> Response<Body> {
@@ -188,12 +206,20 @@ impl Api for Companion {
     }
 }
 
-/// What a request tells: the model, where it stands, whether a stream is wanted, and what else is
-/// chosen.
-type Told = (String, Option<Range<usize>>, bool, Vec<known::Choice>);
+/// What a request tells.
+struct Asked {
+    model: String,
+    /// Where the model stands.
+    at: Option<Range<usize>>,
+    stream: bool,
+    /// How many results are wanted.
+    copies: Option<u64>,
+    /// What else is chosen.
+    choices: Vec<known::Choice>,
+}
 
-fn form(body: &[u8], kind: &str) -> Result<Told, Rejection> {
-    let fields = multipart::scan(body, kind, &["model", "stream"])
+fn form(body: &[u8], kind: &str) -> Result<Asked, Rejection> {
+    let fields = multipart::scan(body, kind, &["model", "stream", "n"])
         .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
     let text = |nth: usize| {
         fields[nth]
@@ -207,7 +233,13 @@ fn form(body: &[u8], kind: &str) -> Result<Told, Rejection> {
     let names = multipart::names(body, kind)
         .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
     let choices = known::form_choices(names.iter().map(String::as_str));
-    Ok((model.to_owned(), fields[0].clone(), stream, choices))
+    Ok(Asked {
+        model: model.to_owned(),
+        at: fields[0].clone(),
+        stream,
+        copies: text(2).and_then(|copies| copies.trim().parse().ok()),
+        choices,
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::api::openai_usage::Usage;
 use crate::api::tree::{self, add_counts};
-use crate::api::{Meter, Pass, Reading, failure};
+use crate::api::{Density, Meter, Pass, Reading, failure};
 use crate::wire::sse;
 
 /// A meter that looks for usage in the whole answer, or in the events of a stream.
@@ -16,14 +16,14 @@ pub(super) struct Whole {
     failure: Option<String>,
     spoke: bool,
     ends: bool,
-    /// The model writes tokens, not only vectors or scores.
-    writes: bool,
+    /// What its bytes stand for.
+    density: Density,
 }
 
 impl Whole {
-    pub(super) fn new(writes: bool) -> Self {
+    pub(super) fn new(density: Density) -> Self {
         Self {
-            writes,
+            density,
             ..Self::default()
         }
     }
@@ -52,8 +52,9 @@ impl Meter for Whole {
 
     fn body(&mut self, body: &[u8]) {
         self.reading = tree::reduced(body)
-            .map(|response| usage(&response, self.writes))
+            .map(|response| usage(&response, self.density))
             .unwrap_or_default();
+        self.reading.is_foreign = is_foreign(body, self.density);
         self.failure = failure::of_body(body);
     }
 
@@ -72,7 +73,7 @@ impl Meter for Whole {
 
     fn finish(&mut self) -> Reading {
         if !self.told.is_empty() {
-            self.reading = usage(&std::mem::take(&mut self.told), self.writes);
+            self.reading = usage(&std::mem::take(&mut self.told), self.density);
         }
         Reading {
             failure: self.failure.take(),
@@ -92,22 +93,64 @@ const TOLD: [&str; 6] = [
 ];
 
 /// Reads the usage of a response.
-fn usage(response: &Map<String, Value>, writes: bool) -> Reading {
+fn usage(response: &Map<String, Value>, density: Density) -> Reading {
+    let all = Usage::of_response(response);
+    let total_alone = all.total_alone();
     let Usage {
         mut tokens,
         total,
         written,
-    } = Usage::of_response(response);
+    } = all;
+    let writes = density.answered.is_some();
     // What has no output tells its total alone, or beside a part of it: pictures that are embedded
     // count in the total only.
     if written.is_none() && !writes {
         tokens.input = tokens.input.max(total);
         tokens.output = None;
     }
+    let word = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
     Reading {
         tokens,
+        total: total_alone.filter(|_| writes),
+        linked: if density == Density::PICTURES {
+            linked(response)
+        } else {
+            0
+        },
+        model: word("model"),
         ..Reading::default()
     }
+}
+
+/// Pictures that a response links to.
+fn linked(response: &Map<String, Value>) -> u64 {
+    let is_link = |one: &Value| {
+        let place = ["url", "image_url", "uri"]
+            .iter()
+            .find_map(|key| one.get(key));
+        let text = place.unwrap_or(one).as_str();
+        text.is_some_and(|text| text.starts_with("http"))
+    };
+    let lists = ["data", "images", "output"].iter();
+    let lists = lists.filter_map(|key| response.get(*key)?.as_array());
+    lists.flatten().filter(|one| is_link(one)).count() as u64
+}
+
+/// Whether a body is nothing that such an API answers with. Sound, transcripts and pictures can be
+/// as they are; a list of scores or vectors needs no object around it.
+fn is_foreign(body: &[u8], density: Density) -> bool {
+    let body = body.trim_ascii();
+    let page = ["<!doctype html", "<html"];
+    let is_page = page.iter().any(|start| {
+        let begins = body.get(..start.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(start.as_bytes()))
+    });
+    if is_page || body == b"{}" {
+        return true;
+    }
+    let is_json_alone = density == Density::VECTORS || density == Density::PICTURES;
+    let is_json = matches!(body.first(), Some(b'{' | b'['));
+    is_json_alone && !is_json && std::str::from_utf8(body).is_ok()
 }
 
 #[cfg(test)]
@@ -115,7 +158,7 @@ mod tests {
     use super::*;
 
     fn counts(body: &str) -> (Option<u64>, Option<u64>) {
-        let mut meter = Whole::default();
+        let mut meter = Whole::new(Density::VECTORS);
         meter.body(body.as_bytes());
         let tokens = meter.finish().tokens;
         (tokens.input, tokens.output)

@@ -7,9 +7,9 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::merge::{merge, size};
-use super::meter::{Assembling, Assembly, Room, Seen};
+use super::meter::{Assembling, Assembly, Room, Seen, is_response, spoken};
 use super::openai_chat::ask_for_usage;
-use super::openai_usage::{self, Usage};
+use super::openai_usage::{self, OfChoices, Usage};
 use super::tree::{self, add_counts_at};
 use super::{
     Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Path, Reading, Splice,
@@ -84,6 +84,7 @@ impl Api for OpenAiCompletions {
         let chunks = Chunks {
             hide_usage: call.splice.hide_usage,
             answer: None,
+            of_choices: OfChoices::default(),
         };
         Box::new(Assembling::new(chunks, read, call.text_bytes(), room).unmarked())
     }
@@ -101,6 +102,7 @@ impl Api for OpenAiCompletions {
 struct Chunks {
     hide_usage: bool,
     answer: Option<Value>,
+    of_choices: OfChoices,
 }
 
 impl Assembly for Chunks {
@@ -118,16 +120,25 @@ impl Assembly for Chunks {
         let is_report = chunk.get("usage").is_some_and(Value::is_object);
         let list = choices.as_array_mut().map(Vec::as_mut_slice);
         let list = list.unwrap_or_default();
-        let usage = openai_usage::take(&mut chunk, list);
+        let told = openai_usage::take(&mut chunk, list, &mut self.of_choices);
         let mut seen = Seen {
-            counted: usage.as_ref().is_some_and(openai_usage::counts_output),
+            counted: told.counts_output,
             ..Seen::default()
         };
         if is_report && list.is_empty() && self.hide_usage {
             seen.pass = Pass::Hidden;
         }
         for choice in list.iter() {
-            seen.said += choice["text"].as_str().map_or(0, str::len) as u64;
+            let parts = choice.as_object().into_iter().flatten();
+            let spoken = parts
+                .filter(|(key, _)| {
+                    !matches!(
+                        key.as_str(),
+                        "finish_reason" | "stop_reason" | "logprobs" | "prompt_logprobs"
+                    )
+                })
+                .map(|(_, value)| spoken(value));
+            seen.said += spoken.sum::<usize>() as u64;
             seen.ends |= choice["finish_reason"]
                 .as_str()
                 .is_some_and(|reason| !reason.is_empty());
@@ -138,11 +149,14 @@ impl Assembly for Chunks {
                 if !value.is_null() {
                     *held = value;
                 }
-            } else if key == "usage" || room.take(key.len() + size(&value)) {
+            } else if matches!(key.as_str(), "usage" | "service_tier" | "model")
+                && size(&value) < 4096
+                || room.take(key.len() + size(&value))
+            {
                 answer[key] = value;
             }
         }
-        if let (Some(usage), Some(answer)) = (usage, answer.as_object_mut()) {
+        if let (Some(usage), Some(answer)) = (told.usage, answer.as_object_mut()) {
             add_counts_at(answer, "usage", usage);
         }
         if choices.is_array() {
@@ -154,6 +168,7 @@ impl Assembly for Chunks {
     fn answer(&mut self) -> Option<Value> {
         let mut answer = self.answer.take()?;
         let choices = answer["choices"].as_array_mut()?;
+        self.of_choices.put(choices);
         choices.sort_by_key(|choice| choice["index"].as_u64());
         Some(answer)
     }
@@ -161,12 +176,18 @@ impl Assembly for Chunks {
 
 fn read(body: &[u8]) -> Reading {
     let Some(completion) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
+    let word = |key: &str| Some(completion.get(key)?.as_str()?.to_owned());
+    let usage = Usage::of_response(&completion);
     let choices = completion.get("choices").and_then(Value::as_array);
     let reasons = choices.into_iter().flatten().rev();
     Reading {
-        tokens: Usage::of_response(&completion).tokens,
+        tokens: usage.tokens,
+        total: usage.total_alone(),
+        tier: word("service_tier"),
+        model: word("model"),
+        is_foreign: !is_response(&completion),
         finish_reason: reasons
             .filter_map(|one| one["finish_reason"].as_str())
             .find(|reason| !reason.is_empty())
@@ -208,6 +229,7 @@ mod tests {
         let chunks = Chunks {
             hide_usage: true,
             answer: None,
+            of_choices: OfChoices::default(),
         };
         let mut meter = Assembling::new(chunks, read, 40, 1000);
         let passed: Vec<Pass> = events

@@ -6,9 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::merge::{merge, size};
-use crate::api::meter::{Assembly, Room, Seen};
-use crate::api::openai_usage::Usage;
-use crate::api::tree::{self, add_counts};
+use crate::api::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken};
+use crate::api::openai_usage::{self, Usage};
+use crate::api::tree::{self, add_counts, add_counts_at};
 use crate::api::{Reading, ToolCall};
 use crate::wire::sse;
 
@@ -41,8 +41,7 @@ impl Assembly for Events {
         let kind = kind.as_str().unwrap_or_default();
         match kind {
             "response.created" | "response.in_progress" | "response.queued" => {
-                self.start(event["response"].take(), room);
-                Seen::default()
+                self.start(event["response"].take(), room)
             }
             "response.completed"
             | "response.failed"
@@ -60,14 +59,14 @@ impl Assembly for Events {
             }
             "response.content_part.added" | "response.content_part.done" => {
                 self.part("content", &mut event, room);
-                Seen::default()
+                closes(kind)
             }
             "response.reasoning_summary_part.added" | "response.reasoning_summary_part.done" => {
                 self.part("summary", &mut event, room);
-                Seen::default()
+                closes(kind)
             }
             _ if kind.rsplit('.').next() == Some("delta") => self.delta(kind, &event, room),
-            _ => Seen::default(),
+            _ => closes(kind),
         }
     }
 
@@ -88,13 +87,29 @@ impl Assembly for Events {
 }
 
 impl Events {
-    fn start(&mut self, mut response: Value, room: &mut Room) {
+    fn start(&mut self, mut response: Value, room: &mut Room) -> Seen {
+        let usage = match response.get_mut("usage").map(Value::take) {
+            Some(Value::Object(usage)) => usage,
+            _ => Map::new(),
+        };
+        // A later one may tell what an earlier one didn't.
+        let seen = Seen {
+            counted: openai_usage::counts_output(&usage),
+            ..Seen::default()
+        };
         if self.response.is_none() && response.is_object() && room.take(size(&response)) {
             if !response["output"].is_array() {
                 response["output"] = json!([]);
             }
             self.response = Some(response);
         }
+        if !usage.is_empty() {
+            let held = self.response.get_or_insert_with(|| json!({}));
+            if let Some(held) = held.as_object_mut() {
+                add_counts_at(held, "usage", usage);
+            }
+        }
+        seen
     }
 
     /// The whole response replaces what was put together, but for output that it leaves out or
@@ -135,13 +150,19 @@ impl Events {
     fn item(&mut self, event: &Value, done: bool, room: &mut Room) -> Seen {
         let item = event["item"].clone();
         // A call has said something once its name is there; a message has not.
-        let called = !done && item["name"].is_string();
+        let called = usize::from(!done && item["name"].is_string());
+        // Reasoning that nobody else can read comes with its item.
+        let hidden = if done {
+            sealed(&item["encrypted_content"])
+        } else {
+            0
+        };
         if let Some(place) = self.place(event, room) {
             put(place, item, room);
         }
         Seen {
-            said: u64::from(called),
-            ..Seen::default()
+            closes: Some(done),
+            ..said(called + hidden)
         }
     }
 
@@ -164,8 +185,9 @@ impl Events {
             }
             "response.custom_tool_call_input.delta" => ("", "input"),
             "response.code_interpreter_call_code.delta" => ("", "code"),
-            // Sound, and kinds to come.
-            _ => return said(piece),
+            "response.audio.delta" => return said(spoken(&json!({ "audio": { "data": piece } }))),
+            // Kinds to come.
+            _ => return said(spoken(&event["delta"])),
         };
         let place = if list.is_empty() {
             self.place(event, room)
@@ -178,7 +200,7 @@ impl Events {
             }
             merge(place, json!({ key: piece }), room);
         }
-        said(piece)
+        said(piece.len())
     }
 
     /// Where the item of an event stands. Some servers give all items one index, or none: what
@@ -238,9 +260,14 @@ fn put(place: &mut Value, value: Value, room: &mut Room) {
     }
 }
 
-fn said(piece: &str) -> Seen {
+/// Whether a part of the output ends with an event of this kind, or begins.
+fn closes(kind: &str) -> Seen {
     Seen {
-        said: piece.len() as u64,
+        closes: match kind.rsplit('.').next() {
+            Some("done") => Some(true),
+            Some("added") => Some(false),
+            _ => None,
+        },
         ..Seen::default()
     }
 }
@@ -248,23 +275,24 @@ fn said(piece: &str) -> Seen {
 /// Reads a response.
 pub(super) fn read(body: &[u8]) -> Reading {
     let Some(response) = tree::object(body) else {
-        return Reading::default();
+        return Reading::foreign();
     };
     let output = response.get("output").and_then(Value::as_array);
     let output = output.map(Vec::as_slice).unwrap_or_default();
     let searches = output.iter().filter(|item| is_search(item)).count();
-    let mut tokens = Usage::of_response(&response).tokens;
+    let usage = Usage::of_response(&response);
+    let mut tokens = usage.tokens;
     tokens.web_searches = (searches > 0).then_some(searches as u64);
-    let tier = response.get("service_tier").and_then(Value::as_str);
+    let word = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
     Reading {
         tokens,
-        response_id: response
-            .get("id")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        total: usage.total_alone(),
+        model: word("model"),
+        is_foreign: !is_response(&response),
+        response_id: word("id"),
         finish_reason: reason(&response),
         tool_calls: output.iter().filter_map(tool_call).collect(),
-        tier: tier.map(str::to_owned),
+        tier: word("service_tier"),
         ..Reading::default()
     }
 }

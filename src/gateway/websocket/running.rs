@@ -66,6 +66,16 @@ impl Running {
         self.meter.is_complete()
     }
 
+    /// Whether an item of the output has ended, so that the end of the response may follow.
+    pub(super) fn is_closing(&self) -> bool {
+        self.meter.is_closing()
+    }
+
+    /// What the provider said has reached the caller: its silence begins.
+    pub(super) fn given(&mut self) {
+        self.heard = Instant::now();
+    }
+
     /// Reads one event of the answer.
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
@@ -98,10 +108,8 @@ impl Running {
         let body = reading.response.take().unwrap_or_default();
         let truncated = reading.truncated;
         let ending = match (ending, reading.failure.clone()) {
-            (Ending::Complete | Ending::ProviderFailed(_), Some(words)) => {
-                Ending::ProviderFailed(words)
-            }
-            (ending, _) => ending,
+            (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) | (ending, None) => ending,
+            (_, Some(words)) => Ending::ProviderFailed(words),
         };
         let mut length = 0;
         self.recording.note(|entry| length = entry.response_bytes);

@@ -20,7 +20,7 @@ use crate::api::{self, Api, Call};
 use crate::clock::within;
 use crate::gateway::{Gateway, Verified};
 use crate::identity::Refused;
-use crate::relay::Ending;
+use crate::relay::{self, Ending};
 use crate::upstream::{Handshake, Socket};
 use crate::wire::{Mask, Rejection};
 
@@ -73,10 +73,10 @@ impl Session<'_> {
     /// Serves it to its end.
     pub(super) async fn serve(mut self) {
         match self.run().await {
-            End::Gone => self.end(Ending::ClientLeft),
+            End::Gone => self.leave().await,
             End::Close(code, reason) => {
                 // It was the caller who sent what can't be read: the response had begun.
-                self.end(Ending::ClientLeft);
+                self.leave().await;
                 let frame = CloseFrame {
                     code,
                     reason: reason.into(),
@@ -87,6 +87,29 @@ impl Session<'_> {
             }
         }
         // Dropping the provider's connection cancels what is left of an answer.
+    }
+
+    /// The caller has left. Where the last item of the output may have ended, the rest is read for
+    /// the count of the provider, as over HTTP.
+    async fn leave(&mut self) {
+        if let (Some(running), Some(connected)) = (&mut self.running, &mut self.upstream)
+            && running.is_closing()
+            && let Some(_permit) = relay::rest()
+        {
+            let until = Instant::now() + relay::REST_TIME;
+            let mut left = relay::REST_BYTES;
+            while !running.is_complete() {
+                match timeout_at(until, connected.socket.next()).await {
+                    Ok(Some(Ok(Message::Text(text)))) if text.len() <= left => {
+                        left -= text.len();
+                        running.take(&masked(text, &connected.mask));
+                    }
+                    Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
+                    _ => break,
+                }
+            }
+        }
+        self.end(Ending::ClientLeft);
     }
 
     async fn run(&mut self) -> End {
@@ -266,6 +289,10 @@ impl Session<'_> {
         }
         if let Some(end) = self.give(Message::Text(text)).await {
             return Some(end);
+        }
+        // The provider isn't silent while its caller reads slowly.
+        if let Some(running) = &mut self.running {
+            running.given();
         }
         match over {
             Some(true) => {

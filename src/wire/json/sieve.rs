@@ -28,7 +28,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_RESERVED_DEPTH: usize = 4;
 
 /// Keys of members that have room of their own.
-const RESERVED: [&[u8]; 29] = [
+const RESERVED: [&[u8]; 31] = [
     b"\"amazon-bedrock-invocationMetrics\"",
     b"\"choices\"",
     b"\"candidates\"",
@@ -43,6 +43,8 @@ const RESERVED: [&[u8]; 29] = [
     b"\"message\"",
     b"\"meta\"",
     b"\"metrics\"",
+    b"\"model\"",
+    b"\"modelVersion\"",
     b"\"object\"",
     b"\"promptFeedback\"",
     b"\"prompt_eval_count\"",
