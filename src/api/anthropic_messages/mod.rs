@@ -15,8 +15,8 @@ use super::meter::Assembling;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Splice, known,
-    opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
+    Splice, known, opening,
 };
 use crate::wire::{Body, Rejection};
 
@@ -34,26 +34,39 @@ pub(in crate::api) const OPAQUE: &[&str] = &["signature", "encrypted_content", "
 
 /// Where they stand in a request: on thinking, in what searches of the provider have found, and in
 /// citations of it.
-pub(in crate::api) const OPAQUE_PLACES: &[&[&str]] = &[
-    &["messages", "*", "content", "*", "signature"],
-    &[
-        "messages",
-        "*",
-        "content",
-        "*",
-        "content",
-        "*",
-        "encrypted_content",
-    ],
-    &[
-        "messages",
-        "*",
-        "content",
-        "*",
-        "citations",
-        "*",
-        "encrypted_index",
-    ],
+pub(in crate::api) const OPAQUE_PLACES: &[OpaquePlace] = &[
+    OpaquePlace {
+        path: &["messages", "*", "content", "*", "signature"],
+        kinds: &["thinking"],
+    },
+    OpaquePlace {
+        path: &["messages", "*", "content", "*", "data"],
+        kinds: &["redacted_thinking"],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "content",
+            "*",
+            "encrypted_content",
+        ],
+        kinds: &["web_search_result"],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "citations",
+            "*",
+            "encrypted_index",
+        ],
+        kinds: &["web_search_result_location"],
+    },
 ];
 
 /// Anthropic's messages.
@@ -77,7 +90,7 @@ impl Api for AnthropicMessages {
         OPAQUE
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         OPAQUE_PLACES
     }
 
