@@ -174,7 +174,19 @@ async fn text_that_begins_like_a_file_is_text() {
 }
 
 /// Requests that offer `evil`, each in a way in which some provider reads it.
-const OFFERS: [(&str, &str); 36] = [
+const OFFERS: [(&str, &str); 39] = [
+    (
+        "/v1/messages",
+        r#"{"model":"m","messages":[{"content":[{"type":"text","text":"x","tools":[{"name":"evil"}]}]}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","messages":[{"content":[{"type":"tool_result","content":[{"tools":[{"name":"evil"}]}]}]}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","system":[{"text":"x","tools":[{"name":"evil"}]}]}"#,
+    ),
     (
         "/v1/chat/completions",
         r#"{"model":"m","chat_template_kwargs":{"tools":[{"type":"function","function":{"name":"evil"}}]}}"#,

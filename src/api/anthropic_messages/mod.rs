@@ -190,16 +190,33 @@ pub(in crate::api) fn tools(body: &[u8]) -> Offer {
             _ => tool.first(&[&["name"], &["type"]]),
         })
     };
-    let mut keys = vec!["tools", "mcp_servers", "container", "messages"];
+    let mut keys = vec!["tools", "mcp_servers", "container", "messages", "system"];
     keys.extend(SWITCHES);
     keys.extend(TEMPLATES);
     offer::request(body, &keys, |key, at| match key {
         key if TEMPLATES.contains(&key) => templated(body, at, listed),
         "tools" => listed(at),
-        "messages" => offer::within(body, at, "tools", listed),
+        "messages" | "system" => blocks(body, at, &listed, NESTED),
         "container" => container(body, at),
         "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
         key => switched(body, at, key),
+    })
+}
+
+/// Lists in which blocks stand: messages, their content, and that of the results of tools.
+const NESTED: usize = 3;
+
+/// Tools in messages and blocks, where some servers look for them as well.
+fn blocks(
+    body: &[u8],
+    at: std::ops::Range<usize>,
+    listed: &dyn Fn(std::ops::Range<usize>) -> Offer,
+    levels: usize,
+) -> Offer {
+    offer::within_any(body, at, &["tools", "content"], |key, at| match key {
+        "tools" => listed(at),
+        _ if levels > 1 => blocks(body, at, listed, levels - 1),
+        _ => Offer::default(),
     })
 }
 
