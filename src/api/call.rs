@@ -1,12 +1,14 @@
 //! A request as its format understands it, and what becomes of it for a provider.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::known::Choice;
+use super::known::{Choice, Why};
 use super::{ApiKind, Splice, tokens};
+use crate::wire::json;
 
 /// A model's name is a header, a column and a line of a log: it has a bound.
 const MAX_MODEL: usize = 512;
@@ -135,10 +137,48 @@ impl Call {
             )),
         };
         let renamed = (self.model != model).then_some(model);
+        let mut splice = Cow::Borrowed(&self.splice);
+        if let Some(model) = renamed {
+            let again = self.named_again();
+            if !again.is_empty() {
+                let literal = serde_json::Value::from(model).to_string();
+                let edits = again.into_iter().map(|at| (at, literal.clone().into()));
+                splice.to_mut().edits.extend(edits);
+            }
+        }
         Outbound {
             path,
-            body: self.splice.apply(&self.body, renamed),
+            body: splice.apply(&self.body, renamed),
         }
+    }
+
+    /// Whether a list of models beside `model` can name it as the caller does: the name is replaced
+    /// there too.
+    #[must_use]
+    pub fn replaces_lists(&self) -> bool {
+        self.splice.json && self.splice.model.is_some()
+    }
+
+    /// Where the model stands once more, in lists of models.
+    fn named_again(&self) -> Vec<Range<usize>> {
+        let lists = self.choices.iter().filter(|one| one.why == Why::Model);
+        if !self.replaces_lists() || lists.clone().next().is_none() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for (key, value) in json::members(&self.body).unwrap_or_default() {
+            let key = json::string(&self.body[key]).unwrap_or_default();
+            if !lists.clone().any(|one| one.key == key) {
+                continue;
+            }
+            let names = json::strings(&self.body[value.clone()]).into_iter();
+            let places = names.map(|name| value.start + name.at.start..value.start + name.at.end);
+            let is_model = |at: &Range<usize>| {
+                json::string(&self.body[at.clone()]).is_some_and(|name| name == self.model)
+            };
+            found.extend(places.filter(is_model));
+        }
+        found
     }
 }
 

@@ -83,6 +83,15 @@ pub const ALL: &[&dyn Api] = &[
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ApiKind(pub &'static str);
 
+/// Where a request holds strings that only the provider can read.
+#[derive(Clone, Copy, Debug)]
+pub struct OpaquePlace {
+    /// The keys that lead there; `*` stands for each element of an array.
+    pub path: &'static [&'static str],
+    /// The types of objects that have such a string; any if there are none.
+    pub kinds: &'static [&'static str],
+}
+
 /// What a caller's frame on a WebSocket asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -108,9 +117,8 @@ pub trait Api: Send + Sync {
     fn opaque(&self) -> &'static [&'static str] {
         &[]
     }
-    /// Where a request holds strings that only the provider can read; `*` stands for each element of
-    /// an array.
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    /// Where a request holds strings that only the provider can read.
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         &[]
     }
     /// The compatibility flag of providers that take this format over a WebSocket, for formats

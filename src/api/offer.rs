@@ -194,13 +194,20 @@ pub(super) fn within(
     key: &str,
     what: impl Fn(Range<usize>) -> Offer,
 ) -> Offer {
+    within_any(body, at, &[key], |_, at| what(at))
+}
+
+/// The same under several keys.
+pub(super) fn within_any(
+    body: &[u8],
+    at: Range<usize>,
+    keys: &[&str],
+    what: impl Fn(&str, Range<usize>) -> Offer,
+) -> Offer {
     let elements = json::elements(&body[at.clone()], usize::MAX).unwrap_or_default();
     let spans = elements.into_iter().map(|element| {
         let at = at.start + element.start..at.start + element.end;
-        let offer = (body[at.start] == b'{').then(|| {
-            let keys = [key];
-            object(body, at.clone(), &keys, |_, at| what(at))
-        });
+        let offer = (body[at.start] == b'{').then(|| object(body, at.clone(), keys, &what));
         Span {
             at,
             what: offer.map_or(What::Other, What::Offers),

@@ -36,7 +36,10 @@ pub(super) fn choices(permit: &Permit, route: &Route, call: &Call) -> Result<(),
     let is_granted = |model: &str| permit.covers(&provider.id, model).is_some();
     known::conflict(
         &call.choices,
-        &route.model,
+        (
+            &route.model,
+            call.replaces_lists().then_some(call.model.as_str()),
+        ),
         &provider.pass_keys,
         &is_granted,
     )

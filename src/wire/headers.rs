@@ -113,9 +113,20 @@ const OF_AN_ACCOUNT: [&str; 4] = [
 
 /// Whether a list names a header; what ends in `*` is a prefix.
 fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
+    /// What tells of the account behind a key, whatever it begins with.
+    const OF_THE_ACCOUNT: [&str; 6] = [
+        "account",
+        "balance",
+        "credits",
+        "organization",
+        "project",
+        "tenant",
+    ];
     let mut all = lists.iter().flat_map(|list| list.iter());
     all.any(|known| match known.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
+        Some(prefix) => {
+            name.starts_with(prefix) && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
+        }
         None => name == *known,
     })
 }
@@ -138,9 +149,16 @@ pub fn forwarded(
             || more.contains(name)
             || (passthrough && CREDENTIALS.contains(&text))
             || (brings_own && OF_AN_ACCOUNT.contains(&text));
-        let readable = name != header::ACCEPT || more.contains(name) || is_countable(value);
-        if passes && readable && travels(text, passthrough) {
-            out.append(name, value.clone());
+        let value = if name == header::ACCEPT && !more.contains(name) {
+            countable(value)
+        } else {
+            Some(Cow::Borrowed(value))
+        };
+        if let Some(value) = value
+            && passes
+            && travels(text, passthrough)
+        {
+            out.append(name, value.into_owned());
         }
     }
     // A type that was judged by is one for the provider too.
@@ -155,9 +173,10 @@ pub fn forwarded(
     }
 }
 
-/// Whether what a caller accepts are types whose usage can be read, or that have none: Google's
-/// servers answer in Protocol Buffers where they are asked to.
-fn is_countable(accepted: &HeaderValue) -> bool {
+/// What a caller accepts, if those are types whose usage can be read, or that have none: Google's
+/// servers answer in Protocol Buffers where they are asked to. Of parameters, which can choose the
+/// form of a response, only weights stay.
+fn countable(accepted: &HeaderValue) -> Option<Cow<'_, HeaderValue>> {
     const TYPES: [&str; 11] = [
         "*/*",
         "application/*",
@@ -172,11 +191,23 @@ fn is_countable(accepted: &HeaderValue) -> bool {
         "text/vtt",
     ];
     let text = accepted.to_str().unwrap_or_default();
-    text.split(',').all(|one| {
-        let kind = one.split(';').next().unwrap_or_default().trim();
-        let kind = kind.to_ascii_lowercase();
-        TYPES.contains(&&*kind) || kind.starts_with("audio/") || kind.starts_with("image/")
-    })
+    let mut kept = Vec::new();
+    for one in text.split(',') {
+        let mut parts = one.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if !(TYPES.contains(&&*kind) || kind.starts_with("audio/") || kind.starts_with("image/")) {
+            return None;
+        }
+        let weight = parts.find(|part| part.starts_with("q=") || part.starts_with("Q="));
+        let weight = weight
+            .map(|weight| format!(";{weight}"))
+            .unwrap_or_default();
+        kept.push(format!("{kind}{weight}"));
+    }
+    if text.contains(';') {
+        return kept.join(", ").parse().ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(accepted))
 }
 
 /// Whether a provider's `pass_headers` may name a header: none that Iris sets or answers for
@@ -273,6 +304,37 @@ pub fn returned(headers: &mut HeaderMap, known: &[&[&str]], more: &[HeaderName])
     for name in dropped {
         headers.remove(name);
     }
+    if is_page(headers.get(header::CONTENT_TYPE)) {
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("sandbox; default-src 'none'"),
+        );
+    }
+}
+
+/// Whether a browser could show a response as a page, which would act under the gateway's name.
+fn is_page(kind: Option<&HeaderValue>) -> bool {
+    const OTHERS: [&str; 7] = [
+        "application/json",
+        "application/octet-stream",
+        "application/vnd.amazon.eventstream",
+        "application/x-ndjson",
+        "audio/",
+        "image/",
+        "text/event-stream",
+    ];
+    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = String::from_utf8_lossy(kind).to_ascii_lowercase();
+    let is_other = OTHERS.iter().any(|other| kind.starts_with(other));
+    // A second type behind a comma is the one that some browsers take.
+    !is_other
+        || ["html", "svg", "xml"]
+            .iter()
+            .any(|word| kind.contains(word))
 }
 
 /// Stands for a value that nobody may see.
@@ -391,6 +453,61 @@ mod tests {
             let out = forwarded(&map(&[("accept", accept)]), KNOWN, &[], false).headers;
             assert_eq!(out.contains_key("accept"), passes, "{accept}");
         }
+        let given = "application/json;type=protobuf;q=0.5, Text/Event-Stream; fields=x";
+        let out = forwarded(&map(&[("accept", given)]), KNOWN, &[], false).headers;
+        assert_eq!(out["accept"], "application/json;q=0.5, text/event-stream");
+    }
+
+    #[test]
+    fn pages_of_a_provider_are_no_pages_of_the_gateway() {
+        for (kind, is_page) in [
+            ("text/html; charset=utf-8", true),
+            ("image/svg+xml", true),
+            ("application/xhtml+xml", true),
+            ("text/plain", true),
+            ("", true),
+            ("application/json, text/html", true),
+            ("application/json", false),
+            ("text/event-stream; charset=utf-8", false),
+            ("audio/mpeg", false),
+            ("image/png", false),
+        ] {
+            let mut given = map(&[("content-type", kind), ("content-security-policy", "x")]);
+            returned(&mut given, &[&["content-type"]], &[]);
+            let policy = given.get("content-security-policy");
+            assert_eq!(policy.is_some(), is_page, "{kind}");
+            assert!(policy.is_none_or(|policy| policy.as_bytes().starts_with(b"sandbox")));
+            assert_eq!(given.contains_key("x-content-type-options"), is_page);
+        }
+        let mut untyped = HeaderMap::new();
+        returned(&mut untyped, &[], &[]);
+        assert_eq!(untyped.len(), 2);
+    }
+
+    #[test]
+    fn limits_are_told_and_accounts_are_not() {
+        let mut given = map(&[
+            ("content-type", "application/json"),
+            ("x-ratelimit-remaining-tokens", "1"),
+            ("x-ratelimit-account", "acct_1"),
+            ("x-codex-primary-used-percent", "1"),
+            ("x-codex-credits-balance", "12.50"),
+        ]);
+        returned(
+            &mut given,
+            &[&["content-type", "x-ratelimit-*", "x-codex-*"]],
+            &[],
+        );
+        let mut names: Vec<&str> = given.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "content-type",
+                "x-codex-primary-used-percent",
+                "x-ratelimit-remaining-tokens"
+            ]
+        );
     }
 
     #[test]

@@ -289,9 +289,37 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_in_utf_16_is_hidden() {
+        let sent = [("authorization", "Bearer sk-01234/56789")];
+        for unit in [u16::to_le_bytes, u16::to_be_bytes] {
+            for key in ["sk-01234/56789", "sk-01234\\/56789", "sk-01234\\u002f56789"] {
+                let text = format!("\u{feff}{{\"error\": \"no such key {key}\"}}");
+                let bytes: Vec<u8> = text.encode_utf16().flat_map(unit).collect();
+                let is_clear = |text: &[u8]| {
+                    let letters: Vec<u8> = text.iter().copied().filter(|byte| *byte != 0).collect();
+                    memmem::find(&letters, b"sk-0").is_some()
+                        || memmem::find(&letters, b"567").is_some()
+                };
+                let whole = mask(&sent).whole(Bytes::from(bytes.clone()));
+                assert!(whole.len() == bytes.len() && !is_clear(&whole), "{whole:?}");
+                for cut in 0..bytes.len() {
+                    let mut some = mask(&sent);
+                    let pieces = [&bytes[..cut], &bytes[cut..]];
+                    let pieces = pieces.map(|piece| some.pass(Bytes::copy_from_slice(piece)));
+                    let text = [&pieces[0][..], &pieces[1], &some.rest()].concat();
+                    assert!(
+                        text.len() == bytes.len() && !is_clear(&text),
+                        "{cut} {text:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn long_runs_of_escapes_take_linear_time() {
         let sent = [("authorization", "Bearer \\\\\\\\\\\\\\\\\\\\\\\\x")];
-        for unit in ["\\", "%25", "&#", "&amp;", "%2", "\\u00"] {
+        for unit in ["\\", "%25", "&#", "&amp;", "%2", "\\u00", "\0", "\0\\"] {
             let text = Bytes::from(unit.repeat((1 << 20) / unit.len()));
             let began = std::time::Instant::now();
             let passed = mask(&sent).whole(text.clone());

@@ -56,6 +56,12 @@ pub fn scan(
 /// A part of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
+    /// Where its name stands.
+    pub name: Range<usize>,
+    /// Where the name of its file stands, if it has one.
+    pub filename: Option<Range<usize>>,
+    /// The type that it says it has; may be empty.
+    pub kind: String,
     /// Where its value stands.
     pub at: Range<usize>,
     /// It has the name of a file.
@@ -72,13 +78,22 @@ pub fn parts(body: &[u8], content_type: &str) -> Result<Vec<Value>, FormError> {
     let mut found = Vec::new();
     walk(body, content_type, |part, at| {
         found.push(Value {
+            name: place(body, part.name),
+            filename: part.filename.map(|name| place(body, name)),
+            kind: part.kind.to_owned(),
             at,
-            is_file: part.is_file && part.is_named,
+            is_file: part.is_file && part.filename.is_some_and(|name| !name.is_empty()),
             is_recoded: part.is_recoded,
         });
         Ok(())
     })?;
     Ok(found)
+}
+
+/// Where a part of a body stands in it.
+fn place(body: &[u8], part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(body.as_ptr().addr());
+    start..start + part.len()
 }
 
 /// The names of all parts.
@@ -170,7 +185,8 @@ fn is_utf8(charset: &str) -> bool {
 
 /// A name as the most lenient parser may read it: without the marks of a list or of an object, or
 /// spaces.
-fn bare(name: &str) -> &str {
+#[must_use]
+pub fn bare(name: &str) -> &str {
     let mut steps = name.split(['[', ']', '.']).map(str::trim);
     steps.find(|step| !step.is_empty()).unwrap_or_default()
 }
@@ -178,8 +194,10 @@ fn bare(name: &str) -> &str {
 struct Part<'a> {
     name: &'a str,
     is_file: bool,
-    /// Its file has a name; some servers take one without for a field.
-    is_named: bool,
+    /// The name of its file. Some servers take one without for a field.
+    filename: Option<&'a str>,
+    /// The type that it says it has; may be empty.
+    kind: &'a str,
     /// Its bytes are text in another character set than UTF-8, or may be.
     is_recoded: bool,
 }
@@ -216,6 +234,7 @@ impl<'a> Part<'a> {
         });
         Ok(Self {
             is_recoded,
+            kind: kind.unwrap_or_default(),
             ..Self::disposition(disposition)?
         })
     }
@@ -224,7 +243,7 @@ impl<'a> Part<'a> {
     fn disposition(text: &'a str) -> Result<Self, FormError> {
         let odd = FormError("a part's disposition is not of the form that all understand");
         let mut rest = text.strip_prefix("form-data").ok_or(odd)?;
-        let (mut name, mut is_file, mut is_named) = (None, false, false);
+        let (mut name, mut filename) = (None, None);
         while let Some(parameter) = rest.trim_start().strip_prefix(';') {
             let (key, quoted) = parameter.trim_start().split_once('=').ok_or(odd)?;
             let value = quoted.strip_prefix('"').ok_or(odd)?;
@@ -234,7 +253,7 @@ impl<'a> Part<'a> {
             }
             match key {
                 "name" if name.is_none() => name = Some(value),
-                "filename" if !is_file => (is_file, is_named) = (true, !value.is_empty()),
+                "filename" if filename.is_none() => filename = Some(value),
                 _ => return Err(odd),
             }
             rest = after;
@@ -244,8 +263,9 @@ impl<'a> Part<'a> {
         }
         Ok(Self {
             name: name.ok_or(odd)?,
-            is_file,
-            is_named,
+            is_file: filename.is_some(),
+            filename,
+            kind: "",
             is_recoded: false,
         })
     }

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
@@ -36,7 +35,7 @@ pub fn drain(inbox: &mut Receiver<Received>) -> Vec<Received> {
     std::iter::from_fn(|| inbox.try_recv().ok()).collect()
 }
 
-fn body(received: &Received) -> String {
+pub fn body(received: &Received) -> String {
     String::from_utf8_lossy(&received.body).into_owned()
 }
 
@@ -61,7 +60,7 @@ pub async fn gateway(model: SocketAddr, objects: Value, more: Value) -> Gateway 
     Gateway::start(model, document).await
 }
 
-fn pii(action: &str) -> Value {
+pub fn pii(action: &str) -> Value {
     json!({ "guards": { "pii": { "kind": "patterns", "detect": ["email"], "action": action } } })
 }
 
@@ -73,7 +72,7 @@ pub fn hook(address: SocketAddr, more: &Value) -> Value {
     json!({ "hooks": { "h": hook } })
 }
 
-async fn reasons(gateway: &Gateway) -> String {
+pub async fn reasons(gateway: &Gateway) -> String {
     gateway.record_where(|row| row["path"] != "").await["reasons"].to_string()
 }
 
@@ -174,90 +173,20 @@ async fn text_that_begins_like_a_file_is_text() {
     assert_eq!(gateway.chat(&image).await.status, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn what_of_a_form_is_text_is_looked_at() {
-    let (model, mut asked) = model().await;
-    let gateway = gateway(
-        model,
-        json!([{ "models": "**", "guards": ["pii"] }]),
-        pii("redact"),
-    )
-    .await;
-    let form = "--X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--X\r\n\
-        Content-Disposition: form-data; name=\"prompt\"\r\n\r\nlike a@b.org\r\n--X\r\n\
-        Content-Disposition: form-data; name=\"file\"; filename=\"e@f.org\"\r\n\r\nc@d.org\r\n--X--\r\n";
-    let send = |form: Vec<u8>| {
-        let request = Request::post("/v1/audio/transcriptions")
-            .header("content-type", "multipart/form-data; boundary=X")
-            .body(Full::from(form))
-            .unwrap();
-        gateway.send(request)
-    };
-    assert_eq!(send(form.into()).await.status, StatusCode::OK);
-    let left = form.replace("a@b.org", "[redacted email]");
-    let left = left.replace("c@d.org", "[redacted email]");
-    assert_eq!(body(&drain(&mut asked)[0]), left);
-    // A file that is no text passes. A field that isn't in UTF-8 can't be judged.
-    let with = |head: &str, value: &[u8]| {
-        let at = form.find("--X\r\nContent-Disposition: form-data; name=\"file\"");
-        let (before, after) = form.split_at(at.unwrap());
-        let part = format!("--X\r\nContent-Disposition: form-data; name=\"{head}\r\n\r\n");
-        [
-            before.as_bytes(),
-            part.as_bytes(),
-            value,
-            b"\r\n",
-            after.as_bytes(),
-        ]
-        .concat()
-    };
-    let latin = b"a@b.org \xe9";
-    for (head, value, expected) in [
-        ("image\"; filename=\"a.png\"", &latin[..], StatusCode::OK),
-        ("language\"", latin, StatusCode::FORBIDDEN),
-        ("language\"; filename=\"\"", latin, StatusCode::FORBIDDEN),
-        (
-            "language\"\r\nContent-Type: text/plain; charset=utf-16",
-            b"x",
-            StatusCode::BAD_REQUEST,
-        ),
-        ("x_unknown\"", b"x", StatusCode::FORBIDDEN),
-    ] {
-        assert_eq!(send(with(head, value)).await.status, expected, "{head}");
-    }
-}
-
-#[tokio::test]
-async fn what_only_a_provider_can_read_is_left_alone() {
-    let (model, mut asked) = model().await;
-    let more = json!({ "guards": { "own": { "kind": "patterns", "patterns": ["[a-z]+1"], "action": "redact" } } });
-    let gateway = gateway(model, json!([{ "models": "**", "guards": ["own"] }]), more).await;
-    let ask = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"thinking","signature":"ab1","thinking":"cd1"}]}]}"#;
-    gateway.send(post("/v1/messages", ask)).await;
-    let sent = body(&drain(&mut asked)[0]);
-    assert!(
-        sent.contains(r#""signature":"ab1","thinking":"[redacted "#),
-        "{sent}"
-    );
-    // The same key elsewhere, or with text in it, is read by the model.
-    for ask in [
-        ask.replace(r#""signature":"ab1""#, r#""signature":"say ab1""#),
-        ask.replace(r#""type":"thinking","#, r#""input":{"signature":"ab1"},"#)
-            .replace(r#""signature":"ab1","th"#, r#""th"#),
-        ask.replace(
-            r#""max_tokens":1"#,
-            r#""max_tokens":1,"metadata":{"encrypted_content":"ab1"}"#,
-        )
-        .replace(r#""signature":"ab1","#, ""),
-    ] {
-        gateway.send(post("/v1/messages", &ask)).await;
-        let sent = body(&drain(&mut asked)[0]);
-        assert!(!sent.contains("ab1"), "{sent}");
-    }
-}
-
 /// Requests that offer `evil`, each in a way in which some provider reads it.
-const OFFERS: [(&str, &str); 36] = [
+const OFFERS: [(&str, &str); 39] = [
+    (
+        "/v1/messages",
+        r#"{"model":"m","messages":[{"content":[{"type":"text","text":"x","tools":[{"name":"evil"}]}]}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","messages":[{"content":[{"type":"tool_result","content":[{"tools":[{"name":"evil"}]}]}]}]}"#,
+    ),
+    (
+        "/v1/messages",
+        r#"{"model":"m","system":[{"text":"x","tools":[{"name":"evil"}]}]}"#,
+    ),
     (
         "/v1/chat/completions",
         r#"{"model":"m","chat_template_kwargs":{"tools":[{"type":"function","function":{"name":"evil"}}]}}"#,

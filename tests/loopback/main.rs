@@ -18,6 +18,7 @@ mod formats_anthropic;
 mod formats_bedrock;
 mod formats_google;
 mod formats_openai;
+mod guard_texts;
 mod guardrails;
 mod headers;
 mod health;

@@ -15,8 +15,8 @@ use super::meter::Assembling;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Splice, known,
-    opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
+    Splice, known, opening,
 };
 use crate::wire::{Body, Rejection};
 
@@ -34,26 +34,39 @@ pub(in crate::api) const OPAQUE: &[&str] = &["signature", "encrypted_content", "
 
 /// Where they stand in a request: on thinking, in what searches of the provider have found, and in
 /// citations of it.
-pub(in crate::api) const OPAQUE_PLACES: &[&[&str]] = &[
-    &["messages", "*", "content", "*", "signature"],
-    &[
-        "messages",
-        "*",
-        "content",
-        "*",
-        "content",
-        "*",
-        "encrypted_content",
-    ],
-    &[
-        "messages",
-        "*",
-        "content",
-        "*",
-        "citations",
-        "*",
-        "encrypted_index",
-    ],
+pub(in crate::api) const OPAQUE_PLACES: &[OpaquePlace] = &[
+    OpaquePlace {
+        path: &["messages", "*", "content", "*", "signature"],
+        kinds: &["thinking"],
+    },
+    OpaquePlace {
+        path: &["messages", "*", "content", "*", "data"],
+        kinds: &["redacted_thinking"],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "content",
+            "*",
+            "encrypted_content",
+        ],
+        kinds: &["web_search_result"],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "citations",
+            "*",
+            "encrypted_index",
+        ],
+        kinds: &["web_search_result_location"],
+    },
 ];
 
 /// Anthropic's messages.
@@ -77,7 +90,7 @@ impl Api for AnthropicMessages {
         OPAQUE
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         OPAQUE_PLACES
     }
 
@@ -177,16 +190,33 @@ pub(in crate::api) fn tools(body: &[u8]) -> Offer {
             _ => tool.first(&[&["name"], &["type"]]),
         })
     };
-    let mut keys = vec!["tools", "mcp_servers", "container", "messages"];
+    let mut keys = vec!["tools", "mcp_servers", "container", "messages", "system"];
     keys.extend(SWITCHES);
     keys.extend(TEMPLATES);
     offer::request(body, &keys, |key, at| match key {
         key if TEMPLATES.contains(&key) => templated(body, at, listed),
         "tools" => listed(at),
-        "messages" => offer::within(body, at, "tools", listed),
+        "messages" | "system" => blocks(body, at, &listed, NESTED),
         "container" => container(body, at),
         "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
         key => switched(body, at, key),
+    })
+}
+
+/// Lists in which blocks stand: messages, their content, and that of the results of tools.
+const NESTED: usize = 3;
+
+/// Tools in messages and blocks, where some servers look for them as well.
+fn blocks(
+    body: &[u8],
+    at: std::ops::Range<usize>,
+    listed: &dyn Fn(std::ops::Range<usize>) -> Offer,
+    levels: usize,
+) -> Offer {
+    offer::within_any(body, at, &["tools", "content"], |key, at| match key {
+        "tools" => listed(at),
+        _ if levels > 1 => blocks(body, at, listed, levels - 1),
+        _ => Offer::default(),
     })
 }
 

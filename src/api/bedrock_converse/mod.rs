@@ -13,8 +13,8 @@ use super::bedrock_model_invoke::tools as vendor_tools;
 use super::meter::Assembling;
 use super::offer;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
-    bedrock_path, body, known, opening,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
+    bedrock_error, bedrock_path, body, known, opening,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -23,24 +23,30 @@ pub(in crate::api) use meter::{Events, read};
 /// Keys whose values only the model's vendor can read.
 const OPAQUE: &[&str] = &["signature", "redactedContent"];
 /// Where they stand in a request.
-const OPAQUE_PLACES: &[&[&str]] = &[
-    &[
-        "messages",
-        "*",
-        "content",
-        "*",
-        "reasoningContent",
-        "reasoningText",
-        "signature",
-    ],
-    &[
-        "messages",
-        "*",
-        "content",
-        "*",
-        "reasoningContent",
-        "redactedContent",
-    ],
+const OPAQUE_PLACES: &[OpaquePlace] = &[
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "reasoningContent",
+            "reasoningText",
+            "signature",
+        ],
+        kinds: &[],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "reasoningContent",
+            "redactedContent",
+        ],
+        kinds: &[],
+    },
 ];
 /// The operation that answers with a stream.
 const STREAM: &str = "converse-stream";
@@ -72,7 +78,7 @@ impl Api for BedrockConverse {
         OPAQUE
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         OPAQUE_PLACES
     }
 

@@ -16,8 +16,8 @@ use super::bedrock_converse as converse;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, bedrock_error,
-    bedrock_path, body, known, opening, tree,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
+    bedrock_error, bedrock_path, body, known, opening, tree,
 };
 use crate::wire::{Body, Rejection};
 
@@ -55,7 +55,7 @@ impl Api for BedrockModelInvoke {
         anthropic::OPAQUE
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         anthropic::OPAQUE_PLACES
     }
 

@@ -14,8 +14,8 @@ use http::{Method, Response};
 
 use super::offer::{self, What};
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path, estimate,
-    google_error, google_path, known, vertex,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
+    Path, estimate, google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -36,9 +36,15 @@ const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
 const FOR_VERTEX: &str = "experimental_gemini_cli_vertex_compat";
 
 /// Signatures on what a model thought.
-pub(super) const OPAQUE_PLACES: &[&[&str]] = &[
-    &["contents", "*", "parts", "*", "thoughtSignature"],
-    &["contents", "*", "parts", "*", "thought_signature"],
+pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
+    OpaquePlace {
+        path: &["contents", "*", "parts", "*", "thoughtSignature"],
+        kinds: &[],
+    },
+    OpaquePlace {
+        path: &["contents", "*", "parts", "*", "thought_signature"],
+        kinds: &[],
+    },
 ];
 
 /// Gemini's developer API.
@@ -58,7 +64,7 @@ impl Api for GeminiGenerateContent {
         Some("/v1beta/models/{model}:generateContent")
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         OPAQUE_PLACES
     }
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading,
-    estimate, google_error, google_path, known, vertex,
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
+    Path, Reading, estimate, google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -45,7 +45,7 @@ impl Api for GoogleGenerateContent {
         )
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         gemini::OPAQUE_PLACES
     }
 

@@ -13,8 +13,8 @@ use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Reading, Splice,
-    estimate, google_error, google_path, known, vertex,
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
+    Reading, Splice, estimate, google_error, google_path, known, vertex,
 };
 use crate::wire::{Body, Rejection};
 
@@ -46,7 +46,7 @@ impl Api for GoogleRawPredict {
         anthropic::OPAQUE
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
         anthropic::OPAQUE_PLACES
     }
 

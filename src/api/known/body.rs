@@ -312,19 +312,22 @@ pub(super) fn models(value: &[u8]) -> Option<Vec<String>> {
 }
 
 /// Refuses a request whose choices were not evaluated. It goes to `model` of a provider whose
-/// `pass_keys` are `passed`; `is_granted` says which of the provider's models a caller may use.
+/// `pass_keys` are `passed`; `asked` is how the caller names it, where that is replaced in lists too;
+/// `is_granted` says which of the provider's models a caller may use.
 ///
 /// # Errors
 /// A 400 that names the first such key.
 pub fn conflict(
     choices: &[Choice],
-    model: &str,
+    (model, asked): (&str, Option<&str>),
     passed: &[String],
     is_granted: &dyn Fn(&str) -> bool,
 ) -> Result<(), Rejection> {
     let unevaluated = choices.iter().find(|choice| {
         let named = choice.models.as_deref();
-        let is_same = named.is_some_and(|models| models.iter().all(|named| named == model));
+        let asked = asked.filter(|_| choice.why == Why::Model);
+        let is_model = |named: &String| named == model || Some(named.as_str()) == asked;
+        let is_same = named.is_some_and(|models| models.iter().all(is_model));
         let is_granted = choice.why == Why::ToolModel
             && named.is_some_and(|models| models.iter().all(|named| is_granted(named)));
         let is_passed = choice.why.is_passable() && passed.contains(&choice.key);

@@ -11,8 +11,8 @@ use http::{Method, Response};
 
 use super::meter::Assembling;
 use super::{
-    Api, ApiKind, Call, Destination, Frame, Head, Known, Meter, Offer, Outbound, Path, Reading,
-    Splice, body, estimate, known, openai_error, opening,
+    Api, ApiKind, Call, Destination, Frame, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
+    Reading, Splice, body, estimate, known, openai_error, opening,
 };
 use super::{offer, openai_chat};
 use crate::wire::{Body, Rejection, json};
@@ -89,8 +89,17 @@ impl Api for OpenAiResponses {
         }
     }
 
-    fn opaque_places(&self) -> &'static [&'static [&'static str]] {
-        &[&["input", "*", "encrypted_content"]]
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
+        const ENCRYPTED: &[OpaquePlace] = &[OpaquePlace {
+            path: &["input", "*", "encrypted_content"],
+            kinds: &[
+                "reasoning",
+                "compaction",
+                "compaction_summary",
+                "context_compaction",
+            ],
+        }];
+        ENCRYPTED
     }
 
     fn known(&self) -> &'static Known {

@@ -4,6 +4,9 @@
 //! text in linear time, a look has a time limit, and it stops once nobody waits for it.
 
 mod detect;
+mod encoded;
+mod inside;
+mod keys;
 mod limits;
 mod opaque;
 mod patterns;

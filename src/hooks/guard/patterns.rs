@@ -43,6 +43,9 @@ pub(super) enum Then {
     After(char),
 }
 
+/// Where something was found, and what.
+pub(super) type Hit<'d> = (Range<usize>, &'d str);
+
 /// The whole of a match, and the part of it that counts.
 type Match = (Range<usize>, Range<usize>);
 
@@ -171,15 +174,21 @@ pub(super) fn look(
     let mut counts: IndexMap<&str, usize> = IndexMap::new();
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
     let mut total = 0;
-    let Said { texts, unreadable } = said(request);
+    let Said {
+        texts, unreadable, ..
+    } = said(request);
+    let mut is_replaceable = unreadable.is_none();
     for text in &texts {
-        let found = hits(detectors, text.decoded(), limits)?;
+        let found = text.find(detectors, limits)?;
         total += found.len();
         for (_, what) in &found {
             *counts.entry(what).or_default() += 1;
         }
         if action == GuardAction::Redact && total <= MOST {
-            edits.extend(text.redacted(&found));
+            match text.redacted(&found) {
+                Some(more) => edits.extend(more),
+                None => is_replaceable = false,
+            }
         }
     }
     let mut what: Vec<String> = counts
@@ -193,8 +202,8 @@ pub(super) fn look(
     let what = what.join(", ");
     Ok(match action {
         GuardAction::Report => Found::Reported(format!("guard {name} has found {what}")),
-        // What can't be read can't be taken out, and neither can more than the bound.
-        GuardAction::Redact if unreadable.is_none() && total <= MOST => Found::Removed(
+        // Keys, numbers and what can't be read stay, and so does more than the bound.
+        GuardAction::Redact if is_replaceable && total <= MOST => Found::Removed(
             spliced(body, &apart(edits)),
             format!("guard {name} has taken out {what}"),
         ),
@@ -227,14 +236,20 @@ pub(super) fn hits<'d>(
     detectors: &'d [Detector],
     text: &str,
     limits: &Limits,
-) -> Result<Vec<(Range<usize>, &'d str)>, Stopped> {
-    let mut all: Vec<(Range<usize>, &str)> = Vec::new();
+) -> Result<Vec<Hit<'d>>, Stopped> {
+    let mut all: Vec<Hit<'_>> = Vec::new();
     let mut found = Vec::new();
     for detector in detectors {
         limits.check()?;
         detector.find(text, limits, &mut found)?;
         all.extend(found.drain(..).map(|range| (range, detector.name.as_str())));
     }
+    first_and_longest(&mut all);
+    Ok(all)
+}
+
+/// Leaves of what overlaps the first and longest, in order.
+pub(super) fn first_and_longest(all: &mut Vec<Hit<'_>>) {
     all.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
     let mut end = 0;
     all.retain(|(range, _)| {
@@ -242,5 +257,4 @@ pub(super) fn hits<'d>(
         end = if apart { range.end } else { end };
         apart
     });
-    Ok(all)
 }

@@ -7,26 +7,42 @@ use std::ops::Range;
 use aws_smithy_types::base64;
 use percent_encoding::percent_decode;
 
+use super::encoded::{
+    as_text, data_url, decode, is_in_odd_charset, is_media, is_plain_type, is_text, of_base64,
+};
+use super::inside::Inside;
+use super::keys::{BETWEEN, keys_and_numbers};
+use super::limits::{Limits, Stopped};
+use super::patterns::{Detector, Hit, hits};
 use super::text::Text;
 use super::{Request, opaque};
 use crate::wire::{json, multipart};
 
-/// Shorter ones hold nothing that a detector knows.
-const SHORTEST_ENCODED: usize = 16;
-/// The longest type of a file in a URL.
-const LONGEST_TYPE: usize = 256;
+/// Fields of forms that hold files which are not text.
+const FILES: [&str; 7] = ["audio", "file", "files", "image", "images", "mask", "video"];
+/// Lists of numbers in place of text.
+const TOKENS: &str = "text as token numbers, which no guardrail can read: send it as text (LangChain: \
+                      check_embedding_ctx_length=False)";
+const CHARSET: &str = "a file in a character set that no guardrail can read";
 
 /// Everything that a model may read of a request.
+#[derive(Default)]
 pub(super) struct Said<'a> {
     pub(super) texts: Vec<Piece<'a>>,
     /// What there is besides that can't be read.
     pub(super) unreadable: Option<&'static str>,
+    /// What can be read but not replaced, one after the other.
+    fixed: String,
 }
 
 /// A text of a request.
 pub(super) enum Piece<'a> {
     /// As it stands there.
-    Plain(Text<'a>),
+    Plain {
+        text: Text<'a>,
+        /// Strings inside it that are written with escapes.
+        inside: Option<Inside>,
+    },
     /// In another encoding, as a string or the end of one.
     Encoded {
         /// The string, without its quotes.
@@ -37,7 +53,11 @@ pub(super) enum Piece<'a> {
         text: String,
         /// How it is encoded.
         way: Encoding,
+        /// It stands in JSON.
+        is_json: bool,
     },
+    /// Something that can't be replaced.
+    Fixed(String),
 }
 
 #[derive(Clone, Copy)]
@@ -46,40 +66,54 @@ pub(super) enum Encoding {
     /// Base64 of base64.
     Twice,
     Percent,
-    /// JSON in a string, with escapes. It is taken out whole.
-    Json,
 }
 
 impl Piece<'_> {
-    /// As it reads.
-    pub(super) fn decoded(&self) -> &str {
-        match self {
-            Self::Plain(text) => text.decoded(),
-            Self::Encoded { text, .. } => text,
+    /// What is found in it: where it stands in the body, for what is encoded where in the text.
+    pub(super) fn find<'d>(
+        &self,
+        detectors: &'d [Detector],
+        limits: &Limits,
+    ) -> Result<Vec<Hit<'d>>, Stopped> {
+        let (text, inside) = match self {
+            Self::Plain { text, inside } => (text, inside),
+            Self::Encoded { text, .. } | Self::Fixed(text) => {
+                return hits(detectors, text, limits);
+            }
+        };
+        let found = hits(detectors, text.decoded(), limits)?;
+        let mut places = text.places();
+        let placed = found.into_iter();
+        let mut placed: Vec<Hit<'_>> = placed.map(|(at, what)| (places.of(at), what)).collect();
+        if let Some(inside) = inside {
+            let found = hits(detectors, inside.joined(), limits)?;
+            placed.extend(inside.places(text, found));
+            super::patterns::first_and_longest(&mut placed);
         }
+        Ok(placed)
     }
 
-    /// The changes to the body that take out what was found, which is in order.
-    pub(super) fn redacted(&self, found: &[(Range<usize>, &str)]) -> Vec<(Range<usize>, String)> {
+    /// The changes to the body that take out what was found, which is in order. `None` if it can't
+    /// be taken out.
+    pub(super) fn redacted(&self, found: &[Hit<'_>]) -> Option<Vec<(Range<usize>, String)>> {
         let note = |what: &str| format!("[redacted {what}]");
-        let (at, before, text, way) = match self {
-            Self::Plain(text) => {
-                let mut places = text.places();
-                let edits = found.iter();
-                return edits
-                    .map(|(at, what)| (places.of(at.clone()), note(what)))
-                    .collect();
+        if found.is_empty() {
+            return Some(Vec::new());
+        }
+        let (at, before, text, way, is_json) = match self {
+            Self::Fixed(_) => return None,
+            Self::Plain { .. } => {
+                let edits = found.iter().map(|(at, what)| (at.clone(), note(what)));
+                return Some(edits.collect());
             }
             Self::Encoded {
                 at,
                 before,
                 text,
                 way,
-            } => (at, before, text, way),
+                is_json,
+            } => (at, before, text, way, *is_json),
         };
-        if found.is_empty() {
-            return Vec::new();
-        }
         let (mut left, mut upto) = (String::with_capacity(text.len()), 0);
         for (range, what) in found {
             left.push_str(&text[upto..range.start]);
@@ -90,233 +124,196 @@ impl Piece<'_> {
         let encoded = match way {
             Encoding::Base64 => base64::encode(left),
             Encoding::Twice => base64::encode(base64::encode(left)),
-            Encoding::Json => note(found[0].1),
             Encoding::Percent => {
                 let all = percent_encoding::NON_ALPHANUMERIC;
                 percent_encoding::utf8_percent_encode(&left, all).to_string()
             }
         };
-        let literal = serde_json::Value::from(format!("{before}{encoded}")).to_string();
-        vec![(at.clone(), literal[1..literal.len() - 1].to_owned())]
+        let whole = format!("{before}{encoded}");
+        if !is_json {
+            return Some(vec![(at.clone(), whole)]);
+        }
+        let literal = serde_json::Value::from(whole).to_string();
+        Some(vec![(at.clone(), literal[1..literal.len() - 1].to_owned())])
     }
 }
 
 pub(super) fn said(request: Request<'_>) -> Said<'_> {
+    let mut said = Said::default();
     if request.is_form() {
-        return form(&request.call.body, request.kind);
+        said.form(&request.call.body, request.kind);
+    } else {
+        said.object(request);
     }
-    let body = &request.call.body[..];
-    let model = request.call.splice.model.as_ref();
-    let opaque = opaque::places(body, request.api.opaque_places());
-    let mut texts = Vec::new();
-    for found in json::strings(body) {
-        // By the model's name it is decided already where the request goes.
-        if model == Some(&found.at) || opaque.binary_search(&found.at.start).is_ok() {
-            continue;
-        }
-        let at = found.at.start + 1..found.at.end - 1;
-        if let Some(text) = Text::of_json(body, found.at) {
-            string(at, text, &mut texts);
-        }
-    }
-    Said {
-        texts,
-        unreadable: None,
-    }
-}
-
-/// The parts of a form. One that is not UTF-8 is a file, or can't be judged: servers read it in
-/// whatever character set they like.
-fn form<'a>(body: &'a [u8], kind: &str) -> Said<'a> {
-    let mut said = Said {
-        texts: Vec::new(),
-        unreadable: None,
-    };
-    let Ok(parts) = multipart::parts(body, kind) else {
-        said.unreadable = Some("a form that can't be read");
-        return said;
-    };
-    for part in parts {
-        match Text::plain(body, part.at) {
-            Some(text) if !part.is_recoded => said.texts.push(Piece::Plain(text)),
-            _ if part.is_file => {}
-            _ => said.unreadable = Some("a field of a form that is not in UTF-8"),
-        }
+    if !said.fixed.is_empty() {
+        said.texts
+            .push(Piece::Fixed(std::mem::take(&mut said.fixed)));
     }
     said
 }
 
-/// A string, and the text that it has in another encoding.
-fn string<'a>(at: Range<usize>, text: Text<'a>, texts: &mut Vec<Piece<'a>>) {
-    let whole = text.decoded();
-    let Some((kind, data)) = data_url(whole) else {
-        let encoded = (whole.len() >= SHORTEST_ENCODED)
-            .then(|| decode(whole.as_bytes()))
-            .flatten()
-            .and_then(|bytes| as_text(&bytes));
-        let twice = encoded
-            .as_deref()
-            .filter(|text| text.len() >= SHORTEST_ENCODED)
-            .and_then(|text| as_text(&decode(text.as_bytes())?));
-        let json = escaped(whole);
-        let ways = [
-            (encoded, Encoding::Base64),
-            (twice, Encoding::Twice),
-            (json, Encoding::Json),
-        ];
-        for (text, way) in ways {
-            texts.extend(text.map(|text| Piece::Encoded {
-                at: at.clone(),
-                before: String::new(),
-                text,
-                way,
-            }));
+impl<'a> Said<'a> {
+    fn object(&mut self, request: Request<'a>) {
+        let body = &request.call.body[..];
+        let model = request.call.splice.model.as_ref();
+        let opaque = opaque::places(body, request.api.opaque_places());
+        self.fixed = keys_and_numbers(body);
+        if has_tokens(body) {
+            self.unreadable = Some(TOKENS);
         }
-        texts.push(Piece::Plain(text));
-        return;
-    };
-    let before = whole[..whole.len() - data.len()].to_owned();
-    let mut raw: Cow<'_, [u8]> = percent_decode(data.as_bytes()).into();
-    let is_base64 = kind.to_ascii_lowercase().ends_with(";base64");
-    if is_base64 {
-        let Some(bytes) = decode(&raw) else {
-            texts.push(Piece::Plain(text));
-            return;
-        };
-        raw = Cow::Owned(bytes);
-    }
-    let mut decoded = as_text(&raw);
-    if decoded.is_none() && is_text(&kind) {
-        decoded = Some(String::from_utf8_lossy(&raw).into_owned());
-    }
-    texts.extend(decoded.map(|text| Piece::Encoded {
-        at,
-        before,
-        text,
-        way: if is_base64 {
-            Encoding::Base64
-        } else {
-            Encoding::Percent
-        },
-    }));
-    if !is_base64 || !is_plain_type(&kind) {
-        texts.push(Piece::Plain(text));
-    }
-}
-
-/// The type and the data of a `data:` URL. Its readers leave out tabs and line breaks, and spaces in
-/// front.
-fn data_url(text: &str) -> Option<(String, &str)> {
-    let near = text.as_bytes().iter().take(2 * LONGEST_TYPE);
-    let comma = near.enumerate().find(|(_, byte)| **byte == b',')?.0;
-    let (head, data) = (&text[..comma], &text[comma + 1..]);
-    let kept = head
-        .chars()
-        .filter(|char| !matches!(char, '\t' | '\r' | '\n'));
-    let head: String = kept.collect();
-    let head = head.trim_start_matches(|char: char| char <= ' ');
-    let (scheme, kind) = head.split_at_checked(5)?;
-    let is_url = scheme.eq_ignore_ascii_case("data:") && kind.len() < LONGEST_TYPE;
-    is_url.then(|| (kind.to_owned(), data))
-}
-
-/// The text of a file: UTF-8, UTF-16, or nearly ASCII, of which readers take what they can.
-fn as_text(bytes: &[u8]) -> Option<String> {
-    let is_zero = |nth: usize| {
-        let looked = bytes.chunks_exact(2).take(512);
-        let count = looked.len();
-        let zeros = looked.filter(|pair| pair[nth] == 0).count();
-        count > 0 && zeros * 2 > count
-    };
-    let wide = |unit: fn([u8; 2]) -> u16| {
-        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-        char::decode_utf16(units)
-            .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect()
-    };
-    if bytes.starts_with(&[0xff, 0xfe]) || (is_zero(1) && !is_zero(0)) {
-        return Some(wide(u16::from_le_bytes));
-    }
-    if bytes.starts_with(&[0xfe, 0xff]) || (is_zero(0) && !is_zero(1)) {
-        return Some(wide(u16::from_be_bytes));
-    }
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Some(text.to_owned());
-    }
-    let is_plain = |byte: &&u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
-    let plain = bytes.iter().filter(is_plain).count();
-    (plain * 10 >= bytes.len() * 7).then(|| String::from_utf8_lossy(bytes).into_owned())
-}
-
-/// What the strings of JSON in a string read as, where they have escapes that hide letters.
-fn escaped(text: &str) -> Option<String> {
-    let is_json = text.trim_start().starts_with(['{', '[']) && text.contains("\\u");
-    if !is_json || serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return None;
-    }
-    let strings = json::strings(text.as_bytes()).into_iter();
-    let hidden = strings.filter_map(|one| {
-        let literal = &text[one.at];
-        let is_hidden = literal.contains("\\u");
-        is_hidden
-            .then(|| json::string(literal.as_bytes()))
-            .flatten()
-    });
-    let hidden: Vec<_> = hidden.collect();
-    (!hidden.is_empty()).then(|| hidden.join("\n"))
-}
-
-/// Whether the type of a file says nothing but what it is.
-fn is_plain_type(kind: &str) -> bool {
-    kind.len() < 128
-        && kind
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/+.-=;".contains(&byte))
-}
-
-/// Whether a file of this type is text, as far as the type says. None is `text/plain`.
-fn is_text(kind: &str) -> bool {
-    let kind = kind.to_ascii_lowercase();
-    let bare = kind.split(';').next().unwrap_or_default().trim();
-    let words = [
-        "json", "xml", "yaml", "toml", "csv", "script", "markdown", "html", "sql", "x-sh",
-        "x-python",
-    ];
-    bare.is_empty()
-        || bare.starts_with("text/")
-        || kind.contains("charset=")
-        || words.iter().any(|word| bare.contains(word))
-}
-
-/// Base64 of either alphabet, with or without padding and line breaks; `None` if it is none.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held, mut padded) = (0_u32, 0_u32, false);
-    for byte in text {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            b'=' => {
-                padded = true;
+        for found in json::strings(body) {
+            // By the model's name it is decided already where the request goes.
+            if model == Some(&found.at) || opaque.binary_search(&found.at.start).is_ok() {
                 continue;
             }
-            b' ' | b'\t' | b'\r' | b'\n' => continue,
-            _ => return None,
-        };
-        if padded {
-            return None;
-        }
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push(u8::try_from(bits >> held & 0xff).ok()?);
+            let at = found.at.start + 1..found.at.end - 1;
+            if let Some(text) = Text::of_json(body, found.at) {
+                self.string(at, text, true);
+            }
         }
     }
-    Some(out)
+
+    /// The parts of a form. One that is not UTF-8 is a file, or can't be judged: servers read it in
+    /// whatever character set they like.
+    fn form(&mut self, body: &'a [u8], kind: &str) {
+        let Ok(parts) = multipart::parts(body, kind) else {
+            self.unreadable = Some("a form that can't be read");
+            return;
+        };
+        for part in parts {
+            let name = std::str::from_utf8(&body[part.name]).unwrap_or_default();
+            self.fix(name);
+            if let Some(text) = part.filename.and_then(|at| Text::plain(body, at)) {
+                self.texts.push(Piece::Plain { text, inside: None });
+            }
+            let text = Text::plain(body, part.at.clone());
+            match text.filter(|_| !part.is_recoded) {
+                Some(text) => self.string(part.at, text, false),
+                None if part.is_file => self.file(&body[part.at], name, &part.kind),
+                None => self.unreadable = Some("a field of a form that is not in UTF-8"),
+            }
+        }
+    }
+
+    /// A file of a form that is not plain text.
+    fn file(&mut self, bytes: &[u8], name: &str, kind: &str) {
+        if is_in_odd_charset(kind) {
+            self.unreadable = Some(CHARSET);
+            return;
+        }
+        if FILES.contains(&multipart::bare(name)) && is_media(bytes) {
+            return;
+        }
+        let text = as_text(bytes).or_else(|| {
+            is_text(kind.trim())
+                .then(|| String::from_utf8_lossy(bytes).into_owned())
+                .filter(|_| !kind.trim().is_empty())
+        });
+        match text {
+            Some(text) => self.fix(&text),
+            None if FILES.contains(&multipart::bare(name)) => {}
+            None => self.unreadable = Some("a file in a field of a form that takes text"),
+        }
+    }
+
+    /// Something that is read, and that can't be replaced.
+    fn fix(&mut self, text: &str) {
+        self.fixed.push_str(text);
+        self.fixed.push_str(BETWEEN);
+    }
+
+    /// A string, and the text that it has in another encoding.
+    fn string(&mut self, at: Range<usize>, text: Text<'a>, is_json: bool) {
+        let whole = text.decoded();
+        let Some((kind, data)) = data_url(whole) else {
+            let once = of_base64(whole);
+            let twice = once.as_deref().and_then(of_base64);
+            for (text, way) in [(once, Encoding::Base64), (twice, Encoding::Twice)] {
+                self.texts.extend(text.map(|text| Piece::Encoded {
+                    at: at.clone(),
+                    before: String::new(),
+                    text,
+                    way,
+                    is_json,
+                }));
+            }
+            self.plain(text);
+            return;
+        };
+        let before = whole[..whole.len() - data.len()].to_owned();
+        let mut raw: Cow<'_, [u8]> = percent_decode(data.as_bytes()).into();
+        let is_base64 = kind.to_ascii_lowercase().ends_with(";base64");
+        if is_base64 {
+            let Some(bytes) = decode(&raw) else {
+                self.plain(text);
+                return;
+            };
+            raw = Cow::Owned(bytes);
+        }
+        if is_in_odd_charset(&kind) {
+            self.unreadable = Some(CHARSET);
+        }
+        let mut decoded = as_text(&raw);
+        if decoded.is_none() && is_text(&kind) {
+            decoded = Some(String::from_utf8_lossy(&raw).into_owned());
+        }
+        self.texts.extend(decoded.map(|text| Piece::Encoded {
+            at,
+            before,
+            text,
+            way: if is_base64 {
+                Encoding::Base64
+            } else {
+                Encoding::Percent
+            },
+            is_json,
+        }));
+        if !is_base64 || !is_plain_type(&kind) {
+            self.plain(text);
+        }
+    }
+
+    /// A text as it stands there, with the strings inside it.
+    fn plain(&mut self, text: Text<'a>) {
+        // Text in UTF-16 can be UTF-8 with a zero behind each letter.
+        if text.decoded().contains('\0') {
+            let kept = text.decoded().replace('\0', "");
+            self.fix(&kept);
+        }
+        let inside = Inside::of(text.decoded());
+        if let Some(hidden) = inside.as_ref().and_then(|inside| inside.encoded.as_deref()) {
+            self.fix(hidden);
+        }
+        let inside = inside.filter(|inside| !inside.joined().is_empty());
+        self.texts.push(Piece::Plain { text, inside });
+    }
+}
+
+/// Whether a request has numbers of tokens where others have text.
+fn has_tokens(body: &[u8]) -> bool {
+    let is_number = |value: &[u8]| {
+        value
+            .first()
+            .is_some_and(|byte| b"-0123456789".contains(byte))
+    };
+    let mut members = json::members(body).unwrap_or_default().into_iter();
+    members.any(|(key, value)| {
+        let key = json::string(&body[key]).unwrap_or_default();
+        let value = &body[value];
+        let is_text = matches!(
+            &*key,
+            "prompt" | "input" | "inputs" | "suffix" | "query" | "documents"
+        );
+        is_text
+            && json::elements(value, usize::MAX)
+                .unwrap_or_default()
+                .into_iter()
+                .any(|at| {
+                    let element = &value[at];
+                    let inner = json::elements(element, usize::MAX).unwrap_or_default();
+                    is_number(element) || inner.into_iter().any(|at| is_number(&element[at]))
+                })
+    })
 }
 
 #[cfg(test)]
@@ -326,13 +323,19 @@ mod tests {
     fn encoded(text: &str) -> Vec<String> {
         let body = serde_json::json!({ "a": text }).to_string();
         let at = json::strings(body.as_bytes())[0].at.clone();
-        let mut texts = Vec::new();
+        let mut said = Said::default();
         let read = Text::of_json(body.as_bytes(), at.clone()).unwrap();
-        string(at.start + 1..at.end - 1, read, &mut texts);
-        texts
-            .iter()
-            .map(|piece| piece.decoded().to_owned())
-            .collect()
+        said.string(at.start + 1..at.end - 1, read, true);
+        let texts = said.texts.iter().flat_map(|piece| match piece {
+            Piece::Plain { text, inside } => {
+                let mut texts = vec![text.decoded().to_owned()];
+                let inside = inside.as_ref().map(|inside| inside.joined().split(BETWEEN));
+                texts.extend(inside.into_iter().flatten().map(str::to_owned));
+                texts
+            }
+            Piece::Encoded { text, .. } | Piece::Fixed(text) => vec![text.clone()],
+        });
+        texts.collect()
     }
 
     #[test]

@@ -60,13 +60,10 @@ fn own_patterns_block_and_are_not_repeated() {
     };
     assert_eq!(rejection.status, 403);
     assert!(!rejection.message.contains("Zeus"));
-    assert!(matches!(
-        look(
-            definition,
-            r#"{"model":"m","metadata":{"project zeus":"a"}}"#
-        ),
-        Found::Nothing
-    ));
+    let key = r#"{"model":"m","metadata":{"project zeus":"a"}}"#;
+    assert!(matches!(look(definition, key), Found::Blocked(..)));
+    let key = r#"{"model":"m","metadata":{"project":"a"}}"#;
+    assert!(matches!(look(definition, key), Found::Nothing));
     let report = definition.replace("]}", r#"],"action":"report"}"#);
     assert!(matches!(look(&report, body), Found::Reported(_)));
 }

@@ -36,6 +36,15 @@ impl<'a> Text<'a> {
         })
     }
 
+    /// A text inside another: as it reads, as it is written there, and where that begins in the other.
+    pub(super) fn inside(decoded: &'a str, raw: &'a str, start: usize) -> Self {
+        Self {
+            decoded: Cow::Borrowed(decoded),
+            raw,
+            start,
+        }
+    }
+
     /// As it reads.
     pub(super) fn decoded(&self) -> &str {
         &self.decoded
@@ -62,7 +71,8 @@ impl Places<'_> {
     /// Where in the body stands what reads as `at`.
     pub(super) fn of(&mut self, at: Range<usize>) -> Range<usize> {
         let start = self.text.start;
-        if matches!(self.text.decoded, Cow::Borrowed(_)) {
+        // Each escape is longer than what it stands for.
+        if self.text.decoded.len() == self.text.raw.len() {
             return start + at.start..start + at.end;
         }
         let from = self.upto(at.start);

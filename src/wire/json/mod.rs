@@ -18,7 +18,7 @@ use std::ops::Range;
 pub use ranges::{elements, member, members};
 use scanner::Scanner;
 pub use sieve::Sieve;
-pub use strings::{Text, strings};
+pub use strings::{Text, closing, literals, strings};
 
 /// Keys that one inspected object may have; more is refused.
 const MAX_KEYS: usize = 4096;

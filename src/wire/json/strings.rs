@@ -48,8 +48,25 @@ pub fn strings(bytes: &[u8]) -> Vec<Text> {
     found
 }
 
+/// Every string, those that are keys included, quotes included. In what is not JSON, whatever stands
+/// between two quotes.
+#[must_use]
+pub fn literals(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = memchr::memchr(b'"', &bytes[at..]).map(|offset| at + offset) {
+        let Some(end) = closing(bytes, start + 1) else {
+            break;
+        };
+        found.push(start..end);
+        at = end;
+    }
+    found
+}
+
 /// Just after the quote that closes a string whose inside begins at `at`.
-fn closing(bytes: &[u8], mut at: usize) -> Option<usize> {
+#[must_use]
+pub fn closing(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
         if bytes[at] == b'"' {

@@ -1,10 +1,10 @@
 //! Forms in which a text can be quoted: escapes are undone level by level, and base64 has pieces
 //! that are the same wherever a text stands in it.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 
-/// Levels of escapes that are undone: JSON inside JSON inside HTML.
-pub(super) const LEVELS: usize = 3;
+/// Levels of escapes that are undone: JSON inside JSON inside HTML, in UTF-16.
+pub(super) const LEVELS: usize = 4;
 
 /// Named entities of HTML for characters that keys have.
 const ENTITIES: [(&[u8], u8); 13] = [
@@ -42,9 +42,11 @@ enum Escape {
     None,
 }
 
-/// Undoes the escapes of JSON, URLs and HTML once; `None` where there is none of them.
+/// Undoes the escapes of JSON, URLs and HTML once, and leaves out zeros; `None` where there is none of them.
 pub(super) fn decoded(text: &[u8]) -> Option<Decoded> {
-    let first = memchr3(b'\\', b'%', b'&', text)?;
+    let escape_at = memchr3(b'\\', b'%', b'&', text);
+    let zero_at = memchr(0, text);
+    let first = [escape_at, zero_at].into_iter().flatten().min()?;
     let mut out = Decoded {
         text: Vec::with_capacity(text.len()),
         from: Vec::with_capacity(text.len() + 1),
@@ -68,6 +70,11 @@ pub(super) fn decoded(text: &[u8]) -> Option<Decoded> {
             Escape::Open => {
                 out.is_open = true;
                 break;
+            }
+            // In UTF-16 and UTF-32 there are zeros beside each letter.
+            Escape::None if text[at] == 0 => {
+                at += 1;
+                is_same = false;
             }
             Escape::None => {
                 out.text.push(text[at]);
