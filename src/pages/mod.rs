@@ -111,6 +111,10 @@ async fn answered(
     if let Some((_, to)) = places::MOVED.iter().find(|(from, _)| *from == path) {
         return answer::elsewhere(to);
     }
+    let login = path.strip_prefix(places::DASHBOARD);
+    if let Some(login) = login.filter(|login| !login.is_empty() && !login.contains('/')) {
+        return answer::elsewhere(&format!("/ui/users/{login}"));
+    }
     let permit = match admin::permitted(view, caller) {
         Ok(permit) => permit,
         Err(rejection) => {
