@@ -167,9 +167,8 @@ where
         Ok(response) => response,
         Err(rejection) => {
             if rejection.status == StatusCode::FORBIDDEN {
-                let (login, node) = (caller.name(), caller.node_name());
                 let route = routes::pattern(head.uri.path());
-                view.refusals.count(login, node, route, rejection.code.0);
+                view.refusals.count(caller, route, rejection.code.0);
             }
             refused(&head, &rejection)
         }
