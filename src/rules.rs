@@ -87,6 +87,8 @@ impl Rules {
         dangling_patterns(&file, &mut findings);
         dangling_servers(&file, &mut findings);
         dangling_aliases(&file, &mut findings);
+        aliases_of_models(&file, &mut findings);
+        unlisted_defaults(&file, &mut findings);
         dangling_names(&file, &mut findings);
         findings.sort_by_key(|finding| finding.at);
         Self {
@@ -274,6 +276,67 @@ fn dangling_aliases(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Default models that neither an alias nor a provider has.
+fn unlisted_defaults(file: &config::File, findings: &mut Vec<Finding>) {
+    for (endpoint, name) in file.default_models.iter() {
+        let lists = |(id, provider): (&String, &config::Provider)| {
+            let own = name
+                .strip_prefix(id.as_str())
+                .and_then(|rest| rest.strip_prefix('/'));
+            let is_it = |listed: &String| {
+                let bare = listed.strip_suffix(":latest").unwrap_or(listed);
+                [Some(name), own]
+                    .into_iter()
+                    .flatten()
+                    .any(|name| name == listed || name == bare)
+            };
+            provider.models.iter().any(is_it)
+        };
+        if !file.model_aliases.models.contains_key(name) && !file.providers.iter().any(lists) {
+            let message =
+                format!("default_models.{endpoint} names {name:?}, which no provider lists");
+            let path = format!("default_models.{endpoint}");
+            let at = config::Position::default();
+            findings.push(Finding::new(Severity::Warning, at, path, message));
+        }
+    }
+}
+
+/// Aliases with the name of a model: requests for that model go to what the alias stands for.
+fn aliases_of_models(file: &config::File, findings: &mut Vec<Finding>) {
+    for (name, alias) in &file.model_aliases.models {
+        let lists = |(id, provider): (&String, &config::Provider)| {
+            let names = |model: &String| {
+                let model = model
+                    .strip_suffix(":latest")
+                    .filter(|bare| bare == name)
+                    .unwrap_or(model);
+                let qualified = name
+                    .strip_prefix(id.as_str())
+                    .and_then(|rest| rest.strip_prefix('/'));
+                model == name || qualified == Some(model)
+            };
+            let listed = provider.models.iter().find(|model| names(model))?;
+            let itself = format!("{id}/{listed}");
+            // An alias can bring several providers of one model together under its name.
+            let includes_it = alias.dst.iter().any(|one| one.model == itself);
+            (!includes_it).then_some(itself)
+        };
+        if let Some(hidden) = file.providers.iter().find_map(lists) {
+            let message = format!(
+                "the alias {name:?} has the name of the model {hidden:?}, so requests for {name:?} do not \
+                 reach that model"
+            );
+            let path = format!("model_aliases.models.{name}");
+            let at = config::Position::default();
+            findings.push(
+                Finding::new(Severity::Warning, at, path, message)
+                    .hint("rename the alias, or add the model to its `dst`"),
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,6 +503,28 @@ mod tests {
             found.iter().any(|one| one.contains("no provider lists"))
         };
         assert!(!alias("p/m") && !alias("p/m:latest") && alias("p/m:7b"));
+        let shadows = |name: &str, dst: &str| {
+            let text = format!(
+                r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m","other/x","tiny:latest"]}},"q":{{"baseurl":"http://q","models":["n"]}}}},
+                "model_aliases":{{"models":{{"{name}":{{"dst":["{dst}"]}}}}}}}}"#
+            );
+            let found = messages(&text);
+            found
+                .iter()
+                .any(|one| one.contains("has the name of the model"))
+        };
+        for name in ["m", "other/x", "p/m", "p/other/x", "tiny"] {
+            assert!(shadows(name, "q/n"), "{name}");
+        }
+        for (name, dst) in [
+            ("a", "p/m"),
+            ("m", "p/m"),
+            ("x", "q/n"),
+            ("q/m", "q/n"),
+            ("other/x", "p/other/x"),
+        ] {
+            assert!(!shadows(name, dst), "{name}");
+        }
         let found = messages(r#"{"providers":{"p":{"baseurl":"localhost:1","models":["m"]}}}"#);
         assert!(
             found

@@ -10,6 +10,7 @@ use super::csv::{self, Csv};
 use super::query;
 use super::{Asked, View};
 use crate::clock;
+use crate::identity::Caller;
 use crate::ledger::{AuditQuery, Audited, EntryId, Ledger};
 use crate::wire::{Body, Rejection};
 
@@ -22,16 +23,37 @@ const KINDS: usize = 200;
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<Refused, i64>>);
 
-/// Who was refused, on which node, where, and why.
-type Refused = (String, String, &'static str, &'static str);
+/// Who was refused, where, and why.
+type Refused = (Actor, &'static str, &'static str);
+
+/// Who does something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Actor {
+    /// Login or tags.
+    pub login: String,
+    /// The node.
+    pub node: String,
+    /// What the caller is told apart by.
+    pub key: String,
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        Self {
+            login: caller.name().to_owned(),
+            node: caller.node_name().to_owned(),
+            key: caller.key().to_owned(),
+        }
+    }
+}
 
 impl Refusals {
     /// Counts one.
-    pub fn count(&self, login: &str, node: &str, route: &'static str, code: &'static str) {
+    pub fn count(&self, caller: &Caller, route: &'static str, code: &'static str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = (login.to_owned(), node.to_owned(), route, code);
+        let mut key = (Actor::from(caller), route, code);
         if counts.len() >= KINDS && !counts.contains_key(&key) {
-            key = (String::new(), String::new(), "many", code);
+            key = (Actor::default(), "many", code);
         }
         *counts.entry(key).or_default() += 1;
     }
@@ -40,9 +62,9 @@ impl Refusals {
     pub async fn write(&self, ledger: &Ledger) {
         let counted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for (key, count) in counted {
-            let (login, node, route, code) = &key;
+            let (actor, route, code) = &key;
             let detail = json!({ "code": code });
-            let row = row(login, node, "refused", route, (detail, count));
+            let row = row(actor, "refused", route, (detail, count));
             if let Err(error) = ledger.audit(row).await {
                 tracing::warn!(%error, "refusals are not in the audit log yet");
                 let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,8 +76,7 @@ impl Refusals {
 
 /// A row of the log, of this moment.
 pub(super) fn row(
-    actor: &str,
-    node: &str,
+    actor: &Actor,
     kind: &str,
     subject: &str,
     (detail, count): (Value, i64),
@@ -64,12 +85,13 @@ pub(super) fn row(
     Audited {
         id: EntryId::new(at),
         at,
-        actor: actor.to_owned(),
-        node: node.to_owned(),
+        actor: actor.login.clone(),
+        node: actor.node.clone(),
         kind: kind.to_owned(),
         subject: subject.to_owned(),
         detail,
         count,
+        caller: actor.key.clone(),
     }
 }
 
@@ -84,11 +106,17 @@ pub(super) async fn note(
     subject: &str,
     detail: Value,
 ) -> Result<(), Rejection> {
-    let (actor, node) = (asked.caller.name(), asked.caller.node_name());
-    tracing::info!(actor, node, kind, subject, "audit");
+    let actor = Actor::from(asked.caller);
+    tracing::info!(
+        actor = actor.login,
+        node = actor.node,
+        kind,
+        subject,
+        "audit"
+    );
     let noted = view
         .ledger
-        .audit(row(actor, node, kind, subject, (detail, 1)))
+        .audit(row(&actor, kind, subject, (detail, 1)))
         .await;
     noted.map_err(|error| super::records::unavailable(&error))
 }
@@ -126,7 +154,7 @@ pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response
     let (rows, next) = page(view, asked).await?;
     if as_csv {
         let mut csv = Csv::new(&[
-            "id", "at", "actor", "node", "kind", "subject", "detail", "count",
+            "id", "at", "actor", "node", "kind", "subject", "detail", "count", "caller",
         ]);
         for one in &rows {
             csv.row([
@@ -138,6 +166,7 @@ pub(super) async fn audit(view: &View<'_>, asked: &Asked<'_>) -> Result<Response
                 one.subject.clone(),
                 one.detail.to_string(),
                 one.count.to_string(),
+                one.caller.clone(),
             ]);
         }
         return Ok(csv.respond("audit"));

@@ -167,9 +167,8 @@ where
         Ok(response) => response,
         Err(rejection) => {
             if rejection.status == StatusCode::FORBIDDEN {
-                let (login, node) = (caller.name(), caller.node_name());
                 let route = routes::pattern(head.uri.path());
-                view.refusals.count(login, node, route, rejection.code.0);
+                view.refusals.count(caller, route, rejection.code.0);
             }
             refused(&head, &rejection)
         }
@@ -452,7 +451,12 @@ async fn status(view: &View<'_>, permit: &Permit) -> Value {
 fn nothing(view: &View<'_>, request: &Parts) -> Rejection {
     let path = request.uri.path();
     let mut rejection = not_found(&request.method, path, &methods(path));
-    let advice = Dialect::of(path, &request.headers).advice(view.origin);
+    let dialect = Dialect::of(path, &request.headers);
+    let advice = if dialect.has_right_base(path) {
+        Some("this gateway does not serve it".to_owned())
+    } else {
+        dialect.advice(view.origin)
+    };
     if let Some(advice) = advice.filter(|_| rejection.status == StatusCode::NOT_FOUND) {
         rejection.message = format!("{}; {advice}", rejection.message).into();
     }

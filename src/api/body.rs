@@ -30,6 +30,7 @@ pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection
 
 /// The model that the value at `at` names.
 pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rejection> {
+    let at = at.filter(|at| &body[at.clone()] != b"null");
     let Some(at) = at else {
         return Err(no_model("the request has no `model`"));
     };

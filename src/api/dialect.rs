@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, Response};
 
+use percent_encoding::percent_decode_str;
+
 use super::{anthropic_messages, bedrock_error, google_error, openai_error, plain};
 use crate::wire::{Body, Rejection};
 
@@ -25,8 +27,32 @@ pub enum Dialect {
 }
 
 /// First segments of Google's paths, apart from the versions that are also OpenAI's.
-const GOOGLE: [&str; 7] = [
-    "v1beta", "v1alpha", "v1beta1", "upload", "projects", "vertex", "ws",
+const GOOGLE: [&str; 11] = [
+    "v1beta",
+    "v1alpha",
+    "v1beta1",
+    "upload",
+    "projects",
+    "publishers",
+    "vertex",
+    "gemini",
+    "google",
+    "tunedmodels",
+    "ws",
+];
+/// Segments that say whose API follows, or which version of it.
+const FRONT: [&str; 11] = [
+    "v1",
+    "v2",
+    "v1beta",
+    "v1alpha",
+    "v1beta1",
+    "openai",
+    "anthropic",
+    "gemini",
+    "google",
+    "vertex",
+    "bedrock",
 ];
 /// First segments of OpenAI's paths, for clients whose base URL has no version.
 const OPENAI: [&str; 25] = [
@@ -75,29 +101,50 @@ const OLLAMA: [&str; 14] = [
 ];
 
 impl Dialect {
-    /// The API of a request for `path`. Where several have the path, the headers that only one
-    /// of their SDKs sends decide.
+    /// The API of a request for `path`, in whatever way it is written. Where several have the path,
+    /// the headers that only one of their SDKs sends decide.
     #[must_use]
     pub fn of(path: &str, headers: &HeaderMap) -> Self {
-        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-        let first = segments.next().unwrap_or_default();
-        let second = segments.next().unwrap_or_default();
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let lower = path.to_ascii_lowercase();
+        let segments: Vec<&str> = lower
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .collect();
+        Self::of_segments(&segments, is_method(&path), headers)
+    }
+
+    fn of_segments(segments: &[&str], is_method: bool, headers: &HeaderMap) -> Self {
+        let first = segments.first().copied().unwrap_or_default();
+        let second = segments.get(1).copied().unwrap_or_default();
         let is_shared = matches!(first, "v1" | "v2" | "models" | "files");
         match (first, second) {
             ("bedrock" | "model" | "guardrail" | "async-invoke", _) => Self::Bedrock,
             ("api", route) if OLLAMA.contains(&route) => Self::Ollama,
-            ("api", "v1" | "openai") | ("v1beta", "openai") => Self::OpenAi,
+            // A name in front of another API's path.
+            ("api", front) if FRONT.contains(&front) => {
+                Self::of_segments(&segments[1..], is_method, headers)
+            }
+            ("v1beta", "openai") => Self::OpenAi,
             ("anthropic" | "messages", _) | ("v1", "messages" | "complete" | "skills") => {
                 Self::Anthropic
             }
             ("v1", "projects" | "publishers") => Self::Google,
             _ if GOOGLE.contains(&first) => Self::Google,
             // `models/MODEL:generateContent`
-            _ if is_shared && is_method(path) => Self::Google,
+            _ if is_shared && is_method => Self::Google,
             _ if is_shared => Self::by_headers(headers).unwrap_or(Self::OpenAi),
             _ if OPENAI.contains(&first) => Self::OpenAi,
-            ("api" | "aperture" | "ui" | "healthz" | "readyz" | "metrics" | "", _) => Self::Gateway,
-            _ => Self::by_headers(headers).unwrap_or(Self::Gateway),
+            ("api" | "aperture" | "ui" | "admin" | "healthz" | "readyz" | "metrics" | "", _) => {
+                Self::Gateway
+            }
+            _ => Self::by_headers(headers).unwrap_or_else(|| {
+                let mut rest = segments.iter().skip(1);
+                match rest.position(|segment| FRONT.contains(segment)) {
+                    Some(nth) => Self::of_segments(&segments[nth + 1..], is_method, headers),
+                    None => Self::Gateway,
+                }
+            }),
         }
     }
 
@@ -128,6 +175,22 @@ impl Dialect {
             Self::Bedrock => bedrock_error::refuse(rejection),
             Self::Ollama | Self::Gateway => plain(rejection),
         }
+    }
+
+    /// Whether a path begins as that of a client does whose base URL is set as it is meant to be.
+    #[must_use]
+    pub fn has_right_base(self, path: &str) -> bool {
+        let mut segments = path.split('/').skip(1);
+        let (first, second) = (segments.next(), segments.next().unwrap_or_default());
+        let versions: &[&str] = match self {
+            Self::OpenAi => &["v1", "v2"],
+            Self::Anthropic => &["v1"],
+            Self::Google => &["v1", "v1beta", "v1alpha", "v1beta1"],
+            Self::Bedrock => &["bedrock"],
+            Self::Ollama | Self::Gateway => &[],
+        };
+        let is_version = first.is_some_and(|first| versions.contains(&first));
+        is_version && !second.is_empty() && !FRONT.contains(&second)
     }
 
     /// What a client of this API has to be configured with, at a gateway that is reached as
@@ -203,6 +266,21 @@ mod tests {
             ("/aperture/config", "", Dialect::Gateway),
             ("/", "", Dialect::Gateway),
             ("/nowhere", "", Dialect::Gateway),
+            ("/gemini/foo", "", Dialect::Google),
+            ("/vertex/foo", "", Dialect::Google),
+            ("/google/foo", "", Dialect::Google),
+            ("/V1/chat/completions", "", Dialect::OpenAi),
+            ("/V1/Messages", "", Dialect::Anthropic),
+            ("/v1%2Fchat/completions", "", Dialect::OpenAi),
+            ("/%76%31/messages", "", Dialect::Anthropic),
+            ("//v1//files", "", Dialect::OpenAi),
+            ("/proxy/v1/chat/completions", "", Dialect::OpenAi),
+            ("/a/b/anthropic/v1/messages", "", Dialect::Anthropic),
+            ("/proxy/v1beta/models/m:generate", "", Dialect::Google),
+            ("/api/anthropic/v1/messages", "", Dialect::Anthropic),
+            ("/api/bedrock/model/m/converse", "", Dialect::Bedrock),
+            ("/admin/v1/x", "", Dialect::Gateway),
+            ("/ui/v1", "", Dialect::Gateway),
             ("/nowhere", "anthropic-version", Dialect::Anthropic),
         ] {
             let mut headers = HeaderMap::new();
@@ -211,6 +289,29 @@ mod tests {
                 headers.insert(name, "x".parse().unwrap());
             }
             assert_eq!(Dialect::of(path, &headers), expected, "{path} {header}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_is_right_or_it_is_not() {
+        for (dialect, path, is_right) in [
+            (Dialect::OpenAi, "/v1/files", true),
+            (Dialect::OpenAi, "/v1/responses/resp_1", true),
+            (Dialect::OpenAi, "/v1/v1/files", false),
+            (Dialect::OpenAi, "/V1/files", false),
+            (Dialect::OpenAi, "/files", false),
+            (Dialect::OpenAi, "/v1", false),
+            (Dialect::OpenAi, "/v1/", false),
+            (Dialect::OpenAi, "/api/v1/files", false),
+            (Dialect::Anthropic, "/v1/messages/batches", true),
+            (Dialect::Anthropic, "/anthropic/v1/messages/batches", false),
+            (Dialect::Google, "/v1beta/cachedContents", true),
+            (Dialect::Google, "/v1beta/v1beta/files", false),
+            (Dialect::Bedrock, "/bedrock/guardrail/g", true),
+            (Dialect::Bedrock, "/guardrail/g", false),
+            (Dialect::Ollama, "/api/tags", false),
+        ] {
+            assert_eq!(dialect.has_right_base(path), is_right, "{path}");
         }
     }
 

@@ -156,6 +156,14 @@ pub trait Api: Send + Sync {
     /// # Errors
     /// A 400 when it is no request of this format or could be read in two ways.
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection>;
+    /// The name of the endpoint at a path, if its requests may leave out the model.
+    fn may_name_no_model(&self, _path: &str) -> Option<&'static str> {
+        None
+    }
+    /// A request without a model that names one; `None` if it can't be read.
+    fn with_model(&self, _head: &Head<'_>, _body: &Bytes, _model: &str) -> Option<Bytes> {
+        None
+    }
     /// The tools that a request offers to the model.
     fn tools(&self, _body: &[u8]) -> Offer {
         Offer::default()

@@ -19,6 +19,10 @@ use crate::wire::json;
 const PARTS: usize = 10_000;
 /// Marks of a cache: where they stand changes from turn to turn.
 const CACHE_MARKS: [&str; 3] = ["cache_control", "cachePoint", "cache_point"];
+/// Claude Code's first instruction has a checksum that changes from turn to turn.
+const BILLING: &str = "x-anthropic-billing-header:";
+/// Levels of a part that are compared.
+const DEEPEST: usize = 8;
 /// Keys under which the text of a part, or its parts, stand.
 const TEXT: [&str; 3] = ["text", "content", "parts"];
 
@@ -51,6 +55,8 @@ struct Opening {
     digest: Sha256,
     /// Who spoke last.
     role: String,
+    /// Who speaks now. It counts once they say something.
+    speaker: String,
     /// The user has spoken.
     found: bool,
 }
@@ -76,11 +82,7 @@ impl Opening {
 
     /// Adds what somebody said. Instructions in two messages are the same as in one of two parts.
     fn say(&mut self, role: &str, said: &[u8]) {
-        if self.role != role {
-            role.clone_into(&mut self.role);
-            self.digest.update(role);
-            self.digest.update([0]);
-        }
+        self.speaker = role.to_owned();
         self.content(said, role == "system", 0);
         self.found |= role == "user";
     }
@@ -88,6 +90,8 @@ impl Opening {
     /// Adds a text, a part, or a list of parts.
     fn content(&mut self, said: &[u8], is_instruction: bool, depth: usize) {
         match said.first() {
+            // As if it were left out.
+            Some(b'n') => {}
             Some(b'"') => {
                 let text = json::string(said).unwrap_or_default();
                 self.text(&text, is_instruction);
@@ -118,18 +122,70 @@ impl Opening {
         if let Some(said) = said.filter(|_| is_text) {
             return self.content(said.get().as_bytes(), is_instruction, depth + 1);
         }
-        // An image, a file: the keys in one order, without what changes.
-        let lasting = fields
-            .iter()
-            .filter(|(key, _)| !CACHE_MARKS.contains(&&***key));
-        for (key, value) in lasting {
-            self.piece(key.as_bytes());
-            self.piece(value.get().as_bytes());
+        self.value(part, 0);
+    }
+
+    /// An image, a file, a call of a tool: as what it says, however that is written.
+    fn value(&mut self, value: &[u8], depth: usize) {
+        let value = value.trim_ascii();
+        match value.first() {
+            Some(b'{') if depth < DEEPEST => self.object(value, depth),
+            Some(b'[') if depth < DEEPEST => {
+                self.digest.update([1]);
+                for element in json::elements(value, PARTS).unwrap_or_default() {
+                    self.value(&value[element], depth + 1);
+                }
+                self.digest.update([2]);
+            }
+            Some(b'"') => {
+                let text = json::string(value).unwrap_or_default();
+                let is_json = text.starts_with(['{', '[']) && depth < DEEPEST;
+                if is_json && serde_json::from_str::<IgnoredAny>(&text).is_ok() {
+                    self.value(text.as_bytes(), depth + 1);
+                } else {
+                    self.piece(text.as_bytes());
+                }
+            }
+            _ => self.piece(value),
         }
+    }
+
+    /// The keys in one order and one spelling, without what changes or is the same as nothing.
+    fn object(&mut self, object: &[u8], depth: usize) {
+        let members = json::members(object).unwrap_or_default().into_iter();
+        let named = members.filter_map(|(key, value)| {
+            let key = json::string(&object[key])?;
+            let value = &object[value];
+            let is_default = matches!((&*key, value), (_, b"null") | ("detail", br#""auto""#));
+            let lasts = !is_default && !CACHE_MARKS.contains(&&*key);
+            // `inlineData` is `inline_data`.
+            let spelled = key.to_ascii_lowercase().replace('_', "");
+            lasts.then_some((spelled, value))
+        });
+        let mut named: Vec<(String, &[u8])> = named.collect();
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        // An image by its URL is one, in an object or not.
+        if let [(key, url)] = &named[..]
+            && key == "url"
+        {
+            return self.value(url, depth + 1);
+        }
+        if named.is_empty() {
+            return;
+        }
+        self.digest.update([3]);
+        for (key, value) in named {
+            self.piece(key.as_bytes());
+            self.value(value, depth + 1);
+        }
+        self.digest.update([4]);
     }
 
     /// Instructions often tell the time: numbers in them don't count.
     fn text(&mut self, text: &str, is_instruction: bool) {
+        if is_instruction && text.starts_with(BILLING) {
+            return;
+        }
         if is_instruction {
             let words: String = text.chars().filter(|char| !char.is_ascii_digit()).collect();
             self.piece(words.as_bytes());
@@ -140,6 +196,11 @@ impl Opening {
 
     fn piece(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
+            if self.role != self.speaker {
+                self.role.clone_from(&self.speaker);
+                self.digest.update(&self.role);
+                self.digest.update([0]);
+            }
             self.digest.update(bytes);
             self.digest.update([0]);
         }
@@ -321,6 +382,102 @@ mod tests {
         }
         let other = opening(r#""be long, it is 10:22""#, &format!("[{user}]"));
         assert_ne!(other.unwrap(), first);
+    }
+
+    #[test]
+    fn the_same_parts_in_every_form_are_one_opening() {
+        let user = |part: &str| format!(r#"[{{"role":"user","content":[{part}]}}]"#);
+        let parts = |part: &str| format!(r#"[{{"role":"user","parts":[{part}]}}]"#);
+        for same in [
+            [
+                user(r#"{"type":"image_url","image_url":{"url":"https://h/a.png"}}"#),
+                user(
+                    r#"{"type":"image_url","image_url":{"url":"https:\/\/h/a.png","detail":"auto"}}"#,
+                ),
+                user(
+                    r#"{"image_url":{"detail":null, "url":"https://h/a.png"},"type":"image_url"}"#,
+                ),
+                user(r#"{"type":"image_url","image_url":"https://h/a.png"}"#),
+            ],
+            [
+                user(r#"{"type":"input_audio","input_audio":{"data":"AA","format":"wav"}}"#),
+                user(r#"{"type":"input_audio","input_audio":{"format":"wav", "data":"AA"}}"#),
+                user(
+                    r#"{"type":"input_audio","input_audio":{"data":"AA","format":"wav","id":null}}"#,
+                ),
+                user(
+                    r#"{"type":"input_audio","cache_control":{},"input_audio":{"data":"AA","format":"wav"}}"#,
+                ),
+            ],
+            [
+                parts(r#"{"inlineData":{"mimeType":"image/png","data":"AA"}}"#),
+                parts(r#"{"inline_data":{"mime_type":"image/png","data":"AA"}}"#),
+                parts(r#"{"inlineData":{"mime_type":"image/png","data":"AA"}}"#),
+                parts(r#"{"inline_data":{"data":"AA","mimeType":"image/png"}}"#),
+            ],
+            [
+                parts(r#"{"fileData":{"fileUri":"gs://b/f","mimeType":"text/plain"}}"#),
+                parts(r#"{"file_data":{"file_uri":"gs://b/f","mime_type":"text/plain"}}"#),
+                parts(r#"{"file_data":{"fileUri":"gs://b/f","mime_type":"text/plain"}}"#),
+                parts(
+                    r#"{"fileData":{"mimeType":"text/plain","fileUri":"gs://b/f","displayName":null}}"#,
+                ),
+            ],
+            [
+                user(r#"{"type":"tool_use","name":"f","input":{"a":1,"b":[2]}}"#),
+                user(r#"{"type":"tool_use","name":"f","input":{ "b" : [ 2 ], "a" : 1 }}"#),
+                user(r#"{"type":"tool_use","name":"f","input":"{\"a\":1,\"b\":[2]}"}"#),
+                user(r#"{"type":"tool_use","name":"f","input":"{\"b\": [2],  \"a\": 1}"}"#),
+            ],
+        ] {
+            let found = same.each_ref().map(|one| opening("", one).unwrap());
+            assert!(
+                found.iter().all(|one| *one == found[0]),
+                "{same:?} {found:?}"
+            );
+        }
+        for (one, other) in [
+            (
+                user(r#"{"type":"image_url","image_url":{"url":"u","detail":"high"}}"#),
+                user(r#"{"type":"image_url","image_url":{"url":"u"}}"#),
+            ),
+            (
+                user(r#"{"type":"x","a":["b","c"]}"#),
+                user(r#"{"type":"x","a":["b"],"c":""}"#),
+            ),
+        ] {
+            assert_ne!(opening("", &one), opening("", &other), "{one}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_as_if_it_were_left_out() {
+        let user = r#"[{"role":"user","content":"hi"}]"#;
+        let plain = opening("", user);
+        for instructions in ["null", r#""""#, "[]", r#"[{"type":"text","text":""}]"#] {
+            assert_eq!(opening(instructions, user), plain, "{instructions}");
+        }
+        let call = |content: &str| {
+            format!(
+                r#"[{{"role":"assistant",{content}"tool_calls":[]}},{{"role":"user","content":"hi"}}]"#
+            )
+        };
+        for content in [
+            "",
+            r#""content":null,"#,
+            r#""content":"","#,
+            r#""content":[],"#,
+        ] {
+            assert_eq!(opening("", &call(content)), plain, "{content}");
+        }
+        let billed = |sum: &str| {
+            let header = format!("x-anthropic-billing-header: cc_version=2.1; cch={sum};");
+            format!(r#"[{{"type":"text","text":"{header}"}},{{"type":"text","text":"be brief"}}]"#)
+        };
+        assert_eq!(
+            opening(&billed("a1b2c"), user),
+            opening(&billed("ffe01"), user)
+        );
     }
 
     #[test]

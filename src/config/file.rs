@@ -37,6 +37,8 @@ pub struct File {
     pub access: Access,
     /// Other names for models.
     pub model_aliases: Aliases,
+    /// Models of requests that name none, where their API allows that.
+    pub default_models: DefaultModels,
     /// The way among providers that could all answer.
     pub routing: Routing,
     /// Bounds in bytes.
@@ -169,6 +171,34 @@ pub struct Grant {
 pub struct Aliases {
     /// Alias by name.
     pub models: IndexMap<String, Alias>,
+}
+
+/// Models of requests that name none.
+#[derive(Clone, Debug, Default)]
+pub struct DefaultModels {
+    /// By the name of the endpoints.
+    by_endpoint: BTreeMap<&'static str, String>,
+}
+
+impl DefaultModels {
+    /// Endpoints whose requests may leave out the model.
+    pub const ENDPOINTS: [&'static str; 4] = ["images", "moderations", "speech", "transcriptions"];
+
+    pub(super) fn insert(&mut self, endpoint: &'static str, model: String) {
+        self.by_endpoint.insert(endpoint, model);
+    }
+
+    /// The model of requests to an endpoint.
+    #[must_use]
+    pub fn get(&self, endpoint: &str) -> Option<&str> {
+        self.by_endpoint.get(endpoint).map(String::as_str)
+    }
+
+    /// Every endpoint that has one, with it.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = self.by_endpoint.iter();
+        all.map(|(endpoint, model)| (*endpoint, model.as_str()))
+    }
 }
 
 /// One alias.

@@ -44,8 +44,8 @@ pub use discover::Discover;
 pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
-    Alias, Aliases, CAPABILITY, Destination, File, Grant, LOOPBACK, Limits, Listen, Mode, Routing,
-    Share, Strategy, Tailnet, Timeouts,
+    Alias, Aliases, CAPABILITY, DefaultModels, Destination, File, Grant, LOOPBACK, Limits, Listen,
+    Mode, Routing, Share, Strategy, Tailnet, Timeouts,
 };
 pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};
@@ -61,7 +61,7 @@ pub use quotas::{Quota, amount};
 #[cfg(test)]
 pub(crate) use schema::tests::capabilities;
 pub use schema::{json_schema, reference};
-pub use secrets::{PLACEHOLDER, redacted, restored};
+pub use secrets::{PLACEHOLDER, catalog, redacted, restored};
 pub(crate) use stored::{check_with, is_there, store};
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(super) fn file(root: &Item<'_>) -> File {
         .map(|item| groups(&item))
         .unwrap_or_default();
     read.model_aliases = section(&table, "model_aliases", routing::aliases);
+    read.default_models = section(&table, "default_models", routing::default_models);
     read.routing = section(&table, "routing", routing::read);
     read.limits = section(&table, "limits", limits);
     read.timeouts = section(&table, "timeouts", timeouts);

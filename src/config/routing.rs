@@ -1,7 +1,7 @@
 //! The sections `model_aliases` and `routing`: how a request finds its way among models and
 //! providers that could all answer.
 
-use super::file::{Alias, Aliases, Destination, Routing, Share, Strategy};
+use super::file::{Alias, Aliases, DefaultModels, Destination, Routing, Share, Strategy};
 use super::table::{Item, Table};
 
 /// Providers asked for one request, whatever the configuration says.
@@ -70,6 +70,17 @@ fn destination(item: &Item<'_>) -> Option<Destination> {
         model: model?,
         weight,
     })
+}
+
+pub(super) fn default_models(table: Table<'_>) -> DefaultModels {
+    let mut read = DefaultModels::default();
+    for endpoint in DefaultModels::ENDPOINTS {
+        if let Some(model) = table.string(endpoint).filter(|model| !model.is_empty()) {
+            read.insert(endpoint, model);
+        }
+    }
+    table.finish();
+    read
 }
 
 pub(super) fn read(table: Table<'_>) -> Routing {

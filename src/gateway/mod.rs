@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
-use crate::api::{Api, Call, Head, known};
+use crate::api::{Api, Call, Head, NO_MODEL, known};
 use crate::clock;
 use crate::hooks::Tally;
 use crate::identity::{Caller, Resolver};
@@ -174,7 +174,7 @@ impl Gateway {
         recording: &mut Recording,
     ) -> Result<(Call, Answer), Rejection> {
         panics::point("api");
-        let call = passing.api.read(&asked(passing.head), body);
+        let call = read(passing, body);
         let call = call.map_err(|rejection| refusal::with_models(rejection, passing))?;
         known::check_query(passing.api.known(), &call, passing.head.uri.query())?;
         let earlier = self.earlier(&call, passing.who);
@@ -310,6 +310,27 @@ impl Gateway {
         };
         let relayed = RelayBody::new(upstream, reader, recording, revoked, &form);
         Response::from_parts(head, relayed.boxed_unsync())
+    }
+}
+
+/// Reads a request. One without a model gets that of the configuration for its endpoint.
+fn read(passing: &Passing<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let (api, head) = (passing.api, asked(passing.head));
+    let defaults = &passing.rules.file.default_models;
+    let default = api
+        .may_name_no_model(head.path)
+        .and_then(|endpoint| defaults.get(endpoint));
+    let Some(default) = default else {
+        return api.read(&head, body);
+    };
+    match api.read(&head, body.clone()) {
+        Err(rejection) if rejection.code.0 == NO_MODEL => {
+            match api.with_model(&head, &body, default) {
+                Some(body) => api.read(&head, body),
+                None => Err(rejection),
+            }
+        }
+        read => read,
     }
 }
 

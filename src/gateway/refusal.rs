@@ -39,7 +39,11 @@ pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Re
     } else {
         format!("name one of these: {}{more}", names.join(", "))
     };
-    rejection.message = format!("{}; {advice}", rejection.message).into();
+    let endpoint = passing.api.may_name_no_model(passing.head.uri.path());
+    let setting = endpoint
+        .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
+        .unwrap_or_default();
+    rejection.message = format!("{}; {advice}{setting}", rejection.message).into();
     rejection
 }
 

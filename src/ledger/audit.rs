@@ -29,6 +29,9 @@ pub struct Audited {
     pub detail: Json,
     /// How often, where it was done again and again.
     pub count: i64,
+    /// What the actor is told apart by from others of the same login. Empty for the gateway itself and
+    /// in rows from before it was kept.
+    pub caller: String,
 }
 
 /// Which rows of the audit log are asked for.
@@ -71,8 +74,8 @@ pub struct Version {
 }
 
 pub(super) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), Failure> {
-    let sql = "INSERT INTO audit (id, at, actor, node, kind, subject, detail, count) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+    let sql = "INSERT INTO audit (id, at, actor, node, kind, subject, detail, count, caller) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
     let row = vec![
         one.id.as_str().into(),
         one.at.into(),
@@ -82,6 +85,7 @@ pub(super) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), 
         Value::text(&one.subject),
         Value::json(&one.detail),
         one.count.into(),
+        Value::key(&one.caller, limit::LOGIN),
     ];
     connection.execute(sql, vec![row]).map(drop)
 }
@@ -90,7 +94,8 @@ pub(super) fn page(
     connection: &mut dyn Connection,
     query: &AuditQuery,
 ) -> Result<Vec<Audited>, Failure> {
-    let mut sql = "SELECT id, at, actor, node, kind, subject, detail, count FROM audit".to_owned();
+    let mut sql =
+        "SELECT id, at, actor, node, kind, subject, detail, count, caller FROM audit".to_owned();
     let mut values = Vec::new();
     let floor = |time: Option<i64>| time.map(EntryId::floor);
     let conditions = [
@@ -130,6 +135,7 @@ pub(super) fn page(
             subject: row.text()?,
             detail: row.json()?,
             count: row.integer()?,
+            caller: row.text()?,
         })
     })
 }

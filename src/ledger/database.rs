@@ -21,11 +21,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("exports.sql"),
     include_str!("chats.sql"),
     include_str!("identity.sql"),
+    include_str!("audit_caller.sql"),
 ];
 
 /// The version that they lead to.
-pub(super) const VERSION: i64 = 7;
-const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 8;
+const _: () = assert!(MIGRATIONS.len() == 8, "VERSION counts the migrations");
 
 /// Says that a database is brought up to date, which can take a while where there are records.
 pub(super) fn announce(name: &str, scripts: &[&str]) {

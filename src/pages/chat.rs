@@ -106,7 +106,12 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     providers.dedup();
     let asked = visit.query.get("model");
     let is_kept = chats::are_kept(visit.view);
-    let known = json!({ "login": visit.caller.name(), "kept": is_kept });
+    // Two people can have the same login, one after the other.
+    let known = json!({
+        "login": visit.caller.name(),
+        "caller": visit.caller.key(),
+        "kept": is_kept,
+    });
     let body = html! {
         noscript { (parts::notice(parts::Tone::Warn, &html! { "The chat needs JavaScript; the other pages don't." })) }
         div.chat id="chat" data-known=(known) hidden {

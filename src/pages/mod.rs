@@ -111,6 +111,10 @@ async fn answered(
     if let Some((_, to)) = places::MOVED.iter().find(|(from, _)| *from == path) {
         return answer::elsewhere(to);
     }
+    let login = path.strip_prefix(places::DASHBOARD);
+    if let Some(login) = login.filter(|login| !login.is_empty() && !login.contains('/')) {
+        return answer::elsewhere(&format!("/ui/users/{login}"));
+    }
     let permit = match admin::permitted(view, caller) {
         Ok(permit) => permit,
         Err(rejection) => {
@@ -269,10 +273,9 @@ fn origin(request: &Parts, secure: bool) -> String {
 /// Refusals are counted for the audit log, here as at the API.
 fn count(view: &View<'_>, caller: &Caller, path: &str, rejection: &Rejection) {
     if rejection.status == StatusCode::FORBIDDEN {
-        let (login, node) = (caller.name(), caller.node_name());
         let route = places::ALL.iter().find(|place| place.path == path);
         let route = route.map_or("/ui/{page}", |place| place.path);
-        view.refusals.count(login, node, route, rejection.code.0);
+        view.refusals.count(caller, route, rejection.code.0);
     }
 }
 

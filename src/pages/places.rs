@@ -160,6 +160,7 @@ pub(super) const ALL: &[Place] = &[
 pub(super) const MOVED: &[(&str, &str)] = &[
     ("/ui", "/ui/"),
     ("/ui/dashboard", "/ui/"),
+    ("/ui/dashboard/", "/ui/"),
     ("/ui/logs", "/ui/sessions"),
     ("/ui/adoption", "/ui/users"),
     ("/ui/settings", "/ui/config"),
@@ -171,7 +172,11 @@ pub(super) const MOVED: &[(&str, &str)] = &[
     ("/admin/settings/config", "/ui/config"),
     ("/admin/settings/providers", "/ui/providers"),
     ("/admin/settings/grants", "/ui/grants"),
+    ("/admin/settings/reporting", "/ui/config"),
 ];
+
+/// Where Aperture had another person's dashboard: `LOGIN` follows.
+pub(super) const DASHBOARD: &str = "/ui/dashboard/";
 
 #[cfg(test)]
 mod tests {

@@ -426,8 +426,7 @@ async fn dispatch(
         let response = engines.gateway.handle(api, who, request).await;
         let code = response.headers().get("x-iris-error");
         if code.is_some_and(|code| code == "no_role") {
-            let (login, node) = (caller.name(), caller.node_name());
-            engines.refusals.count(login, node, api.kind().0, "no_role");
+            engines.refusals.count(&caller, api.kind().0, "no_role");
         }
         return response;
     }

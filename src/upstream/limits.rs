@@ -75,8 +75,42 @@ fn moment(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(until(at));
     }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(until(date.timestamp()))
+    if let Ok(date) = jiff::fmt::rfc2822::parse(text) {
+        return Some(until(date.timestamp()));
+    }
+    older_date(text, now).map(until)
+}
+
+/// A date in one of the two older forms that servers may still send (RFC 9110, section 5.6.7):
+/// `Saturday, 28-Nov-26 12:00:30 GMT` and `Sat Nov 28 12:00:30 2026`.
+fn older_date(text: &str, now: Timestamp) -> Option<Timestamp> {
+    /// From here on, a year of two digits that seems to be in the future is in the past.
+    const FIFTY_YEARS: i16 = 50;
+    let parsed = |form: &str, text: &str| jiff::civil::DateTime::strptime(form, text).ok();
+    let words = text.split_ascii_whitespace().collect::<Vec<_>>();
+    let utc = |date| jiff::tz::Offset::UTC.to_timestamp(date).ok();
+    // The name of the day says nothing more.
+    match &words[..] {
+        [_, month, day, time, year] => {
+            let date = parsed("%b %d %H:%M:%S %Y", &format!("{month} {day} {time} {year}"))?;
+            utc(date)
+        }
+        [_, date, time, zone] if zone.eq_ignore_ascii_case("GMT") => {
+            let mut parts = date.splitn(3, '-');
+            let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+            let year: i16 = year.parse().ok().filter(|_| year.len() == 2)?;
+            let this = jiff::tz::Offset::UTC.to_datetime(now).year();
+            let mut year = this - this % 100 + year;
+            if year > this + FIFTY_YEARS {
+                year -= 100;
+            }
+            utc(parsed(
+                "%d %b %Y %H:%M:%S",
+                &format!("{day} {month} {year} {time}"),
+            )?)
+        }
+        _ => None,
+    }
 }
 
 /// A number that is not negative, in units of which a second has `per`.
@@ -137,6 +171,21 @@ mod tests {
                 &[("retry-after-ms", "250"), ("retry-after", "1")],
                 Some(250),
             ),
+            (
+                &[("retry-after", "Saturday, 28-Nov-26 12:00:30 GMT")],
+                Some(30_000),
+            ),
+            (&[("retry-after", "Sat Nov 28 12:00:30 2026")], Some(30_000)),
+            (
+                &[("retry-after", "Tue Dec  1 12:00:00 2026")],
+                Some(3 * 86_400_000),
+            ),
+            (
+                &[("retry-after", "Sunday, 06-Nov-94 08:49:37 GMT")],
+                Some(0),
+            ),
+            (&[("retry-after", "Sat Foo 28 12:00:30 2026")], None),
+            (&[("retry-after", "Saturday, 28-Nov-26 12:00:30 CET")], None),
             (&[("retry-after", "soon")], None),
             (&[("retry-after", "-5")], None),
             (&[("retry-after", "")], None),

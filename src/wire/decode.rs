@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use brotli_decompressor::DecompressorWriter;
-use flate2::write::{MultiGzDecoder, ZlibDecoder};
-use http::{HeaderMap, header};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::HeaderMap;
 use zstd::stream::write::Decoder as Zstd;
+
+use super::unpack::{is_zlib, names};
 
 /// What one slice may grow to; a bomb is given up. A fuzzer finds bombs all the time, and nothing
 /// more behind the first 64 KiB of one.
@@ -33,6 +35,8 @@ pub struct Decoding {
 enum Coder {
     Gzip(MultiGzDecoder<Grown>),
     Deflate(ZlibDecoder<Grown>),
+    /// Without zlib's header.
+    RawDeflate(DeflateDecoder<Grown>),
     Brotli(Box<DecompressorWriter<Grown>>),
     Zstd(Box<Zstd<'static, Grown>>),
     /// Of a kind that nobody here can open, or broken.
@@ -61,12 +65,11 @@ impl Decoding {
     /// For a body with these headers; `None` if it is not compressed.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-        let coding = codings.next()?.to_str().unwrap_or_default();
-        let coder = match coding.trim().to_ascii_lowercase().as_str() {
-            // The last three are what servers write that mean none.
-            "" | "identity" | "none" | "utf-8" | "utf8" => return None,
-            _ if codings.next().is_some() => Coder::Closed,
+        let mut codings = names(headers);
+        // What servers write that means none.
+        codings.retain(|name| !matches!(name.as_str(), "none" | "utf-8" | "utf8"));
+        let coder = match codings.first()?.as_str() {
+            _ if codings.len() > 1 => Coder::Closed,
             "gzip" | "x-gzip" => Coder::Gzip(MultiGzDecoder::new(Grown::default())),
             "deflate" => Coder::Deflate(ZlibDecoder::new(Grown::default())),
             "br" => Coder::Brotli(Box::new(DecompressorWriter::new(Grown::default(), 4096))),
@@ -99,6 +102,9 @@ impl Decoding {
 
     /// Hands over what the next piece holds, part by part. Nothing, from the first fault on.
     pub fn open(&mut self, piece: &[u8], mut each: impl FnMut(Vec<u8>)) {
+        if self.fed == 0 && matches!(self.coder, Coder::Deflate(_)) && !is_zlib(piece) {
+            self.coder = Coder::RawDeflate(DeflateDecoder::new(Grown::default()));
+        }
         let mut slices = piece.chunks(SLICE).peekable();
         while let Some(slice) = slices.next() {
             // An event is of use before the next piece comes.
@@ -106,6 +112,7 @@ impl Decoding {
             let (written, grown) = match &mut self.coder {
                 Coder::Gzip(coder) => (through(coder, slice, flush), coder.get_mut()),
                 Coder::Deflate(coder) => (through(coder, slice, flush), coder.get_mut()),
+                Coder::RawDeflate(coder) => (through(coder, slice, flush), coder.get_mut()),
                 Coder::Brotli(coder) => (through(&mut **coder, slice, flush), coder.get_mut()),
                 Coder::Zstd(coder) => (through(&mut **coder, slice, flush), coder.get_mut()),
                 Coder::Closed => return,
@@ -137,7 +144,7 @@ fn through(coder: &mut impl Write, slice: &[u8], flush: bool) -> io::Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header};
 
     use super::*;
 
@@ -164,10 +171,14 @@ mod tests {
         zlib.write_all(text).unwrap();
         // The crate only opens: this is what Google's own encoder makes of the text.
         let brotli = [&[0x0b, 0x0e, 0x80][..], &text[..], &[0x03]].concat();
+        let zlib = zlib.finish().unwrap();
+        let raw = zlib[2..zlib.len() - 4].to_vec();
         for (coding, packed) in [
             ("br", brotli),
             ("gzip", gzip(text)),
-            ("deflate", zlib.finish().unwrap()),
+            ("identity, gzip", gzip(text)),
+            ("deflate", zlib),
+            ("deflate", raw),
             ("zstd", zstd::encode_all(&text[..], 3).unwrap()),
         ] {
             for at in 0..packed.len() {

@@ -90,6 +90,21 @@ pub fn parts(body: &[u8], content_type: &str) -> Result<Vec<Value>, FormError> {
     Ok(found)
 }
 
+/// A form with one more field in front; `None` if it is no form, or the value would end the field.
+#[must_use]
+pub fn with_field(body: &[u8], content_type: &str, name: &str, value: &str) -> Option<Vec<u8>> {
+    let boundary = boundary(content_type).ok()?;
+    let first = format!("--{boundary}");
+    let rest = body.strip_prefix(first.as_bytes())?;
+    if value.contains(['\r', '\n']) || value.contains(&first) {
+        return None;
+    }
+    let field = format!(
+        "{first}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n{first}"
+    );
+    Some([field.as_bytes(), rest].concat())
+}
+
 /// Where a part of a body stands in it.
 fn place(body: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(body.as_ptr().addr());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use brotli_decompressor::Decompressor;
 use bytes::Bytes;
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -48,7 +48,7 @@ pub enum Coding {
     Gzip,
     /// `br`.
     Brotli,
-    /// `deflate`, which is the format of zlib.
+    /// `deflate`, which is the format of zlib, or what that has inside.
     Deflate,
 }
 
@@ -70,17 +70,13 @@ impl AsRef<[u8]> for Opened {
 /// A 415 for a coding that isn't known, or for several: what one of two readers would take for
 /// another body is not evaluated.
 pub fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Rejection> {
-    let mut given = headers.get_all(header::CONTENT_ENCODING).iter();
-    let Some(first) = given.next() else {
-        return Ok(None);
+    let codings = names(headers);
+    let name = match &codings[..] {
+        [] => return Ok(None),
+        [name] => name.as_str(),
+        _ => return Err(unsupported("a body with several codings")),
     };
-    let name = String::from_utf8_lossy(first.as_bytes());
-    let name = name.trim().to_ascii_lowercase();
-    Ok(match name.as_str() {
-        _ if given.next().is_some() || name.contains(',') => {
-            return Err(unsupported("a body with several codings"));
-        }
-        "" | "identity" => None,
+    Ok(match name {
         "zstd" => Some(Coding::Zstd),
         "gzip" | "x-gzip" => Some(Coding::Gzip),
         "br" => Some(Coding::Brotli),
@@ -90,6 +86,32 @@ pub fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Rejection> {
             return Err(unsupported(&format!("Content-Encoding {shown:?}")));
         }
     })
+}
+
+/// The codings that a message names, without those that stand for none.
+pub(super) fn names(headers: &HeaderMap) -> Vec<String> {
+    let given = headers.get_all(header::CONTENT_ENCODING).iter();
+    let given = given.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut names = Vec::new();
+    for value in given {
+        let each = value
+            .split(',')
+            .map(|name| name.trim().to_ascii_lowercase());
+        names.extend(each.filter(|name| !matches!(name.as_str(), "" | "identity")));
+    }
+    names
+}
+
+/// Whether a body begins as zlib's format does (RFC 1950, section 2.2). Some clients send `deflate`
+/// without its header.
+pub(super) fn is_zlib(packed: &[u8]) -> bool {
+    match packed {
+        [first, second, ..] => {
+            first & 0x8f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31)
+        }
+        [first] => first & 0x8f == 8,
+        [] => true,
+    }
 }
 
 fn unsupported(what: &str) -> Rejection {
@@ -162,7 +184,8 @@ fn each(
             pieces(&mut decoder, take)?;
         }
         Coding::Gzip => pieces(&mut MultiGzDecoder::new(&mut rest), take)?,
-        Coding::Deflate => pieces(&mut ZlibDecoder::new(&mut rest), take)?,
+        Coding::Deflate if is_zlib(packed) => pieces(&mut ZlibDecoder::new(&mut rest), take)?,
+        Coding::Deflate => pieces(&mut DeflateDecoder::new(&mut rest), take)?,
         Coding::Brotli => pieces(&mut Decompressor::new(&mut rest, 4096), take)?,
     }
     if rest.is_empty() {
@@ -267,15 +290,19 @@ mod tests {
             ("x-gzip", Some(Coding::Gzip)),
             ("br", Some(Coding::Brotli)),
             ("deflate", Some(Coding::Deflate)),
+            ("identity, gzip", Some(Coding::Gzip)),
+            ("gzip, Identity", Some(Coding::Gzip)),
+            ("identity, identity", None),
+            (", br,", Some(Coding::Brotli)),
         ] {
             assert_eq!(coding_of(&[value]), Ok(expected), "{value:?}");
         }
+        assert_eq!(coding_of(&["identity", "gzip"]), Ok(Some(Coding::Gzip)));
         for values in [
             &["compress"][..],
             &["gzip, gzip"],
             &["gzip", "gzip"],
-            &["identity", "gzip"],
-            &["gzip, identity"],
+            &["identity", "gzip, br"],
             &["aws-chunked"],
         ] {
             assert_eq!(coding_of(values), Err(415), "{values:?}");
@@ -337,6 +364,15 @@ mod tests {
                 assert_eq!(junk.status, 400, "{coding:?}");
             }
         }
+        let whole = zlib(text);
+        let raw = &whole[2..whole.len() - 4];
+        assert_eq!(opened(Coding::Deflate, raw, 100).unwrap(), &text[..]);
+        for end in 1..raw.len() {
+            let cut = opened(Coding::Deflate, &raw[..end], 100).unwrap_err();
+            assert_eq!(cut.status, 400, "cut at {end}");
+        }
+        let more = opened(Coding::Deflate, &[raw, b"{}"].concat(), 100).unwrap_err();
+        assert_eq!(more.status, 400);
         let twice = [gzip(b"one "), gzip(b"two")].concat();
         assert_eq!(opened(Coding::Gzip, &twice, 100).unwrap(), "one two");
     }

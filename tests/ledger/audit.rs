@@ -18,6 +18,7 @@ fn done(at: i64, actor: &str, kind: &str) -> Audited {
         subject: "configuration".to_owned(),
         detail: json!({ "before": "a", "after": "\u{e9}" }),
         count: 1,
+        caller: "user:7".to_owned(),
     }
 }
 

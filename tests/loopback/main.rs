@@ -41,6 +41,7 @@ mod routing;
 mod saves;
 mod sdk_routes;
 mod sessions;
+mod shapes;
 mod sockets;
 mod support;
 mod terminal;

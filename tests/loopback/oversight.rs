@@ -102,6 +102,7 @@ async fn an_admin_reads_what_others_said_and_that_is_on_record() {
         (&looks[0]["subject"], &looks[0]["detail"]["login"]),
         (&json!(id), &json!("ann@example.com"))
     );
+    assert_eq!(looks[0]["caller"], "loopback");
     // One's own are nobody's business.
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     let own = gateway
@@ -157,8 +158,9 @@ async fn who_is_refused_again_and_again_is_one_row() {
     assert_eq!(put.status, StatusCode::FORBIDDEN);
     gateway.stop().await;
     let rows = all_audited(&gateway);
+    let rows = rows.await;
+    assert!(rows.iter().all(|row| row.caller == "loopback"), "{rows:?}");
     let mut rows: Vec<(String, i64)> = rows
-        .await
         .into_iter()
         .map(|row| (row.subject, row.count))
         .collect();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{COMPLETION, Gateway, Log, Received, Reply, post, server};
 
 /// A provider that has no count of tokens, as Ollama has none, and answers the rest.
-fn ollama(request: &Received) -> (&'static str, String) {
+pub fn ollama(request: &Received) -> (&'static str, String) {
     let target = request.target();
     if target.contains("count") || target.ends_with("input_tokens") {
         return ("404 Not Found", "404 page not found".to_owned());
@@ -18,7 +18,7 @@ fn ollama(request: &Received) -> (&'static str, String) {
 }
 
 /// A gateway whose caller may use all models of `p` but `hidden`, and none of `q`.
-async fn gateway(answers: fn(&Received) -> (&'static str, String)) -> (Gateway, Log) {
+pub async fn gateway(answers: fn(&Received) -> (&'static str, String)) -> (Gateway, Log) {
     let (address, log) = server("127.0.0.1:0", answers).await;
     let more = json!({
         "provider": {
@@ -42,7 +42,7 @@ async fn gateway(answers: fn(&Received) -> (&'static str, String)) -> (Gateway, 
     (Gateway::start(address, more).await, log)
 }
 
-async fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Reply {
+pub async fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Reply {
     let mut request = Request::get(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -338,7 +338,7 @@ async fn a_request_without_a_model_is_told_which_there_are() {
 }
 
 /// Whether a body is an error as the SDKs of an API read it.
-fn is_error_of(api: &str, reply: &Reply) -> bool {
+pub fn is_error_of(api: &str, reply: &Reply) -> bool {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let message = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     let error = &body["error"];
@@ -389,7 +389,7 @@ const REFUSED: [(&str, &str, &str); 22] = [
     ("GET", "/api/nothing", "ours"),
 ];
 
-async fn ask(gateway: &Gateway, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+pub async fn ask(gateway: &Gateway, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -541,15 +541,15 @@ async fn base_urls_as_people_set_them_lead_to_the_model() {
     // Where it could mean several things, the refusal says what to set.
     let base = format!("http://{}", gateway.address);
     for (path, says) in [
-        ("/v1/chat/completion", format!("{base}/v1")),
+        ("/chat/completion", format!("{base}/v1")),
         (
             "/openai/deployments/m/chat/completions",
             format!("{base}/v1"),
         ),
         ("/api/chat", format!("{base}/v1")),
-        ("/v1/messages/batches", base.clone()),
-        ("/v1beta/cachedContents", base.clone()),
-        ("/bedrock/guardrail/g", format!("{base}/bedrock")),
+        ("/anthropic/v1/messages/batches", base.clone()),
+        ("/v1beta/v1beta/cachedContents", base.clone()),
+        ("/guardrail/g", format!("{base}/bedrock")),
     ] {
         let reply = gateway.send(post(path, "{}")).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");

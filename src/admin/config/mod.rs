@@ -27,6 +27,9 @@ pub(super) use save::{How, save};
 #[serde(deny_unknown_fields)]
 pub(super) struct Proposed {
     config: String,
+    /// What an answer has beside the text, for tools that send an answer back with another text.
+    #[serde(default, rename = "providers")]
+    _providers: serde::de::IgnoredAny,
 }
 
 /// A configuration in Aperture's older form. What else it has is left alone: tools that were
@@ -41,7 +44,8 @@ pub(super) struct OlderChange {
 /// `GET /aperture/config`.
 pub(super) fn aperture_config(view: &View<'_>) -> Result<Response<Body>, Rejection> {
     let (text, tag) = shown(view)?;
-    let mut response = super::json(&json!({ "config": text }));
+    let providers = config::catalog(&text);
+    let mut response = super::json(&json!({ "config": text, "providers": providers }));
     tagged(&mut response, &tag);
     Ok(response)
 }

@@ -61,8 +61,7 @@ pub(in crate::admin) async fn save(
     let work = Work {
         ledger: view.ledger.clone(),
         control: Arc::clone(view.control),
-        actor: asked.caller.name().to_owned(),
-        node: asked.caller.node_name().to_owned(),
+        actor: audit::Actor::from(asked.caller),
         expected: expected.to_owned(),
         how,
     };
@@ -75,8 +74,7 @@ pub(in crate::admin) async fn save(
 struct Work {
     ledger: Ledger,
     control: Arc<Control>,
-    actor: String,
-    node: String,
+    actor: audit::Actor,
     expected: String,
     how: How,
 }
@@ -93,7 +91,7 @@ impl Work {
             return Err(rejection(&error));
         }
         let how = self.how.version();
-        let version = version_of(&self.actor, &self.node, how, &tag, shown);
+        let version = version_of(&self.actor.login, &self.actor.node, how, &tag, shown);
         if let Err(error) = self.ledger.add_version(version).await {
             tracing::error!(%error, "a version of the configuration is not in its history");
         }
@@ -105,9 +103,9 @@ impl Work {
         if let Some(why) = why {
             detail["error"] = why.into();
         }
-        let (actor, node) = (&self.actor, &self.node);
-        tracing::info!(actor, node, kind, "audit");
-        let row = audit::row(actor, node, kind, "configuration", (detail, 1));
+        let actor = &self.actor;
+        tracing::info!(actor = actor.login, node = actor.node, kind, "audit");
+        let row = audit::row(actor, kind, "configuration", (detail, 1));
         let noted = self.ledger.audit(row).await;
         noted.map_err(|error| records::unavailable(&error))
     }

@@ -15,7 +15,7 @@ use http::{Method, Response};
 use super::offer::{self, What};
 use super::{
     Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
-    Path, estimate, google_error, google_path, known, vertex,
+    Path, estimate, google_error, google_path, is_method, known, vertex,
 };
 use crate::wire::{Body, Rejection, json};
 
@@ -73,7 +73,15 @@ impl Api for GeminiGenerateContent {
     }
 
     fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && split(path).is_some()
+        // What has no method is a model, as listings show it.
+        let has_method = |(version, _, rest): (&str, &str, &str)| {
+            if version == "v1" {
+                is_method(rest)
+            } else {
+                rest.contains(':')
+            }
+        };
+        method == Method::POST && split(path).is_some_and(has_method)
     }
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {

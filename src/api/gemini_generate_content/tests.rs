@@ -191,7 +191,7 @@ fn paths_of_the_format_and_no_others() {
     for path in [
         "/v1/models/m:generateContent",
         "/v1beta/tunedModels/m:x",
-        "/v1alpha/models/%2e",
+        "/v1alpha/models/%2e:x",
     ] {
         assert!(api.recognises(&Method::POST, path), "{path}");
         assert!(!api.recognises(&Method::GET, path), "{path}");

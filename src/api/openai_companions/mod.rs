@@ -148,12 +148,8 @@ impl Api for Companion {
 
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         let path = self.target(head.path).unwrap_or(self.paths[0]);
-        let kind = head.headers.get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let is_form = kind
-            .get(..FORM.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(FORM));
-        let asked = if is_form {
+        let kind = content_type(head);
+        let asked = if is_form(kind) {
             form(&body, kind)?
         } else {
             let fields = body::scan(&body, &["model", "stream", "n"])?;
@@ -189,6 +185,40 @@ impl Api for Companion {
         })
     }
 
+    fn may_name_no_model(&self, path: &str) -> Option<&'static str> {
+        match self.target(path)? {
+            "/v1/moderations" => Some("moderations"),
+            "/v1/audio/speech" => Some("speech"),
+            path if HEARS.contains(&path) => Some("transcriptions"),
+            path if path.starts_with("/v1/images/") => Some("images"),
+            _ => None,
+        }
+    }
+
+    fn with_model(&self, head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
+        let kind = content_type(head);
+        if is_form(kind) {
+            return multipart::with_field(body, kind, "model", model).map(Bytes::from);
+        }
+        let fields = body::scan(body, &["model"]).ok()?;
+        let literal = serde_json::Value::from(model).to_string();
+        let (at, text) = match fields.get(0) {
+            Some(at) => (at, literal),
+            None => {
+                let comma = if fields.is_empty { "" } else { "," };
+                (
+                    fields.open..fields.open,
+                    format!(r#""model":{literal}{comma}"#),
+                )
+            }
+        };
+        Some(
+            [&body[..at.start], text.as_bytes(), &body[at.end..]]
+                .concat()
+                .into(),
+        )
+    }
+
     fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
         Ok(call.outbound(to.model))
     }
@@ -216,6 +246,15 @@ struct Asked {
     copies: Option<u64>,
     /// What else is chosen.
     choices: Vec<known::Choice>,
+}
+fn content_type<'h>(head: &Head<'h>) -> &'h str {
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+}
+
+fn is_form(kind: &str) -> bool {
+    let start = kind.get(..FORM.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(FORM))
 }
 
 fn form(body: &[u8], kind: &str) -> Result<Asked, Rejection> {

@@ -57,6 +57,11 @@ pub(super) const DOCUMENT: &[Key] = &[
         "Other names for models; see [ROUTING.md](ROUTING.md).",
     ),
     key(
+        "default_models",
+        Object(DEFAULT_MODELS),
+        "Models of requests that name none, where OpenAI's API allows that. Names as in a request.",
+    ),
+    key(
         "routing",
         Object(ROUTING),
         "The way among providers that could all answer; see [ROUTING.md](ROUTING.md).",
@@ -225,6 +230,17 @@ const ALIASES: &[Key] = &[
     )
     .default(r#""first""#),
     key("models", Map("alias", &Object(ALIAS)), "Aliases by name.").required(),
+];
+
+const DEFAULT_MODELS: &[Key] = &[
+    key("images", Text, "Of `/v1/images/…`.").example(r#""openai/gpt-image-1""#),
+    key("moderations", Text, "Of `/v1/moderations`."),
+    key("speech", Text, "Of `/v1/audio/speech`."),
+    key(
+        "transcriptions",
+        Text,
+        "Of `/v1/audio/transcriptions` and `/v1/audio/translations`.",
+    ),
 ];
 
 const ALIAS: &[Key] = &[

@@ -74,6 +74,27 @@ fn parsed(source: &str) -> Result<Node, Finding> {
         .map_err(|error| Finding::new(Severity::Error, error.at, "", error.message))
 }
 
+/// What plugins of agents read of a configuration that is shown: names, URLs and formats of its
+/// providers.
+#[must_use]
+pub fn catalog(shown: &str) -> serde_json::Map<String, serde_json::Value> {
+    const KEYS: [&str; 4] = ["name", "description", "baseurl", "compatibility"];
+    let mut root = parsed(shown)
+        .map(|node| node.value.to_json())
+        .unwrap_or_default();
+    let providers = root["providers"].take();
+    let mut providers = match providers {
+        serde_json::Value::Object(providers) => providers,
+        _ => serde_json::Map::new(),
+    };
+    for provider in providers.values_mut() {
+        if let Some(provider) = provider.as_object_mut() {
+            provider.retain(|key, _| KEYS.contains(&key.as_str()));
+        }
+    }
+    providers
+}
+
 /// A text without a byte order mark in front of it, as positions count.
 fn without_mark(source: &str) -> &str {
     source.strip_prefix('\u{feff}').unwrap_or(source)

@@ -7,7 +7,7 @@ import { button, dollars, element, isWrittenElsewhere, settle, spoken } from "./
 import { ask } from "./wire.js";
 
 const box = document.getElementById("chat");
-const { login, kept } = JSON.parse(box.dataset.known);
+const { login, caller, kept } = JSON.parse(box.dataset.known);
 
 const $ = (selector) => box.querySelector(selector);
 const picker = document.getElementById("chat-model");
@@ -16,11 +16,11 @@ const input = document.getElementById("chat-input");
 const [history, list, composer, stopButton, total, note, undos] =
   ["[data-history]", "[data-messages]", "[data-composer]", "[data-stop]", "[data-total]", "[data-note]", "[data-undo]"].map($);
 
-const keeper = kept ? atGateway(login) : inBrowser(login);
+const keeper = kept ? atGateway(caller) : inBrowser(caller);
 const keptNote = $("[data-kept]");
 const keptWhere = keptNote.textContent;
 // Other tabs of this browser hear of what is saved, and are heard.
-const tabs = new BroadcastChannel(`iris-chats:${login}`);
+const tabs = new BroadcastChannel(`iris-chats:${caller}`);
 // How long a deletion can be undone.
 const UNDO = 10_000;
 // Before a message that another tab writes is looked for again.

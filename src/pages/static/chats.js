@@ -66,8 +66,8 @@ function deletedElsewhere(chat) {
  * Keeps conversations in `place`, which reads one, replaces one of a version, and deletes one of
  * a version.
  */
-function keeper(login, pause, place) {
-  const draftKey = `iris-draft:${encodeURIComponent(login)}`;
+function keeper(caller, pause, place) {
+  const draftKey = `iris-draft:${encodeURIComponent(caller)}`;
   const save = async (chat) => {
     let what;
     for (let tries = 0; tries < TRIES; tries += 1) {
@@ -154,8 +154,8 @@ function database() {
 }
 
 /** In the browser; another person at the same one has conversations of their own. */
-export function inBrowser(login) {
-  const prefix = `${encodeURIComponent(login)}:`;
+export function inBrowser(caller) {
+  const prefix = `${encodeURIComponent(caller)}:`;
   const mine = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
   let opened;
   // Runs `work` in one transaction, which nothing else comes into; resolves with what it returns.
@@ -191,18 +191,8 @@ export function inBrowser(login) {
     if (all.length > 1) store.delete(all.at(-1).key);
     return all.length > 1;
   });
-  // Earlier, all were one text.
-  const before = `iris-chats:${login}`;
-  const earlier = parsed(localStorage.getItem(before));
-  localStorage.removeItem(before);
-  const moved = (async () => {
-    for (const chat of Array.isArray(earlier) ? [...earlier].reverse() : []) {
-      if (chat?.id && Array.isArray(chat.messages)) await put({ id: chat.id }, bodyOf(chat)).catch(() => {});
-    }
-  })();
-  return keeper(login, 700, {
+  return keeper(caller, 700, {
     async list() {
-      await moved;
       const all = await run("readonly", (store, asked) => asked(store.getAll(mine)));
       return all.sort((a, b) => b.updated - a.updated)
         .map(({ id, body, version }) => takeOver({ id, title: titleOf(body) }, body, version));
@@ -232,7 +222,7 @@ export function inBrowser(login) {
 const LAST_WORDS = 60_000;
 
 /** At the gateway, which shows them to nobody else. */
-export function atGateway(login) {
+export function atGateway(caller) {
   const address = (id) => `/api/chats/${encodeURIComponent(id)}`;
   const asked = async (method, path, body, headers = {}, keepalive = false) => {
     const type = body ? { "content-type": "application/json" } : {};
@@ -246,7 +236,7 @@ export function atGateway(login) {
     return answer.read;
   };
   const condition = (chat) => (chat.version ? { "if-match": `"${chat.version}"` } : { "if-none-match": "*" });
-  return keeper(login, 2000, {
+  return keeper(caller, 2000, {
     list: async () => orThrow(await asked("GET", "/api/chats")).chats,
     async get(id) {
       const answer = await asked("GET", address(id));
