@@ -20,7 +20,7 @@ pub struct Rules {
     /// Which provider serves what.
     pub routes: RouteTable,
     /// What it costs there.
-    pub prices: Prices,
+    pub prices: Arc<Prices>,
     /// What pays for it.
     pub quotas: Definitions,
     /// What is looked for in it.
@@ -94,7 +94,7 @@ impl Rules {
         Self {
             access: Access::compile(&file),
             routes,
-            prices,
+            prices: Arc::new(prices),
             quotas: Definitions::compile(&file),
             guards: Arc::new(guards),
             request_body: file.limits.request_body,

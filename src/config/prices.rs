@@ -24,7 +24,7 @@ fn price(item: &Item<'_>) -> Option<Price> {
             "context_window_tokens" => read.context_window = tokens(&item),
             "max_output_tokens" => read.max_output = tokens(&item),
             "variable" => read.variable = item.boolean().unwrap_or_default(),
-            "modes" => read.batch = batch(&item),
+            "modes" => modes(&mut read, &item),
             _ => rate(&mut read.standard, key, &item),
         }
     }
@@ -35,12 +35,19 @@ fn price(item: &Item<'_>) -> Option<Price> {
     Some(read)
 }
 
-fn batch(item: &Item<'_>) -> Option<Table> {
-    let modes = item.table()?;
-    let batch = modes.get("batch");
+fn modes(price: &mut Price, item: &Item<'_>) {
+    let Some(modes) = item.table() else {
+        return;
+    };
+    let of = |name: &'static str| modes.get(name).and_then(|item| table(&item));
+    price.batch = of("batch");
+    price.priority = of("priority");
+    price.flex = of("flex");
     modes.finish();
+}
+
+fn table(item: &Item<'_>) -> Option<Table> {
     let mut read = Table::default();
-    let item = batch?;
     for (key, item) in item.table()?.named() {
         rate(&mut read, key, &item);
     }

@@ -35,25 +35,44 @@ pub(super) struct Estimated;
 #[derive(Default)]
 pub struct Uncounted(Mutex<HashMap<(String, &'static str), Seen>>);
 
-/// When a provider was seen to have none, under which configuration.
+/// What was seen of a provider's counts, and under which configuration.
 struct Seen {
     at: Instant,
     generation: u64,
+    /// It has counted: whatever it refuses later, the route is there.
+    counts: bool,
 }
 
 impl Uncounted {
-    fn note(&self, provider: &str, kind: ApiKind, generation: u64) {
+    /// Notes whether a provider counts. What has counted once does.
+    fn note(&self, provider: &str, kind: ApiKind, generation: u64, counts: bool) {
         let at = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What another configuration called so is forgotten, so there are never more than providers.
         known.retain(|_, seen| seen.generation == generation);
-        known.insert((provider.to_owned(), kind.0), Seen { at, generation });
+        let seen = known.entry((provider.to_owned(), kind.0)).or_insert(Seen {
+            at,
+            generation,
+            counts,
+        });
+        seen.at = at;
+        seen.counts |= counts;
+    }
+
+    /// Whether a provider has counted under this configuration.
+    fn counts(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = known.get(&(provider.to_owned(), kind.0));
+        seen.is_some_and(|seen| seen.generation == generation && seen.counts)
     }
 
     fn has(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = known.get(&(provider.to_owned(), kind.0));
-        seen.is_some_and(|seen| seen.generation == generation && seen.at.elapsed() < REMEMBERED)
+        seen.is_some_and(|seen| {
+            let is_fresh = seen.generation == generation && seen.at.elapsed() < REMEMBERED;
+            is_fresh && !seen.counts
+        })
     }
 }
 
@@ -103,18 +122,28 @@ impl Gateway {
             let names = [&call.model, &route.model];
             names.iter().any(|name| memmem(body, name.as_bytes()))
         };
+        let provider = &route.provider.id;
+        let has_counted = self.uncounted.counts(provider, call.kind, generation);
         let is_answer = match &body {
             None => false,
             Some(body) if head.status.is_success() => is_packed || is_more_than_error(body, count),
-            // That the model is unknown there is an answer, that the route is is none.
-            Some(body) => head.status == StatusCode::NOT_FOUND && names_model(body),
+            // That the model is unknown there is an answer, that the route is is none. Where there
+            // have been counts, the route is known.
+            Some(body) => has_counted || head.status == StatusCode::NOT_FOUND && names_model(body),
         };
+        // Without a body nothing is known of the route, and neither is by an error in the words of
+        // the format: it may be about something that the caller named.
+        let tells = body.as_ref().is_some_and(|body| !is_envelope(body));
         let response = if is_answer {
+            if head.status.is_success() {
+                self.uncounted.note(provider, call.kind, generation, true);
+            }
             head.headers.remove(header::TRANSFER_ENCODING);
             Response::from_parts(head, Begun::from(body.unwrap_or_default()))
         } else {
-            let provider = &route.provider.id;
-            self.uncounted.note(provider, call.kind, generation);
+            if tells {
+                self.uncounted.note(provider, call.kind, generation, false);
+            }
             explain(provider, recording);
             response(count)
         };
@@ -152,6 +181,13 @@ fn is_more_than_error(body: &[u8], like: &Value) -> bool {
     body["error"].is_null() || counts.all(|(key, _)| body[key].is_number())
 }
 
+/// Whether a body is an error as Anthropic or Google writes it. Servers that only follow a format
+/// rarely do for routes that they don't have.
+fn is_envelope(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["type"] == "error" || body["error"]["status"].is_string()
+}
+
 fn memmem(hay: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && hay.windows(needle.len()).any(|window| window == needle)
 }
@@ -180,11 +216,16 @@ mod tests {
     fn a_provider_is_remembered_under_its_configuration() {
         let known = Uncounted::default();
         let kind = ApiKind("anthropic_messages");
-        known.note("p", kind, 1);
+        known.note("p", kind, 1, false);
         assert!(known.has("p", kind, 1));
         assert!(!known.has("p", kind, 2) && !known.has("q", kind, 1));
         assert!(!known.has("p", ApiKind("openai_responses"), 1));
-        known.note("q", kind, 2);
+        known.note("q", kind, 2, false);
         assert!(!known.has("p", kind, 1));
+        known.note("q", kind, 2, true);
+        assert!(known.counts("q", kind, 2) && !known.has("q", kind, 2));
+        known.note("q", kind, 2, false);
+        assert!(!known.has("q", kind, 2), "one odd answer changes nothing");
+        assert!(!known.counts("q", kind, 3));
     }
 }

@@ -254,7 +254,7 @@ impl Gateway {
         });
         if call.billed {
             let quote = rules.prices.quote(&route.provider.id, &route.model);
-            recording.priced(quote, api.density(call), call.text_bytes());
+            recording.priced(quote, &rules.prices, api.density(call), call.text_bytes());
         }
         recording.index(rules.filterable.of(headers));
         if self.ledger.policy().captures {

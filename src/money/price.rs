@@ -10,6 +10,29 @@ pub enum Mode {
     Standard,
     /// An answer some hours later, usually for less.
     Batch,
+    /// An answer before those of others, for more.
+    Priority,
+    /// An answer when there is room, for less.
+    Flex,
+}
+
+impl Mode {
+    /// The mode that a provider's word for a service tier stands for, in any API: `priority`,
+    /// `ON_DEMAND_PRIORITY`, `flex`.
+    #[must_use]
+    pub fn of(tier: &str) -> Self {
+        let tier = tier.to_ascii_lowercase();
+        let is = |words: &[&str]| words.iter().any(|word| tier.contains(word));
+        if is(&["priority", "fast", "performance"]) {
+            Self::Priority
+        } else if is(&["flex"]) {
+            Self::Flex
+        } else if is(&["batch"]) {
+            Self::Batch
+        } else {
+            Self::Standard
+        }
+    }
 }
 
 /// What a model costs, and how much it takes and gives.
@@ -19,6 +42,11 @@ pub struct Price {
     pub standard: Table,
     /// Rates of batches, as far as they differ; `None` if nothing is known of them.
     pub batch: Option<Table>,
+    /// Rates of the tier `priority`, as far as they differ; `None` for those that its vendor usually
+    /// takes.
+    pub priority: Option<Table>,
+    /// Rates of the tier `flex`, as far as they differ.
+    pub flex: Option<Table>,
     /// Some of what the model is asked costs something else, as sound does, and the counts do
     /// not tell it apart.
     pub variable: bool,
@@ -116,18 +144,29 @@ fn thousands(text: &str) -> Option<u64> {
 }
 
 impl Price {
-    /// The rates for a prompt of that many tokens. What a batch's table leaves out is as dear
-    /// as without a batch; a long prompt's rate stays where the batch knows only short ones.
+    /// The table of a mode of its own.
+    #[must_use]
+    pub fn of_mode(&self, mode: Mode) -> Option<&Table> {
+        match mode {
+            Mode::Standard => None,
+            Mode::Batch => self.batch.as_ref(),
+            Mode::Priority => self.priority.as_ref(),
+            Mode::Flex => self.flex.as_ref(),
+        }
+    }
+
+    /// The rates for a prompt of that many tokens. What a mode's table leaves out is as dear
+    /// as without it; a long prompt's rate stays where the mode knows only short ones.
     #[must_use]
     pub fn rates(&self, mode: Mode, prompt: u64) -> Rates {
-        let batch = self.batch.as_ref().filter(|_| mode == Mode::Batch);
+        let other = self.of_mode(mode);
         let mut rates = self.standard.base;
-        if let Some(batch) = batch {
-            rates = rates.under(&batch.base);
+        if let Some(other) = other {
+            rates = rates.under(&other.base);
         }
         rates = rates.under(&self.standard.above(prompt));
-        if let Some(batch) = batch {
-            rates = rates.under(&batch.above(prompt));
+        if let Some(other) = other {
+            rates = rates.under(&other.above(prompt));
         }
         rates
     }

@@ -143,6 +143,19 @@ impl Factor {
         (parts < MILLION * Self::ONE.0).then_some(Self(parts))
     }
 
+    /// A number of hundredths.
+    #[must_use]
+    pub const fn hundredths(number: u64) -> Self {
+        Self(number * 10_000_000)
+    }
+
+    /// Both factors, one after the other.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let both = u128::from(self.0) * u128::from(other.0) / u128::from(Self::ONE.0);
+        Self(u64::try_from(both).unwrap_or(u64::MAX))
+    }
+
     /// The factor in billionths.
     #[must_use]
     pub const fn billionths(self) -> u64 {

@@ -202,9 +202,13 @@ impl RelayBody {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    let out = live.pass(data);
+                    let mut out = live.pass(data);
                     // With a declared length nobody asks for more than the last byte.
                     if !self.is_stream && live.upstream.is_end_stream() {
+                        live.tee.end();
+                        if let Some(rest) = live.rest() {
+                            out = [out, rest].concat().into();
+                        }
                         self.finish();
                     }
                     if !out.is_empty() {

@@ -7,7 +7,7 @@ use crate::api::{Density, Reading};
 use crate::ledger::Entry;
 use crate::money::{Mode, Money};
 use crate::quota::Amounts;
-use crate::usage::Quote;
+use crate::usage::{Cost, Prices, Quote};
 
 /// The sizes of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -91,21 +91,46 @@ pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading
         entry.cost = Some(0);
         return;
     };
-    let mode = match reading.tier.as_deref() {
-        Some("batch") => Mode::Batch,
-        _ => Mode::Standard,
-    };
     let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
     let is_error = !(200..300).contains(&entry.status)
         || matches!(ending, Ending::ProviderFailed(_) | Ending::ProviderCut(_));
     let is_empty = is_uncounted && entry.response_bytes == 0;
     if is_uncounted && (is_error || is_empty) {
         entry.cost = Some(0);
-    } else if let Some(cost) = quote.cost(&reading.tokens, mode) {
+    } else if let Some(cost) = cost(quote, reading) {
         entry.cost = Some(cost.total.nanodollars());
         entry.cost_basis.clone_from(&quote.resolved_model);
     }
 }
+
+fn cost(quote: &Quote, reading: &Reading) -> Option<Cost> {
+    let mode = Mode::of(reading.tier.as_deref().unwrap_or_default());
+    quote.cost_in(&reading.tokens, mode, reading.geography.as_deref())
+}
+
+/// The price of the model that the provider says it has used, if it is another than the one that was
+/// asked for and costs more.
+pub(super) fn of_used(
+    entry: &mut Entry,
+    quote: &Quote,
+    prices: &Prices,
+    reading: &Reading,
+) -> Option<Quote> {
+    let used = reading.model.as_deref()?;
+    if used == entry.model || used.is_empty() || used.len() > MAX_MODEL {
+        return None;
+    }
+    let other = prices.quote(&entry.provider, used);
+    let dearer = quote.dearer(other, |quote| cost(quote, reading))?;
+    entry.reasons.push(format!(
+        "provider {} says that it used model {used:?}: its price is charged, which is higher",
+        entry.provider
+    ));
+    Some(dearer)
+}
+
+/// A longer name is no model's.
+const MAX_MODEL: usize = 512;
 
 #[cfg(test)]
 mod tests {

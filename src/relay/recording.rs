@@ -18,7 +18,7 @@ use crate::metrics::{self, Key, Metrics};
 use crate::panics;
 use crate::quota::Reservation;
 use crate::route::{self, Responses};
-use crate::usage::Quote;
+use crate::usage::{Prices, Quote};
 use crate::wire::{Rejection, headers};
 
 /// A record being made.
@@ -36,6 +36,8 @@ struct Open {
     capture: Option<Box<Capture>>,
     /// What the provider's answer costs; `None` until one is chosen, and for what is not billed.
     quote: Option<Box<Quote>>,
+    /// The prices of other models, one of which the provider may have used.
+    prices: Option<Arc<Prices>>,
     /// What the bytes of the request and of its response stand for, where nobody counts.
     density: Density,
     /// Bytes of the request that count as text.
@@ -111,6 +113,7 @@ impl Recording {
                 response_headers: Vec::new(),
                 capture: None,
                 quote: None,
+                prices: None,
                 density: Density::TEXT,
                 asked_bytes: 0,
                 in_head: Tokens::default(),
@@ -137,9 +140,16 @@ impl Recording {
     }
 
     /// Notes the price of what a provider is asked, and what bytes stand for where it doesn't count.
-    pub fn priced(&mut self, quote: Quote, density: Density, asked_bytes: u64) {
+    pub fn priced(
+        &mut self,
+        quote: Quote,
+        prices: &Arc<Prices>,
+        density: Density,
+        asked_bytes: u64,
+    ) {
         if let Some(open) = &mut self.open {
             open.quote = Some(Box::new(quote));
+            open.prices = Some(prices.clone());
             open.density = density;
             open.asked_bytes = asked_bytes;
         }
@@ -353,7 +363,15 @@ impl Open {
             responses.note(&entry.caller, id, &entry.session);
         }
         entry.tokens = ended.reading.tokens;
-        charge::charge(entry, quote, &ended.reading, &ended.ending);
+        let used = quote
+            .zip(self.prices.as_deref())
+            .and_then(|(quote, prices)| charge::of_used(entry, quote, prices, &ended.reading));
+        charge::charge(
+            entry,
+            used.as_ref().or(quote),
+            &ended.reading,
+            &ended.ending,
+        );
         // Nobody has worked where no provider was reached: what was held is given back.
         let reservation = self.reservation.take().filter(|_| self.asked);
         self.settlement =

@@ -60,8 +60,7 @@ impl Shape {
         if FIELDS.iter().any(|field| field.starts_with(start)) {
             return None;
         }
-        // A message's length comes first, of which no sound one needs the first byte.
-        if start.first() == Some(&0) {
+        if event_stream::begins(start)? {
             return Some(Self::Amazon(event_stream::Decoder::default()));
         }
         if streamed && start.first() == Some(&b'{') {
@@ -344,6 +343,11 @@ impl Tee {
     /// What was held back when the stream ended in the middle of an event.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
         let held = if self.held.is_empty() {
+            // It was too short to have a shape.
+            if !self.start.is_empty() {
+                self.length += self.start.len() as u64;
+                self.meter.body(&self.start);
+            }
             self.start.split()
         } else {
             self.held.split()

@@ -182,6 +182,8 @@ fn read(row: WrittenRow) -> Result<Row, String> {
     let price = Price {
         standard: table(&row.rates)?,
         batch: row.modes.batch.as_ref().map(table).transpose()?,
+        priority: None,
+        flex: None,
         variable: row.variable,
         context_window: row.context_window_tokens,
         max_output: row.max_output_tokens,

@@ -107,8 +107,14 @@ fn entry(source: &str, date: Option<&str>, resolved: &str, price: &Price) -> Val
     if let Some(date) = date {
         entry["date"] = date.into();
     }
-    if let Some(batch) = &price.batch {
-        entry["modes"] = json!({ "batch": rates(batch) });
+    for (name, table) in [
+        ("batch", &price.batch),
+        ("priority", &price.priority),
+        ("flex", &price.flex),
+    ] {
+        if let Some(table) = table {
+            entry["modes"][name] = Value::Object(rates(table));
+        }
     }
     entry
 }

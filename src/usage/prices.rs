@@ -246,9 +246,73 @@ impl Quote {
         self.estimated = found.elsewhere;
     }
 
+    /// Whether the price is written in the configuration.
+    fn is_configured(&self) -> bool {
+        self.source.as_deref() == Some("configuration")
+    }
+
+    /// The price of another model that a provider says it has used, if that is a different one, known
+    /// as well as this, and comes to more. What an operator has written for a model stands.
+    #[must_use]
+    pub fn dearer(&self, other: Self, cost: impl Fn(&Self) -> Option<Cost>) -> Option<Self> {
+        let is_renamed = self.matched.is_some() && self.is_configured();
+        let is_less_known = (self.is_configured() && !other.is_configured())
+            || (other.estimated && !self.estimated && self.price.is_some());
+        if self.is_free()
+            || other.is_free()
+            || is_renamed
+            || is_less_known
+            || other.resolved_model == self.resolved_model
+        {
+            return None;
+        }
+        let (own, others) = (cost(self), cost(&other)?);
+        own.is_none_or(|own| others.total > own.total)
+            .then_some(other)
+    }
+
+    /// What a vendor takes more for a tier or a place, where no price of its own is known for it.
+    fn surcharge(&self, mode: Mode, geography: Option<&str>) -> Factor {
+        let priced = self
+            .price
+            .as_ref()
+            .and_then(|price| price.of_mode(mode).map(drop));
+        let tier = match (mode, priced, self.basis) {
+            // Paid for beforehand.
+            (Mode::Priority, None, Some(CostBasis::Anthropic)) => Factor::ONE,
+            (
+                Mode::Priority,
+                None,
+                Some(
+                    CostBasis::Bedrock
+                    | CostBasis::BedrockUs
+                    | CostBasis::BedrockEu
+                    | CostBasis::BedrockAp,
+                ),
+            ) => Factor::hundredths(175),
+            (Mode::Priority, None, Some(CostBasis::Google | CostBasis::Vertex)) => {
+                Factor::hundredths(200)
+            }
+            (Mode::Priority, None, _) => Factor::hundredths(250),
+            _ => Factor::ONE,
+        };
+        let is_us = geography == Some("us") && self.basis == Some(CostBasis::Anthropic);
+        if is_us {
+            tier.and(Factor::hundredths(110))
+        } else {
+            tier
+        }
+    }
+
     /// What a request cost; `None` if that is unknown.
     #[must_use]
     pub fn cost(&self, tokens: &Tokens, mode: Mode) -> Option<Cost> {
+        self.cost_in(tokens, mode, None)
+    }
+
+    /// The same for a request that was answered in a part of the world that may have its price.
+    #[must_use]
+    pub fn cost_in(&self, tokens: &Tokens, mode: Mode, geography: Option<&str>) -> Option<Cost> {
         let price = self.price.as_ref()?;
         if self.is_free() {
             // Whatever was counted, and also where nothing was.
@@ -259,7 +323,8 @@ impl Quote {
                 estimated: false,
             });
         }
-        let mut cost = settle(tokens, price, self.adjustment, mode)?;
+        let adjustment = self.adjustment.and(self.surcharge(mode, geography));
+        let mut cost = settle(tokens, price, adjustment, mode)?;
         cost.estimated |= self.estimated;
         Some(cost)
     }

@@ -48,7 +48,7 @@ pub fn settle(tokens: &Tokens, price: &Price, adjustment: Factor, mode: Mode) ->
     let rates = price.rates(mode, prompt);
     let mut estimated = tokens.estimated
         || price.variable
-        || (mode == Mode::Batch && price.batch.is_none())
+        || (mode != Mode::Standard && price.of_mode(mode).is_none())
         || silent(tokens.input, &rates, Field::Input)
         || silent(tokens.output, &rates, Field::Output);
     let mut lines = Vec::new();

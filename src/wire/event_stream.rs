@@ -87,6 +87,17 @@ impl Decoder {
     }
 }
 
+/// Whether a body starts with a message; `None` while too little has come to tell.
+#[must_use]
+pub fn begins(start: &[u8]) -> Option<bool> {
+    // A message's length comes first, of which no sound one needs the first byte.
+    match (start.first(), start.first_chunk::<PRELUDE>()) {
+        (None, _) | (Some(0), None) => None,
+        (Some(0), Some(prelude)) => Some(is_sound(prelude)),
+        (Some(_), _) => Some(false),
+    }
+}
+
 /// Whether the checksum of a message's start is right.
 fn is_sound(prelude: &[u8; PRELUDE]) -> bool {
     let (lengths, sum) = prelude.split_at(PRELUDE - 4);

@@ -32,6 +32,7 @@ mod lists;
 mod live;
 mod management;
 mod manual;
+mod metering;
 mod oversight;
 mod prices;
 mod quotas;

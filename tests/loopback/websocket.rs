@@ -262,6 +262,44 @@ async fn a_caller_who_leaves_is_on_record_with_what_came() {
 }
 
 #[tokio::test]
+async fn a_caller_who_leaves_with_the_last_item_pays_for_what_counts_after_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = accept_async(stream).await.unwrap();
+        let _ = socket.next().await;
+        let item =
+            json!({"type":"message","id":"i","content":[{"type":"output_text","text":"hi"}]});
+        let events = [
+            json!({"type":"response.created","response":{"id":"r","status":"in_progress","output":[]}}),
+            json!({"type":"response.output_item.done","output_index":0,"item":item}),
+        ];
+        for event in events {
+            let _ = socket.send(Message::text(event.to_string())).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let last = json!({"type":"response.completed","response":{"id":"r","status":"completed",
+            "output":[item],"usage":{"input_tokens":12,"output_tokens":9000}}});
+        let _ = socket.send(Message::text(last.to_string())).await;
+        let _ = socket.next().await;
+    });
+    let gateway = gateway(address, true, json!({})).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"x"})).await;
+    until(&mut socket, "response.output_item.done").await;
+    drop(socket);
+    let record = gateway.record().await;
+    let usage = &record["usage"];
+    assert_eq!(
+        (&usage["input_tokens"], &usage["output_tokens"]),
+        (&json!(12), &json!(9000)),
+        "{record}"
+    );
+    assert_eq!(record["outcome"], "client_closed");
+}
+
+#[tokio::test]
 async fn a_provider_that_falls_silent_is_noticed_while_the_caller_talks() {
     let (address, _received) = provider(|frame| completed(frame)[..2].to_vec()).await;
     let timeouts = json!({ "timeouts": { "idle": "400ms" } });

@@ -127,4 +127,12 @@ pub(super) const PRICE: &[Key] = &[
     key("modes", Object(MODES), "Prices of other ways to ask."),
 ];
 
-const MODES: &[Key] = &[key("batch", Prices(&[]), "Prices of batches.")];
+const MODES: &[Key] = &[
+    key("batch", Prices(&[]), "Prices of batches."),
+    key(
+        "priority",
+        Prices(&[]),
+        "Prices of the service tier `priority`.",
+    ),
+    key("flex", Prices(&[]), "Prices of the service tier `flex`."),
+];

@@ -1,0 +1,800 @@
+//! What a request is charged for where a provider's response says it late, elsewhere, or not at all.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{CHAT, Gateway, Reply, STREAM, post, read_request, write};
+
+const RESPONSES: &str = "/v1/responses";
+const MESSAGES: &str = "/v1/messages";
+const IMAGES: &str = "/v1/images/generations";
+
+/// What the provider writes next, with a pause between the parts.
+type Plan = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A gateway whose provider speaks every format, with a price and a budget of tokens.
+struct Lab {
+    gateway: Gateway,
+    plan: Plan,
+}
+
+impl Lab {
+    async fn start(capacity: &str, more: Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let plan = Plan::default();
+        let next = plan.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let next = next.clone();
+                tokio::spawn(async move {
+                    if read_request(&mut stream).await.is_some() {
+                        let parts = next.lock().unwrap().clone();
+                        serve(&mut stream, parts).await;
+                    }
+                });
+            }
+        });
+        let speaks = json!({
+            "openai_chat": true, "openai_responses": true, "anthropic_messages": true,
+            "gemini_generate_content": true, "bedrock_converse": true, "bedrock_model_invoke": true,
+        });
+        let mut config = json!({
+            "provider": { "compatibility": speaks, "models": ["m", "dear", "m-2026-01-01"] },
+            "prices": { "m": { "input": "1", "output": "10" } },
+            "quotas": { "tokens": { "capacity": capacity } },
+            "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
+                { "role": "admin" },
+                { "models": "**", "quotas": [{ "bucket": "tokens" }] },
+            ] } }],
+        });
+        for (key, value) in more.as_object().cloned().unwrap_or_default() {
+            match key.as_str() {
+                "basis" => config["provider"]["cost_basis"] = value,
+                _ => config[key] = value,
+            }
+        }
+        let gateway = Gateway::start(address, config).await;
+        Self { gateway, plan }
+    }
+
+    fn plan(&self, parts: &[&[u8]]) {
+        *self.plan.lock().unwrap() = parts.iter().map(|part| part.to_vec()).collect();
+    }
+
+    fn answers(&self, media: &str, body: &[u8]) {
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        self.plan(&[&[head.as_bytes(), body].concat()]);
+    }
+
+    async fn ask(&self, path: &str, mut body: Value) -> (Reply, Value) {
+        if body.get("model").is_none() {
+            body["model"] = "m".into();
+        }
+        let reply = self.gateway.try_send(post(path, &body.to_string())).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let id = reply.headers["x-iris-request-id"].clone();
+        let id = id.to_str().unwrap();
+        let record = self.gateway.record_where(|record| record["id"] == *id);
+        (reply, record.await)
+    }
+
+    /// Asks for a stream and leaves once `mark` has come.
+    async fn leave_at(&self, path: &str, mut body: Value, mark: &str) -> Value {
+        body["model"] = "m".into();
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(self.gateway.address).await.unwrap();
+        let (host, length) = (self.gateway.address, body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        write(&mut stream, &format!("{head}{body}")).await;
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(mark) {
+            assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "{seen:?}");
+        }
+        drop(stream);
+        self.gateway
+            .record_of(path.split('?').next().unwrap())
+            .await
+    }
+
+    async fn left(&self) -> i64 {
+        let request = http::Request::get("/api/quotas");
+        let request = request.body(http_body_util::Full::default()).unwrap();
+        let quotas = self.gateway.send(request).await.json();
+        quotas["quotas"][0]["current"].as_i64().unwrap()
+    }
+}
+
+async fn serve(stream: &mut TcpStream, parts: Vec<Vec<u8>>) {
+    for (nth, part) in parts.into_iter().enumerate() {
+        if nth > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+        let _ = tokio::io::AsyncWriteExt::write_all(stream, &part).await;
+    }
+}
+
+fn events(all: &[Value]) -> Vec<u8> {
+    let event = |data: &Value| {
+        format!(
+            "event: {}\ndata: {data}\n\n",
+            data["type"].as_str().unwrap()
+        )
+    };
+    all.iter().map(event).collect::<String>().into_bytes()
+}
+
+fn counts(record: &Value) -> (Option<u64>, Option<u64>, bool) {
+    let usage = &record["usage"];
+    let count = |key: &str| usage[key].as_u64();
+    (
+        count("input_tokens"),
+        count("output_tokens"),
+        usage["estimated"] == true,
+    )
+}
+
+#[tokio::test]
+async fn who_leaves_with_the_last_item_pays_for_the_reasoning_that_counts_after_it() {
+    let lab = Lab::start("100000 tokens", json!({})).await;
+    let text = json!({"type":"message","id":"i","content":[{"type":"output_text","text":"hi"}]});
+    let begin = events(&[
+        json!({"type":"response.created","response":{"id":"r","status":"in_progress","output":[]}}),
+        json!({"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"hi"}),
+        json!({"type":"response.output_item.done","output_index":0,"item":text}),
+    ]);
+    let end = events(&[
+        json!({"type":"response.completed","response":{"id":"r","status":"completed","output":[text],
+        "usage":{"input_tokens":12,"output_tokens":9000,"output_tokens_details":{"reasoning_tokens":8990}}}}),
+    ]);
+    lab.plan(&[&[STREAM.as_bytes(), &begin].concat(), &end]);
+    let ask = json!({"input":"x","stream":true});
+    let record = lab
+        .leave_at(RESPONSES, ask, r#""type":"response.output_item.done"}"#)
+        .await;
+    assert_eq!(counts(&record), (Some(12), Some(9000), false), "{record}");
+    assert_eq!(record["outcome"], "client_closed");
+
+    let begin = events(&[
+        json!({"type":"message_start","message":{"content":[],"usage":{"input_tokens":20,"output_tokens":1}}}),
+        json!({"type":"content_block_start","index":0,"content_block":{"type":"redacted_thinking","data":"A"}}),
+        json!({"type":"content_block_stop","index":0}),
+        json!({"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}),
+        json!({"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"hi"}}),
+        json!({"type":"content_block_stop","index":1}),
+    ]);
+    let end = events(&[
+        json!({"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9000}}),
+        json!({"type":"message_stop"}),
+    ]);
+    lab.plan(&[&[STREAM.as_bytes(), &begin].concat(), &end]);
+    let ask = json!({"messages":[],"max_tokens":9,"stream":true});
+    let mark = r#""index":1,"type":"content_block_stop""#;
+    let record = lab.leave_at(MESSAGES, ask, mark).await;
+    assert_eq!(counts(&record), (Some(20), Some(9000), false), "{record}");
+}
+
+#[tokio::test]
+async fn reasoning_that_nobody_can_read_is_estimated_by_its_bytes() {
+    let lab = Lab::start("1000000 tokens", json!({})).await;
+    let sealed = "A".repeat(40_000);
+    let reasoning = json!({"type":"reasoning","id":"i","summary":[],"encrypted_content":sealed});
+    let begin = events(&[
+        json!({"type":"response.created","response":{"id":"r","status":"in_progress","output":[]}}),
+        json!({"type":"response.output_item.done","output_index":0,"item":reasoning}),
+        json!({"type":"response.output_item.added","output_index":1,"item":{"type":"message","id":"j"}}),
+        json!({"type":"response.output_text.delta","output_index":1,"content_index":0,"delta":"hi"}),
+    ]);
+    let never = vec![b' '; 0];
+    lab.plan(&[&[STREAM.as_bytes(), &begin].concat(), &never, &never]);
+    let ask = json!({"input":"x","stream":true});
+    let record = lab
+        .leave_at(RESPONSES, ask, r#""type":"response.output_text.delta"}"#)
+        .await;
+    let (_, output, estimated) = counts(&record);
+    assert!(output.unwrap() >= 7_500 && estimated, "{record}");
+    for block in [
+        vec![
+            json!({"type":"content_block_start","index":0,"content_block":{"type":"redacted_thinking","data":sealed}}),
+        ],
+        vec![
+            json!({"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}),
+            json!({"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":sealed}}),
+        ],
+    ] {
+        let begin = events(&[
+            json!({"type":"message_start","message":{"content":[],"usage":{"input_tokens":20,"output_tokens":1}}}),
+        ]);
+        let block = events(&block);
+        let text = events(&[
+            json!({"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}),
+            json!({"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"hi"}}),
+        ]);
+        let all = [STREAM.as_bytes(), &begin, &block, &text].concat();
+        lab.plan(&[&all, &never, &never]);
+        let ask = json!({"messages":[],"max_tokens":9,"stream":true});
+        let record = lab.leave_at(MESSAGES, ask, "text_delta").await;
+        let (_, output, estimated) = counts(&record);
+        assert!(output.unwrap() >= 7_500 && estimated, "{record}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_response_of_the_format_is_no_success_and_costs_nothing() {
+    let lab = Lab::start("10000 tokens", json!({})).await;
+    let page = format!(
+        "<!DOCTYPE html><html><body>{}</body></html>",
+        "x".repeat(4_000)
+    );
+    let long = "no JSON at all ".repeat(200_000);
+    for (path, ask) in [
+        (CHAT, json!({"messages":[]})),
+        (CHAT, json!({"messages":[],"stream":true})),
+        ("/v1/completions", json!({"prompt":"x"})),
+        (RESPONSES, json!({"input":"x"})),
+        (MESSAGES, json!({"messages":[],"max_tokens":9})),
+        ("/v1beta/models/m:generateContent", json!({"contents":[]})),
+        ("/bedrock/model/m/converse", json!({"messages":[]})),
+        ("/bedrock/model/m/invoke", json!({"prompt":"x"})),
+        ("/v1/embeddings", json!({"input":"x"})),
+        (IMAGES, json!({"prompt":"x"})),
+    ] {
+        for (media, body) in [
+            ("text/html", page.as_str()),
+            ("application/json", "null"),
+            ("application/json", "{}"),
+            ("application/json", "\"a text\""),
+            ("application/json", " \n\n"),
+            ("text/plain", "internal error: out of memory"),
+            ("text/plain", &long),
+        ] {
+            let is_checked = body.len() < 1 << 20 || path == CHAT;
+            if !is_checked {
+                continue;
+            }
+            lab.answers(media, body.as_bytes());
+            let (reply, record) = lab.ask(path, ask.clone()).await;
+            let what = format!("{path} {media} {:.20}: {record}", body);
+            assert_eq!(reply.text(), body, "{what}");
+            assert_eq!(record["outcome"], "upstream_error", "{what}");
+            let error = record["error"].as_str().unwrap();
+            assert!(
+                error.starts_with("the response is not of the format "),
+                "{what}"
+            );
+            assert_eq!(record["cost"], 0, "{what}");
+            assert_eq!(counts(&record), (None, None, false), "{what}");
+        }
+    }
+    assert_eq!(lab.left().await, 10_000);
+}
+
+#[tokio::test]
+async fn odd_but_honest_responses_stay_successes() {
+    let lab = Lab::start("100000000 tokens", json!({})).await;
+    let gemini = "/v1beta/models/m:streamGenerateContent";
+    for (path, ask, media, body) in [
+        (
+            CHAT,
+            json!({"messages":[]}),
+            "application/json",
+            r#"{"model":"m","message":{"content":"hi"},"done":true}"#,
+        ),
+        (
+            CHAT,
+            json!({"messages":[]}),
+            "text/plain",
+            r#"{"content":"hi"}"#,
+        ),
+        (
+            CHAT,
+            json!({"messages":[]}),
+            "application/json",
+            r#"{"choices":[],"usage":null}"#,
+        ),
+        (
+            RESPONSES,
+            json!({"input":"x"}),
+            "application/json",
+            r#"{"object":"response","status":"queued"}"#,
+        ),
+        (
+            gemini,
+            json!({"contents":[]}),
+            "application/json",
+            r#"[{"candidates":[{"finishReason":"STOP"}]}]"#,
+        ),
+        (
+            "/v1/rerank",
+            json!({"query":"x","documents":[]}),
+            "application/json",
+            r#"[{"index":0,"score":0.5}]"#,
+        ),
+        (
+            "/v1/embeddings",
+            json!({"input":"x"}),
+            "application/octet-stream",
+            "\u{0}\u{1}\u{ff}",
+        ),
+        (
+            "/v1/audio/speech",
+            json!({"input":"x","voice":"v"}),
+            "audio/mpeg",
+            "ID3 sound",
+        ),
+        (
+            "/v1/audio/transcriptions",
+            json!({"file":"x"}),
+            "text/plain",
+            "what was said",
+        ),
+        (
+            "/bedrock/model/m/invoke",
+            json!({"prompt":"x"}),
+            "application/json",
+            r#"{"words":"of a vendor"}"#,
+        ),
+    ] {
+        // Bytes, of which some are no text.
+        let bytes: Vec<u8> = if media == "application/octet-stream" {
+            vec![0, 1, 255]
+        } else {
+            body.into()
+        };
+        lab.answers(media, &bytes);
+        let (_, record) = lab.ask(path, ask).await;
+        assert_eq!(
+            (&record["outcome"], &record["error"]),
+            (&json!("complete"), &Value::Null),
+            "{path} {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn pictures_that_a_response_links_to_are_counted() {
+    let lab = Lab::start("100000 tokens", json!({})).await;
+    let links = json!({"created":1,"data":[{"url":"https://x/1"},{"url":"https://x/2"},{"url":"https://x/3"},{"url":"https://x/4"}]});
+    lab.answers("application/json", links.to_string().as_bytes());
+    let (_, record) = lab
+        .ask(IMAGES, json!({"prompt":"x","n":4,"response_format":"url"}))
+        .await;
+    let (_, output, estimated) = counts(&record);
+    assert_eq!((output, estimated), (Some(4 * 1_056), true), "{record}");
+}
+
+#[tokio::test]
+async fn what_pictures_and_speech_may_cost_is_held_while_they_are_made() {
+    for (path, ask, body) in [
+        (
+            IMAGES,
+            json!({"prompt":"x","n":10}),
+            r#"{"data":[{"url":"https://x"}]}"#,
+        ),
+        (
+            "/v1/audio/speech",
+            json!({"input":"x ".repeat(2_000),"voice":"v"}),
+            "ID3 sound",
+        ),
+    ] {
+        let lab = Lab::start("5000 tokens", json!({})).await;
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        lab.plan(&[head.as_bytes(), body.as_bytes()]);
+        let asked = (0..4).map(|_| lab.ask(path, ask.clone()));
+        let replies = futures_util::future::join_all(asked).await;
+        let passed = replies.iter().filter(|(reply, _)| reply.status == 200);
+        assert_eq!(passed.count(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn usage_is_found_as_a_sum_in_a_list_and_by_choice() {
+    let lab = Lab::start("1000000 tokens", json!({})).await;
+    let one = r#"{"prompt_tokens":11,"completion_tokens":5,"total_tokens":16}"#;
+    let two = r#"{"prompt_tokens":11,"completion_tokens":9,"total_tokens":20}"#;
+    let choice = |index: u64, key: &str, usage: &str| {
+        format!(
+            r#"{{"index":{index},"{key}":{{"content":"hi"}},"finish_reason":"stop","usage":{usage}}}"#
+        )
+    };
+    let by_choice = format!(
+        r#"{{"choices":[{},{}]}}"#,
+        choice(0, "message", one),
+        choice(1, "message", two)
+    );
+    lab.answers("application/json", by_choice.as_bytes());
+    let (_, record) = lab.ask(CHAT, json!({"messages":[],"n":2})).await;
+    assert_eq!(counts(&record), (Some(11), Some(14), false), "{record}");
+    let stream = format!(
+        "data: {{\"choices\":[{}]}}\n\ndata: {{\"choices\":[{}]}}\n\ndata: [DONE]\n\n",
+        choice(0, "delta", one),
+        choice(1, "delta", two)
+    );
+    lab.answers("text/event-stream", stream.as_bytes());
+    let (_, record) = lab
+        .ask(CHAT, json!({"messages":[],"n":2,"stream":true}))
+        .await;
+    assert_eq!(counts(&record), (Some(11), Some(14), false), "{record}");
+    for (path, ask, body) in [
+        (
+            CHAT,
+            json!({"messages":[]}),
+            format!(r#"{{"choices":[],"usage":[{one}]}}"#),
+        ),
+        (
+            RESPONSES,
+            json!({"input":"x"}),
+            r#"{"output":[],"usage":[{"input_tokens":11,"output_tokens":5}]}"#.to_owned(),
+        ),
+        (
+            MESSAGES,
+            json!({"messages":[],"max_tokens":9}),
+            r#"{"type":"message","content":[],"usage":[{"input_tokens":11,"output_tokens":5}]}"#
+                .to_owned(),
+        ),
+    ] {
+        lab.answers("application/json", body.as_bytes());
+        let (_, record) = lab.ask(path, ask).await;
+        assert_eq!(
+            counts(&record),
+            (Some(11), Some(5), false),
+            "{path} {record}"
+        );
+    }
+    let total = r#"{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"total_tokens":1500}}"#;
+    lab.answers("application/json", total.as_bytes());
+    let (_, record) = lab.ask(CHAT, json!({"messages":[]})).await;
+    let (input, output, estimated) = counts(&record);
+    assert_eq!(
+        (input.unwrap() + output.unwrap(), estimated),
+        (1500, true),
+        "{record}"
+    );
+    // The start of a response counts what its end leaves out.
+    let all = events(&[
+        json!({"type":"response.created","response":{"id":"r","output":[]}}),
+        json!({"type":"response.in_progress","response":{"id":"r","output":[],"usage":{"input_tokens":100,"output_tokens":3}}}),
+        json!({"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"four words of text..."}),
+        json!({"type":"response.completed","response":{"id":"r","status":"completed","output":[]}}),
+    ]);
+    lab.answers("text/event-stream", &all);
+    let (_, record) = lab.ask(RESPONSES, json!({"input":"x","stream":true})).await;
+    assert_eq!(counts(&record), (Some(100), Some(8), true), "{record}");
+}
+
+#[tokio::test]
+async fn a_stream_of_lines_is_counted() {
+    let lab = Lab::start("100000 tokens", json!({})).await;
+    let word = r#"{"choices":[{"index":0,"delta":{"content":"x"}}]}"#;
+    let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":5}}"#;
+    let lines = format!("{}\n{end}\n", vec![word; 40].join("\n"));
+    for media in ["application/x-ndjson", "application/json", "text/plain"] {
+        lab.answers(media, lines.as_bytes());
+        let (reply, record) = lab.ask(CHAT, json!({"messages":[],"stream":true})).await;
+        assert_eq!(reply.text(), lines, "{media}");
+        assert_eq!(
+            counts(&record),
+            (Some(11), Some(5), false),
+            "{media} {record}"
+        );
+        assert_eq!(record["finish_reason"], "stop", "{media}");
+    }
+    // One object, on one line or on several, is a response.
+    let whole = json!({"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":5}});
+    for body in [
+        whole.to_string(),
+        format!("{whole}\n"),
+        format!("{whole:#}"),
+    ] {
+        lab.answers("application/json", body.as_bytes());
+        let (reply, record) = lab.ask(CHAT, json!({"messages":[],"stream":true})).await;
+        assert_eq!(reply.text(), body);
+        assert_eq!(counts(&record), (Some(11), Some(5), false), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn what_bedrock_holds_is_known_by_its_shape() {
+    let lab = Lab::start("100000000 tokens", json!({})).await;
+    let picture = "A".repeat(2 << 20);
+    for (body, output) in [
+        (r#"{"embeddings":{"float":[[0.1,0.2]]}}"#.to_owned(), None),
+        (r#"{"embedding":[0.1,0.2]}"#.to_owned(), None),
+        (
+            r#"{"results":[{"index":0,"relevance_score":0.9}]}"#.to_owned(),
+            None,
+        ),
+        (format!(r#"{{"images":["{picture}"]}}"#), Some(2_049)),
+        (
+            format!(r#"{{"artifacts":[{{"base64":"{picture}"}}]}}"#),
+            Some(2_049),
+        ),
+    ] {
+        lab.answers("application/json", body.as_bytes());
+        let (_, record) = lab
+            .ask("/bedrock/model/m/invoke", json!({"texts":["x"]}))
+            .await;
+        let (input, told, estimated) = counts(&record);
+        assert!(input.is_some() && estimated, "{record}");
+        assert_eq!(told, output, "{record}");
+    }
+    // A text stays a text, whatever its model is called.
+    let text = format!(r#"{{"generation":"{}"}}"#, "word ".repeat(200));
+    lab.answers("application/json", text.as_bytes());
+    let (_, record) = lab
+        .ask("/bedrock/model/m/invoke", json!({"prompt":"x"}))
+        .await;
+    assert!(counts(&record).1.unwrap() > 200, "{record}");
+}
+
+#[tokio::test]
+async fn a_message_of_amazons_that_is_too_long_neither_cuts_nor_frees_the_response() {
+    let lab = Lab::start("100000000 tokens", json!({})).await;
+    let message = |kind: &str, payload: &[u8]| {
+        let mut headers = Vec::new();
+        for (name, value) in [(":message-type", "event"), (":event-type", kind)] {
+            headers.push(u8::try_from(name.len()).unwrap());
+            headers.extend_from_slice(name.as_bytes());
+            headers.push(7);
+            headers.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
+            headers.extend_from_slice(value.as_bytes());
+        }
+        let total = u32::try_from(16 + headers.len() + payload.len()).unwrap();
+        let mut out = total.to_be_bytes().to_vec();
+        out.extend_from_slice(&u32::try_from(headers.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(&crc(&out).to_be_bytes());
+        out.extend_from_slice(&headers);
+        out.extend_from_slice(payload);
+        let sum = crc(&out);
+        out.extend_from_slice(&sum.to_be_bytes());
+        out
+    };
+    let long = json!({"contentBlockIndex":0,"delta":{"text":"x".repeat(18 << 20)}});
+    let long = message("contentBlockDelta", long.to_string().as_bytes());
+    let stop = message("messageStop", br#"{"stopReason":"end_turn"}"#);
+    let count = message(
+        "metadata",
+        br#"{"usage":{"inputTokens":11,"outputTokens":105,"totalTokens":116}}"#,
+    );
+    let media = "application/vnd.amazon.eventstream";
+    let path = "/bedrock/model/m/converse-stream";
+    let whole = [&long[..], &stop, &count].concat();
+    lab.answers(media, &whole);
+    let (reply, record) = lab.ask(path, json!({"messages":[]})).await;
+    assert!(reply.body == whole && !reply.broken);
+    assert_eq!(counts(&record), (Some(11), Some(105), false), "{record}");
+    assert_eq!(record["outcome"], "complete");
+    // What can't be read at all passes, and is estimated.
+    let rubbish = [
+        &message("messageStart", br#"{"role":"assistant"}"#)[..],
+        &[0; 4_000],
+    ]
+    .concat();
+    lab.answers(media, &rubbish);
+    let (reply, record) = lab.ask(path, json!({"messages":[]})).await;
+    assert!(reply.body == rubbish && !reply.broken);
+    let (_, output, estimated) = counts(&record);
+    assert!(output.unwrap() >= 1_000 && estimated, "{record}");
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut sum = flate2::Crc::new();
+    sum.update(bytes);
+    sum.sum()
+}
+
+#[tokio::test]
+async fn pieces_of_a_stream_count_under_whatever_key() {
+    let lab = Lab::start("1000000 tokens", json!({})).await;
+    for delta in [
+        json!({"thinking":"ab"}),
+        json!({"audio":{"id":"a-long-id-of-sound","transcript":"ab"}}),
+        json!({"reasoning":"ab","reasoning_details":[{"type":"reasoning.text","text":"ab"}]}),
+    ] {
+        let piece = format!(
+            "data: {}\n\n",
+            json!({"choices":[{"index":0,"delta":delta}]})
+        );
+        let stop = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        lab.answers(
+            "text/event-stream",
+            format!("{}{stop}", piece.repeat(30)).as_bytes(),
+        );
+        let (_, record) = lab.ask(CHAT, json!({"messages":[],"stream":true})).await;
+        assert_eq!(counts(&record).1, Some(30), "{delta} {record}");
+    }
+}
+
+#[tokio::test]
+async fn a_dearer_model_than_was_asked_for_is_charged_as_what_it_is() {
+    let prices = json!({ "prices": {
+        "m": { "input": "1", "output": "10" },
+        "dear": { "input": "100", "output": "1000" },
+        "cheap": { "input": "0.1", "output": "0.1" },
+    } });
+    let lab = Lab::start("1000000 tokens", prices).await;
+    let usage = r#""usage":{"prompt_tokens":1000,"completion_tokens":100}"#;
+    for (used, cost) in [
+        ("dear", 200_000_000),
+        ("cheap", 2_000_000),
+        ("m-2026-01-01", 2_000_000),
+        ("unheard-of", 2_000_000),
+    ] {
+        let body = format!(r#"{{"model":"{used}","choices":[],{usage}}}"#);
+        lab.answers("application/json", body.as_bytes());
+        let (_, record) = lab.ask(CHAT, json!({"messages":[]})).await;
+        assert_eq!(record["cost"], cost, "{used}: {record}");
+        let chunk = format!(
+            "data: {{\"model\":\"{used}\",\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"stop\"}}],{usage}}}\n\ndata: [DONE]\n\n"
+        );
+        lab.answers("text/event-stream", chunk.as_bytes());
+        let ask = json!({"messages":[],"stream":true});
+        let (_, record) = lab.ask(CHAT, ask).await;
+        assert_eq!(record["cost"], cost, "{used}, streamed: {record}");
+    }
+}
+
+#[tokio::test]
+async fn service_tiers_and_places_cost_what_they_cost() {
+    let own = json!({ "input": "1", "output": "10", "modes": { "priority": { "input": "3", "output": "30" } } });
+    let prices = json!({ "prices": { "m": { "input": "1", "output": "10" }, "dear": own } });
+    for (basis, path, model, body, cost) in [
+        (
+            "openai",
+            CHAT,
+            "m",
+            r#"{"choices":[],"service_tier":"default","usage":{"prompt_tokens":1000,"completion_tokens":100}}"#,
+            2_000_000,
+        ),
+        (
+            "openai",
+            CHAT,
+            "m",
+            r#"{"choices":[],"service_tier":"flex","usage":{"prompt_tokens":1000,"completion_tokens":100}}"#,
+            2_000_000,
+        ),
+        (
+            "openai",
+            CHAT,
+            "m",
+            r#"{"choices":[],"service_tier":"priority","usage":{"prompt_tokens":1000,"completion_tokens":100}}"#,
+            5_000_000,
+        ),
+        (
+            "openai",
+            CHAT,
+            "dear",
+            r#"{"choices":[],"service_tier":"priority","usage":{"prompt_tokens":1000,"completion_tokens":100}}"#,
+            6_000_000,
+        ),
+        (
+            "openai",
+            RESPONSES,
+            "m",
+            r#"{"output":[],"service_tier":"priority","usage":{"input_tokens":1000,"output_tokens":100}}"#,
+            5_000_000,
+        ),
+        (
+            "bedrock",
+            "/bedrock/model/m/converse",
+            "m",
+            r#"{"output":{},"serviceTier":{"type":"priority"},"usage":{"inputTokens":1000,"outputTokens":100}}"#,
+            3_500_000,
+        ),
+        (
+            "google",
+            "/v1beta/models/m:generateContent",
+            "m",
+            r#"{"candidates":[],"usageMetadata":{"promptTokenCount":1000,"candidatesTokenCount":100,"trafficType":"ON_DEMAND_PRIORITY"}}"#,
+            4_000_000,
+        ),
+        (
+            "anthropic",
+            MESSAGES,
+            "m",
+            r#"{"type":"message","content":[],"usage":{"input_tokens":1000,"output_tokens":100,"service_tier":"priority"}}"#,
+            2_000_000,
+        ),
+        (
+            "anthropic",
+            MESSAGES,
+            "m",
+            r#"{"type":"message","content":[],"usage":{"input_tokens":1000,"output_tokens":100,"inference_geo":"us"}}"#,
+            2_200_000,
+        ),
+        (
+            "vertex",
+            MESSAGES,
+            "m",
+            r#"{"type":"message","content":[],"usage":{"input_tokens":1000,"output_tokens":100,"inference_geo":"us"}}"#,
+            2_000_000,
+        ),
+    ] {
+        let lab = Lab::start("1000000 tokens", {
+            let mut more = prices.clone();
+            more["basis"] = basis.into();
+            more
+        })
+        .await;
+        lab.answers("application/json", body.as_bytes());
+        let ask = json!({"model":model,"messages":[],"input":"x","contents":[],"max_tokens":9});
+        let (_, record) = lab.ask(path, ask).await;
+        assert_eq!(record["cost"], cost, "{basis} {body}: {record}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_refusal_of_stream_options_is_understood() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let Some(request) = read_request(&mut stream).await else {
+                continue;
+            };
+            let answer = if String::from_utf8_lossy(&request.body).contains("stream_options") {
+                let mut gzip =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                let text = br#"{"error":{"message":"unknown field stream_options"}}"#;
+                std::io::Write::write_all(&mut gzip, text).unwrap();
+                let packed = gzip.finish().unwrap();
+                let head = format!(
+                    "HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    packed.len()
+                );
+                [head.as_bytes(), &packed].concat()
+            } else {
+                format!("{STREAM}data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"hi\"}},\"finish_reason\":\"stop\"}}]}}\n\ndata: [DONE]\n\n").into_bytes()
+            };
+            serve(&mut stream, vec![answer]).await;
+        }
+    });
+    let gateway = Gateway::start(address, json!({})).await;
+    let body = r#"{"model":"m","messages":[],"stream":true}"#;
+    let reply = gateway.chat(body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let record = gateway.record().await;
+    let reasons = record["reasons"].to_string();
+    assert!(reasons.contains("stream_options"), "{reasons}");
+}
+
+#[tokio::test]
+async fn one_odd_404_turns_no_counts_off() {
+    let (address, _log) = crate::support::server("127.0.0.1:0", |request| {
+        if String::from_utf8_lossy(&request.body).contains("file_x") {
+            let body = r#"{"type":"error","error":{"type":"not_found_error","message":"File not found: file_x"}}"#;
+            ("404 Not Found", body.to_owned())
+        } else {
+            ("200 OK", r#"{"input_tokens":14}"#.to_owned())
+        }
+    })
+    .await;
+    let more = json!({ "provider": { "compatibility": { "anthropic_messages": true } } });
+    let gateway = Gateway::start(address, more).await;
+    let ask = async |text: &str| {
+        let body = json!({"model":"m","messages":[{"role":"user","content":text}]});
+        let request = post("/v1/messages/count_tokens", &body.to_string());
+        let reply = gateway.send(request).await;
+        (
+            reply.status.as_u16(),
+            reply.headers.contains_key("x-iris-estimated"),
+            reply.json(),
+        )
+    };
+    let (status, is_estimated, _) = ask("file_x").await;
+    assert_eq!((status, is_estimated), (200, true));
+    let counted = (200, false, json!({"input_tokens":14}));
+    assert_eq!(ask("hi").await, counted);
+    // Where there are counts, a refusal is the provider's own.
+    let (status, is_estimated, _) = ask("file_x").await;
+    assert_eq!((status, is_estimated), (404, false));
+    assert_eq!(ask("hi").await, counted);
+}
