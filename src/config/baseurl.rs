@@ -320,7 +320,7 @@ impl Endpoint {
 }
 
 fn joined<'s>(segments: impl Iterator<Item = &'s str>) -> String {
-    segments.map(|one| format!("/{one}")).collect()
+    segments.fold(String::new(), |path, one| path + "/" + one)
 }
 
 impl fmt::Display for BaseUrl {
