@@ -75,7 +75,7 @@ impl Gateway {
         Some(Answer::new(response(count), route.clone(), before))
     }
 
-    /// A provider's answer to a request for a count, or an estimate if it is none.
+    /// A provider's answer to a request for a count, or an estimate if it has no count.
     pub(super) async fn counted(
         &self,
         answer: Answer,
@@ -106,7 +106,7 @@ impl Gateway {
         let is_answer = match &body {
             None => false,
             Some(body) if head.status.is_success() => is_packed || is_more_than_error(body, count),
-            // That the model is unknown there is an answer, that the route is is none.
+            // An unknown model is an answer; an unknown route is not.
             Some(body) => head.status == StatusCode::NOT_FOUND && names_model(body),
         };
         let response = if is_answer {
