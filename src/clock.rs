@@ -1,5 +1,5 @@
 //! Where wall-clock time comes from. Durations are measured with [`std::time::Instant`];
-//! this is for the timestamps that people read, and for bounds, of which zero is none.
+//! this is for the timestamps that people read, and for time limits, of which zero means no limit.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

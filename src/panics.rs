@@ -1,7 +1,7 @@
 //! Panics: what one may end, and places where a test has the program panic.
 //!
 //! A panic is a fault of the program. It ends the request in which it happens, and nothing else:
-//! loops that serve everybody begin anew.
+//! background loops are restarted.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-/// Before a loop begins anew, so that one that panics at once does not keep a core busy.
+/// Before a loop is restarted, so that one that panics at once does not keep a core busy.
 const PAUSE: Duration = Duration::from_secs(1);
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -34,7 +34,7 @@ pub fn caught_now<T>(what: &str, work: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// Runs a loop to its end, and anew whenever it panics.
+/// Runs a loop to its end, and restarts it whenever it panics.
 pub async fn kept<F: Future<Output = ()>>(what: &str, mut work: impl FnMut() -> F) {
     while let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
         tell(what, panic.as_ref());

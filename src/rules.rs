@@ -70,7 +70,7 @@ impl Rules {
         let (prices, malformed) = Prices::compile(&file);
         for (id, pattern) in malformed {
             let path = format!("providers.{id}.model_cost_map");
-            let message = format!("{pattern:?} is no pattern and matches nothing");
+            let message = format!("{pattern:?} is not a valid pattern and matches nothing");
             let at = file.providers[&id].at;
             findings.push(Finding::new(Severity::Warning, at, path, message));
         }
@@ -80,7 +80,7 @@ impl Rules {
             let at = config::Position::default();
             let path = format!("guards.{name}");
             let finding = Finding::new(Severity::Warning, at, path, message);
-            let hint = "until it is mended, every request that it should look at is refused";
+            let hint = "until this is fixed, requests that it should inspect are refused";
             findings.push(finding.hint(hint));
         }
         never_passing(&file, &mut findings);
@@ -155,7 +155,7 @@ fn never_passing(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Grants for providers that nobody declared.
+/// Grants for providers that are not declared.
 fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
     for (nth, grant) in file.grants.iter().enumerate() {
         let ours = grant
@@ -188,7 +188,7 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Grants for MCP servers that nobody declared.
+/// Grants for MCP servers that are not declared.
 fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
     let servers = file.mcp.iter().flat_map(|mcp| mcp.servers.keys());
     let declared: Vec<&String> = servers.chain(file.connectors.keys()).collect();
@@ -217,7 +217,7 @@ fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Grants that name budgets, hooks or guards which nobody has defined.
+/// Grants that name budgets, hooks or guards that are not defined.
 fn dangling_names(file: &config::File, findings: &mut Vec<Finding>) {
     for (nth, grant) in file.grants.iter().enumerate() {
         let ours = grant
@@ -232,7 +232,7 @@ fn dangling_names(file: &config::File, findings: &mut Vec<Finding>) {
             let finding = Finding::new(Severity::Warning, grant.at, path, message);
             findings.push(finding.hint(hint));
         };
-        let refuses = "until it is defined, every request that it governs is refused";
+        let refuses = "until it is defined, requests under this grant are refused";
         for capability in capabilities {
             let quotas = capability.quotas.iter().flat_map(BucketRef::names);
             for name in quotas.filter(|name| !file.quotas.contains_key(*name)) {
@@ -242,7 +242,7 @@ fn dangling_names(file: &config::File, findings: &mut Vec<Finding>) {
             let hooks = capability.send_hooks.iter().map(|hook| &hook.name);
             for name in hooks.filter(|name| !file.hooks.contains_key(*name)) {
                 let message = format!("send_hooks references undefined hook \"{name}\"");
-                warn(message, "nobody is asked or told");
+                warn(message, "until it is defined, this hook is not called");
             }
             let guards = capability.guards.iter();
             for name in guards.filter(|name| !file.guards.contains_key(*name)) {

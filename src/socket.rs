@@ -38,7 +38,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(WAITING)
 }
 
-/// Serves on a socket that somebody else has opened; what is accepted has the bound too.
+/// Serves on a socket that another process has opened; what is accepted has the bound too.
 ///
 /// # Errors
 /// When it can't be used without waiting.

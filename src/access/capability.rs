@@ -212,8 +212,8 @@ impl Capability {
         }
     }
 
-    /// The same for a user of another tailnet whom a grant names by a login alone: whoever wrote it
-    /// may have meant a person of this tailnet, so it gives models and no power.
+    /// The same for a user of another tailnet whom a grant names by a login alone: the grant
+    /// may be meant for a user of this tailnet, so it gives models and at most the role `user`.
     #[must_use]
     pub fn for_namesake(&self) -> Self {
         Self {

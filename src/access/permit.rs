@@ -286,7 +286,7 @@ impl Access {
                     add_own(login, Named::Themselves);
                 }
             }
-            // Somebody from outside the tailnet is only who is named, and so is this machine.
+            // `*` covers neither users of another tailnet nor this machine: they must be named.
             Principal::External { login, .. } => {
                 add_own(&format!("{EXTERNAL}{login}"), Named::Themselves);
                 if !is_reserved(login) {
@@ -449,7 +449,7 @@ impl Permit {
             .map(|(_, bucket, source)| (bucket, &**source))
     }
 
-    /// The hooks that are told of requests for `provider/model`.
+    /// The hooks that are called for `provider/model`.
     pub fn hooks(&self, provider: &str, model: &str) -> impl Iterator<Item = &SendHook> {
         let matches = move |pattern: &Option<ModelPattern>| {
             pattern

@@ -15,10 +15,10 @@ use crate::ledger::{AuditQuery, Audited, EntryId, Ledger};
 use crate::wire::{Body, Rejection};
 
 /// Kinds of refusals that are counted apart; beyond it they are counted together. They are written
-/// once a minute, which bounds what whoever is refused can put into the log.
+/// once a minute, which bounds what a refused caller can put into the log.
 const KINDS: usize = 200;
 
-/// Refusals since they were last written: counted, because whoever is refused can ask again and
+/// Refusals since they were last written: counted, because a refused caller can ask again and
 /// again.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<Refused, i64>>);

@@ -126,7 +126,7 @@ fn random() -> io::Result<u64> {
     getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Replaces a file so that whoever reads it sees the old text or the new one. Links are followed;
+/// Replaces a file so that a reader sees either the old text or the new one. Links are followed;
 /// mode and owner stay. A new file is its owner's alone.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

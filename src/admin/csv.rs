@@ -29,7 +29,7 @@ impl Csv {
     }
 
     fn cell(&mut self, text: &str) {
-        // Spreadsheets take a cell that begins like this for a formula, whoever wrote it.
+        // Spreadsheets take a cell that begins like this for a formula.
         let formula =
             text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
         if !formula && !text.contains([',', '"', '\r', '\n']) {

@@ -25,9 +25,9 @@ const MOST_EACH: usize = 8;
 const MOST: usize = 1_024;
 /// Between two events.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A stream that says nothing for longer is taken for dead by what stands between.
+/// Proxies close a stream that is silent for longer.
 const ALIVE: Duration = Duration::from_secs(25);
-/// After this, whoever listens has to ask again, and may have lost their role.
+/// After this, a listener has to ask again, and may have lost their role.
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// Those who listen. Lives as long as the process.

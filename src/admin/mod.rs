@@ -70,15 +70,15 @@ pub struct View<'a> {
     pub metrics: &'a Metrics,
     /// How exporters do.
     pub board: &'a Board,
-    /// What needs somebody.
+    /// Alerts.
     pub warnings: &'a Warnings,
-    /// What happened and is told of.
+    /// Events that alerts are computed from.
     pub signals: &'a Signals,
     /// Connections to others.
     pub upstream: &'a Upstream,
-    /// Held while somebody looks for model servers.
+    /// Held while model servers are looked for.
     pub looking: &'a tokio::sync::Mutex<()>,
-    /// Who hears of what is new.
+    /// Open event streams.
     pub listeners: &'a Arc<Listeners>,
     /// Scheme and host under which the caller reached the gateway.
     pub origin: &'a str,
@@ -90,7 +90,7 @@ pub struct View<'a> {
     pub node: Option<Status>,
 }
 
-/// A request of somebody with a role, to a route of the table.
+/// A request of a caller with a role, to a route of the table.
 pub(crate) struct Asked<'a> {
     caller: &'a Caller,
     permit: &'a Permit,
@@ -349,7 +349,7 @@ where
         let kind = kind.to_str().unwrap_or_default().split(';').next();
         kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
     });
-    // Whoever reads the second of two types reads another body.
+    // A program that reads the second of two types reads another body.
     if !is_json || kinds.next().is_some() {
         return Err(Rejection::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -428,7 +428,7 @@ fn whoami(caller: &Caller, permit: &Permit) -> Value {
     })
 }
 
-/// What needs somebody, for admins.
+/// Alerts, for admins.
 pub(crate) async fn warnings(view: &View<'_>) -> Vec<Warning> {
     view.warnings.all(&view.rules, view.node.as_ref()).await
 }

@@ -90,7 +90,7 @@ fn operation(route: &Route) -> Value {
     match route.open {
         Open::Everyone => {}
         Open::Role => responses["403"] = error("The caller has no role."),
-        Open::Admin => responses["403"] = error("The caller is no admin."),
+        Open::Admin => responses["403"] = error("The caller is not an admin."),
     }
     if !route.parameters.is_empty() {
         responses["400"] = error("A parameter is unknown or makes no sense.");
@@ -102,7 +102,7 @@ fn operation(route: &Route) -> Value {
         responses["404"] = error("There is no such model that the caller may use.");
     }
     if route.takes.is_some() {
-        responses["400"] = error("The body is no JSON, or not what this route takes.");
+        responses["400"] = error("The body is not JSON, or not what this route takes.");
         responses["413"] = error("The body is too long.");
         responses["415"] = error("The body is not declared as JSON.");
     }

@@ -1,4 +1,4 @@
-//! What leaves the gateway besides: metrics for whoever asks, and how exporters do.
+//! What leaves the gateway besides: metrics for Prometheus, and the state of exporters.
 
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};

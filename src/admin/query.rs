@@ -112,8 +112,7 @@ pub(super) fn days(query: &Query, most: i64) -> Result<(i64, i64), Rejection> {
 fn groups(text: &str) -> Result<Vec<Group>, Rejection> {
     let mut groups = Vec::new();
     for name in text.split(',').filter(|name| !name.is_empty()) {
-        let group = Group::parse(name)
-            .ok_or_else(|| bad(format!("{name:?} is no dimension to group by")))?;
+        let group = Group::parse(name).ok_or_else(|| bad(format!("cannot group by {name:?}")))?;
         if !groups.contains(&group) {
             groups.push(group);
         }
@@ -127,7 +126,7 @@ fn status(text: &str) -> Result<u16, Rejection> {
 }
 
 fn outcome(text: &str) -> Result<Outcome, Rejection> {
-    Outcome::parse(text).ok_or_else(|| bad(format!("{text:?} is no outcome")))
+    Outcome::parse(text).ok_or_else(|| bad(format!("unknown outcome {text:?}")))
 }
 
 /// Refuses to filter by a header that no grant of the caller names: as in Aperture, being an

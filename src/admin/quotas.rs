@@ -29,7 +29,7 @@ pub(super) async fn refill(
     let amount = config::amount(&refill.amount).filter(|(unit, _)| *unit == link.terms.unit);
     let Some((_, amount)) = amount else {
         let why = format!(
-            "{:?} is no amount of this bucket, which holds up to {}",
+            "invalid amount {:?} for this bucket, which holds up to {}",
             refill.amount,
             link.terms.show(link.terms.capacity)
         );

@@ -184,7 +184,7 @@ pub(super) async fn capture(
     Ok(response)
 }
 
-/// Whether a record is somebody else's.
+/// Whether a record is another caller's.
 fn is_others(entry: &Entry, asked: &Asked<'_>) -> bool {
     !asked.own.contains(&entry.caller)
 }
@@ -201,7 +201,7 @@ fn readable(asked: &Asked<'_>) -> Result<(), Rejection> {
     ))
 }
 
-/// A body as text; what is none is shown as far as it can be.
+/// A body as text; bytes that are not text are replaced.
 fn text(body: &[u8]) -> String {
     String::from_utf8_lossy(body).into_owned()
 }

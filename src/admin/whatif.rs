@@ -1,4 +1,4 @@
-//! Whether somebody would get a model, from which provider, and why: for the command line, the API
+//! Whether a caller would get a model, from which provider, and why: for the command line, the API
 //! and the pages.
 
 use http::Response;
@@ -34,7 +34,7 @@ pub fn format(name: &str) -> Option<&'static dyn Api> {
 #[must_use]
 pub fn no_format(name: &str) -> String {
     let known: Vec<_> = api::ALL.iter().map(|api| api.kind().0).collect();
-    format!("{name:?} is no format; known are {}", known.join(", "))
+    format!("unknown format {name:?}; known are {}", known.join(", "))
 }
 
 /// What would become of a request. Providers are taken for healthy.

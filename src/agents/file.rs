@@ -126,7 +126,7 @@ fn json(text: &str, values: &[(Keys, Value)]) -> Result<String, Unreadable> {
 fn inner(object: &CstObject, key: &str) -> Result<CstObject, Unreadable> {
     object
         .object_value_or_create(key)
-        .ok_or_else(|| Unreadable::Broken(format!("{key:?} is no object in it")))
+        .ok_or_else(|| Unreadable::Broken(format!("{key:?} is not an object in it")))
 }
 
 fn input(value: &Value) -> CstInputValue {
@@ -162,7 +162,7 @@ fn toml(text: &str, values: &[(Keys, String)]) -> Result<String, Unreadable> {
             });
             table = entry
                 .as_table_like_mut()
-                .ok_or_else(|| Unreadable::Broken(format!("{key:?} is no table in it")))?;
+                .ok_or_else(|| Unreadable::Broken(format!("{key:?} is not a table in it")))?;
         }
         let mut value = toml_edit::Value::from(value);
         match table.get_mut(last) {
@@ -220,7 +220,7 @@ mod tests {
         assert!(matches!(change.apply("{"), Err(Unreadable::Broken(_))));
         assert!(matches!(change.apply("[]"), Err(Unreadable::Broken(_))));
         let wrong = change.apply("{\"env\": 1}").unwrap_err().to_string();
-        assert!(wrong.contains("\"env\" is no object"), "{wrong}");
+        assert!(wrong.contains("\"env\" is not an object"), "{wrong}");
         let new: Value = serde_json::from_str(&change.new_file()).unwrap();
         assert_eq!(new, json!({ "env": { "URL": "http://ai" }, "model": "m" }));
     }

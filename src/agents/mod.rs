@@ -126,7 +126,7 @@ pub struct Folder {
     pub told: Told,
 }
 
-/// How a program is told of a folder.
+/// How a program is given a folder.
 #[derive(Clone, Copy, Debug)]
 pub enum Told {
     /// A variable that holds the path of the folder.

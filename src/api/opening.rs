@@ -80,7 +80,7 @@ impl Opening {
         self.say(role, said.as_bytes());
     }
 
-    /// Adds what somebody said. Instructions in two messages are the same as in one of two parts.
+    /// Adds what a role said. Instructions in two messages are the same as in one of two parts.
     fn say(&mut self, role: &str, said: &[u8]) {
         self.speaker = role.to_owned();
         self.content(said, role == "system", 0);

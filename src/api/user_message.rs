@@ -15,7 +15,7 @@ use crate::wire::json;
 const KEYS: [&str; 5] = ["messages", "input", "contents", "prompt", "query"];
 const TURNS: usize = 3;
 
-/// The text of the last message of the user; `None` if there is none, or it is no text. Looks at
+/// The text of the last message of the user; `None` without one, or if it is not text. Looks at
 /// one turn at a time: a tree of a long body takes many times its memory.
 #[must_use]
 pub fn last(body: &[u8]) -> Option<String> {

@@ -7,7 +7,7 @@ use std::fmt;
 
 pub use chain::{Account, Chain, Link, Settlement, Short, admit_all, spend};
 
-/// A clock that is this far behind a bucket's is taken for one that was set back. Below that the
+/// A clock that is this far behind a bucket's was set back. Below that the
 /// clocks of two nodes differ, and a bucket must not be refilled twice for the same time.
 const CLOCK_SET_BACK: i64 = 5 * 60 * 1000;
 
@@ -124,7 +124,7 @@ impl Terms {
         Shown(self.unit, amount)
     }
 
-    /// The refill, for people; nothing where there is none.
+    /// The refill, for people; `None` without one.
     #[must_use]
     pub fn rate_text(&self) -> Option<String> {
         let per = match self.per {

@@ -65,7 +65,7 @@ pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     anyhow::ensure!(
         id.bytes().all(is_id),
-        "{id:?} is no id of a request; it looks like req_01m88q5vhcnbzcxb7tbrhhx8vn"
+        "invalid request id {id:?}; it looks like req_01m88q5vhcnbzcxb7tbrhhx8vn"
     );
     let story = gateway.get(&format!("/api/requests/{id}/explain"))?;
     gateway.show(&story, || {

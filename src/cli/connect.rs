@@ -132,7 +132,7 @@ impl Connect {
             );
         }
         bail!(
-            "{wanted} is no model that you may use; {name} can ask {}",
+            "you have no access to a model {wanted}; {name} can ask {}",
             some(&fitting)
         )
     }
@@ -195,7 +195,7 @@ fn home() -> anyhow::Result<PathBuf> {
     std::env::home_dir().context("there is no home folder: HOME is not set")
 }
 
-/// Asks on the terminal; whoever has none must have said yes before.
+/// Asks on the terminal; without one, --yes must have been given.
 fn confirmed() -> anyhow::Result<bool> {
     ensure!(
         std::io::stdin().is_terminal(),

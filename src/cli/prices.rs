@@ -300,7 +300,7 @@ fn counts(text: &str) -> anyhow::Result<Tokens> {
             other => anyhow::bail!("{other:?} is not counted"),
         };
         let read = count.trim().parse();
-        *place = Some(read.with_context(|| format!("{count:?} is no count"))?);
+        *place = Some(read.with_context(|| format!("invalid count {count:?}"))?);
     }
     Ok(tokens)
 }

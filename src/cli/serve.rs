@@ -53,7 +53,7 @@ impl Serve {
                 }
             };
             tokio::select! {
-                // First, so that whoever is told of Ctrl-C can use it.
+                // First, so that Ctrl-C works as soon as it is mentioned.
                 biased;
                 stopped = stopped() => stopped?,
                 () = progress => {}

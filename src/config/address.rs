@@ -116,6 +116,7 @@ pub fn postgres(url: &str) -> Result<tokio_postgres::Config, String> {
 
     const ESCAPES: &str =
         "in the user name and the password, write %40 for @, %3A for : and %25 for %";
+    let (url, root) = postgres_root(url)?;
     let plain = url
         .replace("sslmode=verify-full", "sslmode=require")
         .replace("sslmode=verify-ca", "sslmode=require");
@@ -133,7 +134,41 @@ pub fn postgres(url: &str) -> Result<tokio_postgres::Config, String> {
     if config.get_hosts().iter().any(is_odd) {
         return Err(format!("its host is not the name of a host; {ESCAPES}"));
     }
+    if root.is_some() && config.get_ssl_mode() != tokio_postgres::config::SslMode::Require {
+        return Err("sslrootcert has no effect without TLS; add sslmode=require".to_owned());
+    }
     Ok(config)
+}
+
+/// The URL of a `PostgreSQL` server without `sslrootcert`, which the driver doesn't know, and the
+/// file that it names. `system` stands for this machine's store, as for other clients.
+///
+/// # Errors
+/// What is wrong with it, without a word of what could be a password.
+#[cfg(feature = "postgres")]
+pub fn postgres_root(url: &str) -> Result<(String, Option<std::path::PathBuf>), String> {
+    // The driver takes everything in front of the first @ for user and password.
+    let start = url.find('@').unwrap_or_default();
+    let Some(query) = url[start..].find('?').map(|at| start + at + 1) else {
+        return Ok((url.to_owned(), None));
+    };
+    let mut root = None;
+    let mut kept = Vec::new();
+    for pair in url[query..].split('&') {
+        let Some(value) = pair.strip_prefix("sslrootcert=") else {
+            kept.push(pair);
+            continue;
+        };
+        let path = percent_encoding::percent_decode_str(value).decode_utf8();
+        let path = path.map_err(|_| "its sslrootcert is not text".to_owned())?;
+        root = match path.as_ref() {
+            "" => return Err("its sslrootcert names no file".to_owned()),
+            "system" => None,
+            path => Some(path.into()),
+        };
+    }
+    let query_start = if kept.is_empty() { query - 1 } else { query };
+    Ok((format!("{}{}", &url[..query_start], kept.join("&")), root))
 }
 
 #[cfg(test)]
@@ -177,6 +212,10 @@ mod tests {
             "postgres://iris:12/a?b#c@h/x",
             #[cfg(feature = "postgres")]
             "postgres:///records?host=/run/postgresql",
+            #[cfg(feature = "postgres")]
+            "postgres://iris@h/x?sslrootcert=/etc/iris/db.pem&sslmode=verify-full",
+            #[cfg(feature = "postgres")]
+            "postgres://iris@h/x?sslmode=require&sslrootcert=system",
         ] {
             assert_eq!(database_problem(good), None, "{good}");
         }
@@ -198,6 +237,16 @@ mod tests {
             ("postgres://iris:CANARY@h h/x", "name of a host"),
             #[cfg(feature = "postgres")]
             ("postgres:///records", "no host"),
+            #[cfg(feature = "postgres")]
+            (
+                "postgres://iris:CANARY@h/x?sslrootcert=/ca.pem",
+                "add sslmode=require",
+            ),
+            #[cfg(feature = "postgres")]
+            (
+                "postgres://iris:CANARY@h/x?sslmode=require&sslrootcert=",
+                "names no file",
+            ),
         ] {
             let problem = database_problem(wrong).expect(wrong);
             assert!(problem.contains(says), "{wrong}: {problem}");

@@ -9,13 +9,19 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 
 use super::aws::aws_region;
+use vendors::{
+    AZURE, BARE, ENDPOINTS, OWN_ENDPOINTS, ROOTS, ROOTS_WITHOUT_VERSION, SINGLE_ENDPOINTS,
+    WITH_VERSION, WITHOUT_VERSION,
+};
+
+mod vendors;
 
 /// A base URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
     scheme: Scheme,
     authority: Authority,
-    /// Without a trailing slash; empty for the root.
+    /// Without a trailing or a double slash; empty for the root.
     path: String,
     version: Version,
 }
@@ -42,81 +48,6 @@ impl fmt::Display for BaseUrlError {
 }
 
 impl std::error::Error for BaseUrlError {}
-
-/// Ends of bases below which paths have no version segment. `{v}` stands for a version, `*` for any
-/// one segment. The first column is a host, a domain with a dot in front, or empty for any.
-const WITHOUT_VERSION: &[(&str, &[&str])] = &[
-    // `/v1`, `/api/v3`, `/api/paas/v4`, `/inference/v1`, `/compatibility/v1`, `/v1beta`.
-    ("", &["{v}"]),
-    // Gemini's and DeepInfra's for OpenAI's format.
-    ("", &["{v}", "openai"]),
-    // Vertex's for OpenAI's format.
-    ("", &["openapi"]),
-    // Databricks.
-    ("", &["serving-endpoints"]),
-    // GitHub Models.
-    ("", &["inference"]),
-    // Azure, by deployment.
-    ("", &["openai", "deployments", "*"]),
-    // ChatGPT's own backend.
-    ("", &["codex"]),
-    // Cloudflare's AI Gateway: account, gateway, and what it leads to.
-    ("", &["{v}", "*", "*", "compat"]),
-    ("", &["{v}", "*", "*", "openai"]),
-    ("", &["{v}", "*", "*", "groq"]),
-    ("", &["{v}", "*", "*", "deepseek"]),
-    ("", &["{v}", "*", "*", "perplexity-ai"]),
-    ("", &["{v}", "*", "*", "azure-openai", "*", "*"]),
-    (".services.ai.azure.com", &["models"]),
-    ("api.deepseek.com", &["beta"]),
-];
-
-/// Hosts that serve paths without a version segment at their root.
-const ROOTS_WITHOUT_VERSION: &[&str] = &[
-    "api.perplexity.ai",
-    "api.githubcopilot.com",
-    "models.inference.ai.azure.com",
-];
-
-/// Bases to which the table above doesn't apply.
-const WITH_VERSION: &[(&str, &[&str])] = &[("api.fireworks.ai", &["inference"])];
-
-/// Paths of endpoints, which no base URL ends in.
-const ENDPOINTS: &[&[&str]] = &[
-    &["chat", "completions"],
-    &["{v}", "completions"],
-    &["{v}", "responses"],
-    &["{v}", "messages"],
-    &["{v}", "messages", "count_tokens"],
-    &["{v}", "embeddings"],
-    &["{v}", "moderations"],
-    &["{v}", "rerank"],
-    &["{v}", "models"],
-    &["{v}", "images", "generations"],
-    &["{v}", "images", "edits"],
-    &["{v}", "audio", "speech"],
-    &["{v}", "audio", "transcriptions"],
-    &["{v}", "audio", "translations"],
-    // Ollama's own API.
-    &["api", "chat"],
-    &["api", "generate"],
-    &["api", "tags"],
-    &["api", "embed"],
-];
-
-/// Hosts whose API in OpenAI's format is below a path, and that path.
-const ROOTS: &[(&str, &str)] = &[
-    ("api.groq.com", "/openai/v1"),
-    ("openrouter.ai", "/api/v1"),
-    ("api.fireworks.ai", "/inference/v1"),
-    ("api.cohere.com", "/compatibility/v1"),
-    ("api.cohere.ai", "/compatibility/v1"),
-    ("api.z.ai", "/api/paas/v4"),
-    ("models.github.ai", "/inference"),
-    ("generativelanguage.googleapis.com", "/v1beta/openai"),
-    (".openai.azure.com", "/openai/v1"),
-    (".cloud.databricks.com", "/serving-endpoints"),
-];
 
 impl BaseUrl {
     /// Parses a base URL.
@@ -149,21 +80,30 @@ impl BaseUrl {
         if authority.host().is_empty() {
             return Err(wrong("has no host".to_owned()));
         }
-        if uri.query().is_some() || text.contains('#') {
-            return Err(wrong("has a query or a fragment; leave it out".to_owned()));
-        }
-        let path = uri.path().trim_end_matches('/').to_owned();
         let mut base = Self {
             scheme,
             authority,
-            path,
+            path: joined(uri.path().split('/').filter(|one| !one.is_empty())),
             version: Version::OfApi,
         };
-        if let Some(kept) = base.above_endpoint() {
-            base.path = kept;
+        if let Some(endpoint) = base.endpoint() {
+            base.path = endpoint.base;
+            let more = if endpoint.is_unversioned && !base.has_own_version() {
+                ", and \"path_version\": \"\""
+            } else {
+                ""
+            };
             return Err(wrong(format!(
-                "is the URL of an endpoint; write \"{base}\", without the endpoint's path"
+                "is the URL of an endpoint; write \"{base}\", without the endpoint's path{more}"
             )));
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err(wrong("has a query or a fragment; leave it out".to_owned()));
+        }
+        if base.segments().iter().any(|one| [".", ".."].contains(one)) {
+            return Err(wrong(
+                "has a segment \".\" or \"..\"; write the path in full".to_owned(),
+            ));
         }
         if base.has_own_version() {
             base.version = Version::None;
@@ -257,21 +197,37 @@ impl BaseUrl {
     }
 
     /// The base for OpenAI's format where this one is known not to serve it: the vendor's API has
-    /// a path of its own, which is missing.
+    /// a path of its own, which is missing or incomplete.
     #[must_use]
     pub fn for_openai(&self) -> Option<Self> {
-        let host = self.host();
-        let segments = self.segments();
-        let is_bare = match segments.as_slice() {
-            [] => true,
-            [only] => is_version(only),
-            _ => false,
+        if !self.version_is_inferred() {
+            return None;
+        }
+        let (host, segments) = (self.host(), self.segments());
+        let path = if host == "gateway.ai.cloudflare.com" && fits(&segments, &["{v}", "*", "*"]) {
+            format!("{}/compat", self.path)
+        } else {
+            let (_, path) = ROOTS.iter().find(|(known, _)| is_at(&host, known))?;
+            let full: Vec<&str> = path.split('/').skip(1).collect();
+            let mut bare = BARE.iter();
+            let is_bare = full.starts_with(&segments)
+                || bare.any(|(at, path)| is_at(&host, at) && fits(&segments, path));
+            if !is_bare {
+                return None;
+            }
+            (*path).to_owned()
         };
-        let (_, path) = ROOTS.iter().find(|(known, _)| is_at(&host, known))?;
-        (is_bare && self.version_is_inferred()).then(|| Self {
-            path: (*path).to_owned(),
+        let mut better = Self {
+            path,
+            version: Version::OfApi,
             ..self.clone()
-        })
+        };
+        if better.has_own_version() {
+            better.version = Version::None;
+        }
+        // `https://openrouter.ai/api` means the same as `https://openrouter.ai/api/v1`.
+        let chat = |base: &Self| base.url("/v1/chat/completions", None).ok();
+        (chat(self) != chat(&better)).then_some(better)
     }
 
     fn version_is_inferred(&self) -> bool {
@@ -289,32 +245,82 @@ impl BaseUrl {
             rows.any(|(at, end)| is_at(&host, at) && ends_in(&segments, end))
         };
         if segments.is_empty() {
-            return ROOTS_WITHOUT_VERSION.contains(&&*host);
+            let mut roots = ROOTS_WITHOUT_VERSION.iter();
+            return roots.any(|at| is_at(&host, at));
         }
         !is_in(WITH_VERSION) && is_in(WITHOUT_VERSION)
     }
 
-    /// The path without that of an endpoint, if it ends in one.
-    fn above_endpoint(&self) -> Option<String> {
-        let segments = self.segments();
-        // Gemini's `models/X:generateContent`, and Bedrock's `model/X/converse`.
-        let gemini = segments.last().is_some_and(|last| last.contains(':'))
-            && ends_in(&segments, &["models", "*"]);
-        let bedrock = segments.len() > 2
-            && segments[segments.len() - 3] == "model"
-            && ["invoke", "converse", "converse-stream"].contains(&segments[segments.len() - 1]);
-        let kept = if gemini {
-            segments.len() - 2
-        } else if bedrock {
-            segments.len() - 3
-        } else {
-            let end = ENDPOINTS.iter().find(|end| ends_in(&segments, end))?;
-            let stays = usize::from(end[0] == "{v}");
-            segments.len() - end.len() + stays
-        };
-        let kept = segments[..kept].iter().map(|one| format!("/{one}"));
-        Some(kept.collect())
+    /// The endpoint whose URL this is, if it is one.
+    fn endpoint(&self) -> Option<Endpoint> {
+        let (host, segments) = (self.host(), self.segments());
+        // Azure's page shows the URL of a deployment, which works only with a query.
+        if AZURE.iter().any(|at| is_at(&host, at))
+            && ["openai", "models"].contains(segments.first()?)
+            && self.kept_of_endpoint(&segments).is_some()
+        {
+            return Some(Endpoint::at("/openai/v1".to_owned()));
+        }
+        let (kept, is_unversioned) = self.kept_of_endpoint(&segments)?;
+        Some(Endpoint {
+            is_unversioned,
+            ..Endpoint::at(joined(kept.iter().copied()))
+        })
     }
+
+    /// What of the segments is left without those of an endpoint, if they end in one's, and whether
+    /// the endpoint is below its base without a version.
+    fn kept_of_endpoint<'s>(&self, segments: &'s [&'s str]) -> Option<(&'s [&'s str], bool)> {
+        let above = |count: usize| &segments[..segments.len() - count];
+        let last = segments.last()?;
+        // `models/X:generateContent`, below a project on Vertex.
+        if last.contains(':') && ends_in(segments, &["*odels", "*"]) {
+            let project = segments.iter().position(|one| *one == "projects");
+            let kept = project.map_or(segments.len() - 2, |at| at.saturating_sub(1));
+            return Some((&segments[..kept], false));
+        }
+        for (path, stays) in OWN_ENDPOINTS {
+            if ends_in(segments, path) {
+                return Some((above(path.len() - stays), false));
+            }
+        }
+        let is_versioned = |kept: &[&str]| kept.last().is_some_and(|one| is_version(one));
+        if let Some(path) = ENDPOINTS.iter().find(|path| ends_in(segments, path)) {
+            let kept = above(path.len());
+            return Some((kept, !is_versioned(kept)));
+        }
+        // One word can be a path of its own: `http://host/models`.
+        let kept = above(1);
+        let known = Self {
+            path: joined(kept.iter().copied()),
+            ..self.clone()
+        };
+        let is_below_api = !kept.is_empty()
+            && (known.has_own_version() || kept.last() == Some(&"openai"))
+            && !self.has_own_version();
+        (SINGLE_ENDPOINTS.contains(last) && is_below_api).then(|| (kept, !is_versioned(kept)))
+    }
+}
+
+/// The endpoint that was written where a base belongs.
+struct Endpoint {
+    /// The path of its base.
+    base: String,
+    /// Whether it is below the base without a version.
+    is_unversioned: bool,
+}
+
+impl Endpoint {
+    fn at(base: String) -> Self {
+        Self {
+            base,
+            is_unversioned: false,
+        }
+    }
+}
+
+fn joined<'s>(segments: impl Iterator<Item = &'s str>) -> String {
+    segments.fold(String::new(), |path, one| path + "/" + one)
 }
 
 impl fmt::Display for BaseUrl {
@@ -323,9 +329,18 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Whether a host is that of a row: itself, or one below a domain that begins with a dot.
+/// Whether a host is that of a row: itself, or one below a domain that begins with a dot, or one
+/// that differs in what a star stands for.
 fn is_at(host: &str, row: &str) -> bool {
+    if let Some((start, end)) = row.split_once('*') {
+        let rest = host.strip_prefix(start);
+        return rest.is_some_and(|rest| rest.ends_with(end));
+    }
     row.is_empty() || host == row || (row.starts_with('.') && host.ends_with(row))
+}
+
+fn fits(segments: &[&str], pattern: &[&str]) -> bool {
+    segments.len() == pattern.len() && ends_in(segments, pattern)
 }
 
 fn ends_in(segments: &[&str], end: &[&str]) -> bool {
@@ -336,7 +351,10 @@ fn ends_in(segments: &[&str], end: &[&str]) -> bool {
     pairs.all(|(segment, pattern)| match *pattern {
         "*" => true,
         "{v}" => is_version(segment),
-        word => *segment == word,
+        word => match word.strip_prefix('*') {
+            Some(end) => segment.ends_with(end),
+            None => *segment == word,
+        },
     })
 }
 

@@ -119,7 +119,7 @@ fn retention(table: &Table<'_>) -> Retention {
             ),
             None => error(
                 "duration",
-                format!("{text:?} is no duration; write \"30d\" or \"720h\", at most 3650 days"),
+                format!("invalid duration {text:?}; write \"30d\" or \"720h\", at most 3650 days"),
             ),
         }
     }
@@ -151,7 +151,7 @@ fn filterable(item: &Item<'_>) -> Option<Filterable> {
     };
     table.finish();
     if http::HeaderName::from_bytes(read.name.as_bytes()).is_err() {
-        let message = format!("{:?} is no name of a header", read.name);
+        let message = format!("{:?} is not the name of a header", read.name);
         item.findings.warn(item.node.at, &item.path, message);
         return None;
     }
@@ -222,7 +222,7 @@ mod tests {
         assert!(findings(r#"{"retention": {"duration": "30d"}, "save_raws": true}"#).is_empty());
         let found = findings(r#"{"headers": {"filterable": [{"name": "X Team"}]}}"#);
         assert!(
-            found[0].message.contains("no name of a header"),
+            found[0].message.contains("not the name of a header"),
             "{found:?}"
         );
     }

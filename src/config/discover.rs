@@ -42,14 +42,15 @@ fn unfit(host: &str) -> Option<&'static str> {
             IpAddr::V6(address) => address.is_unicast_link_local(),
         };
         let is_odd = is_odd || address.is_unspecified() || address.is_multicast();
-        return is_odd.then_some("is no address of a model server");
+        return is_odd.then_some("is not the address of a model server");
     }
     let is_label = |label: &str| {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty() && label.len() <= 63 && label.bytes().all(is_part)
     };
     let is_name = host.len() <= 253 && host.split('.').all(is_label);
-    (!is_name).then_some("is no name of a host and no address; write it without scheme and port")
+    (!is_name)
+        .then_some("is neither the name of a host nor an address; write it without scheme and port")
 }
 
 #[cfg(test)]

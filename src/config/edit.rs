@@ -18,7 +18,7 @@ pub fn with_provider(
     let error = |at, message: String| Finding::new(Severity::Error, at, "providers", message);
     let root = hujson::parse(text).map_err(|wrong| error(wrong.at, wrong.message))?;
     let Value::Object(members) = &root.value else {
-        return Err(error(root.at, "the document is no object".to_owned()));
+        return Err(error(root.at, "the document is not an object".to_owned()));
     };
     let section = members
         .iter()
@@ -35,7 +35,7 @@ pub fn with_provider(
         }
         Some(node) => {
             let Value::Object(providers) = &node.value else {
-                return Err(error(node.at, "it is no object".to_owned()));
+                return Err(error(node.at, "it is not an object".to_owned()));
             };
             if providers.iter().any(|member| member.key == id) {
                 return Err(error(node.at, format!("there is a provider {id} already")));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::certificates::{self, Certificates};
 use super::table::{Item, Table};
 use super::{address, credential};
 use crate::secret::Secret;
@@ -39,6 +40,8 @@ pub struct S3 {
     pub limit: u32,
     /// How records are written.
     pub format: Format,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<Certificates>,
 }
 
 /// How records are written.
@@ -64,6 +67,8 @@ pub struct Otlp {
     pub metrics: bool,
     /// Between two exports.
     pub every: Duration,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<Certificates>,
 }
 
 pub(super) fn read(item: &Item<'_>) -> Exporters {
@@ -98,12 +103,10 @@ fn s3(table: Table<'_>) -> Option<S3> {
             .unwrap_or(default)
     };
     let formats = [("cbor", Format::Cbor), ("jsonl", Format::JsonLines)];
+    let endpoint = table.string("endpoint").unwrap_or_default();
     let s3 = S3 {
-        endpoint: table
-            .string("endpoint")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        ca: certificates::read_for(&table, &endpoint),
+        endpoint: endpoint.trim().to_owned(),
         bucket_name: table
             .string("bucket_name")
             .unwrap_or_default()
@@ -167,18 +170,19 @@ fn otlp(table: Table<'_>) -> Option<Otlp> {
                 let message = format!("{name:?} is not the name of a header");
                 item.findings.warn(item.node.at, &item.path, message);
             }
-            Some((name.to_owned(), credential::of(&item)?))
+            Some((name.to_owned(), credential::header_value(&item)?))
         });
         named.collect()
     });
     let otlp = Otlp {
+        ca: certificates::read_for(&table, &endpoint),
         headers: headers.unwrap_or_default(),
         traces: table.boolean("traces").unwrap_or(true),
         metrics: table.boolean("metrics").unwrap_or(true),
         every: table.duration("every").unwrap_or(Duration::from_secs(30)),
         endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
     };
-    // The one that is spoken; whoever asks for another must know.
+    // Only this one is spoken; another one is an error.
     table.choice("protocol", &[("http/json", ())]);
     let problem = if otlp.endpoint.is_empty() {
         Some("exporters.otlp needs an endpoint such as http://collector:4318".to_owned())

@@ -321,7 +321,7 @@ impl Default for Limits {
     }
 }
 
-/// Bounds in time; zero is none.
+/// Time limits; zero turns one off.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a connection to a provider.

@@ -98,7 +98,7 @@ impl Files {
                     Some("is empty".to_owned())
                 }
                 (Ok(now), Some(before)) => (keep_all && now != before)
-                    .then(|| "has changed to what can't be used as a key".to_owned()),
+                    .then(|| "has changed to a value that can't be used".to_owned()),
             };
             let value = match (why, before) {
                 (Some(why), Some(before)) => {
@@ -162,7 +162,7 @@ mod tests {
             (Some(""), "${file:key} is empty"),
             (Some("\n"), "is empty"),
             (None, "cannot be read"),
-            (Some("sk-half\nCANARY"), "can't be used as a key"),
+            (Some("sk-half\nCANARY"), "a value that can't be used"),
         ] {
             let (key, told) = load(content);
             assert_eq!(key, "sk-first", "{content:?}");

@@ -4,7 +4,7 @@
 use super::{Database, File, Limits, Listen, Tailnet};
 
 /// What a process was started with. Sections are taken apart by name here, so that a new key
-/// does not compile until somebody has decided which kind it is.
+/// does not compile until it is decided which kind it is.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     tailnet: Tailnet,
@@ -63,7 +63,7 @@ impl Fixed {
         } = &self.limits;
         let Database {
             url,
-            // The ledger is told of these, and records ask for them.
+            // The ledger takes these while it runs.
             retention: _,
             save_raws: _,
             keep_encrypted_blobs: _,

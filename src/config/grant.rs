@@ -8,21 +8,22 @@ use serde_json::value::RawValue;
 use super::file::{CAPABILITY, Grant};
 use super::finding::{Subject, meant};
 use super::hujson::{Node, Value};
-use super::provider::{header, is_unsendable, name_only};
+use super::provider::{header, is_unsendable, name_only, unlikely_credential};
 use super::schema::{Field, capability_field, meant_field};
+use super::subjects::{self, Groups};
 use super::table::{Item, Table};
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
-pub(super) fn read(item: &Item<'_>, names: &[String]) -> Vec<Grant> {
+pub(super) fn read(item: &Item<'_>, names: &[String], groups: &Groups) -> Vec<Grant> {
     let Some(items) = item.items() else {
         return Vec::new();
     };
     items
-        .filter_map(|item| grant(item.table()?, names))
+        .filter_map(|item| grant(item.table()?, names, groups))
         .collect()
 }
 
-fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
+fn grant(table: Table<'_>, names: &[String], groups: &Groups) -> Option<Grant> {
     if table.has("dst") {
         table.findings.error(
             table.position("dst"),
@@ -68,7 +69,7 @@ fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
         }
     }
     if let Some(src) = &src {
-        callers(src);
+        subjects::of_grant(src, groups);
     }
     let src = src.and_then(|item| item.strings()).unwrap_or_default();
     if table.has("src") && table.has("app") {
@@ -87,53 +88,6 @@ fn grant(table: Table<'_>, names: &[String]) -> Option<Grant> {
     let at = table.at;
     table.finish();
     has_app.then_some(Grant { src, app, at })
-}
-
-/// Words that stand for a person in instructions, and match nobody.
-const NOBODY: [&str; 14] = [
-    "me",
-    "you",
-    "myself",
-    "user",
-    "username",
-    "login",
-    "admin",
-    "root",
-    "anyone",
-    "everyone",
-    "everybody",
-    "all",
-    "any",
-    "nobody",
-];
-
-/// Looks for names that can't be meant.
-fn callers(src: &Item<'_>) {
-    let Value::Array(entries) = &src.node.value else {
-        return;
-    };
-    for (nth, entry) in entries.iter().enumerate() {
-        let Value::String(name) = &entry.value else {
-            continue;
-        };
-        let path = format!("{}[{nth}]", src.path);
-        let lower = name.trim().to_ascii_lowercase();
-        let (user, domain) = lower.split_once('@').unwrap_or((&lower, ""));
-        let is_example = ["example.com", "example.org", "example.net"].contains(&domain);
-        let is_you = ["you", "me", "user", "username", "your-name", "yourname"].contains(&user);
-        if NOBODY.contains(&&*lower) {
-            let message = format!("{name:?} is a placeholder and matches nobody");
-            let hint = "write a login as the tailnet shows it, such as alice@github; \"*\" is every \
-                user and node of the tailnet, \"(loopback)\" this machine";
-            let finding = super::Finding::new(super::Severity::Warning, entry.at, &path, message);
-            src.findings.add(finding.hint(hint));
-        } else if is_example && is_you {
-            let message = format!("{name:?} is the example of the documentation");
-            let hint = "write your login as the tailnet shows it";
-            let finding = super::Finding::new(super::Severity::Note, entry.at, &path, message);
-            src.findings.add(finding.hint(hint));
-        }
-    }
 }
 
 /// Aperture decodes capability objects strictly.
@@ -192,9 +146,16 @@ fn add_headers(node: &Node, object: &Item<'_>) {
         return;
     };
     for entry in entries {
-        if let Value::String(text) = &entry.value
-            && header(text).is_none()
-        {
+        let Value::String(text) = &entry.value else {
+            continue;
+        };
+        if let Some(header) = header(text) {
+            if let Some(problem) = unlikely_credential(&header) {
+                let name = name_only(text);
+                let message = format!("the value of the add_headers entry \"{name}\" {problem}");
+                object.findings.warn(entry.at, &object.path, message);
+            }
+        } else {
             let what = if is_unsendable(text) {
                 "holds a line break or another character that no header can carry"
             } else {
@@ -267,7 +228,7 @@ fn legacy_hook(hook: Table<'_>) -> Option<serde_json::Value> {
 }
 
 /// Reads `temp_grants`, whose typed objects mean the same as today's capability objects.
-pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
+pub(super) fn read_legacy(item: &Item<'_>, groups: &Groups) -> Vec<Grant> {
     let Some(items) = item.items() else {
         return Vec::new();
     };
@@ -275,7 +236,7 @@ pub(super) fn read_legacy(item: &Item<'_>) -> Vec<Grant> {
         .filter_map(|item| {
             let table = item.table()?;
             if let Some(src) = table.get("src") {
-                callers(&src);
+                subjects::of_grant(&src, groups);
             }
             let src = table.strings("src").unwrap_or_default();
             let mut objects = Vec::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::certificates::{self, Certificates};
 use super::provider::Authorization;
 use super::table::{Item, Table};
 use super::{address, credential};
@@ -19,7 +20,9 @@ pub struct Hook {
     pub apikey: Secret,
     /// Header that carries it.
     pub authorization: Authorization,
-    /// Zero is none.
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<Certificates>,
+    /// Zero turns it off.
     pub timeout: Duration,
     /// Kept, but not used.
     pub disabled: bool,
@@ -101,6 +104,7 @@ fn hook(name: &str, item: &Item<'_>, table: Table<'_>) -> Hook {
     });
     let policies = [("fail_open", false), ("fail_closed", true)];
     let hook = Hook {
+        ca: certificates::read_for(&table, &url),
         url,
         apikey: credential::read(&table, "apikey"),
         authorization,

@@ -168,7 +168,7 @@ impl Parser<'_> {
     fn value(&mut self) -> Result<Node, SyntaxError> {
         let at = self.at();
         let start = self.offset;
-        // A long line is counted once, not anew for each of its values.
+        // A long line is counted once, not again for each of its values.
         self.known = (self.offset, at.column);
         let value = match self.peek() {
             None => return self.fail("the document ends where a value should stand"),

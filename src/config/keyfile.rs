@@ -55,7 +55,7 @@ struct KeyFile {
 }
 
 impl ServiceAccount {
-    /// Reads a key; `None` if `apikey` is none of a service account.
+    /// Reads a key; `None` if `apikey` is not a key of a service account.
     ///
     /// # Errors
     /// What is wrong with it, without a word of it.
@@ -83,9 +83,9 @@ impl ServiceAccount {
             return Err("it has no `client_email`");
         }
         let pem = PrivatePkcs8KeyDer::from_pem_slice(file.private_key.expose().as_bytes())
-            .map_err(|_| "its `private_key` is no PEM of a PKCS#8 key")?;
+            .map_err(|_| "its `private_key` is not a PKCS#8 key as PEM")?;
         let key = RsaKeyPair::from_pkcs8(pem.secret_pkcs8_der())
-            .map_err(|_| "its `private_key` is no RSA key of 2048 bits or more")?;
+            .map_err(|_| "its `private_key` is not an RSA key of 2048 bits or more")?;
         Ok(Self {
             email: file.client_email,
             project: file.project_id,
@@ -146,12 +146,12 @@ mod tests {
         for (field, value, says) in [
             ("type", json!("authorized_user"), "`type`"),
             ("client_email", json!(""), "`client_email`"),
-            ("private_key", json!("secret-words"), "no PEM"),
+            ("private_key", json!("secret-words"), "as PEM"),
             ("private_key", json!(7), "not the JSON"),
             (
                 "private_key",
                 json!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
-                "no RSA key",
+                "not an RSA key",
             ),
             (
                 "token_uri",

@@ -5,6 +5,7 @@ mod access;
 mod address;
 mod aws;
 mod baseurl;
+mod certificates;
 mod chat;
 mod credential;
 mod database;
@@ -30,14 +31,16 @@ mod routing;
 mod schema;
 mod secrets;
 mod stored;
+mod subjects;
 mod table;
 
 pub use access::Access;
 pub use address::database_problem;
 #[cfg(feature = "postgres")]
-pub use address::postgres;
+pub use address::{postgres, postgres_root};
 pub use aws::{AwsKey, aws_region};
 pub use baseurl::{BaseUrl, BaseUrlError};
+pub use certificates::Certificates;
 pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Retention};
 pub use discover::Discover;

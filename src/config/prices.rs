@@ -68,8 +68,9 @@ fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
             item.findings.warn(item.node.at, &item.path, message);
         }
         Err(Problem::NoNumber) => {
-            let message =
-                format!("{text:?} is no price; write dollars for a million tokens, as in \"1.25\"");
+            let message = format!(
+                "invalid price {text:?}; write dollars for a million tokens, as in \"1.25\""
+            );
             item.findings.error(item.node.at, &item.path, message);
         }
     }
@@ -79,7 +80,7 @@ fn tokens(item: &Item<'_>) -> Option<u64> {
     let read = item.integer()?;
     let tokens = u64::try_from(read).ok();
     if tokens.is_none() {
-        let message = format!("{read} is no number of tokens");
+        let message = format!("{read} is not a number of tokens");
         item.findings.error(item.node.at, &item.path, message);
     }
     tokens

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::aws::{AwsKey, aws_region};
 use super::baseurl::{BaseUrl, BaseUrlError, is_version_segment};
+use super::certificates::{self, Certificates};
 use super::credential;
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
@@ -60,6 +61,8 @@ pub struct Provider {
     pub upstream: String,
     /// Which network it is reached over.
     pub network: Network,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<Certificates>,
     /// Whose price list its models are priced by; `None` to infer it.
     pub cost_basis: Option<CostBasis>,
     /// Names under which models are priced; the first that matches counts.
@@ -94,6 +97,7 @@ impl Default for Provider {
             pass_keys: Vec::new(),
             upstream: String::new(),
             network: Network::Auto,
+            ca: None,
             cost_basis: None,
             model_cost_map: Vec::new(),
         }
@@ -273,13 +277,12 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
         network = Network::Tailnet;
     }
     let apikey = credential::read(&table, "apikey");
+    let baseurl = table.string("baseurl").unwrap_or_default();
+    let baseurl = baseurl.trim().to_owned();
     let provider = Provider {
         at: table.at,
-        baseurl: table
-            .string("baseurl")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        ca: certificates::read_for(&table, &baseurl),
+        baseurl,
         path_version: path_version(id, &table),
         stream_options: table.boolean("stream_options"),
         models: table.strings("models").unwrap_or_default(),
@@ -455,10 +458,26 @@ fn headers(item: &Item<'_>, id: &str) -> Vec<(String, String)> {
                     name_only(text)
                 );
                 entry.findings.warn(entry.node.at, &entry.path, message);
+            } else if let Some(problem) = header.as_ref().and_then(unlikely_credential) {
+                let message = format!(
+                    "provider {id}: the value of the add_headers entry \"{}\" {problem}",
+                    name_only(text)
+                );
+                entry.findings.warn(entry.node.at, &entry.path, message);
             }
             header
         })
         .collect()
+}
+
+/// Why a header that is for a credential can't hold one.
+pub(super) fn unlikely_credential(
+    (name, value): &(String, String),
+) -> Option<std::borrow::Cow<'static, str>> {
+    let is_credential = super::secrets::is_credential(name);
+    is_credential
+        .then(|| credential::header_problem(value))
+        .flatten()
 }
 
 /// Headers that may pass; others are found and don't.

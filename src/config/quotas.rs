@@ -35,7 +35,7 @@ pub(super) fn read(item: &Item<'_>) -> IndexMap<String, Quota> {
                 table.finish();
                 quota
             }
-            None => Err("it is no object".to_owned()),
+            None => Err("expected an object".to_owned()),
         };
         if let Err(details) = &quota {
             let message = if template(name).is_err() {
@@ -45,7 +45,7 @@ pub(super) fn read(item: &Item<'_>) -> IndexMap<String, Quota> {
             };
             let finding =
                 super::Finding::new(super::Severity::Warning, item.node.at, &item.path, message);
-            let hint = "until it is mended, every request that it governs is refused";
+            let hint = "until this is fixed, requests charged to it are refused";
             item.findings.add(finding.hint(hint));
         }
         read.insert(name.to_owned(), quota);

@@ -7,7 +7,7 @@ use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
 use super::table::{Item, Table};
 use super::{
     access, address, chat, credential, database, discover, exporters, grant, hooks, later, prices,
-    provider, quotas, routing,
+    provider, quotas, routing, subjects,
 };
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -28,17 +28,18 @@ pub(super) fn file(root: &Item<'_>) -> File {
                 .extend(provider::read(id, &item).map(|read| (id.to_owned(), read)));
         }
     }
-    if let Some(item) = table.get("grants") {
-        read.grants = grant::read(&item, &read.tailnet.capabilities);
-    }
-    if let Some(item) = table.get("temp_grants") {
-        read.grants.extend(grant::read_legacy(&item));
-    }
-    read.listen = section(&table, "listen", listen);
     read.groups = table
         .get("groups")
         .map(|item| groups(&item))
         .unwrap_or_default();
+    if let Some(item) = table.get("grants") {
+        read.grants = grant::read(&item, &read.tailnet.capabilities, &read.groups);
+    }
+    if let Some(item) = table.get("temp_grants") {
+        let more = grant::read_legacy(&item, &read.groups);
+        read.grants.extend(more);
+    }
+    read.listen = section(&table, "listen", listen);
     read.model_aliases = section(&table, "model_aliases", routing::aliases);
     read.default_models = section(&table, "default_models", routing::default_models);
     read.routing = section(&table, "routing", routing::read);
@@ -90,7 +91,7 @@ pub(super) fn file(root: &Item<'_>) -> File {
     read
 }
 
-/// A section that is an object, or what holds where there is none.
+/// A section that is an object, or the default without one.
 fn section<'a, T: Default>(
     table: &Table<'a>,
     key: &'static str,
@@ -106,7 +107,7 @@ fn whole(table: &Table<'_>, file: &File) {
     if file.providers.is_empty() && !servers && file.connectors.is_empty() {
         warn("no providers or mcp servers defined; users will not be able to access any models");
     }
-    // The tailnet policy can grant as well; whoever named a capability of their own knows it.
+    // The tailnet policy can grant as well; a capability name of one's own says that it does.
     let by_policy = file.tailnet.capabilities != Tailnet::default().capabilities;
     if file.grants.is_empty() && !file.providers.is_empty() && !by_policy {
         warn(
@@ -175,7 +176,7 @@ fn tailnet(table: Table<'_>) -> Tailnet {
         error(
             "hostname",
             format!(
-                "{:?} is no host name: letters, digits and '-'",
+                "invalid hostname {:?}: use letters, digits and '-'",
                 read.hostname
             ),
         );
@@ -192,7 +193,7 @@ fn tailnet(table: Table<'_>) -> Tailnet {
     if let Some(tag) = read.tags.iter().find(|tag| !tag.starts_with("tag:")) {
         error(
             "tags",
-            format!("{tag:?} is no tag: tags begin with \"tag:\""),
+            format!("invalid tag {tag:?}: tags begin with \"tag:\""),
         );
     }
     if read.auth_key.expose().starts_with("tskey-client-") && read.tags.is_empty() {
@@ -221,7 +222,8 @@ fn listen(table: Table<'_>) -> Listen {
         }
         let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
         if port.is_none_or(|port: u16| port == 0) {
-            let message = format!("{text:?} is no port; write it as in \":80\", or \"\" for none");
+            let message =
+                format!("invalid port {text:?}; write it as in \":80\", or \"\" for none");
             table
                 .findings
                 .error(table.position(key), &table.path, message);
@@ -238,7 +240,7 @@ fn listen(table: Table<'_>) -> Listen {
                 let address: Option<SocketAddr> = text.parse().ok();
                 if address.is_none_or(|address| !address.ip().is_loopback()) {
                     let message = format!(
-                        "{text:?} is no loopback address; write it as in \"127.0.0.1:8080\""
+                        "{text:?} is not a loopback address; write it as in \"127.0.0.1:8080\""
                     );
                     table
                         .findings
@@ -260,9 +262,11 @@ fn groups(item: &Item<'_>) -> BTreeMap<String, Vec<String>> {
         .named()
         .filter_map(|(name, item)| {
             if !name.starts_with("group:") {
-                let message = format!("{name:?} is no group: its name begins with \"group:\"");
+                let message =
+                    format!("invalid name of a group {name:?}: it must begin with \"group:\"");
                 item.findings.error(item.node.at, &item.path, message);
             }
+            subjects::of_group(&item);
             Some((name.to_owned(), item.strings()?))
         })
         .collect()

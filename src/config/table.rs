@@ -151,7 +151,7 @@ impl<'a> Table<'a> {
         let text = item.string()?;
         let read = duration(text);
         if read.is_none() {
-            let message = format!("{text:?} is no duration; write it as in \"90s\" or \"1h30m\"");
+            let message = format!("invalid duration {text:?}; write it as in \"90s\" or \"1h30m\"");
             self.findings.error(item.node.at, &item.path, message);
         }
         read

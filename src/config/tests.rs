@@ -125,7 +125,6 @@ fn an_admin_that_is_a_placeholder_is_reported() {
         "alice@example.com",
         "me@home.test",
         "tag:me",
-        "group:all",
     ] {
         let found = findings(&grant(name));
         assert!(

@@ -2,7 +2,7 @@
 //! person's own node, as if it were typed on their device.
 //!
 //! It is a proxy for programs (`curl -x`), and a page for browsers, which can't resolve `http://ai`
-//! here: there `Host` and `Origin` become the gateway's. Whoever reaches the port acts as that
+//! here: there `Host` and `Origin` become the gateway's. A program that reaches the port acts as that
 //! person, so it listens on loopback alone and takes no other `Host` for itself: a page elsewhere
 //! whose name was rebound to 127.0.0.1 gets nothing.
 

@@ -32,7 +32,7 @@ const GPU_PORT: u16 = 8080;
 /// A node is up after a twentieth of a second; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Somebody with a device on the demo tailnet.
+/// A user with a device on the demo tailnet.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {
     pub login: &'static str,

@@ -46,7 +46,7 @@ pub struct Formats {
 }
 
 impl Default for Formats {
-    /// What a server is taken for that does not say.
+    /// What is assumed of a server that does not say.
     fn default() -> Self {
         Self {
             chat: true,
@@ -155,6 +155,7 @@ pub(crate) async fn get(
         body: Bytes::new(),
         timeout,
         longest: LONGEST_DOCUMENT,
+        ca: None,
     };
     upstream.ask(provider, Method::GET, post).await
 }

@@ -100,7 +100,7 @@ pub struct Outlets<'e> {
 }
 
 impl Outlets<'_> {
-    /// Exports as `config` says. Never returns; to be begun anew with another configuration.
+    /// Exports as `config` says. Never returns; to be restarted with another configuration.
     pub async fn run(&self, config: &Exporters) {
         let s3 = async {
             if let Some(config) = &config.s3 {

@@ -78,6 +78,7 @@ async fn post(
     let uri = uri.map_err(|_| "its endpoint is not a URL".to_owned())?;
     let body = Bytes::from(document.to_string());
     let mut post = Post::json(uri, body, PATIENCE, LONGEST);
+    post.ca.clone_from(&config.ca);
     for (name, value) in &config.headers {
         post.secret(name, value);
     }

@@ -41,7 +41,7 @@ pub(super) struct Exported<'a> {
 #[derive(Serialize)]
 struct Identity<'a> {
     login: &'a str,
-    /// What the caller is told apart by: a login may pass to somebody else.
+    /// What the caller is told apart by: a login may pass to another user.
     caller: &'a str,
     stable_node_id: &'a str,
     tags: &'a [String],

@@ -121,6 +121,7 @@ async fn put(outlets: &Outlets<'_>, config: &S3, name: &str, object: Bytes) -> R
         body: object,
         timeout: PATIENCE,
         longest: LONGEST,
+        ca: config.ca.clone(),
     };
     let (status, said) = outlets.upstream.post(Method::PUT, post).await?;
     if status.is_success() {

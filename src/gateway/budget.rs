@@ -1,4 +1,4 @@
-//! What a request is expected to take of its budgets, and what its caller is told of them.
+//! What a request is expected to take of its budgets, and what its caller learns about them.
 
 use http::{HeaderMap, HeaderValue};
 

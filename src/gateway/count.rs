@@ -94,7 +94,7 @@ impl Gateway {
         Some(Answer::new(response(count), route.clone(), before))
     }
 
-    /// A provider's answer to a request for a count, or an estimate if it is none.
+    /// A provider's answer to a request for a count, or an estimate if it has no count.
     pub(super) async fn counted(
         &self,
         answer: Answer,
@@ -127,8 +127,8 @@ impl Gateway {
         let is_answer = match &body {
             None => false,
             Some(body) if head.status.is_success() => is_packed || is_more_than_error(body, count),
-            // That the model is unknown there is an answer, that the route is is none. Where there
-            // have been counts, the route is known.
+            // An unknown model is an answer; an unknown route is not. Where there have been counts,
+            // the route is known.
             Some(body) => has_counted || head.status == StatusCode::NOT_FOUND && names_model(body),
         };
         // Without a body nothing is known of the route, and neither is by an error in the words of

@@ -43,7 +43,7 @@ struct Seen {
 }
 
 impl Gateway {
-    /// Has guards look and hooks judge, in this order, and decides anew where the request goes
+    /// Has guards look and hooks judge, in this order, and decides again where the request goes
     /// if one of them has changed its model.
     pub(super) async fn guarded(
         &self,
@@ -135,7 +135,7 @@ impl Gateway {
                     let before = std::mem::replace(call, changed);
                     is_new = true;
                     if call.model != before.model {
-                        // Whoever asks for another model needs a grant for that one.
+                        // Another model needs a grant of its own.
                         *choice = self.chosen(passing, call, recording)?;
                         quotas = None;
                     }
@@ -145,7 +145,7 @@ impl Gateway {
         }
     }
 
-    /// Has those told of a request, once it has ended, who are to be told of `route`.
+    /// Queues the hooks that `route` calls once a request has ended.
     pub(super) fn tell(
         &self,
         (rules, permit, who): (&Rules, &Permit, &Verified),

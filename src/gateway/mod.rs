@@ -95,7 +95,7 @@ impl Gateway {
             .await
             .unwrap_or_else(|| Err(Rejection::panicked()))
             .unwrap_or_else(|rejection| api.refuse(&rejection));
-        // With it, whoever asks an admin about an answer names the one record of it.
+        // With it, a user who asks an admin about an answer can name its record.
         if let Ok(named) = named {
             response.headers_mut().insert("x-iris-request-id", named);
         }

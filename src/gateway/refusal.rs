@@ -94,7 +94,7 @@ pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Resul
         .and_then(|value| value.split(';').next())
         .map(|kind| kind.trim().to_ascii_lowercase());
     let accepted = api.accepts();
-    // Whoever reads the second of two types reads another body.
+    // A program that reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
     let readable = match declared {
         Some(ref declared) => is_one && accepted.contains(&declared.as_str()),

@@ -1,4 +1,4 @@
-//! What hooks are told of a request that has ended: made with its record, delivered later.
+//! What hooks receive after a request has ended: made with its record, delivered later.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -19,7 +19,7 @@ const ROOM: usize = 8 << 20;
 pub struct After {
     hooks: Vec<Telling>,
     story: Story,
-    /// The request, where somebody wants it.
+    /// The request, if a hook wants it.
     body: Bytes,
     /// How the answer is cut into events, if it is.
     framing: Option<Framing>,
@@ -37,7 +37,7 @@ struct Telling {
 
 impl After {
     /// Those of `wired` that are to be told; `None` if none is. `keeps_tools` says whether calls
-    /// of tools may be kept at all: where they may not, nobody is told of them. Of budgets that
+    /// of tools may be kept at all: where they may not, no hook gets them. Of budgets that
     /// run low they are told if the story has any.
     #[must_use]
     pub fn new(

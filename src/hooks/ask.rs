@@ -136,15 +136,19 @@ pub(super) async fn post(
     payload: Bytes,
     tally: &Tally,
 ) -> Result<(StatusCode, Bytes), String> {
-    let uri: Uri = hook.url.parse().map_err(|_| "its url is none".to_owned())?;
+    let uri: Uri = hook
+        .url
+        .parse()
+        .map_err(|_| "its url is not valid".to_owned())?;
     let authority = uri.authority().map_or("@", http::uri::Authority::as_str);
     // A user's name would be a credential that everybody can read.
     if authority.contains('@') || !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err("its url is none of http or https, or names a user".to_owned());
+        return Err("its url must begin with http:// or https:// and name no user".to_owned());
     }
     let began = Instant::now();
     let limit = patience(hook, upstream);
-    let plain = Post::json(uri, payload, limit, LONGEST);
+    let mut plain = Post::json(uri, payload, limit, LONGEST);
+    plain.ca.clone_from(&hook.ca);
     let mut plain = plain.authorized(hook.authorization, &hook.apikey)?;
     let mut packed = None;
     if let Some(coding) = tally.codings.of(&hook.url) {
@@ -176,10 +180,10 @@ pub(super) async fn post(
 fn read(said: &[u8]) -> Result<Answer, String> {
     // An array would be read as the fields in their order.
     if said.trim_ascii_start().first() != Some(&b'{') {
-        return Err("its answer is none: it is no object".to_owned());
+        return Err("invalid hook response: expected a JSON object".to_owned());
     }
     let said: Said<'_> =
-        serde_json::from_slice(said).map_err(|error| format!("its answer is none: {error}"))?;
+        serde_json::from_slice(said).map_err(|error| format!("invalid hook response: {error}"))?;
     Ok(match said.action {
         Action::Allow => Answer::Allow,
         Action::Block => {

@@ -2,8 +2,8 @@
 //! looked for without asking anybody.
 //!
 //! A definition does nothing until a grant names it. Guards look first; then hooks are asked, the
-//! one of the highest preference first. Whoever is told afterwards is told from a queue in the
-//! ledger, and slows nobody.
+//! one of the highest preference first. Hooks that are called afterwards are called from a queue in the
+//! ledger, and delay no request.
 
 mod after;
 mod ask;

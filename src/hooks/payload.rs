@@ -76,7 +76,7 @@ struct Tool<'a> {
     params: Params<'a>,
 }
 
-/// As the model wrote them: JSON, or text where it is none.
+/// As the model wrote them: JSON, or text if they are not JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Params<'a> {

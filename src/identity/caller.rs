@@ -1,5 +1,5 @@
 //! A verified caller. One can only be made from an answer of the tailnet (or for loopback),
-//! so whoever holds a `Caller` needs to check nothing again.
+//! so code that has a `Caller` needs no further check.
 //!
 //! Callers are told apart by [`Caller::key`], never by a login: people choose logins, users of other
 //! tailnets have the same ones, and a login passes to the next person who gets the address.
@@ -17,7 +17,7 @@ use crate::wire::text::{harmless, steers};
 /// Capability objects by name, kept as the control server sent them.
 pub(super) type Capabilities = BTreeMap<String, Vec<Box<RawValue>>>;
 
-/// What kind of somebody the caller is. A tag can never be taken for a login: they are
+/// Which kind of caller it is. A tag can't be confused with a login: they are
 /// different variants, not two spellings of a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -268,7 +268,7 @@ impl Caller {
         self
     }
 
-    /// What kind of somebody.
+    /// Which kind of caller it is.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -453,7 +453,7 @@ pub(crate) mod tests {
         };
         let amelie = user(10, "amelie@passkey", false);
         assert_eq!((amelie.name(), amelie.key()), ("amelie@passkey", "user:10"));
-        // Renamed, she is who she was; whoever gets her login is not.
+        // A user who is renamed keeps the key; another user with the old login has another one.
         assert_eq!(user(10, "amelie@new.org", false).key(), amelie.key());
         assert_ne!(user(11, "amelie@passkey", false).key(), amelie.key());
         let namesake = user(10, "amelie@passkey", true);

@@ -1,5 +1,5 @@
 //! From a source address to a [`Caller`]. An answer holds for one epoch of the network map:
-//! when the map changes, everyone is asked for anew, so a cache never outlives a revocation.
+//! when the map changes, every caller is looked up again, so a cached answer never outlives a revocation.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -104,8 +104,8 @@ impl Seen {
 struct Numbers(HashMap<Box<str>, (Box<str>, IpAddr)>);
 
 impl Numbers {
-    /// Whom else `caller` may be, who calls from `source`: the address of somebody with the same
-    /// number and another name.
+    /// The address of another caller with the same number as `caller`, who calls from `source`, and
+    /// another name.
     fn other(&self, caller: &Caller, source: IpAddr) -> Option<IpAddr> {
         let (name, address) = self.0.get(caller.key())?;
         (**name != *caller.name() && *address != source).then_some(*address)

@@ -39,7 +39,9 @@ impl Ledger {
         }
         let (found, mut is_free) = self.earlier_of(key, login).await?;
         let mut keys = found;
-        if is_free {
+        // Looked for by a reader first: it may take a walk over all records of the login, for which
+        // the writer has no time, and most devices are not named.
+        if is_free && self.is_named(login, node).await? {
             let names = [key, login, node].map(str::to_owned);
             self.write(move |connection| take(connection, &names))
                 .await?;
@@ -57,6 +59,20 @@ impl Ledger {
             tracing::debug!(login, node, "earlier records do not name this device");
         }
         Ok(())
+    }
+
+    /// Whether earlier records of a login name a device.
+    async fn is_named(&self, login: &str, node: &str) -> Result<bool, Error> {
+        let (before, node) = (earlier(login), node.to_owned());
+        let read = move |connection: &mut dyn Connection| {
+            let sql = "SELECT 1 FROM entries WHERE caller = ?1 AND node_id = ?2 LIMIT 1";
+            let values = vec![
+                Value::key(&before, limit::CALLER),
+                Value::key(&node, limit::NODE),
+            ];
+            rows(connection, sql, values, |_| Ok(()))
+        };
+        Ok(!self.inner.readers.run(read).await?.is_empty())
     }
 
     /// The keys of all records that are a caller's.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use super::database::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
 use super::{Error, dialect};
+use crate::upstream;
 
 /// Waits for a connection, name resolution and TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -45,11 +47,14 @@ pub(super) struct Server {
     config: RwLock<Config>,
     name: String,
     tls: Option<MakeRustlsConnect>,
+    /// The file with the certificates that the server is trusted by, in place of the machine's.
+    root: Option<PathBuf>,
 }
 
 impl Server {
     pub(super) fn parse(url: &str) -> Result<Server, Error> {
         let mut config = crate::config::postgres(url).map_err(Error::Url)?;
+        let (_, root) = crate::config::postgres_root(url).map_err(Error::Url)?;
         config.connect_timeout(CONNECT).tcp_user_timeout(PATIENCE);
         if config.get_application_name().is_none() {
             config.application_name("iris");
@@ -65,7 +70,8 @@ impl Server {
         Ok(Server {
             name: name(&config),
             config: RwLock::new(config),
-            tls: tls.then(|| MakeRustlsConnect::new(trust())),
+            tls: tls.then(|| MakeRustlsConnect::new(without_protocols(upstream::tls()))),
+            root,
         })
     }
 
@@ -74,9 +80,10 @@ impl Server {
             .enable_all()
             .build()?;
         let config = self.current();
+        let tls = self.tls()?;
         let connecting = async {
-            let client = if let Some(tls) = &self.tls {
-                let (client, connection) = config.connect(tls.clone()).await?;
+            let client = if let Some(tls) = tls {
+                let (client, connection) = config.connect(tls).await?;
                 tokio::spawn(connection);
                 client
             } else {
@@ -100,6 +107,22 @@ impl Server {
             is_broken: false,
             patience: PATIENCE,
         })
+    }
+
+    /// The file is read for each connection, so that another certificate in it is taken up.
+    fn tls(&self) -> std::io::Result<Option<MakeRustlsConnect>> {
+        let Some(path) = &self.root else {
+            return Ok(self.tls.clone());
+        };
+        let wrong = |why: String| {
+            let why = format!("sslrootcert {:?} {why}", path.display().to_string());
+            std::io::Error::other(why)
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let certificates = crate::config::Certificates::parse(&text).map_err(wrong)?;
+        let tls = without_protocols(upstream::tls_of(&certificates));
+        Ok(Some(MakeRustlsConnect::new(tls)))
     }
 
     fn current(&self) -> Config {
@@ -154,6 +177,9 @@ impl Store for Server {
         let Ok(other) = Server::parse(url) else {
             return false;
         };
+        if other.root != self.root {
+            return false;
+        }
         let new = other
             .config
             .into_inner()
@@ -218,16 +244,10 @@ fn name(config: &Config) -> String {
     format!("postgres {}:{port}/{database}", hosts.join(","))
 }
 
-/// What this machine trusts, and the public authorities where it has no store of its own.
-fn trust() -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+/// TLS as towards providers, without the versions of HTTP that are offered to them.
+fn without_protocols(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
+    tls.alpn_protocols.clear();
+    tls
 }
 
 /// An error with all its causes: the first says only what kind it is.
@@ -240,6 +260,12 @@ pub(super) fn explain(error: &tokio_postgres::Error) -> String {
             text = format!("{text}: {more}");
         }
         cause = error.source();
+    }
+    if text.contains("UnknownIssuer") || text.contains("CaUsedAsEndEntity") {
+        text.push_str(
+            "; to trust it, add sslrootcert=/path to the URL: the file must hold the server's own \
+             certificate, or that of its authority, as PEM",
+        );
     }
     text
 }
@@ -463,6 +489,10 @@ mod tests {
             ("postgres://iris:new@db.test/other", false),
             ("postgres://iris:new@db.test:1/records", false),
             ("postgres://iris:new@db.test/records?sslmode=require", false),
+            (
+                "postgres://iris:new@db.test/records?sslmode=require&sslrootcert=/ca.pem",
+                false,
+            ),
             ("sqlite:iris.db", false),
             ("postgres://iris:last@db.test/records", true),
         ] {

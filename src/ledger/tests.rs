@@ -78,6 +78,25 @@ async fn a_backlog_counts_what_is_promised_and_what_waits() {
 }
 
 #[tokio::test]
+async fn a_device_that_no_earlier_record_names_needs_no_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    let begin = "INSERT INTO earlier_logins (login, caller) VALUES ('ann@example.com', ''); \
+        BEGIN IMMEDIATE";
+    other.execute_batch(begin).unwrap();
+    // Nothing can be written now.
+    let asked = ledger.take_earlier("user:1", "ann@example.com", "n1");
+    let patience = Duration::from_mins(1);
+    tokio::time::timeout(patience, asked)
+        .await
+        .expect("it waits for the writer")
+        .unwrap();
+    assert_eq!(ledger.keys_of("user:1"), ["user:1"]);
+    other.execute_batch("ROLLBACK").unwrap();
+}
+
+#[tokio::test]
 async fn long_captures_are_bounded_together() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open("sqlite:ledger.db", dir.path()).unwrap();

@@ -74,7 +74,7 @@ pub struct Tier {
     pub rates: Rates,
 }
 
-/// Why a written price is none.
+/// Why a written price is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// No field has that name.

@@ -63,7 +63,7 @@ impl Lens {
         self.period.put_into(&self.filters()).with("by", by)
     }
 
-    /// This page with a view of it chosen anew.
+    /// This page with another view of it.
     pub(super) fn link(&self, name: &str, value: &str) -> String {
         self.query.without(PLACES).with(name, value).at(&self.path)
     }

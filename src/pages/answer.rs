@@ -73,7 +73,7 @@ fn answer(bytes: Bytes, kind: &'static str, packed: bool) -> Response<Body> {
     response
 }
 
-/// Cuts off whoever opened the window. Over plain HTTP browsers don't, and complain.
+/// Separates the page from the one that opened it. Over plain HTTP browsers ignore it, with a warning.
 pub(super) fn without_opener(mut response: Response<Body>) -> Response<Body> {
     let name = HeaderName::from_static("cross-origin-opener-policy");
     set(response.headers_mut(), name, "same-origin");

@@ -66,7 +66,7 @@ pub(super) fn address(name: &str) -> String {
     format!("{}{name}", *FOLDER)
 }
 
-/// The file at a path. One of another version is not there: whoever asks for it has a page of
+/// The file at a path. One of another version is not there: a browser that asks for it has a page of
 /// before, and the next page brings the new address.
 pub(super) fn at(path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
     let name = path.strip_prefix(FOLDER.as_str())?;

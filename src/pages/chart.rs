@@ -111,7 +111,7 @@ impl Chart {
         let sum = heights
             .iter()
             .fold(0u64, |sum, value| sum.saturating_add(*value));
-        // Whoever is active on two days is no two users.
+        // A user who is active on two days counts once.
         let sum = match self.unit {
             Unit::Users => String::new(),
             unit => format!("{}, ", unit.show(sum)),

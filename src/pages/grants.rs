@@ -1,4 +1,4 @@
-//! Who may use what, and why; and what would become of somebody's request.
+//! Who may use what, and why; and how a given request would be answered.
 
 use maud::{Markup, html};
 use serde_json::Value;

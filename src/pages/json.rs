@@ -1,5 +1,5 @@
 //! JSON as people read it: indented, in the order in which it came, its kinds told apart. The
-//! bytes are shown as they are; nothing is parsed into values and written anew.
+//! bytes are shown as they are; nothing is parsed into values and written again.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! The frame of every page: the head, the menu, and who the reader is taken for.
+//! The frame of every page: the head, the menu, and which caller the reader is.
 
 use maud::{DOCTYPE, Markup, html};
 

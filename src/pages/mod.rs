@@ -144,7 +144,7 @@ async fn answered(
 }
 
 /// The query of a page. A user's records are their own: whose they are is nothing to ask for. And
-/// a link on another site leads to a page, but doesn't make it read what somebody said, which is
+/// a link on another site leads to a page, but doesn't make it read a conversation, which is
 /// noted, or look for servers.
 fn asked(request: &Parts, permit: &Permit) -> Query {
     let mut query = Query::parse(request.uri.query().unwrap_or_default());

@@ -26,7 +26,7 @@ pub(super) async fn mine(visit: &Visit<'_>) -> Result<Page, Rejection> {
     Ok(Page::new("My usage", body).actions(said(&lens)).live())
 }
 
-/// `/ui/users/{login}`: somebody's, for admins.
+/// `/ui/users/{login}`: the page of one user, for admins.
 pub(super) async fn one(visit: &Visit<'_>, login: &str) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default().with("login", login));
     let body = usage(visit, &lens, &html! {}).await?;

@@ -156,7 +156,7 @@ pub(super) const ALL: &[Place] = &[
     place("/ui/api", ("API", "api"), GATEWAY, Show::Api),
 ];
 
-/// Where pages were before, or are in Aperture: a link that somebody kept still leads somewhere.
+/// Where pages were before, or are in Aperture: an old link still works.
 pub(super) const MOVED: &[(&str, &str)] = &[
     ("/ui", "/ui/"),
     ("/ui/dashboard", "/ui/"),

@@ -37,7 +37,7 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The same with a parameter set anew.
+    /// The same with another value of a parameter.
     #[must_use]
     pub(super) fn with(&self, name: &str, value: &str) -> Self {
         let mut query = self.without(&[name]);

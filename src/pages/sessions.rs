@@ -249,7 +249,7 @@ fn models(names: &[String]) -> Markup {
     html! { (names.join(", ")) }
 }
 
-/// A name, or that there is none.
+/// A name, or that it is missing.
 pub(super) fn named(name: &str) -> Markup {
     html! { @if name.is_empty() { span.unknown { "unknown" } } @else { (name) } }
 }

@@ -37,7 +37,7 @@ pub enum Denied {
         bucket: String,
     },
     /// Balances can't be looked at.
-    #[error("budgets cannot be looked at at the moment")]
+    #[error("budgets are temporarily unavailable")]
     Unavailable,
 }
 

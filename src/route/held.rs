@@ -254,7 +254,7 @@ enum Text {
     Key,
     /// In one that is a value of interest.
     Value(std::hash::DefaultHasher),
-    /// In one that is none.
+    /// In one that is of no interest.
     Skipped,
 }
 

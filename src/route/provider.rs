@@ -8,7 +8,9 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::api::{Api, Destination};
-use crate::config::{self, AuthMode, Authorization, BaseUrl, Network, ServiceAccount};
+use crate::config::{
+    self, AuthMode, Authorization, BaseUrl, Certificates, Network, ServiceAccount,
+};
 use crate::secret::Secret;
 
 /// One provider.
@@ -52,6 +54,8 @@ pub struct Provider {
     pub pass_keys: Vec<String>,
     /// Which network it is reached over.
     pub network: Network,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<Certificates>,
     /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
     pub stream_options: Option<bool>,
     base: BaseUrl,
@@ -94,6 +98,7 @@ impl Provider {
             pass_query: config.pass_query.clone(),
             pass_keys: config.pass_keys.clone(),
             network: config.network,
+            ca: config.ca.clone(),
             stream_options: config.stream_options,
             fingerprint: fingerprint(config, &base),
             base,
@@ -160,7 +165,7 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
         &config.apikey,
         config.authorization,
         config.auth_mode,
-        (&config.project, &config.region, config.network),
+        (&config.project, &config.region, config.network, &config.ca),
         &config.add_headers,
         (config.compatibility.flags(), config.stream_options),
     ))

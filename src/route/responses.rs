@@ -10,7 +10,7 @@ const MOST: usize = 50_000;
 /// A longer id is not one that a provider makes.
 const LONGEST_ID: usize = 256;
 
-/// The responses of all callers; nobody is told of another's.
+/// The responses of all callers; each caller sees only their own.
 #[derive(Default)]
 pub struct Responses(Mutex<Known>);
 

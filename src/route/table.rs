@@ -225,8 +225,8 @@ impl RouteTable {
     /// those of aggregators do, and what `provider/model` stands for must not depend on what
     /// other providers list.
     ///
-    /// Ollama lists `tiny:latest` and is asked for `tiny`: such a name is taken for the other where
-    /// nothing has it exactly, so that grants, prices and records know one name, the listed one.
+    /// Ollama lists `tiny:latest` and is asked for `tiny`: such a name means the other one where
+    /// no model has it exactly, so that grants, prices and records know one name, the listed one.
     fn readings(&self, name: &str) -> Vec<Serving<'_>> {
         let is_tagged = name.rsplit('/').next().unwrap_or_default().contains(':');
         let exactly = self.exactly(name);

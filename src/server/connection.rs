@@ -288,7 +288,7 @@ async fn answer(
         Some(api) => api.refuse(&rejection),
         None => dialect.refuse(&rejection),
     };
-    // Whoever frames a request oddly may have hidden another one behind it.
+    // An oddly framed request may hide another one behind it.
     if rejection.status == StatusCode::BAD_REQUEST && version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -400,7 +400,7 @@ fn open_socket(
     if let Some(pending) = pending {
         let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
         engines.tracker.clone().spawn(async move {
-            engines.gateway.serve_socket(pending, stop).await;
+            Box::pin(engines.gateway.serve_socket(pending, stop)).await;
         });
         return (response, true);
     }

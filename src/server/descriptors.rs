@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{File, Mode};
 
-/// Kept for the ledger, the listeners, the node, and whoever asks for health.
+/// Kept for the ledger, the listeners, the node, and health checks.
 const RESERVED: u64 = 64;
 
 /// At most this many are asked for; some systems refuse more.

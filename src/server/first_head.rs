@@ -1,6 +1,6 @@
 //! The first head of a connection, read before anything is set up to serve it: who dribbles one
 //! costs little more than the bytes that have come. hyper would have its buffers by then, and
-//! would wait without end for whoever sends too little to tell its version of HTTP.
+//! would wait without end for a client that sends too little to tell its version of HTTP.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -1,4 +1,4 @@
-//! Signs of life for the service manager, which starts a process anew that gives none.
+//! Signs of life for the service manager, which restarts a process that is silent.
 //!
 //! What is waited for is each accept loop: it answers only where the runtime still has a thread
 //! for it, its timers and its sockets. The ledger's writer must be there, but it may wait for its
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::Engines;
 use crate::service::Manager;
 
-/// Beats within the time after which a silent process is hung: one that is late is none missed.
+/// Beats within the time after which a silent process is hung: one late beat is not a missed one.
 const BEATS: u32 = 4;
 
 /// What must answer each beat.
@@ -88,12 +88,12 @@ pub(super) async fn beat(engines: Weak<Engines>, manager: Manager, within: Durat
             return;
         };
         if let Some(what) = engines.heart.silent(beat) {
-            tracing::error!("{what} is hung; the service manager will start the gateway anew");
+            tracing::error!("{what} is hung; the service manager will restart the gateway");
         } else if engines.gateway.ledger.has_writer() {
             manager.alive();
         } else {
             tracing::error!(
-                "the ledger's writer is gone; the service manager will start the gateway anew"
+                "the ledger's writer is gone; the service manager will restart the gateway"
             );
         }
     }

@@ -1,5 +1,5 @@
 //! Which connections of HTTP/2 nobody asks anything on. hyper bounds how long a request's head may
-//! take in HTTP/1 alone; over HTTP/2, whoever answers its pings would keep a connection for ever.
+//! take in HTTP/1 alone; over HTTP/2, a client that answers its pings would keep a connection for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ mod tests {
         open.none_for(LONG).await;
         assert_eq!(began.elapsed(), 5 * LONG);
         ends.await.unwrap();
-        // One that comes in between begins the time anew.
+        // A request in between restarts the time.
         let later = open.clone();
         tokio::spawn(async move {
             sleep(LONG / 2).await;

@@ -53,7 +53,7 @@ const GO_MEMORY: u64 = 256 << 20;
 
 /// For the node to start before the log calls it signed out.
 const STARTING: Duration = Duration::from_secs(5);
-/// Between two looks for what needs somebody.
+/// Between two computations of alerts.
 const LOOK_OUT: Duration = Duration::from_secs(30);
 
 /// What to run.
@@ -131,7 +131,10 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let (loaded, files) = configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::tell(options.config.as_deref(), &rules.findings);
+    // The records of an earlier version are rewritten, which may take longer than a start may.
+    let opening = service.manager().preparing("opening the database");
     let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
+    drop(opening);
     ledger.set_retention(
         &rules.file.database,
         &exporters::names(&rules.file.exporters),
@@ -248,7 +251,7 @@ async fn look_out(engines: Arc<Engines>) {
     }
 }
 
-/// Exports, anew where the configuration of exports changes; a batch that is cut off is taken up again.
+/// Exports; restarted when the configuration of exports changes; a batch that is cut off is taken up again.
 async fn export(engines: Arc<Engines>) {
     let gateway = &engines.gateway;
     let mut rules = gateway.rules.clone();
@@ -260,7 +263,7 @@ async fn export(engines: Arc<Engines>) {
             metrics: &gateway.metrics,
             board: &engines.board,
         };
-        // A change of anything else would begin their pauses anew, of which one can be an hour.
+        // A change of anything else would restart their pauses, of which one can be an hour.
         let differs = |new: &Arc<Rules>| new.file.exporters != current.file.exporters;
         tokio::select! {
             () = outlets.run(&current.file.exporters) => {}

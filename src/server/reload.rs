@@ -58,7 +58,7 @@ pub(super) fn spawn(
     Ok(())
 }
 
-/// What is followed, and how it is told of.
+/// What is followed, and who is notified.
 struct Follow {
     engines: Arc<Engines>,
     manager: Manager,
@@ -100,7 +100,7 @@ impl Follow {
                 }
             };
             if saved.is_some() {
-                // What was saved is known, and no change to be told of. What comes after it is.
+                // A save is known already and is not a change; what comes after it is.
                 watch = config::watch(&path);
             }
             self.manager.reloading();
@@ -112,7 +112,7 @@ impl Follow {
                 Err(_) => Some("the configuration file has errors, the previous one is in use"),
             });
             match saved {
-                // Whoever saved it may have gone.
+                // The caller who saved it may have disconnected.
                 Some(saved) => drop(saved.send(done)),
                 None if done.is_ok() => self.remember("file").await,
                 None => {}

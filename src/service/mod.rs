@@ -7,7 +7,7 @@ mod sockets;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-pub use notify::Manager;
+pub use notify::{Manager, Preparing};
 pub use sockets::Refused;
 
 /// What the manager has given this process.
@@ -17,7 +17,7 @@ pub struct Service {
     listener: Option<TcpListener>,
     /// Whom to tell of the state.
     manager: Manager,
-    /// The process is taken for hung when it has said nothing for so long.
+    /// The manager restarts the process when it has been silent for so long.
     watchdog: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ impl Service {
         &self.manager
     }
 
-    /// After how much silence the process is taken for hung.
+    /// After how much silence the manager restarts the process.
     #[must_use]
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,15 @@ struct Status {
     fault: Option<String>,
 }
 
+/// Between two times that the manager is told that the start goes on.
+const AGAIN: Duration = Duration::from_secs(20);
+
+/// A start that takes a while; it goes on once this is dropped.
+#[derive(Debug)]
+pub struct Preparing {
+    _done: mpsc::Sender<()>,
+}
+
 impl Manager {
     /// The manager that `NOTIFY_SOCKET` names.
     pub(super) fn from_environment() -> Self {
@@ -34,7 +44,7 @@ impl Manager {
         match connected(&path) {
             Ok(socket) => Self::on(socket),
             Err(error) => {
-                tracing::warn!(%error, "the service manager can't be told of the state");
+                tracing::warn!(%error, "cannot notify the service manager");
                 Self::default()
             }
         }
@@ -95,6 +105,36 @@ impl Manager {
         drop(status);
     }
 
+    /// The start takes a while, for as long as what this returns is kept: the manager is not to end
+    /// it. A database from before an update has its records rewritten, however many there are.
+    #[must_use]
+    pub fn preparing(&self, what: &str) -> Preparing {
+        self.preparing_with(what, AGAIN)
+    }
+
+    fn preparing_with(&self, what: &str, again: Duration) -> Preparing {
+        let words = format!(
+            "EXTEND_TIMEOUT_USEC={}\nSTATUS={what}",
+            (3 * again).as_micros()
+        );
+        let (done, is_done) = mpsc::channel::<()>();
+        let manager = self.clone();
+        if self.0.is_some() {
+            self.tell(&words);
+            // A thread, because opening the database blocks the one that it is done on.
+            let ticking = move || {
+                while is_done.recv_timeout(again) == Err(RecvTimeoutError::Timeout) {
+                    manager.tell(&words);
+                }
+            };
+            let ticker = std::thread::Builder::new().name("start".to_owned());
+            if let Err(error) = ticker.spawn(ticking) {
+                tracing::warn!(%error, "cannot extend the time limit of the start");
+            }
+        }
+        Preparing { _done: done }
+    }
+
     /// It is not hung.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");
@@ -105,7 +145,7 @@ impl Manager {
         if let Some(connection) = &self.0
             && let Err(error) = connection.socket.send(words.as_bytes())
         {
-            tracing::warn!(%error, words, "the service manager was not told of the state");
+            tracing::warn!(%error, words, "cannot notify the service manager");
         }
     }
 }
@@ -173,6 +213,24 @@ mod tests {
             manager.alive();
         }
         Manager::default().stopping();
+    }
+
+    #[test]
+    fn a_long_start_is_extended_until_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listening = UnixDatagram::bind(&path).unwrap();
+        let manager = Manager::on(connected(path.as_os_str()).unwrap());
+        let preparing = manager.preparing_with("opening the database", Duration::from_millis(5));
+        for _ in 0..3 {
+            let expected = "EXTEND_TIMEOUT_USEC=15000\nSTATUS=opening the database";
+            assert_eq!(heard(&listening), expected);
+        }
+        drop(preparing);
+        manager.ready();
+        // What was under way comes before it, and nothing after it for good.
+        while heard(&listening) != "READY=1\nSTATUS=serving" {}
+        drop(Manager::default().preparing("nothing"));
     }
 
     /// Two changes at once: the message that is sent last has both.

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::trust::{self, Trust};
 use super::used::{Used, Watched};
 use crate::clock::within;
-use crate::config::Network;
+use crate::config::{Certificates, Network};
 use crate::socket;
 use crate::tailnet::{self, Node, is_tailnet};
 
@@ -97,6 +97,8 @@ pub struct Connector {
     node: Option<Node>,
     network: Network,
     tls: TlsConnector,
+    /// The server is trusted by certificates that the configuration names.
+    has_own_certificates: bool,
     timeouts: Arc<RwLock<Timeouts>>,
 }
 
@@ -111,8 +113,18 @@ pub(super) fn older(tls: &rustls::ClientConfig) -> rustls::ClientConfig {
 /// `SSL_CERT_FILE`), and the public authorities where it has none, as in a bare container.
 #[must_use]
 pub fn tls() -> rustls::ClientConfig {
+    tls_with(Trust::of_machine())
+}
+
+/// The same towards servers that certificates of the configuration vouch for, and no others.
+#[must_use]
+pub fn tls_of(certificates: &Certificates) -> rustls::ClientConfig {
+    tls_with(Trust::only(certificates.all()))
+}
+
+fn tls_with(trust: Option<Trust>) -> rustls::ClientConfig {
     let builder = rustls::ClientConfig::builder();
-    let mut tls = match Trust::of_machine() {
+    let mut tls = match trust {
         Some(trust) => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(trust))
@@ -139,8 +151,16 @@ impl Connector {
             node,
             network,
             tls: tls.into(),
+            has_own_certificates: false,
             timeouts,
         }
+    }
+
+    /// The same for a server that certificates of the configuration vouch for.
+    #[must_use]
+    pub fn with_own_certificates(mut self) -> Self {
+        self.has_own_certificates = true;
+        self
     }
 
     /// Connects and hangs up, if `uri` is on the tailnet: the first contact of two nodes can take
@@ -190,10 +210,13 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
         let tls = self.tls.connect(name, io).await;
-        let tls = tls.map_err(|error| match trust::explained(&error) {
-            Some(why) => ConnectError::Certificate(why),
-            None => error.into(),
-        })?;
+        let tls =
+            tls.map_err(
+                |error| match trust::explained(&error, self.has_own_certificates) {
+                    Some(why) => ConnectError::Certificate(why),
+                    None => error.into(),
+                },
+            )?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Upstreamed::new(Box::new(tls), http2))
     }

@@ -11,7 +11,7 @@ mod trust;
 mod used;
 
 pub use auth::aws::sign_s3;
-pub use connect::{Connector, Timeouts, tls};
+pub use connect::{Connector, Timeouts, tls, tls_of};
 pub use limits::asked_wait;
 pub use pool::Reuse;
 pub use post::Post;

@@ -2,7 +2,9 @@
 //! credential and headers: each configuration of a provider has a pool of its own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::Connector;
 use super::used::Used;
-use crate::config::Network;
+use crate::config::{Certificates, Network};
 
 /// Idle connections kept for each host of a pool.
 const IDLE_PER_HOST: usize = 64;
@@ -31,7 +33,7 @@ const CONNECTION_WINDOW: u32 = 512 * STREAM_WINDOW;
 /// Pools from which on those that have no connections any more are looked for.
 const MANY: usize = 64;
 
-type Connect = dyn Fn(Network) -> Connector + Send + Sync;
+type Connect = dyn Fn(Network, Option<&Certificates>) -> Connector + Send + Sync;
 
 /// Which connection a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +152,9 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    pub(super) fn new(connect: impl Fn(Network) -> Connector + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        connect: impl Fn(Network, Option<&Certificates>) -> Connector + Send + Sync + 'static,
+    ) -> Self {
         Self {
             connect: Box::new(connect),
             pools: Mutex::default(),
@@ -158,17 +162,19 @@ impl Pools {
     }
 
     /// A connector of its own.
-    pub(super) fn connector(&self, network: Network) -> Connector {
-        (self.connect)(network)
+    pub(super) fn connector(&self, network: Network, ca: Option<&Certificates>) -> Connector {
+        (self.connect)(network, ca)
     }
 
     /// The pool of requests of the gateway's own, which share nothing with those of callers.
-    pub(super) fn own(&self, network: Network) -> Pool {
-        self.of(network, 0)
+    pub(super) fn own(&self, network: Network, ca: Option<&Certificates>) -> Pool {
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let fingerprint = ca.map_or(0, |ca| KEYS.hash_one(ca));
+        self.of(network, fingerprint, ca)
     }
 
     /// The pool of a configuration of a provider.
-    pub(super) fn of(&self, network: Network, fingerprint: u64) -> Pool {
+    pub(super) fn of(&self, network: Network, fingerprint: u64, ca: Option<&Certificates>) -> Pool {
         let now = Instant::now();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (network, fingerprint);
@@ -178,7 +184,7 @@ impl Pools {
         }
         let (pool, used) = pools
             .entry(key)
-            .or_insert_with(|| (Pool::new((self.connect)(network)), now));
+            .or_insert_with(|| (Pool::new((self.connect)(network, ca)), now));
         *used = now;
         pool.clone()
     }

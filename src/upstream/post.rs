@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use super::pool::Pool;
 use super::{Upstream, auth};
 use crate::clock::within;
-use crate::config::{Authorization, Network};
+use crate::config::{Authorization, Certificates, Network};
 use crate::route::Provider;
 use crate::secret::Secret;
 use crate::wire::Mask;
@@ -29,6 +29,9 @@ pub struct Post {
     pub timeout: Duration,
     /// Longest answer in bytes.
     pub longest: usize,
+    /// The certificates that the server is trusted by, where it isn't those of this machine's
+    /// store. A provider has its own.
+    pub ca: Option<Certificates>,
 }
 
 impl Post {
@@ -44,6 +47,7 @@ impl Post {
             body,
             timeout,
             longest,
+            ca: None,
         }
     }
 
@@ -91,7 +95,7 @@ impl Upstream {
         *request.headers_mut() = post.headers;
         // The path of a webhook can be its key.
         let mask = Mask::of(request.headers()).and_parts_of(request.uri());
-        let pool = self.pools.own(Network::Auto);
+        let pool = self.pools.own(Network::Auto, post.ca.as_ref());
         let exchange = exchange(&pool, request, mask, longest);
         within(limit, exchange)
             .await
@@ -120,7 +124,9 @@ impl Upstream {
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
             let mask = Mask::of(request.headers());
-            let pool = self.pools.of(provider.network, provider.fingerprint());
+            let ca = provider.ca.as_ref();
+            let fingerprint = provider.fingerprint();
+            let pool = self.pools.of(provider.network, fingerprint, ca);
             let (head, body) = exchange(&pool, request, mask, longest).await?;
             Ok((head.status, body))
         };

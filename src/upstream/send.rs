@@ -12,7 +12,7 @@ use super::pool::{Pool, Pools, Reuse};
 use crate::access::Permit;
 use crate::api::Outbound;
 use crate::clock::within;
-use crate::config::Network;
+use crate::config::{Certificates, Network};
 use crate::route::{Provider, Route, Scope};
 use crate::secret::Secret;
 use crate::tailnet::Node;
@@ -159,13 +159,19 @@ impl Upstream {
         let older = Arc::new(super::connect::older(&tls));
         let connector = move |tls: Arc<rustls::ClientConfig>| {
             let (node, bounds) = (node.clone(), Arc::clone(&bounds));
-            move |network| {
-                Connector::new(node.clone(), network, Arc::clone(&tls), Arc::clone(&bounds))
+            move |network, ca: Option<&Certificates>| {
+                let of = |tls| Connector::new(node.clone(), network, tls, Arc::clone(&bounds));
+                let Some(ca) = ca else {
+                    return of(Arc::clone(&tls));
+                };
+                let mut own = super::connect::tls_of(ca);
+                own.alpn_protocols.clone_from(&tls.alpn_protocols);
+                of(Arc::new(own)).with_own_certificates()
             }
         };
         let pools = Pools::new(connector(tls));
         Self {
-            token_pool: pools.own(Network::Host),
+            token_pool: pools.own(Network::Host, None),
             pools,
             sockets: Pools::new(connector(older)),
             tokens: TokenCache::default(),
@@ -179,7 +185,12 @@ impl Upstream {
         let Ok(uri) = provider.url("/", None) else {
             return;
         };
-        match self.pools.connector(provider.network).meet(uri).await {
+        match self
+            .pools
+            .connector(provider.network, provider.ca.as_ref())
+            .meet(uri)
+            .await
+        {
             Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
             Err(error) => {
                 tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
@@ -231,7 +242,8 @@ impl Upstream {
         let request = auth::sign(request, outbound.body.clone(), provider)
             .map_err(|error| misconfigured(error.to_string()))?;
         let mask = Mask::of(request.headers());
-        let pool = self.pools.of(provider.network, provider.fingerprint());
+        let ca = provider.ca.as_ref();
+        let pool = self.pools.of(provider.network, provider.fingerprint(), ca);
         let limit = self.timeouts().first_byte;
         let response = within(limit, pool.request(request, reuse))
             .await

@@ -17,7 +17,7 @@ use super::pool::Reuse;
 use super::send::{Failure, Upstream, failure};
 use crate::access::Permit;
 use crate::clock::within;
-use crate::config::Network;
+use crate::config::{Certificates, Network};
 use crate::route::Route;
 use crate::wire::Mask;
 use crate::wire::headers::{self, Passed};
@@ -32,6 +32,7 @@ pub struct Handshake {
     provider: String,
     fingerprint: u64,
     network: Network,
+    ca: Option<Certificates>,
     uri: Uri,
     headers: HeaderMap,
 }
@@ -65,6 +66,7 @@ impl Upstream {
             provider: provider.id.clone(),
             fingerprint: provider.fingerprint(),
             network: provider.network,
+            ca: provider.ca.clone(),
             uri,
             headers,
         })
@@ -100,7 +102,8 @@ impl Upstream {
         let mask = Mask::of(&head);
         *request.headers_mut() = head;
         let limit = self.timeouts().first_byte;
-        let pool = self.sockets.of(handshake.network, handshake.fingerprint);
+        let (network, ca) = (handshake.network, handshake.ca.as_ref());
+        let pool = self.sockets.of(network, handshake.fingerprint, ca);
         let response = within(limit, pool.request(request, Reuse::Never))
             .await
             .map_err(|_| Failure::TimedOut {

@@ -28,16 +28,23 @@ impl Trust {
         for error in native.errors {
             tracing::warn!(%error, "a part of the certificate store cannot be read");
         }
-        Self::new(native.certs)
-    }
-
-    fn new(store: Vec<CertificateDer<'static>>) -> Option<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(store.iter().cloned());
+        roots.add_parsable_certificates(native.certs.iter().cloned());
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        // It fails for an empty store, and the public authorities are never none.
+        Self::new(native.certs, roots)
+    }
+
+    /// What these certificates vouch for, and nothing else.
+    pub(super) fn only(certificates: Vec<CertificateDer<'static>>) -> Option<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        Self::new(certificates, roots)
+    }
+
+    fn new(store: Vec<CertificateDer<'static>>, roots: RootCertStore) -> Option<Self> {
+        // It fails for an empty store.
         let authorities = WebPkiServerVerifier::builder(Arc::new(roots))
             .build()
             .ok()?;
@@ -115,7 +122,7 @@ impl ServerCertVerifier for Trust {
 }
 
 /// What to do about a certificate that was refused; `None` for another kind of failure.
-pub(super) fn explained(error: &std::io::Error) -> Option<String> {
+pub(super) fn explained(error: &std::io::Error, has_own: bool) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     let Error::InvalidCertificate(why) = error else {
         return None;
@@ -131,9 +138,14 @@ pub(super) fn explained(error: &std::io::Error) -> Option<String> {
         | CertificateError::NotValidYetContext { .. } => {
             "the certificate is not valid at this time; renew it, or set this machine's clock"
         }
+        _ if has_own => {
+            "it is neither one of the certificates in `ca`, nor signed by one of them; put the \
+             server's own certificate, or that of its authority, as PEM into the file that `ca` names"
+        }
         _ => {
-            "to trust it, add the server's own certificate, or that of its authority, as PEM to \
-             this machine's store, or to the file that SSL_CERT_FILE names"
+            "to trust it, set `ca` to \"${file:/path}\" with the server's own certificate, or that of \
+             its authority, as PEM; or add it to this machine's store, or to the file that \
+             SSL_CERT_FILE names"
         }
     };
     Some(format!("{error}: {hint}"))

@@ -21,7 +21,7 @@ pub enum Class {
     Inferred,
     /// It is a machine of yours, which sends no bill: what has no price of its own is free.
     Local,
-    /// There is none: nothing but `prices` gives its models a price.
+    /// No list: only `prices` gives its models a price.
     None,
 }
 

@@ -12,7 +12,7 @@ const LITTLE: (u64, u64) = (10, 2_048 * MIB);
 /// Below either of these, there is next to none.
 const NONE: (u64, u64) = (50, 256 * MIB);
 
-/// Looks at the disk of a folder. What can't be looked at is not told of: the ledger fails then.
+/// Looks at the disk of a folder. A disk that can't be looked at gives no alert: the ledger fails then.
 pub(super) async fn warning(dir: &Path) -> Option<Warning> {
     let of = dir.to_owned();
     // A file system over the network can take its time.

@@ -20,7 +20,7 @@ use crate::tailnet::{State, Status};
 
 pub use signals::Signals;
 
-/// An end that is nearer than this is told of.
+/// An end that is nearer than this is an alert.
 const SOON_DAYS: i64 = 14;
 /// One that is nearer than this can't wait.
 const URGENT_DAYS: i64 = 3;

@@ -22,7 +22,7 @@ struct Told {
 /// A certificate, in force or not.
 #[derive(Clone, Debug, Default)]
 pub struct Certificate {
-    /// When it ends, in Unix milliseconds; none where there is none.
+    /// When it ends, in Unix milliseconds; `None` without a certificate.
     pub ends_at: Option<i64>,
     /// Why it could not be had or renewed, the last time.
     pub error: Option<String>,

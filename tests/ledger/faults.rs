@@ -205,3 +205,24 @@ pub(crate) async fn tls_is_used_and_verified_where_asked_for(place: Place) {
     let error = Ledger::open(&url, place.file()).err().unwrap().to_string();
     assert!(error.contains("certificate not valid for name"), "{error}");
 }
+
+pub(crate) async fn a_server_is_trusted_by_the_file_that_its_url_names(place: Place) {
+    let fixture = |name: &str| {
+        let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root certificate.pem");
+    let escaped = path.display().to_string().replace(' ', "%20");
+    let url = format!("{}?sslrootcert={escaped}&sslmode=verify-full", place.url);
+    let refused = || Ledger::open(&url, place.file()).err().unwrap().to_string();
+    assert!(refused().contains("cannot be read"), "{}", refused());
+    // The machine trusts the server, and that doesn't count here.
+    std::fs::write(&path, fixture("self-signed.crt")).unwrap();
+    assert!(refused().contains("add sslrootcert=/path"), "{}", refused());
+    std::fs::write(&path, fixture("self-signed.key")).unwrap();
+    assert!(refused().contains("holds a private key"), "{}", refused());
+    std::fs::write(&path, fixture("ai.tail.test.crt")).unwrap();
+    let ledger = Ledger::open(&url, place.file()).unwrap();
+    assert!(all(&ledger).await.is_empty());
+}

@@ -116,6 +116,7 @@ const POSTGRES: &[(&str, Test)] = &[
     test!(faults::a_newer_schema_is_refused),
     test!(faults::a_user_without_the_right_to_create_can_write),
     test!(faults::tls_is_used_and_verified_where_asked_for),
+    test!(faults::a_server_is_trusted_by_the_file_that_its_url_names),
 ];
 
 /// The authority for the server's certificate, which is its own.

@@ -561,7 +561,7 @@ async fn an_agent_is_told_or_given_its_settings() {
         (vec!["claude-code", "--print"], "speaks Anthropic messages"),
         (
             vec!["opencode", "--model", "none"],
-            "no model that you may use",
+            "you have no access to a model none",
         ),
         (vec!["emacs"], "unknown agent \"emacs\""),
         (vec!["opencode", "--write"], "say --yes"),

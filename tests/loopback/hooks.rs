@@ -247,10 +247,10 @@ async fn hooks_that_fail_stop_the_request_or_do_not() {
             }
             .boxed()
         }),
-        ("its answer is none", |mut stream| {
+        ("invalid hook response", |mut stream| {
             async move { answer(&mut stream, "200 OK", "", r#"{"action":"#).await }.boxed()
         }),
-        ("its answer is none", |mut stream| {
+        ("invalid hook response", |mut stream| {
             async move { answer(&mut stream, "200 OK", "", r#"{"action":"perhaps"}"#).await }
                 .boxed()
         }),

@@ -60,10 +60,61 @@ async fn a_stored_secret_can_not_be_sent_elsewhere_by_who_may_save() {
         .collect();
     assert!(places.contains(&"providers.p.apikey"), "{places:?}");
     assert_eq!(on_disk(&gateway), before);
-    // Whoever knows the secret may.
+    // With the secret itself it is allowed.
     document["providers"]["p"]["apikey"] = json!("another");
     document["providers"]["p"]["add_headers"] = json!([]);
     assert_eq!(put(&gateway, &document.to_string(), &tag).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_can_not_be_one_and_a_name_of_nobody_are_not_saved() {
+    let gateway = gateway(with_key()).await;
+    let before = on_disk(&gateway);
+    let (document, tag) = document(&gateway).await;
+    let mut wrongs = Vec::new();
+    for key in [
+        "\"k-CANARY\"",
+        "Bearer k-CANARY",
+        "$OPENAI_KEY",
+        "sk-...",
+        "k\u{200b}CANARY",
+    ] {
+        let mut wrong = document.clone();
+        wrong["providers"]["p"]["apikey"] = json!(key);
+        wrongs.push((wrong, "providers.p.apikey"));
+    }
+    for name in ["tagg:ci", "100.64.0.1", "user:alice@example.com"] {
+        let mut wrong = document.clone();
+        wrong["groups"] = json!({ "group:ml": [name] });
+        wrongs.push((wrong, "groups.group:ml[0]"));
+    }
+    for (wrong, place) in wrongs {
+        let reply = put(&gateway, &wrong.to_string(), &tag).await;
+        let told = reply.json();
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{told}");
+        let all = told.to_string();
+        assert!(
+            all.contains(place) && !all.contains("CANARY"),
+            "{place}: {all}"
+        );
+        assert_eq!(on_disk(&gateway), before);
+    }
+}
+
+#[tokio::test]
+async fn a_stored_secret_is_not_sent_to_another_certificate() {
+    let certificate = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/self-signed.crt"
+    );
+    let certificate = std::fs::read_to_string(certificate).unwrap();
+    let gateway = gateway(with_key()).await;
+    let (mut document, tag) = document(&gateway).await;
+    document["providers"]["p"]["ca"] = json!(certificate);
+    let reply = put(&gateway, &document.to_string(), &tag).await;
+    assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let told = reply.json().to_string();
+    assert!(told.contains("would now be sent elsewhere"), "{told}");
 }
 
 #[tokio::test]

@@ -82,44 +82,102 @@ async fn ask(port: u16, trusted: &str) -> StatusCode {
 
 /// The whole answer.
 async fn answer(port: u16, trusted: &str) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = unused.local_addr().unwrap();
-    drop(unused);
-    let config = json!({
-        "tailnet": { "mode": "off" },
-        "listen": { "loopback": address.to_string() },
-        "providers": { "p": { "baseurl": format!("https://localhost:{port}"), "models": ["m"] } },
-        "grants": [{
-            "src": ["(loopback)"],
-            "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
-        }],
-    });
-    let path = dir.path().join("iris.hujson");
-    std::fs::write(&path, config.to_string()).unwrap();
-    let mut gateway = Command::new(env!("CARGO_BIN_EXE_iris"))
-        .args(["serve", "--config"])
-        .arg(&path)
-        .arg("--state-dir")
-        .arg(dir.path())
-        .env("SSL_CERT_FILE", trusted)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
-    while tokio::net::TcpStream::connect(address).await.is_err() {
-        assert!(Instant::now() < until, "the gateway does not start");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let gateway = Gateway::start(trusted, provider_at(port)).await;
+    gateway.ask().await
+}
+
+fn provider_at(port: u16) -> serde_json::Value {
+    json!({ "baseurl": format!("https://localhost:{port}"), "models": ["m"] })
+}
+
+/// A running gateway with one provider.
+struct Gateway {
+    dir: tempfile::TempDir,
+    address: std::net::SocketAddr,
+    child: std::process::Child,
+}
+
+impl Gateway {
+    async fn start(trusted: &str, provider: serde_json::Value) -> Self {
+        Self::start_with(trusted, provider, &[]).await
     }
-    let body = r#"{"model":"m","messages":[]}"#;
-    let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = crate::support::raw(address, &request).await;
-    gateway.kill().unwrap();
-    gateway.wait().unwrap();
-    answer
+
+    /// The same with files beside its configuration.
+    async fn start_with(
+        trusted: &str,
+        provider: serde_json::Value,
+        files: &[(&str, &str)],
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = unused.local_addr().unwrap();
+        drop(unused);
+        let config = json!({
+            "tailnet": { "mode": "off" },
+            "listen": { "loopback": address.to_string() },
+            "providers": { "p": provider },
+            "routing": { "eject_after": 0 },
+            "grants": [{
+                "src": ["(loopback)"],
+                "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+            }],
+        });
+        let path = dir.path().join("iris.hujson");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_iris"))
+            .args(["serve", "--config"])
+            .arg(&path)
+            .arg("--state-dir")
+            .arg(dir.path())
+            .env("SSL_CERT_FILE", trusted)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let gateway = Self {
+            dir,
+            address,
+            child,
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            assert!(Instant::now() < until, "the gateway does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gateway
+    }
+
+    async fn ask(&self) -> String {
+        let body = r#"{"model":"m","messages":[]}"#;
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        crate::support::raw(self.address, &request).await
+    }
+
+    /// Asks until the answer has a word.
+    async fn ask_until(&self, word: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.ask().await;
+            if answer.contains(word) {
+                return answer;
+            }
+            assert!(Instant::now() < until, "no {word:?} in {answer}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[tokio::test]
@@ -167,4 +225,34 @@ async fn a_certificate_without_the_hosts_name_is_told_how_to_get_it() {
     let told = answer(port, &certificate).await;
     assert!(told.contains(" 502 "), "{told}");
     assert!(told.contains("subjectAltName=DNS:HOST"), "{told}");
+}
+
+#[tokio::test]
+async fn a_provider_is_trusted_by_certificates_of_its_own() {
+    let (certificate, key) = (fixture("self-signed.crt"), fixture("self-signed.key"));
+    let own = std::fs::read_to_string(&certificate).unwrap();
+    let other = std::fs::read_to_string(CERTIFICATE).unwrap();
+    let (port, _versions) = provider_with(&certificate, &key, &[b"h2", b"http/1.1"]).await;
+    let mut provider = provider_at(port);
+    provider["ca"] = json!("${file:ca.pem}");
+    // The machine's store doesn't count: it would accept the server.
+    let files = [("ca.pem", other.as_str())];
+    let gateway = Gateway::start_with(&certificate, provider, &files).await;
+    let told = gateway.ask().await;
+    assert!(told.contains(" 502 "), "{told}");
+    assert!(
+        told.contains("neither one of the certificates in `ca`"),
+        "{told}"
+    );
+    // A file that changes is read again without a signal; it may hold several.
+    let path = gateway.dir.path().join("ca.pem");
+    std::fs::write(&path, format!("{other}{own}")).unwrap();
+    gateway.ask_until(" 200 ").await;
+    // What is no certificate does not take the place of one.
+    std::fs::write(&path, "CANARY").unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let answer = gateway.ask().await;
+    assert!(answer.contains(" 200 "), "{answer}");
+    std::fs::write(&path, other).unwrap();
+    gateway.ask_until(" 502 ").await;
 }

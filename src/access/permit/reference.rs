@@ -26,7 +26,7 @@ const CAPABILITIES: [&str; 3] = [config::CAPABILITY, "x.org/cap/ai", "y.org/cap/
 /// Objects by the name of their capability.
 type App = BTreeMap<&'static str, Vec<Value>>;
 
-/// Somebody, as the documentation speaks of them.
+/// A caller, as the documentation describes one.
 #[derive(Clone, Debug)]
 struct Who {
     /// Their login, or the tags of their device; nothing for the machine itself.
@@ -62,7 +62,7 @@ struct Decided {
 
 // The second reading.
 
-/// Whether a source names somebody, and then whether it can mean nobody else: a user of another
+/// Whether a source names a caller, and then whether it can mean no other one: a user of another
 /// tailnet may share a login with one of this.
 fn is_meant(src: &str, who: &Who, written: &Written) -> Option<bool> {
     let by_name = |src: &str| {
@@ -87,7 +87,7 @@ fn is_meant(src: &str, who: &Who, written: &Written) -> Option<bool> {
     }
 }
 
-/// What an object gives somebody who may not be meant: models, and no power.
+/// What an object gives a caller who may not be meant: models, and at most the role `user`.
 fn without_power(object: &Value) -> Value {
     let mut object = object.clone();
     if can_be_read(&object) {
@@ -129,7 +129,7 @@ fn can_be_read(object: &Value) -> bool {
             .all(|list| object[*list].is_null() || object[*list].is_array())
 }
 
-/// All that is given to somebody, in its order, with where it stands.
+/// All that is given to a caller, in its order, with where it stands.
 fn given(written: &Written, who: &Who) -> Vec<(Value, String)> {
     let mut all: Vec<(Value, String)> = Vec::new();
     for (nth, (src, app)) in written.grants.iter().enumerate() {

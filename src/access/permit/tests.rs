@@ -317,7 +317,7 @@ fn what_the_policy_says_of_others_is_told_as_well() {
         (vec!["pii"], 0)
     );
     assert!(permit.may_filter_by("x-team") && !permit.may_filter_by("x-other"));
-    // Each once, whoever names it how often.
+    // Each once, however often it is named.
     let twice = r#"{"role":"user"},{"guards":["a","b"]},{"guards":["b","a","c"]}"#;
     let access = self::access(&format!(r#"{{"grants":[{}]}}"#, grant(r#""*""#, twice)));
     let permit = access

@@ -56,8 +56,8 @@ pub(in crate::admin) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option
     Some(end.map_or(host, |at| &host[..at]))
 }
 
-/// How whoever saves a configuration would lose the way by which they came, though not their
-/// role. It is theirs to decide.
+/// How the caller of a save would lose the address under which they reach the gateway, though not
+/// their role. It is a warning, which they may ignore.
 pub(super) fn ways_lost(
     view: &View<'_>,
     change: &Change,
@@ -114,7 +114,7 @@ pub(super) fn ways_lost(
     found
 }
 
-/// Whoever saves a configuration is an admin afterwards, so that one is always left.
+/// The caller of a save must still be an admin afterwards, so that there is always one.
 pub(super) fn lockout(change: &Change, asked: &Asked<'_>) -> Option<Finding> {
     let permit = change.rules.access.permit(asked.caller);
     if permit.is_ok_and(|permit| permit.role() == Role::Admin) {

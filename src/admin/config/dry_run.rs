@@ -82,8 +82,8 @@ pub(in crate::admin) async fn dry_run(
     })))
 }
 
-/// What would change for whom, and whether some were not looked at. Callers whom the tailnet has
-/// told of lately are taken with what its policy grants them, others by their names alone.
+/// What would change for whom, and whether some were not looked at. Callers that were seen
+/// on the tailnet lately are taken with what its policy grants them, others by their names alone.
 fn compare(
     known: Vec<Arc<Caller>>,
     mut names: BTreeSet<String>,
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::identity::tests_support::whois;
 
-    /// Two providers, and whoever is named by `src` may use the models of `models`.
+    /// Two providers; callers that `src` names may use the models of `models`.
     fn rules(src: &str, models: &str) -> Rules {
         let text = format!(
             r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"]}},"q":{{"baseurl":"http://q","models":["m"]}}}},

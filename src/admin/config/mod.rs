@@ -90,8 +90,8 @@ pub(super) async fn put_older_config(
     ))
 }
 
-/// `POST /aperture/config:validate`. Warnings count, as in a save. That whoever saves it has to
-/// be an admin afterwards does not, as in Aperture: it is told beside.
+/// `POST /aperture/config:validate`. Warnings count, as in a save. A save that would take the role
+/// `admin` from its caller is allowed here, as in Aperture, and reported beside the findings.
 pub(super) fn validate(
     view: &View<'_>,
     asked: &Asked<'_>,

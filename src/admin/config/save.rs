@@ -1,4 +1,4 @@
-//! A save, from the text that somebody sent to the rules in force.
+//! A save, from the text that was sent to the rules in force.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ pub(in crate::admin) async fn save(
         expected: expected.to_owned(),
         how,
     };
-    // Whoever asked may go away: what was begun is brought to its end, and noted as it ended.
+    // The caller may disconnect: the save goes on, and the audit log has its result.
     let done = tokio::spawn(work.run(change)).await;
     done.map_err(|error| unreadable(format!("the save broke off: {error}")))?
 }

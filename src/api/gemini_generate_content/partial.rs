@@ -36,7 +36,7 @@ pub(super) fn add(function: &mut Map<String, Value>, call: &Map<String, Value>, 
     }
 }
 
-/// The place that a path names, made where there is none and room for it.
+/// The place that a path names, made if it is missing and there is room for it.
 fn place<'v>(root: &'v mut Value, path: &str, room: &mut Room) -> Option<&'v mut Value> {
     let mut place = root;
     let steps = path.strip_prefix('$')?.split(['.', '[']);

@@ -114,7 +114,7 @@ impl Api for Companion {
         ApiKind(self.kind)
     }
 
-    /// Whoever speaks one of OpenAI's formats is asked for their companions too.
+    /// A provider that speaks one of OpenAI's formats is asked for their companions too.
     fn flags(&self) -> &'static [&'static str] {
         &["openai_chat", "openai_responses"]
     }

@@ -197,7 +197,7 @@ impl Service {
         }
     }
 
-    /// The key that is taken for it where none is named.
+    /// The key that is used for it if none is named.
     pub(super) fn usual_key(&self) -> Option<Key> {
         let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
         match self.credential {

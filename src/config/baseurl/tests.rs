@@ -37,6 +37,23 @@ const SHAPES: &str = "
     https://ark.cn-beijing.volces.com/api/v3 https://ark.cn-beijing.volces.com/api/v3/chat/completions
     https://api.runpod.ai/v2/pod/openai https://api.runpod.ai/v2/pod/openai/v1/chat/completions
     https://chatgpt.com/backend-api/codex/ https://chatgpt.com/backend-api/codex/chat/completions
+    https://europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/123 https://europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/123/chat/completions
+    https://123.europe-west4-9.prediction.vertexai.goog/v1beta1/projects/p/locations/l/endpoints/123/ https://123.europe-west4-9.prediction.vertexai.goog/v1beta1/projects/p/locations/l/endpoints/123/chat/completions
+    https://api.githubcopilot.com https://api.githubcopilot.com/chat/completions
+    https://api.business.githubcopilot.com https://api.business.githubcopilot.com/chat/completions
+    https://api.individual.githubcopilot.com/ https://api.individual.githubcopilot.com/chat/completions
+    https://api.enterprise.githubcopilot.com https://api.enterprise.githubcopilot.com/chat/completions
+    https://copilot-api.acme.ghe.com https://copilot-api.acme.ghe.com/chat/completions
+    https://api.edenai.run/v2/llm https://api.edenai.run/v2/llm/chat/completions
+    https://api.edenai.run/v3/llm https://api.edenai.run/v3/llm/chat/completions
+    https://api.edenai.run/v3 https://api.edenai.run/v3/chat/completions
+    http://gpustack.lan/v1-openai http://gpustack.lan/v1-openai/chat/completions
+    https://api.novita.ai/v3/openai https://api.novita.ai/v3/openai/chat/completions
+    https://api.infomaniak.com/1/ai/7/openai https://api.infomaniak.com/1/ai/7/openai/chat/completions
+    https://api.infomaniak.com/2/ai/7/openai/v1 https://api.infomaniak.com/2/ai/7/openai/v1/chat/completions
+    https://api.upstage.ai/v1/solar https://api.upstage.ai/v1/solar/chat/completions
+    http://h//v1 http://h/v1/chat/completions
+    http://h//proxy///ai// http://h/proxy/ai/v1/chat/completions
 ";
 
 #[test]
@@ -131,6 +148,7 @@ fn what_is_missing_or_too_much_is_named() {
         ),
         ("http://x/model/m/converse", "write \"http://x\""),
         ("http://x:11434/api/chat", "write \"http://x:11434\""),
+        ("http://x/a/../v1", "has a segment \".\" or \"..\""),
     ] {
         let error = BaseUrl::parse(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
@@ -141,9 +159,108 @@ fn what_is_missing_or_too_much_is_named() {
     }
 }
 
+/// The URL of an endpoint, its base, and a dash where paths have no version below it.
+const ENDPOINT_URLS: &str = "
+    https://w.azuredatabricks.net/serving-endpoints/llama/invocations https://w.azuredatabricks.net/serving-endpoints
+    http://x:8000/invocations http://x:8000
+    http://x/v1/openai/embeddings http://x/v1/openai
+    http://x/inference/embeddings http://x/inference
+    http://x/openai/embeddings http://x/openai -
+    http://x/llm/chat/completions http://x/llm -
+    http://x/chat/completions?a=CANARY http://x -
+    http://x//v1//chat/completions http://x/v1
+    http://x/v1/realtime http://x/v1
+    http://x/v1/images/variations http://x/v1
+    http://x/v1/responses/compact http://x/v1
+    http://x/v1/messages/count_tokens http://x/v1
+    http://x/v1/batches http://x/v1
+    http://x/v1-openai/models http://x/v1-openai
+    http://x/api/embeddings http://x
+    https://api.perplexity.ai/chat/completions https://api.perplexity.ai
+    https://api.edenai.run/v3/llm/models https://api.edenai.run/v3/llm
+    https://r.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=1 https://r.openai.azure.com/openai/v1
+    https://r.services.ai.azure.com/models/chat/completions?api-version=1 https://r.services.ai.azure.com/openai/v1
+    https://r.services.ai.azure.com/anthropic/v1/messages https://r.services.ai.azure.com/anthropic/v1
+    https://aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/7/chat/completions https://aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/7
+    https://aiplatform.googleapis.com/v1/projects/p/locations/l/publishers/google/models/m:streamGenerateContent https://aiplatform.googleapis.com
+    https://bedrock-runtime.eu-west-1.amazonaws.com/model/m/invoke-with-response-stream https://bedrock-runtime.eu-west-1.amazonaws.com
+";
+
+#[test]
+fn the_url_of_an_endpoint_leads_to_its_base() {
+    let rows = ENDPOINT_URLS.lines().map(str::trim);
+    for row in rows.filter(|row| !row.is_empty()) {
+        let words: Vec<&str> = row.split(' ').collect();
+        let error = BaseUrl::parse(words[0]).unwrap_err().to_string();
+        let version = if words.len() == 3 {
+            ", and \"path_version\": \"\""
+        } else {
+            ""
+        };
+        let expected = format!(
+            "is the URL of an endpoint; write \"{}\", without the endpoint's path{version}",
+            words[1]
+        );
+        assert!(error.ends_with(&expected), "{row}: {error}");
+        assert!(!error.contains("CANARY"), "{error}");
+    }
+    for fine in [
+        "https://r.services.ai.azure.com/models",
+        "http://x/files",
+        "http://x/team/responses",
+        "http://x/realtime",
+    ] {
+        assert!(BaseUrl::parse(fine).is_ok(), "{fine}");
+    }
+}
+
 #[test]
 fn a_vendors_root_is_told_from_its_api() {
+    for (root, path) in [
+        ("https://r.services.ai.azure.com", "/openai/v1"),
+        ("https://r.cognitiveservices.azure.com/", "/openai/v1"),
+        ("https://api.deepinfra.com", "/v1/openai"),
+        ("https://dashscope.aliyuncs.com", "/compatible-mode/v1"),
+        ("https://dashscope-intl.aliyuncs.com", "/compatible-mode/v1"),
+        ("https://open.bigmodel.cn", "/api/paas/v4"),
+        ("https://api.venice.ai", "/api/v1"),
+        ("https://ark.cn-beijing.volces.com", "/api/v3"),
+        ("https://ark.ap-southeast.bytepluses.com", "/api/v3"),
+        ("https://adb-1.2.azuredatabricks.net", "/serving-endpoints"),
+        ("https://1.2.gcp.databricks.com", "/serving-endpoints"),
+        ("https://qianfan.baidubce.com", "/v2"),
+        ("https://api.ai21.com", "/studio/v1"),
+        ("https://api.llama.com", "/compat/v1"),
+        ("https://api.longcat.chat", "/openai/v1"),
+        ("https://api.edenai.run", "/v3/llm"),
+        ("https://o-a.snowflakecomputing.com", "/api/v2/cortex/v1"),
+    ] {
+        let found = BaseUrl::parse(root).unwrap().for_openai();
+        let better = format!("{}{path}", root.trim_end_matches('/'));
+        assert_eq!(found.map(|base| base.to_string()), Some(better.clone()));
+        assert_eq!(
+            BaseUrl::parse(&better).unwrap().for_openai(),
+            None,
+            "{better}"
+        );
+    }
     for (base, expected) in [
+        (
+            "https://dashscope.aliyuncs.com/api/v1",
+            Some("https://dashscope.aliyuncs.com/compatible-mode/v1"),
+        ),
+        ("https://api.z.ai/api", Some("https://api.z.ai/api/paas/v4")),
+        (
+            "https://api.deepinfra.com/v1",
+            Some("https://api.deepinfra.com/v1/openai"),
+        ),
+        (
+            "https://gateway.ai.cloudflare.com/v1/account/gateway",
+            Some("https://gateway.ai.cloudflare.com/v1/account/gateway/compat"),
+        ),
+        ("https://openrouter.ai/api", None),
+        ("https://api.z.ai/api/coding/paas/v4", None),
+        ("https://ark.cn-beijing.volces.com/api/plan/v3", None),
         (
             "https://api.groq.com",
             Some("https://api.groq.com/openai/v1"),

@@ -124,7 +124,7 @@ pub(super) const DOCUMENT: &[Key] = &[
     key(
         "timeouts",
         Object(TIMEOUTS),
-        "Bounds in time; `\"0\"` is none.",
+        "Time limits; `\"0\"` turns one off.",
     ),
     key("mcp", Object(MCP), "MCP servers in Aperture's old form.").idle(),
     key("connectors", Object(CONNECTORS), "Connectors.").idle(),
@@ -354,6 +354,14 @@ const TOOLS: &[Key] = &[
     .default("[]"),
 ];
 
+/// Of a server that is reached over TLS.
+pub(super) const CA: Key = key(
+    "ca",
+    Text,
+    "Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.",
+)
+.example(r#""${file:/etc/iris/ca.pem}""#);
+
 const HOOK: &[Key] = &[
     key("url", Text, "Where to post.")
         .required()
@@ -391,6 +399,7 @@ const HOOK: &[Key] = &[
         "Higher is asked first.",
     )
     .default("0"),
+    CA,
 ];
 
 const CHAT: &[Key] = &[key(
@@ -451,7 +460,7 @@ const TIMEOUTS: &[Key] = &[
     key(
         "head",
         Duration,
-        "For a request's head, and for a connection of HTTP/2 on which nobody asks anything.",
+        "For a request's head, and for an idle connection of HTTP/2.",
     )
     .default(r#""1m""#),
     key(

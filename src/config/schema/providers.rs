@@ -1,7 +1,7 @@
 //! The section `providers`.
 
 use super::Kind::{Flag, Integer, List, Number, Object, Text, Word};
-use super::keys::TEXTS;
+use super::keys::{CA, TEXTS};
 use super::{Key, key};
 
 pub(super) const PROVIDER: &[Key] = &[
@@ -57,6 +57,7 @@ pub(super) const PROVIDER: &[Key] = &[
     ),
     key("name", Text, "Name for people.").default(r#""""#),
     key("description", Text, "Free text.").default(r#""""#),
+    CA,
     key("preference", Integer(i64::MIN, i64::MAX), "Higher wins among several for one model.").default("0"),
     key("disabled", Flag, "Kept, but not used.").default("false"),
     key(

@@ -1,6 +1,7 @@
 //! The sections about records: where they are kept, where they go besides, and what they cost.
 
 use super::Kind::{Duration, Flag, Integer, List, Map, Object, Prices, Text, Word};
+use super::keys::CA;
 use super::{Key, key};
 
 pub(super) const EXPORTERS: &[Key] = &[
@@ -10,6 +11,7 @@ pub(super) const EXPORTERS: &[Key] = &[
 
 const S3: &[Key] = &[
     key("bucket_name", Text, "Bucket; turns the exporter on.").required(),
+    CA,
     key("endpoint", Text, "Server; empty for AWS.").default(r#""""#),
     key("region", Text, "Region.").default(r#""us-east-1""#),
     key(
@@ -47,6 +49,7 @@ const OTLP: &[Key] = &[
     key("traces", Flag, "Whether spans are sent.").default("true"),
     key("metrics", Flag, "Whether metrics are sent.").default("true"),
     key("every", Duration, "Between two exports.").default(r#""30s""#),
+    CA,
     key("protocol", Word(&["http/json"]), "The one that is spoken.").default(r#""http/json""#),
 ];
 

@@ -320,7 +320,7 @@ pub(crate) fn capabilities() -> (Vec<Value>, Vec<Value>) {
     (taken, refused)
 }
 
-/// Writes the reference anew where `IRIS_WRITE_DOCS` is set.
+/// Rewrites the reference where `IRIS_WRITE_DOCS` is set.
 #[test]
 fn the_reference_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONFIGURATION.md");
@@ -335,6 +335,6 @@ fn the_reference_is_up_to_date() {
     }
     assert!(
         generated == super::reference(),
-        "docs/CONFIGURATION.md is stale: `just reference` writes it anew"
+        "docs/CONFIGURATION.md is stale: run `just reference`"
     );
 }

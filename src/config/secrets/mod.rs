@@ -2,7 +2,7 @@
 //! and the rest is as it was, comments included. Where such a text comes back, the placeholders
 //! stand for the secrets that were there before.
 //!
-//! Whoever may save a configuration must not be able to read what it holds. So a secret stays
+//! A person who may save a configuration must not be able to read its secrets. So a secret stays
 //! with the server that it was for, and a reference to the environment or to a file, which could
 //! hold anything, stays where it is.
 
@@ -17,8 +17,8 @@ use super::finding::{Finding, Severity};
 use super::hujson::{self, Node, Value};
 use moved::Moves;
 use restore::Restoring;
-pub(super) use what::references;
 use what::{Within, parts, quoted, shown, text};
+pub(super) use what::{is_credential, references};
 
 /// Stands for a secret.
 pub const PLACEHOLDER: &str = "[redacted]";

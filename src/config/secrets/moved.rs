@@ -7,7 +7,7 @@ use super::what::{Within, parts, shown, text};
 use crate::config::hujson::{Node, Value};
 
 /// Keys whose value says where the secrets beside them are sent.
-const DESTINATIONS: [&str; 8] = [
+const DESTINATIONS: [&str; 9] = [
     "baseurl",
     "url",
     "endpoint",
@@ -16,6 +16,8 @@ const DESTINATIONS: [&str; 8] = [
     "tailnet",
     "bucket_name",
     "region",
+    // Who may answer there.
+    "ca",
 ];
 
 /// What of the whole document sends secrets elsewhere.

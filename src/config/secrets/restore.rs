@@ -144,7 +144,7 @@ impl Restoring<'_> {
             return self.unknown(here);
         }
         if stored.is_empty() && new == old {
-            // Somebody wrote these words into a text of their own.
+            // These words stand in a text that holds no secret.
             return;
         }
         if new == shown(old, &stored) && is_plain(here.node, new) {
@@ -185,7 +185,7 @@ impl Restoring<'_> {
         self.refuse(here, message, "write the secret itself");
     }
 
-    /// Whether what is stored here was for another server, which is then told of.
+    /// Whether what is stored here was for another server; if so, that is a finding.
     fn moved(&mut self, here: &Here<'_>, what: &str) -> bool {
         if let Some(from) = &here.moved {
             self.sent_elsewhere(here, what, &from.clone());

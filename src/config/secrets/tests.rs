@@ -64,7 +64,7 @@ fn what_comes_back_is_what_was_there_byte_for_byte() {
         restored(&shown_marked, &marked, &|_| false).unwrap(),
         marked
     );
-    // Written anew, a secret is the new one; one that was taken away is gone.
+    // A secret that is written again is the new one; one that was taken away is gone.
     let changed = shown
         .replacen("\"[redacted]\"", "\"NEW\"", 1)
         .replace("\"X-Api-Key:[redacted]\",", "");

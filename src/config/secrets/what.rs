@@ -145,7 +145,7 @@ pub(super) fn parts(node: &Node, within: Within<'_>) -> Vec<Part> {
         }]
     };
     let mut parts = match &node.value {
-        // Somebody forgot the quotes.
+        // The quotes were forgotten.
         Value::Number(number) if within.is_secret() => whole(&number.to_string()),
         Value::String(text) if within.is_secret() || is_known(text) => whole(text),
         Value::String(text) if within.key.ends_with("headers") && text.contains(':') => {
@@ -177,7 +177,7 @@ fn says_nothing(text: &str) -> bool {
         .all(|word| ["bearer", "basic", "splunk", "token"].contains(&&*word.to_ascii_lowercase()))
 }
 
-/// Where references such as `${NAME}` stand; `$${` is none.
+/// Where references such as `${NAME}` stand; `$${` does not begin one.
 pub(in crate::config) fn references(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -195,7 +195,8 @@ pub(in crate::config) fn references(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-fn is_credential(name: &str) -> bool {
+/// Whether the name of a header says that it holds a credential.
+pub(in crate::config) fn is_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     CREDENTIAL.iter().any(|part| name.contains(part))
 }

@@ -62,7 +62,7 @@ impl Gateway {
         let mut response = match create_response_with_body(&request, body::empty) {
             Ok(response) => response,
             Err(error) => {
-                let why = format!("this is no request for a WebSocket: {error}");
+                let why = format!("invalid request for a WebSocket: {error}");
                 let rejection = Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why);
                 return (api.refuse(&rejection), None);
             }

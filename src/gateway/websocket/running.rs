@@ -123,7 +123,7 @@ impl Running {
     }
 }
 
-/// Whoever drops an answer that has not ended has lost its caller; what came of it counts.
+/// An answer that is dropped before its end has lost its caller; what came of it counts.
 impl Drop for Running {
     fn drop(&mut self) {
         self.end(Ending::ClientLeft);

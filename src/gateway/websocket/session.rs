@@ -81,7 +81,7 @@ impl Session<'_> {
                     code,
                     reason: reason.into(),
                 };
-                // Whoever has gone away, or reads no more, needs no farewell.
+                // A caller who has left, or reads no more, gets no close frame.
                 let limit = self.gateway.upstream.timeouts().idle;
                 let _ = within(limit, self.caller.close(Some(frame))).await;
             }

@@ -152,7 +152,7 @@ fn faults_of_fields_are_found() {
         let found = fault(&format!("{start}{fields}")).map(|(at, what)| (at - start.len(), what));
         assert_eq!(found, Some((at, what)), "{fields:?}");
     }
-    // A name that is longer than what is kept is none of these.
+    // A name that is longer than what is kept matches none of these.
     let long = format!(
         "POST / HTTP/1.1\r\nContent-Length{}: x\r\n\r\n",
         "h".repeat(40)

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::agents::{self, Agent, Speaks, Target, sh};
 
-/// What to be told of one step, and the text to be copied.
+/// What a step says, and the text to copy.
 type Steps = Vec<(String, String)>;
 
 /// An SDK, or another tool without settings of its own.

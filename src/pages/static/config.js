@@ -31,7 +31,7 @@ function whom(callers, note) {
 
 const takes = (keys) => `${keys.join(", ")} ${keys.length === 1 ? "takes" : "take"} effect at the next restart`;
 
-/** What whoever saves a text should know before: what they would lose, and what has to wait. */
+/** What to know before a save: which access it takes away, and what takes effect only after a restart. */
 function consequences({ findings = [], loses_admin: losesAdmin, restart = [] }) {
   const notice = (tone, ...words) => make("p", { class: `notice ${tone}`, role: "note" }, ...words);
   const lockout = findings.find((one) => one.severity === "error" && one.path === "grants");

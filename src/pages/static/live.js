@@ -27,7 +27,7 @@ function marked(element) {
   for (const details of element.querySelectorAll("details")) details.dataset.was = details.open;
 }
 
-/** Whether somebody is reading or writing here, and should not have it replaced. */
+/** Whether the page is being read or written to, and should not be replaced. */
 function inUse() {
   const selection = getSelection();
   return (main.contains(document.activeElement) && document.activeElement !== main)
