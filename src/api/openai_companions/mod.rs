@@ -149,7 +149,8 @@ impl Api for Companion {
     fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         let path = self.target(head.path).unwrap_or(self.paths[0]);
         let kind = content_type(head);
-        let asked = if is_form(kind) {
+        let is_form = is_form(kind);
+        let asked = if is_form {
             form(&body, kind)?
         } else {
             let fields = body::scan(&body, &["model", "stream", "n"])?;
