@@ -202,7 +202,7 @@ pub(super) struct Seen {
     pub closes: Option<bool>,
 }
 
-/// The Seen of an event that says so many bytes.
+/// What an event brings that says so many bytes and nothing else.
 pub(super) fn said(bytes: usize) -> Seen {
     Seen {
         said: bytes as u64,

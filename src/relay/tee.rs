@@ -160,7 +160,8 @@ impl Tee {
 
     /// Whether the format's own end was seen, or may have been in what was too long to read.
     pub(super) fn is_complete(&self) -> bool {
-        self.meter.is_complete() || self.skipped()
+        let goes_on = matches!(&self.shape, Shape::Amazon(decoder) if !decoder.lost);
+        self.meter.is_complete() || (self.skipped() && !goes_on)
     }
 
     /// Whether the provider has counted all that the stream has said so far.
@@ -223,7 +224,7 @@ impl Tee {
 
     /// Whether a response may end here.
     pub(super) fn may_end(&self) -> bool {
-        self.is_complete() || self.meter.may_end()
+        self.is_complete() || self.skipped() || self.meter.may_end()
     }
 
     /// Whether a stream has stopped in the middle of an event.

@@ -13,6 +13,7 @@ mod commands;
 mod compressed;
 mod discovery;
 mod endings;
+mod estimates;
 mod faults;
 mod formats_anthropic;
 mod formats_bedrock;

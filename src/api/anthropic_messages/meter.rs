@@ -262,8 +262,13 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
     let word = |of: &Map<String, Value>, key: &str| Some(of.get(key)?.as_str()?.to_owned());
     let usage = message.get("usage").and_then(Value::as_object);
     let blocks = message.get("content").and_then(Value::as_array);
+    let tokens = usage.map(tokens).unwrap_or_default();
+    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
     Reading {
-        tokens: usage.map(tokens).unwrap_or_default(),
+        tokens,
+        total: usage
+            .and_then(|usage| highest(usage, &["total_tokens"]))
+            .filter(|_| is_uncounted),
         finish_reason: word(&message, "stop_reason"),
         tool_calls: blocks.into_iter().flatten().filter_map(tool_call).collect(),
         tier: usage.and_then(|usage| word(usage, "service_tier")),

@@ -6,7 +6,7 @@ use super::block::Block;
 use super::usage;
 use crate::api::merge::size;
 use crate::api::meter::{self, Assembly, Room, Seen};
-use crate::api::tree::{self, add_counts_at};
+use crate::api::tree::{self, add_counts_at, highest};
 use crate::api::{Reading, ToolCall};
 use crate::wire::sse;
 
@@ -179,8 +179,12 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         .and_then(Value::as_array);
     let word = |place: &str| Some(response.pointer(place)?.as_str()?.to_owned());
     let none = Map::new();
+    let usage = response["usage"].as_object().unwrap_or(&none);
+    let tokens = usage::tokens(usage);
+    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
     Reading {
-        tokens: usage::tokens(response["usage"].as_object().unwrap_or(&none)),
+        tokens,
+        total: highest(usage, &["totalTokens"]).filter(|_| is_uncounted),
         finish_reason: word("/stopReason"),
         tool_calls: content
             .into_iter()

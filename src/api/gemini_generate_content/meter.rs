@@ -7,7 +7,7 @@ use super::partial;
 use crate::api::merge::size;
 use crate::api::meter::{Assembling, Assembly, Read, Room, Seen, is_response, sealed, sum};
 use crate::api::tree::{self, add_counts_at, count, highest};
-use crate::api::{Meter, Pass, Reading, Tokens, ToolCall};
+use crate::api::{Density, Meter, Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
 /// What an element costs beside its text.
@@ -326,9 +326,12 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
         finish_reason: word(fields("promptFeedback"), "blockReason"),
         model: word(&response, "modelVersion"),
+        density: density(&response),
         is_foreign: !is_response(&response),
         ..Reading::default()
     };
+    let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
+    reading.total = highest(usage, &["totalTokenCount"]).filter(|_| is_uncounted);
     for candidate in candidates.into_iter().flatten() {
         let reason = candidate.get("finishReason").and_then(Value::as_str);
         reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
@@ -345,6 +348,26 @@ pub(in crate::api) fn read(body: &[u8]) -> Reading {
         reading.tokens.web_searches = sum(&[reading.tokens.web_searches, searches]);
     }
     reading
+}
+
+/// What a prediction holds: pictures, vectors, or text.
+fn density(response: &Map<String, Value>) -> Option<Density> {
+    let first = response.get("predictions")?.as_array()?.first()?;
+    let Some(first) = first.as_object() else {
+        let is_text = first.is_string();
+        return Some(if is_text {
+            Density::TEXT
+        } else {
+            Density::VECTORS
+        });
+    };
+    Some(if first.contains_key("bytesBase64Encoded") {
+        Density::PICTURES
+    } else if first.keys().any(|key| key.contains("mbedding")) {
+        Density::VECTORS
+    } else {
+        Density::TEXT
+    })
 }
 
 fn tool_call(part: &Value) -> Option<ToolCall> {
