@@ -82,7 +82,7 @@ impl Opening {
 
     /// Adds what a role said. Instructions in two messages are the same as in one of two parts.
     fn say(&mut self, role: &str, said: &[u8]) {
-        self.speaker = role.to_owned();
+        role.clone_into(&mut self.speaker);
         self.content(said, role == "system", 0);
         self.found |= role == "user";
     }

@@ -39,7 +39,10 @@ async fn conversations_are_kept_read_and_deleted() {
     let page = send(&gateway, Method::GET, "/ui/chat", "").await.text();
     assert!(page.contains("Kept by this gateway, visible only to you."));
     // The browser keeps what is not sent yet by this, and not by a login.
-    assert!(page.contains("&quot;caller&quot;:&quot;loopback&quot;"), "{page}");
+    assert!(
+        page.contains("&quot;caller&quot;:&quot;loopback&quot;"),
+        "{page}"
+    );
 
     let long = json!({ "title": "t", "body": { "text": "x".repeat(2 << 20) } });
     for (id, body, status) in [

@@ -201,19 +201,20 @@ async fn keys_numbers_and_strings_inside_strings_are_read() {
             let arguments = &sent["messages"][0]["tool_calls"][0]["function"]["arguments"];
             let arguments: Value = serde_json::from_str(arguments.as_str().unwrap()).unwrap();
             let arguments = arguments.to_string();
-            assert!(
-                arguments.contains("[redacted ") && arguments.contains("]"),
-                "{arguments}"
-            );
+            assert!(arguments.contains("[redacted "), "{arguments}");
         }
         assert_eq!(reports.send(post(path, &ask)).await.status, StatusCode::OK);
         drain(&mut asked);
         let told = reasons(&reports).await;
         assert!(told.contains("guard secrets has found"), "{told}");
     }
-    // Words of formats and schemas are not what a caller says, nor are short numbers.
+}
+
+#[tokio::test]
+async fn words_of_formats_and_schemas_are_not_what_a_caller_says() {
+    // Nor are short numbers.
     let own = json!({ "guards": { "own": { "kind": "patterns", "patterns": ["[A-Za-z_]{9,}", "[0-9]{3}"] } } });
-    let (words, _asked) = self::model().await;
+    let (words, _asked) = model().await;
     let words = gateway_of(words, own).await;
     let ask = json!({ "model": "m", "max_completion_tokens": 8000, "temperature": 0.123_456_789,
         "tools": [{ "function": { "name": "f", "parameters": { "additionalProperties": false,

@@ -203,15 +203,12 @@ impl Api for Companion {
         }
         let fields = body::scan(body, &["model"]).ok()?;
         let literal = serde_json::Value::from(model).to_string();
-        let (at, text) = match fields.get(0) {
-            Some(at) => (at, literal),
-            None => {
-                let comma = if fields.is_empty { "" } else { "," };
-                (
-                    fields.open..fields.open,
-                    format!(r#""model":{literal}{comma}"#),
-                )
-            }
+        let (at, text) = if let Some(at) = fields.get(0) {
+            (at, literal)
+        } else {
+            let comma = if fields.is_empty { "" } else { "," };
+            let member = format!(r#""model":{literal}{comma}"#);
+            (fields.open..fields.open, member)
         };
         Some(
             [&body[..at.start], text.as_bytes(), &body[at.end..]]

@@ -129,11 +129,10 @@ fn push_key(key: &str, is_free: bool, read: &mut String) {
     if key.len() < SHORTEST_KEY || (is_word && (!is_free || SCHEMA.contains(&key))) {
         return;
     }
-    for text in [Some(key.to_owned()), encoded::of_base64(key)] {
-        if let Some(text) = text {
-            read.push_str(&text);
-            read.push_str(BETWEEN);
-        }
+    let encoded = encoded::of_base64(key);
+    for text in std::iter::once(key).chain(encoded.as_deref()) {
+        read.push_str(text);
+        read.push_str(BETWEEN);
     }
 }
 
