@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::api::{Api, Destination};
-use crate::config::{self, AuthMode, Authorization, BaseUrl, Network, ServiceAccount};
+use crate::config::{self, AuthMode, Authorization, BaseUrl, Network, Proxying, ServiceAccount};
 use crate::secret::Secret;
 
 /// One provider.
@@ -52,6 +52,8 @@ pub struct Provider {
     pub pass_keys: Vec<String>,
     /// Which network it is reached over.
     pub network: Network,
+    /// Which proxy it is reached over.
+    pub proxy: Proxying,
     /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
     pub stream_options: Option<bool>,
     base: BaseUrl,
@@ -94,6 +96,7 @@ impl Provider {
             pass_query: config.pass_query.clone(),
             pass_keys: config.pass_keys.clone(),
             network: config.network,
+            proxy: config.proxy.clone(),
             stream_options: config.stream_options,
             fingerprint: fingerprint(config, &base),
             base,
@@ -161,6 +164,7 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
         config.authorization,
         config.auth_mode,
         (&config.project, &config.region, config.network),
+        &config.proxy,
         &config.add_headers,
         (config.compatibility.flags(), config.stream_options),
     ))
@@ -231,6 +235,7 @@ mod tests {
             &|one: &mut config::Provider| one.authorization = Authorization::XApiKey,
             &|one: &mut config::Provider| one.auth_mode = AuthMode::None,
             &|one: &mut config::Provider| one.network = Network::Host,
+            &|one: &mut config::Provider| one.proxy = Proxying::Never,
             &|one: &mut config::Provider| one.add_headers = vec![("a".to_owned(), "b".to_owned())],
             &|one: &mut config::Provider| one.path_version = Some(String::new()),
             &|one: &mut config::Provider| one.stream_options = Some(false),
