@@ -348,3 +348,61 @@ async fn long_response_headers_pass_up_to_the_bound() {
         }
     }
 }
+
+/// A real server that closes each connection after a few requests, allows few at once, or both.
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_costs_no_request() {
+    let is_there = std::process::Command::new("nginx").arg("-v").output();
+    if !is_there.is_ok_and(|output| output.status.success()) {
+        eprintln!("nginx is not there");
+        return;
+    }
+    for settings in [
+        "keepalive_requests 3;",
+        "http2_max_concurrent_streams 1;",
+        "keepalive_requests 2; http2_max_concurrent_streams 2;",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, home) = (crate::process::free(), dir.path().display());
+        let (certificate, key) = localhost();
+        let text = format!(
+            "daemon off; master_process off; pid {home}/pid; error_log {home}/error; events {{}}
+            http {{
+                access_log off;
+                client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
+                fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi;
+                scgi_temp_path {home}/scgi;
+                server {{
+                    listen {at} ssl http2; {settings}
+                    ssl_certificate {certificate}; ssl_certificate_key {key};
+                    location / {{ default_type application/json; return 200 '{COMPLETION}'; }}
+                }}
+            }}"
+        );
+        let path = dir.path().join("nginx.conf");
+        std::fs::write(&path, text).unwrap();
+        let mut nginx = std::process::Command::new("nginx")
+            .args([
+                "-p",
+                &home.to_string(),
+                "-e",
+                &format!("{home}/error"),
+                "-c",
+            ])
+            .arg(&path)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(at).await.is_err() {
+            assert!(std::time::Instant::now() < until, "nginx does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let gateway = gateway(at.port(), json!({})).await;
+        for _ in 0..12 {
+            gateway.all_succeed(8).await;
+        }
+        let _ = nginx.kill();
+        let _ = nginx.wait();
+    }
+}
