@@ -1,6 +1,7 @@
 //! What a configuration compiles to: immutable, replaced whole on reload. A request takes
 //! one at its start and keeps it to its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
@@ -83,6 +84,7 @@ impl Rules {
             let hint = "until this is fixed, requests that it should inspect are refused";
             findings.push(finding.hint(hint));
         }
+        own_addresses(&file, &mut findings);
         never_passing(&file, &mut findings);
         dangling_patterns(&file, &mut findings);
         dangling_servers(&file, &mut findings);
@@ -133,6 +135,46 @@ impl Filterable {
             Some((name.as_str().to_owned(), shown))
         })
     }
+}
+
+/// Providers that are this gateway itself, as far as the configuration tells.
+fn own_addresses(file: &config::File, findings: &mut Vec<Finding>) {
+    for (id, provider) in &file.providers {
+        let Ok(base) = provider.base() else {
+            continue;
+        };
+        if provider.disabled || !is_own(file, provider.network, &base.host(), base.port()) {
+            continue;
+        }
+        let path = format!("providers.{id}.baseurl");
+        let message = format!(
+            "the baseurl of provider {id} leads to this gateway itself, which refuses what comes back to it"
+        );
+        let hint = "expected the address of a model server or of another gateway";
+        findings.push(Finding::new(Severity::Warning, provider.at, path, message).hint(hint));
+    }
+}
+
+/// Whether a host and port are this gateway's: what it listens on for local callers, or its name on
+/// the tailnet.
+fn is_own(file: &config::File, network: config::Network, host: &str, port: u16) -> bool {
+    let address = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    if let Some(own) = file.listen.loopback
+        && own.port() == port
+    {
+        let is_local = host == "localhost"
+            || address.is_some_and(|ip| ip == own.ip() || ip.is_loopback() || ip.is_unspecified());
+        if is_local {
+            return true;
+        }
+    }
+    let name = host.split_once('.').map_or(host, |(name, _)| name);
+    let is_full = host.contains('.');
+    file.tailnet.mode == config::Mode::Embedded
+        && network != config::Network::Host
+        && [file.listen.http, file.listen.https].contains(&Some(port))
+        && name.eq_ignore_ascii_case(&file.tailnet.hostname)
+        && (!is_full || host.ends_with(".ts.net"))
 }
 
 /// Parameters and keys that no provider's configuration can let through.

@@ -1,10 +1,16 @@
 //! Sockets on the host's network. The kernel would let each of them hold megabytes for a peer that
 //! reads slowly, beside whatever the process holds; these have a bound.
 
+mod alive;
+mod dial;
+
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket};
+
+pub use alive::Alive;
+pub use dial::connect;
 
 /// Bytes on their way to a caller. The kernel doubles what it is told, for its own needs.
 const SEND: u32 = 64 << 10;
@@ -46,21 +52,4 @@ pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND as usize)?;
     TcpListener::from_std(listener)
-}
-
-/// Connects to the first address of `host` that answers, with room for `receive` bytes.
-///
-/// # Errors
-/// That of the last address that was tried.
-pub async fn connect(host: &str, port: u16, receive: u32) -> io::Result<TcpStream> {
-    let mut error = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for address in lookup_host((host, port)).await? {
-        let socket = of(address)?;
-        socket.set_recv_buffer_size(receive)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(refused) => error = refused,
-        }
-    }
-    Err(error)
 }

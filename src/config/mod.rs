@@ -25,6 +25,7 @@ mod later;
 mod load;
 mod prices;
 mod provider;
+mod proxy;
 mod quotas;
 mod read;
 mod routing;
@@ -60,6 +61,7 @@ pub use later::{Connector, Mcp};
 pub(crate) use load::references;
 pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
+pub use proxy::{Environment, Proxy, Proxying};
 pub use quotas::{Quota, amount};
 #[cfg(test)]
 pub(crate) use schema::tests::capabilities;

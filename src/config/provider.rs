@@ -9,6 +9,7 @@ use super::credential;
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
+use super::proxy::Proxying;
 use super::table::{Item, Table};
 use crate::money::{CostBasis, Factor};
 use crate::secret::Secret;
@@ -63,6 +64,8 @@ pub struct Provider {
     pub network: Network,
     /// The certificates that it is trusted by, where it isn't those of this machine's store.
     pub ca: Option<Certificates>,
+    /// Which proxy it is reached over.
+    pub proxy: Proxying,
     /// Whose price list its models are priced by; `None` to infer it.
     pub cost_basis: Option<CostBasis>,
     /// Names under which models are priced; the first that matches counts.
@@ -98,6 +101,7 @@ impl Default for Provider {
             upstream: String::new(),
             network: Network::Auto,
             ca: None,
+            proxy: Proxying::Environment,
             cost_basis: None,
             model_cost_map: Vec::new(),
         }
@@ -306,6 +310,7 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
         pass_keys: table.strings("pass_keys").unwrap_or_default(),
         upstream: table.string("upstream").unwrap_or_default(),
         network,
+        proxy: proxy(id, &table),
         cost_basis: cost_basis(id, &table),
         model_cost_map: table
             .get("model_cost_map")
@@ -315,6 +320,17 @@ pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
     check(id, &provider, &table);
     table.finish();
     Some(provider)
+}
+
+/// The proxy on the way to it.
+fn proxy(id: &str, table: &Table<'_>) -> Proxying {
+    let text = table.string("proxy").unwrap_or_default();
+    Proxying::parse(&text).unwrap_or_else(|why| {
+        let message = format!("provider {id} has an invalid proxy: {why}");
+        let at = table.position("proxy");
+        table.findings.error(at, &table.path, message);
+        Proxying::Never
+    })
 }
 
 fn check(id: &str, provider: &Provider, table: &Table<'_>) {

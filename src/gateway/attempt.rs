@@ -18,7 +18,7 @@ use crate::panics;
 use crate::relay::{Begun, Recording};
 use crate::route::{Choice, Route, Scope, Standing, backoff};
 use crate::rules::Rules;
-use crate::upstream::{Failure, Reuse, asked_wait};
+use crate::upstream::{Failure, Received, Reuse, asked_wait};
 use crate::wire::decode::Decoding;
 use crate::wire::{Mask, Rejection, headers};
 
@@ -423,6 +423,8 @@ impl Gateway {
         let kept = (outbound, Reuse::Kept);
         let failure = match self.send(route, asking, kept, may_go_on).await {
             Err(failure @ Failure::Closed { .. }) => failure,
+            // Where there is another provider, that one is more likely to answer.
+            Err(failure @ Failure::Lost { .. }) if !may_go_on => failure,
             sent => return sent,
         };
         let took = recording.elapsed_ms() - began;
@@ -479,7 +481,7 @@ impl Gateway {
     async fn refusal(
         &self,
         mut head: http::response::Parts,
-        body: hyper::body::Incoming,
+        body: Received,
         mask: Mask,
     ) -> Response<Begun> {
         let mut whole = Begun::from(body);
@@ -535,7 +537,7 @@ fn why(outcome: &Outcome) -> String {
 }
 
 /// What is wrong with a response by its status: a provider says that it can't, not that it won't.
-/// 529 is Anthropic's for being overloaded.
+/// 508 is a gateway's that leads back here, 529 Anthropic's for being overloaded.
 fn flaw(response: &Response<Begun>) -> Option<Flaw> {
     let status = response.status();
     let why = format!("it answered {status}");
@@ -543,7 +545,7 @@ fn flaw(response: &Response<Begun>) -> Option<Flaw> {
     match status.as_u16() {
         429 => Some(Flaw::Limited(why, wait)),
         503 | 529 if wait.is_some() => Some(Flaw::Limited(why, wait)),
-        500 | 502 | 503 | 504 | 529 => Some(Flaw::Broken(why)),
+        500 | 502 | 503 | 504 | 508 | 529 => Some(Flaw::Broken(why)),
         _ => None,
     }
 }

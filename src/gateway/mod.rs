@@ -32,7 +32,7 @@ use crate::route::{Responses, Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
-use crate::wire::{Body, Framing, Rejection, body, unpack};
+use crate::wire::{Body, Framing, Rejection, body, hops, unpack};
 
 use attempt::{Answer, Asking};
 pub use count::Uncounted;
@@ -125,6 +125,7 @@ impl Gateway {
         let mut recording = self.recording(slot, entry::new(id, api, &who.caller, &head, &permit));
         panics::point("record");
         let outcome = async {
+            hops::check(&head.headers)?;
             refusal::unreadable_type(api, &head.headers)?;
             let coding = unpack::coding(&head.headers)?;
             // From here on the body is plain, for all that look at it and for the provider.

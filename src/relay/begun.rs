@@ -5,9 +5,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 
 use crate::route::Remember;
+use crate::upstream::Received;
 use crate::wire::Mask;
 
 /// An answer's body, as it comes from a provider.
@@ -15,7 +15,7 @@ pub struct Begun {
     first: Option<Frame<Bytes>>,
     /// What was looked at, and is read once more.
     seen: BytesMut,
-    rest: Option<Incoming>,
+    rest: Option<Received>,
     ended: bool,
     /// What broke while the beginning was looked at, for those who read on.
     broken: Option<hyper::Error>,
@@ -54,7 +54,7 @@ impl Begun {
     ///
     /// # Errors
     /// When the body fails before that. One that ends without a piece is no error here.
-    pub async fn begin(mut rest: Incoming) -> Result<Self, hyper::Error> {
+    pub async fn begin(mut rest: Received) -> Result<Self, hyper::Error> {
         let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
         let ended = next.is_none();
         let first = next.transpose()?;
@@ -94,8 +94,8 @@ impl Begun {
     }
 }
 
-impl From<Incoming> for Begun {
-    fn from(rest: Incoming) -> Self {
+impl From<Received> for Begun {
+    fn from(rest: Received) -> Self {
         Self {
             first: None,
             seen: BytesMut::new(),

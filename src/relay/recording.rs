@@ -259,6 +259,14 @@ impl Recording {
         }
     }
 
+    /// Notes that the provider at which the request was open has failed, and why.
+    pub fn failed(&mut self, why: &str) {
+        let provider = self.open.as_mut().and_then(|open| open.provider.take());
+        if let Some((mut provider, rules)) = provider {
+            provider.failed(why, route::Scope::Model, &rules);
+        }
+    }
+
     /// Keeps what was asked, for a capture with up to `room` bytes of the body; the values of
     /// the keys in `opaque` are left out of both bodies.
     pub fn capture_request(

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::api::{Api, Destination};
 use crate::config::{
-    self, AuthMode, Authorization, BaseUrl, Certificates, Network, ServiceAccount,
+    self, AuthMode, Authorization, BaseUrl, Certificates, Network, Proxying, ServiceAccount,
 };
 use crate::secret::Secret;
 
@@ -56,6 +56,8 @@ pub struct Provider {
     pub network: Network,
     /// The certificates that it is trusted by, where it isn't those of this machine's store.
     pub ca: Option<Certificates>,
+    /// Which proxy it is reached over.
+    pub proxy: Proxying,
     /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
     pub stream_options: Option<bool>,
     base: BaseUrl,
@@ -99,6 +101,7 @@ impl Provider {
             pass_keys: config.pass_keys.clone(),
             network: config.network,
             ca: config.ca.clone(),
+            proxy: config.proxy.clone(),
             stream_options: config.stream_options,
             fingerprint: fingerprint(config, &base),
             base,
@@ -165,7 +168,8 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
         &config.apikey,
         config.authorization,
         config.auth_mode,
-        (&config.project, &config.region, config.network, &config.ca),
+        (&config.project, &config.region),
+        (config.network, &config.proxy, &config.ca),
         &config.add_headers,
         (config.compatibility.flags(), config.stream_options),
     ))
@@ -236,6 +240,7 @@ mod tests {
             &|one: &mut config::Provider| one.authorization = Authorization::XApiKey,
             &|one: &mut config::Provider| one.auth_mode = AuthMode::None,
             &|one: &mut config::Provider| one.network = Network::Host,
+            &|one: &mut config::Provider| one.proxy = Proxying::Never,
             &|one: &mut config::Provider| one.add_headers = vec![("a".to_owned(), "b".to_owned())],
             &|one: &mut config::Provider| one.path_version = Some(String::new()),
             &|one: &mut config::Provider| one.stream_options = Some(false),

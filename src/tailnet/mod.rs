@@ -33,6 +33,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -101,11 +102,28 @@ impl Node {
         }
     }
 
+    /// Whether it is the machine's own node, so that the machine's network
+    /// reaches what it does.
+    pub fn is_machine(&self) -> bool {
+        matches!(&*self.0, Inner::Host(_))
+    }
+
     /// Connects to a tailnet address, a MagicDNS name, or anything else that
     /// the machine can reach.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, Error> {
+        self.dial_watched(host, port, Duration::ZERO).await
+    }
+
+    /// The same, and an embedded node ends the connection once the other node
+    /// has left the tailnet, or has not answered for about `silence`.
+    pub async fn dial_watched(
+        &self,
+        host: &str,
+        port: u16,
+        silence: Duration,
+    ) -> Result<Stream, Error> {
         match &*self.0 {
-            Inner::Embedded(node) => node.dial(host, port).await,
+            Inner::Embedded(node) => node.dial(host, port, silence).await,
             Inner::Host(_) => Ok(tokio::net::TcpStream::connect((host, port)).await?.into()),
         }
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -45,6 +46,7 @@ struct ListenRequest {
 struct DialRequest<'a> {
     host: &'a str,
     port: u16,
+    silence_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -107,11 +109,18 @@ impl Embedded {
         Ok(Listener::announced(socket)?)
     }
 
-    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<Stream, Error> {
-        let socket = self
-            .handle
-            .socket(Call::Dial, &DialRequest { host, port })
-            .await?;
+    pub(super) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        silence: Duration,
+    ) -> Result<Stream, Error> {
+        let request = DialRequest {
+            host,
+            port,
+            silence_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
+        };
+        let socket = self.handle.socket(Call::Dial, &request).await?;
         Ok(unix_stream(socket)?.into())
     }
 

@@ -9,19 +9,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use super::proxy;
 use super::trust::{self, Trust};
 use super::used::{Used, Watched};
 use crate::clock::within;
-use crate::config::{Certificates, Network};
+use crate::config::{Certificates, Environment, Network, Proxy, Proxying};
 use crate::socket;
 use crate::tailnet::{self, Node, is_tailnet};
+
+/// How long a server may acknowledge nothing, where connecting has no limit.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// A busy machine may be as long in asking whether the other side is there.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(4);
 
 /// How long a provider may take for what; zero waits without end.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +58,7 @@ impl Timeouts {
 }
 
 /// A bidirectional byte stream of any origin.
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// An open connection to a provider.
@@ -58,6 +66,14 @@ pub struct Upstreamed {
     io: TokioIo<Watched<Box<dyn Io>>>,
     http2: bool,
     used: Used,
+    forward: Option<Forward>,
+}
+
+/// A proxy at the end of a connection takes requests with their whole URL.
+#[derive(Clone)]
+pub(super) struct Forward {
+    /// The value of `Proxy-Authorization`.
+    pub(super) credential: Option<HeaderValue>,
 }
 
 impl Upstreamed {
@@ -67,7 +83,23 @@ impl Upstreamed {
             io: TokioIo::new(Watched::new(io, used.clone())),
             http2,
             used,
+            forward: None,
         }
+    }
+
+    /// Whether the server has chosen HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// What the connection is used for.
+    pub(super) fn used(&self) -> Used {
+        self.used.clone()
+    }
+
+    /// The proxy that forwards requests.
+    pub(super) fn forward(&self) -> Option<Forward> {
+        self.forward.clone()
     }
 }
 
@@ -86,9 +118,24 @@ pub enum ConnectError {
     /// Nobody answered in time.
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
+    /// The proxy on the way refused, or can't be reached.
+    #[error("{0}")]
+    Proxy(String),
+    /// What HTTP needs at its start can't be sent.
+    #[error("{0}")]
+    Protocol(#[source] hyper::Error),
     /// The URL has no host, or no tailnet is there to reach it over.
     #[error("{0}")]
     Impossible(&'static str),
+}
+
+/// How a server is reached.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'c> {
+    pub network: Network,
+    pub proxy: &'c Proxying,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<&'c Certificates>,
 }
 
 /// Opens connections for the pool.
@@ -100,6 +147,8 @@ pub struct Connector {
     /// The server is trusted by certificates that the configuration names.
     has_own_certificates: bool,
     timeouts: Arc<RwLock<Timeouts>>,
+    proxying: Proxying,
+    environment: Arc<Environment>,
 }
 
 /// The same TLS for connections that must speak HTTP/1.1, as WebSockets do.
@@ -153,6 +202,8 @@ impl Connector {
             tls: tls.into(),
             has_own_certificates: false,
             timeouts,
+            proxying: Proxying::Never,
+            environment: Arc::default(),
         }
     }
 
@@ -161,6 +212,38 @@ impl Connector {
     pub fn with_own_certificates(mut self) -> Self {
         self.has_own_certificates = true;
         self
+    }
+
+    /// The same over proxies: the one that is named, or those of the environment.
+    #[must_use]
+    pub fn over(mut self, proxying: &Proxying, environment: &Arc<Environment>) -> Self {
+        self.proxying = proxying.clone();
+        self.environment = Arc::clone(environment);
+        self
+    }
+
+    /// Whether a connection may be one of HTTP/2, which requests share.
+    pub(super) fn may_share(&self, scheme: &Scheme) -> bool {
+        let protocols = &self.tls.config().alpn_protocols;
+        *scheme == Scheme::HTTPS && protocols.iter().any(|protocol| protocol == b"h2")
+    }
+
+    /// How long a server may acknowledge nothing before its connection counts as dead: as long as
+    /// it may take to accept one.
+    pub(super) fn silence(&self) -> Duration {
+        let limit = self.connect_limit();
+        if limit.is_zero() {
+            SILENCE
+        } else {
+            limit.max(SHORTEST_SILENCE)
+        }
+    }
+
+    fn connect_limit(&self) -> Duration {
+        self.timeouts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .connect
     }
 
     /// Connects and hangs up, if `uri` is on the tailnet: the first contact of two nodes can take
@@ -174,38 +257,37 @@ impl Connector {
         Ok(())
     }
 
-    async fn open_in_time(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
-        let limit = self
-            .timeouts
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .connect;
+    pub(super) async fn open_in_time(&self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+        let limit = self.connect_limit();
         within(limit, self.open(uri))
             .await
             .unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 
-    async fn open(self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+    async fn open(&self, uri: Uri) -> Result<Upstreamed, ConnectError> {
         let host = uri
             .host()
             .ok_or(ConnectError::Impossible("the URL has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let io: Box<dyn Io> = if let Some(node) = self.over_tailnet(host)? {
-            Box::new(node.dial(host, port).await?)
-        } else {
-            let room = if secure {
-                socket::RECEIVE_SHARED
-            } else {
-                socket::RECEIVE
-            };
-            let stream = socket::connect(host, port, room).await?;
-            stream.set_nodelay(true)?;
-            Box::new(stream)
+        let mut forward = None;
+        let io = match self.proxy(secure, host, port)? {
+            None => self.dial(host, port, secure).await?,
+            Some(proxy) => {
+                let mut io = self.to_proxy(proxy, secure).await?;
+                let credential = proxy::credential(proxy);
+                if secure || self.is_for_sockets() {
+                    proxy::tunnel(&mut io, proxy, (host, port), credential).await?;
+                } else {
+                    forward = Some(Forward { credential });
+                }
+                io
+            }
         };
         if !secure {
-            return Ok(Upstreamed::new(io, false));
+            let plain = Upstreamed::new(io, false);
+            return Ok(Upstreamed { forward, ..plain });
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
@@ -219,6 +301,63 @@ impl Connector {
             )?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Upstreamed::new(Box::new(tls), http2))
+    }
+
+    /// A connection to a name or an address, over the network that it is on.
+    async fn dial(&self, host: &str, port: u16, secure: bool) -> Result<Box<dyn Io>, ConnectError> {
+        let silence = self.silence();
+        match self.over_tailnet(host)? {
+            Some(node) if !node.is_machine() => {
+                Ok(Box::new(node.dial_watched(host, port, silence).await?))
+            }
+            // The machine's own node, whose addresses its network stack reaches.
+            _ => {
+                let room = if secure {
+                    socket::RECEIVE_SHARED
+                } else {
+                    socket::RECEIVE
+                };
+                Ok(Box::new(socket::connect(host, port, room, silence).await?))
+            }
+        }
+    }
+
+    /// A connection to a proxy, over TLS if that is wanted.
+    async fn to_proxy(&self, proxy: &Proxy, secure: bool) -> Result<Box<dyn Io>, ConnectError> {
+        let unreachable = |why: String| {
+            ConnectError::Proxy(format!("the proxy {proxy} cannot be reached: {why}"))
+        };
+        let io = self.dial(&proxy.host, proxy.port, secure).await;
+        let io = io.map_err(|error| unreachable(error.to_string()))?;
+        if !proxy.secure {
+            return Ok(io);
+        }
+        let name = ServerName::try_from(proxy.host.clone())
+            .map_err(|_| unreachable("TLS knows no such name".to_owned()))?;
+        let tls = TlsConnector::from(Arc::new(older(self.tls.config())));
+        match tls.connect(name, io).await {
+            Ok(tls) => Ok(Box::new(tls)),
+            Err(error) => Err(unreachable(
+                trust::explained(&error, self.has_own_certificates)
+                    .unwrap_or_else(|| error.to_string()),
+            )),
+        }
+    }
+
+    /// The proxy on the way to a server. What is on the tailnet is reached over one only where a
+    /// provider names it.
+    fn proxy(&self, secure: bool, host: &str, port: u16) -> Result<Option<&Proxy>, ConnectError> {
+        Ok(match &self.proxying {
+            Proxying::Never => None,
+            Proxying::Over(proxy) => Some(proxy),
+            Proxying::Environment if self.over_tailnet(host)?.is_some() => None,
+            Proxying::Environment => self.environment.proxy(secure, host, port),
+        })
+    }
+
+    /// Whether its connections are for WebSockets, which no proxy forwards but through a tunnel.
+    fn is_for_sockets(&self) -> bool {
+        self.tls.config().alpn_protocols == [b"http/1.1"]
     }
 
     /// The node, if `host` is to be reached over the tailnet: its addresses, its MagicDNS
@@ -261,7 +400,8 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().open_in_time(uri))
+        let connector = self.clone();
+        Box::pin(async move { connector.open_in_time(uri).await })
     }
 }
 

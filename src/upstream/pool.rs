@@ -1,39 +1,51 @@
 //! Connections that are kept. Requests share one only if they go to the same provider with the same
 //! credential and headers: each configuration of a provider has a pool of its own.
+//!
+//! A connection can end between two requests, or an HTTP/2 server can say that it has not looked at
+//! one: such a request is sent again here. One that the provider may have begun to work on is the
+//! gateway's to repeat.
+
+mod body;
+mod error;
+mod kept;
+mod open;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Request;
-use http::Response;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::oneshot;
 
-use super::connect::Connector;
-use super::used::Used;
-use crate::config::{Certificates, Network};
+use super::connect::{ConnectError, Connector, Way};
+use crate::config::{Certificates, Network, Proxying};
 
-/// Idle connections kept for each host of a pool.
-const IDLE_PER_HOST: usize = 64;
+pub use body::Received;
+pub(super) use error::{Fate, RequestError, Unanswered};
+use kept::{Done, Host, Lent, Wait};
+use open::{Http1, Opened};
+
 /// How long an idle connection is kept: below the 60 s after which most servers close.
 const IDLE_TIME: Duration = Duration::from_secs(50);
-/// Bytes of an answer that are read before its caller has taken those before them.
-const READ_AHEAD: usize = 32 << 10;
-/// The same for each of the answers that share an h2 connection.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// For all of them together: so much that callers who read slowly can't use it up for the others.
-const CONNECTION_WINDOW: u32 = 512 * STREAM_WINDOW;
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(10);
 /// Pools from which on those that have no connections any more are looked for.
 const MANY: usize = 64;
+/// Times that a request is sent which each time was certainly left unprocessed.
+const SENDINGS: u32 = 4;
+/// Before a request that a new connection refused is sent again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A kept connection that its server has closed fails at once. Where it takes longer, the server
+/// was at work, or is gone.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
-type Connect = dyn Fn(Network, Option<&Certificates>) -> Connector + Send + Sync;
+type Connect = dyn Fn(Way<'_>) -> Connector + Send + Sync;
 
 /// Which connection a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,105 +56,321 @@ pub enum Reuse {
     Never,
 }
 
+/// Which server a connection leads to.
+type Origin = (Scheme, Authority);
+
 /// The connections of one configuration of a provider.
 #[derive(Clone)]
-pub(super) struct Pool {
-    kept: Client<Connector, Full<Bytes>>,
-    new: Client<Connector, Full<Bytes>>,
-}
+pub(super) struct Pool(Arc<Inner>);
 
-/// A request that got no response.
-pub(super) struct Unanswered {
-    pub(super) error: Error,
-    /// The connection had served others before, and broke before anything of a response had come.
-    pub(super) was_closed: bool,
+struct Inner {
+    connector: Connector,
+    hosts: Mutex<HashMap<Origin, Host>>,
+    /// A task looks through idle connections.
+    is_swept: AtomicBool,
 }
 
 impl Pool {
     pub(super) fn new(connector: Connector) -> Self {
-        let client = |connector, idle| {
-            Client::builder(TokioExecutor::new())
-                .http1_max_buf_size(READ_AHEAD)
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIME)
-                .pool_max_idle_per_host(idle)
-                .build(connector)
-        };
-        Self {
-            kept: client(connector.clone(), IDLE_PER_HOST),
-            new: client(connector, 0),
-        }
+        Self(Arc::new(Inner {
+            connector,
+            hosts: Mutex::default(),
+            is_swept: AtomicBool::new(false),
+        }))
     }
 
-    /// Sends a request, and waits for the head of the response.
+    /// Sends a request, and waits for the head of the response. It is sent again while it is
+    /// certain that the server has not looked at it.
     pub(super) async fn request(
         &self,
-        mut request: Request<Full<Bytes>>,
-        reuse: Reuse,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let client = match reuse {
-            Reuse::Kept => &self.kept,
-            Reuse::Never => &self.new,
-        };
-        let captured = capture_connection(&mut request);
-        match client.request(request).await {
-            Ok(response) => {
-                if let Some(used) = response.extensions().get::<Used>() {
-                    used.responded();
-                }
-                Ok(response)
+        request: Request<Full<Bytes>>,
+        mut reuse: Reuse,
+    ) -> Result<Response<Received>, Unanswered> {
+        let origin = origin(request.uri())?;
+        for sending in 1.. {
+            let lent = Box::pin(self.0.lend(&origin, reuse)).await;
+            let lent = lent.map_err(RequestError::Connect)?;
+            let error = match Box::pin(self.exchange(lent, &origin, request.clone())).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let was_sent = match error.fate {
+                Fate::Unsent => false,
+                Fate::Unprocessed => true,
+                _ => return Err(error),
+            };
+            if sending >= SENDINGS {
+                return Err(error);
             }
-            Err(error) => {
-                let connection = captured.connection_metadata();
-                let was_closed = connection.as_ref().is_some_and(|connection| {
-                    let mut extras = http::Extensions::new();
-                    connection.get_extras(&mut extras);
-                    let used = extras.get::<Used>();
-                    used.is_some_and(|used| {
-                        used.is_reused()
-                            && if connection.is_negotiated_h2() {
-                                !was_refused(&error)
-                            } else {
-                                !used.has_read()
-                            }
-                    })
-                });
-                drop(connection);
-                Err(Unanswered { error, was_closed })
+            tracing::debug!(host = %origin.1, error = %error.error, "a request is sent again");
+            if was_sent && reuse == Reuse::Never {
+                tokio::time::sleep(PAUSE).await;
+            }
+            // On a new connection it is the first, which no limit on requests can concern. One that
+            // never left can take any connection, of which the last one is new.
+            if was_sent || sending + 1 >= SENDINGS {
+                reuse = Reuse::Never;
             }
         }
+        Err(RequestError::NoHost.into())
     }
 
     /// The same, once more on a new connection if a kept one was closed.
     pub(super) async fn request_again(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<Received>, RequestError> {
         let once_more = request.clone();
         match self.request(request, Reuse::Kept).await {
-            Err(unanswered) if unanswered.was_closed => {
+            Err(unanswered) if matches!(unanswered.fate, Fate::Closed | Fate::Lost) => {
                 let again = self.request(once_more, Reuse::Never).await;
                 again.map_err(|unanswered| unanswered.error)
             }
             answered => answered.map_err(|unanswered| unanswered.error),
         }
     }
+
+    async fn exchange(
+        &self,
+        lent: Lent,
+        origin: &Origin,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Received>, Unanswered> {
+        let began = Instant::now();
+        let used = lent.used().clone();
+        let is_reused = used.is_reused();
+        let is_http2 = matches!(lent, Lent::Http2(_));
+        let sent = match lent {
+            Lent::Http1(mut connection) => {
+                prepare(&mut request, connection.forward.as_ref());
+                let sent = connection.sender.try_send_request(request).await;
+                sent.map(|response| {
+                    self.0.give_back(origin.clone(), connection);
+                    response.map(Received::from)
+                })
+            }
+            Lent::Http2(slot) => {
+                let sent = slot.sender().try_send_request(request).await;
+                sent.map(|response| response.map(|body| Received::shared(body, slot)))
+            }
+        };
+        let mut refused = match sent {
+            Ok(response) => {
+                used.responded();
+                return error::bounded(response);
+            }
+            Err(refused) => refused,
+        };
+        let was_sent = refused.take_message().is_none();
+        let error = refused.into_error();
+        let is_untouched = if is_http2 {
+            !error::is_an_answer(&error)
+        } else {
+            !used.has_read()
+        };
+        let is_slow = began.elapsed() > AT_ONCE;
+        let fate = if !was_sent {
+            Fate::Unsent
+        } else if error::is_unprocessed(&error) || (is_http2 && error::never_began(&error)) {
+            Fate::Unprocessed
+        } else if is_untouched && (error::is_dead(&error) || (is_reused && is_slow)) {
+            Fate::Lost
+        } else if is_untouched && is_reused {
+            Fate::Closed
+        } else {
+            Fate::Unknown
+        };
+        Err(Unanswered {
+            error: error.into(),
+            fate,
+        })
+    }
 }
 
-/// Whether an HTTP/2 server has reset this one request: that is an answer to it, unless it says
-/// that it hasn't looked at it.
-fn was_refused(error: &Error) -> bool {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-        if let Some(error) = cause.downcast_ref::<h2::Error>() {
-            return error.is_reset() && error.reason() != Some(h2::Reason::REFUSED_STREAM);
+impl Inner {
+    fn hosts(&self) -> MutexGuard<'_, HashMap<Origin, Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection for one request: one that is kept, or a new one. While a new one is opened, one
+    /// that becomes free is taken instead.
+    async fn lend(
+        self: &Arc<Self>,
+        origin: &Origin,
+        reuse: Reuse,
+    ) -> Result<Lent, Arc<ConnectError>> {
+        let mut waiting = None;
+        loop {
+            let freed = Arc::clone(&self.hosts().entry(origin.clone()).or_default().freed);
+            let notified = freed.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if reuse == Reuse::Kept {
+                let mut hosts = self.hosts();
+                let host = hosts.entry(origin.clone()).or_default();
+                if let Some(lent) = host.take() {
+                    return Ok(lent);
+                }
+                if waiting.is_none() {
+                    waiting = host.join();
+                }
+            }
+            let wait = waiting.get_or_insert_with(|| self.open(origin));
+            tokio::select! {
+                biased;
+                ended = wait.ended() => match ended? {
+                    Some(lent) => return Ok(lent),
+                    // What somebody else has opened may have room.
+                    None => waiting = None,
+                },
+                () = notified => {}
+            }
         }
     }
-    false
+
+    /// Opens a connection in a task of its own: if its request is gone meanwhile, others can use it.
+    fn open(self: &Arc<Self>, origin: &Origin) -> Wait {
+        let (send, receive) = oneshot::channel();
+        let may_share = self.connector.may_share(&origin.0);
+        let done = {
+            let mut hosts = self.hosts();
+            let host = hosts.entry(origin.clone()).or_default();
+            host.opening(may_share)
+        };
+        let (inner, origin) = (Arc::clone(self), origin.clone());
+        tokio::spawn(async move {
+            let opened = open::open(&inner.connector, &origin).await;
+            inner
+                .opened(&origin, opened.map_err(Arc::new), send, done)
+                .await;
+        });
+        Wait::Own(receive)
+    }
+
+    /// Hands a connection to the request that asked for it, and to those that wait for it.
+    async fn opened(
+        self: &Arc<Self>,
+        origin: &Origin,
+        opened: Result<Opened, Arc<ConnectError>>,
+        to: oneshot::Sender<Result<Lent, Arc<ConnectError>>>,
+        done: Option<Done>,
+    ) {
+        let ended = match opened {
+            Err(error) => {
+                let _ = to.send(Err(Arc::clone(&error)));
+                Err(error)
+            }
+            Ok(Opened::Http1(connection)) => {
+                self.hosts()
+                    .entry(origin.clone())
+                    .or_default()
+                    .speaks_http1();
+                if let Err(Ok(Lent::Http1(unwanted))) = to.send(Ok(Lent::Http1(connection))) {
+                    self.keep(origin, unwanted);
+                }
+                Ok(())
+            }
+            Ok(Opened::Http2(shared)) => {
+                let first = {
+                    let mut hosts = self.hosts();
+                    let host = hosts.entry(origin.clone()).or_default();
+                    host.share(&shared)
+                };
+                self.sweep();
+                let _ = to.send(Ok(Lent::Http2(first)));
+                shared.settled(self.connector.silence()).await;
+                let mut hosts = self.hosts();
+                let host = hosts.entry(origin.clone()).or_default();
+                host.speaks_http2(shared.most());
+                Ok(())
+            }
+        };
+        if let Some(done) = done {
+            let mut hosts = self.hosts();
+            let host = hosts.entry(origin.clone()).or_default();
+            host.ended(&done, ended);
+        }
+    }
+
+    /// Keeps a connection once its response is over.
+    fn give_back(self: &Arc<Self>, origin: Origin, mut connection: Http1) {
+        if connection.sender.is_ready() {
+            return self.keep(&origin, connection);
+        }
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            if connection.sender.ready().await.is_ok()
+                && let Some(inner) = inner.upgrade()
+            {
+                inner.keep(&origin, connection);
+            }
+        });
+    }
+
+    fn keep(self: &Arc<Self>, origin: &Origin, connection: Http1) {
+        let mut hosts = self.hosts();
+        hosts.entry(origin.clone()).or_default().keep(connection);
+        drop(hosts);
+        self.sweep();
+    }
+
+    /// Closes idle connections in time, for as long as there are any.
+    fn sweep(self: &Arc<Self>) {
+        if self.is_swept.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(inner) = inner.upgrade() else {
+                    return;
+                };
+                let mut hosts = inner.hosts();
+                hosts.retain(|_, host| host.sweep());
+                if hosts.is_empty() {
+                    inner.is_swept.store(false, Ordering::Release);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Which server a URL leads to.
+fn origin(uri: &Uri) -> Result<Origin, RequestError> {
+    match (uri.scheme(), uri.authority()) {
+        (Some(scheme), Some(authority)) => Ok((scheme.clone(), authority.clone())),
+        _ => Err(RequestError::NoHost),
+    }
+}
+
+/// Completes a request for HTTP/1.1; for a proxy that forwards it, it names the whole URL.
+fn prepare(request: &mut Request<Full<Bytes>>, forward: Option<&open::Forward>) {
+    let uri = request.uri().clone();
+    let is_default = |port: u16| match uri.scheme_str() {
+        Some("https") => port == 443,
+        _ => port == 80,
+    };
+    let host = uri.host().unwrap_or_default();
+    let host = match uri.port_u16().filter(|port| !is_default(*port)) {
+        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
+        None => HeaderValue::try_from(host),
+    };
+    if let Ok(host) = host {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    if let Some(forward) = forward {
+        if let Some(credential) = &forward.credential {
+            let headers = request.headers_mut();
+            headers.insert(header::PROXY_AUTHORIZATION, credential.clone());
+        }
+        return;
+    }
+    let path = uri.path_and_query().cloned();
+    *request.uri_mut() = path
+        .unwrap_or_else(|| PathAndQuery::from_static("/"))
+        .into();
 }
 
 /// The pools of all providers.
@@ -152,9 +380,7 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    pub(super) fn new(
-        connect: impl Fn(Network, Option<&Certificates>) -> Connector + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn new(connect: impl Fn(Way<'_>) -> Connector + Send + Sync + 'static) -> Self {
         Self {
             connect: Box::new(connect),
             pools: Mutex::default(),
@@ -162,29 +388,34 @@ impl Pools {
     }
 
     /// A connector of its own.
-    pub(super) fn connector(&self, network: Network, ca: Option<&Certificates>) -> Connector {
-        (self.connect)(network, ca)
+    pub(super) fn connector(&self, way: Way<'_>) -> Connector {
+        (self.connect)(way)
     }
 
     /// The pool of requests of the gateway's own, which share nothing with those of callers.
     pub(super) fn own(&self, network: Network, ca: Option<&Certificates>) -> Pool {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let fingerprint = ca.map_or(0, |ca| KEYS.hash_one(ca));
-        self.of(network, fingerprint, ca)
+        let way = Way {
+            network,
+            proxy: &Proxying::Environment,
+            ca,
+        };
+        self.of(way, fingerprint)
     }
 
-    /// The pool of a configuration of a provider.
-    pub(super) fn of(&self, network: Network, fingerprint: u64, ca: Option<&Certificates>) -> Pool {
+    /// The pool of a configuration of a provider, whose `fingerprint` covers the way.
+    pub(super) fn of(&self, way: Way<'_>, fingerprint: u64) -> Pool {
         let now = Instant::now();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (network, fingerprint);
+        let key = (way.network, fingerprint);
         if !pools.contains_key(&key) && pools.len() >= MANY {
             // What is kept there has gone by then.
             pools.retain(|_, (_, used)| now.duration_since(*used) < IDLE_TIME);
         }
         let (pool, used) = pools
             .entry(key)
-            .or_insert_with(|| (Pool::new((self.connect)(network, ca)), now));
+            .or_insert_with(|| (Pool::new((self.connect)(way)), now));
         *used = now;
         pool.clone()
     }

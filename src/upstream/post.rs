@@ -124,9 +124,7 @@ impl Upstream {
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
             let mask = Mask::of(request.headers());
-            let ca = provider.ca.as_ref();
-            let fingerprint = provider.fingerprint();
-            let pool = self.pools.of(provider.network, fingerprint, ca);
+            let pool = self.pool(provider);
             let (head, body) = exchange(&pool, request, mask, longest).await?;
             Ok((head.status, body))
         };

@@ -1,18 +1,17 @@
 //! One request to one provider.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 
 use super::auth::{self, google::TokenCache, google::TokenSource};
-use super::connect::{ConnectError, Connector, Timeouts};
-use super::pool::{Pool, Pools, Reuse};
+use super::connect::{ConnectError, Connector, Timeouts, Way};
+use super::pool::{Fate, Pool, Pools, Received, RequestError, Reuse};
 use crate::access::Permit;
 use crate::api::Outbound;
 use crate::clock::within;
-use crate::config::{Certificates, Network};
+use crate::config::{Environment, Network};
 use crate::route::{Provider, Route, Scope};
 use crate::secret::Secret;
 use crate::tailnet::Node;
@@ -61,6 +60,15 @@ pub enum Failure {
         /// The cause.
         why: String,
     },
+    /// It was at work or is gone: its connection broke after a while, or is dead, before anything of
+    /// a response had come.
+    #[error("provider {provider:?} stopped responding: {why}")]
+    Lost {
+        /// Its id.
+        provider: String,
+        /// The cause.
+        why: String,
+    },
     /// It answered the request for a WebSocket with a status that speaks for itself.
     #[error("provider {provider:?} answered {status} instead of a WebSocket")]
     Declined {
@@ -95,7 +103,10 @@ impl Failure {
     pub fn is_the_providers(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Closed { .. } | Self::TimedOut { .. }
+            Self::Unreachable { .. }
+                | Self::Closed { .. }
+                | Self::Lost { .. }
+                | Self::TimedOut { .. }
         ) || self
             .declined()
             .is_some_and(|status| status.is_server_error())
@@ -130,7 +141,7 @@ impl Failure {
     #[must_use]
     pub fn rejection(&self) -> Rejection {
         let (status, code) = match self {
-            Self::Unreachable { .. } | Self::Closed { .. } => {
+            Self::Unreachable { .. } | Self::Closed { .. } | Self::Lost { .. } => {
                 (StatusCode::BAD_GATEWAY, "provider_unreachable")
             }
             Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
@@ -157,11 +168,16 @@ impl Upstream {
         let timeouts = Arc::new(RwLock::new(timeouts));
         let (node, bounds) = (node.cloned(), Arc::clone(&timeouts));
         let older = Arc::new(super::connect::older(&tls));
+        let environment = Arc::new(proxies());
         let connector = move |tls: Arc<rustls::ClientConfig>| {
             let (node, bounds) = (node.clone(), Arc::clone(&bounds));
-            move |network, ca: Option<&Certificates>| {
-                let of = |tls| Connector::new(node.clone(), network, tls, Arc::clone(&bounds));
-                let Some(ca) = ca else {
+            let environment = Arc::clone(&environment);
+            move |way: Way<'_>| {
+                let of = |tls| {
+                    Connector::new(node.clone(), way.network, tls, Arc::clone(&bounds))
+                        .over(way.proxy, &environment)
+                };
+                let Some(ca) = way.ca else {
                     return of(Arc::clone(&tls));
                 };
                 let mut own = super::connect::tls_of(ca);
@@ -187,7 +203,7 @@ impl Upstream {
         };
         match self
             .pools
-            .connector(provider.network, provider.ca.as_ref())
+            .connector(way(provider))
             .meet(uri)
             .await
         {
@@ -225,7 +241,7 @@ impl Upstream {
         from: &Passed,
         query: Option<&str>,
         (outbound, reuse): (&Outbound, Reuse),
-    ) -> Result<(Response<Incoming>, Mask), Failure> {
+    ) -> Result<(Response<Received>, Mask), Failure> {
         let provider = &route.provider;
         let misconfigured = |why: String| Failure::Misconfigured {
             provider: provider.id.clone(),
@@ -239,11 +255,14 @@ impl Upstream {
         *request.uri_mut() = uri;
         let (head, credential) = self.dressed(route, permit, from).await?;
         *request.headers_mut() = head;
-        let request = auth::sign(request, outbound.body.clone(), provider)
+        let mut request = auth::sign(request, outbound.body.clone(), provider)
             .map_err(|error| misconfigured(error.to_string()))?;
+        // Not signed, as proxies may add to it.
+        if let Some(via) = &from.via {
+            request.headers_mut().insert(header::VIA, via.clone());
+        }
         let mask = Mask::of(request.headers());
-        let ca = provider.ca.as_ref();
-        let pool = self.pools.of(provider.network, provider.fingerprint(), ca);
+        let pool = self.pool(provider);
         let limit = self.timeouts().first_byte;
         let response = within(limit, pool.request(request, reuse))
             .await
@@ -254,8 +273,11 @@ impl Upstream {
         let mut response = response.map_err(|unanswered| {
             let failure = failure(&provider.id, &unanswered.error);
             match failure {
-                Failure::Unreachable { provider, why, .. } if unanswered.was_closed => {
+                Failure::Unreachable { provider, why, .. } if unanswered.fate == Fate::Closed => {
                     Failure::Closed { provider, why }
+                }
+                Failure::Unreachable { provider, why, .. } if unanswered.fate == Fate::Lost => {
+                    Failure::Lost { provider, why }
                 }
                 failure => failure,
             }
@@ -315,7 +337,20 @@ impl Upstream {
     }
 }
 
+fn way(provider: &Provider) -> Way<'_> {
+    Way {
+        network: provider.network,
+        proxy: &provider.proxy,
+        ca: provider.ca.as_ref(),
+    }
+}
+
 impl Upstream {
+    /// The connections to a provider.
+    pub(super) fn pool(&self, provider: &Provider) -> Pool {
+        self.pools.of(way(provider), provider.fingerprint())
+    }
+
     /// Tokens for a request to a provider that has a service account.
     pub(super) fn tokens_for<'u>(
         &'u self,
@@ -339,20 +374,33 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// Why there is no answer of a provider.
-pub(super) fn failure(provider: &str, error: &hyper_util::client::legacy::Error) -> Failure {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-        if let Some(ConnectError::TimedOut(within)) = cause.downcast_ref() {
-            return Failure::TimedOut {
-                provider: provider.to_owned(),
-                within: *within,
-            };
-        }
+pub(super) fn failure(provider: &str, error: &RequestError) -> Failure {
+    if let RequestError::Connect(cause) = error
+        && let ConnectError::TimedOut(within) = **cause
+    {
+        return Failure::TimedOut {
+            provider: provider.to_owned(),
+            within,
+        };
     }
     Failure::Unreachable {
         provider: provider.to_owned(),
-        why: cause.to_string(),
+        why: innermost(error),
         sent: !error.is_connect(),
     }
+}
+
+/// The proxies of the environment. Once, the log says which there are, and which can't be used.
+fn proxies() -> Environment {
+    static SAID: Once = Once::new();
+    let (environment, problems) = Environment::read(|name| std::env::var(name).ok());
+    SAID.call_once(|| {
+        for problem in problems {
+            tracing::warn!("{problem}");
+        }
+        for (scheme, proxy) in environment.used() {
+            tracing::info!(%proxy, "public providers at {scheme}:// are reached through a proxy");
+        }
+    });
+    environment
 }

@@ -3,7 +3,6 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -12,12 +11,13 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::connect::Way;
 use super::limits::asked_wait;
-use super::pool::Reuse;
+use super::pool::{Received, Reuse};
 use super::send::{Failure, Upstream, failure};
 use crate::access::Permit;
 use crate::clock::within;
-use crate::config::{Certificates, Network};
+use crate::config::{Certificates, Network, Proxying};
 use crate::route::Route;
 use crate::wire::Mask;
 use crate::wire::headers::{self, Passed};
@@ -33,6 +33,7 @@ pub struct Handshake {
     fingerprint: u64,
     network: Network,
     ca: Option<Certificates>,
+    proxy: Proxying,
     uri: Uri,
     headers: HeaderMap,
 }
@@ -62,11 +63,15 @@ impl Upstream {
         if let Some(protocol) = &from.subprotocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
         }
+        if let Some(via) = &from.via {
+            headers.insert(header::VIA, via.clone());
+        }
         Ok(Handshake {
             provider: provider.id.clone(),
             fingerprint: provider.fingerprint(),
             network: provider.network,
             ca: provider.ca.clone(),
+            proxy: provider.proxy.clone(),
             uri,
             headers,
         })
@@ -102,8 +107,12 @@ impl Upstream {
         let mask = Mask::of(&head);
         *request.headers_mut() = head;
         let limit = self.timeouts().first_byte;
-        let (network, ca) = (handshake.network, handshake.ca.as_ref());
-        let pool = self.sockets.of(network, handshake.fingerprint, ca);
+        let way = Way {
+            network: handshake.network,
+            proxy: &handshake.proxy,
+            ca: handshake.ca.as_ref(),
+        };
+        let pool = self.sockets.of(way, handshake.fingerprint);
         let response = within(limit, pool.request(request, Reuse::Never))
             .await
             .map_err(|_| Failure::TimedOut {
@@ -138,7 +147,7 @@ impl Upstream {
 }
 
 /// Whether the provider agreed (RFC 6455, section 4.1).
-fn is_accepted(response: &Response<Incoming>, key: &str) -> bool {
+fn is_accepted(response: &Response<Received>, key: &str) -> bool {
     let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
     response.status() == StatusCode::SWITCHING_PROTOCOLS
         && accept.is_some_and(|value| value == derive_accept_key(key.as_bytes()).as_str())

@@ -8,7 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
+
+/// Bytes that are read at once, so that a quick provider and a slow caller don't fill memory. Just
+/// below a power of two: hyper takes a read that fills a buffer as a wish for twice as much.
+const READ: u64 = (32 << 10) - 1;
 
 /// What a connection was used for so far. Clones are about the same connection.
 #[derive(Clone, Debug, Default)]
@@ -41,13 +45,16 @@ impl Used {
 
 /// A connection that notes what it is used for.
 pub(super) struct Watched<S> {
-    io: S,
+    io: Take<S>,
     used: Used,
 }
 
-impl<S> Watched<S> {
+impl<S: AsyncRead> Watched<S> {
     pub(super) fn new(io: S, used: Used) -> Self {
-        Self { io, used }
+        Self {
+            io: io.take(READ),
+            used,
+        }
     }
 
     /// Something is sent. Also where that fails: what was read before belongs to an earlier
@@ -64,6 +71,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        self.io.set_limit(READ);
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
         if buf.filled().len() > before {
             self.used.0.has_read.store(true, Ordering::Relaxed);
@@ -72,14 +80,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.sends();
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        Pin::new(self.io.get_mut()).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -88,18 +96,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.sends();
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        Pin::new(self.io.get_mut()).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.io.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        Pin::new(self.io.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        Pin::new(self.io.get_mut()).poll_shutdown(cx)
     }
 }

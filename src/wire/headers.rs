@@ -100,6 +100,8 @@ pub struct Passed {
     pub headers: HeaderMap,
     /// The subprotocol of a WebSocket.
     pub subprotocol: Option<HeaderValue>,
+    /// The gateways that it has passed, for `Via`.
+    pub via: Option<HeaderValue>,
 }
 
 /// Headers that choose an account. They go along with the caller's own credential, never with the
@@ -170,6 +172,7 @@ pub fn forwarded(
     Passed {
         headers: out,
         subprotocol: subprotocol(headers),
+        via: super::hops::onward(headers),
     }
 }
 

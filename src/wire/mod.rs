@@ -6,6 +6,7 @@ pub mod decode;
 pub mod event_stream;
 mod framing;
 pub mod headers;
+pub mod hops;
 pub mod json;
 mod mask;
 pub mod multipart;

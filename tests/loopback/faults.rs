@@ -377,3 +377,66 @@ async fn a_slow_refusal_arrives_whole() {
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
     assert_eq!(reply.message(), "the beginning and the end");
 }
+
+/// A model server that reads a long request only after those before it: everything is acknowledged,
+/// and there is no room for more for longer than a dead connection lives.
+#[tokio::test]
+async fn a_provider_that_has_no_room_yet_is_not_taken_for_dead() {
+    let (address, _received) = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            crate::support::read_request(&mut stream).await.unwrap();
+            answer(&mut stream, "200 OK", "", COMPLETION).await;
+        });
+        (address, task)
+    };
+    let timeouts = json!({ "connect": "1s", "first_byte": "1m" });
+    let gateway = Gateway::start(address, json!({ "timeouts": timeouts })).await;
+    let long = "x".repeat(16 << 20);
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": long }] });
+    let reply = gateway.chat(&body.to_string()).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn response_headers_pass_up_to_the_bound_and_the_error_names_it() {
+    for (fields, length, passes) in [
+        (200, 10, true),
+        (20, 10 << 10, true),
+        (300, 10, false),
+        (30, 10 << 10, false),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                crate::support::read_request(&mut stream).await;
+                let value = "v".repeat(length);
+                let more: Vec<String> = (0..fields)
+                    .map(|nth| format!("x-{nth}: {value}\r\n"))
+                    .collect();
+                answer(&mut stream, "200 OK", &more.concat(), COMPLETION).await;
+            }
+        });
+        let gateway = Gateway::start(address, json!({})).await;
+        let reply = gateway.chat(ASK).await;
+        if passes {
+            assert_eq!(
+                reply.status,
+                StatusCode::OK,
+                "{fields} {length}: {}",
+                reply.text()
+            );
+        } else {
+            assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{fields} {length}");
+            assert!(
+                reply.message().contains("256 KiB or 256 fields"),
+                "{}",
+                reply.message()
+            );
+        }
+    }
+}

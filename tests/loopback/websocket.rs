@@ -475,3 +475,54 @@ async fn a_limit_is_a_limit_over_a_websocket_too() {
         "{health}"
     );
 }
+
+/// A provider that is gone before anything of a response has come: on a new connection, or on one
+/// that had served others before, while no new one can be opened.
+#[tokio::test]
+async fn a_response_of_which_nothing_came_is_asked_of_another_provider() {
+    let (well, _received) = provider(completed).await;
+    for served_before in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Nobody else gets in.
+            drop(listener);
+            let mut socket = accept_async(stream).await.unwrap();
+            let mut is_first = true;
+            while let Some(Ok(Message::Text(text))) = socket.next().await {
+                if !(served_before && std::mem::take(&mut is_first)) {
+                    return;
+                }
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                for event in completed(&frame) {
+                    socket.send(Message::text(event.to_string())).await.unwrap();
+                }
+            }
+        });
+        let others = json!({ "q": { "baseurl": format!("http://{well}"), "models": ["m"],
+            "compatibility": { "openai_responses": true, "openai_responses_websocket": true } } });
+        let first = json!({ "preference": 10, "compatibility": {
+            "openai_responses": true, "openai_responses_websocket": true } });
+        let more = json!({ "provider": first, "others": others });
+        let gateway = Gateway::start(address, more).await;
+        let mut socket = open(&gateway).await;
+        if served_before {
+            create(&mut socket, json!({"model":"m","input":"hi"})).await;
+            until(&mut socket, "response.completed").await;
+        }
+        create(&mut socket, json!({"model":"m","input":"again"})).await;
+        let done = until(&mut socket, "response.completed").await;
+        assert_eq!(done["response"]["status"], "completed", "{done}");
+        let record = gateway
+            .record_where(|record| record["provider"] == "q")
+            .await;
+        assert_eq!(record["outcome"], "complete", "{record}");
+        assert_eq!(record["usage"]["input_tokens"], 7, "{record}");
+        let reasons = record["reasons"].to_string();
+        assert!(reasons.contains("provider p failed"), "{reasons}");
+        // The next one goes to where the connection is.
+        create(&mut socket, json!({"model":"m","input":"more"})).await;
+        until(&mut socket, "response.completed").await;
+    }
+}

@@ -20,6 +20,7 @@ mod node;
 mod parts;
 #[path = "../../benches/gateway/provider.rs"]
 mod provider;
+mod providers;
 mod scenarios;
 mod service;
 #[path = "../tally/mod.rs"]
@@ -111,6 +112,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         scenarios::the_openai_sdk_works_through_tailscaled
         lifecycle::the_gateway_stops_and_comes_back_as_the_same_node
         lifecycle::a_restart_is_short_and_keeps_the_node
+        providers::a_provider_that_is_gone_costs_no_request
         node::half_closes_resets_and_backpressure_pass
         node::whois_tells_what_the_tailnet_knows
         identity::ten_thousand_connections_are_their_own_callers

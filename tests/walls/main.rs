@@ -36,6 +36,7 @@ mod spoofed;
 mod support;
 #[path = "../tally/mod.rs"]
 mod tally;
+mod vanished;
 mod world;
 
 use std::future::Future;
@@ -83,6 +84,10 @@ const TESTS: &[(&str, Test)] = &[
     ("others::another_user_of_the_machine_reads_nothing", || {
         Box::pin(others::another_user_of_the_machine_reads_nothing())
     }),
+    (
+        "vanished::a_machine_that_vanishes_is_told_from_one_that_is_slow",
+        || Box::pin(vanished::a_machine_that_vanishes_is_told_from_one_that_is_slow()),
+    ),
 ];
 
 const INSIDE: &str = "--inside-namespace";
@@ -92,6 +97,9 @@ fn main() -> ExitCode {
     // What asks for a list of tests gets an empty one.
     if words.iter().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
+    }
+    if words.first().is_some_and(|word| word == vanished::FAR) {
+        return vanished::far();
     }
     if words.first().is_none_or(|word| word != INSIDE) {
         return outside(&words);

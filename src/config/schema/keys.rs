@@ -456,7 +456,12 @@ const LIMITS: &[Key] = &[
 ];
 
 const TIMEOUTS: &[Key] = &[
-    key("connect", Duration, "For a connection to a provider.").default(r#""20s""#),
+    key(
+        "connect",
+        Duration,
+        "For a connection to a provider. A connection on which a provider acknowledges nothing for about as long counts as dead.",
+    )
+    .default(r#""20s""#),
     key(
         "head",
         Duration,

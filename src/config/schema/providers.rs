@@ -94,6 +94,12 @@ pub(super) const PROVIDER: &[Key] = &[
         "Which network it is reached over. `auto`: the tailnet for its addresses and names, else the host's.",
     )
     .default(r#""auto""#),
+    key(
+        "proxy",
+        Text,
+        "An HTTP proxy on the way to it, such as `http://user:password@proxy:3128`, or `none`. Without it, `HTTPS_PROXY` and its like count for public providers; see [ROUTING.md](ROUTING.md#proxies).",
+    )
+    .default(r#""""#),
     key("tailnet", Flag, "An older way to write `\"network\": \"tailnet\"`.").default("false"),
     key("project", Text, "Google's project, where no service account tells it."),
     key("region", Text, "The cloud's region, where the URL does not tell it."),

@@ -7,12 +7,13 @@ use super::what::{Within, parts, shown, text};
 use crate::config::hujson::{Node, Value};
 
 /// Keys whose value says where the secrets beside them are sent.
-const DESTINATIONS: [&str; 9] = [
+const DESTINATIONS: [&str; 10] = [
     "baseurl",
     "url",
     "endpoint",
     "control_url",
     "network",
+    "proxy",
     "tailnet",
     "bucket_name",
     "region",

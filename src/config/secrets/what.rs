@@ -53,7 +53,7 @@ const CREDENTIAL: [&str; 12] = [
 ];
 
 /// Keys whose value is a URL.
-const URLS: [&str; 4] = ["url", "baseurl", "endpoint", "control_url"];
+const URLS: [&str; 5] = ["url", "baseurl", "endpoint", "control_url", "proxy"];
 /// Those whose path can be a key, as for webhooks.
 const WEBHOOKS: [&str; 2] = ["url", "endpoint"];
 

@@ -16,15 +16,32 @@ use crate::config::{AuthMode, Routing};
 use crate::gateway::guard::Passing;
 use crate::gateway::{asked, entry, lists, refusal, revoke};
 use crate::ledger::EntryId;
-use crate::relay::Recording;
-use crate::route::{Choice, Open, Route, Scope};
+use crate::relay::{Recording, Watch};
+use crate::route::{Choice, Open, Remember, Route, Scope};
 use crate::rules::Rules;
 use crate::upstream::{Failure, Handshake};
 use crate::wire::Rejection;
 
-/// The frame that asked on a connection that had served others before: if the provider closes that
-/// without a word, it is sent once more on a new one.
+/// What helps if a provider closes the connection, or is gone, before anything of a response has
+/// come.
 pub(super) struct Again {
+    /// Where the connection had served others before: it may have been closed for that alone, and
+    /// the frame is sent once more on a new one.
+    renewal: Option<Renewal>,
+    /// The other providers, and how many attempts were made.
+    others: Vec<Route>,
+    attempts: u32,
+}
+
+impl Again {
+    /// Whether there is another provider to ask.
+    pub(super) fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+}
+
+/// The frame that asked, and the connection that it was sent on.
+struct Renewal {
     handshake: Handshake,
     generation: u64,
     provider: String,
@@ -151,7 +168,7 @@ impl Session<'_> {
             let (call, choice) = gateway
                 .guarded(&passing, call, choice, &mut recording)
                 .await?;
-            let asked = self.ask(&call, choice, (&rules, &permit), &mut recording);
+            let asked = self.ask(&call, (choice, 1), (&rules, &permit), &mut recording);
             let (route, again) = asked.await?;
             Ok((call, route, again))
         }
@@ -168,36 +185,55 @@ impl Session<'_> {
             room = after.room(room);
         }
         let meter = self.api.meter(&call, room);
-        let who = self.who.clone();
+        let parts = self.parts(route, again, &rules);
+        self.running = Some(Running::new(call, meter, recording, parts));
+        Ok(())
+    }
+
+    /// What a response in the making has of its provider.
+    fn parts(
+        &self,
+        route: Route,
+        again: Again,
+        rules: &Rules,
+    ) -> (Watch, Option<Again>, Option<Remember>) {
+        let gateway = self.gateway;
         let remember = (rules.routes.providers().len() > 1)
             .then(|| {
                 let held = gateway.traffic.held();
                 held.remember(&route.provider.id, self.api.kind().0)
             })
             .flatten();
+        let who = self.who.clone();
         let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);
-        let parts = (revoked, again, remember);
-        self.running = Some(Running::new(call, meter, recording, parts));
-        Ok(())
+        (revoked, Some(again), remember)
     }
 
-    /// Asks the providers of a choice, another one only while nothing was sent.
+    /// Asks the providers of a choice, of which this is the `nth` attempt, until one was sent the
+    /// frame.
     async fn ask(
         &mut self,
         call: &Call,
-        choice: Choice,
+        (choice, nth): (Choice, u32),
         of: (&Rules, &Permit),
         recording: &mut Recording,
-    ) -> Result<(Route, Option<Again>), Rejection> {
+    ) -> Result<(Route, Again), Rejection> {
         let mut route = choice.first;
         let mut others = choice.others.into_iter();
         let routing = of.0.file.routing;
         let mut missed = Missed::default();
-        let mut attempts = 1;
+        let mut attempts = nth;
         loop {
             let (id, began) = (route.provider.id.clone(), recording.elapsed_ms());
             let why = match self.ask_one(&route, call, of, recording).await {
-                Ok(again) => return Ok((route, again)),
+                Ok(renewal) => {
+                    let again = Again {
+                        renewal,
+                        others: others.collect(),
+                        attempts,
+                    };
+                    return Ok((route, again));
+                }
                 Err(Stop::Refused(rejection)) => return Err(rejection),
                 Err(Stop::Unpaid(rejection)) => {
                     missed.unpaid(rejection);
@@ -241,7 +277,7 @@ impl Session<'_> {
         call: &Call,
         (rules, permit): (&Rules, &Permit),
         recording: &mut Recording,
-    ) -> Result<Option<Again>, Stop> {
+    ) -> Result<Option<Renewal>, Stop> {
         let gateway = self.gateway;
         let headers = self.head.headers.clone();
         recording.closed();
@@ -284,7 +320,7 @@ impl Session<'_> {
         recording.asked(true);
         recording.opened(open, routing);
         let frame = Utf8Bytes::from(String::from_utf8(outbound.body.to_vec()).unwrap_or_default());
-        let again = reused.then(|| Again {
+        let renewal = reused.then(|| Renewal {
             handshake,
             generation: rules.generation,
             provider: route.provider.id.clone(),
@@ -295,12 +331,13 @@ impl Session<'_> {
             entry.overhead_ms = Some(before);
         });
         match self.send(frame).await {
-            Ok(()) => Ok(again),
+            Ok(()) => Ok(renewal),
             Err(rejection) => {
-                let Some(again) = again else {
+                let Some(renewal) = renewal else {
                     return Err(Stop::Refused(rejection));
                 };
-                self.renew(again, recording).await.map_err(Stop::Refused)?;
+                let renewed = self.renew(renewal, recording).await;
+                renewed.map_err(Stop::Refused)?;
                 Ok(None)
             }
         }
@@ -336,7 +373,7 @@ impl Session<'_> {
     }
 
     /// Sends the frame once more, on a new connection.
-    async fn renew(&mut self, again: Again, recording: &mut Recording) -> Result<(), Rejection> {
+    async fn renew(&mut self, again: Renewal, recording: &mut Recording) -> Result<(), Rejection> {
         recording.note(|entry| {
             entry.reasons.push(format!(
                 "provider {} closed a kept connection before it answered; asking it again on a new one",
@@ -349,19 +386,66 @@ impl Session<'_> {
         self.send(again.frame).await
     }
 
-    /// Asks again for a response of which nothing has come, if its provider closed a connection that
-    /// had served others before. Tells whether it was asked.
+    /// Asks again for a response of which nothing has come: its provider, if it closed a connection
+    /// that had served others before, and then another one. Tells whether one was asked.
     pub(super) async fn asked_again(&mut self) -> bool {
         let Some(mut running) = self.running.take() else {
             return false;
         };
-        let Some(again) = running.again.take() else {
+        let Some(mut again) = running.again.take() else {
             self.running = Some(running);
             return false;
         };
-        let renewed = self.renew(again, running.recording()).await;
+        let renewed = match again.renewal.take() {
+            Some(renewal) => self.renew(renewal, running.recording()).await.is_ok(),
+            None => false,
+        };
+        let asked = if renewed {
+            running.again = Some(again);
+            true
+        } else {
+            self.asked_another(&mut running, again).await
+        };
         self.running = Some(running);
-        renewed.is_ok()
+        asked
+    }
+
+    /// Asks another provider for a response of which nothing has come.
+    async fn asked_another(&mut self, running: &mut Running, again: Again) -> bool {
+        let gateway = self.gateway;
+        let rules = gateway.rules.borrow().clone();
+        let mut others = again.others.into_iter();
+        let may = again.attempts < rules.file.routing.attempts
+            && others.len() > 0
+            && gateway.traffic.retry(&running.call.model);
+        let (true, Some(first)) = (may, others.next()) else {
+            return false;
+        };
+        let Ok(permit) = rules.access.permit_again(&self.who.caller) else {
+            return false;
+        };
+        let choice = Choice {
+            first,
+            others: others.collect(),
+        };
+        let (call, recording) = running.asking();
+        recording.failed(&broke_off().message);
+        recording.note(|entry| {
+            entry.reasons.push(format!(
+                "attempt {} at provider {} failed: it broke off before it answered; asking another",
+                again.attempts, entry.provider
+            ));
+        });
+        self.upstream = None;
+        let nth = again.attempts + 1;
+        let asked = self.ask(call, (choice, nth), (&rules, &permit), recording);
+        match Box::pin(asked).await {
+            Ok((route, again)) => {
+                running.moved(self.parts(route, again, &rules));
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use self::pace::Paced;
 use self::session::{Caller, Session};
 use super::{Gateway, Verified};
 use crate::api::Api;
-use crate::wire::{Body, Rejection, body, headers};
+use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A WebSocket that a caller has asked for.
 pub struct Pending {
@@ -43,6 +43,9 @@ impl Gateway {
         let Some(flag) = api.socket_flag() else {
             return (api.refuse(&no_socket()), None);
         };
+        if let Err(rejection) = hops::check(request.headers()) {
+            return (api.refuse(&rejection), None);
+        }
         let rules = self.rules.borrow().clone();
         let permit = match rules.access.permit_again(&who.caller) {
             Ok(permit) => permit,

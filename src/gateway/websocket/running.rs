@@ -32,8 +32,10 @@ impl Running {
         recording: Recording,
         (revoked, again, remember): (Watch, Option<Again>, Option<Remember>),
     ) -> Self {
-        // What was asked is not needed any more, and may be large.
-        call.body = bytes::Bytes::new();
+        // What was asked may be large, and is needed only to ask another provider.
+        if !again.as_ref().is_some_and(Again::has_others) {
+            call.body = bytes::Bytes::new();
+        }
         let now = Instant::now();
         Self {
             call,
@@ -61,6 +63,22 @@ impl Running {
         &mut self.recording
     }
 
+    /// What is asked, and the record in the making.
+    pub(super) fn asking(&mut self) -> (&Call, &mut Recording) {
+        (&self.call, &mut self.recording)
+    }
+
+    /// Another provider was asked, while nothing had come of the one before.
+    pub(super) fn moved(
+        &mut self,
+        (revoked, again, remember): (Watch, Option<Again>, Option<Remember>),
+    ) {
+        self.revoked = revoked;
+        self.again = again;
+        self.remember = remember;
+        self.heard = Instant::now();
+    }
+
     /// Whether the format's own end was seen.
     pub(super) fn is_complete(&self) -> bool {
         self.meter.is_complete()
@@ -80,6 +98,7 @@ impl Running {
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
         self.again = None;
+        self.call.body = bytes::Bytes::new();
         if let Some(remember) = &mut self.remember {
             remember.read(text.as_bytes());
         }

@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 	"unsafe"
 
 	"tailscale.com/envknob"
@@ -175,13 +176,14 @@ func iris_node_dial(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 			return 0, nil, err
 		}
 		r, err := decode[struct {
-			Host string
-			Port uint16
+			Host      string
+			Port      uint16
+			SilenceMS int64 `json:"silence_ms"`
 		}](in)
 		if err != nil {
 			return 0, nil, err
 		}
-		fd, err := nd.dial(r.Host, r.Port)
+		fd, err := nd.dial(r.Host, r.Port, time.Duration(r.SilenceMS)*time.Millisecond)
 		return int64(fd), nil, err
 	})
 }

@@ -46,6 +46,7 @@ type node struct {
 	client *local.Client
 	ctx    context.Context
 	cancel context.CancelFunc
+	dialed peers
 }
 
 // openNode starts a node; it does not wait until the node is on its tailnet.
@@ -117,7 +118,8 @@ func hasState(dir string) bool {
 
 // dial reaches host through the node: tailnet addresses and MagicDNS names
 // over the tailnet, anything else over the machine's own network.
-func (n *node) dial(host string, port uint16) (int, error) {
+// With a silence, the connection ends once its peer is gone; see silence.go.
+func (n *node) dial(host string, port uint16, silence time.Duration) (int, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
 	defer cancel()
 	conn, err := n.server.Dial(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
@@ -128,6 +130,9 @@ func (n *node) dial(host string, port uint16) (int, error) {
 	if err != nil {
 		conn.Close()
 		return -1, err
+	}
+	if silence > 0 {
+		conn = n.watchSilence(conn, silence)
 	}
 	go join(conn, ours)
 	return theirs, nil

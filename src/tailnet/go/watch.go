@@ -167,7 +167,11 @@ func (n *node) followBus(ctx context.Context, changes chan<- bool) {
 		for err == nil {
 			var notify ipn.Notify
 			if notify, err = watcher.Next(); err == nil {
-				send(changesIdentity(&notify))
+				changed := changesIdentity(&notify)
+				send(changed)
+				if changed {
+					go n.closeToAbsent()
+				}
 			}
 		}
 		if watcher != nil {

@@ -1,0 +1,319 @@
+//! Connections whose peer may vanish without a word: its machine loses power, or a firewall forgets
+//! the connection. A peer that is at work and a peer that is gone are equally silent, but only the
+//! first one's kernel acknowledges what it is sent.
+//!
+//! Two things tell them apart. Keepalive probes do while everything that was sent is acknowledged.
+//! While something isn't, the kernel would go on for a quarter of an hour, so the connection is
+//! looked up in its table. `TCP_USER_TIMEOUT` would end connections too whose peer acknowledges
+//! everything and only has no room, such as a model server that reads a long request after those
+//! before it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// Looks at a silent connection in this part of the time that it has.
+const PART: u32 = 8;
+/// The kernel's own timers count seconds.
+const SHORTEST: Duration = Duration::from_secs(4);
+
+/// A connection that fails once its peer is gone.
+pub struct Alive<S> {
+    io: S,
+    ends: Option<[SocketAddr; 2]>,
+    silence: Duration,
+    /// Something was sent since something was last received.
+    is_waiting: bool,
+    next_look: Pin<Box<Sleep>>,
+    /// Since when each look has found that something isn't acknowledged.
+    unacknowledged: Option<Instant>,
+    look: fn([SocketAddr; 2]) -> bool,
+}
+
+impl Alive<TcpStream> {
+    /// Has the kernel probe the peer, and watches `stream`.
+    ///
+    /// # Errors
+    /// When the socket does not take the options.
+    pub fn new(stream: TcpStream, silence: Duration) -> io::Result<Self> {
+        let silence = silence.max(SHORTEST);
+        let whole = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, whole(silence / 2))?;
+        sockopt::set_tcp_keepintvl(&stream, whole(silence / PART))?;
+        sockopt::set_tcp_keepcnt(&stream, PART / 2)?;
+        let ends = match (stream.local_addr(), stream.peer_addr()) {
+            (Ok(local), Ok(peer)) => Some([local, peer]),
+            // It is closed already, which the first read will tell.
+            _ => None,
+        };
+        Ok(Self::watched(
+            stream,
+            ends,
+            silence,
+            table::is_unacknowledged,
+        ))
+    }
+}
+
+impl<S> Alive<S> {
+    fn watched(
+        io: S,
+        ends: Option<[SocketAddr; 2]>,
+        silence: Duration,
+        look: fn([SocketAddr; 2]) -> bool,
+    ) -> Self {
+        Self {
+            io,
+            ends,
+            silence,
+            is_waiting: false,
+            next_look: Box::pin(tokio::time::sleep(silence / PART)),
+            unacknowledged: None,
+            look,
+        }
+    }
+
+    /// Fails if the peer is gone; else wakes the task for the next look.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(ends) = self.ends.filter(|_| self.is_waiting) else {
+            return Poll::Pending;
+        };
+        while self.next_look.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if (self.look)(ends) {
+                let since = *self.unacknowledged.get_or_insert(now);
+                if now.duration_since(since) >= self.silence * (PART - 2) / PART {
+                    return Poll::Ready(gone(self.silence));
+                }
+            } else {
+                self.unacknowledged = None;
+            }
+            self.next_look.as_mut().reset(now + self.silence / PART);
+        }
+        Poll::Pending
+    }
+
+    /// Something is sent: looks begin where none were due. The task has often asked for what there
+    /// is to read just before, and would not ask again of its own accord.
+    fn sends(&mut self, cx: &mut Context<'_>) {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.unacknowledged = None;
+            let next = Instant::now() + self.silence / PART;
+            self.next_look.as_mut().reset(next);
+            let _ = self.next_look.as_mut().poll(cx);
+        }
+    }
+}
+
+/// The error of a connection whose peer is gone.
+fn gone(silence: Duration) -> io::Error {
+    let seconds = silence.as_secs();
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the connection is dead: nothing was acknowledged for {seconds} s"),
+    )
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Alive<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) {
+            self.is_waiting = false;
+            return Poll::Ready(read);
+        }
+        self.poll_gone(cx).map(Err)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Alive<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.sends(cx);
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.sends(cx);
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The kernel's table of connections.
+mod table {
+    use std::fmt::Write;
+    use std::net::{IpAddr, SocketAddr};
+    use std::sync::{Mutex, PoisonError};
+    use std::time::{Duration, Instant};
+
+    /// For how long a copy of the table is used: all silent connections share it.
+    const FRESH: Duration = Duration::from_millis(400);
+
+    /// A copy of a table, and when it was made.
+    type Copy = Mutex<Option<(Instant, Vec<u8>)>>;
+
+    /// Copies of the tables of IPv4 and IPv6.
+    static COPIES: [Copy; 2] = [const { Mutex::new(None) }; 2];
+
+    /// Whether the kernel has sent something again because the peer did not acknowledge it. Where
+    /// there is no such table, this is never known.
+    pub(super) fn is_unacknowledged([local, peer]: [SocketAddr; 2]) -> bool {
+        let is_v6 = local.is_ipv6();
+        let path = ["/proc/self/net/tcp", "/proc/self/net/tcp6"][usize::from(is_v6)];
+        let mut copy = COPIES[usize::from(is_v6)]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if copy.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
+            *copy = std::fs::read(path).ok().map(|text| (Instant::now(), text));
+        }
+        let Some((_, text)) = &*copy else {
+            return false;
+        };
+        attempts(text, local, peer).is_some_and(|attempts| attempts > 0)
+    }
+
+    /// How often the kernel has repeated itself since the last acknowledgement: data
+    /// (`retrnsmt`), or questions whether the peer has room again (`timeout`).
+    pub(super) fn attempts(text: &[u8], local: SocketAddr, peer: SocketAddr) -> Option<u64> {
+        let key = format!(" {} {} ", written(local), written(peer));
+        let at = memchr::memmem::find(text, key.as_bytes())?;
+        let rest = &text[at + key.len()..];
+        let line = rest.split(|byte| *byte == b'\n').next()?;
+        let line = std::str::from_utf8(line).ok()?;
+        // st, tx:rx, tr:tm, retrnsmt, uid, timeout
+        let mut fields = line.split_ascii_whitespace().skip(3);
+        let repeated = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let asked: u64 = fields.nth(1)?.parse().ok()?;
+        Some(repeated + asked)
+    }
+
+    /// An address as the table has it: words of the machine's own byte order, in hexadecimal.
+    pub(super) fn written(address: SocketAddr) -> String {
+        let octets = match address.ip() {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let mut text = String::with_capacity(37);
+        for word in octets.chunks_exact(4) {
+            let word = <[u8; 4]>::try_from(word).unwrap_or_default();
+            let _ = write!(text, "{:08X}", u32::from_ne_bytes(word));
+        }
+        let _ = write!(text, ":{:04X}", address.port());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const ENDS: [&str; 2] = ["10.9.0.9:43210", "10.9.0.1:80"];
+
+    fn ends() -> [SocketAddr; 2] {
+        ENDS.map(|end| end.parse().unwrap())
+    }
+
+    #[test]
+    fn the_table_is_read() {
+        let [local, peer] = ends();
+        let line = |tail: &str| {
+            let (local, peer) = (table::written(local), table::written(peer));
+            format!(
+                "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000009     0        9 1 1\n   1: {local} {peer} 01 {tail} 5 1 0\n"
+            )
+        };
+        for (tail, expected) in [
+            ("00000000:00000000 00:00000000 00000000     0        0", 0),
+            ("000000A0:00000000 01:00000010 0000000A     0        0", 10),
+            ("000000A0:00000000 04:00000010 00000000     0        3", 3),
+        ] {
+            let found = table::attempts(line(tail).as_bytes(), local, peer);
+            assert_eq!(found, Some(expected), "{tail}");
+        }
+        assert_eq!(table::attempts(line("").as_bytes(), peer, local), None);
+        assert_eq!(table::attempts(line("").as_bytes(), local, peer), None);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_knows_the_connections_of_this_process() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = tokio::net::TcpListener::bind(address).await else {
+                continue;
+            };
+            let to = listener.local_addr().unwrap();
+            let stream = TcpStream::connect(to).await.unwrap();
+            let path = if to.is_ipv6() { "tcp6" } else { "tcp" };
+            let Ok(text) = std::fs::read(format!("/proc/self/net/{path}")) else {
+                continue;
+            };
+            let found = table::attempts(&text, stream.local_addr().unwrap(), to);
+            assert_eq!(found, Some(0), "{address}");
+            let alive = Alive::new(stream, Duration::from_secs(20)).unwrap();
+            assert!(sockopt::socket_keepalive(&alive.io).unwrap());
+            let idle = sockopt::tcp_keepidle(&alive.io).unwrap();
+            assert_eq!(idle, Duration::from_secs(10));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_peer_that_acknowledges_nothing_is_gone() {
+        let silence = Duration::from_secs(20);
+        for (look, gone) in [
+            ((|_| true) as fn([SocketAddr; 2]) -> bool, true),
+            (|_| false, false),
+        ] {
+            let (near, mut far) = tokio::io::duplex(64);
+            let mut alive = Alive::watched(near, Some(ends()), silence, look);
+            let mut piece = [0; 8];
+            // Nothing was sent: a connection that is only kept is left to the kernel's probes.
+            let idle = tokio::time::timeout(silence * 10, alive.read(&mut piece));
+            assert!(idle.await.is_err());
+            // As a client of HTTP does: the read is asked for before the write.
+            let began = Instant::now();
+            let (mut reader, mut writer) = tokio::io::split(&mut alive);
+            let waited = tokio::time::timeout(silence * 10, async {
+                tokio::join!(biased; reader.read(&mut piece), writer.write_all(b"ask")).0
+            })
+            .await;
+            assert_eq!(waited.is_ok(), gone);
+            if let Ok(read) = waited {
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+                assert!(began.elapsed() <= silence, "{:?}", began.elapsed());
+            }
+            far.write_all(b"answer").await.unwrap();
+            assert_eq!(alive.read(&mut piece).await.unwrap(), 6);
+        }
+    }
+}
