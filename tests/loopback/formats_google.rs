@@ -173,7 +173,8 @@ async fn refusals_have_the_shape_of_google() {
             "NOT_FOUND",
         ),
         ("/v1beta/models/m:predict", ASK, 404, "NOT_FOUND"),
-        ("/v1beta/models/m", ASK, 404, "NOT_FOUND"),
+        // It is there to be read.
+        ("/v1beta/models/m", ASK, 405, "INVALID_ARGUMENT"),
         (
             "/v1beta/models/%2e%2e:generateContent",
             ASK,
