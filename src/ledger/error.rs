@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::CAPACITY;
-use super::database::Failure;
+use super::database::{Failure, Refusal};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -51,6 +51,17 @@ pub enum Error {
     /// The caller's to put right, unlike all others.
     #[error("{0}")]
     Report(&'static str),
+}
+
+impl Error {
+    /// Why no server could be connected to, if that is the error.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Error::Database { cause, .. } => cause.refusal(),
+            _ => None,
+        }
+    }
 }
 
 /// Why no slot could be had. The request must be refused: it could not be recorded.

@@ -39,6 +39,7 @@ impl Ledger {
     /// must be recorded should then be refused.
     pub fn healthy(&self) -> bool {
         self.inner.shared.writing.load(Ordering::Relaxed)
+            && self.inner.shared.misplaced().is_none()
             && self.inner.room.available_permits() > 0
             && !self.is_heavy()
     }
@@ -95,7 +96,7 @@ impl Slot {
         {
             // Cannot happen while a handle exists; the log is then the record's last chance. What
             // was said stays out of it.
-            shared.writing.store(false, Ordering::Relaxed);
+            shared.fails(Some("the writer has ended".to_owned()));
             tracing::error!(entry = ?record.entry, "ledger: the writer is gone; record not written");
         }
     }
