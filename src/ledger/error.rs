@@ -71,4 +71,6 @@ pub enum Unavailable {
     Full,
     #[error("the ledger is closed; the gateway is stopping")]
     Closed,
+    #[error("the database's file was deleted, moved or replaced while Iris runs")]
+    Misplaced,
 }

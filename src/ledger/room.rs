@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
-use super::{Inner, Ledger, Record, Unavailable, writer};
+use super::{Inner, Ledger, Record, Unavailable, misplaced, writer};
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
@@ -66,6 +66,11 @@ impl Ledger {
     pub fn admit(&self) -> Result<Slot, Unavailable> {
         if self.is_heavy() {
             return Err(Unavailable::Full);
+        }
+        // Looked at for each, because a record that is written elsewhere is lost.
+        if let Some(why) = self.inner.store.misplaced() {
+            misplaced::note(&self.inner.shared, Some(why));
+            return Err(Unavailable::Misplaced);
         }
         match self.inner.room.clone().try_acquire_owned() {
             Ok(room) => Ok(Slot {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use super::unwritten::{Unwritten, write_later};
+use super::unwritten::{Unwritten, soon, write_later};
 use super::{Engines, keep, timeouts};
 use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity, Subject};
@@ -150,7 +150,8 @@ impl Follow {
         }
         apply(&self.engines, path, loaded?, &self.sender);
         let rules = self.sender.borrow().clone();
-        if !self.engines.gateway.quotas.retain(&rules.quotas).await {
+        let forgotten = self.engines.gateway.quotas.retain(&rules.quotas);
+        if !soon(forgotten).await {
             self.unwritten.buckets();
         }
         Ok(())

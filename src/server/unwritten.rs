@@ -13,6 +13,9 @@ use crate::ledger::{Ledger, Version};
 /// Between two tries.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// How long a database that answers nothing is waited for at once.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Versions that wait; beyond it the oldest are left out of the history.
 const MOST: usize = 100;
 
@@ -45,7 +48,7 @@ impl Unwritten {
     /// Keeps a version in the history, after those that wait. Answers whether it is there.
     pub(super) async fn remember(&self, ledger: &Ledger, version: Version) -> bool {
         let is_first = self.lock().versions.is_empty();
-        if is_first && add(ledger, version.clone()).await {
+        if is_first && soon(add(ledger, version.clone())).await {
             return true;
         }
         let mut waiting = self.lock();
@@ -75,6 +78,11 @@ impl Unwritten {
             }
         }
     }
+}
+
+/// Whether something is written, soon.
+pub(super) async fn soon(written: impl Future<Output = bool>) -> bool {
+    tokio::time::timeout(SOON, written).await.unwrap_or(false)
 }
 
 async fn add(ledger: &Ledger, version: Version) -> bool {

@@ -185,6 +185,8 @@ async fn a_database_that_is_moved_or_replaced_is_noticed_and_nothing_is_accepted
                 std::fs::copy(&away, &file).unwrap();
             }
             let what = format!("{name} {is_replaced}");
+            // Before anything else can have noticed.
+            assert_refused(&what, &gateway.chat(CHAT).await);
             until(&what, || async { !is_ready(&gateway).await }).await;
             assert_refused(&what, &gateway.chat(CHAT).await);
             assert_unwritable(&gateway, &text, &tag, &json!("none")).await;
