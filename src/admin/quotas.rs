@@ -24,6 +24,7 @@ pub(super) async fn refill(
     asked: &Asked<'_>,
     refill: Refill,
 ) -> Result<Response<Body>, Rejection> {
+    super::records::writable(view.ledger)?;
     let refused = |status, code, why: String| Err(Rejection::new(status, code, why));
     let (link, is_used) = link(view, &refill.bucket).await?;
     let amount = config::amount(&refill.amount).filter(|(unit, _)| *unit == link.terms.unit);

@@ -325,15 +325,27 @@ pub(super) fn no_such(id: &str) -> Rejection {
     )
 }
 
-/// The ledger can't be read, or was asked for what it doesn't answer.
+/// How long a caller waits before the next try.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The ledger can't be used, or was asked for what it doesn't answer.
 pub(crate) fn unavailable(error: &crate::ledger::Error) -> Rejection {
     if let crate::ledger::Error::Report(why) = error {
         return Rejection::new(StatusCode::BAD_REQUEST, "bad_query", *why);
     }
-    tracing::error!(%error, "the ledger cannot be read");
-    Rejection::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "ledger_unavailable",
-        "the records cannot be read at the moment",
-    )
+    let what = if matches!(error, crate::ledger::Error::Write(_)) {
+        "the database cannot be written at the moment"
+    } else {
+        "the records cannot be read at the moment"
+    };
+    tracing::error!(%error, "{what}");
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", what).retry_after(RETRY)
+}
+
+/// What changes something is noted, so it waits until that is possible.
+///
+/// # Errors
+/// Where it is known that nothing can be written.
+pub(super) fn writable(ledger: &Ledger) -> Result<(), Rejection> {
+    ledger.writable().map_err(|error| unavailable(&error))
 }

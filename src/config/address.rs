@@ -112,14 +112,18 @@ fn postgres_problem(url: &str) -> Option<String> {
 #[cfg(feature = "postgres")]
 pub fn postgres(url: &str) -> Result<tokio_postgres::Config, String> {
     use std::error::Error;
-    use tokio_postgres::config::Host;
+    use tokio_postgres::config::{Host, TargetSessionAttrs};
 
     const ESCAPES: &str =
         "in the user name and the password, write %40 for @, %3A for : and %25 for %";
     let (url, root) = postgres_root(url)?;
     let plain = url
         .replace("sslmode=verify-full", "sslmode=require")
-        .replace("sslmode=verify-ca", "sslmode=require");
+        .replace("sslmode=verify-ca", "sslmode=require")
+        .replace(
+            "target_session_attrs=primary",
+            "target_session_attrs=read-write",
+        );
     let config: tokio_postgres::Config =
         plain.parse().map_err(|error: tokio_postgres::Error| {
             // The cause names options and kinds of mistakes, and quotes no values.
@@ -129,6 +133,12 @@ pub fn postgres(url: &str) -> Result<tokio_postgres::Config, String> {
         })?;
     if config.get_hosts().is_empty() {
         return Err("it names no host".to_owned());
+    }
+    if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+        return Err(
+            "\"target_session_attrs\" is read-only, and Iris writes records; leave it out"
+                .to_owned(),
+        );
     }
     let is_odd = |host: &Host| matches!(host, Host::Tcp(name) if name.is_empty() || !is_host(name));
     if config.get_hosts().iter().any(is_odd) {
@@ -207,6 +217,8 @@ mod tests {
             "postgresql://iris@[::1]/x",
             #[cfg(feature = "postgres")]
             "postgres://iris@a,b:5433/x",
+            #[cfg(feature = "postgres")]
+            "postgres://iris@a,b/x?target_session_attrs=primary",
             // The driver takes everything in front of the first @ for user and password.
             #[cfg(feature = "postgres")]
             "postgres://iris:12/a?b#c@h/x",
@@ -235,6 +247,11 @@ mod tests {
             ("postgres://iris:CANARY@h:port/x", "port"),
             #[cfg(feature = "postgres")]
             ("postgres://iris:CANARY@h h/x", "name of a host"),
+            #[cfg(feature = "postgres")]
+            (
+                "postgres://iris:CANARY@h/x?target_session_attrs=read-only",
+                "leave it out",
+            ),
             #[cfg(feature = "postgres")]
             ("postgres:///records", "no host"),
             #[cfg(feature = "postgres")]

@@ -5,9 +5,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::database::{self, Connection, Failure, Row, Value, places, rows};
+use super::database::{self, Connection, Failure, Question, Row, Value, places, rows};
 use super::row::limit;
 use crate::bucket::{Account, Chain, Level, Link, Settlement, Short, Terms, admit_all, spend};
+use crate::clock;
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
     VALUES (?1, ?2, ?3, ?4, ?5, 0) ON CONFLICT (bucket) DO NOTHING";
@@ -50,99 +51,145 @@ pub struct Held {
     pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
 }
 
-/// Takes what the requests of a group have cost; within the transaction of the group.
+/// What a request wants to hold.
+pub(super) struct Wanted {
+    /// The name of the hold.
+    pub(super) hold: String,
+    pub(super) chains: Vec<Chain>,
+    /// For how many milliseconds, unless it is renewed.
+    pub(super) lease: i64,
+}
+
+/// Takes what the requests of a group have cost, and commits the transaction of the group: other
+/// nodes wait for these rows.
 pub(super) fn settle(
     connection: &mut dyn Connection,
     settlements: &[&Settlement],
 ) -> Result<(), Failure> {
-    let holds = settlements
-        .iter()
-        .filter(|settlement| !settlement.hold.is_empty())
-        .map(|settlement| vec![settlement.hold.as_str().into()]);
-    let holds: Vec<Vec<Value<'_>>> = holds.collect();
-    if !holds.is_empty() {
-        connection.execute("DELETE FROM bucket_holds WHERE hold = ?1", holds)?;
-    }
-    let chains = settlements
-        .iter()
-        .flat_map(|settlement| settlement.chains.iter().map(|chain| (chain, settlement.at)));
-    let chains: Vec<_> = chains.collect();
-    let links = chains.iter().flat_map(|(chain, _)| &chain.links);
-    let mut levels = lock(connection, links, 0)?;
-    for (chain, at) in chains {
-        let before: Vec<Level> = chain
-            .links
-            .iter()
-            .map(|link| level(&levels, link, at))
-            .collect();
-        for (link, after) in chain.links.iter().zip(spend(chain, &before)) {
-            levels.insert(key(&link.key).into_owned(), after);
+    let holds = settlements.iter().map(|one| one.hold.as_str());
+    let holds: Vec<&str> = holds.filter(|hold| !hold.is_empty()).collect();
+    let here = clock::unix_ms();
+    let links = settlements.iter().flat_map(|one| &one.chains);
+    let links = links.flat_map(|chain| &chain.links);
+    let locked = lock(connection, links, |_| releases(&holds))?;
+    let (mut levels, there) = (locked.levels, locked.now);
+    for settlement in settlements {
+        // As long ago by the clock of all as by the one of this machine.
+        let ago = here.saturating_sub(settlement.at).max(0);
+        let at = there.saturating_sub(ago);
+        for chain in &settlement.chains {
+            let before = chain.links.iter().map(|link| level(&levels, link, at));
+            let before: Vec<Level> = before.collect();
+            for (link, after) in chain.links.iter().zip(spend(chain, &before)) {
+                levels.insert(key(&link.key).into_owned(), after);
+            }
         }
     }
     store(connection, levels)
 }
 
-/// Holds the estimates of `chains` under the name `hold` until `until`; all or none.
+/// Holds what is wanted, for each all or nothing, as if one had come after the other; and gives up
+/// the holds that are `released`. In a transaction of its own.
 pub(super) fn hold(
     connection: &mut dyn Connection,
-    (hold, until): (&str, i64),
-    chains: &[Chain],
-    now: i64,
-) -> Result<Held, Failure> {
+    wanted: &[Wanted],
+    released: &[String],
+) -> Result<Vec<Held>, Failure> {
     connection.begin()?;
-    let held = try_hold(connection, (hold, until), chains, now).and_then(|held| {
-        if held.outcome.is_ok() {
-            connection.commit()?;
-        }
-        Ok(held)
-    });
-    // Of nothing, if it was committed.
-    connection.rollback();
+    let held = try_hold(connection, wanted, released);
+    if held.is_err() {
+        connection.rollback();
+    }
     held
 }
 
 fn try_hold(
     connection: &mut dyn Connection,
-    (hold, until): (&str, i64),
-    chains: &[Chain],
-    now: i64,
-) -> Result<Held, Failure> {
-    let links = || chains.iter().flat_map(|chain| &chain.links);
-    let levels = lock(connection, links(), now)?;
-    // An answer that got lost may have left it behind.
-    release(connection, hold)?;
-    let held = held(connection, levels.keys(), now)?;
-    let accounts: BTreeMap<String, Account> = links()
-        .map(|link| {
-            let account = Account {
-                level: level(&levels, link, now),
-                held: held.get(&*key(&link.key)).copied().unwrap_or_default(),
-            };
-            (link.key.clone(), account)
-        })
-        .collect();
-    let outcome = admit_all(chains, &mut accounts.clone());
-    if let Ok(parts) = &outcome {
-        let rows = parts.iter().map(|(bucket, amount)| {
-            vec![
-                hold.into(),
-                Value::text(key(bucket)),
+    wanted: &[Wanted],
+    released: &[String],
+) -> Result<Vec<Held>, Failure> {
+    // An answer that got lost may have left one of this name behind.
+    let names = wanted.iter().map(|one| &one.hold).chain(released);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let chains = wanted.iter().flat_map(|one| &one.chains);
+    let links = chains.flat_map(|chain| &chain.links);
+    let clock = connection.clock();
+    let locked = lock(connection, links, |buckets| {
+        let mut besides = releases(&names);
+        besides.extend(held(buckets, clock));
+        besides
+    })?;
+    let (levels, now) = (locked.levels, locked.now);
+    let sums = locked.rows.into_iter();
+    let sums = sums.map(|mut row| Ok((row.text()?, row.integer()?)));
+    let mut sums: BTreeMap<String, i64> = sums.collect::<Result<_, Failure>>()?;
+    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    for one in wanted {
+        let links = one.chains.iter().flat_map(|chain| &chain.links);
+        let accounts: BTreeMap<String, Account> = links
+            .map(|link| {
+                let account = Account {
+                    level: level(&levels, link, now),
+                    held: sums.get(&*key(&link.key)).copied().unwrap_or_default(),
+                };
+                (link.key.clone(), account)
+            })
+            .collect();
+        let outcome = admit_all(&one.chains, &mut accounts.clone());
+        let until = now.saturating_add(one.lease);
+        for (bucket, amount) in outcome.iter().flatten() {
+            let bucket = key(bucket);
+            let sum = sums.entry(bucket.clone().into_owned()).or_default();
+            *sum = sum.saturating_add(*amount);
+            rows.push(vec![
+                one.hold.as_str().into(),
+                Value::text(bucket.into_owned()),
                 (*amount).into(),
                 until.into(),
-            ]
-        });
+            ]);
+        }
+        all.push(Held { accounts, outcome });
+    }
+    if rows.is_empty() {
+        connection.commit()?;
+    } else {
         let sql = "INSERT INTO bucket_holds (hold, bucket, amount, expires_at) \
             VALUES (?1, ?2, ?3, ?4) ON CONFLICT (hold, bucket) DO UPDATE \
             SET amount = bucket_holds.amount + excluded.amount";
-        connection.execute(sql, rows.collect())?;
+        connection.execute_and_commit(sql, rows)?;
     }
-    Ok(Held { accounts, outcome })
+    Ok(all)
 }
 
-/// Gives up what is held under a name.
-pub(super) fn release(connection: &mut dyn Connection, hold: &str) -> Result<(), Failure> {
-    let sql = "DELETE FROM bucket_holds WHERE hold = ?1";
-    connection.execute(sql, vec![vec![hold.into()]]).map(drop)
+/// What gives up the holds of these names.
+fn releases(holds: &[&str]) -> Vec<Question<'static>> {
+    let some = holds.chunks(BATCH).map(|some| {
+        let sql = format!(
+            "DELETE FROM bucket_holds WHERE hold IN ({})",
+            places(0, some.len())
+        );
+        let values = some.iter().map(|hold| Value::text(*hold).into_owned());
+        (sql.into(), values.collect())
+    });
+    some.collect()
+}
+
+/// What asks how much of these buckets is held, by an SQL expression for the time.
+fn held(buckets: &[&str], clock: Option<&str>) -> Vec<Question<'static>> {
+    let now = clock.map_or_else(
+        || clock::unix_ms().to_string(),
+        |clock| format!("(SELECT {clock})"),
+    );
+    let some = buckets.chunks(BATCH).map(|some| {
+        let sql = format!(
+            "SELECT bucket, CAST(SUM(amount) AS BIGINT) FROM bucket_holds \
+             WHERE expires_at >= {now} AND bucket IN ({}) GROUP BY bucket",
+            places(0, some.len())
+        );
+        let values = some.iter().map(|bucket| Value::text(*bucket).into_owned());
+        (sql.into(), values.collect())
+    });
+    some.collect()
 }
 
 /// Puts off when holds expire, and drops those of nodes that are gone.
@@ -168,10 +215,11 @@ pub(super) fn refill(
     connection: &mut dyn Connection,
     link: &Link,
     amount: i64,
-    now: i64,
 ) -> Result<Level, Failure> {
     let added = |connection: &mut dyn Connection| {
-        let mut levels = lock(connection, std::iter::once(link), now)?;
+        let Locked {
+            mut levels, now, ..
+        } = lock(connection, std::iter::once(link), |_| Vec::new())?;
         let before = level(&levels, link, now);
         let after = Level {
             balance: before
@@ -185,7 +233,7 @@ pub(super) fn refill(
         Ok(after)
     };
     connection.begin()?;
-    let done = added(connection).and_then(|after| connection.commit().map(|()| after));
+    let done = added(connection);
     if done.is_err() {
         connection.rollback();
     }
@@ -204,13 +252,14 @@ pub(super) fn retain(connection: &mut dyn Connection, templates: &[String]) -> R
     connection.execute(&sql, vec![values.collect()]).map(drop)
 }
 
-/// All buckets that were ever used, by name.
-pub(super) fn all(connection: &mut dyn Connection, now: i64) -> Result<Vec<Stored>, Failure> {
+/// All buckets that were ever used, by name, and the time by the clock of all.
+pub(super) fn all(connection: &mut dyn Connection) -> Result<(Vec<Stored>, i64), Failure> {
+    let now = connection.now()?;
     let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
         COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
             WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= ?1) AS BIGINT), 0) \
         FROM buckets ORDER BY buckets.bucket";
-    rows(connection, sql, vec![now.into()], |row| {
+    let stored = rows(connection, sql, vec![now.into()], |row| {
         Ok(Stored {
             key: row.text()?,
             bucket: row.text()?,
@@ -222,7 +271,8 @@ pub(super) fn all(connection: &mut dyn Connection, now: i64) -> Result<Vec<Store
             is_earlier: row.integer()? != 0,
             held: row.integer()?,
         })
-    })
+    })?;
+    Ok((stored, now))
 }
 
 /// A bucket's key as it is stored.
@@ -237,19 +287,30 @@ fn level(levels: &BTreeMap<String, Level>, link: &Link, now: i64) -> Level {
         .map_or_else(|| terms.full(now), |level| terms.at(*level, now))
 }
 
-/// Locks the rows of buckets until the end of the transaction, and reads them. Those that nobody
-/// has used are made first, full: there would be nothing to lock.
+/// Buckets whose rows are locked until the end of the transaction.
+struct Locked {
+    /// By key.
+    levels: BTreeMap<String, Level>,
+    /// The time by the clock of all, after the rows were locked.
+    now: i64,
+    /// What was asked besides.
+    rows: Vec<Row>,
+}
+
+/// Locks the rows of buckets until the end of the transaction, and reads them; and asks the
+/// questions of `besides`, which gets their keys. Rows of buckets that nobody has used are made
+/// first, full: there would be nothing to lock.
 fn lock<'a>(
     connection: &mut dyn Connection,
     links: impl Iterator<Item = &'a Link>,
-    now: i64,
-) -> Result<BTreeMap<String, Level>, Failure> {
+    besides: impl Fn(&[&str]) -> Vec<Question<'static>>,
+) -> Result<Locked, Failure> {
     let mut wanted: BTreeMap<Cow<'_, str>, &Link> = BTreeMap::new();
     for link in links {
         wanted.entry(key(&link.key)).or_insert(link);
     }
     let names: Vec<&str> = wanted.keys().map(|name| &**name).collect();
-    let mut found = select(connection, &names)?;
+    let (mut found, mut now, mut rows) = ask(connection, &names, besides(&names))?;
     let missing = wanted
         .iter()
         .filter(|(name, _)| !found.contains_key(&***name));
@@ -264,16 +325,28 @@ fn lock<'a>(
     if !renamed.is_empty() {
         connection.execute(RENAME, renamed)?;
     }
-    let levels = |found: Found| {
-        let levels = found.into_iter().map(|(key, (_, level))| (key, level));
-        levels.collect()
-    };
-    if missing.is_empty() {
-        return Ok(levels(found));
+    if !missing.is_empty() {
+        make(connection, &missing, now)?;
+        // Others can have made and used them before.
+        (found, now, rows) = ask(connection, &names, besides(&names))?;
     }
+    let levels = found.into_iter().map(|(key, (_, level))| (key, level));
+    Ok(Locked {
+        levels: levels.collect(),
+        now,
+        rows,
+    })
+}
+
+/// Makes the rows of buckets that have none, by key.
+fn make(
+    connection: &mut dyn Connection,
+    missing: &[(&Cow<'_, str>, &&Link)],
+    now: i64,
+) -> Result<(), Failure> {
     let earlier = missing.iter().filter_map(|(name, link)| {
         let names = [
-            &**name,
+            &***name,
             &*link.bucket,
             link.before.as_deref()?,
             &*link.template,
@@ -291,59 +364,55 @@ fn lock<'a>(
             full.at.into(),
         ]
     });
-    connection.execute(INSERT, made.collect())?;
-    found = select(connection, &names)?;
-    Ok(levels(found))
+    connection.execute(INSERT, made.collect()).map(drop)
 }
 
 /// Buckets by key: what people call them, and what they hold.
 type Found = BTreeMap<String, (String, Level)>;
 
-fn select(connection: &mut dyn Connection, names: &[&str]) -> Result<Found, Failure> {
-    let mut found = BTreeMap::new();
-    for some in names.chunks(BATCH) {
+/// Locks rows of buckets and reads them, then asks `besides` and for the time.
+fn ask(
+    connection: &mut dyn Connection,
+    names: &[&str],
+    besides: Vec<Question<'_>>,
+) -> Result<(Found, i64, Vec<Row>), Failure> {
+    let locks = names.chunks(BATCH).map(|some| {
         let sql = format!(
             "SELECT bucket, name, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",
             places(0, some.len()),
             connection.lock()
         );
         let values = some.iter().map(|name| Value::text(*name)).collect();
-        found.extend(rows(connection, &sql, values, |row| {
-            let (key, name) = (row.text()?, row.text()?);
-            let (balance, at) = (row.integer()?, row.integer()?);
-            Ok((key, (name, Level { balance, at })))
-        })?);
+        (sql.into(), values)
+    });
+    let mut questions: Vec<Question<'_>> = locks.collect();
+    let count = questions.len();
+    questions.extend(besides);
+    let clock = connection.clock();
+    questions.extend(clock.map(|clock| (format!("SELECT {clock}").into(), Vec::new())));
+    let mut answers = connection.ask(questions)?;
+    let now = match clock.and_then(|_| answers.pop()?.pop()) {
+        Some(mut row) => row.integer()?,
+        None => clock::unix_ms(),
+    };
+    let rows = answers.split_off(count.min(answers.len()));
+    let mut found = BTreeMap::new();
+    for mut row in answers.into_iter().flatten() {
+        let (key, name) = (row.text()?, row.text()?);
+        let (balance, at) = (row.integer()?, row.integer()?);
+        found.insert(key, (name, Level { balance, at }));
     }
-    Ok(found)
+    Ok((found, now, rows.into_iter().flatten().collect()))
 }
 
-fn held<'a>(
-    connection: &mut dyn Connection,
-    buckets: impl Iterator<Item = &'a String>,
-    now: i64,
-) -> Result<BTreeMap<String, i64>, Failure> {
-    let buckets: Vec<Value<'_>> = buckets.map(Value::text).collect();
-    if buckets.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let sql = format!(
-        "SELECT bucket, CAST(SUM(amount) AS BIGINT) FROM bucket_holds \
-         WHERE expires_at >= ?1 AND bucket IN ({}) GROUP BY bucket",
-        places(1, buckets.len())
-    );
-    let mut values = vec![Value::from(now)];
-    values.extend(buckets);
-    let read = |row: &mut Row| Ok((row.text()?, row.integer()?));
-    Ok(rows(connection, &sql, values, read)?.into_iter().collect())
-}
-
+/// Stores what buckets hold, and commits.
 fn store(connection: &mut dyn Connection, levels: BTreeMap<String, Level>) -> Result<(), Failure> {
     let rows = levels
         .into_iter()
         .map(|(name, level)| vec![Value::text(name), level.balance.into(), level.at.into()]);
     let rows: Vec<_> = rows.collect();
-    if !rows.is_empty() {
-        connection.execute(UPDATE, rows)?;
+    if rows.is_empty() {
+        return connection.commit();
     }
-    Ok(())
+    connection.execute_and_commit(UPDATE, rows).map(drop)
 }

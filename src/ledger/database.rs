@@ -11,6 +11,7 @@ use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
 
 use super::{Error, sqlite};
+use crate::clock;
 
 /// The scripts that bring a database from version N to N + 1. Only ever appended to.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -66,6 +67,14 @@ pub(super) trait Store: Send + Sync {
     fn is_shared(&self) -> bool {
         false
     }
+    /// Why what is written is lost, where the open file is not the one at its path any more.
+    fn misplaced(&self) -> Option<String> {
+        None
+    }
+    /// Whether it is a file that can be moved or deleted.
+    fn is_file(&self) -> bool {
+        false
+    }
     /// Whether it can be opened.
     fn probe(&self) -> Result<(), Error> {
         self.open_reader().map(drop)
@@ -82,6 +91,9 @@ pub(super) trait Store: Send + Sync {
     }
 }
 
+/// A statement with its values.
+pub(super) type Question<'a> = (Cow<'a, str>, Vec<Value<'a>>);
+
 /// One connection, used by one thread at a time.
 pub(super) trait Connection: Send {
     /// Begins a transaction; one left open by an earlier failure is undone first.
@@ -97,6 +109,48 @@ pub(super) trait Connection: Send {
         values: Vec<Value<'_>>,
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure>;
+    /// Runs a statement as `execute` does, as the last of the transaction, and commits.
+    fn execute_and_commit(
+        &mut self,
+        sql: &str,
+        rows: Vec<Vec<Value<'_>>>,
+    ) -> Result<Vec<u64>, Failure> {
+        let changed = self.execute(sql, rows)?;
+        self.commit()?;
+        Ok(changed)
+    }
+    /// Runs statements in order, and answers with the rows of each. None may need another's answer:
+    /// a server far away gets all of them at once.
+    fn ask(&mut self, questions: Vec<Question<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
+        let mut answers = Vec::new();
+        for (sql, values) in questions {
+            let mut rows = Vec::new();
+            self.query(&sql, values, &mut |row| {
+                rows.push(row);
+                Ok(())
+            })?;
+            answers.push(rows);
+        }
+        Ok(answers)
+    }
+    /// An expression for the time by the clock that all who share the database go by, in Unix
+    /// milliseconds. `None` where that is this machine's.
+    fn clock(&self) -> Option<&'static str> {
+        None
+    }
+    /// The time by that clock.
+    fn now(&mut self) -> Result<i64, Failure> {
+        let Some(clock) = self.clock() else {
+            return Ok(clock::unix_ms());
+        };
+        let question = (format!("SELECT {clock}").into(), Vec::new());
+        let mut answers = self.ask(vec![question])?.into_iter();
+        let row = answers.next().into_iter().flatten().next();
+        row.ok_or_else(|| Failure::Value("no time".to_owned()))?
+            .integer()
+    }
+    /// Looks whether a connection that was not used for a while still works.
+    fn check(&mut self) {}
     /// What a `SELECT` ends with to lock its rows until the transaction ends; nothing where
     /// only one connection writes.
     fn lock(&self) -> &'static str {
@@ -131,12 +185,43 @@ pub enum Failure {
     #[cfg(feature = "postgres")]
     #[error("{}", super::postgres::explain(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// No server could be connected to.
+    #[error("{why}")]
+    Unreachable {
+        /// What each address said.
+        why: String,
+        /// What kind of trouble that is.
+        refusal: Refusal,
+    },
     #[error("no answer from the server within {0:?}")]
     Timeout(std::time::Duration),
     #[error("a value that was never written: {0}")]
     Value(String),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// Why no server could be connected to. Of several, the first of these decides what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// It has as many connections as it may have.
+    Full,
+    /// It is starting, and will take connections soon.
+    Starting,
+    /// It takes no writes: it is a standby, or was made read-only.
+    ReadOnly,
+    /// Anything else.
+    Other,
+}
+
+impl Failure {
+    /// Why no server could be connected to, if that is the failure.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Failure::Unreachable { refusal, .. } => Some(*refusal),
+            _ => None,
+        }
+    }
 }
 
 /// `SQLite`'s words on one line: of a damaged file they quote whole statements, and bytes that a

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::CAPACITY;
-use super::database::Failure;
+use super::database::{Failure, Refusal};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,6 +53,17 @@ pub enum Error {
     Report(&'static str),
 }
 
+impl Error {
+    /// Why no server could be connected to, if that is the error.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Error::Database { cause, .. } => cause.refusal(),
+            _ => None,
+        }
+    }
+}
+
 /// Why no slot could be had. The request must be refused: it could not be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
@@ -60,4 +71,6 @@ pub enum Unavailable {
     Full,
     #[error("the ledger is closed; the gateway is stopping")]
     Closed,
+    #[error("the database's file was deleted, moved or replaced while Iris runs")]
+    Misplaced,
 }

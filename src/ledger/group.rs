@@ -4,7 +4,6 @@ use super::database::{Connection, Failure, Value};
 use super::retention::Policy;
 use super::row::limit;
 use super::{Record, buckets, capture, distinct, exports, outbox, rollup, row, session};
-use crate::clock;
 use crate::panics;
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
@@ -22,16 +21,14 @@ pub(super) fn write(
     policy: &Policy,
 ) -> Result<usize, Failure> {
     connection.begin()?;
-    let written = fill(connection, records, policy).and_then(|skipped| {
-        connection.commit()?;
-        Ok(skipped)
-    });
+    let written = fill(connection, records, policy);
     if written.is_err() {
         connection.rollback();
     }
     written
 }
 
+/// Writes all of it and commits.
 fn fill(
     connection: &mut dyn Connection,
     records: &[&Record],
@@ -64,15 +61,15 @@ fn fill(
         rollup::add(connection, &new)?;
         session::add(connection, &new)?;
         exports::queue(connection, &new, policy.exporters())?;
-        outbox::add(connection, &new, clock::unix_ms())?;
-        // Last, because other nodes wait for these rows.
-        let settlements: Vec<_> = new
-            .iter()
-            .filter_map(|record| record.settlement.as_ref())
-            .collect();
-        if !settlements.is_empty() {
-            buckets::settle(connection, &settlements)?;
-        }
+        outbox::add(connection, &new)?;
+    }
+    // Last, because other nodes wait for these rows.
+    let settlements = new.iter().filter_map(|record| record.settlement.as_ref());
+    let settlements: Vec<_> = settlements.collect();
+    if settlements.is_empty() {
+        connection.commit()?;
+    } else {
+        buckets::settle(connection, &settlements)?;
     }
     Ok(records.len() - new.len())
 }

@@ -21,6 +21,8 @@ mod error;
 mod exports;
 mod group;
 mod histogram;
+mod holds;
+mod misplaced;
 mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -35,26 +37,25 @@ mod session;
 mod sqlite;
 mod sums;
 mod tools;
+mod turn;
 mod writer;
 mod written;
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 pub use crate::api::{Tokens, ToolCall};
-use crate::bucket::{Chain, Level, Link};
-use crate::clock;
 use crate::config::Database;
 use crate::secret::Secret;
 pub use audit::{AuditQuery, Audited, Version};
 pub use buckets::{Held, Stored};
 pub use chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
-pub use database::Failure;
+pub use database::{Failure, Refusal};
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
 pub use exports::Batch;
@@ -91,12 +92,22 @@ struct Inner {
     readers: connections::Connections,
     /// Write beside the writer, on a database that nodes share.
     tellers: Option<connections::Connections>,
+    /// What is held of budgets, in that database.
+    holds: holds::Holds,
 }
 
 /// What the writer shares with the rest.
 struct Shared {
     /// Whether the last write succeeded.
     writing: AtomicBool,
+    /// Why it did not.
+    trouble: Mutex<String>,
+    /// A write has failed.
+    failing: Notify,
+    /// Why what is written would be lost: the database's file isn't where it was.
+    misplaced: Mutex<Option<String>>,
+    /// Those of the connections besides the writer's.
+    pools: Mutex<Vec<Arc<connections::Pool>>>,
     /// Bytes of the records that are queued.
     held: AtomicUsize,
     policy: Mutex<retention::Policy>,
@@ -114,6 +125,10 @@ impl Shared {
     fn new() -> Shared {
         Shared {
             writing: AtomicBool::new(true),
+            trouble: Mutex::default(),
+            failing: Notify::new(),
+            misplaced: Mutex::default(),
+            pools: Mutex::default(),
             held: AtomicUsize::new(0),
             policy: Mutex::default(),
             earlier: Mutex::default(),
@@ -121,6 +136,40 @@ impl Shared {
             told: written::Told::default(),
             deleted: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a write has failed, and why; or that one has succeeded.
+    fn fails(&self, why: Option<String>) {
+        let works = why.is_none();
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why.unwrap_or_default();
+        self.writing.store(works, Ordering::Relaxed);
+        if !works {
+            self.failing.notify_waiters();
+        }
+    }
+
+    /// Whether something can be written.
+    ///
+    /// # Errors
+    /// Why not.
+    fn writable(&self) -> Result<(), Error> {
+        if let Some(why) = self.misplaced() {
+            return Err(Error::Write(why));
+        }
+        if self.writing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let why = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(Error::Write(why.clone()))
+    }
+
+    fn misplaced(&self) -> Option<String> {
+        let misplaced = self.misplaced.lock();
+        misplaced.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<Arc<connections::Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,18 +187,25 @@ impl Ledger {
     fn over(store: Arc<dyn database::Store>, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
         let shared = Arc::new(Shared::new());
         let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
+        misplaced::watch(&store, &shared)?;
+        let connections = |writes: bool| {
+            connections::Connections::new(store.clone(), writes, queue.clone(), shared.clone())
+        };
+        let (tellers, readers) = (
+            store.is_shared().then(|| connections(true)),
+            connections(false),
+        );
         let inner = Inner {
-            store: store.clone(),
+            store,
             dir: dir.to_owned(),
             room: Arc::new(Semaphore::new(capacity)),
             capacity,
+            tellers,
+            readers,
+            holds: holds::Holds::default(),
             queue,
             writer,
             shared,
-            tellers: store
-                .is_shared()
-                .then(|| connections::Connections::new(store.clone(), true)),
-            readers: connections::Connections::new(store, false),
         };
         Ok(Ledger {
             inner: Arc::new(inner),
@@ -205,7 +261,9 @@ impl Ledger {
 
     /// Waits until every record handed over so far is durable, however long that takes.
     pub async fn flush(&self) -> Result<(), Error> {
-        self.ask(writer::Message::Flush).await
+        self.ask(writer::Message::Flush).await?;
+        self.flush_holds().await;
+        Ok(())
     }
 
     async fn ask<T>(
@@ -222,66 +280,6 @@ impl Ledger {
     /// Whether other nodes may use the same database: balances are then held in it.
     pub fn is_shared(&self) -> bool {
         self.inner.tellers.is_some()
-    }
-
-    /// All buckets that were ever used, as they are stored.
-    pub async fn buckets(&self) -> Result<Vec<Stored>, Error> {
-        let read =
-            |connection: &mut dyn database::Connection| buckets::all(connection, clock::unix_ms());
-        self.inner.readers.run(read).await
-    }
-
-    /// Holds the estimates of `chains` for a request, for `lease` unless it is renewed; all of
-    /// them or none. For a database that nodes share.
-    pub async fn hold(
-        &self,
-        hold: &str,
-        chains: Vec<Chain>,
-        lease: Duration,
-    ) -> Result<Held, Error> {
-        let hold = hold.to_owned();
-        self.write(move |connection| {
-            let now = clock::unix_ms();
-            let until = now.saturating_add(millis(lease));
-            buckets::hold(connection, (&hold, until), &chains, now)
-        })
-        .await
-    }
-
-    /// Gives up a hold. Never waits; a hold that can't be given up expires.
-    pub fn release(&self, hold: String) {
-        let work = move |connection: Result<&mut dyn database::Connection, String>| {
-            let released = connection.and_then(|connection| {
-                buckets::release(connection, &hold).map_err(|error| error.to_string())
-            });
-            if let Err(error) = released {
-                tracing::warn!(hold, error, "ledger: a budget's hold is left to expire");
-            }
-        };
-        // The writer outlives every handle.
-        let _ = self.inner.queue.send(writer::Message::Work(Box::new(work)));
-    }
-
-    /// Puts off when holds expire; those of nodes that are gone end here.
-    pub async fn renew(&self, holds: Vec<String>, lease: Duration) -> Result<(), Error> {
-        self.write(move |connection| {
-            let now = clock::unix_ms();
-            let until = now.saturating_add(millis(lease));
-            buckets::renew(connection, &holds, (now, until))
-        })
-        .await
-    }
-
-    /// Adds to a bucket, at most up to its capacity. Answers with what it holds then.
-    pub async fn refill(&self, link: Link, amount: i64) -> Result<Level, Error> {
-        self.write(move |connection| buckets::refill(connection, &link, amount, clock::unix_ms()))
-            .await
-    }
-
-    /// Forgets the buckets whose definition is not among `templates`.
-    pub async fn retain_buckets(&self, templates: Vec<String>) -> Result<(), Error> {
-        self.write(move |connection| buckets::retain(connection, &templates))
-            .await
     }
 
     /// Notes what was done. It is durable when this returns.
@@ -314,24 +312,32 @@ impl Ledger {
         self.inner.readers.run(read).await
     }
 
+    /// Whether records and all else can be written, as far as is known.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn writable(&self) -> Result<(), Error> {
+        self.inner.shared.writable()
+    }
+
+    /// Why what is written would be lost, where the database's file isn't where it was.
+    #[must_use]
+    pub fn misplaced(&self) -> Option<String> {
+        self.inner.shared.misplaced()
+    }
+
     /// Writes at once, by itself: beside the writer where that may be, else through it. May run
-    /// twice when a connection breaks.
+    /// twice when a connection breaks. While writing fails, it fails without waiting.
     async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        if let Some(tellers) = &self.inner.tellers {
-            return tellers.run(work).await;
-        }
-        let done = self.ask(|done| {
-            writer::Message::Work(Box::new(move |connection| {
-                let result = connection
-                    .and_then(|connection| work(connection).map_err(|error| error.to_string()));
-                // Whoever asked may have gone.
-                let _ = done.send(result);
-            }))
-        });
-        done.await?.map_err(Error::Write)
+        let Some(tellers) = &self.inner.tellers else {
+            return turn::run(&self.inner.queue, &self.inner.shared, work).await;
+        };
+        self.writable()?;
+        let done = tokio::time::timeout(turn::WORK, tellers.run(work)).await;
+        done.unwrap_or_else(|_| Err(turn::late()))
     }
 
     /// Hears of new records from now on. On a database that nodes share, of this node's.

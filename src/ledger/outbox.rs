@@ -62,11 +62,11 @@ const INSERT: &str = "INSERT INTO outbox (id, hook, event, payload, tries, creat
     VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5)";
 
 /// Adds what a group of records has for hooks; within the transaction of the group.
-pub(super) fn add(
-    connection: &mut dyn Connection,
-    records: &[&Record],
-    now: i64,
-) -> Result<(), Failure> {
+pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+    if records.iter().all(|record| record.deliveries.is_empty()) {
+        return Ok(());
+    }
+    let now = connection.now()?;
     let mut added = Vec::new();
     for record in records {
         for (nth, delivery) in record.deliveries.iter().enumerate() {
@@ -79,10 +79,7 @@ pub(super) fn add(
             ]);
         }
     }
-    if !added.is_empty() {
-        connection.execute(INSERT, added)?;
-    }
-    Ok(())
+    connection.execute(INSERT, added).map(drop)
 }
 
 /// Takes up to `count` deliveries that are due for a hook; nobody else gets them before `until`.

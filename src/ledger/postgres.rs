@@ -1,45 +1,41 @@
 //! `PostgreSQL`, which several nodes may share. Blocks like the other store: each connection has
 //! a runtime of its own, which runs while somebody waits for an answer.
 
-use std::collections::HashMap;
+mod connect;
+mod open;
+mod value;
+
 use std::error::Error as _;
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures_util::{TryStreamExt, future};
-use tokio::runtime::Runtime;
+use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::database::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
+use super::database::{Connection, Failure, Store, VERSION, announce, missing};
 use super::{Error, dialect};
 use crate::upstream;
+use open::{Open, PATIENCE};
 
-/// Waits for a connection, name resolution and TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+/// A peer that acknowledges nothing for this long is gone; a server that is only slow acknowledges.
+const SILENCE: Duration = Duration::from_secs(10);
 
-/// Waits for an answer. A server that is silent for longer is taken for gone.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections that are idle are kept alive at these times: firewalls forget sooner than the two
+/// hours of the driver.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// The driver's own time, which stands for none in the URL.
+const KEEPALIVE_UNSET: Duration = Duration::from_hours(2);
 
 /// Waits for a change of the schema.
 const MIGRATION: Duration = Duration::from_hours(1);
 
-/// Statements that a connection keeps prepared; one more and it forgets them all.
-const STATEMENTS: usize = 128;
-
 /// Taken while the schema is looked at and changed, so that only one process migrates.
 const MIGRATION_LOCK: i64 = 0x6972_6973_0001;
-
-/// What each connection is told first. Compiled plans cost more than our queries do; and a commit
-/// that a crash of the server can take back is none, whatever the server's default.
-const SESSION: &str = "SET jit = off; SET statement_timeout = '25s'; \
-    SET idle_in_transaction_session_timeout = '60s'; \
-    SELECT set_config('synchronous_commit', 'on', false) \
-    WHERE current_setting('synchronous_commit') = 'off'";
 
 /// Where the server is.
 pub(super) struct Server {
@@ -49,13 +45,16 @@ pub(super) struct Server {
     tls: Option<MakeRustlsConnect>,
     /// The file with the certificates that the server is trusted by, in place of the machine's.
     root: Option<PathBuf>,
+    /// Grows when a server turns out to be none that takes writes: connections from before are not
+    /// used any more.
+    generation: Arc<AtomicU64>,
 }
 
 impl Server {
     pub(super) fn parse(url: &str) -> Result<Server, Error> {
         let mut config = crate::config::postgres(url).map_err(Error::Url)?;
         let (_, root) = crate::config::postgres_root(url).map_err(Error::Url)?;
-        config.connect_timeout(CONNECT).tcp_user_timeout(PATIENCE);
+        keep_alive(&mut config);
         if config.get_application_name().is_none() {
             config.application_name("iris");
         }
@@ -72,41 +71,13 @@ impl Server {
             config: RwLock::new(config),
             tls: tls.then(|| MakeRustlsConnect::new(without_protocols(upstream::tls()))),
             root,
+            generation: Arc::default(),
         })
     }
 
-    fn connect(&self) -> Result<Open, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let config = self.current();
+    fn connect(&self, writes: bool) -> Result<Open, Failure> {
         let tls = self.tls()?;
-        let connecting = async {
-            let client = if let Some(tls) = tls {
-                let (client, connection) = config.connect(tls).await?;
-                tokio::spawn(connection);
-                client
-            } else {
-                let (client, connection) = config.connect(NoTls).await?;
-                tokio::spawn(connection);
-                client
-            };
-            client.batch_execute(SESSION).await?;
-            Ok::<_, tokio_postgres::Error>(client)
-        };
-        let client = runtime
-            .block_on(async { tokio::time::timeout(CONNECT, connecting).await })
-            .map_err(|_| Failure::Timeout(CONNECT))??;
-        Ok(Open {
-            runtime: Some(runtime),
-            session: Session {
-                client,
-                statements: HashMap::new(),
-            },
-            in_transaction: false,
-            is_broken: false,
-            patience: PATIENCE,
-        })
+        Open::connect(&self.current(), tls.as_ref(), writes, &self.generation)
     }
 
     /// The file is read for each connection, so that another certificate in it is taken up.
@@ -198,7 +169,7 @@ impl Store for Server {
 
     fn open_writer(&self) -> Result<Box<dyn Connection>, Error> {
         let mut open = self
-            .connect()
+            .connect(true)
             .map_err(|source| self.error("connect", source))?;
         self.migrate(&mut open)?;
         Ok(Box::new(open))
@@ -209,11 +180,26 @@ impl Store for Server {
     }
 
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error> {
-        let failed = |source| self.error("connect", source);
-        let mut open = self.connect().map_err(failed)?;
-        open.batch("SET default_transaction_read_only = on")
-            .map_err(failed)?;
-        Ok(Box::new(open))
+        let open = self.connect(false);
+        Ok(Box::new(
+            open.map_err(|source| self.error("connect", source))?,
+        ))
+    }
+}
+
+/// Sets what the URL leaves open of how a connection is known to be gone.
+fn keep_alive(config: &mut Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
+    if config.get_keepalives_idle() == KEEPALIVE_UNSET {
+        config.keepalives_idle(KEEPALIVE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
     }
 }
 
@@ -270,189 +256,6 @@ pub(super) fn explain(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// An open connection.
-struct Open {
-    /// There until the connection is dropped.
-    runtime: Option<Runtime>,
-    session: Session,
-    in_transaction: bool,
-    is_broken: bool,
-    /// How long an answer may take.
-    patience: Duration,
-}
-
-struct Session {
-    client: Client,
-    statements: HashMap<String, Statement>,
-}
-
-impl Session {
-    async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        if self.statements.len() >= STATEMENTS {
-            self.statements.clear();
-        }
-        let statement = self.client.prepare(&dialect::statement(sql)).await?;
-        self.statements.insert(sql.to_owned(), statement.clone());
-        Ok(statement)
-    }
-}
-
-impl Open {
-    /// Runs `work` to its end, and learns from its failure whether the connection is of use still.
-    fn wait<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let (session, patience) = (&mut self.session, self.patience);
-        let runtime = self.runtime.as_ref().expect("there until the drop");
-        let done = runtime
-            .block_on(async { tokio::time::timeout(patience, work(session)).await })
-            .unwrap_or(Err(Failure::Timeout(patience)));
-        if let Err(failure) = &done {
-            self.is_broken |= match failure {
-                Failure::Postgres(error) => error
-                    .as_db_error()
-                    // Class 57 is a server that is going away.
-                    .is_none_or(|error| error.code().code().starts_with("57P")),
-                Failure::Timeout(_) => true,
-                _ => false,
-            };
-        }
-        self.is_broken |= self.session.client.is_closed();
-        done
-    }
-
-    /// The integer that a query answers with.
-    fn integer(&mut self, sql: &str) -> Result<Option<i64>, Failure> {
-        let mut found = None;
-        self.query(sql, Vec::new(), &mut |mut row| {
-            found = row.maybe_integer()?;
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    fn batch(&mut self, sql: &str) -> Result<(), Failure> {
-        self.wait(async |session| Ok(session.client.batch_execute(sql).await?))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        // A plain drop would block, which a thread of the outer runtime may not.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Connection for Open {
-    fn begin(&mut self) -> Result<(), Failure> {
-        self.rollback();
-        self.in_transaction = true;
-        self.batch("BEGIN")
-    }
-
-    fn commit(&mut self) -> Result<(), Failure> {
-        self.batch("COMMIT")?;
-        self.in_transaction = false;
-        Ok(())
-    }
-
-    fn rollback(&mut self) {
-        if std::mem::take(&mut self.in_transaction)
-            && !self.is_broken
-            && let Err(error) = self.batch("ROLLBACK")
-        {
-            tracing::warn!(%error, "ledger: a transaction could not be undone");
-            self.is_broken = true;
-        }
-    }
-
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
-        self.wait(async |session| {
-            let statement = session.prepare(sql).await?;
-            // All are sent before the first answer is waited for.
-            let sent = rows
-                .into_iter()
-                .map(|values| session.client.execute_raw(&statement, values));
-            Ok(future::try_join_all(sent).await?)
-        })
-    }
-
-    fn query(
-        &mut self,
-        sql: &str,
-        values: Vec<Value<'_>>,
-        each: &mut dyn FnMut(Row) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        self.wait(async |session| {
-            let statement = session.prepare(sql).await?;
-            let rows = session.client.query_raw(&statement, values).await?;
-            let mut rows = std::pin::pin!(rows);
-            while let Some(row) = rows.try_next().await? {
-                let values = (0..row.len()).map(|nth| value(&row, nth));
-                each(Row::new(values.collect::<Result<_, _>>()?))?;
-            }
-            Ok(())
-        })
-    }
-
-    fn lock(&self) -> &'static str {
-        " FOR UPDATE"
-    }
-
-    /// The server's vacuum frees what was deleted, when it thinks fit.
-    fn scrub(&mut self) -> Result<bool, Failure> {
-        Ok(true)
-    }
-
-    fn is_broken(&self) -> bool {
-        self.is_broken
-    }
-}
-
-impl ToSql for Value<'_> {
-    fn to_sql(
-        &self,
-        kind: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match (self, kind) {
-            (Value::Null, _) => Ok(IsNull::Yes),
-            (Value::Integer(value), &Type::INT8) => value.to_sql(kind, out),
-            (Value::Real(value), &Type::FLOAT8) => value.to_sql(kind, out),
-            (Value::Text(text), &Type::TEXT) => text.to_sql(kind, out),
-            (Value::Bytes(bytes), &Type::BYTEA) => bytes.to_sql(kind, out),
-            _ => Err(format!("a value of another type where {kind} is bound").into()),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-fn value(row: &tokio_postgres::Row, nth: usize) -> Result<Value<'static>, Failure> {
-    Ok(match *row.columns()[nth].type_() {
-        Type::INT8 => row.try_get::<_, Option<i64>>(nth)?.into(),
-        Type::INT4 => row.try_get::<_, Option<i32>>(nth)?.map(i64::from).into(),
-        Type::FLOAT8 => row.try_get::<_, Option<f64>>(nth)?.into(),
-        Type::TEXT => row
-            .try_get::<_, Option<String>>(nth)?
-            .map_or(Value::Null, |text| Value::Text(text.into())),
-        Type::BYTEA => row
-            .try_get::<_, Option<Vec<u8>>>(nth)?
-            .map_or(Value::Null, |bytes| Value::Bytes(bytes.into())),
-        ref other => return Err(Failure::Value(format!("a column of type {other}"))),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -500,6 +303,27 @@ mod tests {
         }
         let config = server.config.into_inner().unwrap();
         assert_eq!(config.get_password(), Some(&b"last"[..]));
+    }
+
+    #[test]
+    fn a_url_decides_how_a_connection_is_known_to_be_gone() {
+        let config = |url: &str| parse(url).unwrap().current();
+        let ours = config("postgres://iris@db.test/x");
+        assert_eq!(ours.get_keepalives_idle(), KEEPALIVE);
+        assert_eq!(ours.get_keepalives_interval(), Some(KEEPALIVE_INTERVAL));
+        assert_eq!(ours.get_keepalives_retries(), Some(KEEPALIVE_RETRIES));
+        assert_eq!(ours.get_tcp_user_timeout(), Some(&SILENCE));
+        assert_eq!(ours.get_connect_timeout(), None);
+        let theirs = config(
+            "postgres://iris@db.test/x?keepalives_idle=60&keepalives_interval=9\
+             &keepalives_retries=8&tcp_user_timeout=7&connect_timeout=2",
+        );
+        let second = Duration::from_secs;
+        assert_eq!(theirs.get_keepalives_idle(), second(60));
+        assert_eq!(theirs.get_keepalives_interval(), Some(second(9)));
+        assert_eq!(theirs.get_keepalives_retries(), Some(8));
+        assert_eq!(theirs.get_tcp_user_timeout(), Some(&second(7)));
+        assert_eq!(theirs.get_connect_timeout(), Some(&second(2)));
     }
 
     #[test]

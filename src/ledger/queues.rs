@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::database::Connection;
 use super::{Batch, EntryId, Error, Ledger, Queued, Waiting, exports, millis, outbox};
-use crate::clock;
 
 impl Ledger {
     /// Waits until something is queued for a hook.
@@ -23,7 +22,7 @@ impl Ledger {
     ) -> Result<Vec<Queued>, Error> {
         let hook = hook.to_owned();
         self.write(move |connection| {
-            let now = clock::unix_ms();
+            let now = connection.now()?;
             let until = now.saturating_add(millis(lease));
             outbox::due(connection, &hook, count, (now, until))
         })
@@ -53,7 +52,7 @@ impl Ledger {
     pub async fn put_off(&self, id: &str, wait: Duration) -> Result<(), Error> {
         let id = id.to_owned();
         self.write(move |connection| {
-            let due_at = clock::unix_ms().saturating_add(millis(wait));
+            let due_at = connection.now()?.saturating_add(millis(wait));
             outbox::put_off(connection, &id, due_at)
         })
         .await
@@ -93,7 +92,7 @@ impl Ledger {
     ) -> Result<Option<Batch>, Error> {
         let (exporter, name) = (exporter.to_owned(), name.to_owned());
         self.write(move |connection| {
-            let now = clock::unix_ms();
+            let now = connection.now()?;
             let until = now.saturating_add(millis(lease));
             exports::take(connection, &exporter, (&name, limit), (now, until))
         })

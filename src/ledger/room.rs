@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
-use super::{Inner, Ledger, Record, Unavailable, writer};
+use super::{Inner, Ledger, Record, Unavailable, misplaced, writer};
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
@@ -39,6 +39,7 @@ impl Ledger {
     /// must be recorded should then be refused.
     pub fn healthy(&self) -> bool {
         self.inner.shared.writing.load(Ordering::Relaxed)
+            && self.inner.shared.misplaced().is_none()
             && self.inner.room.available_permits() > 0
             && !self.is_heavy()
     }
@@ -65,6 +66,11 @@ impl Ledger {
     pub fn admit(&self) -> Result<Slot, Unavailable> {
         if self.is_heavy() {
             return Err(Unavailable::Full);
+        }
+        // Looked at for each, because a record that is written elsewhere is lost.
+        if let Some(why) = self.inner.store.misplaced() {
+            misplaced::note(&self.inner.shared, Some(why));
+            return Err(Unavailable::Misplaced);
         }
         match self.inner.room.clone().try_acquire_owned() {
             Ok(room) => Ok(Slot {
@@ -95,7 +101,7 @@ impl Slot {
         {
             // Cannot happen while a handle exists; the log is then the record's last chance. What
             // was said stays out of it.
-            shared.writing.store(false, Ordering::Relaxed);
+            shared.fails(Some("the writer has ended".to_owned()));
             tracing::error!(entry = ?record.entry, "ledger: the writer is gone; record not written");
         }
     }

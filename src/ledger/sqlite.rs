@@ -11,6 +11,7 @@ use rusqlite::{OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
 use super::Error;
 use super::database::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
+use super::misplaced::Files;
 
 /// The first `SQLite` without the race that can corrupt a database when one connection resets the
 /// write-ahead log while another checkpoints.
@@ -38,6 +39,8 @@ const STATEMENTS: usize = 64;
 pub(super) struct Place {
     at: At,
     name: String,
+    /// Those that are open.
+    files: Files,
 }
 
 enum At {
@@ -57,6 +60,7 @@ impl Place {
             return Ok(Place {
                 at: At::Memory(format!("file:/iris-ledger-{name:016x}?vfs=memdb")),
                 name: ":memory:".to_owned(),
+                files: Files::default(),
             });
         }
         let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -64,6 +68,7 @@ impl Place {
         Ok(Place {
             name: path.display().to_string(),
             at: At::File(path),
+            files: Files::default(),
         })
     }
 
@@ -118,6 +123,14 @@ impl Place {
 impl Store for Place {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn misplaced(&self) -> Option<String> {
+        self.files.changed()
+    }
+
+    fn is_file(&self) -> bool {
+        matches!(self.at, At::File(_))
     }
 
     fn probe(&self) -> Result<(), Error> {
@@ -188,6 +201,14 @@ impl Store for Place {
             .pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))
             .map_err(sqlite("turn on secure deletion"))?;
         self.migrate(&mut connection)?;
+        if let At::File(path) = &self.at {
+            let beside = ["", "-wal", "-shm"].map(|ending| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                PathBuf::from(name)
+            });
+            self.files.open(beside);
+        }
         connection
             .busy_timeout(WRITER_BUSY)
             .map_err(sqlite("set its busy timeout"))?;

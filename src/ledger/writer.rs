@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::database::{Connection, Failure, Store};
-use super::{Error, Record, Shared, group, retention};
+use super::database::{Connection, Failure, Refusal, Store};
+use super::{Error, Record, Shared, group, misplaced, retention};
 use crate::clock;
 use crate::panics;
 
@@ -28,6 +28,9 @@ const GATHER: Duration = Duration::from_millis(5);
 
 /// Bytes of a transaction, beyond which it takes no further record.
 const GROUP_BYTES: usize = 16 << 20;
+
+/// How often a start that waits for its server says so.
+const TOLD: Duration = Duration::from_secs(30);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
@@ -58,7 +61,7 @@ pub(super) fn spawn(
         .name("ledger-writer".into())
         .spawn(move || {
             // Opened here, because a thread of the runtime must not wait for a server.
-            let connection = match store.open_writer() {
+            let connection = match open_first(&*store) {
                 Ok(connection) => connection,
                 Err(error) => return drop(opened.send(Err(error))),
             };
@@ -74,10 +77,36 @@ pub(super) fn spawn(
     }
 }
 
+/// Opens the database, however long a server takes that will be of use by itself: one that starts,
+/// a standby that waits to be promoted, one that has no connection left.
+fn open_first(store: &dyn Store) -> Result<Box<dyn Connection>, Error> {
+    let mut told: Option<Instant> = None;
+    loop {
+        let error = match store.open_writer() {
+            Err(error) => error,
+            opened => return opened,
+        };
+        let doing = match error.refusal() {
+            Some(Refusal::ReadOnly) => {
+                "waiting until it takes writes, or the address leads to the primary"
+            }
+            Some(Refusal::Starting) => "waiting until it has started",
+            Some(Refusal::Full) => "waiting until it has a connection left",
+            Some(Refusal::Other) | None => return Err(error),
+        };
+        if told.is_none_or(|told| told.elapsed() >= TOLD) {
+            tracing::warn!("{error}; {doing}");
+            told = Some(Instant::now());
+        }
+        std::thread::park_timeout(BACKOFF_LAST);
+    }
+}
+
 struct Writer {
     store: Arc<dyn Store>,
-    connection: Box<dyn Connection>,
+    /// Gone before the connection: files that go with it are not missed.
     shared: Arc<Shared>,
+    connection: Box<dyn Connection>,
     messages: Receiver<Message>,
     /// Taken from the queue and not yet durable.
     group: Vec<(Box<Record>, OwnedSemaphorePermit)>,
@@ -204,8 +233,8 @@ impl Writer {
             self.succeeded();
             for work in std::mem::take(&mut self.work) {
                 panics::point("ledger-work");
-                match self.connect() {
-                    Ok(()) => work(Ok(&mut *self.connection)),
+                match self.in_place().and_then(|()| self.connect()) {
+                    Ok(_) => work(Ok(&mut *self.connection)),
                     Err(error) => work(Err(error)),
                 }
             }
@@ -235,28 +264,64 @@ impl Writer {
         if self.group.is_empty() {
             return Ok(());
         }
-        self.connect()?;
-        let policy = self.policy();
-        let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
-        let skipped = group::write(&mut *self.connection, &records, &policy)
-            .map_err(|error| error.to_string())?;
-        if skipped > 0 && self.failures == 0 {
+        self.in_place()?;
+        let is_new = self.connect()?;
+        let mut written = self.write();
+        // It was closed while nothing was written, or its server takes no writes any more.
+        let is_again = !is_new && written.is_err() && self.connection.is_broken();
+        if is_again {
+            self.open()?;
+            written = self.write();
+        }
+        let skipped = written.map_err(|error| error.to_string())?;
+        self.in_place()?;
+        if skipped > 0 && self.failures == 0 && !is_again {
             tracing::error!(skipped, "ledger: records with an id that is there already");
         }
         Ok(())
     }
 
-    /// Opens the connection anew if it is of no use any more.
-    fn connect(&mut self) -> Result<(), String> {
-        if self.connection.is_broken() {
-            let opened = self.store.open_writer();
-            self.connection = opened.map_err(|error| error.to_string())?;
+    fn write(&mut self) -> Result<usize, Failure> {
+        let policy = self.policy();
+        let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
+        group::write(&mut *self.connection, &records, &policy)
+    }
+
+    /// Whether what is written stays.
+    fn in_place(&self) -> Result<(), String> {
+        let Some(why) = self.store.misplaced() else {
+            return Ok(());
+        };
+        misplaced::note(&self.shared, Some(why.clone()));
+        Err(why)
+    }
+
+    /// Opens the connection anew if it is of no use any more. Answers whether it did.
+    fn connect(&mut self) -> Result<bool, String> {
+        self.connection.check();
+        let is_broken = self.connection.is_broken();
+        if is_broken {
+            self.open()?;
         }
+        Ok(is_broken)
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        let opened = self.store.open_writer();
+        if let Err(error) = &opened
+            && error.refusal() == Some(Refusal::Full)
+        {
+            // Records come first.
+            for pool in self.shared.pools().iter() {
+                pool.close_idle();
+            }
+        }
+        self.connection = opened.map_err(|error| error.to_string())?;
         Ok(())
     }
 
     fn failed(&mut self, error: &str) {
-        self.shared.writing.store(false, Ordering::Relaxed);
+        self.shared.fails(Some(error.to_owned()));
         let wait = backoff(self.failures);
         self.failures = self.failures.saturating_add(1);
         tracing::error!(
@@ -283,7 +348,7 @@ impl Writer {
                 "ledger: writing again"
             );
             self.failures = 0;
-            self.shared.writing.store(true, Ordering::Relaxed);
+            self.shared.fails(None);
         }
         if self
             .group

@@ -84,7 +84,7 @@ impl Quotas {
         let local = if ledger.is_shared() {
             None
         } else {
-            Some(Mutex::new(local::Local::new(ledger.buckets().await?)))
+            Some(Mutex::new(local::Local::new(ledger.buckets().await?.0)))
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -196,16 +196,19 @@ impl Quotas {
         }
     }
 
-    /// Forgets the buckets of definitions that are gone.
-    pub async fn retain(&self, definitions: &Definitions) {
+    /// Forgets the buckets of definitions that are gone. Answers whether they are not stored any
+    /// more either; else it has to be tried again.
+    pub async fn retain(&self, definitions: &Definitions) -> bool {
         let templates: Vec<String> = definitions.names().map(str::to_owned).collect();
         if let Some(local) = &self.inner.local {
             let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
             local.retain(|template| templates.iter().any(|known| known == template));
         }
-        if let Err(error) = self.inner.ledger.retain_buckets(templates).await {
+        let forgotten = self.inner.ledger.retain_buckets(templates).await;
+        if let Err(error) = &forgotten {
             tracing::warn!(%error, "buckets of removed budgets are still stored");
         }
+        forgotten.is_ok()
     }
 
     /// All buckets that somebody has used, and those of `links`, by name.
@@ -217,7 +220,12 @@ impl Quotas {
         definitions: &Definitions,
         links: Vec<Link>,
     ) -> Result<Vec<State>, ledger::Error> {
-        let now = clock::unix_ms();
+        let (stored, now) = if let Some(local) = &self.inner.local {
+            let local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            (local.stored(), clock::unix_ms())
+        } else {
+            self.inner.ledger.buckets().await?
+        };
         let mut known: BTreeMap<String, State> = BTreeMap::new();
         let (asked, mut links) = (links, HashMap::new());
         // As their owners are called now.
@@ -233,12 +241,6 @@ impl Quotas {
             known.insert(link.key.clone(), State::new(&link, full));
             links.insert(link.before.clone().unwrap_or_default(), link);
         }
-        let stored = if let Some(local) = &self.inner.local {
-            let local = local.lock().unwrap_or_else(PoisonError::into_inner);
-            local.stored()
-        } else {
-            self.inner.ledger.buckets().await?
-        };
         let current: HashSet<String> = stored.iter().map(|one| one.key.clone()).collect();
         for stored in stored {
             let Some(terms) = definitions.terms(&stored.template) else {

@@ -13,6 +13,7 @@ mod passing;
 mod reload;
 mod stalled;
 mod strict;
+mod unwritten;
 
 use std::fs::TryLockError;
 use std::io;
@@ -140,7 +141,8 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
         &exporters::names(&rules.file.exporters),
     );
     let quotas = Quotas::open(ledger.clone()).await?;
-    quotas.retain(&rules.quotas).await;
+    // A later change of the configuration tries it again.
+    let _is_done = quotas.retain(&rules.quotas).await;
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = descriptors::room(&rules.file);

@@ -1,5 +1,7 @@
 //! New rules without a restart: on SIGHUP, when the file changes, and, without a file, when
 //! a model server appears or leaves. Requests keep the rules that they began with.
+//!
+//! New rules never wait for the database: what it has to be told of them comes later (`unwritten`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
+use super::unwritten::{Unwritten, soon, write_later};
 use super::{Engines, keep, timeouts};
 use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity, Subject};
@@ -42,8 +45,14 @@ pub(super) fn spawn(
             }
         }
     });
+    let unwritten = Arc::new(Unwritten::default());
+    let (later, what) = (Arc::clone(engines), Arc::clone(&unwritten));
+    keep(engines, "what the database is told later", move || {
+        write_later(Arc::clone(&later), Arc::clone(&what))
+    });
     let follow = Arc::new(Mutex::new(Follow {
         engines: Arc::clone(engines),
+        unwritten,
         manager: service.manager().clone(),
         has_file,
         files,
@@ -61,6 +70,7 @@ pub(super) fn spawn(
 /// What is followed, and who is notified.
 struct Follow {
     engines: Arc<Engines>,
+    unwritten: Arc<Unwritten>,
     manager: Manager,
     has_file: bool,
     /// What the file took from others.
@@ -140,7 +150,10 @@ impl Follow {
         }
         apply(&self.engines, path, loaded?, &self.sender);
         let rules = self.sender.borrow().clone();
-        self.engines.gateway.quotas.retain(&rules.quotas).await;
+        let forgotten = self.engines.gateway.quotas.retain(&rules.quotas);
+        if !soon(forgotten).await {
+            self.unwritten.buckets();
+        }
         Ok(())
     }
 
@@ -178,14 +191,12 @@ impl Follow {
         else {
             return;
         };
-        let hash = version.hash.clone();
-        let ledger = &self.engines.gateway.ledger;
-        match ledger.add_version(version).await {
-            Ok(true) => tracing::debug!(hash, "a version of the configuration is new"),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a version of the configuration is not in its history");
-            }
+        if !self
+            .unwritten
+            .remember(&self.engines.gateway.ledger, version)
+            .await
+        {
+            tracing::warn!("a version of the configuration will be in its history later");
         }
     }
 

@@ -115,7 +115,10 @@ impl Warnings {
         found.extend(self.signals.warnings(now));
         found.extend(restart(&self.awaiting_restart(&rules.file)));
         found.extend(disk::warning(&self.state_dir).await);
-        found.extend(backlog(self.ledger.healthy(), self.ledger.backlog()));
+        match self.ledger.misplaced() {
+            Some(why) => found.push(misplaced(&why)),
+            None => found.extend(backlog(self.ledger.healthy(), self.ledger.backlog())),
+        }
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
             if let Some(health) = self.traffic.health(provider) {
                 found.extend(down(&provider.id, &health));
@@ -284,6 +287,14 @@ fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
         ),
         "disable key expiry for this node in the tailnet's admin console, or tag it",
     ))
+}
+
+fn misplaced(why: &str) -> Warning {
+    warning(
+        (Severity::Critical, "ledger_file_gone", ""),
+        format!("requests are refused, because their records would be lost: {why}"),
+        "put the file back, or restart Iris to go on with what is there now",
+    )
 }
 
 fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {

@@ -386,7 +386,7 @@ pub(crate) async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(plac
     for (name, amount, left) in [("q:old@x.org", -4, 6), ("q:new@x.org", -1, 5)] {
         let level = ledger.refill(link(name), amount).await.unwrap();
         assert_eq!(level.balance, left);
-        let stored = ledger.buckets().await.unwrap();
+        let (stored, _) = ledger.buckets().await.unwrap();
         let stored: Vec<_> = stored
             .iter()
             .map(|one| (one.bucket.as_str(), one.level.balance))

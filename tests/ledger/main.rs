@@ -15,19 +15,23 @@ mod audit;
 mod books;
 mod budgets;
 mod chats;
+mod distance;
 mod exports;
+mod failover;
 mod faults;
 mod identity;
 mod orders;
 mod outbox;
 mod pages;
 mod queries;
+mod relay;
 mod reports;
 mod retention;
+mod rooms;
 mod server;
+mod standby;
 mod store;
 #[path = "../tally/mod.rs"]
-#[expect(dead_code, reason = "nothing is skipped here")]
 mod tally;
 
 use std::future::Future;
@@ -107,6 +111,16 @@ const FILES: &[(&str, Test)] = &[
 
 const POSTGRES: &[(&str, Test)] = &[
     test!(faults::many_that_start_at_once_migrate_once),
+    test!(failover::a_server_that_takes_no_writes_any_more_is_left),
+    test!(failover::every_host_and_address_is_tried),
+    test!(failover::a_start_on_a_standby_waits_until_it_is_promoted),
+    test!(failover::what_was_closed_while_idle_is_felt_by_nobody),
+    test!(failover::what_was_forgotten_while_idle_is_noticed),
+    test!(rooms::at_the_limit_the_connections_that_are_open_do_all_the_work),
+    test!(rooms::a_pooler_that_shares_sessions_is_no_trouble),
+    test!(distance::holds_at_once_share_their_round_trips),
+    test!(distance::who_does_not_wait_any_more_holds_nothing),
+    test!(distance::leases_are_by_the_clock_of_the_database),
     test!(budgets::two_nodes_spend_one_budget),
     test!(budgets::a_node_that_dies_frees_what_it_held),
     test!(budgets::a_hold_that_is_renewed_outlives_its_lease),

@@ -60,7 +60,7 @@ impl World {
 
     /// As the database has them.
     async fn books(&self, node: usize) -> Books {
-        let stored = self.nodes[node].1.buckets().await.unwrap();
+        let (stored, _) = self.nodes[node].1.buckets().await.unwrap();
         let of = |name: &str| stored.iter().find(|one| one.bucket == name);
         let [tokens, requests] = ["tokens", "requests"].map(of);
         let balance =

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The user that Debian's package makes: the server refuses to be root's.
-const USER: &str = "postgres";
+pub(crate) const USER: &str = "postgres";
 
 /// A running server. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Server {
-    dir: Arc<tempfile::TempDir>,
-    programs: PathBuf,
-    port: u16,
-    child: Arc<Mutex<Child>>,
+    pub(crate) dir: Arc<tempfile::TempDir>,
+    pub(crate) programs: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) child: Arc<Mutex<Child>>,
 }
 
 impl Server {
@@ -105,7 +105,7 @@ impl Server {
 }
 
 /// Makes a file the server's.
-fn give(file: &Path) {
+pub(crate) fn give(file: &Path) {
     if is_root() {
         let id = |what| {
             let id = Command::new("id").args([what, USER]).output().unwrap();
@@ -115,7 +115,7 @@ fn give(file: &Path) {
     }
 }
 
-fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
+pub(crate) fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -137,7 +137,7 @@ fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
 }
 
 /// A program of the server's, run by a user it accepts, in a place where that user may be.
-fn program(programs: &Path, name: &str) -> Command {
+pub(crate) fn program(programs: &Path, name: &str) -> Command {
     let path = programs.join(name);
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");

@@ -54,6 +54,7 @@ mod terminal;
 mod tls;
 mod told;
 mod trailers;
+mod unwritable;
 mod usage;
 mod warnings;
 mod websocket;

@@ -84,6 +84,7 @@ pub(in crate::admin) async fn rollback(
     asked: &Asked<'_>,
     back: Back,
 ) -> Result<Response<Body>, Rejection> {
+    records::writable(view.ledger)?;
     let version = found(view, &back.id).await?;
     let tag = save(view, asked, &back.hash, &version.text, How::RolledBack).await?;
     Ok(crate::admin::json(&json!({ "success": true, "hash": tag })))

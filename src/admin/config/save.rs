@@ -45,6 +45,7 @@ pub(in crate::admin) async fn save(
     text: &str,
     how: How,
 ) -> Result<String, Rejection> {
+    records::writable(view.ledger)?;
     let stored = current(view)?.unwrap_or_default();
     if hash(&stored) != expected {
         return Err(rejection(&SaveError::Changed));

@@ -1,0 +1,136 @@
+//! A relay between the ledger and its server: it counts round trips, and does what networks do.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::Server;
+
+#[derive(Clone)]
+pub(crate) struct Relay {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    /// The port that new connections lead to.
+    to: AtomicU16,
+    /// How often a client has said something after the server had.
+    turns: AtomicUsize,
+    opened: AtomicUsize,
+    /// Ends the connections that there are.
+    cut: Mutex<CancellationToken>,
+    /// Those that there are, and whether nothing passes any more.
+    silent: Mutex<Vec<Arc<AtomicBool>>>,
+}
+
+impl Relay {
+    pub(crate) async fn start(server: &Server) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Relay {
+            address: listener.local_addr().unwrap(),
+            state: Arc::new(State {
+                to: AtomicU16::new(server.port),
+                turns: AtomicUsize::new(0),
+                opened: AtomicUsize::new(0),
+                cut: Mutex::default(),
+                silent: Mutex::default(),
+            }),
+        };
+        let state = Arc::clone(&relay.state);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(Arc::clone(&state).pass(client));
+            }
+        });
+        relay
+    }
+
+    /// The URL of a server, by way of the relay.
+    pub(crate) fn url(&self, database: &str) -> String {
+        let user = crate::server::USER;
+        format!("postgres://{user}@{}/{database}", self.address)
+    }
+
+    /// Leads new connections to another server.
+    pub(crate) fn lead_to(&self, server: &Server) {
+        self.state.to.store(server.port, Ordering::Relaxed);
+    }
+
+    /// Closes the connections that there are.
+    pub(crate) fn cut(&self) {
+        let mut cut = self.state.cut.lock().unwrap();
+        std::mem::take(&mut *cut).cancel();
+    }
+
+    /// Lets nothing through any more on the connections that there are, and closes none.
+    pub(crate) fn forget(&self) {
+        for silent in self.state.silent.lock().unwrap().iter() {
+            silent.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Round trips until now.
+    pub(crate) fn turns(&self) -> usize {
+        self.state.turns.load(Ordering::Relaxed)
+    }
+
+    /// Connections until now.
+    pub(crate) fn opened(&self) -> usize {
+        self.state.opened.load(Ordering::Relaxed)
+    }
+}
+
+impl State {
+    async fn pass(self: Arc<Self>, client: TcpStream) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let to = self.to.load(Ordering::Relaxed);
+        let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
+            return;
+        };
+        let silent = Arc::new(AtomicBool::new(false));
+        self.silent.lock().unwrap().push(Arc::clone(&silent));
+        let cut = self.cut.lock().unwrap().clone();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let asks = AtomicBool::new(false);
+        let up = async {
+            copy(&mut from_client, &mut to_server, &silent, || {
+                if !asks.swap(true, Ordering::Relaxed) {
+                    self.turns.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .await;
+        };
+        let down = copy(&mut from_server, &mut to_client, &silent, || {
+            asks.store(false, Ordering::Relaxed);
+        });
+        tokio::select! {
+            () = cut.cancelled() => {}
+            () = up => {}
+            () = down => {}
+        }
+    }
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    silent: &AtomicBool,
+    mut passes: impl FnMut(),
+) {
+    let mut bytes = vec![0; 64 << 10];
+    while let Ok(count) = from.read(&mut bytes).await {
+        if silent.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        passes();
+        if count == 0 || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
