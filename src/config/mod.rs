@@ -31,6 +31,7 @@ mod schema;
 mod secrets;
 mod stored;
 mod table;
+mod tailnet;
 
 pub use access::Access;
 pub use address::database_problem;
@@ -45,7 +46,7 @@ pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
     Alias, Aliases, CAPABILITY, Destination, File, Grant, LOOPBACK, Limits, Listen, Mode, Routing,
-    Share, Strategy, Tailnet, Timeouts,
+    Share, StaleRefuses, Strategy, Tailnet, Timeouts,
 };
 pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};

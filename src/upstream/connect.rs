@@ -173,7 +173,13 @@ impl Connector {
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let io: Box<dyn Io> = if let Some(node) = self.over_tailnet(host)? {
-            Box::new(node.dial(host, port).await?)
+            // A name without a dot can be the host network's as well, as those of containers are.
+            let is_either = self.network == Network::Auto && !host.contains(['.', ':']);
+            Box::new(if is_either {
+                node.dial(host, port).await?
+            } else {
+                node.dial_inside(host, port).await?
+            })
         } else {
             let room = if secure {
                 socket::RECEIVE_SHARED
