@@ -71,6 +71,9 @@ struct Report {
     current_tailnet: Option<Tailnet>,
     #[serde(default)]
     cert_domains: Option<Vec<String>>,
+    /// What is wrong, in `tailscaled`'s words.
+    #[serde(default)]
+    health: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -298,11 +301,17 @@ impl Api {
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         // An older one doesn't say, and then nothing is known against it.
         let in_poll = report.own.as_ref().and_then(|own| own.online) != Some(false);
+        let is_well = in_poll && report.backend_state == State::Running;
+        let health = report.health.unwrap_or_default().join(" ");
         let (dns_name, key_expiry) = report
             .own
             .map_or((None, None), |own| (some(own.dns_name), own.key_expiry));
         Ok(Status {
             in_poll,
+            trouble: some(health).filter(|_| !is_well).map(|message| Trouble {
+                kind: TroubleKind::Failed,
+                message,
+            }),
             heard_at: in_poll.then(clock::unix_ms),
             state: report.backend_state,
             auth_url: some(report.auth_url),

@@ -47,7 +47,7 @@ pub use whois::{User, WhoIs, is_tailnet};
 
 /// A control server that has nothing to say repeats itself each minute; one that is silent for
 /// longer than this is not heard.
-pub const SILENCE: Duration = Duration::from_secs(90);
+pub const SILENCE: Duration = Duration::from_secs(75);
 
 /// How an embedded node joins. There is no `Debug`: it would print the key.
 #[derive(Clone, Default)]

@@ -276,7 +276,9 @@ impl Follow {
             return;
         };
         let why = self.last.trouble.as_ref();
-        let why = why.map_or("its key has expired", |trouble| trouble.message.as_str());
+        let why = why.map_or("the control server asks for it", |trouble| {
+            trouble.message.as_str()
+        });
         let means = if how.with_key {
             "with its auth key"
         } else {

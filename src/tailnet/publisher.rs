@@ -106,9 +106,9 @@ mod tests {
     #[test]
     fn a_connection_that_is_open_and_silent_gets_stale_too() {
         let (mut publisher, status) = publisher(Duration::from_secs(10));
-        publisher.publish(running(true, Some(0)), 90_000);
+        publisher.publish(running(true, Some(0)), 75_000);
         assert!(!status.borrow().is_stale);
-        publisher.publish(running(true, Some(0)), 90_001);
+        publisher.publish(running(true, Some(0)), 75_001);
         assert!(status.borrow().is_stale);
         // That it is given up makes nothing fresh.
         publisher.publish(running(false, Some(0)), 120_000);

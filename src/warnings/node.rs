@@ -5,8 +5,10 @@ use super::{Severity, Warning, counted, ends, warning};
 use crate::config::{Mode, Tailnet};
 use crate::tailnet::{SILENCE, State, Status, Trouble, TroubleKind};
 
-/// A node that starts, or signs in again, is given this long, in milliseconds.
+/// A node that can't join is given this long, in milliseconds: much is over after a moment.
 const STARTING_MS: i64 = 5_000;
+/// One that is about to, and has met no trouble.
+const JOINING_MS: i64 = 10_000;
 /// How long it may be cut off from its control server: one that restarts is back sooner.
 const CUT_OFF_MS: i64 = 60_000;
 /// Longest quotation of a control server.
@@ -46,7 +48,11 @@ fn reason(node: &Status) -> String {
 fn state(node: &Status, now: i64) -> Option<Warning> {
     let kind = node.trouble.as_ref().map(|trouble| trouble.kind);
     let is_unknown = kind == Some(TroubleKind::Unknown);
-    let is_down = node.down_since.is_some_and(|at| now - at >= STARTING_MS);
+    let patience = match node.state {
+        State::Starting | State::NoState | State::NeedsLogin if kind.is_none() => JOINING_MS,
+        _ => STARTING_MS,
+    };
+    let is_down = node.down_since.is_some_and(|at| now - at >= patience);
     if node.state == State::Running && !is_unknown || node.state != State::Running && !is_down {
         return None;
     }
@@ -266,7 +272,7 @@ mod tests {
         ] {
             let mut node = node(state, trouble);
             node.auth_url = link.then(|| "https://x.test/a".to_owned());
-            let found = super::state(&node, STARTING_MS);
+            let found = super::state(&node, JOINING_MS);
             let kind = found.as_ref().map(|one| one.kind);
             assert_eq!(kind, expected, "{state:?} {trouble:?}");
             if let (Some(found), Some(_)) = (found, trouble) {
@@ -283,10 +289,10 @@ mod tests {
         let mut node = node(State::Running, Some(TroubleKind::Failed));
         let of = |node: &Status, now| silence(node, now).map(|one| (one.severity, one.message));
         // A message each minute is all there is.
-        assert_eq!(of(&node, 89_999), None);
-        let (severity, message) = of(&node, 90_000).unwrap();
+        assert_eq!(of(&node, 74_999), None);
+        let (severity, message) = of(&node, 75_000).unwrap();
         assert_eq!(severity, Severity::Warning);
-        assert!(message.contains("90 seconds ago"), "{message}");
+        assert!(message.contains("75 seconds ago"), "{message}");
         assert!(message.contains("a withdrawn grant"), "{message}");
         assert!(message.ends_with(": its own words"), "{message}");
         node.heard_at = Some(100_000);

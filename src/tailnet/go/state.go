@@ -66,13 +66,10 @@ func readState(text []byte) (known bool, err error) {
 			return false, fmt.Errorf("the list of profiles: %w", err)
 		}
 	}
-	current := ipn.StateKey(state[ipn.CurrentProfileStateKey])
-	if current == "" {
+	// A node that was signed out keeps the name of its profile, and no profile.
+	text = state[ipn.StateKey(state[ipn.CurrentProfileStateKey])]
+	if len(text) == 0 {
 		return false, nil
-	}
-	text, ok := state[current]
-	if !ok {
-		return false, fmt.Errorf("the profile %.40q is missing", current)
 	}
 	var profile struct {
 		Config *struct{ PrivateNodeKey key.NodePrivate }
