@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use alive::Alive;
-pub use dial::connect;
+pub use dial::{connect, resolve};
 
 /// Bytes on their way to a caller. The kernel doubles what it is told, for its own needs.
 const SEND: u32 = 64 << 10;

@@ -1,6 +1,7 @@
 //! Grants: what a caller may do. Allow-only, deny by default; the configuration's grants and
 //! the tailnet policy's capabilities add up.
 
+mod broken;
 mod capability;
 mod pattern;
 mod permit;

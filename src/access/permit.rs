@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::value::RawValue;
 
+use super::broken::Broken;
 use super::recent::Recent;
 use super::{BucketRef, Capability, ModelPattern, Remains, Role, SendHook};
 use crate::config;
@@ -60,6 +61,7 @@ pub struct Access {
     /// Whether admins read what others said where no grant says anything of it.
     admins_read_captures: bool,
     recent: Recent,
+    broken: Broken,
 }
 
 /// What a caller may do. Only [`Access::permit`] makes one.
@@ -142,6 +144,7 @@ impl Access {
             names,
             admins_read_captures: file.access.admins_read_captures,
             recent: Recent::default(),
+            broken: Broken::default(),
         }
     }
 
@@ -174,7 +177,7 @@ impl Access {
         let mut guards = Vec::new();
         let mut chat = None;
         let mut foreign = Vec::new();
-        let mut broken = Vec::new();
+        let (mut broken, mut unreadable) = (Vec::new(), Vec::new());
         let mut sources: Vec<Arc<str>> = Vec::new();
         let mut add = |capability: Capability, source: &Arc<str>| {
             if let Some(granted) = capability.role
@@ -218,13 +221,13 @@ impl Access {
                 match Capability::decode(raw) {
                     Ok(capability) => add(capability, &source),
                     Err(error) => {
-                        let caller = caller.name();
-                        tracing::warn!(caller, %error, "a capability of the policy grants nothing");
+                        unreadable.push((name, &**raw, error));
                         broken.push((Capability::remains(raw), Arc::clone(&source)));
                     }
                 }
             }
         }
+        self.tell(caller, &unreadable);
         foreign.extend(self.others(caller));
         let (role, role_source) = role.ok_or(NoRole)?;
         let permit = Permit {
@@ -244,6 +247,19 @@ impl Access {
             foreign,
         };
         Ok(permit.hold(broken))
+    }
+
+    /// Logs what of the tailnet policy can't be read, once for each change.
+    fn tell(&self, caller: &Caller, unreadable: &[(&String, &RawValue, serde_json::Error)]) {
+        let objects: Vec<_> = unreadable
+            .iter()
+            .map(|(name, raw, _)| (name.as_str(), raw.get()))
+            .collect();
+        for place in self.broken.new_among(caller, &objects) {
+            let (capability, _, error) = &unreadable[place];
+            let caller = caller.name();
+            tracing::warn!(caller, capability, %error, "a capability of the policy grants nothing");
+        }
     }
 
     /// Capability objects of the tailnet policy that are not ours.

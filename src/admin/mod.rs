@@ -41,7 +41,7 @@ use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
-use crate::tailnet::{State, Status};
+use crate::tailnet::{State, Status, TroubleKind};
 use crate::upstream::Upstream;
 use crate::warnings::{Signals, Warning, Warnings};
 use crate::wire::{Body, Rejection, body};
@@ -401,17 +401,26 @@ pub(crate) fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Reje
 }
 
 fn ready(view: &View<'_>) -> Result<Response<Body>, Rejection> {
-    let unready =
-        |why: &'static str| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
+    let unready = |why: String| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
     if !view.ledger.healthy() {
-        return Err(unready("requests cannot be recorded at the moment"));
+        return Err(unready(
+            "requests cannot be recorded at the moment".to_owned(),
+        ));
     }
-    if view
-        .node
-        .as_ref()
-        .is_some_and(|node| node.state != State::Running)
-    {
-        return Err(unready("the node is not on its tailnet"));
+    let Some(node) = &view.node else {
+        return Ok(text("ready\n"));
+    };
+    let trouble = node.trouble.as_ref();
+    let is_unknown = trouble.is_some_and(|trouble| trouble.kind == TroubleKind::Unknown);
+    if node.state != State::Running || is_unknown {
+        let why = trouble.map_or_else(String::new, |trouble| {
+            format!(": {}", crate::warnings::words(trouble))
+        });
+        return Err(unready(format!("the node is not on its tailnet{why}")));
+    }
+    if node.is_stale {
+        let why = "the control server has not been heard for longer than tailnet.stale_after";
+        return Err(unready(why.to_owned()));
     }
     Ok(text("ready\n"))
 }

@@ -9,7 +9,7 @@ use crate::exporters;
 use crate::metrics::{self, Gauge};
 use crate::panics;
 use crate::route::Health;
-use crate::tailnet::State;
+use crate::tailnet::{State, Status};
 use crate::warnings;
 use crate::wire::{Body, Rejection, body};
 
@@ -30,14 +30,45 @@ pub(super) fn metrics(view: &View<'_>, permit: &Permit) -> Result<Response<Body>
     Ok(response)
 }
 
-fn gauges(view: &View<'_>) -> Vec<Gauge> {
-    let flag = |is: bool| if is { 1.0 } else { 0.0 };
-    let alone = |name, help, value: f64| Gauge {
+fn alone(name: &'static str, help: &'static str, value: f64) -> Gauge {
+    Gauge {
         name,
         help,
         kind: "gauge",
         values: vec![(Vec::new(), value)],
-    };
+    }
+}
+
+fn flag(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
+}
+
+/// What a node knows of itself.
+fn of_node(node: &Status) -> Vec<Gauge> {
+    let seconds = |ms: i64| as_float(u64::try_from(ms / 1_000).unwrap_or_default());
+    let mut gauges = vec![alone(
+        "iris_node_map_stale",
+        "Whether the network map is older than tailnet.stale_after.",
+        flag(node.is_stale),
+    )];
+    if let Some(at) = warnings::key_expires_at(node) {
+        gauges.push(alone(
+            "iris_node_key_expiry_timestamp_seconds",
+            "When the node's key expires, in Unix time; not there where it does not.",
+            seconds(at),
+        ));
+    }
+    if let Some(at) = node.heard_at {
+        gauges.push(alone(
+            "iris_node_control_heard_timestamp_seconds",
+            "When the control server was last heard, in Unix time; it is heard once a minute.",
+            seconds(at),
+        ));
+    }
+    gauges
+}
+
+fn gauges(view: &View<'_>) -> Vec<Gauge> {
     let node = view.node.as_ref();
     let is_up = node.is_none_or(|node| node.state == State::Running);
     let mut gauges = vec![
@@ -58,13 +89,7 @@ fn gauges(view: &View<'_>) -> Vec<Gauge> {
             flag(is_up),
         ),
     ];
-    if let Some(at) = node.and_then(warnings::key_expires_at) {
-        gauges.push(alone(
-            "iris_node_key_expiry_timestamp_seconds",
-            "When the node's key expires, in Unix time; not there where it does not.",
-            as_float(u64::try_from(at / 1_000).unwrap_or_default()),
-        ));
-    }
+    gauges.extend(node.into_iter().flat_map(of_node));
     gauges.push(Gauge {
         name: "iris_panics_total",
         help: "Panics of the program: each is a fault of it, of which the log says where.",

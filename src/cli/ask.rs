@@ -262,6 +262,11 @@ fn summary(status: &Value, whoami: &Value) -> String {
         if let Some(url) = node["auth_url"].as_str() {
             rows.push(vec!["sign in at".to_owned(), harmless(url)]);
         }
+        rows.push(vec!["last heard".to_owned(), text(node, "heard_at")]);
+        if node["trouble"].is_object() {
+            let words = text(node, "trouble.message");
+            rows.push(vec!["control server".to_owned(), words]);
+        }
     }
     for warning in each(status, "warnings") {
         let message = format!("{}; {}", text(warning, "message"), text(warning, "hint"));

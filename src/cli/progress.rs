@@ -14,6 +14,7 @@ use crate::identity::Caller;
 use crate::rules::Rules;
 use crate::server::{Running, Served};
 use crate::tailnet::{State, Status};
+use crate::warnings;
 
 /// Wider codes do not fit a terminal of the usual size.
 const MAX_WIDTH: usize = 78;
@@ -58,6 +59,7 @@ struct Joining {
     draws: bool,
     last: Option<State>,
     link: Option<String>,
+    trouble: Option<String>,
 }
 
 impl Joining {
@@ -67,11 +69,34 @@ impl Joining {
             draws,
             last: None,
             link: None,
+            trouble: None,
         }
     }
 
     /// What to show of this status; empty if that is known already.
     fn step(&mut self, status: &Status) -> String {
+        self.state(status) + &self.trouble(status)
+    }
+
+    /// What keeps the node from joining, once.
+    fn trouble(&mut self, status: &Status) -> String {
+        if status.state == State::Running {
+            self.trouble = None;
+        }
+        let down = status.trouble.as_ref();
+        let Some(trouble) = down.filter(|_| status.state != State::Running) else {
+            return String::new();
+        };
+        let words = harmless(&warnings::words(trouble));
+        if self.trouble.as_ref() == Some(&words) {
+            return String::new();
+        }
+        let shown = format!("- the control server: {words}\n");
+        self.trouble = Some(words);
+        shown
+    }
+
+    fn state(&mut self, status: &Status) -> String {
         let new = self.last.replace(status.state) != Some(status.state);
         match status.state {
             State::NeedsLogin => match &status.auth_url {

@@ -95,6 +95,10 @@ pub struct Tailnet {
     pub capabilities: Vec<String>,
     /// Socket of `tailscaled` in host mode; empty for the usual place.
     pub socket: Option<PathBuf>,
+    /// Age of the network map after which callers are refused; zero for never.
+    pub stale_after: Duration,
+    /// Who is refused then.
+    pub stale_refuses: StaleRefuses,
 }
 
 /// The capability name that Aperture's policies use.
@@ -112,8 +116,19 @@ impl Default for Tailnet {
             service: String::new(),
             capabilities: vec![CAPABILITY.to_owned()],
             socket: None,
+            stale_after: Duration::ZERO,
+            stale_refuses: StaleRefuses::All,
         }
     }
+}
+
+/// Who is refused while the network map is too old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaleRefuses {
+    /// Every caller on the tailnet.
+    All,
+    /// What only the tailnet policy grants.
+    Policy,
 }
 
 /// Ways to be on a tailnet.

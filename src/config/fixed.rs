@@ -46,6 +46,9 @@ impl Fixed {
             // Looked at for each request.
             capabilities: _,
             socket,
+            // Set anew whenever a configuration is read.
+            stale_after: _,
+            stale_refuses: _,
         } = &self.tailnet;
         let Listen {
             http,

@@ -34,6 +34,7 @@ mod secrets;
 mod stored;
 mod subjects;
 mod table;
+mod tailnet;
 
 pub use access::Access;
 pub use address::database_problem;
@@ -49,7 +50,7 @@ pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
 pub use file::{
     Alias, Aliases, CAPABILITY, DefaultModels, Destination, File, Grant, LOOPBACK, Limits, Listen,
-    Mode, Routing, Share, Strategy, Tailnet, Timeouts,
+    Mode, Routing, Share, StaleRefuses, Strategy, Tailnet, Timeouts,
 };
 pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};

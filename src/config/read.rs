@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::file::{File, Limits, Listen, Mode, Tailnet, Timeouts};
+use super::file::{File, Limits, Listen, Tailnet, Timeouts};
 use super::table::{Item, Table};
 use super::{
-    access, address, chat, credential, database, discover, exporters, grant, hooks, later, prices,
-    provider, quotas, routing, subjects,
+    access, chat, database, discover, exporters, grant, hooks, later, prices, provider, quotas,
+    routing, subjects, tailnet,
 };
 
 pub(super) fn file(root: &Item<'_>) -> File {
@@ -16,7 +16,10 @@ pub(super) fn file(root: &Item<'_>) -> File {
     };
     let mut read = File {
         auto_cost_basis: true,
-        tailnet: table.table("tailnet").map(tailnet).unwrap_or_default(),
+        tailnet: table
+            .table("tailnet")
+            .map(tailnet::read)
+            .unwrap_or_default(),
         access: access::section(&table),
         ..File::default()
     };
@@ -138,77 +141,6 @@ fn whole(table: &Table<'_>, file: &File) {
             "no grant in grants or temp_grants assigns role:admin; nobody will be able to manage this instance",
         );
     }
-}
-
-fn tailnet(table: Table<'_>) -> Tailnet {
-    let modes = [
-        ("embedded", Mode::Embedded),
-        ("host", Mode::Host),
-        ("off", Mode::Off),
-    ];
-    let default = Tailnet::default();
-    let read = Tailnet {
-        mode: table.choice("mode", &modes).unwrap_or(default.mode),
-        hostname: table.string("hostname").unwrap_or(default.hostname),
-        auth_key: credential::read(&table, "auth_key"),
-        control_url: table.string("control_url").unwrap_or_default(),
-        ephemeral: table.boolean("ephemeral").unwrap_or_default(),
-        tags: table.strings("tags").unwrap_or_default(),
-        service: table.string("service").unwrap_or_default(),
-        capabilities: table
-            .strings("capabilities")
-            .unwrap_or(default.capabilities),
-        socket: table
-            .string("socket")
-            .filter(|path| !path.is_empty())
-            .map(Into::into),
-    };
-    let error = |key: &str, message: String| {
-        table
-            .findings
-            .error(table.position(key), &table.path, message);
-    };
-    let label = |text: &str| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !text.is_empty() && text.len() <= 63 && text.bytes().all(inner)
-    };
-    if !label(&read.hostname) {
-        error(
-            "hostname",
-            format!(
-                "invalid hostname {:?}: use letters, digits and '-'",
-                read.hostname
-            ),
-        );
-    }
-    if !read.control_url.is_empty()
-        && let Some(problem) = address::http_problem(&read.control_url)
-    {
-        let shown = address::shown(&read.control_url);
-        error(
-            "control_url",
-            format!("the control server's URL {shown} {problem}"),
-        );
-    }
-    if let Some(tag) = read.tags.iter().find(|tag| !tag.starts_with("tag:")) {
-        error(
-            "tags",
-            format!("invalid tag {tag:?}: tags begin with \"tag:\""),
-        );
-    }
-    if read.auth_key.expose().starts_with("tskey-client-") && read.tags.is_empty() {
-        error(
-            "auth_key",
-            "an OAuth client secret needs `tags` for the node".to_owned(),
-        );
-    }
-    if !read.service.is_empty()
-        && let Some(item) = table.get("service")
-    {
-        later::not_yet(&item, "tailnet.service");
-    }
-    table.finish();
-    read
 }
 
 fn listen(table: Table<'_>) -> Listen {

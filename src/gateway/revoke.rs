@@ -34,6 +34,9 @@ pub(super) fn watch(
                     match resolver.caller(*source).await {
                         Ok(again) if again.is_same(&caller) => caller = again,
                         Err(Refused::Unavailable(_)) => {}
+                        Err(Refused::Stale(_)) => {
+                            return revoked("the control server has not been heard for too long");
+                        }
                         _ => return revoked("this device may no longer call"),
                     }
                 }

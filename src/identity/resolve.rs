@@ -3,11 +3,15 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
 
 use super::Caller;
+use crate::clock;
+use crate::config::StaleRefuses;
 use crate::tailnet::{Node, Status, is_tailnet};
 
 /// Addresses remembered at once; a tailnet that is larger is asked for more often.
@@ -33,6 +37,11 @@ pub enum Refused {
     /// The address now belongs to another node than the one that opened the connection.
     #[error("this address now belongs to another device")]
     Changed,
+    /// The control server was not heard for longer than the configuration allows.
+    #[error(
+        "the control server has not been heard for {0}, and tailnet.stale_after refuses callers until it is"
+    )]
+    Stale(String),
     /// The tailnet could not be asked.
     #[error("the tailnet cannot tell who this is: {0}")]
     Unavailable(String),
@@ -127,6 +136,10 @@ pub struct Resolver {
     cache: Mutex<Cache>,
     seen: Mutex<Seen>,
     numbers: Mutex<Numbers>,
+    /// Whether a stale network map takes only what the tailnet policy grants.
+    policy_only: AtomicBool,
+    /// Counts the changes of that: an answer from before holds no more.
+    settings: AtomicU64,
 }
 
 impl Resolver {
@@ -139,13 +152,24 @@ impl Resolver {
             cache: Mutex::default(),
             seen: Mutex::default(),
             numbers: Mutex::default(),
+            policy_only: AtomicBool::default(),
+            settings: AtomicU64::default(),
         }
+    }
+
+    /// Sets how old the network map may get, and who is refused from then on.
+    pub fn set_stale(&self, after: Duration, refuses: StaleRefuses) {
+        let policy_only = refuses == StaleRefuses::Policy;
+        if self.policy_only.swap(policy_only, Ordering::AcqRel) != policy_only {
+            self.settings.fetch_add(1, Ordering::AcqRel);
+        }
+        self.node.set_stale_after(after);
     }
 
     /// The epoch of the network map: an answer is as good as new while it stands still.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.status.borrow().epoch
+        self.status.borrow().epoch + self.settings.load(Ordering::Acquire)
     }
 
     /// Who calls from `source`.
@@ -158,8 +182,18 @@ impl Resolver {
         if !is_tailnet(source) {
             return Err(Refused::NotANode);
         }
+        let is_stale = self.status.borrow().is_stale;
+        let policy_only = self.policy_only.load(Ordering::Acquire);
+        if is_stale && !policy_only {
+            let age = self.status.borrow().map_age(clock::unix_ms());
+            return Err(Refused::Stale(age.map_or_else(
+                || "since the gateway started".to_owned(),
+                |age| format!("for {} seconds", age.as_secs()),
+            )));
+        }
         let answer = self.answer(source);
-        answer.get_or_try_init(|| self.ask(source)).await?.clone()
+        let ask = || self.ask(source, is_stale);
+        answer.get_or_try_init(ask).await?.clone()
     }
 
     /// Up to `most` of the callers who are known in this epoch, with all that is granted them.
@@ -224,12 +258,20 @@ impl Resolver {
         caller
     }
 
-    async fn ask(&self, source: IpAddr) -> Result<Result<Arc<Caller>, Refused>, Refused> {
+    /// Who calls from `source`: without what the tailnet policy grants, where the map is stale.
+    async fn ask(
+        &self,
+        source: IpAddr,
+        is_stale: bool,
+    ) -> Result<Result<Arc<Caller>, Refused>, Refused> {
         if self.status.borrow().addresses.contains(&source) {
             return Ok(Err(Refused::Oneself));
         }
         match self.node.whois(source).await {
-            Ok(Some(whois)) => {
+            Ok(Some(mut whois)) => {
+                if is_stale {
+                    whois.capabilities.clear();
+                }
                 let caller = match Caller::from_whois(whois) {
                     Ok(caller) => self.told_apart(caller, source).await,
                     Err(refused) => return Ok(Err(refused)),

@@ -95,6 +95,13 @@ fn node(visit: &Visit<'_>) -> Markup {
             ("Tailnet name", parts::maybe(node.tailnet.clone())),
             ("Addresses", html! { (addresses.join(", ")) }),
             ("Key expires", parts::maybe(node.key_expiry.clone())),
+            ("Control server", html! {
+                @match node.heard_at {
+                    Some(at) => { "last heard " (parts::ago(clock::unix_ms(), at)) },
+                    None => (parts::unknown("not heard yet")),
+                }
+                @if let Some(trouble) = &node.trouble { br; span.note { (warnings::words(trouble)) } }
+            }),
             ("Certificate", html! {
                 @if node.cert_domains.is_empty() { "none: HTTPS is not enabled in the tailnet" }
                 @else { @for domain in &node.cert_domains { (certificate(visit, domain)) } }

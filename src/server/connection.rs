@@ -367,6 +367,12 @@ async fn admitted(
             refused.to_string(),
         )
         .retry_after(Duration::from_secs(1)),
+        Refused::Stale(_) => Rejection::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tailnet_stale",
+            refused.to_string(),
+        )
+        .retry_after(Duration::from_secs(10)),
         _ => Rejection::new(StatusCode::FORBIDDEN, "no_identity", refused.to_string()),
     })?;
     Ok(Verified {

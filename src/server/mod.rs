@@ -43,7 +43,7 @@ use crate::quota::Quotas;
 use crate::route::Traffic;
 use crate::rules::Rules;
 use crate::service::Service;
-use crate::tailnet::{self, Node, State};
+use crate::tailnet::{self, Node, State, Status};
 use crate::upstream::{Timeouts, Upstream};
 use crate::warnings::{Signals, Warnings};
 
@@ -144,6 +144,8 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     // A later change of the configuration tries it again.
     let _is_done = quotas.retain(&rules.quotas).await;
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
+    let resolver = node.clone().map(|node| Arc::new(Resolver::new(node)));
+    set_stale(resolver.as_deref(), &rules.file.tailnet);
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
     let connections = descriptors::room(&rules.file);
     let (control, saved) = Control::new(options.path());
@@ -171,7 +173,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
         signals,
         looking: tokio::sync::Mutex::default(),
         listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),
-        resolver: node.clone().map(|node| Arc::new(Resolver::new(node))),
+        resolver,
         node,
         served: watch::Sender::new(Vec::new()),
         heart: heart::Heart::default(),
@@ -244,12 +246,25 @@ async fn look_out(engines: Arc<Engines>) {
         let is_up = status.wait_for(|status| status.state == State::Running);
         let _ = within(STARTING, is_up).await.is_ok();
     }
+    let mut status = engines.node.as_ref().map(Node::watch);
     loop {
         panics::point("warnings");
         let rules = engines.gateway.rules.borrow().clone();
         let node = engines.node.as_ref().map(Node::status);
         engines.warnings.all(&rules, node.as_ref()).await;
-        tokio::time::sleep(LOOK_OUT).await;
+        let trouble = async {
+            if let Some(status) = &mut status {
+                let is_trouble =
+                    |now: &Status| now.state != State::Running || now.trouble.is_some();
+                if status.wait_for(is_trouble).await.is_ok() {
+                    // Much is over after a moment.
+                    tokio::time::sleep(STARTING).await;
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let _ = within(LOOK_OUT, trouble).await;
     }
 }
 
@@ -388,6 +403,13 @@ async fn node(config: &config::Tailnet, state_dir: &Path) -> anyhow::Result<Opti
         }
     };
     Ok(Some(node))
+}
+
+/// Tells the node how old its network map may get.
+fn set_stale(resolver: Option<&Resolver>, config: &config::Tailnet) {
+    if let Some(resolver) = resolver {
+        resolver.set_stale(config.stale_after, config.stale_refuses);
+    }
 }
 
 fn timeouts(file: &config::File) -> Timeouts {

@@ -16,18 +16,25 @@ use super::{Alive, of};
 /// How long an attempt has for itself before the next one begins ("Connection Attempt Delay").
 const DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the first address of `host` that answers, with room for `receive` bytes. The
+/// The addresses of a host.
+///
+/// # Errors
+/// The resolver's own.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((host, port)).await?.collect())
+}
+
+/// Connects to the first of the addresses that answers, with room for `receive` bytes. The
 /// connection fails once its peer has acknowledged nothing for about `silence`.
 ///
 /// # Errors
-/// Why each address failed, or the resolver's own error.
+/// Why each address failed.
 pub async fn connect(
-    host: &str,
-    port: u16,
+    addresses: Vec<SocketAddr>,
     receive: u32,
     silence: Duration,
 ) -> io::Result<Alive<TcpStream>> {
-    let addresses = alternating(lookup_host((host, port)).await?);
+    let addresses = alternating(addresses.into_iter());
     let stream = race(addresses, move |address| async move {
         let socket = of(address)?;
         socket.set_recv_buffer_size(receive)?;

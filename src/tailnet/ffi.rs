@@ -37,7 +37,8 @@ mod go {
     }
     exports! {
         iris_node_open iris_node_watch iris_node_listen iris_node_dial
-        iris_node_whois iris_node_certificate iris_node_close
+        iris_node_rejoin iris_node_whois iris_node_certificate
+        iris_node_close
         iris_control_open iris_control_filter iris_control_close
     }
 }
@@ -49,6 +50,7 @@ pub(super) enum Call {
     Watch,
     Listen,
     Dial,
+    Rejoin,
     WhoIs,
     Certificate,
     Close,
@@ -71,6 +73,7 @@ fn call(what: Call, handle: i64, request: &[u8]) -> Result<(i64, Vec<u8>), Error
         Call::Watch => go::iris_node_watch,
         Call::Listen => go::iris_node_listen,
         Call::Dial => go::iris_node_dial,
+        Call::Rejoin => go::iris_node_rejoin,
         Call::WhoIs => go::iris_node_whois,
         Call::Certificate => go::iris_node_certificate,
         Call::Close => go::iris_node_close,

@@ -14,11 +14,14 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::socket;
 
-use super::{Certificate, Error, Listener, State, Status, WhoIs};
+use super::publisher::Publisher;
+use super::{Certificate, Error, Listener, State, Status, Trouble, TroubleKind, WhoIs, is_tailnet};
+use crate::clock;
 
 #[cfg(target_os = "macos")]
 const SOCKET: &str = "/var/run/tailscaled.socket";
@@ -34,6 +37,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Grants live in the packet filter, and the bus says nothing when only that changes.
 const FILTER_INTERVAL: Duration = Duration::from_millis(250);
+/// Whether `tailscaled` hears its control server is asked this often.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(500);
 /// `NotifyInitialState | NotifyPeerChanges | NotifyPeerPatches` of `ipn/backend.go`.
 const BUS_MASK: u32 = 1 << 1 | 1 << 12 | 1 << 15;
@@ -64,6 +69,9 @@ struct Report {
     current_tailnet: Option<Tailnet>,
     #[serde(default)]
     cert_domains: Option<Vec<String>>,
+    /// What is wrong, in `tailscaled`'s words.
+    #[serde(default)]
+    health: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +80,9 @@ struct Own {
     dns_name: String,
     #[serde(rename = "KeyExpiry")]
     key_expiry: Option<String>,
+    /// Whether `tailscaled` waits for its control server's next message.
+    #[serde(rename = "Online")]
+    online: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -81,15 +92,20 @@ struct Tailnet {
 }
 
 impl Host {
-    pub(super) async fn open(socket: Option<PathBuf>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        socket: Option<PathBuf>,
+        stale_after: watch::Receiver<Duration>,
+    ) -> Result<Self, Error> {
         let api = Api {
             socket: socket.unwrap_or_else(|| SOCKET.into()).into(),
         };
         // Asked once here, so that a wrong path is told at the start.
         let first = api.status(1).await?;
-        let (sender, status) = watch::channel(first);
+        let (sender, status) = watch::channel(first.clone());
         let stop = CancellationToken::new();
-        let watching = follow(api.clone(), sender);
+        let mut publisher = Publisher::new(sender, stale_after);
+        publisher.publish(first.clone(), clock::unix_ms());
+        let watching = follow(api.clone(), first, publisher);
         let stopped = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -148,6 +164,29 @@ impl Host {
     pub(super) fn close(&self) {
         self.stop.cancel();
     }
+}
+
+/// The addresses of a host that are on the tailnet, which the machine's own routes lead to. Those
+/// behind a subnet router can't be told from others, and are not among them.
+///
+/// # Errors
+/// When it has none.
+pub async fn resolve_inside(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let inside: Vec<SocketAddr> = found
+        .iter()
+        .copied()
+        .filter(|address| is_tailnet(address.ip().to_canonical()))
+        .collect();
+    if let (true, Some(address)) = (inside.is_empty(), found.first()) {
+        let address = address.ip();
+        return Err(Error::Node(if address.to_string() == host {
+            format!("{address} is not an address on the tailnet")
+        } else {
+            format!("{host:?} resolves to {address}, which is not an address on the tailnet")
+        }));
+    }
+    Ok(inside)
 }
 
 /// Who this machine's `tailscaled` is signed in as.
@@ -261,10 +300,20 @@ impl Api {
         }
         let report: Report = serde_json::from_slice(&body)?;
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        // An older one doesn't say, and then nothing is known against it.
+        let in_poll = report.own.as_ref().and_then(|own| own.online) != Some(false);
+        let is_well = in_poll && report.backend_state == State::Running;
+        let health = report.health.unwrap_or_default().join(" ");
         let (dns_name, key_expiry) = report
             .own
             .map_or((None, None), |own| (some(own.dns_name), own.key_expiry));
         Ok(Status {
+            in_poll,
+            trouble: some(health).filter(|_| !is_well).map(|message| Trouble {
+                kind: TroubleKind::Failed,
+                message,
+            }),
+            heard_at: in_poll.then(clock::unix_ms),
             state: report.backend_state,
             auth_url: some(report.auth_url),
             dns_name: dns_name.map(|name| name.trim_end_matches('.').to_owned()),
@@ -275,6 +324,7 @@ impl Api {
                 .and_then(|tailnet| some(tailnet.name)),
             key_expiry,
             epoch,
+            ..Status::default()
         })
     }
 
@@ -293,15 +343,19 @@ impl Api {
 }
 
 /// Reports each change until it is dropped.
-async fn follow(api: Api, sender: watch::Sender<Status>) {
+async fn follow(api: Api, mut last: Status, mut publisher: Publisher) {
     let (sends, mut news) = mpsc::channel(64);
     let bus = follow_bus(&api, sends);
     let report = async {
-        let mut epoch = 1;
         let mut filter = api.filter().await;
         let mut ticks = tokio::time::interval(FILTER_INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(STATUS_INTERVAL);
+        for ticks in [&mut ticks, &mut looks] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
+            let epoch = last.epoch;
+            let mut is_change = true;
             tokio::select! {
                 _ = ticks.tick() => {
                     let now = api.filter().await;
@@ -312,18 +366,32 @@ async fn follow(api: Api, sender: watch::Sender<Status>) {
                     filter = now;
                 }
                 _ = news.recv() => while news.try_recv().is_ok() {},
+                _ = looks.tick() => is_change = false,
+                () = publisher.changed() => is_change = false,
             }
-            epoch += 1;
-            match api.status(epoch).await {
-                Ok(status) => drop(sender.send_replace(status)),
+            let epoch = epoch + u64::from(is_change);
+            let heard_at = last.heard_at;
+            last = match api.status(epoch).await {
+                Ok(status) => status,
                 Err(error) => {
-                    tracing::warn!(%error, "tailscaled does not answer");
-                    sender.send_modify(|status| {
-                        status.state = State::NoState;
-                        status.epoch = epoch;
-                    });
+                    if last.state != State::NoState {
+                        tracing::warn!(%error, "tailscaled does not answer");
+                    }
+                    Status {
+                        state: State::NoState,
+                        // What it said before may hold no more.
+                        epoch: epoch + u64::from(!is_change && last.state != State::NoState),
+                        in_poll: false,
+                        trouble: Some(Trouble {
+                            kind: TroubleKind::Failed,
+                            message: error.to_string(),
+                        }),
+                        ..last
+                    }
                 }
-            }
+            };
+            last.heard_at = last.heard_at.or(heard_at);
+            publisher.publish(last.clone(), clock::unix_ms());
         }
     };
     tokio::join!(bus, report);

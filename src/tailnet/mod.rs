@@ -25,7 +25,9 @@
 mod control;
 mod ffi;
 mod host;
+mod keeper;
 mod node;
+mod publisher;
 mod stream;
 mod whois;
 
@@ -39,9 +41,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use control::{Control, Member, Network, Owner};
-pub use host::Machine;
+pub use host::{Machine, resolve_inside};
 pub use stream::{Accepted, Listener, Stream};
 pub use whois::{User, WhoIs, is_tailnet};
+
+/// A control server that has nothing to say repeats itself each minute; one that is silent for
+/// longer than this is not heard.
+pub const SILENCE: Duration = Duration::from_secs(75);
 
 /// How an embedded node joins. There is no `Debug`: it would print the key.
 #[derive(Clone, Default)]
@@ -63,7 +69,12 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
-enum Inner {
+struct Inner {
+    kind: Kind,
+    stale_after: watch::Sender<Duration>,
+}
+
+enum Kind {
     Embedded(node::Embedded),
     Host(host::Host),
 }
@@ -71,21 +82,32 @@ enum Inner {
 impl Node {
     /// Starts a node of its own; [`Node::watch`] tells when it is running.
     pub async fn embedded(options: Options) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Inner::Embedded(
-            node::Embedded::open(options).await?,
-        ))))
+        let (stale_after, receiver) = watch::channel(Duration::ZERO);
+        let kind = Kind::Embedded(node::Embedded::open(options, receiver).await?);
+        Ok(Self(Arc::new(Inner { kind, stale_after })))
     }
 
     /// Uses this machine's `tailscaled`, over its LocalAPI socket.
     pub async fn host(socket: Option<PathBuf>) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Inner::Host(host::Host::open(socket).await?))))
+        let (stale_after, receiver) = watch::channel(Duration::ZERO);
+        let kind = Kind::Host(host::Host::open(socket, receiver).await?);
+        Ok(Self(Arc::new(Inner { kind, stale_after })))
+    }
+
+    /// Sets how old the network map may get before [`Status::is_stale`]; zero for any age.
+    pub fn set_stale_after(&self, limit: Duration) {
+        self.0.stale_after.send_if_modified(|known| {
+            let differs = *known != limit;
+            *known = limit;
+            differs
+        });
     }
 
     /// The status now and at each change.
     pub fn watch(&self) -> watch::Receiver<Status> {
-        match &*self.0 {
-            Inner::Embedded(node) => node.watch(),
-            Inner::Host(host) => host.watch(),
+        match &self.0.kind {
+            Kind::Embedded(node) => node.watch(),
+            Kind::Host(host) => host.watch(),
         }
     }
 
@@ -96,35 +118,44 @@ impl Node {
 
     /// Listens on the node's own addresses, IPv4 and IPv6.
     pub async fn listen(&self, port: u16) -> Result<Listener, Error> {
-        match &*self.0 {
-            Inner::Embedded(node) => node.listen(port).await,
-            Inner::Host(host) => host.listen(port),
+        match &self.0.kind {
+            Kind::Embedded(node) => node.listen(port).await,
+            Kind::Host(host) => host.listen(port),
         }
     }
 
     /// Whether it is the machine's own node, so that the machine's network
     /// reaches what it does.
     pub fn is_machine(&self) -> bool {
-        matches!(&*self.0, Inner::Host(_))
+        matches!(&self.0.kind, Kind::Host(_))
     }
 
     /// Connects to a tailnet address, a MagicDNS name, or anything else that
     /// the machine can reach.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, Error> {
-        self.dial_watched(host, port, Duration::ZERO).await
+        self.dial_watched(host, port, false, Duration::ZERO).await
     }
 
-    /// The same, and an embedded node ends the connection once the other node
-    /// has left the tailnet, or has not answered for about `silence`.
+    /// The same, but with `inside` to what is on the tailnet alone. An embedded
+    /// node ends the connection once the other node has left the tailnet, or has
+    /// not answered for about `silence`.
     pub async fn dial_watched(
         &self,
         host: &str,
         port: u16,
+        inside: bool,
         silence: Duration,
     ) -> Result<Stream, Error> {
-        match &*self.0 {
-            Inner::Embedded(node) => node.dial(host, port, silence).await,
-            Inner::Host(_) => Ok(tokio::net::TcpStream::connect((host, port)).await?.into()),
+        match &self.0.kind {
+            Kind::Embedded(node) => node.dial(host, port, inside, silence).await,
+            Kind::Host(_) => {
+                let addresses = if inside {
+                    resolve_inside(host, port).await?
+                } else {
+                    tokio::net::lookup_host((host, port)).await?.collect()
+                };
+                Ok(tokio::net::TcpStream::connect(&*addresses).await?.into())
+            }
         }
     }
 
@@ -135,9 +166,9 @@ impl Node {
         if !is_tailnet(source) {
             return Ok(None);
         }
-        match &*self.0 {
-            Inner::Embedded(node) => node.whois(source).await,
-            Inner::Host(host) => host.whois(source).await,
+        match &self.0.kind {
+            Kind::Embedded(node) => node.whois(source).await,
+            Kind::Host(host) => host.whois(source).await,
         }
     }
 
@@ -151,18 +182,18 @@ impl Node {
         {
             return Err(Error::Node(format!("{domain:?} is not a domain name")));
         }
-        match &*self.0 {
-            Inner::Embedded(node) => node.certificate(domain).await,
-            Inner::Host(host) => host.certificate(domain).await,
+        match &self.0.kind {
+            Kind::Embedded(node) => node.certificate(domain).await,
+            Kind::Host(host) => host.certificate(domain).await,
         }
     }
 
     /// Leaves the tailnet, and is removed from it if ephemeral. In host mode
     /// only the watching ends.
     pub async fn close(&self) -> Result<(), Error> {
-        match &*self.0 {
-            Inner::Embedded(node) => node.close().await,
-            Inner::Host(host) => {
+        match &self.0.kind {
+            Kind::Embedded(node) => node.close().await,
+            Kind::Host(host) => {
                 host.close();
                 Ok(())
             }
@@ -189,9 +220,68 @@ pub struct Status {
     pub tailnet: Option<String>,
     /// RFC 3339.
     pub key_expiry: Option<String>,
+    /// What keeps the node from the control server's news.
+    pub trouble: Option<Trouble>,
+    /// Whether the node waits for the control server's next message; if not, it is cut off.
+    pub in_poll: bool,
+    /// When the control server said something last, in Unix milliseconds. A server that has nothing
+    /// to say repeats itself each minute.
+    pub heard_at: Option<i64>,
+    /// Since when the node is not running, in Unix milliseconds.
+    pub down_since: Option<i64>,
+    /// Since when the node does not wait for the control server, in Unix milliseconds.
+    pub silent_since: Option<i64>,
+    /// Whether the network map is older than it may be; see [`Node::set_stale_after`].
+    pub is_stale: bool,
     /// Grows with each change of who may do what; an answer of
     /// [`Node::whois`] holds for one epoch.
     pub epoch: u64,
+}
+
+impl Status {
+    /// How long ago the control server said something last; `None` if it has not since the start.
+    #[must_use]
+    pub fn unheard_for(&self, now: i64) -> Option<Duration> {
+        self.heard_at.map(|heard| since(heard, now))
+    }
+
+    /// How long the network map may differ from the control server's; `None` if that can't be
+    /// known. A connection that was fresh when it broke would have brought every change until then.
+    #[must_use]
+    pub fn map_age(&self, now: i64) -> Option<Duration> {
+        let heard = self.heard_at?;
+        Some(match self.silent_since {
+            Some(lost) if since(heard, lost) <= SILENCE => since(lost, now),
+            _ => since(heard, now),
+        })
+    }
+}
+
+fn since(then: i64, now: i64) -> Duration {
+    Duration::from_millis((now - then).max(0).unsigned_abs())
+}
+
+/// What keeps a node from the control server's news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// The control server's own words, where it has any.
+    pub message: String,
+}
+
+/// What can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// The control server doesn't let the node in.
+    Refused,
+    /// It doesn't know the node that it once let in.
+    Unknown,
+    /// It has another key than the one that the node learned from it.
+    KeyChanged,
+    /// It can't be reached, or its answer makes no sense.
+    #[serde(other)]
+    Failed,
 }
 
 /// The states of Tailscale's backend, by its own names.

@@ -2,17 +2,24 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::ffi::{self, Call};
+use super::keeper::{Keeper, Rejoin};
+use super::publisher::Publisher;
 use super::{Certificate, Error, Listener, Options, State, Status, Stream, WhoIs};
+use crate::clock;
+
+/// Between two looks at how old the network map is.
+const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Embedded {
     handle: Arc<Handle>,
@@ -46,7 +53,32 @@ struct ListenRequest {
 struct DialRequest<'a> {
     host: &'a str,
     port: u16,
+    inside: bool,
     silence_ms: u64,
+}
+
+#[derive(Serialize)]
+struct RejoinRequest {
+    with_key: bool,
+    fresh: bool,
+}
+
+/// What the node says of itself when it opens.
+#[derive(Deserialize)]
+struct Opened {
+    /// Whether it had joined before.
+    known: bool,
+    /// Damaged files that held nothing worth keeping.
+    dropped: Option<Vec<String>>,
+}
+
+/// One line of what the node reports.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    status: Status,
+    /// How often it was told to sign in again.
+    joins: u64,
 }
 
 #[derive(Serialize)]
@@ -66,7 +98,10 @@ struct CertificateReply {
 }
 
 impl Embedded {
-    pub(super) async fn open(options: Options) -> Result<Self, Error> {
+    pub(super) async fn open(
+        options: Options,
+        stale_after: watch::Receiver<Duration>,
+    ) -> Result<Self, Error> {
         let state_dir = std::path::absolute(&options.state_dir)?;
         let state_dir = state_dir.to_str().ok_or_else(|| {
             Error::Node(format!(
@@ -86,14 +121,26 @@ impl Embedded {
                 .map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
             verbose: tracing::enabled!(target: "iris::tailnet", tracing::Level::TRACE),
         })?;
-        let (number, _) = blocking(move || ffi::open(Call::Open, &request)).await?;
+        let (number, about) = blocking(move || ffi::open(Call::Open, &request)).await?;
         let handle = Arc::new(Handle {
             number,
             closed: AtomicBool::new(false),
         });
+        let Opened { known, dropped } = serde_json::from_slice(&about)?;
+        for path in dropped.unwrap_or_default() {
+            tracing::warn!(
+                "{path} was damaged and is written again; it holds nothing that is used"
+            );
+        }
         let lines = unix_stream(handle.socket(Call::Watch, &()).await?)?;
         let (sender, status) = watch::channel(Status::default());
-        tokio::spawn(follow(lines, sender));
+        let follow = Follow {
+            handle: Arc::downgrade(&handle),
+            keeper: Keeper::new(options.auth_key.is_some(), known),
+            publisher: Publisher::new(sender, stale_after),
+            last: Status::default(),
+        };
+        tokio::spawn(follow.run(lines));
         Ok(Self { handle, status })
     }
 
@@ -109,15 +156,18 @@ impl Embedded {
         Ok(Listener::announced(socket)?)
     }
 
+    /// `inside` dials over the tailnet or not at all.
     pub(super) async fn dial(
         &self,
         host: &str,
         port: u16,
+        inside: bool,
         silence: Duration,
     ) -> Result<Stream, Error> {
         let request = DialRequest {
             host,
             port,
+            inside,
             silence_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
         };
         let socket = self.handle.socket(Call::Dial, &request).await?;
@@ -179,26 +229,81 @@ impl Drop for Handle {
     }
 }
 
-/// Passes on each status until the node closes.
-async fn follow(lines: UnixStream, sender: watch::Sender<Status>) {
-    let mut lines = BufReader::new(lines).lines();
-    loop {
-        match lines.next_line().await {
-            Ok(Some(line)) => match serde_json::from_str(&line) {
-                Ok(status) => drop(sender.send_replace(status)),
-                Err(error) => tracing::warn!(%error, "a tailnet status that can't be read"),
-            },
-            Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(%error, "the tailnet node reports no more");
-                break;
+/// Follows a node: publishes each status, and has the node sign in again where that helps.
+struct Follow {
+    handle: Weak<Handle>,
+    keeper: Keeper,
+    publisher: Publisher,
+    last: Status,
+}
+
+impl Follow {
+    /// Runs until the node closes.
+    async fn run(mut self, lines: UnixStream) {
+        let mut lines = BufReader::new(lines).lines();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut joins = 0;
+        loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => match serde_json::from_str::<Line>(&line) {
+                        Ok(line) => (self.last, joins) = (line.status, line.joins),
+                        Err(error) => {
+                            tracing::warn!(%error, "a tailnet status that can't be read");
+                        }
+                    },
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "the tailnet node reports no more");
+                        break;
+                    }
+                },
+                _ = ticks.tick() => {}
+                () = self.publisher.changed() => {}
+            }
+            let now = clock::unix_ms();
+            let rejoin = self.keeper.next(&self.last, joins, now);
+            self.publish(now);
+            if let Some(rejoin) = rejoin {
+                self.rejoin(rejoin).await;
             }
         }
+        self.last.state = State::Stopped;
+        self.last.in_poll = false;
+        self.last.epoch += 1;
+        self.publish(clock::unix_ms());
     }
-    sender.send_modify(|status| {
-        status.state = State::Stopped;
-        status.epoch += 1;
-    });
+
+    fn publish(&mut self, now: i64) {
+        let mut status = self.last.clone();
+        if self.keeper.holds_back_the_link() {
+            status.auth_url = None;
+        }
+        self.publisher.publish(status, now);
+    }
+
+    async fn rejoin(&mut self, how: Rejoin) {
+        let Some(handle) = self.handle.upgrade() else {
+            return;
+        };
+        let why = self.last.trouble.as_ref();
+        let why = why.map_or("the control server asks for it", |trouble| {
+            trouble.message.as_str()
+        });
+        let means = if how.with_key {
+            "with its auth key"
+        } else {
+            "without a key"
+        };
+        tracing::warn!("the node signs in again, {means}: {why}");
+        let Rejoin { with_key, fresh } = how;
+        let request = RejoinRequest { with_key, fresh };
+        if let Err(error) = handle.ask(Call::Rejoin, &request).await {
+            tracing::error!(%error, "the node can't sign in again; it is tried once more later");
+            self.keeper.failed(how, clock::unix_ms());
+        }
+    }
 }
 
 /// Runs a call into Go on a thread that may block.

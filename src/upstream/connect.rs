@@ -306,20 +306,25 @@ impl Connector {
     /// A connection to a name or an address, over the network that it is on.
     async fn dial(&self, host: &str, port: u16, secure: bool) -> Result<Box<dyn Io>, ConnectError> {
         let silence = self.silence();
-        match self.over_tailnet(host)? {
-            Some(node) if !node.is_machine() => {
-                Ok(Box::new(node.dial_watched(host, port, silence).await?))
-            }
-            // The machine's own node, whose addresses its network stack reaches.
-            _ => {
-                let room = if secure {
-                    socket::RECEIVE_SHARED
-                } else {
-                    socket::RECEIVE
-                };
-                Ok(Box::new(socket::connect(host, port, room, silence).await?))
-            }
+        let node = self.over_tailnet(host)?;
+        // A name without a dot can be the host network's as well, as those of containers are.
+        let inside = self.network == Network::Tailnet || host.contains(['.', ':']);
+        if let Some(node) = node.filter(|node| !node.is_machine()) {
+            let stream = node.dial_watched(host, port, inside, silence).await?;
+            return Ok(Box::new(stream));
         }
+        let room = if secure {
+            socket::RECEIVE_SHARED
+        } else {
+            socket::RECEIVE
+        };
+        // The addresses of the machine's own node are reached by its network stack.
+        let addresses = if node.is_some() && inside {
+            tailnet::resolve_inside(host, port).await?
+        } else {
+            socket::resolve(host, port).await?
+        };
+        Ok(Box::new(socket::connect(addresses, room, silence).await?))
     }
 
     /// A connection to a proxy, over TLS if that is wanted.

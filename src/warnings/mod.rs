@@ -2,6 +2,7 @@
 //! line and the log. A warning is a state, not an event: it is there for as long as its cause is.
 
 mod disk;
+mod node;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ use crate::exporters::{self, Board};
 use crate::ledger::{Backlog, Ledger, Waiting};
 use crate::route::{Health, ModelHealth, Traffic};
 use crate::rules::Rules;
-use crate::tailnet::{State, Status};
+use crate::tailnet::Status;
 
+pub use node::{key_expires_at, words};
 pub use signals::Signals;
 
 /// An end that is nearer than this is an alert.
@@ -109,8 +111,7 @@ impl Warnings {
         let now = clock::unix_ms();
         let mut found = Vec::new();
         if let Some(node) = node {
-            found.extend(node_state(node));
-            found.extend(key_expiry(node, now));
+            found.extend(node::warnings(node, &rules.file.tailnet, now));
         }
         found.extend(self.signals.warnings(now));
         found.extend(restart(&self.awaiting_restart(&rules.file)));
@@ -223,32 +224,6 @@ fn restart(waiting: &[&'static str]) -> Option<Warning> {
     ))
 }
 
-fn node_state(node: &Status) -> Option<Warning> {
-    let (kind, message, hint) = match node.state {
-        State::NeedsLogin => (
-            "node_signed_out",
-            "the node is signed out of its tailnet, so callers can't reach the gateway",
-            "sign in with the link that the log and the page Connection show",
-        ),
-        State::NeedsMachineAuth => (
-            "node_unapproved",
-            "the node is waiting for approval by an admin of the tailnet",
-            "approve it in the tailnet's admin console",
-        ),
-        State::Stopped => (
-            "node_stopped",
-            "the node is stopped, so callers on the tailnet can't reach the gateway",
-            "start it; with this machine's tailscaled, run `tailscale up`",
-        ),
-        State::Starting | State::Running | State::NoState => return None,
-    };
-    Some(warning(
-        (Severity::Critical, kind, ""),
-        message.to_owned(),
-        hint,
-    ))
-}
-
 /// A time that comes, or has passed: how much it matters, and when it is, in words.
 fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
     let left = at - now;
@@ -268,25 +243,6 @@ fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
     } else {
         None
     }
-}
-
-/// When the node's key expires, in Unix milliseconds; `None` where it does not.
-#[must_use]
-pub fn key_expires_at(node: &Status) -> Option<i64> {
-    let at: jiff::Timestamp = node.key_expiry.as_deref()?.parse().ok()?;
-    // Go's zero time says that it does not.
-    Some(at.as_millisecond()).filter(|at| *at > 0)
-}
-
-fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
-    let (severity, when) = ends(key_expires_at(node)?, now)?;
-    Some(warning(
-        (severity, "node_key_expires", ""),
-        format!(
-            "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
-        ),
-        "disable key expiry for this node in the tailnet's admin console, or tag it",
-    ))
 }
 
 fn misplaced(why: &str) -> Warning {
@@ -397,47 +353,6 @@ mod tests {
             .iter()
             .map(|one| (one.kind, one.subject.as_str(), one.severity))
             .collect()
-    }
-
-    #[test]
-    fn keys_that_expire_are_told_of_in_time_and_more_gravely_near_the_end() {
-        let now = clock::unix_ms();
-        let expiring = |days: i64| {
-            let at = jiff::Timestamp::from_millisecond(now + days * DAY_MS + 60_000).unwrap();
-            let node = Status {
-                state: State::Running,
-                key_expiry: Some(at.to_string()),
-                ..Status::default()
-            };
-            key_expiry(&node, now).map(|one| (one.severity, one.message))
-        };
-        assert_eq!(expiring(15), None);
-        let (severity, message) = expiring(10).unwrap();
-        assert_eq!(severity, Severity::Warning);
-        assert!(message.contains("expires in 10 days"), "{message}");
-        assert_eq!(expiring(2).unwrap().0, Severity::Critical);
-        assert!(expiring(-1).unwrap().1.contains("has expired"));
-        let never = Status {
-            key_expiry: Some("0001-01-01T00:00:00Z".to_owned()),
-            ..Status::default()
-        };
-        assert_eq!(key_expiry(&never, now), None);
-        assert_eq!(key_expires_at(&never), None);
-    }
-
-    #[test]
-    fn a_node_that_nobody_can_reach_is_told_of() {
-        let of = |state| {
-            let node = Status {
-                state,
-                ..Status::default()
-            };
-            node_state(&node).map(|one| one.kind)
-        };
-        assert_eq!(of(State::Running), None);
-        assert_eq!(of(State::NeedsLogin), Some("node_signed_out"));
-        assert_eq!(of(State::NeedsMachineAuth), Some("node_unapproved"));
-        assert_eq!(of(State::Stopped), Some("node_stopped"));
     }
 
     #[test]

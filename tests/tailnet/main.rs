@@ -13,6 +13,7 @@ mod chromium;
 mod host;
 mod http;
 mod identity;
+mod life;
 mod lifecycle;
 mod machine;
 mod measure;
@@ -120,6 +121,16 @@ async fn run() -> anyhow::Result<ExitCode> {
         lifecycle::a_gateway_without_a_key_asks_to_be_signed_in
         lifecycle::a_person_at_a_terminal_is_led_to_the_first_answer
         lifecycle::an_ephemeral_node_leaves_nothing_behind
+        life::a_refused_key_is_said_with_the_control_servers_words
+        life::a_control_server_that_can_not_be_talked_to_is_named
+        life::an_expired_node_is_offered_a_link
+        life::a_deleted_node_joins_again
+        life::another_key_of_the_control_server_is_learned
+        life::a_node_with_another_name_has_an_alert
+        life::damaged_state_is_named
+        life::a_provider_on_the_tailnet_is_reached_there_or_not_at_all
+        life::an_unreadable_capability_is_logged_once
+        life::callers_are_refused_once_the_map_is_too_old
         browser::people_in_browsers_are_known_and_safe
         service::the_unit_runs_with_all_its_restrictions
         service::an_installed_service_joins_with_a_link_or_a_key

@@ -149,6 +149,47 @@ impl Headscale {
         self.process.signal(name)
     }
 
+    /// Ends the server at once.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        self.process.signal("KILL")?;
+        until("the end of headscale", 20, || {
+            let ended = self.process.ended();
+            async move {
+                ensure!(ended);
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// Starts the server after its end, with what it has stored.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        let log = self.config.with_file_name("log-again");
+        self.process = Process::start(
+            Command::new(&self.program)
+                .arg("-c")
+                .arg(&self.config)
+                .arg("serve"),
+            &log,
+        )?;
+        until("headscale", 60, || async {
+            self.ask(&["nodes", "list"]).map(drop)
+        })
+        .await
+    }
+
+    /// Has the server make another key at its next start.
+    pub fn lose_key(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(
+            self.config.with_file_name("noise.key"),
+        )?)
+    }
+
+    /// A key for a tagged node that can be used again.
+    pub fn reusable_key(&self, tag: &str) -> anyhow::Result<String> {
+        self.key(&["preauthkeys", "create", "--reusable", "--tags", tag])
+    }
+
     /// The number of a node.
     pub fn id(&self, name: &str) -> anyhow::Result<String> {
         let nodes: serde_json::Value = serde_json::from_str(&self.ask(&["nodes", "list"])?)?;

@@ -143,11 +143,16 @@ const TAILNET: &[Key] = &[
         "`embedded`: a node of its own. `host`: through this machine's `tailscaled`. `off`: loopback only.",
     )
     .default(r#""embedded""#),
-    key("hostname", Text, "Name of the node: letters, digits and `-`.").default(r#""ai""#),
+    key(
+        "hostname",
+        Text,
+        "Name of the node: letters, digits and `-`, which doesn't begin or end it.",
+    )
+    .default(r#""ai""#),
     key(
         "auth_key",
         Text,
-        "Auth key, or OAuth client secret (which needs `tags`). Without one, the address to sign in at is printed.",
+        "Auth key, or OAuth client secret (which needs `tags`), used when the node joins. Without one, the address to sign in at is printed.",
     )
     .default(r#""""#),
     key("control_url", Text, "A Headscale server; empty for Tailscale.").default(r#""""#),
@@ -163,6 +168,19 @@ const TAILNET: &[Key] = &[
     )
     .default(r#"["tailscale.com/cap/aperture"]"#),
     key("socket", Text, "Socket of `tailscaled` in `host` mode; empty for the usual place.").default(r#""""#),
+    key(
+        "stale_after",
+        Duration,
+        "How long the control server may not be heard before callers on the tailnet are refused; `0` for ever. See [GRANTS.md](GRANTS.md#when-the-control-server-is-away).",
+    )
+    .default(r#""0""#)
+    .example(r#""15m""#),
+    key(
+        "stale_refuses",
+        Word(&["all", "policy"]),
+        "Who is refused then. `all`: every caller on the tailnet. `policy`: only what the tailnet policy grants.",
+    )
+    .default(r#""all""#),
 ];
 
 const LISTEN: &[Key] = &[

@@ -253,6 +253,11 @@ impl Session<'_> {
                 "identity_unavailable",
                 why.to_string(),
             )),
+            Err(why @ Refused::Stale(_)) => Err(Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "tailnet_stale",
+                why.to_string(),
+            )),
             _ => Err(Rejection::new(
                 StatusCode::FORBIDDEN,
                 "revoked",

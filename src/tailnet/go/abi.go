@@ -132,11 +132,12 @@ func iris_node_open(_ C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 		if err != nil {
 			return 0, nil, err
 		}
-		opened, err := openNode(o)
+		nd, about, err := openNode(o)
 		if err != nil {
 			return 0, nil, err
 		}
-		return nodes.register(opened), nil, nil
+		out, err := json.Marshal(about)
+		return nodes.register(nd), out, err
 	})
 }
 
@@ -178,13 +179,32 @@ func iris_node_dial(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 		r, err := decode[struct {
 			Host      string
 			Port      uint16
+			Inside    bool
 			SilenceMS int64 `json:"silence_ms"`
 		}](in)
 		if err != nil {
 			return 0, nil, err
 		}
-		fd, err := nd.dial(r.Host, r.Port, time.Duration(r.SilenceMS)*time.Millisecond)
+		fd, err := nd.dial(r.Host, r.Port, r.Inside, time.Duration(r.SilenceMS)*time.Millisecond)
 		return int64(fd), nil, err
+	})
+}
+
+//export iris_node_rejoin
+func iris_node_rejoin(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
+	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
+		nd, err := nodes.lookup(int64(h))
+		if err != nil {
+			return 0, nil, err
+		}
+		r, err := decode[struct {
+			WithKey bool `json:"with_key"`
+			Fresh   bool
+		}](in)
+		if err != nil {
+			return 0, nil, err
+		}
+		return 0, nil, nd.rejoin(r.WithKey, r.Fresh)
 	})
 }
 

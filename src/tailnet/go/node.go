@@ -12,14 +12,15 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"tailscale.com/client/local"
 	"tailscale.com/client/tailscale/apitype"
+	"tailscale.com/ipn"
 	"tailscale.com/tsnet"
 )
 
@@ -28,6 +29,7 @@ const (
 	// A certificate may have to be ordered first.
 	certificateTimeout = 2 * time.Minute
 	askTimeout         = 5 * time.Second
+	startingRetry      = 100 * time.Millisecond
 )
 
 type options struct {
@@ -42,47 +44,72 @@ type options struct {
 }
 
 type node struct {
-	server *tsnet.Server
-	client *local.Client
+	server  *tsnet.Server
+	client  *local.Client
+	control *controlClient
+	options options
+	// joins counts the calls of rejoin.
+	joins  atomic.Uint64
 	ctx    context.Context
 	cancel context.CancelFunc
 	dialed peers
 }
 
+// opened is what openNode says about the node.
+type opened struct {
+	// Known is whether the node had joined before.
+	Known bool `json:"known"`
+	// Dropped are the files that were damaged and held nothing worth keeping.
+	Dropped []string `json:"dropped"`
+}
+
 // openNode starts a node; it does not wait until the node is on its tailnet.
-func openNode(o options) (*node, error) {
+func openNode(o options) (*node, opened, error) {
+	var about opened
 	if o.MemoryLimit > 0 {
 		debug.SetMemoryLimit(o.MemoryLimit)
 	}
 	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
-		return nil, err
+		return nil, about, err
 	}
-	server := newServer(o, authKey(o))
-	err := server.Start()
-	if err != nil && isClientSecret(o.AuthKey) && hasState(o.StateDir) {
-		// tsnet exchanges the client secret for a key at every start. A node
-		// that has signed in before needs no key, and must start while the
-		// service that makes keys can't be reached.
-		server.Close()
-		server = newServer(o, "")
-		err = server.Start()
-	}
+	known, err := hasIdentity(o.StateDir)
 	if err != nil {
-		return nil, err
+		return nil, about, err
+	}
+	about = opened{Known: known, Dropped: dropDamaged(o.StateDir)}
+	// A node that has joined needs no key. One that is used up would keep the
+	// control server from offering an address to sign in at, and a client secret
+	// would be exchanged for a key at every start.
+	key := ""
+	if !known {
+		key = authKey(o)
+	}
+	control := &controlClient{}
+	server := newServer(o, key, control)
+	if err := server.Start(); err != nil {
+		return nil, about, err
 	}
 	client, err := server.LocalClient()
 	if err != nil {
 		server.Close()
-		return nil, err
+		return nil, about, err
+	}
+	if known && keyInEnvironment() {
+		// tsnet takes a key from there when it is given none.
+		if err := client.Start(context.Background(), ipn.Options{}); err != nil {
+			server.Close()
+			return nil, about, err
+		}
 	}
 	if sock, ok := server.Sys().MagicSock.GetOK(); ok {
 		keepPort(o.StateDir, sock.LocalPort())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &node{server: server, client: client, ctx: ctx, cancel: cancel}, nil
+	n := &node{server: server, client: client, control: control, options: o, ctx: ctx, cancel: cancel}
+	return n, about, nil
 }
 
-func newServer(o options, key string) *tsnet.Server {
+func newServer(o options, key string, control *controlClient) *tsnet.Server {
 	s := &tsnet.Server{
 		Dir:           o.StateDir,
 		Hostname:      o.Hostname,
@@ -94,13 +121,25 @@ func newServer(o options, key string) *tsnet.Server {
 		// The address to sign in at is reported by watch.
 		UserLogf: func(string, ...any) {},
 	}
-	if o.Verbose {
-		s.Logf = log.New(os.Stderr, "tailnet: ", log.LstdFlags).Printf
+	verbose := log.New(os.Stderr, "tailnet: ", log.LstdFlags)
+	s.Logf = func(format string, args ...any) {
+		control.logged(format, args)
+		if o.Verbose {
+			verbose.Printf(format, args...)
+		}
 	}
 	return s
 }
 
-func isClientSecret(key string) bool { return strings.HasPrefix(key, "tskey-client-") }
+// keyInEnvironment reports whether tsnet finds a key by itself.
+func keyInEnvironment() bool {
+	for _, name := range []string{"TS_AUTHKEY", "TS_AUTH_KEY", "TS_CLIENT_SECRET", "TS_CLIENT_ID"} {
+		if os.Getenv(name) != "" {
+			return true
+		}
+	}
+	return false
+}
 
 // authKey completes a client secret: keys made from one are ephemeral unless
 // the secret's own parameters say otherwise.
@@ -111,18 +150,49 @@ func authKey(o options) string {
 	return o.AuthKey
 }
 
-func hasState(dir string) bool {
-	info, err := os.Stat(filepath.Join(dir, "tailscaled.state"))
-	return err == nil && info.Size() > 0
+// rejoin has the node sign in again, with a key or without. As the node that
+// it was, its connections go on; a fresh one gets another node key, and leaves
+// the network first.
+func (n *node) rejoin(withKey, fresh bool) error {
+	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
+	defer cancel()
+	key := ""
+	if withKey {
+		var err error
+		if key, err = exchanged(ctx, n.options); err != nil {
+			return err
+		}
+	}
+	if fresh {
+		// The start then doesn't sign in by itself, under the old key.
+		signedOut := &ipn.MaskedPrefs{Prefs: ipn.Prefs{LoggedOut: true}, LoggedOutSet: true}
+		if _, err := n.client.EditPrefs(ctx, signedOut); err != nil {
+			return err
+		}
+	}
+	n.control.forget()
+	defer n.joins.Add(1)
+	if err := n.client.Start(ctx, ipn.Options{AuthKey: key}); err != nil || !fresh {
+		return err
+	}
+	return n.client.StartLoginInteractive(ctx)
 }
 
 // dial reaches host through the node: tailnet addresses and MagicDNS names
-// over the tailnet, anything else over the machine's own network.
-// With a silence, the connection ends once its peer is gone; see silence.go.
-func (n *node) dial(host string, port uint16, silence time.Duration) (int, error) {
+// over the tailnet, anything else over the machine's own network unless inside
+// is set. With a silence, the connection ends once its peer is gone; see
+// silence.go.
+func (n *node) dial(host string, port uint16, inside bool, silence time.Duration) (int, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
 	defer cancel()
-	conn, err := n.server.Dial(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+	address := net.JoinHostPort(host, strconv.Itoa(int(port)))
+	var conn net.Conn
+	var err error
+	if inside {
+		conn, err = n.dialInside(ctx, host, address)
+	} else {
+		conn, err = n.server.Dial(ctx, "tcp", address)
+	}
 	if err != nil {
 		return -1, err
 	}
@@ -136,6 +206,38 @@ func (n *node) dial(host string, port uint16, silence time.Duration) (int, error
 	}
 	go join(conn, ours)
 	return theirs, nil
+}
+
+// dialInside dials over the tailnet or not at all.
+func (n *node) dialInside(ctx context.Context, host, address string) (net.Conn, error) {
+	dialer := n.server.Sys().Dialer.Get()
+	for {
+		found, inside, err := dialer.UserDialPlan(ctx, "tcp", address)
+		switch {
+		case err == nil && inside:
+			return dialer.NetstackDialTCP(ctx, found)
+		case n.starting(ctx):
+			// Nothing is on the tailnet for a node that isn't there yet.
+		case err != nil:
+			return nil, fmt.Errorf("%q is not a name on the tailnet: %w", host, err)
+		case host == found.Addr().String():
+			return nil, fmt.Errorf("%s is not an address on the tailnet", host)
+		default:
+			return nil, fmt.Errorf("%q resolves to %s, which is not an address on the tailnet", host, found.Addr())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(startingRetry):
+		}
+	}
+}
+
+// starting reports whether the node is about to be on its tailnet.
+func (n *node) starting(ctx context.Context) bool {
+	s, err := n.client.StatusWithoutPeers(ctx)
+	return err == nil && s.BackendState != ipn.Running.String() &&
+		s.BackendState != ipn.NeedsMachineAuth.String() && s.AuthURL == ""
 }
 
 // whois passes on the LocalAPI's answer, and nothing if the address is not a

@@ -11,6 +11,7 @@ import (
 
 	"tailscale.com/ipn"
 	"tailscale.com/tailcfg"
+	"tailscale.com/types/key"
 	"tailscale.com/wgengine/filter"
 )
 
@@ -32,7 +33,14 @@ type status struct {
 	CertDomains []string     `json:"cert_domains"`
 	Tailnet     string       `json:"tailnet,omitempty"`
 	KeyExpiry   *time.Time   `json:"key_expiry,omitempty"`
-	Epoch       uint64       `json:"epoch"`
+	// Trouble is what keeps the node from the control server's news.
+	Trouble *trouble `json:"trouble,omitempty"`
+	// InPoll is whether the node waits for the control server's next message.
+	InPoll bool `json:"in_poll"`
+	// HeardAt is when the last one came, in Unix milliseconds.
+	HeardAt int64  `json:"heard_at,omitempty"`
+	Joins   uint64 `json:"joins"`
+	Epoch   uint64 `json:"epoch"`
 }
 
 func (n *node) snapshot() (status, error) {
@@ -43,6 +51,7 @@ func (n *node) snapshot() (status, error) {
 		return status{}, err
 	}
 	s := status{
+		Joins:       n.joins.Load(),
 		State:       from.BackendState,
 		AuthURL:     from.AuthURL,
 		Addresses:   append([]netip.Addr{}, from.TailscaleIPs...),
@@ -55,6 +64,7 @@ func (n *node) snapshot() (status, error) {
 	if from.CurrentTailnet != nil {
 		s.Tailnet = from.CurrentTailnet.Name
 	}
+	n.control.tell(&s)
 	return s, nil
 }
 
@@ -90,6 +100,8 @@ func (n *node) report(ctx context.Context, to net.Conn, changes <-chan bool) {
 		last       status
 		lastFilter = n.packetFilter()
 		loginSince = time.Now()
+		probed     = time.Now()
+		keys       = newKeyWatch(n.options)
 	)
 	ticker := time.NewTicker(filterInterval)
 	defer ticker.Stop()
@@ -129,6 +141,25 @@ func (n *node) report(ctx context.Context, to net.Conn, changes <-chan bool) {
 				}
 			}
 		case now := <-ticker.C:
+			inPoll := n.server.Sys().HealthTracker.Get().GetInPollNetMap()
+			n.control.look(inPoll, now)
+			if other := keys.look(ctx, inPoll, now); !other.IsZero() {
+				n.control.keyChanged(other)
+			}
+			if !inPoll {
+				probed = now
+			} else if now.Sub(probed) > probeInterval && !keys.known.IsZero() && n.options.asksItself() {
+				probed = now
+				go func(server key.MachinePublic, joins uint64) {
+					if found, err := n.probe(ctx, server); err == nil && joins == n.joins.Load() {
+						n.control.probed(found)
+					}
+				}(keys.known, n.joins.Load())
+			}
+			var talk status
+			n.control.tell(&talk)
+			asked = talk.InPoll != last.InPoll || talk.HeardAt != last.HeardAt ||
+				!reflect.DeepEqual(talk.Trouble, last.Trouble) || n.joins.Load() != last.Joins
 			if f := n.packetFilter(); f != lastFilter {
 				lastFilter = f
 				epoch++
