@@ -13,6 +13,7 @@ mod atomic_file;
 pub mod bucket;
 pub mod clock;
 pub mod money;
+pub mod output;
 pub mod panics;
 pub mod secret;
 pub mod service;

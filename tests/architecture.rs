@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 35] = [
+const ORDER: [&str; 36] = [
     "atomic_file",
     "secret",
     "clock",
     "panics",
+    "output",
     "money",
     "bucket",
     "wire",

@@ -7,6 +7,7 @@ use super::View;
 use crate::access::Permit;
 use crate::exporters;
 use crate::metrics::{self, Gauge};
+use crate::output;
 use crate::panics;
 use crate::route::Health;
 use crate::tailnet::State;
@@ -70,6 +71,15 @@ fn gauges(view: &View<'_>) -> Vec<Gauge> {
         help: "Panics of the program: each is a fault of it, of which the log says where.",
         kind: "counter",
         values: vec![(Vec::new(), as_float(panics::count()))],
+    });
+    gauges.push(Gauge {
+        name: "iris_log_lines_dropped_total",
+        help: "Lines of the log that were lost, because standard error could not be written to.",
+        kind: "counter",
+        values: vec![(
+            Vec::new(),
+            as_float(output::log().map_or(0, |log| log.loss().dropped)),
+        )],
     });
     gauges.extend(upstream(view));
     gauges.push(Gauge {

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::Fixed;
 use crate::exporters::{self, Board};
 use crate::ledger::{Backlog, Ledger, Waiting};
+use crate::output::{self, Loss};
 use crate::route::{Health, ModelHealth, Traffic};
 use crate::rules::Rules;
 use crate::tailnet::{State, Status};
@@ -115,6 +116,7 @@ impl Warnings {
         found.extend(self.signals.warnings(now));
         found.extend(restart(&self.awaiting_restart(&rules.file)));
         found.extend(disk::warning(&self.state_dir).await);
+        found.extend(output::log().and_then(|log| lost_log(&log.loss())));
         found.extend(backlog(self.ledger.healthy(), self.ledger.backlog()));
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
             if let Some(health) = self.traffic.health(provider) {
@@ -310,6 +312,18 @@ fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
     })
 }
 
+fn lost_log(loss: &Loss) -> Option<Warning> {
+    let why = loss.why.as_deref()?;
+    Some(warning(
+        (Severity::Warning, "log_blocked", ""),
+        format!(
+            "the log can't be written to standard error: {why}; {} lost since the start",
+            counted(loss.dropped, "line")
+        ),
+        "check the log driver, the pipe or the terminal that reads standard error; requests go on without it",
+    ))
+}
+
 fn down(provider: &str, health: &Health) -> Option<Warning> {
     let why = health.last_error.as_deref().unwrap_or("no reason given");
     let message = if health.ejected {
@@ -439,6 +453,22 @@ mod tests {
         assert_eq!(late(&waiting(5, 1_000), 2_000), None);
         assert!(late(&waiting(5, 1_000), 2_000 + LATE_MS).is_some());
         assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_is_told_of_while_it_lasts() {
+        let loss = |dropped, why: Option<&str>| Loss {
+            dropped,
+            why: why.map(str::to_owned),
+        };
+        assert_eq!(lost_log(&loss(7, None)), None);
+        let found = lost_log(&loss(1, Some("broken pipe"))).unwrap();
+        assert_eq!(found.kind, "log_blocked");
+        assert!(
+            found.message.contains("broken pipe; 1 line lost"),
+            "{}",
+            found.message
+        );
     }
 
     #[test]

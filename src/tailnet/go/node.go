@@ -94,7 +94,7 @@ func newServer(o options, key string) *tsnet.Server {
 		UserLogf: func(string, ...any) {},
 	}
 	if o.Verbose {
-		s.Logf = log.New(os.Stderr, "tailnet: ", log.LstdFlags).Printf
+		s.Logf = log.New(stderr, "tailnet: ", log.LstdFlags).Printf
 	}
 	return s
 }
