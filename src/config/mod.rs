@@ -33,9 +33,9 @@ mod stored;
 mod table;
 
 pub use access::Access;
-pub use address::database_problem;
 #[cfg(feature = "postgres")]
 pub use address::postgres;
+pub use address::{database_problem, host_of};
 pub use aws::{AwsKey, aws_region};
 pub use baseurl::{BaseUrl, BaseUrlError};
 pub use chat::{Chat, ChatModel, History};

@@ -245,10 +245,26 @@ fn listen(table: Table<'_>) -> Listen {
                 }
                 address
             }),
-        names: table.strings("names").unwrap_or_default(),
+        names: names(&table),
     };
     table.finish();
     read
+}
+
+/// Names under which requests may come. One that can't be a name would never match.
+fn names(table: &Table<'_>) -> Vec<String> {
+    let Some(items) = table.get("names").and_then(|item| item.items()) else {
+        return Vec::new();
+    };
+    let read = items.filter_map(|item| {
+        let name = item.string()?.trim();
+        if let Some(problem) = address::name_problem(name) {
+            let message = format!("invalid name {:?}: it {problem}", address::shown_name(name));
+            item.findings.error(item.node.at, &item.path, message);
+        }
+        Some(name.to_owned())
+    });
+    read.collect()
 }
 
 fn groups(item: &Item<'_>) -> BTreeMap<String, Vec<String>> {

@@ -32,7 +32,7 @@ use crate::route::{Responses, Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
-use crate::wire::{Body, Framing, Rejection, body, unpack};
+use crate::wire::{Body, Framing, Rejection, body, headers, unpack};
 
 use attempt::{Answer, Asking};
 pub use count::Uncounted;
@@ -301,6 +301,7 @@ impl Gateway {
         };
         if form.is_stream {
             head.headers.remove(header::CONTENT_LENGTH);
+            headers::unbuffered(&mut head.headers);
         }
         let reader = Reader {
             api,

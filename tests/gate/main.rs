@@ -14,6 +14,7 @@ mod chains;
 mod corpus;
 mod floods;
 mod frames;
+mod fronts;
 mod h2spec;
 mod http2;
 mod mutants;

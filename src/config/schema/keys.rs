@@ -175,7 +175,12 @@ const LISTEN: &[Key] = &[
     )
     .default(r#""""#)
     .example(r#""127.0.0.1:8088""#),
-    key("names", TEXTS, "More names under which requests may come, besides the node's own.").default("[]"),
+    key(
+        "names",
+        TEXTS,
+        "More names under which requests may come, besides the node's own, and URLs of reverse proxies in front, such as `https://ai.example.com`; see [REVERSE-PROXY.md](REVERSE-PROXY.md).",
+    )
+    .default("[]"),
 ];
 
 const GRANT: &[Key] = &[
