@@ -43,6 +43,7 @@ mod saves;
 mod sdk_routes;
 mod sessions;
 mod sockets;
+mod starts;
 mod support;
 mod terminal;
 mod tls;
