@@ -12,6 +12,7 @@
 mod atomic_file;
 pub mod bucket;
 pub mod clock;
+pub mod memory;
 pub mod money;
 pub mod output;
 pub mod panics;

@@ -337,7 +337,7 @@ mod tests {
             let end = Instant::now() + Duration::from_secs(30);
             while !is_so(&self.output.loss()) {
                 assert!(Instant::now() < end, "{:?}", self.output.loss());
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
         }
     }

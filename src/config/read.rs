@@ -9,6 +9,7 @@ use super::{
     access, address, chat, credential, database, discover, exporters, grant, hooks, later, prices,
     provider, quotas, routing,
 };
+use crate::memory;
 
 pub(super) fn file(root: &Item<'_>) -> File {
     let Some(table) = root.table() else {
@@ -304,6 +305,9 @@ fn limits(table: Table<'_>) -> Limits {
         request_head: count("request_head", default.request_head, 8 << 10..=16 << 20),
         connections: count("connections", default.connections, 1..=1 << 20),
         capture: count("capture", default.capture, 0..=64 << 20),
+        memory: table
+            .get("memory")
+            .map(|_| count("memory", memory::LEAST, memory::LEAST..=1 << 40)),
     };
     table.finish();
     read

@@ -130,12 +130,15 @@ impl Gateway {
             // From here on the body is plain, for all that look at it and for the provider.
             head.headers.remove(header::CONTENT_ENCODING);
             let limit = rules.request_body;
-            let mut bytes = body::read(incoming, limit, rules.body_idle)
-                .await
-                .map_err(|error| refusal::unreadable(&error))?;
-            if let Some(coding) = coding {
-                bytes = unpack::open(coding, bytes, limit).await?;
-            }
+            let (idle, unreadable) = (rules.body_idle, refusal::unreadable);
+            let bytes = if let Some(coding) = coding {
+                let packed = body::read_packed(incoming, limit, idle).await;
+                let packed = packed.map_err(|error| unreadable(&error))?;
+                unpack::open(coding, packed, limit).await?
+            } else {
+                let read = body::read(incoming, limit, idle).await;
+                read.map_err(|error| unreadable(&error))?
+            };
             let passing = Passing {
                 api,
                 rules: &rules,

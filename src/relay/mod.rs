@@ -8,6 +8,7 @@ mod ending;
 mod live;
 mod recording;
 mod tee;
+mod whole;
 
 pub use begun::Begun;
 pub use body::{Form, Reader, RelayBody, Watch};

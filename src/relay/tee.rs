@@ -4,16 +4,11 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Form;
+use super::whole::{Pieces, Whole};
 use crate::api::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
-use crate::wire::json::Sieve;
 use crate::wire::{Framing, event_stream, sse};
 
-/// A response that is no stream is held for its meter up to here, by reference to the bytes that
-/// pass, or as far as a capture keeps it. Of a longer one, the meter gets a reduced copy.
-const MAX_WHOLE: usize = 1024 * 1024;
-/// However much a capture keeps.
-const MAX_EXACT: usize = 16 * 1024 * 1024;
 /// An event that has not ended is held back up to here: nobody can use a part of one, and what
 /// tells of a failure could not be read behind it. Of a longer one, parts pass.
 const MAX_HELD: usize = 256 * 1024;
@@ -68,91 +63,6 @@ impl Shape {
             return Some(Self::Amazon(event_stream::Decoder::default()));
         }
         Some(Self::Whole(Whole::default()))
-    }
-}
-
-/// Pieces of a body, by reference.
-#[derive(Default)]
-struct Pieces {
-    parts: Vec<Bytes>,
-    length: usize,
-    over: bool,
-}
-
-impl Pieces {
-    /// Holds as much of a piece as fits.
-    fn hold(&mut self, mut piece: Bytes, limit: usize) {
-        let left = limit.saturating_sub(self.length);
-        if piece.len() > left {
-            self.over = true;
-            piece.truncate(left);
-        }
-        self.length += piece.len();
-        if !piece.is_empty() {
-            self.parts.push(piece);
-        }
-    }
-
-    fn joined(self) -> Bytes {
-        match self.parts.as_slice() {
-            [] => Bytes::new(),
-            [only] => only.clone(),
-            several => several.concat().into(),
-        }
-    }
-}
-
-/// A body that is no stream.
-#[derive(Default)]
-struct Whole {
-    pieces: Pieces,
-    /// What the meter gets of a body that is too long to hold.
-    sieve: Option<Box<Sieve>>,
-}
-
-impl Whole {
-    /// Takes the next piece, of which a capture keeps up to `room` bytes. The elements of a long
-    /// list are metered as they come: such a list is a stream in another form.
-    fn take(&mut self, piece: Bytes, room: usize, meter: &mut dyn Meter) {
-        let exact = room.clamp(MAX_WHOLE, MAX_EXACT);
-        if self.sieve.is_none() && self.pieces.length + piece.len() <= exact {
-            self.pieces.hold(piece, exact);
-            return;
-        }
-        let mut each = |element: &[u8]| {
-            meter.event(&sse::Event {
-                name: b"",
-                data: element,
-            });
-        };
-        let begins = self.sieve.is_none();
-        let sieve = self.sieve.get_or_insert_default();
-        if begins {
-            let held = std::mem::take(&mut self.pieces);
-            for part in held.parts {
-                sieve.feed(&part, &mut each);
-                self.pieces.hold(part, room);
-            }
-        }
-        sieve.feed(&piece, &mut each);
-        self.pieces.hold(piece, room);
-    }
-
-    /// Meters the body, and returns as much of it as was kept and whether there was more.
-    fn end(self, meter: &mut dyn Meter) -> (Bytes, bool) {
-        let is_long = self.sieve.is_some();
-        let body = self.pieces.joined();
-        match self.sieve {
-            Some(sieve) => {
-                let copy = sieve.finish();
-                if !copy.is_empty() {
-                    meter.body(&copy);
-                }
-            }
-            None if body.is_empty() => {}
-            None => meter.body(&body),
-        }
-        (body, is_long)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use super::{Engines, keep, timeouts};
+use super::{Engines, keep, set_memory, timeouts};
 use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity, Subject};
 use crate::discover;
@@ -229,6 +229,7 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
         tracing::warn!("{key} has changed, which takes effect at the next restart");
     }
     engines.gateway.upstream.set_timeouts(timeouts(new));
+    set_memory(new);
     let ledger = &engines.gateway.ledger;
     ledger.set_retention(&new.database, &exporters::names(&new.exporters));
     let generation = rules.generation;

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::Fixed;
 use crate::exporters::{self, Board};
 use crate::ledger::{Backlog, Ledger, Waiting};
+use crate::memory::{self, Usage};
 use crate::output::{self, Loss};
 use crate::route::{Health, ModelHealth, Traffic};
 use crate::rules::Rules;
@@ -116,6 +117,7 @@ impl Warnings {
         found.extend(self.signals.warnings(now));
         found.extend(restart(&self.awaiting_restart(&rules.file)));
         found.extend(disk::warning(&self.state_dir).await);
+        found.extend(memory_full(memory::all().usage()));
         found.extend(output::log().and_then(|log| lost_log(&log.loss())));
         found.extend(backlog(self.ledger.healthy(), self.ledger.backlog()));
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
@@ -312,6 +314,20 @@ fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
     })
 }
 
+fn memory_full(usage: Usage) -> Option<Warning> {
+    usage.is_short.then(|| {
+        warning(
+            (Severity::Warning, "memory_full", ""),
+            format!(
+                "requests are refused, because the bodies of others hold as much memory as they may: \
+                 {} MiB",
+                usage.bound >> 20
+            ),
+            "give the gateway more memory, or raise limits.memory if there is more",
+        )
+    })
+}
+
 fn lost_log(loss: &Loss) -> Option<Warning> {
     let why = loss.why.as_deref()?;
     Some(warning(
@@ -453,6 +469,26 @@ mod tests {
         assert_eq!(late(&waiting(5, 1_000), 2_000), None);
         assert!(late(&waiting(5, 1_000), 2_000 + LATE_MS).is_some());
         assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
+    }
+
+    #[test]
+    fn too_little_memory_is_told_of_while_requests_are_refused() {
+        let usage = Usage {
+            bound: 512 << 20,
+            refused: 3,
+            ..Usage::default()
+        };
+        assert_eq!(memory_full(usage), None);
+        let usage = Usage {
+            is_short: true,
+            ..usage
+        };
+        let found = memory_full(usage).unwrap();
+        assert!(
+            found.message.ends_with("as they may: 512 MiB"),
+            "{}",
+            found.message
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod floods;
 mod frames;
 mod fronts;
 mod h2spec;
+mod held;
 mod http2;
 mod mutants;
 mod process;

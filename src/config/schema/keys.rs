@@ -433,6 +433,12 @@ const LIMITS: &[Key] = &[
         "What is kept of each body, in bytes.",
     )
     .default("4194304"),
+    key(
+        "memory",
+        Integer(16 << 20, 1 << 40),
+        "What all bodies hold at once, in bytes: a request counts as three times its length. Beyond it, requests wait. Without it, half of the memory that the container or the machine has; see [CONTAINERS.md](CONTAINERS.md#memory).",
+    )
+    .example("536870912"),
 ];
 
 const TIMEOUTS: &[Key] = &[
