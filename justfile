@@ -7,7 +7,7 @@ default:
 # The second tier: long runs for a night rather than for each change.
 #
 # Faults and load, then parsers. Real model servers come last, in a recipe of their own.
-nightly_runs := "models crash soak fuzz-runs"
+nightly_runs := "models crash soak memory fuzz-runs"
 
 # From a bare machine to the demo; it installs what is missing after asking.
 try *arguments:
@@ -82,6 +82,10 @@ nightly:
 # Discovery and `iris init` with llama-server, a real Ollama and a real vLLM, which take 4 GB of packages.
 models:
     cargo test --no-default-features --features postgres --test models -- llama ollama vllm
+
+# Crowds of long bodies in the memory of a container of 1 GiB: about a gigabyte of requests for each way to send them.
+memory mib="1024":
+    IRIS_MEMORY_MIB={{ mib }} cargo test --release --no-default-features --features postgres --test gate -- held
 
 # Every fuzz target for a time, or those that are named.
 fuzz seconds="600" *targets:

@@ -12,7 +12,9 @@
 mod atomic_file;
 pub mod bucket;
 pub mod clock;
+pub mod memory;
 pub mod money;
+pub mod output;
 pub mod panics;
 pub mod secret;
 pub mod service;

@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 
 /// A module may import only from those before it.
-const ORDER: [&str; 35] = [
+const ORDER: [&str; 37] = [
     "atomic_file",
     "secret",
     "clock",
     "panics",
+    "output",
+    "memory",
     "money",
     "bucket",
     "wire",

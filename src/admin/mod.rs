@@ -367,7 +367,10 @@ where
     let bytes = body::read(body, LONGEST_BODY, view.rules.body_idle).await;
     bytes.map_err(|error| {
         let status = match error {
-            body::ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            body::ReadError::Full(full) => return full.into(),
+            body::ReadError::TooLarge { .. } | body::ReadError::OverMemory { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             body::ReadError::Stalled => StatusCode::REQUEST_TIMEOUT,
             body::ReadError::Broken(_) => StatusCode::BAD_REQUEST,
         };

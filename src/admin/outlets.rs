@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::View;
 use crate::access::Permit;
 use crate::exporters;
+use crate::memory;
 use crate::metrics::{self, Gauge};
+use crate::output;
 use crate::panics;
 use crate::route::Health;
 use crate::tailnet::{State, Status};
@@ -96,6 +98,16 @@ fn gauges(view: &View<'_>) -> Vec<Gauge> {
         kind: "counter",
         values: vec![(Vec::new(), as_float(panics::count()))],
     });
+    gauges.push(Gauge {
+        name: "iris_log_lines_dropped_total",
+        help: "Lines of the log that were lost, because standard error could not be written to.",
+        kind: "counter",
+        values: vec![(
+            Vec::new(),
+            as_float(output::log().map_or(0, |log| log.loss().dropped)),
+        )],
+    });
+    gauges.extend(held());
     gauges.extend(upstream(view));
     gauges.push(Gauge {
         name: "iris_hook_calls_total",
@@ -126,6 +138,43 @@ fn gauges(view: &View<'_>) -> Vec<Gauge> {
             .collect(),
     });
     gauges
+}
+
+/// What bodies hold of memory.
+fn held() -> [Gauge; 4] {
+    let usage = memory::all().usage();
+    let one = |name, help, kind, value: u64| Gauge {
+        name,
+        help,
+        kind,
+        values: vec![(Vec::new(), as_float(value))],
+    };
+    [
+        one(
+            "iris_memory_held_bytes",
+            "Bytes that the bodies of requests and responses count as.",
+            "gauge",
+            usage.held as u64,
+        ),
+        one(
+            "iris_memory_bound_bytes",
+            "The most that they may, by limits.memory or the memory that there is.",
+            "gauge",
+            usage.bound as u64,
+        ),
+        one(
+            "iris_memory_waiting",
+            "Requests that wait until others hold less.",
+            "gauge",
+            usage.waiting as u64,
+        ),
+        one(
+            "iris_memory_refused_total",
+            "Requests that waited for too long and were refused.",
+            "counter",
+            usage.refused,
+        ),
+    ]
 }
 
 /// What is known of providers from their traffic.

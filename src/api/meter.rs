@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::tokens::{BYTES_PER_TOKEN, Density, roughly};
 use super::{Tokens, failure};
+use crate::memory::Hold;
 use crate::wire::sse;
 
 /// Whether an event goes on to the caller.
@@ -153,10 +154,17 @@ pub struct ToolCall {
     pub params: String,
 }
 
+/// Bytes that a response may hold without being counted.
+const UNCOUNTED: usize = 16 << 10;
+/// Bytes that are counted at a time.
+const STEP: usize = 64 << 10;
+
 /// How many bytes of an answer may still be held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Room {
     left: usize,
+    taken: usize,
+    hold: Hold,
     /// Something had to be left out.
     pub short: bool,
 }
@@ -165,18 +173,27 @@ impl Room {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             left: bytes,
+            taken: 0,
+            hold: Hold::default(),
             short: false,
         }
     }
 
     /// Takes room for `bytes`, if there is any.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
-        if let Some(left) = self.left.checked_sub(bytes) {
+        if let Some(left) = self.left.checked_sub(bytes)
+            && self.is_counted(self.taken + bytes)
+        {
             self.left = left;
+            self.taken += bytes;
             return true;
         }
         self.short = true;
         false
+    }
+
+    fn is_counted(&mut self, bytes: usize) -> bool {
+        bytes <= UNCOUNTED || self.hold.try_reserve(bytes.next_multiple_of(STEP))
     }
 
     /// Appends text as far as there is room for it, never part of a piece.
@@ -405,4 +422,27 @@ pub(super) fn sum(parts: &[Option<u64>]) -> Option<u64> {
     parts.iter().flatten().fold(None, |sum: Option<u64>, part| {
         Some(sum.unwrap_or(0).saturating_add(*part))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{LEAST, Memory};
+
+    #[test]
+    fn without_memory_there_is_no_room() {
+        let memory = Memory::new(LEAST);
+        let mut room = Room::new(LEAST * 2);
+        room.hold = memory.hold();
+        let mut taken = 0;
+        while room.take(100_000) {
+            taken += 100_000;
+        }
+        assert!(room.short && taken <= LEAST, "{taken}");
+        assert!(memory.usage().held >= taken);
+        // A little is always there.
+        let mut small = Room::new(LEAST);
+        small.hold = memory.hold();
+        assert!(small.take(UNCOUNTED));
+    }
 }

@@ -1,6 +1,5 @@
 //! `iris demo`.
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +14,7 @@ use super::{log, print, quoted};
 use crate::clock::within;
 use crate::demo::{self, Network, Provider, Tour, plain};
 use crate::discover;
+use crate::output;
 use crate::server::{self, Options, Running};
 use crate::upstream::{Timeouts, Upstream};
 
@@ -22,6 +22,8 @@ use crate::upstream::{Timeouts, Upstream};
 const PATIENCE: Duration = Duration::from_mins(1);
 /// For running requests and the nodes, once the demo ends.
 const STOP: Duration = Duration::from_secs(3);
+/// Between two looks whether the tour is written.
+const GLANCE: Duration = Duration::from_millis(50);
 /// For model servers on this machine.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -48,11 +50,12 @@ impl Demo {
             );
         }
         without_cores();
+        output::start_screen().context("the terminal can't be written to")?;
         let is_plain = self.plain || !cfg!(feature = "tailnet");
         if is_plain {
-            log::start();
+            log::start()?;
         } else {
-            log::start_beside_tour();
+            log::start_beside_tour()?;
         }
         let runtime = runtime()?;
         // Before there is anything that would stay behind.
@@ -91,9 +94,7 @@ impl Demo {
             running.loopback().unwrap_or(listen),
             &config,
         ));
-        if show(&shown) {
-            end.wait().await;
-        }
+        show(shown, end).await;
         within(STOP, running.stop()).await.unwrap_or(Ok(()))
     }
 }
@@ -127,21 +128,30 @@ async fn on_tailnet(dir: &Path, end: &mut End) -> anyhow::Result<()> {
         config: &config,
         program: &program(),
     });
-    if show(&format!(
-        "{tour}Ctrl-C ends the demo and removes its data.\n\n"
-    )) {
-        end.wait().await;
-    }
+    let text = format!("{tour}Ctrl-C ends the demo and removes its data.\n\n");
+    show(text, end).await;
     let stopped = async { tokio::join!(running.stop(), network.stop()).0 };
     within(STOP, stopped).await.unwrap_or(Ok(()))
 }
 
-/// Prints the tour. If nobody can read it, the demo ends.
-fn show(text: &str) -> bool {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_ok()
+/// Prints the tour, and waits for the end of the demo. If nobody can read the tour, that is now.
+async fn show(text: String, end: &mut End) {
+    let Some(screen) = output::screen() else {
+        return;
+    };
+    screen.put(text.into_bytes());
+    let is_lost = async {
+        while screen.is_busy() {
+            tokio::time::sleep(GLANCE).await;
+        }
+        if screen.loss().dropped == 0 {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = end.wait() => {}
+        () = is_lost => {}
+    }
 }
 
 /// What ends the demo: Ctrl-C, a terminal that closes, or `kill`.

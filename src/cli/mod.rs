@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::agents::sh as quoted;
 use crate::config;
+use crate::output;
 use crate::rules::Rules;
 use crate::wire::harmless;
 use crate::wire::text::{harmless_json, harmless_lines};
@@ -153,11 +154,12 @@ pub fn run() -> ExitCode {
         Command::Completions(completions) => Ok(completions.run()),
         Command::Man(man) => man.run(),
     };
-    result.unwrap_or_else(|error| {
-        let error = harmless_lines(&format!("{error:#}"));
-        let _ = writeln!(std::io::stderr(), "error: {error}");
+    let code = result.unwrap_or_else(|error| {
+        log::end_with(&harmless_lines(&format!("{error:#}")));
         ExitCode::FAILURE
-    })
+    });
+    log::finish();
+    code
 }
 
 /// Writes to standard output, without characters that steer a terminal. A reader that has gone away,
@@ -172,7 +174,11 @@ fn print_json(value: &serde_json::Value) {
 }
 
 /// The same for a text that is to steer the terminal, and has nothing of others in it that does.
+/// A running gateway never waits for its terminal.
 fn print_drawn(text: &str) {
+    if let Some(screen) = output::screen() {
+        return screen.put(text.as_bytes().to_vec());
+    }
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -24,9 +24,9 @@ impl Serve {
         let terminal = std::io::stdout().is_terminal();
         without_cores();
         if terminal {
-            log::start_beside_progress();
+            log::start_beside_progress()?;
         } else {
-            log::start();
+            log::start()?;
         }
         let config = self.places.config();
         let service = Service::take()?;

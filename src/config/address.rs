@@ -52,6 +52,52 @@ pub(super) fn http_problem(text: &str) -> Option<&'static str> {
     None
 }
 
+/// What is wrong with a name under which requests come: a host, or the URL of a server in front.
+pub(super) fn name_problem(text: &str) -> Option<&'static str> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if text.contains("://") {
+        let path = text.parse::<http::Uri>().ok();
+        let path = path.as_ref().and_then(http::Uri::path_and_query);
+        return http_problem(text).or_else(|| {
+            let is_root = path.is_none_or(|path| path.as_str() == "/");
+            (!is_root).then_some("has a path; write scheme, host and port alone")
+        });
+    }
+    if text.is_empty() {
+        return Some("is empty");
+    }
+    if text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err() {
+        return Some(
+            "has a port; for a proxy in front, write its URL, as in https://ai.example.com",
+        );
+    }
+    (!text.bytes().all(is_name)).then_some("can't be the name of a host")
+}
+
+/// The host of such a name.
+#[must_use]
+pub fn host_of(name: &str) -> &str {
+    let Some((_, rest)) = name.split_once("://") else {
+        return name;
+    };
+    let rest = rest.split('/').next().unwrap_or_default();
+    let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        host
+    } else {
+        rest
+    }
+}
+
+/// A name as it may stand in a message.
+pub(super) fn shown_name(text: &str) -> String {
+    if text.contains("://") {
+        shown(text)
+    } else {
+        text.to_owned()
+    }
+}
+
 /// What is wrong with the URL of a database, without a word of what could be its password.
 #[must_use]
 pub fn database_problem(url: &str) -> Option<String> {

@@ -323,6 +323,8 @@ pub struct Limits {
     pub connections: usize,
     /// What is kept of each body in a capture.
     pub capture: usize,
+    /// What all bodies may hold at once; without it, a half of the memory that there is.
+    pub memory: Option<usize>,
 }
 
 impl Default for Limits {
@@ -332,6 +334,7 @@ impl Default for Limits {
             request_head: 64 << 10,
             connections: 16_384,
             capture: 4 << 20,
+            memory: None,
         }
     }
 }

@@ -6,9 +6,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::Position;
-use super::load::{FILE, Loaded, Mark, file_value, mark, parse, read_text};
+use super::load::{FILE, Loaded, Mark, file_value, mark, parse, read_text, text};
 use crate::secret::Secret;
 
 /// What was read last of the files that a configuration names.
@@ -20,6 +22,16 @@ pub struct Files {
     marks: BTreeMap<PathBuf, Option<Mark>>,
     /// The configuration itself, as it was before it was read last.
     own: Option<Mark>,
+    /// What was read of it then, and of the files.
+    content: Option<Fingerprint>,
+    contents: BTreeMap<PathBuf, Option<Fingerprint>>,
+}
+
+/// Stands for a text without being it: it may be a key.
+type Fingerprint = [u8; 32];
+
+fn fingerprint(text: &str) -> Fingerprint {
+    Sha256::digest(text).into()
 }
 
 /// One reading of a configuration.
@@ -27,6 +39,7 @@ pub struct Files {
 struct Reading {
     values: BTreeMap<String, Secret>,
     marks: BTreeMap<PathBuf, Option<Mark>>,
+    contents: BTreeMap<PathBuf, Option<Fingerprint>>,
     /// References whose value is the one before, and why.
     kept: BTreeMap<String, String>,
 }
@@ -40,7 +53,10 @@ impl Files {
     pub fn load(&mut self, path: &Path) -> Result<Loaded, Vec<Finding>> {
         // Before it is read: what changes meanwhile is a change.
         self.own = mark(path);
+        self.content = None;
+        self.contents.clear();
         let text = read_text(path)?;
+        self.content = Some(fingerprint(&text));
         let (mut reading, mut loaded) = self.read(&text, path, false);
         let changed = reading.values.iter().any(|(name, value)| {
             let before = self.values.get(name);
@@ -53,6 +69,7 @@ impl Files {
             }
         }
         self.marks = reading.marks;
+        self.contents = reading.contents;
         let mut loaded = loaded?;
         self.values = reading.values;
         for (name, why) in reading.kept {
@@ -66,6 +83,17 @@ impl Files {
     /// The files of the last reading, to be watched.
     pub(super) fn marks(&self) -> &BTreeMap<PathBuf, Option<Mark>> {
         &self.marks
+    }
+
+    /// Whether the configuration or one of its files says something else than what was read last. A
+    /// file that was written again within one tick of the file system's clock looks as before.
+    #[must_use]
+    pub fn have_changed(&self, path: &Path) -> bool {
+        let own = text(path).ok();
+        let differs = |(path, then): (&PathBuf, &Option<Fingerprint>)| {
+            file_value(path).ok().as_deref().map(fingerprint) != *then
+        };
+        own.as_deref().map(fingerprint) != self.content || self.contents.iter().any(differs)
     }
 
     pub(super) fn own(&self) -> Option<Mark> {
@@ -90,6 +118,8 @@ impl Files {
             }
             reading.marks.insert(file.clone(), mark(&file));
             let now = file_value(&file);
+            let content = now.as_deref().ok().map(fingerprint);
+            reading.contents.insert(file, content);
             let before = self.values.get(name).map(Secret::expose);
             let why = match (&now, before) {
                 (_, None) => None,
@@ -130,6 +160,48 @@ fn broken_keys(loaded: &Result<Loaded, Vec<Finding>>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Writes a file so that it looks as before, but for what is in it.
+    fn rewrite(path: &Path, text: &str) {
+        let before = mark(path);
+        let written = std::fs::metadata(path).unwrap().modified().unwrap();
+        std::fs::write(path, text).unwrap();
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(written).unwrap();
+        assert_eq!(mark(path), before, "the test means something");
+    }
+
+    #[test]
+    fn what_was_written_since_is_seen_by_what_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, key) = (dir.path().join("iris.hujson"), dir.path().join("key"));
+        let text = |model: &str| {
+            format!(
+                r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["{model}"],"apikey":"${{file:key}}"}}}}}}"#
+            )
+        };
+        std::fs::write(&config, text("a")).unwrap();
+        std::fs::write(&key, "sk-1").unwrap();
+        let mut files = Files::default();
+        files.load(&config).unwrap();
+        assert!(!files.have_changed(&config));
+        rewrite(&config, &text("b"));
+        assert!(files.have_changed(&config));
+        files.load(&config).unwrap();
+        assert!(!files.have_changed(&config));
+        rewrite(&key, "sk-2");
+        assert!(files.have_changed(&config));
+        files.load(&config).unwrap();
+        std::fs::remove_file(&key).unwrap();
+        assert!(files.have_changed(&config));
+        // The value before stays in use, and there is nothing new to read.
+        files.load(&config).unwrap();
+        assert!(!files.have_changed(&config));
+        std::fs::remove_file(&config).unwrap();
+        assert!(files.have_changed(&config));
+        files.load(&config).unwrap_err();
+        assert!(!files.have_changed(&config));
+    }
 
     #[test]
     fn the_value_before_stays_while_a_file_is_missing_empty_or_no_key() {

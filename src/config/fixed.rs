@@ -63,6 +63,8 @@ impl Fixed {
             request_body: _,
             request_head: _,
             capture: _,
+            // Those who hold more than a new bound allows go on.
+            memory: _,
         } = &self.limits;
         let Database {
             url,

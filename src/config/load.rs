@@ -217,5 +217,9 @@ impl Watch {
     pub fn follow(&mut self, files: &Files) {
         self.files.clone_from(files.marks());
         self.seen = files.own().or(self.seen);
+        if files.have_changed(&self.path) {
+            // Looks different from whatever is there, and is read once it has come to rest.
+            self.seen = None;
+        }
     }
 }

@@ -37,7 +37,7 @@ mod table;
 mod tailnet;
 
 pub use access::Access;
-pub use address::database_problem;
+pub use address::{database_problem, host_of};
 #[cfg(feature = "postgres")]
 pub use address::{postgres, postgres_root};
 pub use aws::{AwsKey, aws_region};

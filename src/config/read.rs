@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use super::file::{File, Limits, Listen, Tailnet, Timeouts};
 use super::table::{Item, Table};
 use super::{
-    access, chat, database, discover, exporters, grant, hooks, later, prices, provider, quotas,
-    routing, subjects, tailnet,
+    access, address, chat, database, discover, exporters, grant, hooks, later, prices, provider,
+    quotas, routing, subjects, tailnet,
 };
+use crate::memory;
 
 pub(super) fn file(root: &Item<'_>) -> File {
     let Some(table) = root.table() else {
@@ -180,10 +181,26 @@ fn listen(table: Table<'_>) -> Listen {
                 }
                 address
             }),
-        names: table.strings("names").unwrap_or_default(),
+        names: names(&table),
     };
     table.finish();
     read
+}
+
+/// Names under which requests may come. One that can't be a name would never match.
+fn names(table: &Table<'_>) -> Vec<String> {
+    let Some(items) = table.get("names").and_then(|item| item.items()) else {
+        return Vec::new();
+    };
+    let read = items.filter_map(|item| {
+        let name = item.string()?.trim();
+        if let Some(problem) = address::name_problem(name) {
+            let message = format!("invalid name {:?}: it {problem}", address::shown_name(name));
+            item.findings.error(item.node.at, &item.path, message);
+        }
+        Some(name.to_owned())
+    });
+    read.collect()
 }
 
 fn groups(item: &Item<'_>) -> BTreeMap<String, Vec<String>> {
@@ -225,6 +242,9 @@ fn limits(table: Table<'_>) -> Limits {
         request_head: count("request_head", default.request_head, 8 << 10..=16 << 20),
         connections: count("connections", default.connections, 1..=1 << 20),
         capture: count("capture", default.capture, 0..=64 << 20),
+        memory: table
+            .get("memory")
+            .map(|_| count("memory", memory::LEAST, memory::LEAST..=1 << 40)),
     };
     table.finish();
     read

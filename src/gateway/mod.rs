@@ -32,7 +32,7 @@ use crate::route::{Responses, Route, Traffic};
 use crate::rules::Rules;
 use crate::upstream::Upstream;
 use crate::wire::decode::Decoding;
-use crate::wire::{Body, Framing, Rejection, body, hops, unpack};
+use crate::wire::{Body, Framing, Rejection, body, headers, hops, unpack};
 
 use attempt::{Answer, Asking};
 pub use count::Uncounted;
@@ -131,12 +131,15 @@ impl Gateway {
             // From here on the body is plain, for all that look at it and for the provider.
             head.headers.remove(header::CONTENT_ENCODING);
             let limit = rules.request_body;
-            let mut bytes = body::read(incoming, limit, rules.body_idle)
-                .await
-                .map_err(|error| refusal::unreadable(&error))?;
-            if let Some(coding) = coding {
-                bytes = unpack::open(coding, bytes, limit).await?;
-            }
+            let (idle, unreadable) = (rules.body_idle, refusal::unreadable);
+            let bytes = if let Some(coding) = coding {
+                let packed = body::read_packed(incoming, limit, idle).await;
+                let packed = packed.map_err(|error| unreadable(&error))?;
+                unpack::open(coding, packed, limit).await?
+            } else {
+                let read = body::read(incoming, limit, idle).await;
+                read.map_err(|error| unreadable(&error))?
+            };
             let passing = Passing {
                 api,
                 rules: &rules,
@@ -302,6 +305,7 @@ impl Gateway {
         };
         if form.is_stream {
             head.headers.remove(header::CONTENT_LENGTH);
+            headers::unbuffered(&mut head.headers);
         }
         let reader = Reader {
             api,

@@ -145,7 +145,10 @@ fn is_utf8(content_type: &str) -> bool {
 
 pub(super) fn unreadable(error: &body::ReadError) -> Rejection {
     let (status, code) = match error {
-        body::ReadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        body::ReadError::Full(full) => return (*full).into(),
+        body::ReadError::TooLarge { .. } | body::ReadError::OverMemory { .. } => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+        }
         body::ReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "body_stalled"),
         body::ReadError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken"),
     };

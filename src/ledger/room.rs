@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
 use super::{Inner, Ledger, Record, Unavailable, misplaced, writer};
+use crate::memory;
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database
 /// cannot be written.
@@ -14,6 +15,11 @@ pub const CAPACITY: usize = 65_536;
 
 /// Bytes of queued records beyond which nothing more is admitted: captures are long.
 pub(super) const HELD_MAX: usize = 256 << 20;
+
+/// The same where there is little memory.
+fn held_max() -> usize {
+    HELD_MAX.min(memory::limit() / 8)
+}
 
 /// How much is promised to the ledger and not yet durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +36,7 @@ impl Backlog {
     /// Whether half of what there is room for is taken.
     #[must_use]
     pub fn is_long(self) -> bool {
-        self.promised > self.capacity / 2 || self.bytes > HELD_MAX / 2
+        self.promised > self.capacity / 2 || self.bytes > held_max() / 2
     }
 }
 
@@ -45,7 +51,7 @@ impl Ledger {
     }
 
     fn is_heavy(&self) -> bool {
-        self.inner.shared.held.load(Ordering::Relaxed) > HELD_MAX
+        self.inner.shared.held.load(Ordering::Relaxed) > held_max()
     }
 
     /// How much is promised and not yet durable.

@@ -19,9 +19,72 @@ pub struct Gate {
     pub addresses: Vec<IpAddr>,
     /// Port that a `Host` without one means, and the only one that it may name.
     pub port: u16,
+    /// Servers in front that pass requests on under the name by which they are called themselves.
+    pub proxies: Vec<Proxy>,
+}
+
+/// The URL of a server in front: `https://ai.example.com`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    secure: bool,
+    authority: Authority,
+}
+
+/// Whose name a request names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Gateway,
+    /// It is the gateway's but for the port.
+    OtherPort,
+    Another,
+}
+
+impl Proxy {
+    /// A URL of a scheme, a host and maybe a port.
+    fn of(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        Some(Self {
+            secure: scheme.eq_ignore_ascii_case("https"),
+            authority: rest.trim_end_matches('/').parse().ok()?,
+        })
+    }
+
+    /// Whether an authority is this one; a port that the scheme implies may be left out.
+    fn is(&self, other: &Authority) -> bool {
+        let default = if self.secure { "443" } else { "80" };
+        let port = |of: &Authority| {
+            of.port()
+                .map_or(default.to_owned(), |port| port.as_str().to_owned())
+        };
+        self.authority.host().eq_ignore_ascii_case(other.host())
+            && port(&self.authority) == port(other)
+    }
 }
 
 impl Gate {
+    /// The gate of a port, with names of its own and `more` of the configuration: names, and URLs of
+    /// servers in front.
+    #[must_use]
+    pub fn new(mut names: Vec<String>, addresses: Vec<IpAddr>, port: u16, more: &[String]) -> Self {
+        let (urls, plain): (Vec<&String>, Vec<&String>) =
+            more.iter().partition(|name| name.contains("://"));
+        names.extend(plain.into_iter().cloned());
+        Self {
+            names,
+            addresses,
+            port,
+            proxies: urls.into_iter().filter_map(|url| Proxy::of(url)).collect(),
+        }
+    }
+
+    /// Whether a request under this name came to a server in front by HTTPS.
+    #[must_use]
+    pub fn is_secured_by_proxy(&self, host: &str) -> bool {
+        let Ok(host) = host.parse() else { return false };
+        let mut proxies = self.proxies.iter();
+        proxies.any(|proxy| proxy.secure && proxy.is(&host))
+    }
+
     /// Checks a request's authority, origin and method. `is_page` says that it is for a page that
     /// people read; a link on another site may lead to one.
     ///
@@ -45,12 +108,27 @@ impl Gate {
         unambiguous_framing(headers)?;
         let authority = authority(request)?;
         own_scheme(request, secure)?;
-        if !self.is_own(&authority, secure) {
-            return Err(Rejection::new(
+        let wrong_host = |message| {
+            Err(Rejection::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "wrong_host",
-                format!("this gateway is not {authority}; add the name to `listen.names` if it is"),
-            ));
+                message,
+            ))
+        };
+        match self.owner(&authority, secure) {
+            Owner::Gateway => {}
+            Owner::OtherPort => {
+                return wrong_host(format!(
+                    "this gateway is called by port {}, and the request is for {authority}; send \
+                     the port along, or add the URL of the proxy in front to `listen.names`",
+                    self.port
+                ));
+            }
+            Owner::Another => {
+                return wrong_host(format!(
+                    "this gateway is not {authority}; add the name to `listen.names` if it is"
+                ));
+            }
         }
         let foreign = || {
             Rejection::new(
@@ -64,34 +142,57 @@ impl Gate {
             return Err(foreign());
         }
         for origin in headers.get_all(header::ORIGIN) {
-            let scheme = if secure { "https://" } else { "http://" };
-            let own = origin
+            if !origin
                 .to_str()
-                .ok()
-                .and_then(|origin| origin.strip_prefix(scheme))
-                .and_then(|rest| rest.parse::<Authority>().ok())
-                .is_some_and(|origin| self.is_own(&origin, secure));
-            if !own {
+                .is_ok_and(|origin| self.is_own_page(origin, secure))
+            {
                 return Err(foreign());
             }
         }
         Ok(())
     }
 
-    fn is_own(&self, authority: &Authority, secure: bool) -> bool {
+    /// Whether the origin of a page is the gateway itself.
+    fn is_own_page(&self, origin: &str, secure: bool) -> bool {
+        let of = |scheme: &str| {
+            let rest = origin.strip_prefix(scheme)?.strip_prefix("://")?;
+            rest.parse::<Authority>().ok()
+        };
+        let own = of(if secure { "https" } else { "http" });
+        let is_served_by = |proxy: &Proxy| {
+            let origin = of(if proxy.secure { "https" } else { "http" });
+            origin.is_some_and(|origin| is_plain(&origin) && proxy.is(&origin))
+        };
+        own.is_some_and(|own| self.is_directly_own(&own, secure) == Owner::Gateway)
+            || self.proxies.iter().any(is_served_by)
+    }
+
+    fn owner(&self, authority: &Authority, secure: bool) -> Owner {
+        let is_proxy = |proxy: &Proxy| is_plain(authority) && proxy.is(authority);
+        if self.proxies.iter().any(is_proxy) {
+            return Owner::Gateway;
+        }
+        self.is_directly_own(authority, secure)
+    }
+
+    fn is_directly_own(&self, authority: &Authority, secure: bool) -> Owner {
         let default = if secure { 443 } else { 80 };
-        if authority.as_str().contains('@') || authority.as_str().ends_with(':') {
-            return false;
+        if !is_plain(authority) || !self.has(authority.host()) {
+            return Owner::Another;
         }
         // As text, because `+80` and `080` are numbers too.
         let is_ours = match authority.port() {
             None => self.port == default,
             Some(port) => port.as_str() == self.port.to_string(),
         };
-        if !is_ours {
-            return false;
+        if is_ours {
+            Owner::Gateway
+        } else {
+            Owner::OtherPort
         }
-        let host = authority.host();
+    }
+
+    fn has(&self, host: &str) -> bool {
         // Brackets are for the addresses of IPv6 alone (RFC 3986, section 3.2.2).
         let inner = host
             .strip_prefix('[')
@@ -107,6 +208,11 @@ impl Gate {
             .iter()
             .any(|name| name.eq_ignore_ascii_case(host))
     }
+}
+
+/// Whether an authority is a host and maybe a port.
+fn is_plain(authority: &Authority) -> bool {
+    !authority.as_str().contains('@') && !authority.as_str().ends_with(':')
 }
 
 /// Whether a browser says that another site's page asks.
@@ -201,6 +307,7 @@ mod tests {
                 "fd7a:115c:a1e0::7".parse().unwrap(),
             ],
             port: 80,
+            ..Gate::default()
         };
         let mut request = Request::builder().method(method).uri("/v1/models");
         for (name, value) in headers {
@@ -241,6 +348,58 @@ mod tests {
         assert_eq!(check(&[("host", "u@ai")]), Err(421));
         assert_eq!(check(&[]), Err(400));
         assert_eq!(check(&[("host", "ai"), ("host", "ai")]), Err(400));
+    }
+
+    #[test]
+    fn a_wrong_port_is_named() {
+        let gate = Gate::new(vec!["ai".into()], Vec::new(), 8_088, &[]);
+        let refused = |host: &str| {
+            let request = Request::get("/").header("host", host).body(()).unwrap();
+            gate.check(&request, false, false).unwrap_err()
+        };
+        for host in ["ai", "ai:80", "ai:8089"] {
+            let refused = refused(host);
+            assert_eq!(refused.status, 421);
+            let both = [format!("by port 8088, and the request is for {host};")];
+            assert!(refused.message.contains(&both[0]), "{}", refused.message);
+        }
+        assert!(refused("bi").message.contains("this gateway is not bi;"));
+    }
+
+    #[test]
+    fn a_proxy_in_front_passes_its_own_name_on() {
+        let more = ["https://ai.example.com", "http://ai.lan:8000/", "plain"].map(str::to_owned);
+        let gate = Gate::new(vec!["localhost".into()], Vec::new(), 8_088, &more);
+        let check = |host: &str, origin: Option<&str>| {
+            let mut request = Request::post("/v1/models").header("host", host);
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let checked = gate.check(&request.body(()).unwrap(), false, false);
+            checked.map_err(|error| error.status.as_u16())
+        };
+        for (host, origin, expected) in [
+            ("ai.example.com", None, Ok(())),
+            ("AI.example.com:443", Some("https://ai.example.com"), Ok(())),
+            ("ai.lan:8000", Some("http://ai.lan:8000"), Ok(())),
+            ("localhost:8088", Some("https://ai.example.com"), Ok(())),
+            ("plain:8088", Some("http://plain:8088"), Ok(())),
+            ("ai.example.com:80", None, Err(421)),
+            ("ai.example.com:8088", None, Err(421)),
+            ("u@ai.example.com", None, Err(421)),
+            ("ai.lan", None, Err(421)),
+            ("plain", None, Err(421)),
+            ("ai.example.com", Some("http://ai.example.com"), Err(403)),
+            ("ai.example.com", Some("https://u@ai.example.com"), Err(403)),
+            ("ai.example.com", Some("https://bi.example.com"), Err(403)),
+            ("ai.example.com", Some("https://plain"), Err(403)),
+            ("ai.example.com", Some("null"), Err(403)),
+        ] {
+            assert_eq!(check(host, origin), expected, "{host} {origin:?}");
+        }
+        assert!(gate.is_secured_by_proxy("ai.example.com"));
+        assert!(!gate.is_secured_by_proxy("ai.lan:8000"));
+        assert!(!gate.is_secured_by_proxy("localhost:8088"));
     }
 
     #[test]

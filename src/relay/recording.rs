@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::Routing;
 use crate::hooks::After;
 use crate::ledger::{Capture, Delivery, Entry, Outcome, Record, Slot};
+use crate::memory;
 use crate::metrics::{self, Key, Metrics};
 use crate::panics;
 use crate::quota::Reservation;
@@ -279,10 +280,13 @@ impl Recording {
         if let Some(open) = &mut self.open {
             open.opaque = opaque;
             open.room = room;
+            // A slice would hold all of the body for as long as the response takes.
+            let kept = memory::all().copy(&body[..body.len().min(room)]);
+            let kept = kept.unwrap_or_default();
             open.capture = Some(Box::new(Capture {
                 request_headers: headers::redacted(head),
-                request_body: body.slice(..body.len().min(room)),
-                truncated: body.len() > room,
+                truncated: kept.len() < body.len(),
+                request_body: kept,
                 ..Capture::default()
             }));
         }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use crate::api::Meter;
+use crate::memory::Hold;
 use crate::wire::json::Sieve;
 use crate::wire::sse;
 
@@ -13,12 +14,18 @@ use crate::wire::sse;
 const MAX_WHOLE: usize = 1024 * 1024;
 /// However much a capture keeps.
 const MAX_EXACT: usize = 16 * 1024 * 1024;
+/// Bytes that a response may hold without being counted.
+const UNCOUNTED: usize = 16 * 1024;
+/// Bytes that are counted at a time.
+const STEP: usize = 64 * 1024;
+
 /// Pieces of a body, by reference.
 #[derive(Default)]
 pub(super) struct Pieces {
-    pub(super) parts: Vec<Bytes>,
-    pub(super) length: usize,
+    parts: Vec<Bytes>,
+    length: usize,
     pub(super) over: bool,
+    counted: Hold,
 }
 
 impl Pieces {
@@ -29,10 +36,21 @@ impl Pieces {
             self.over = true;
             piece.truncate(left);
         }
-        self.length += piece.len();
-        if !piece.is_empty() {
-            self.parts.push(piece);
+        if piece.is_empty() {
+            return;
         }
+        if self.has_memory(piece.len()) {
+            self.length += piece.len();
+            self.parts.push(piece);
+        } else {
+            self.over = true;
+        }
+    }
+
+    /// Whether there is memory for `more` bytes.
+    fn has_memory(&mut self, more: usize) -> bool {
+        let all = self.length + more;
+        all <= UNCOUNTED || self.counted.try_reserve(all.next_multiple_of(STEP))
     }
 
     pub(super) fn joined(self) -> Bytes {
@@ -57,7 +75,10 @@ impl Whole {
     /// list are metered as they come: such a list is a stream in another form.
     pub(super) fn take(&mut self, piece: Bytes, room: usize, meter: &mut dyn Meter) {
         let exact = room.clamp(MAX_WHOLE, MAX_EXACT);
-        if self.sieve.is_none() && self.pieces.length + piece.len() <= exact {
+        if self.sieve.is_none()
+            && self.pieces.length + piece.len() <= exact
+            && self.pieces.has_memory(piece.len())
+        {
             self.pieces.hold(piece, exact);
             return;
         }
@@ -177,4 +198,28 @@ impl Lines {
 
 fn event(data: &[u8]) -> sse::Event<'_> {
     sse::Event { name: b"", data }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{LEAST, Memory};
+
+    #[test]
+    fn what_there_is_no_memory_for_is_left_out() {
+        let memory = Memory::new(LEAST);
+        let mut pieces = Pieces {
+            counted: memory.hold(),
+            ..Pieces::default()
+        };
+        let piece = Bytes::from(vec![7; 1 << 20]);
+        for _ in 0..20 {
+            pieces.hold(piece.clone(), 32 << 20);
+        }
+        assert!(pieces.over);
+        let kept = pieces.length;
+        assert!(kept > 0 && kept <= LEAST, "{kept}");
+        assert!(memory.usage().held >= kept);
+        assert_eq!(pieces.joined().len(), kept);
+        assert_eq!(memory.usage().held, 0);
+    }
 }

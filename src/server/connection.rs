@@ -33,7 +33,7 @@ use crate::identity::{Caller, Refused};
 use crate::listen::{Accepted, Gate, Stream};
 use crate::pages;
 use crate::panics;
-use crate::wire::{Body, Rejection};
+use crate::wire::{Body, Rejection, headers};
 
 /// Requests that one h2 connection may have open.
 const H2_STREAMS: u32 = 100;
@@ -248,7 +248,7 @@ async fn answer(
 ) -> Response<Body> {
     detach(&mut request);
     let dialect = Dialect::of(request.uri().path(), request.headers());
-    let url = asked_url(&request, door.tls.is_some());
+    let url = asked_url(&request, door);
     serve_as_meant(&mut request);
     let api = api::ALL
         .iter()
@@ -268,11 +268,14 @@ async fn answer(
             peer.upgraded.store(opened, Ordering::Release);
             return Ok(response);
         }
-        Ok(dispatch(engines, api, who, request, door.tls.is_some()).await)
+        Ok(dispatch(engines, api, who, request).await)
     })
     .await;
     let rejection = match answered {
-        Some(Ok(response)) => return response,
+        Some(Ok(mut response)) => {
+            headers::unbuffer(response.headers_mut());
+            return response;
+        }
         Some(Err(rejection)) => rejection,
         None => Rejection::panicked(),
     };
@@ -297,13 +300,15 @@ async fn answer(
 }
 
 /// The whole URL that a request was sent to, without its query, in which a key may stand.
-fn asked_url<B>(request: &Request<B>, secure: bool) -> Arc<str> {
+fn asked_url<B>(request: &Request<B>, door: &Door) -> Arc<str> {
     let uri = request.uri();
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok());
     let host = host.or(uri.authority().map(http::uri::Authority::as_str));
+    let host = host.unwrap_or_default();
+    let secure = door.tls.is_some() || door.gate.borrow().is_secured_by_proxy(host);
     let scheme = if secure { "https" } else { "http" };
-    format!("{scheme}://{}{}", host.unwrap_or_default(), uri.path()).into()
+    format!("{scheme}://{host}{}", uri.path()).into()
 }
 
 /// Gives a request the path that it means, where its client's base URL was set in another way than
@@ -425,8 +430,8 @@ async fn dispatch(
     api: Option<&'static dyn Api>,
     who: Verified,
     request: Request<Incoming>,
-    secure: bool,
 ) -> Response<Body> {
+    let secure = who.url.starts_with("https://");
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
         let response = engines.gateway.handle(api, who, request).await;

@@ -247,26 +247,15 @@ fn on_tailnet(status: &Status, more: &[String], port: u16) -> Gate {
         names.extend(name.split('.').next().map(str::to_owned));
         names.push(name.clone());
     }
-    names.extend(more.iter().cloned());
-    Gate {
-        names,
-        addresses: status.addresses.clone(),
-        port,
-    }
+    Gate::new(names, status.addresses.clone(), port, more)
 }
 
 fn on_loopback(more: &[String], port: u16) -> Gate {
-    let mut names = vec!["localhost".to_owned()];
-    names.extend(more.iter().cloned());
     let addresses = vec![
         IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::LOCALHOST),
     ];
-    Gate {
-        names,
-        addresses,
-        port,
-    }
+    Gate::new(vec!["localhost".to_owned()], addresses, port, more)
 }
 
 /// What comes through a listener is served; `node` is whose port it is, if it is one's.

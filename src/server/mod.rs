@@ -38,6 +38,7 @@ use crate::gateway::{Gateway, Uncounted};
 use crate::hooks::{Deliverer, Tally};
 use crate::identity::Resolver;
 use crate::ledger::Ledger;
+use crate::memory;
 use crate::panics;
 use crate::quota::Quotas;
 use crate::route::Traffic;
@@ -48,8 +49,8 @@ use crate::upstream::{Timeouts, Upstream};
 use crate::warnings::{Signals, Warnings};
 
 pub use crate::config::LOOPBACK;
-/// Soft limit for the Go runtime of the embedded node: after a bulk transfer it would keep
-/// what it once needed.
+/// Soft limit for the Go runtime of the embedded node, or less where there is little memory: after
+/// a bulk transfer it would keep what it once needed.
 const GO_MEMORY: u64 = 256 << 20;
 
 /// For the node to start before the log calls it signed out.
@@ -147,6 +148,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let resolver = node.clone().map(|node| Arc::new(Resolver::new(node)));
     set_stale(resolver.as_deref(), &rules.file.tailnet);
     let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
+    set_memory(&rules.file);
     let connections = descriptors::room(&rules.file);
     let (control, saved) = Control::new(options.path());
     let (sender, receiver) = watch::channel(rules);
@@ -397,7 +399,7 @@ async fn node(config: &config::Tailnet, state_dir: &Path) -> anyhow::Result<Opti
                 control_url: some(&config.control_url),
                 ephemeral: config.ephemeral,
                 tags: config.tags.clone(),
-                memory_limit: Some(GO_MEMORY),
+                memory_limit: Some(GO_MEMORY.min(memory::limit() as u64 / 8)),
             })
             .await?
         }
@@ -419,6 +421,12 @@ fn timeouts(file: &config::File) -> Timeouts {
         idle: file.timeouts.idle,
         total: file.timeouts.total,
     }
+}
+
+/// Sets the bound on what bodies hold.
+fn set_memory(file: &config::File) {
+    let bound = file.limits.memory.unwrap_or_else(memory::default_bound);
+    memory::all().set_bound(bound);
 }
 
 /// An address in use, said so that a person knows what to change.

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::unwritten::{Unwritten, soon, write_later};
-use super::{Engines, keep, set_stale, timeouts};
+use super::{Engines, keep, set_memory, set_stale, timeouts};
 use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity, Subject};
 use crate::discover;
@@ -241,6 +241,7 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     }
     engines.gateway.upstream.set_timeouts(timeouts(new));
     set_stale(engines.resolver.as_deref(), &new.tailnet);
+    set_memory(new);
     let ledger = &engines.gateway.ledger;
     ledger.set_retention(&new.database, &exporters::names(&new.exporters));
     let generation = rules.generation;

@@ -15,6 +15,8 @@ use crate::clock;
 use crate::config::Fixed;
 use crate::exporters::{self, Board};
 use crate::ledger::{Backlog, Ledger, Waiting};
+use crate::memory::{self, Usage};
+use crate::output::{self, Loss};
 use crate::route::{Health, ModelHealth, Traffic};
 use crate::rules::Rules;
 use crate::tailnet::Status;
@@ -116,6 +118,8 @@ impl Warnings {
         found.extend(self.signals.warnings(now));
         found.extend(restart(&self.awaiting_restart(&rules.file)));
         found.extend(disk::warning(&self.state_dir).await);
+        found.extend(memory_full(memory::all().usage()));
+        found.extend(output::log().and_then(|log| lost_log(&log.loss())));
         match self.ledger.misplaced() {
             Some(why) => found.push(misplaced(&why)),
             None => found.extend(backlog(self.ledger.healthy(), self.ledger.backlog())),
@@ -277,6 +281,32 @@ fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
     })
 }
 
+fn memory_full(usage: Usage) -> Option<Warning> {
+    usage.is_short.then(|| {
+        warning(
+            (Severity::Warning, "memory_full", ""),
+            format!(
+                "requests are refused, because the bodies of others hold as much memory as they may: \
+                 {} MiB",
+                usage.bound >> 20
+            ),
+            "give the gateway more memory, or raise limits.memory if there is more",
+        )
+    })
+}
+
+fn lost_log(loss: &Loss) -> Option<Warning> {
+    let why = loss.why.as_deref()?;
+    Some(warning(
+        (Severity::Warning, "log_blocked", ""),
+        format!(
+            "the log can't be written to standard error: {why}; {} lost since the start",
+            counted(loss.dropped, "line")
+        ),
+        "check the log driver, the pipe or the terminal that reads standard error; requests go on without it",
+    ))
+}
+
 fn down(provider: &str, health: &Health) -> Option<Warning> {
     let why = health.last_error.as_deref().unwrap_or("no reason given");
     let message = if health.ejected {
@@ -365,6 +395,42 @@ mod tests {
         assert_eq!(late(&waiting(5, 1_000), 2_000), None);
         assert!(late(&waiting(5, 1_000), 2_000 + LATE_MS).is_some());
         assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
+    }
+
+    #[test]
+    fn too_little_memory_is_told_of_while_requests_are_refused() {
+        let usage = Usage {
+            bound: 512 << 20,
+            refused: 3,
+            ..Usage::default()
+        };
+        assert_eq!(memory_full(usage), None);
+        let usage = Usage {
+            is_short: true,
+            ..usage
+        };
+        let found = memory_full(usage).unwrap();
+        assert!(
+            found.message.ends_with("as they may: 512 MiB"),
+            "{}",
+            found.message
+        );
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_is_told_of_while_it_lasts() {
+        let loss = |dropped, why: Option<&str>| Loss {
+            dropped,
+            why: why.map(str::to_owned),
+        };
+        assert_eq!(lost_log(&loss(7, None)), None);
+        let found = lost_log(&loss(1, Some("broken pipe"))).unwrap();
+        assert_eq!(found.kind, "log_blocked");
+        assert!(
+            found.message.contains("broken pipe; 1 line lost"),
+            "{}",
+            found.message
+        );
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::clock::within;
+use crate::memory::{self, Hold, Memory, WEIGHT};
 
 /// An error that ends a body; its text is for the log, never for the caller.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -38,6 +39,17 @@ pub enum ReadError {
         /// The bound in bytes.
         limit: usize,
     },
+    /// Longer than any body that fits into memory beside others.
+    #[error(
+        "the request body is longer than {limit} bytes, the most that limits.memory allows for one"
+    )]
+    OverMemory {
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// Others hold the memory that it needs.
+    #[error(transparent)]
+    Full(#[from] memory::Full),
     /// Nothing arrived for the whole idle time, or so little that it would never end.
     #[error("the request body stalled")]
     Stalled,
@@ -49,44 +61,130 @@ pub enum ReadError {
 /// Bytes a second that must come on average, once the idle time is over.
 const PACE: u64 = 1_024;
 
+/// For a body to come of which the length was declared. After that, what has come of it counts, so
+/// that nobody keeps others waiting by what they don't send.
+const PLEDGE: Duration = Duration::from_secs(10);
+
+/// For the rest of a body that is refused.
+const FAREWELL: Duration = Duration::from_secs(30);
+
 /// Half the buffer that hyper reads into.
 const SHORT: usize = 4_096;
 
 /// Reads a body once, up to `limit` bytes; `idle` bounds the wait for each piece, and for all of
-/// them beyond the time that a slow line needs (zero waits without end).
+/// them beyond the time that a slow line needs (zero waits without end). The bytes count as memory
+/// for as long as they are held.
 ///
 /// # Errors
 /// [`ReadError`] as its variants say.
-pub async fn read<B>(mut body: B, limit: usize, idle: Duration) -> Result<Bytes, ReadError>
+pub async fn read<B>(body: B, limit: usize, idle: Duration) -> Result<Bytes, ReadError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
+    read_within(memory::all(), body, limit, idle).await
+}
+
+async fn read_within<B>(
+    memory: &Memory,
+    body: B,
+    limit: usize,
+    idle: Duration,
+) -> Result<Bytes, ReadError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let (whole, hold) = collect(memory, WEIGHT, body, (limit, idle)).await?;
+    Ok(hold.keep(whole))
+}
+
+/// The same for a body that is compressed, of which nothing but what it opens to is worked with. It
+/// counts as its length, and what counts it may grow to what it opens to.
+///
+/// # Errors
+/// Likewise.
+pub async fn read_packed<B>(
+    body: B,
+    limit: usize,
+    idle: Duration,
+) -> Result<(Bytes, Hold), ReadError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    collect(memory::all(), 1, body, (limit, idle)).await
+}
+
+async fn collect<B>(
+    memory: &Memory,
+    weight: usize,
+    mut body: B,
+    (limit, idle): (usize, Duration),
+) -> Result<(Bytes, Hold), ReadError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let weighed = |length: usize| length.saturating_mul(weight);
+    let longest = memory.longest();
+    let fits = |length: u64| {
+        if length > limit as u64 {
+            return Err(ReadError::TooLarge { limit });
+        }
+        if length > longest as u64 {
+            return Err(ReadError::OverMemory { limit: longest });
+        }
+        Ok(())
+    };
     // A declared length over the bound is refused before the first byte is read.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(ReadError::TooLarge { limit });
-    }
+    fits(body.size_hint().lower())?;
     let declared = body
         .size_hint()
         .exact()
         .and_then(|length| usize::try_from(length).ok());
+    let mut hold = memory.hold();
+    // One that waits for room before it is read holds none.
+    if let Err(full) = hold.reserve(weighed(declared.unwrap_or(0))).await {
+        discard(body, limit).await;
+        return Err(full.into());
+    }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let started = Instant::now();
+    let mut pledged = declared.map(|_| started + PLEDGE);
+    // Time in which it was not read.
+    let mut paused = Duration::ZERO;
     loop {
         let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        let wait = patience(idle, held, started.elapsed()).ok_or(ReadError::Stalled)?;
-        let frame = within(wait, body.frame())
-            .await
-            .map_err(|_| ReadError::Stalled)?;
-        let Some(frame) = frame else { break };
+        let elapsed = started.elapsed().saturating_sub(paused);
+        let wait = patience(idle, held, elapsed).ok_or(ReadError::Stalled)?;
+        let next = within(wait, body.frame());
+        let next = if let Some(until) = pledged {
+            let Ok(next) = timeout_at(until, next).await else {
+                pledged = None;
+                hold.shrink(weighed(held));
+                continue;
+            };
+            next
+        } else {
+            next.await
+        };
+        let Some(frame) = next.map_err(|_| ReadError::Stalled)? else {
+            break;
+        };
         let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if held + data.len() > limit {
-            return Err(ReadError::TooLarge { limit });
+        fits((held + data.len()) as u64)?;
+        let began = Instant::now();
+        if let Err(full) = hold.reserve(weighed(held + data.len())).await {
+            drop((hold, first, rest, data));
+            discard(body, limit).await;
+            return Err(full.into());
         }
+        paused += began.elapsed();
         // Most requests arrive in one piece, which is then kept without a copy, but for a short
         // one: it is a part of the connection's buffer, which would be held for as long.
         if held == 0 {
@@ -109,7 +207,27 @@ where
         }
         rest.extend_from_slice(&data);
     }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
+    let whole = first.unwrap_or_else(|| rest.freeze());
+    hold.shrink(weighed(whole.len()));
+    Ok((whole, hold))
+}
+
+/// Reads the rest of a body and keeps nothing of it: most clients look for an answer only once they have
+/// sent all, and one that closes the connection before that is none to them.
+async fn discard<B>(mut body: B, limit: usize)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let all = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > limit {
+                break;
+            }
+        }
+    };
+    let _in_time = within(FAREWELL, all).await;
 }
 
 /// How long to wait for the next piece, `held` bytes having come in `elapsed`; zero is for ever.
@@ -129,6 +247,7 @@ mod tests {
     use http_body_util::StreamBody;
 
     use super::*;
+    use crate::memory::weighed;
 
     #[test]
     fn drops_do_not_keep_a_body_open() {
@@ -152,6 +271,84 @@ mod tests {
         assert_eq!(read(body, 5, Duration::ZERO).await.unwrap(), "12345");
         let error = read(full("123456"), 5, Duration::ZERO).await.unwrap_err();
         assert!(matches!(error, ReadError::TooLarge { limit: 5 }));
+    }
+
+    /// A body that sends a piece and then nothing any more.
+    fn stuck(
+        length: u64,
+        piece: usize,
+    ) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin {
+        struct Stuck(u64, Option<Bytes>);
+        impl http_body::Body for Stuck {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                self.1.take().map_or(std::task::Poll::Pending, |piece| {
+                    std::task::Poll::Ready(Some(Ok(Frame::data(piece))))
+                })
+            }
+            fn size_hint(&self) -> http_body::SizeHint {
+                http_body::SizeHint::with_exact(self.0)
+            }
+        }
+        Stuck(length, Some(vec![7; piece].into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_length_counts_until_it_is_not_kept_and_bytes_for_as_long_as_they_are_held() {
+        const MIB: usize = 1 << 20;
+        let memory = Memory::new(64 * MIB);
+        let minute = Duration::from_mins(1);
+        let whole = read_within(&memory, full(vec![7; 4 * MIB]), 9 * MIB, minute)
+            .await
+            .unwrap();
+        assert_eq!(memory.usage().held, weighed(4 * MIB));
+        drop(whole);
+        assert_eq!(memory.usage().held, 0);
+        let mut reading = Box::pin(read_within(&memory, stuck(9 << 20, MIB), 9 * MIB, minute));
+        assert!(
+            tokio::time::timeout(PLEDGE / 2, &mut reading)
+                .await
+                .is_err()
+        );
+        assert_eq!(memory.usage().held, weighed(9 * MIB));
+        assert!(tokio::time::timeout(PLEDGE, &mut reading).await.is_err());
+        assert_eq!(memory.usage().held, weighed(MIB));
+        assert!(matches!(reading.await, Err(ReadError::Stalled)));
+        assert_eq!(memory.usage().held, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_for_room_and_is_refused_in_the_end() {
+        const MIB: usize = 1 << 20;
+        let memory = Memory::new(64 * MIB);
+        let mut other = memory.hold();
+        other.reserve(56 * MIB).await.unwrap();
+        let idle = Duration::from_secs(1);
+        let long = || full(vec![7; 2 * MIB]);
+        let refused = read_within(&memory, long(), 9 * MIB, idle)
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, ReadError::Full(_)));
+        // Without a declared length, it is found out as it grows.
+        let pieces =
+            || (0..8).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![7; MIB / 4]))));
+        let chunked = || StreamBody::new(futures_util::stream::iter(pieces()));
+        let refused = read_within(&memory, chunked(), 9 * MIB, idle)
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, ReadError::Full(_)));
+        let short = read_within(&memory, full("short"), 9 * MIB, idle).await;
+        assert_eq!(short.unwrap(), "short");
+        let mut waiting = Box::pin(read_within(&memory, chunked(), 9 * MIB, idle));
+        assert!(tokio::time::timeout(10 * idle, &mut waiting).await.is_err());
+        drop(other);
+        assert_eq!(waiting.await.unwrap().len(), 2 * MIB);
+        let over = read_within(&memory, full(vec![7; 20 * MIB]), 64 * MIB, idle).await;
+        assert!(matches!(over, Err(ReadError::OverMemory { .. })));
     }
 
     #[tokio::test]

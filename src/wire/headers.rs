@@ -213,6 +213,31 @@ fn countable(accepted: &HeaderValue) -> Option<Cow<'_, HeaderValue>> {
     Some(Cow::Borrowed(accepted))
 }
 
+/// Has a proxy in front pass a response on as it comes, if it is a stream by its type: nginx keeps
+/// responses back until they end or its buffers are full.
+pub fn unbuffer(headers: &mut HeaderMap) {
+    const TYPES: [&str; 7] = [
+        "text/event-stream",
+        "application/vnd.amazon.eventstream",
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/jsonlines",
+        "application/json-seq",
+    ];
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if TYPES.iter().any(|one| kind.eq_ignore_ascii_case(one)) {
+        unbuffered(headers);
+    }
+}
+
+/// The same for a response that is known to be a stream.
+pub fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+}
+
 /// Whether a provider's `pass_headers` may name a header: none that Iris sets or answers for
 /// itself, that belongs to a connection, or that carries a credential or an identity.
 #[must_use]

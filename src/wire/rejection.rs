@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::memory;
+
 /// A stable name for a kind of refusal: for logs, records and scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub &'static str);
@@ -26,6 +28,17 @@ pub struct Rejection {
 
 /// The code of a refusal for a request that the program panicked at.
 const PANICKED: &str = "gateway_failed";
+
+impl From<memory::Full> for Rejection {
+    fn from(full: memory::Full) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "memory_full",
+            full.to_string(),
+        )
+        .retry_after(memory::RETRY)
+    }
+}
 
 impl Rejection {
     /// What a caller is told whose request the program panicked at: the reason is in its log.

@@ -1,20 +1,20 @@
 //! Compressed request bodies, opened before anything else looks at them: what is evaluated, guarded
 //! and recorded is what the provider gets, and it gets it plain. What a body may grow to is bounded
-//! three ways: by the limit for any body, by its own length, and by what all of them hold at once.
+//! three ways: by the limit for any body, by its own length, and by what all bodies may hold at once.
 //! As many are opened at the same time as there are processors, since each takes a window too.
 
 use std::io::{self, Read};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::LazyLock;
 
 use brotli_decompressor::Decompressor;
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::Rejection;
 use super::decode::ZSTD_WINDOW;
+use crate::memory::{Hold, weighed};
 
 /// The codings that are opened, the best first.
 pub const ACCEPTED: &str = "zstd, gzip, br, deflate";
@@ -26,12 +26,8 @@ pub const UNSUPPORTED: &str = "unsupported_coding";
 const FREE: usize = 8 << 20;
 /// Beyond that, how many times its length a body may grow to.
 const RATIO: usize = 100;
-/// What all opened bodies may hold, in steps of [`STEP`].
-const ROOM: usize = (512 << 20) / STEP;
+/// Bytes that are opened at a time.
 const STEP: usize = 64 << 10;
-
-/// The room for opened bodies.
-static LEFT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(ROOM)));
 
 /// The turns of those that are opened at the same time.
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
@@ -50,18 +46,6 @@ pub enum Coding {
     Brotli,
     /// `deflate`, which is the format of zlib, or what that has inside.
     Deflate,
-}
-
-/// An opened body, and its room until nobody holds it any more.
-struct Opened {
-    bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Opened {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 /// How a request's body is compressed; `None` if it isn't.
@@ -122,37 +106,62 @@ fn unsupported(what: &str) -> Rejection {
     )
 }
 
-/// Opens a body, which may be `limit` bytes long then.
+/// Opens a body, which may be `limit` bytes long then. `hold` counts it until it is opened, and then
+/// what it opens to.
 ///
 /// # Errors
 /// A 400 for what is not of this coding or ends too early, a 413 for what grows too much, and a
-/// 503 while others hold all the room.
-pub async fn open(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes, Rejection> {
-    let turn = TURNS.acquire().await;
-    // Beside the threads that serve others: it takes milliseconds for a MiB. It keeps its turn if the
-    // caller leaves meanwhile.
-    tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        opened(coding, &packed, limit)
-    })
-    .await
-    .unwrap_or_else(|_| Err(Rejection::panicked()))
+/// 503 where others hold the memory for it.
+pub async fn open(
+    coding: Coding,
+    (packed, mut hold): (Bytes, Hold),
+    limit: usize,
+) -> Result<Bytes, Rejection> {
+    let (longest, most) = hold.bounds();
+    let limit = limit.min(longest);
+    let refused = |fault: Fault| fault.rejection(coding, limit);
+    let body = packed.clone();
+    let first = beside(move || {
+        // Read twice: how long it gets is known before any room is made for it.
+        let length = measured(coding, &body, limit)?;
+        let wanted = (weighed(length) + body.len()).min(most);
+        let fits = hold.try_reserve(wanted);
+        let opened = fits.then(|| opened(coding, &body, length)).transpose()?;
+        Ok((opened, length, wanted, hold))
+    });
+    let (opened_at_once, length, wanted, mut hold) = first.await?.map_err(refused)?;
+    let bytes = if let Some(bytes) = opened_at_once {
+        bytes
+    } else {
+        hold.reserve(wanted).await?;
+        let bytes = beside(move || opened(coding, &packed, length)).await?;
+        bytes.map_err(refused)?
+    };
+    hold.shrink(weighed(bytes.len()));
+    Ok(hold.keep(bytes.into()))
 }
 
-fn opened(coding: Coding, packed: &[u8], limit: usize) -> Result<Bytes, Rejection> {
-    let refused = |fault: Fault| fault.rejection(coding, limit);
-    // Read twice: how long it gets is known before any room is made for it.
-    let length = measured(coding, packed, limit).map_err(refused)?;
-    let steps = u32::try_from(length.div_ceil(STEP)).unwrap_or(u32::MAX);
-    let room = Arc::clone(&LEFT).try_acquire_many_owned(steps);
-    let room = room.map_err(|_| refused(Fault::NoRoom))?;
+/// Works beside the threads that serve others: it takes milliseconds for a MiB. It keeps its turn if
+/// the caller leaves meanwhile.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Rejection> {
+    let turn = TURNS.acquire().await;
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Rejection::panicked())
+}
+
+fn opened(coding: Coding, packed: &[u8], length: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::with_capacity(length);
     each(coding, packed, |piece| {
         bytes.extend_from_slice(piece);
         Ok(())
-    })
-    .map_err(refused)?;
-    Ok(Bytes::from_owner(Opened { bytes, _room: room }))
+    })?;
+    Ok(bytes)
 }
 
 /// How long a body gets, if that is within its bounds.
@@ -226,7 +235,6 @@ enum Fault {
     Broken(String),
     TooLong,
     Bomb,
-    NoRoom,
 }
 
 impl From<io::Error> for Fault {
@@ -254,13 +262,6 @@ impl Fault {
                 "the request body grows to more than {RATIO} times its length when it is \
                  decompressed: send it without Content-Encoding"
             )),
-            Self::NoRoom => Rejection::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "too many compressed requests at once: try again, or send it without \
-                 Content-Encoding",
-            )
-            .retry_after(Duration::from_secs(1)),
         }
     }
 }
@@ -268,8 +269,10 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::Duration;
 
     use super::*;
+    use crate::memory::Memory;
 
     fn coding_of(values: &[&str]) -> Result<Option<Coding>, u16> {
         let mut headers = HeaderMap::new();
@@ -314,6 +317,13 @@ mod tests {
             message.contains("\"lzma\"") && message.contains(ACCEPTED),
             "{message}"
         );
+    }
+
+    /// Opens a body whose caller waits.
+    fn opened(coding: Coding, packed: &[u8], limit: usize) -> Result<Vec<u8>, Rejection> {
+        let length = measured(coding, packed, limit);
+        let opened = length.and_then(|length| super::opened(coding, packed, length));
+        opened.map_err(|fault| fault.rejection(coding, limit))
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -374,7 +384,7 @@ mod tests {
         let more = opened(Coding::Deflate, &[raw, b"{}"].concat(), 100).unwrap_err();
         assert_eq!(more.status, 400);
         let twice = [gzip(b"one "), gzip(b"two")].concat();
-        assert_eq!(opened(Coding::Gzip, &twice, 100).unwrap(), "one two");
+        assert_eq!(opened(Coding::Gzip, &twice, 100).unwrap(), b"one two");
     }
 
     #[test]
@@ -398,15 +408,37 @@ mod tests {
         assert_eq!(wide.status, 400);
     }
 
-    #[test]
-    fn room_is_given_back_with_the_last_holder() {
-        let body = opened(Coding::Gzip, &gzip(&vec![0; 4 << 20]), usize::MAX).unwrap();
-        let left = LEFT.available_permits();
+    #[tokio::test(start_paused = true)]
+    async fn an_opened_body_counts_and_waits_for_room() {
+        const MIB: usize = 1 << 20;
+        let memory = Memory::new(64 * MIB);
+        let packed = |length: usize| {
+            let packed = Bytes::from(gzip(&vec![0; length]));
+            let mut hold = memory.hold();
+            assert!(hold.try_reserve(packed.len()));
+            (packed, hold)
+        };
+        let body = open(Coding::Gzip, packed(4 * MIB), usize::MAX)
+            .await
+            .unwrap();
         let part = body.slice(..10);
         drop(body);
-        // Other tests take room too, so that only their own part is sure.
-        assert!(part.iter().all(|byte| *byte == 0));
+        assert_eq!((memory.usage().held, part[0]), (weighed(4 * MIB), 0));
         drop(part);
-        assert!(LEFT.available_permits() > 0 && left < ROOM);
+        assert_eq!(memory.usage().held, 0);
+        let mut others = memory.hold();
+        others.reserve(50 * MIB).await.unwrap();
+        let refused = open(Coding::Gzip, packed(4 * MIB), usize::MAX)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.status, 503);
+        assert!(refused.retry_after.is_some());
+        let mut waiting = Box::pin(open(Coding::Gzip, packed(4 * MIB), usize::MAX));
+        let waits = tokio::time::timeout(Duration::from_secs(10), &mut waiting);
+        assert!(waits.await.is_err());
+        drop(others);
+        assert_eq!(waiting.await.unwrap().len(), 4 * MIB);
+        let refused = open(Coding::Gzip, packed(20 * MIB), usize::MAX).await;
+        assert_eq!(refused.unwrap_err().status, 413);
     }
 }

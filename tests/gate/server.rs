@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Running, free, serve};
 
@@ -17,16 +17,26 @@ pub struct Server {
     _dir: tempfile::TempDir,
 }
 
+/// Runs what follows in the control group whose list of processes is the first argument.
+const IN_GROUP: &str = r#"echo $$ > "$0" && exec "$@""#;
+
 impl Server {
     pub fn start() -> Self {
+        Self::with(&json!({}), None)
+    }
+
+    /// With sections put into the configuration, and maybe in a control group.
+    pub fn with(more: &Value, group: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = free();
-        let config = json!({
+        let mut config = json!({
             "tailnet": { "mode": "off" },
             "listen": { "loopback": at.to_string() },
             "grants": [{
                 "src": ["(loopback)"],
-                "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+                "app": { "tailscale.com/cap/aperture": [
+                    { "role": "admin", "read_metrics": true }, { "models": "**" },
+                ] },
             }],
             "providers": { "p": {
                 "baseurl": "http://127.0.0.1:1",
@@ -34,9 +44,20 @@ impl Server {
                 "compatibility": { "openai_chat": true, "gemini_generate_content": true },
             } },
         });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
         let path = dir.path().join("iris.hujson");
         std::fs::write(&path, config.to_string()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+        let program = env!("CARGO_BIN_EXE_iris");
+        let mut command = Command::new(program);
+        if let Some(group) = group {
+            command = Command::new("sh");
+            command
+                .args(["-c", IN_GROUP])
+                .arg(group.join("cgroup.procs"));
+            command.arg(program);
+        }
         command.arg("serve").arg("--config").arg(&path);
         command.arg("--state-dir").arg(dir.path().join("state"));
         command.stderr(std::process::Stdio::null());
@@ -82,6 +103,24 @@ impl Server {
         let ticks = after.split_whitespace().skip(11).take(2);
         // A hundred a second on every Linux that there is.
         ticks.map(|word| word.parse::<u64>().unwrap()).sum::<u64>() * 10
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.running.0.try_wait(), Ok(None))
+    }
+
+    /// A number of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(self.at).unwrap();
+        let head = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n", self.at);
+        stream
+            .write_all(format!("{head}connection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let mut values = answer.lines().filter_map(|line| line.strip_prefix(name));
+        values.next().unwrap().trim().parse().unwrap()
     }
 
     /// Asks as anybody else would; the status, and nothing if there was no answer in time.

@@ -72,7 +72,7 @@ pub(super) fn ways_lost(
     if let Some(host) = host {
         let names = |file: &config::File| {
             let mut names = file.listen.names.iter();
-            names.any(|name| name.eq_ignore_ascii_case(host))
+            names.any(|name| config::host_of(name).eq_ignore_ascii_case(host))
         };
         if names(old) && !names(new) {
             let message = format!(

@@ -198,7 +198,12 @@ const LISTEN: &[Key] = &[
     )
     .default(r#""""#)
     .example(r#""127.0.0.1:8088""#),
-    key("names", TEXTS, "More names under which requests may come, besides the node's own.").default("[]"),
+    key(
+        "names",
+        TEXTS,
+        "More names under which requests may come, besides the node's own, and URLs of reverse proxies in front, such as `https://ai.example.com`; see [REVERSE-PROXY.md](REVERSE-PROXY.md).",
+    )
+    .default("[]"),
 ];
 
 const GRANT: &[Key] = &[
@@ -471,6 +476,12 @@ const LIMITS: &[Key] = &[
         "What is kept of each body, in bytes.",
     )
     .default("4194304"),
+    key(
+        "memory",
+        Integer(16 << 20, 1 << 40),
+        "What all bodies hold at once, in bytes: a request counts as three times its length. Beyond it, requests wait. Without it, half of the memory that the container or the machine has; see [CONTAINERS.md](CONTAINERS.md#memory).",
+    )
+    .example("536870912"),
 ];
 
 const TIMEOUTS: &[Key] = &[

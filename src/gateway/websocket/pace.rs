@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::memory::Hold;
 use crate::wire::body::patience;
 
 /// The longest head of a frame: two bytes, a length of eight, and a mask of four.
@@ -28,7 +29,12 @@ pub(super) struct Paced<S> {
     since_piece: Duration,
     waiting: Option<Instant>,
     timer: Pin<Box<Sleep>>,
+    /// What is half sent counts as memory.
+    hold: Hold,
 }
+
+/// Bytes of a message that are not counted, and that are counted at a time.
+const STEP: usize = 64 << 10;
 
 impl<S> Paced<S> {
     pub(super) fn new(io: S, idle: Duration) -> Self {
@@ -40,7 +46,18 @@ impl<S> Paced<S> {
             since_piece: Duration::ZERO,
             waiting: None,
             timer: Box::pin(sleep_until(Instant::now())),
+            hold: Hold::default(),
         }
+    }
+
+    /// Counts what has come of a message; false where there is no room for it.
+    fn is_counted(&mut self) -> bool {
+        if !self.message.is_partial() {
+            self.hold.shrink(0);
+            return true;
+        }
+        let held = self.message.held;
+        held <= STEP || self.hold.try_reserve(held.next_multiple_of(STEP))
     }
 
     /// Notes what has come. Time in which nothing was read counts for nobody: it was the
@@ -87,6 +104,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) {
             this.took(&buf.filled()[before..]);
+            if !this.is_counted() {
+                let full = io::Error::new(io::ErrorKind::OutOfMemory, "no room for a message");
+                return Poll::Ready(Err(full));
+            }
             return Poll::Ready(match this.left() {
                 Some(Duration::ZERO) => Err(stalled()),
                 _ => read,

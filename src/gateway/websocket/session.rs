@@ -20,6 +20,7 @@ use crate::api::{self, Api, Call};
 use crate::clock::within;
 use crate::gateway::{Gateway, Verified};
 use crate::identity::Refused;
+use crate::memory::{Full, Hold, weighed};
 use crate::relay::{self, Ending};
 use crate::upstream::{Handshake, Socket};
 use crate::wire::{Mask, Rejection};
@@ -191,6 +192,9 @@ impl Session<'_> {
                 let why = "the rest of a message did not come in time".to_owned();
                 return Some(End::Close(CloseCode::Policy, why));
             }
+            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
+                return Some(End::Close(CloseCode::Again, Full.to_string()));
+            }
             // Answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Err(Error::Capacity(_))) => {
@@ -198,6 +202,10 @@ impl Session<'_> {
                 return Some(End::Close(CloseCode::Size, why));
             }
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(End::Gone),
+        };
+        let text = match counted(text).await {
+            Ok(text) => text,
+            Err(full) => return self.tell(&full.into(), None).await,
         };
         let refused = match self.api.frame(text.as_bytes()) {
             Ok(api::Frame::Beside) => {
@@ -342,6 +350,14 @@ impl Session<'_> {
             running.end(ending);
         }
     }
+}
+
+/// A frame that counts as memory for as long as it is held.
+async fn counted(text: Utf8Bytes) -> Result<Utf8Bytes, Full> {
+    let mut hold = Hold::default();
+    hold.reserve(weighed(text.len())).await?;
+    let kept = hold.keep(text.clone().into());
+    Ok(Utf8Bytes::try_from(kept).unwrap_or(text))
 }
 
 /// A frame without the credentials that it quotes.

@@ -121,7 +121,7 @@ func newServer(o options, key string, control *controlClient) *tsnet.Server {
 		// The address to sign in at is reported by watch.
 		UserLogf: func(string, ...any) {},
 	}
-	verbose := log.New(os.Stderr, "tailnet: ", log.LstdFlags)
+	verbose := log.New(stderr, "tailnet: ", log.LstdFlags)
 	s.Logf = func(format string, args ...any) {
 		control.logged(format, args)
 		if o.Verbose {

@@ -1,0 +1,65 @@
+//! What changes while a gateway starts.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::program::{Iris, command, document};
+use crate::support::{COMPLETION, server};
+
+fn modified(path: &Path) -> SystemTime {
+    std::fs::metadata(path).unwrap().modified().unwrap()
+}
+
+/// Writes a file so that its size, its place and its time are those from before.
+fn rewrite(path: &Path, text: &str) {
+    let written = modified(path);
+    std::fs::write(path, text).unwrap();
+    let file = std::fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(written).unwrap();
+}
+
+/// Between the first reading of the configuration and the watch for its changes stands the opening
+/// of the database, which a lock holds up here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_changes_during_a_start_is_read_again() {
+    let answers = |_: &crate::support::Received| ("200 OK", COMPLETION.to_owned());
+    let (upstream, _) = server("127.0.0.1:0", answers).await;
+    let changed = move |path: &Path, model: &str, address| {
+        rewrite(path, &document(address, upstream, model));
+    };
+    tokio::task::spawn_blocking(move || {
+        let iris = Iris::start(upstream, |words| {
+            let (config, state) = (Path::new(&words[3]), Path::new(&words[5]));
+            std::fs::create_dir(state).unwrap();
+            let database = rusqlite::Connection::open(state.join("iris.db")).unwrap();
+            database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+            let mut command = command(words);
+            let mut child = command
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut log = BufReader::new(child.stderr.take().unwrap());
+            let mut line = String::new();
+            // It has read the file once it complains of it.
+            while !line.contains("unknown_0") {
+                line.clear();
+                assert!(log.read_line(&mut line).unwrap() > 0, "the log ends");
+            }
+            let text = std::fs::read_to_string(config).unwrap();
+            let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let address = text["listen"]["loopback"].as_str().unwrap();
+            changed(config, "n", address.parse().unwrap());
+            drop(database);
+            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+            child
+        });
+        iris.until("the model of the changed file", |iris| {
+            iris.get("/v1/models").unwrap().1.contains("\"id\":\"n\"")
+        });
+        iris.chat("n");
+        assert!(iris.terminate().success());
+    })
+    .await
+    .unwrap();
+}
