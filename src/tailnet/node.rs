@@ -68,6 +68,8 @@ struct RejoinRequest {
 struct Opened {
     /// Whether it had joined before.
     known: bool,
+    /// Whether there is an auth key, in the options or in the environment.
+    has_key: bool,
     /// Damaged files that held nothing worth keeping.
     dropped: Option<Vec<String>>,
 }
@@ -126,8 +128,8 @@ impl Embedded {
             number,
             closed: AtomicBool::new(false),
         });
-        let Opened { known, dropped } = serde_json::from_slice(&about)?;
-        for path in dropped.unwrap_or_default() {
+        let about: Opened = serde_json::from_slice(&about)?;
+        for path in about.dropped.unwrap_or_default() {
             tracing::warn!(
                 "{path} was damaged and is written again; it holds nothing that is used"
             );
@@ -136,7 +138,7 @@ impl Embedded {
         let (sender, status) = watch::channel(Status::default());
         let follow = Follow {
             handle: Arc::downgrade(&handle),
-            keeper: Keeper::new(options.auth_key.is_some(), known),
+            keeper: Keeper::new(about.has_key, about.known),
             publisher: Publisher::new(sender, stale_after),
             last: Status::default(),
         };

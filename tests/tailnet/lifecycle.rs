@@ -125,10 +125,11 @@ pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
             .to_owned())
     })
     .await?;
-    ensure!(
-        gateway.process.log().contains(&url),
-        "the log does not tell the address"
-    );
+    until("the address in the log", 10, || async {
+        ensure!(gateway.process.log().contains(&url));
+        Ok(())
+    })
+    .await?;
     let ready = Connection::local(&local).await?.get("/readyz").await?;
     ensure!(ready.status == 503, "{ready:?}");
     world

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,6 +60,8 @@ type node struct {
 type opened struct {
 	// Known is whether the node had joined before.
 	Known bool `json:"known"`
+	// HasKey is whether there is an auth key, from the options or the environment.
+	HasKey bool `json:"has_key"`
 	// Dropped are the files that were damaged and held nothing worth keeping.
 	Dropped []string `json:"dropped"`
 }
@@ -76,7 +79,12 @@ func openNode(o options) (*node, opened, error) {
 	if err != nil {
 		return nil, about, err
 	}
-	about = opened{Known: known, Dropped: dropDamaged(o.StateDir)}
+	fromEnvironment := keyInEnvironment()
+	if o.AuthKey == "" {
+		// As tsnet would, but without what surrounds it in a file or a variable.
+		o.AuthKey = cmp.Or(strings.TrimSpace(os.Getenv("TS_AUTHKEY")), strings.TrimSpace(os.Getenv("TS_AUTH_KEY")))
+	}
+	about = opened{Known: known, HasKey: o.AuthKey != "", Dropped: dropDamaged(o.StateDir)}
 	// A node that has joined needs no key. One that is used up would keep the
 	// control server from offering an address to sign in at, and a client secret
 	// would be exchanged for a key at every start.
@@ -94,7 +102,7 @@ func openNode(o options) (*node, opened, error) {
 		server.Close()
 		return nil, about, err
 	}
-	if known && keyInEnvironment() {
+	if known && fromEnvironment {
 		// tsnet takes a key from there when it is given none.
 		if err := client.Start(context.Background(), ipn.Options{}); err != nil {
 			server.Close()
