@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+	"unsafe"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/loopback"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+// pipe returns a connection of netstack to a listener of its own.
+func pipe(t *testing.T) *gonet.TCPConn {
+	t.Helper()
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
+	})
+	t.Cleanup(s.Destroy)
+	if err := s.CreateNIC(1, loopback.New()); err != nil {
+		t.Fatal(err)
+	}
+	own := tcpip.AddrFrom4([4]byte{100, 64, 0, 1})
+	address := tcpip.ProtocolAddress{
+		Protocol:          ipv4.ProtocolNumber,
+		AddressWithPrefix: own.WithPrefix(),
+	}
+	if err := s.AddProtocolAddress(1, address, stack.AddressProperties{}); err != nil {
+		t.Fatal(err)
+	}
+	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: 1}})
+	to := tcpip.FullAddress{NIC: 1, Addr: own, Port: 80}
+	listener, err := gonet.ListenTCP(s, to, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	conn, err := gonet.DialContextTCP(context.Background(), s, to, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// netstack's adapter hides the endpoint: a new version of it could move it.
+func TestConnectionsOfTheNodeAreKeptAlive(t *testing.T) {
+	conn := pipe(t)
+	if !keepAlive(conn, 20*time.Second) {
+		t.Fatal("the options were not set")
+	}
+	field := reflect.ValueOf(conn).Elem().FieldByName("ep")
+	ep := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
+	var idle tcpip.KeepaliveIdleOption
+	if err := ep.GetSockOpt(&idle); err != nil {
+		t.Fatal(err)
+	}
+	if !ep.SocketOptions().GetKeepAlive() || time.Duration(idle) != 10*time.Second {
+		t.Fatalf("keepalive %t after %v", ep.SocketOptions().GetKeepAlive(), time.Duration(idle))
+	}
+}
+
+// closing a connection takes it from those of its peer, once.
+func TestAClosedConnectionIsForgotten(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	n := &node{}
+	ip := netip.MustParseAddr("100.64.0.1")
+	p := &peer{conns: map[*dialedConn]struct{}{}}
+	n.dialed.open = map[netip.Addr]*peer{ip: p}
+	c := &dialedConn{Conn: near, peer: p}
+	c.closed = func() {
+		n.dialed.mu.Lock()
+		defer n.dialed.mu.Unlock()
+		delete(p.conns, c)
+	}
+	p.conns[c] = struct{}{}
+	n.closeTo(p)
+	n.closeTo(p)
+	c.Close()
+	if len(p.conns) != 0 {
+		t.Fatalf("%d connections are left", len(p.conns))
+	}
+	if _, err := far.Read(make([]byte, 1)); err == nil {
+		t.Fatal("the other end is still open")
+	}
+}
