@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::buckets::{self, Wanted};
-use super::{Error, Held, Ledger, Stored, database, millis};
+use super::{Error, Held, Ledger, Stored, database, millis, turn};
 use crate::bucket::{Chain, Level, Link};
 
 /// Holds of one transaction.
@@ -77,8 +77,11 @@ impl Drop for Task<'_> {
 
 impl Ledger {
     /// All buckets that were ever used, as they are stored, and the time by the database's clock.
+    /// People wait for them before they change something, and not for a server that is silent.
     pub async fn buckets(&self) -> Result<(Vec<Stored>, i64), Error> {
-        self.inner.readers.run(buckets::all).await
+        let read = self.inner.readers.run(buckets::all);
+        let read = tokio::time::timeout(turn::TURN, read).await;
+        read.unwrap_or_else(|_| Err(turn::busy()))
     }
 
     /// Holds the estimates of `chains` for a request, for `lease` unless it is renewed; all of

@@ -13,7 +13,7 @@ use super::writer::Message;
 use super::{Error, Shared};
 
 /// How long work waits for its turn. It is then not done at all.
-const TURN: Duration = Duration::from_secs(5);
+pub(super) const TURN: Duration = Duration::from_secs(5);
 
 /// How long work that has begun is waited for. What it does may still take effect afterwards.
 pub(super) const WORK: Duration = Duration::from_secs(10);
@@ -53,12 +53,17 @@ pub(super) async fn run<T: Send + 'static>(
     }
     if change(&state, IS_GIVEN_UP) {
         shared.writable()?;
-        return Err(Error::Write(format!("it was busy for {TURN:?}")));
+        return Err(busy());
     }
     match tokio::time::timeout(WORK, answer).await {
         Ok(result) => result.map_err(|_| gone())?.map_err(Error::Write),
         Err(_) => Err(late()),
     }
+}
+
+/// The database has not come to it in time.
+pub(super) fn busy() -> Error {
+    Error::Write(format!("it was busy for {TURN:?}"))
 }
 
 /// Work that has begun has not ended in time.

@@ -16,6 +16,7 @@ use crate::admin::{self, Saved};
 use crate::config::{self, Finding, Loaded, Severity, Subject};
 use crate::discover;
 use crate::exporters;
+use crate::ledger::Version;
 use crate::panics;
 use crate::rules::Rules;
 use crate::service::{Manager, Service};
@@ -56,6 +57,7 @@ pub(super) fn spawn(
         manager: service.manager().clone(),
         has_file,
         files,
+        loaded: None,
         hangup: signal(SignalKind::hangup())?,
         saved,
         sender,
@@ -75,6 +77,8 @@ struct Follow {
     has_file: bool,
     /// What the file took from others.
     files: config::Files,
+    /// The version that was read last.
+    loaded: Option<Version>,
     hangup: tokio::signal::unix::Signal,
     saved: mpsc::Receiver<Saved>,
     sender: watch::Sender<Arc<Rules>>,
@@ -97,7 +101,7 @@ impl Follow {
         let mut watch = config::watch(&path);
         watch.follow(&self.files);
         if first.is_none() {
-            self.remember("start").await;
+            self.remember(self.version("start")).await;
         }
         loop {
             let saved = if let Some(saved) = first.take() {
@@ -124,7 +128,7 @@ impl Follow {
             match saved {
                 // The caller who saved it may have disconnected.
                 Some(saved) => drop(saved.send(done)),
-                None if done.is_ok() => self.remember("file").await,
+                None if done.is_ok() => self.remember(self.loaded.clone()).await,
                 None => {}
             }
         }
@@ -148,7 +152,10 @@ impl Follow {
             let stale = stale.map(|finding| finding.message.clone()).collect();
             self.engines.signals.stale(stale);
         }
-        apply(&self.engines, path, loaded?, &self.sender);
+        let loaded = loaded?;
+        // Before the database is waited for: the file can change again.
+        self.loaded = self.version("file");
+        apply(&self.engines, path, loaded, &self.sender);
         let rules = self.sender.borrow().clone();
         let forgotten = self.engines.gateway.quotas.retain(&rules.quotas);
         if !soon(forgotten).await {
@@ -182,20 +189,17 @@ impl Follow {
         }
     }
 
-    /// Keeps the version in the file in the history, if it is a new one.
-    async fn remember(&self, how: &str) {
+    /// The version that is in the file.
+    fn version(&self, how: &str) -> Option<Version> {
         let text = self.engines.control.text().ok().flatten();
-        let Some(version) = text
-            .as_deref()
-            .and_then(|text| admin::version_in_file(text, how))
-        else {
-            return;
-        };
-        if !self
-            .unwritten
-            .remember(&self.engines.gateway.ledger, version)
-            .await
-        {
+        admin::version_in_file(&text?, how)
+    }
+
+    /// Keeps a version in the history, if it is a new one.
+    async fn remember(&self, version: Option<Version>) {
+        let Some(version) = version else { return };
+        let ledger = &self.engines.gateway.ledger;
+        if !self.unwritten.remember(ledger, version).await {
             tracing::warn!("a version of the configuration will be in its history later");
         }
     }

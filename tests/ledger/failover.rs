@@ -46,19 +46,20 @@ pub(crate) async fn a_server_that_takes_no_writes_any_more_is_left(place: Place)
     // A server becomes read-only under its connections: none of them is of use any more.
     all(&ledger).await;
     let client = place.server().client(&place.database).await;
-    let switch = |on: &str| {
-        let name = &place.database;
-        format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}")
+    let set = async |to: &str| {
+        for sql in [
+            "SET default_transaction_read_only = off",
+            &format!("ALTER SYSTEM {to}"),
+            "SELECT pg_reload_conf()",
+        ] {
+            client.batch_execute(sql).await.unwrap();
+        }
     };
-    client.batch_execute(&switch("on")).await.unwrap();
-    relay.cut();
+    set("SET default_transaction_read_only = on").await;
+    let opened = relay.opened();
     ledger.admit().unwrap().record(record(3));
-    until(|| !ledger.healthy()).await;
-    client
-        .batch_execute("SET default_transaction_read_only = off")
-        .await
-        .unwrap();
-    client.batch_execute(&switch("off")).await.unwrap();
+    until(|| !ledger.healthy() && relay.opened() > opened).await;
+    set("RESET default_transaction_read_only").await;
     ledger.flush().await.unwrap();
     assert_eq!(all(&ledger).await.len(), 3);
     standby.stop();
