@@ -49,7 +49,7 @@ pub async fn host_mode_uses_the_machines_own_tailscaled(
 pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
     network()?;
     let dir = tempfile::tempdir()?;
-    let (headscale, llama) = tokio::try_join!(
+    let (mut headscale, llama) = tokio::try_join!(
         Headscale::start(parts, dir.path()),
         Llama::start(parts, dir.path())
     )?;
@@ -57,12 +57,22 @@ pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
     let _daemon = tailscaled(parts, dir.path(), &socket, &headscale)?;
     let local = format!("127.0.0.1:{}", free_port()?);
     let config = json!({
-        "tailnet": { "mode": "host", "socket": socket, "capabilities": [CAPABILITY] },
+        "tailnet": {
+            "mode": "host", "socket": socket, "capabilities": [CAPABILITY], "stale_after": "3s",
+        },
         "listen": { "https": "", "loopback": local },
         "providers": {
             "private": { "baseurl": format!("http://127.0.0.1:{}", llama.port), "models": ["tiny"] },
+            "strict": {
+                "baseurl": format!("http://localhost:{}", llama.port),
+                "models": ["tiny"],
+                "network": "tailnet",
+            },
         },
-        "grants": [{ "src": ["(loopback)"], "app": { CAPABILITY: [{ "role": "admin" }] } }],
+        "grants": [{
+            "src": ["(loopback)"],
+            "app": { CAPABILITY: [{ "role": "admin" }, { "models": "**" }] },
+        }],
     });
     let gateway = Gateway::start(dir.path(), &config.to_string(), local, "").await?;
     let alice = node(
@@ -87,7 +97,38 @@ pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
         .with_context(|| gateway.process.log())?;
     }
     calls(&headscale, &gateway, &alice, &bob).await?;
-    admin(parts, dir.path(), &socket, &headscale, llama.port)
+    admin(parts, dir.path(), &socket, &headscale, llama.port)?;
+    let strict = chat(json!({ "model": "strict/tiny" }));
+    let mut local = Connection::local(&gateway.local).await?;
+    let reply = local.post(CHAT, strict).await?;
+    ensure!(
+        reply.status == 502 && reply.text().contains("not an address on the tailnet"),
+        "{reply:?}"
+    );
+    unheard(&mut headscale, &alice, &mut local).await
+}
+
+/// The control server ends: callers are refused as the configuration says, and there is an alert.
+async fn unheard(
+    headscale: &mut Headscale,
+    alice: &Node,
+    local: &mut Connection,
+) -> anyhow::Result<()> {
+    let mut open = Connection::from(alice, "ai").await?;
+    ensure!(open.get("/api/whoami").await?.status == 200);
+    headscale.end().await?;
+    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    loop {
+        let reply = open.get("/api/whoami").await?;
+        if reply.status == 503 && reply.text().contains("tailnet.stale_after") {
+            break;
+        }
+        ensure!(std::time::Instant::now() < end, "{reply:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let status = local.get("/api/status").await?.text();
+    ensure!(status.contains("\"tailnet_stale\""), "{status}");
+    Ok(())
 }
 
 /// `iris init` asks a machine's tailscaled who the admin is: this machine's, which has a tag, and one
