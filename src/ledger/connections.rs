@@ -1,8 +1,8 @@
 //! Connections besides that of the writer, opened when first needed and kept: read-only ones for
 //! queries, and, where nodes share the database, others for what cannot wait for the writer.
 //!
-//! A server can have as many connections as it may have. Then those that are open do the work, and
-//! where there is none, the writer's does.
+//! When a server is at its limit of connections, the open ones do the work. If a pool has none open,
+//! its work runs on the writer's connection.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -296,7 +296,7 @@ impl Writer {
         Err(why)
     }
 
-    /// Opens the connection anew if it is of no use any more. Answers whether it did.
+    /// Replaces a broken connection. Answers whether it did.
     fn connect(&mut self) -> Result<bool, String> {
         self.connection.check();
         let is_broken = self.connection.is_broken();

@@ -1,7 +1,7 @@
 //! New rules without a restart: on SIGHUP, when the file changes, and, without a file, when
 //! a model server appears or leaves. Requests keep the rules that they began with.
 //!
-//! New rules never wait for the database: what it has to be told of them comes later (`unwritten`).
+//! New rules never wait for the database: their version is written to the history later (`unwritten`).
 
 use std::path::Path;
 use std::sync::Arc;

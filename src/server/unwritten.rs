@@ -1,5 +1,5 @@
-//! What the database has yet to be told of configurations that came while it could not be written: a
-//! change of the file takes effect all the same, and is in the history once that is possible.
+//! Versions of the configuration that came into force while the database could not be written. The
+//! change itself takes effect at once; the history gets it when the database can be written again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -72,7 +72,7 @@ pub(crate) async fn a_pooler_that_shares_sessions_is_no_trouble(place: Place) {
         let (url, dir) = (bouncer.url(&place.database), place.file().to_owned());
         tokio::task::spawn_blocking(move || Ledger::open(&url, &dir).unwrap())
     };
-    // Two nodes, and somebody else whose sessions are the same.
+    // Two nodes, and another client of the same pooler.
     let nodes = [open().await.unwrap(), open().await.unwrap()];
     let (other, connection) =
         tokio_postgres::connect(&bouncer.url(&place.database), tokio_postgres::NoTls)
