@@ -240,6 +240,13 @@ fn mistakes_in_our_own_sections_are_errors() {
         r#"{"limits":{"request_body":0}}"#,
         r#"{"limits":{"request_head":100}}"#,
         r#"{"limits":{"connections":9000000000000000000}}"#,
+        r#"{"limits":{"memory":1000}}"#,
+        r#"{"listen":{"names":["ai.example.com:443"]}}"#,
+        r#"{"listen":{"names":["https://ai.example.com/v1"]}}"#,
+        r#"{"listen":{"names":["https://user@ai.example.com"]}}"#,
+        r#"{"listen":{"names":["ftp://ai.example.com"]}}"#,
+        r#"{"listen":{"names":["ai example"]}}"#,
+        r#"{"listen":{"names":[""]}}"#,
         r#"{"timeouts":{"total":"9000000h"}}"#,
         r#"{"timeouts":{"idle":"soon"}}"#,
         r#"{"providers":{"a/b":{}}}"#,
@@ -250,6 +257,18 @@ fn mistakes_in_our_own_sections_are_errors() {
     ] {
         assert!(parse(text, &|_| None).is_err(), "{text}");
     }
+}
+
+#[test]
+fn names_are_hosts_and_urls_of_proxies() {
+    let text = r#"{"limits":{"memory":536870912},"listen":{"names":["ai", " ai.example.com ",
+        "https://ai.example.com", "http://ai.lan:8000/"]}}"#;
+    let file = parse(text, &|_| None).unwrap().file;
+    assert_eq!(file.limits.memory, Some(512 << 20));
+    assert_eq!(parse("{}", &|_| None).unwrap().file.limits.memory, None);
+    let hosts: Vec<&str> = file.listen.names.iter().map(|name| host_of(name)).collect();
+    let expected = ["ai", "ai.example.com", "ai.example.com", "ai.lan"];
+    assert_eq!(hosts, expected);
 }
 
 #[test]
