@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::COMPLETION;
 
 /// What may not reach a provider, whatever the caller says.
-const NEVER: [&str; 18] = [
+const NEVER: [&str; 17] = [
     "transfer-encoding",
     "te",
     "trailer",
@@ -23,7 +23,6 @@ const NEVER: [&str; 18] = [
     "http2-settings",
     "expect",
     "cookie",
-    "via",
     "forwarded",
     "x-forwarded-for",
     "x-webauth-user",
@@ -50,6 +49,14 @@ impl Seen {
         named.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// The gateway tells of itself in `Via`, and of nothing that the caller wrote there.
+    fn has_own_via(&self) -> bool {
+        let all = self.all("via");
+        let token = all.concat();
+        let token = token.strip_prefix("1.1 iris-").unwrap_or_default();
+        all.len() == 1 && token.len() == 16 && token.bytes().all(|digit| digit.is_ascii_hexdigit())
+    }
+
     /// It must be one request, framed once, with the gateway's own credential, at `provider`.
     pub fn sound(&self, provider: SocketAddr) -> Result<(), String> {
         let one = |name: &str, value: &str| self.all(name) == [value];
@@ -59,6 +66,7 @@ impl Seen {
             && one("content-length", &self.body.len().to_string())
             && one("authorization", "Bearer sk-provider")
             && one("accept-encoding", "identity")
+            && self.has_own_via()
             && one("content-type", self.all("content-type").concat().as_str());
         let has = |name: &&str| !self.all(name).is_empty();
         if let Some(name) = NEVER.iter().copied().find(has) {

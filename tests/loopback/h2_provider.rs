@@ -258,6 +258,15 @@ async fn what_a_closing_server_leaves_unprocessed_is_sent_again() {
     }
     assert_eq!(state.answered.load(Ordering::SeqCst), 32);
     assert!(state.connections.load(Ordering::SeqCst) >= 16);
+    // A new connection can be closed before it has served any.
+    let (port, state) = provider(None, |connection, _| match connection {
+        1 | 2 => Do::GoAwayBefore,
+        _ => Do::Answer,
+    })
+    .await;
+    let gateway = self::gateway(port, json!({})).await;
+    gateway.all_succeed(1).await;
+    assert_eq!(state.connections.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
@@ -284,13 +293,14 @@ async fn refused_streams_are_sent_again_but_not_for_ever() {
 async fn a_full_connection_gets_a_second_one() {
     // None is answered before all are there.
     let (port, state) = provider(Some(2), |_, _| Do::AnswerTogether(9)).await;
-    let gateway = gateway(port, json!({})).await;
+    let timeouts = json!({ "first_byte": "1m" });
+    let gateway = gateway(port, timeouts.clone()).await;
     gateway.all_succeed(9).await;
     assert!(state.connections.load(Ordering::SeqCst) >= 5);
     assert_eq!(state.answered.load(Ordering::SeqCst), 9);
     // With room for all, they share one.
     let (port, state) = provider(Some(100), |_, _| Do::AnswerTogether(9)).await;
-    let gateway = self::gateway(port, json!({})).await;
+    let gateway = self::gateway(port, timeouts).await;
     gateway.all_succeed(9).await;
     assert_eq!(state.connections.load(Ordering::SeqCst), 1);
 }
@@ -303,11 +313,11 @@ async fn a_kept_connection_that_its_server_closed_costs_no_request() {
     })
     .await;
     let gateway = gateway(port, json!({})).await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         gateway.all_succeed(1).await;
     }
-    gateway.all_succeed(3).await;
-    assert_eq!(state.answered.load(Ordering::SeqCst), 6);
+    assert_eq!(state.answered.load(Ordering::SeqCst), 4);
+    assert_eq!(state.connections.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]
