@@ -201,12 +201,7 @@ impl Upstream {
         let Ok(uri) = provider.url("/", None) else {
             return;
         };
-        match self
-            .pools
-            .connector(way(provider))
-            .meet(uri)
-            .await
-        {
+        match self.pools.connector(way(provider)).meet(uri).await {
             Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
             Err(error) => {
                 tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
