@@ -21,9 +21,9 @@ impl Mode {
     /// `ON_DEMAND_PRIORITY`, `flex`.
     #[must_use]
     pub fn of(tier: &str) -> Self {
-        let tier = tier.to_ascii_lowercase();
-        let is = |words: &[&str]| words.iter().any(|word| tier.contains(word));
-        if is(&["priority", "fast", "performance"]) {
+        let words = words(tier);
+        let is = |any: &[&str]| words.iter().any(|word| any.contains(&word.as_str()));
+        if is(&["priority", "fast", "performance"]) && !is(&["low", "no", "non", "not"]) {
             Self::Priority
         } else if is(&["flex"]) {
             Self::Flex
@@ -33,6 +33,22 @@ impl Mode {
             Self::Standard
         }
     }
+}
+
+/// The words of a name in any style, in lower case: `ON_DEMAND`, `on-demand`, `onDemand`.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for char in name.chars() {
+        if !char.is_ascii_alphanumeric() || (was_lower && char.is_ascii_uppercase()) {
+            words.push(String::new());
+        }
+        was_lower = char.is_ascii_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| char.is_ascii_alphanumeric()) {
+            word.push(char.to_ascii_lowercase());
+        }
+    }
+    words
 }
 
 /// What a model costs, and how much it takes and gives.
@@ -175,6 +191,42 @@ impl Price {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tiers_are_recognized_by_whole_words() {
+        for (mode, tiers) in [
+            (
+                Mode::Priority,
+                &[
+                    "priority",
+                    "PRIORITY",
+                    "ON_DEMAND_PRIORITY",
+                    "SERVICE_TIER_PRIORITY",
+                    "onDemandPriority",
+                    "fast",
+                ][..],
+            ),
+            (Mode::Flex, &["flex", "ON_DEMAND_FLEX"]),
+            (Mode::Batch, &["batch"]),
+            (
+                Mode::Standard,
+                &[
+                    "",
+                    "default",
+                    "standard",
+                    "low_priority",
+                    "lowPriority",
+                    "non-priority",
+                    "breakfast",
+                    "flexible",
+                ],
+            ),
+        ] {
+            for tier in tiers {
+                assert_eq!(Mode::of(tier), mode, "{tier}");
+            }
+        }
+    }
 
     #[test]
     fn tiers_replace_what_they_name() {

@@ -3,11 +3,11 @@
 
 use super::Ending;
 use crate::api::tokens::PICTURE;
-use crate::api::{Density, Reading};
+use crate::api::{Density, Reading, Tokens};
 use crate::ledger::Entry;
 use crate::money::{Mode, Money};
 use crate::quota::Amounts;
-use crate::usage::{Cost, Prices, Quote};
+use crate::usage::{Cost, Prices, Quote, Terms};
 
 /// The sizes of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +27,31 @@ pub(super) struct Sizes {
 /// there was nothing to charge for.
 pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
     estimate(reading, ending, status, sizes);
-    let tokens = &mut reading.tokens;
-    // A sum without its parts is what they come to at least.
-    if let (Some(total), Some(input), true) = (reading.total, tokens.input, tokens.estimated) {
-        let input = input.min(total);
-        tokens.input = Some(input);
-        tokens.output = tokens.output.max(Some(total - input));
+    if let Some(total) = reading.total.filter(|_| reading.tokens.estimated) {
+        let density = reading.density.unwrap_or(sizes.density);
+        if density.answered.is_some() {
+            divide(&mut reading.tokens, total);
+        } else {
+            reading.tokens.input = Some(total);
+        }
     }
+}
+
+/// Divides the sum of all tokens between estimates of the prompt and of the output. What the
+/// estimates leave is output, because models reason unseen.
+fn divide(tokens: &mut Tokens, total: u64) {
+    let (Some(input), output) = (tokens.input, tokens.output.unwrap_or(0)) else {
+        return;
+    };
+    let both = u128::from(input) + u128::from(output);
+    let input = if both > u128::from(total) {
+        let share = u128::from(input) * u128::from(total) / both;
+        u64::try_from(share).unwrap_or(total)
+    } else {
+        input
+    };
+    tokens.input = Some(input);
+    tokens.output = Some(total - input);
 }
 
 fn estimate(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
@@ -97,15 +115,19 @@ pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading
     let is_empty = is_uncounted && entry.response_bytes == 0;
     if is_uncounted && (is_error || is_empty) {
         entry.cost = Some(0);
-    } else if let Some(cost) = cost(quote, reading) {
+    } else if let Some(cost) = cost(quote, reading, &entry.api) {
         entry.cost = Some(cost.total.nanodollars());
         entry.cost_basis.clone_from(&quote.resolved_model);
     }
 }
 
-fn cost(quote: &Quote, reading: &Reading) -> Option<Cost> {
-    let mode = Mode::of(reading.tier.as_deref().unwrap_or_default());
-    quote.cost_in(&reading.tokens, mode, reading.geography.as_deref())
+fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Cost> {
+    let terms = Terms {
+        mode: Mode::of(reading.tier.as_deref().unwrap_or_default()),
+        geography: reading.geography.as_deref(),
+        api,
+    };
+    quote.cost_on(&reading.tokens, terms)
 }
 
 /// The price of the model that the provider says it has used, if it is another than the one that was
@@ -121,7 +143,8 @@ pub(super) fn of_used(
         return None;
     }
     let other = prices.quote(&entry.provider, used);
-    let dearer = quote.dearer(other, |quote| cost(quote, reading))?;
+    let cost = |quote: &Quote| cost(quote, reading, &entry.api);
+    let dearer = quote.dearer(&entry.model, used, other, cost)?;
     entry.reasons.push(format!(
         "provider {} says that it used model {used:?}: its price is charged, which is higher",
         entry.provider
@@ -135,7 +158,6 @@ const MAX_MODEL: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Tokens;
 
     const SIZES: Sizes = Sizes {
         density: Density::TEXT,
@@ -216,6 +238,36 @@ mod tests {
             let tokens = completed((None, None), &Ending::Complete, 200, sizes);
             assert_eq!((tokens.input, tokens.output), expected, "{density:?}");
         }
+    }
+
+    #[test]
+    fn a_sum_alone_is_never_exceeded() {
+        // The request stands for 100 tokens, the response for 1,000.
+        for (total, expected) in [
+            (12, (1, 11)),
+            (0, (0, 0)),
+            (1_100, (100, 1_000)),
+            (5_000, (100, 4_900)),
+            (u64::MAX, (100, u64::MAX - 100)),
+        ] {
+            let mut reading = Reading {
+                total: Some(total),
+                ..Reading::default()
+            };
+            complete(&mut reading, &Ending::Complete, 200, SIZES);
+            let tokens = reading.tokens;
+            let (input, output) = expected;
+            assert_eq!((tokens.input, tokens.output), (Some(input), Some(output)));
+            assert!(tokens.estimated, "{total}");
+        }
+        let mut reading = Reading {
+            total: Some(50),
+            density: Some(Density::VECTORS),
+            ..Reading::default()
+        };
+        complete(&mut reading, &Ending::Complete, 200, SIZES);
+        let tokens = reading.tokens;
+        assert_eq!((tokens.input, tokens.output), (Some(50), None));
     }
 
     #[test]

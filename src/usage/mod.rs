@@ -8,11 +8,13 @@ mod local;
 mod names;
 mod prices;
 mod settle;
+mod used;
 
 pub use book::{Book, Found, Row};
 pub use document::{document, etag, pricing_of};
 pub use glob::{BadPattern, Glob};
 pub use prices::{Class, Prices, Quote};
 pub use settle::{Cost, CostLine, settle};
+pub use used::Terms;
 
 pub use crate::money::{CostBasis, Factor, Field, Mode, Money, Price, Rate};

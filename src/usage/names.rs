@@ -36,6 +36,15 @@ pub(super) fn shorter(basis: CostBasis, name: &str) -> Option<(Step, &str)> {
     Some((step(format!("without {date:?}")), rest))
 }
 
+/// Whether two names differ at most in the region of a Bedrock profile.
+pub(super) fn same_but_region(one: &str, other: &str) -> bool {
+    let bare = |name| match str::split_once(name, '.') {
+        Some((prefix, rest)) if region(prefix).is_some() || prefix == "us-gov" => rest,
+        _ => name,
+    };
+    bare(one) == bare(other)
+}
+
 /// The list for a Bedrock inference profile.
 fn region(prefix: &str) -> Option<CostBasis> {
     Some(match prefix {

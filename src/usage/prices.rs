@@ -7,10 +7,9 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::local;
-use super::{Book, Cost, Glob, settle};
-use crate::api::Tokens;
+use super::{Book, Glob};
 use crate::config;
-use crate::money::{CostBasis, Factor, Field, Mode, Money, Price, Rate};
+use crate::money::{CostBasis, Factor, Field, Price, Rate};
 
 /// Where a provider's basis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +85,10 @@ pub struct Quote {
     pub date: Option<String>,
     /// The price is that of another list than the provider's.
     pub estimated: bool,
+    /// `model_cost_map` gives the model another name.
+    pub renamed: bool,
+    /// The configuration has the price for this provider, not for the name anywhere.
+    pub of_provider: bool,
 }
 
 impl Prices {
@@ -158,6 +161,8 @@ impl Prices {
             source: None,
             date: None,
             estimated: false,
+            renamed: false,
+            of_provider: false,
         };
         if quote.configured(self, provider, self.is_anothers(provider, model)) {
             return quote;
@@ -168,6 +173,7 @@ impl Prices {
             quote.adjustment = written.adjustment;
             if !written.priced_as.is_empty() {
                 quote.looked_up.clone_from(&written.priced_as);
+                quote.renamed = true;
                 quote.basis = rules.and_then(|rules| rules.mapped);
             }
             let is_own = quote.looked_up == model;
@@ -213,6 +219,7 @@ impl Quote {
         else {
             return false;
         };
+        self.of_provider = *name == full;
         self.resolved_model = Some(name.clone());
         self.price = Some(Arc::clone(price));
         self.source = Some("configuration".to_owned());
@@ -247,86 +254,8 @@ impl Quote {
     }
 
     /// Whether the price is written in the configuration.
-    fn is_configured(&self) -> bool {
+    pub(super) fn is_configured(&self) -> bool {
         self.source.as_deref() == Some("configuration")
-    }
-
-    /// The price of another model that a provider says it has used, if that is a different one, known
-    /// as well as this, and comes to more. What an operator has written for a model stands.
-    #[must_use]
-    pub fn dearer(&self, other: Self, cost: impl Fn(&Self) -> Option<Cost>) -> Option<Self> {
-        let is_renamed = self.matched.is_some() && self.is_configured();
-        let is_less_known = (self.is_configured() && !other.is_configured())
-            || (other.estimated && !self.estimated && self.price.is_some());
-        if self.is_free()
-            || other.is_free()
-            || is_renamed
-            || is_less_known
-            || other.resolved_model == self.resolved_model
-        {
-            return None;
-        }
-        let (own, others) = (cost(self), cost(&other)?);
-        own.is_none_or(|own| others.total > own.total)
-            .then_some(other)
-    }
-
-    /// What a vendor takes more for a tier or a place, where no price of its own is known for it.
-    fn surcharge(&self, mode: Mode, geography: Option<&str>) -> Factor {
-        let priced = self
-            .price
-            .as_ref()
-            .and_then(|price| price.of_mode(mode).map(drop));
-        let tier = match (mode, priced, self.basis) {
-            // Paid for beforehand.
-            (Mode::Priority, None, Some(CostBasis::Anthropic)) => Factor::ONE,
-            (
-                Mode::Priority,
-                None,
-                Some(
-                    CostBasis::Bedrock
-                    | CostBasis::BedrockUs
-                    | CostBasis::BedrockEu
-                    | CostBasis::BedrockAp,
-                ),
-            ) => Factor::hundredths(175),
-            (Mode::Priority, None, Some(CostBasis::Google | CostBasis::Vertex)) => {
-                Factor::hundredths(200)
-            }
-            (Mode::Priority, None, _) => Factor::hundredths(250),
-            _ => Factor::ONE,
-        };
-        let is_us = geography == Some("us") && self.basis == Some(CostBasis::Anthropic);
-        if is_us {
-            tier.and(Factor::hundredths(110))
-        } else {
-            tier
-        }
-    }
-
-    /// What a request cost; `None` if that is unknown.
-    #[must_use]
-    pub fn cost(&self, tokens: &Tokens, mode: Mode) -> Option<Cost> {
-        self.cost_in(tokens, mode, None)
-    }
-
-    /// The same for a request that was answered in a part of the world that may have its price.
-    #[must_use]
-    pub fn cost_in(&self, tokens: &Tokens, mode: Mode, geography: Option<&str>) -> Option<Cost> {
-        let price = self.price.as_ref()?;
-        if self.is_free() {
-            // Whatever was counted, and also where nothing was.
-            return Some(Cost {
-                total: Money::ZERO,
-                lines: Vec::new(),
-                adjustment: Factor::ONE,
-                estimated: false,
-            });
-        }
-        let adjustment = self.adjustment.and(self.surcharge(mode, geography));
-        let mut cost = settle(tokens, price, adjustment, mode)?;
-        cost.estimated |= self.estimated;
-        Some(cost)
     }
 
     /// The rate of a short request, with the adjustment.
@@ -387,6 +316,8 @@ fn by_host(host: &str) -> Option<CostBasis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Tokens;
+    use crate::money::{Mode, Money};
 
     fn prices(text: &str) -> Prices {
         Prices::compile(&config::parse(text, &|_| None).unwrap().file).0
