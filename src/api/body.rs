@@ -34,8 +34,11 @@ pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rej
     let Some(at) = at else {
         return Err(no_model("the request has no `model`"));
     };
-    json::string(&body[at])
-        .filter(|model| is_model(model))
+    let name = json::string(&body[at]);
+    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return Err(no_model("`model` is empty; name a model"));
+    }
+    name.filter(|model| is_model(model))
         .map(Cow::into_owned)
         .ok_or_else(|| bad_request("`model` must be the name of a model"))
 }

@@ -219,7 +219,7 @@ pub(super) fn within_any(
 /// A key that stands for a tool of the provider, unless its value turns it off.
 pub(super) fn switch(body: &[u8], at: Range<usize>, name: &str) -> Offer {
     match &body[at] {
-        b"null" | b"false" => Offer::default(),
+        b"null" | b"false" | b"\"\"" => Offer::default(),
         // As xAI's `search_parameters` has it.
         value if is_off(value) => Offer::default(),
         _ => Offer::Tool(name.to_owned()),
@@ -375,6 +375,16 @@ mod tests {
                 r#"{"input":"x","tools":[{"name":"no"}]}"#,
                 r#"{"input":"x","tools":[{"name":"no"}]}"#,
             ),
+            (
+                "gemini_generate_content",
+                r#"{"contents":[],"cachedContent":""}"#,
+                r#"{"contents":[],"cachedContent":""}"#,
+            ),
+            (
+                "anthropic_messages",
+                r#"{"container":"","model":"m"}"#,
+                r#"{"container":"","model":"m"}"#,
+            ),
             ("openai_chat", r#"{"tools":null}"#, r#"{"tools":null}"#),
             ("openai_chat", r#"{"tools":[]}"#, r#"{"tools":[]}"#),
         ] {
@@ -390,5 +400,7 @@ mod tests {
         ] {
             assert_eq!(stripped("google_raw_predict", body), None);
         }
+        let cached = r#"{"contents":[],"cachedContent":"c"}"#;
+        assert_eq!(stripped("gemini_generate_content", cached), None);
     }
 }

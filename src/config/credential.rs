@@ -169,7 +169,12 @@ fn placeholder(text: &str) -> Option<&'static str> {
     let words: Vec<&str> = lower
         .split(|char: char| !char.is_ascii_alphanumeric())
         .collect();
+    // What was drawn at random is a key, whatever stands around it.
+    let is_drawn = words
+        .iter()
+        .any(|word| word.len() >= 8 && word.bytes().any(|byte| byte.is_ascii_digit()));
     let is_yours = names_a_key
+        && !is_drawn
         && words.iter().any(|word| {
             ["your", "insert", "replace", "paste"].contains(word)
                 || (word.starts_with("your") && word.len() > 6)
@@ -189,7 +194,7 @@ fn placeholder(text: &str) -> Option<&'static str> {
     ]
     .contains(&&*lower);
     let is_cut = text.contains("...") || text.contains('…');
-    (is_wrapped || is_run || is_yours || is_word || is_cut)
+    (is_wrapped || (is_run && !is_drawn) || is_yours || is_word || is_cut)
         .then_some("is a placeholder; write the key itself, or ${NAME} for an environment variable")
 }
 
@@ -336,6 +341,9 @@ mod tests {
                 "dGVzdA==",
                 "AKIAQQQQQQQQQQQQQQQQ",
                 "abc.def.ghi",
+                "yourcorp-key-8f2kq03mzx71",
+                "your-company-token-aB3dE5fG",
+                "sk-8f2kq03mzx71aB3dE5fG-xxx",
             ] {
                 let found = warnings(text, good, path);
                 assert!(found.is_empty(), "{path} {good:?}: {found:#?}");

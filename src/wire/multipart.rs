@@ -90,7 +90,8 @@ pub fn parts(body: &[u8], content_type: &str) -> Result<Vec<Value>, FormError> {
     Ok(found)
 }
 
-/// A form with one more field in front; `None` if it is no form, or the value would end the field.
+/// A form with a field that it lacks, or has without a value; `None` if it is no form, has a value
+/// for the field, or the new value would end the field.
 #[must_use]
 pub fn with_field(body: &[u8], content_type: &str, name: &str, value: &str) -> Option<Vec<u8>> {
     let boundary = boundary(content_type).ok()?;
@@ -98,6 +99,10 @@ pub fn with_field(body: &[u8], content_type: &str, name: &str, value: &str) -> O
     let rest = body.strip_prefix(first.as_bytes())?;
     if value.contains(['\r', '\n']) || value.contains(&first) {
         return None;
+    }
+    if let Some(at) = scan(body, content_type, &[name]).ok()?.pop().flatten() {
+        let is_empty = body[at.clone()].trim_ascii().is_empty();
+        return is_empty.then(|| [&body[..at.start], value.as_bytes(), &body[at.end..]].concat());
     }
     let field = format!(
         "{first}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n{first}"

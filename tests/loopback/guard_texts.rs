@@ -134,6 +134,59 @@ async fn what_only_a_provider_can_read_is_left_alone() {
     }
 }
 
+/// A call of a tool with these arguments.
+fn call(arguments: &str) -> Value {
+    json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "function": { "name": "f", "arguments": arguments } }] }] })
+}
+
+/// Requests with secrets among the characters of other languages, and whether they can be taken out.
+fn in_other_characters() -> Vec<(&'static str, Value, bool)> {
+    // Cyrillic in windows-1251, Japanese in Shift_JIS, German in ISO 8859-1.
+    let old = |letters: &[u8]| {
+        let letters = letters.repeat(12);
+        aws_smithy_types::base64::encode(
+            [&letters, &b" AKIAIOSFODNN7EXAMPLE "[..], &letters].concat(),
+        )
+    };
+    let (cyrillic, japanese, german) = (
+        old(b"\xea\xeb\xfe\xf7"),
+        old(b"\x83A\x83L"),
+        old(b"\xe4\xf6\xfcx"),
+    );
+    vec![
+        (
+            "/v1/chat/completions",
+            call("{\"k\":\"密钥是AKIAIOSFODNN7EXAMPLE请检查\"}"),
+            true,
+        ),
+        (
+            "/v1/chat/completions",
+            call("{\"k\":\"卡号４１１１ １１１１ １１１１ １１１１请检查\"}"),
+            true,
+        ),
+        (
+            "/v1/chat/completions",
+            call("{\"k\":\"ann@exa\\u200bmple.org\"}"),
+            true,
+        ),
+        (
+            "/v1/messages",
+            json!({ "max_tokens": 1, "messages": [{ "content": [{ "type": "document", "source": { "media_type": "text/plain", "data": german } }] }] }),
+            false,
+        ),
+        (
+            "/v1beta/models/m:generateContent",
+            json!({ "contents": [{ "parts": [{ "inlineData": { "mimeType": "text/csv", "data": cyrillic } }] }] }),
+            false,
+        ),
+        (
+            "/bedrock/model/m/converse",
+            json!({ "messages": [{ "content": [{ "document": { "format": "txt", "source": { "bytes": japanese } } }] }] }),
+            false,
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn keys_numbers_and_strings_inside_strings_are_read() {
     let (model, mut asked) = model().await;
@@ -145,8 +198,8 @@ async fn keys_numbers_and_strings_inside_strings_are_read() {
     let blocks = gateway(model, objects.clone(), guards("block")).await;
     let redacts = gateway(model, objects.clone(), guards("redact")).await;
     let reports = gateway(model, objects, guards("report")).await;
-    let call = |arguments: &str| json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "function": { "name": "f", "arguments": arguments } }] }] });
-    for (path, mut ask, is_redacted) in [
+    let mut asks = in_other_characters();
+    asks.extend([
         (
             "/v1/messages",
             json!({ "max_tokens": 1, "messages": [{ "content": [{ "type": "tool_use", "input": { "card": 4_111_111_111_111_111_u64 } }] }] }),
@@ -188,8 +241,11 @@ async fn keys_numbers_and_strings_inside_strings_are_read() {
             call("{\"file\":\"SSBhbSBhbm5AZXhhbXBsZS5vcmc=\"}"),
             false,
         ),
-    ] {
-        ask["model"] = json!("m");
+    ]);
+    for (path, mut ask, is_redacted) in asks {
+        if path.starts_with("/v1/") {
+            ask["model"] = json!("m");
+        }
         let ask = ask.to_string();
         let refused = blocks.send(post(path, &ask)).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{ask}");

@@ -12,7 +12,7 @@ async fn sent(
 ) -> (Received, crate::support::Reply) {
     let (address, mut received) = provider(|mut stream| {
         async move {
-            let more = "set-cookie: a=b\r\nx-own: dropped\r\nx-request-id: kept\r\nclear-site-data: \"*\"\r\nx-iris-request-id: forged\r\nauthorization: Bearer leaked\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\n";
+            let more = "set-cookie: a=b\r\nx-own: dropped\r\nx-request-id: kept\r\nclear-site-data: \"*\"\r\nnel: {}\r\nreport-to: {}\r\nreporting-endpoints: a=\"http://x\"\r\naccept-ch: DPR\r\nx-iris-session: forged\r\nx-iris-request-id: forged\r\nauthorization: Bearer leaked\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\n";
             answer(&mut stream, "200 OK", more, COMPLETION).await;
         }
         .boxed()
@@ -62,6 +62,14 @@ async fn a_callers_credentials_and_claims_stay_here() {
         ("x-http-method-override", "own"),
         ("helicone-target-url", "http://own"),
         ("private-token", "own"),
+        ("x-portkey-custom-host", "own"),
+        ("x-rewrite-url", "own"),
+        ("x-authentik-username", "own"),
+        ("x-pomerium-claim-email", "own"),
+        ("x-openwebui-user-email", "own"),
+        ("x-auth-token", "own"),
+        ("ocp-apim-subscription-key", "own"),
+        ("x-goog-fieldmask", "own"),
         ("x-unheard-of", "own"),
         ("x-stainless-lang", "python"),
     ];
@@ -84,6 +92,10 @@ async fn a_callers_credentials_and_claims_stay_here() {
         "keep-alive",
         "access-control-allow-origin",
         "clear-site-data",
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+        "accept-ch",
         "x-own",
     ] {
         assert!(!reply.headers.contains_key(gone), "{gone}");
@@ -91,7 +103,11 @@ async fn a_callers_credentials_and_claims_stay_here() {
     assert_eq!(reply.headers["x-request-id"], "kept");
     let id = reply.headers["x-iris-request-id"].to_str().unwrap();
     assert!(id.starts_with("req_"), "{id}");
-    assert!(!format!("{:?}", reply.headers).contains("sk-provider"));
+    let all = format!("{:?}", reply.headers);
+    assert!(
+        !all.contains("sk-provider") && !all.contains("forged"),
+        "{all}"
+    );
 }
 
 #[tokio::test]

@@ -184,6 +184,11 @@ async fn the_configuration_names_its_providers_beside_its_text() {
     );
 }
 
+/// A field of a form.
+fn field(name: &str, value: &str) -> String {
+    format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
 #[tokio::test]
 async fn a_request_without_a_model_gets_the_default_of_its_endpoint() {
     let (address, log) = server("127.0.0.1:0", ollama).await;
@@ -198,9 +203,6 @@ async fn a_request_without_a_model_gets_the_default_of_its_endpoint() {
     .await;
     let json = "application/json";
     let form = "multipart/form-data; boundary=X";
-    let field = |name: &str, value: &str| {
-        format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
     let end = "--X--\r\n";
     for (path, kind, body, sent) in [
         (
@@ -226,6 +228,18 @@ async fn a_request_without_a_model_gets_the_default_of_its_endpoint() {
             json,
             r#"{"model":"pic"}"#.to_owned(),
             r#"{"model":"pic"}"#.to_owned(),
+        ),
+        (
+            "/v1/moderations",
+            json,
+            r#"{"model":"","input":"x"}"#.to_owned(),
+            r#"{"model":"m","input":"x"}"#.to_owned(),
+        ),
+        (
+            "/v1/images/edits",
+            form,
+            format!("{}{}{end}", field("prompt", "x"), field("model", "")),
+            format!("{}{}{end}", field("prompt", "x"), field("model", "pic")),
         ),
         (
             "/v1/images/edits",

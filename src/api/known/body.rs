@@ -175,6 +175,9 @@ const BEGINNINGS: &[(&str, Why)] = &[
     ("mock", Why::Uncounted),
 ];
 
+/// Keys that begin so and only say what a request belongs to.
+const HARMLESS: [&str; 3] = ["litellmcallid", "litellmsessionid", "litellmtraceid"];
+
 static BY_KEY: LazyLock<HashMap<&str, Why>> = LazyLock::new(|| KEYS.iter().copied().collect());
 
 /// A key as the most lenient server may read it: letters and digits, in small letters. Full-width
@@ -203,6 +206,9 @@ fn why(key: &str) -> Option<Why> {
         let mut known = BEGINNINGS.iter();
         known.find(|(beginning, _)| bare.starts_with(beginning))
     };
+    if HARMLESS.contains(&&*bare) {
+        return None;
+    }
     BY_KEY
         .get(&*bare)
         .copied()
@@ -378,5 +384,8 @@ pub(super) fn page() -> String {
         let row = format!("| {} | {}{passable} |\n", all.join(", "), why.sentence());
         out.push_str(&row);
     }
+    out.push_str(
+        "\n`litellm_session_id`, `litellm_trace_id` and `litellm_call_id` only say what a request belongs to, and pass.\n",
+    );
     out
 }

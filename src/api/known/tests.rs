@@ -77,6 +77,11 @@ const CHOOSERS: &[((&str, &str), &str, &str)] = &[
     (CHAT, r#"{"model":"cheap","apiBase":"http://x"}"#, "apiBase"),
     (
         CHAT,
+        r#"{"model":"cheap","litellm_session_id_url":"http://x"}"#,
+        "litellm_session_id_url",
+    ),
+    (
+        CHAT,
         r#"{"model":"cheap","aws_region_name":"x"}"#,
         "aws_region_name",
     ),
@@ -335,6 +340,10 @@ fn what_chooses_nothing_else_passes() {
         (
             GEMINI,
             r#"{"contents":[],"generationConfig":{"model":null},"tools":{"functionDeclarations":[{"name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]}}"#,
+        ),
+        (
+            CHAT,
+            r#"{"model":"cheap","litellm_session_id":"s","litellm_trace_id":"t","litellmCallId":"c"}"#,
         ),
         (
             ("openai_images", "/v1/images/generations"),

@@ -1,9 +1,13 @@
 //! Text in another encoding: base64, `data:` URLs, and character sets.
 
+use super::keys::BETWEEN;
+
 /// The longest type of a file in a URL.
 const LONGEST_TYPE: usize = 256;
 /// Shorter strings hold nothing that a detector knows.
 const SHORTEST: usize = 16;
+/// Fewer bytes look like text by chance.
+const SHORTEST_UNMARKED: usize = 24;
 
 /// The type and the data of a `data:` URL. Its readers leave out tabs and line breaks, and spaces in
 /// front.
@@ -49,6 +53,52 @@ pub(super) fn as_text(bytes: &[u8]) -> Option<String> {
     let is_plain = |byte: &&u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     let plain = bytes.iter().filter(is_plain).count();
     (plain * 10 >= bytes.len() * 7).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// What can be read of a file that may be text which nothing marks as such: in an older character
+/// set, of which the ASCII is left, or in UTF-16 of a script whose letters hold no zeros. `None` for
+/// bytes that are no text.
+pub(super) fn as_unmarked_text(bytes: &[u8]) -> Option<String> {
+    if bytes.len() < SHORTEST_UNMARKED {
+        return None;
+    }
+    let mut read = String::new();
+    let is_control = |byte: &&u8| matches!(byte, 0..=7 | 14..=25 | 28..=31 | 127);
+    let controls = bytes.iter().filter(is_control).count();
+    if controls * 50 <= bytes.len() {
+        read.push_str(&String::from_utf8_lossy(bytes));
+        read.push_str(BETWEEN);
+        // In the sets of East Asia, the second half of a character can be an ASCII letter.
+        let mut rest = bytes;
+        while let Some(lead) = rest.iter().position(|byte| *byte >= 0x80) {
+            read.push_str(&String::from_utf8_lossy(&rest[..lead]));
+            read.push(char::REPLACEMENT_CHARACTER);
+            rest = rest.get(lead + 2..).unwrap_or_default();
+        }
+        read.push_str(&String::from_utf8_lossy(rest));
+        read.push_str(BETWEEN);
+    }
+    for unit in [u16::from_le_bytes, u16::from_be_bytes] {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let is_char = |char: &char| {
+            let is_space = matches!(char, '\t'..='\r' | '\u{85}');
+            let is_private = matches!(char, '\u{e000}'..='\u{f8ff}');
+            (is_space || !char.is_control()) && !is_private
+        };
+        let kept = |char: char| {
+            if char.is_ascii() {
+                char
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        };
+        let chars = char::decode_utf16(units).map(|char| char.ok().filter(is_char).map(kept));
+        if let Some(text) = chars.collect::<Option<String>>() {
+            read.push_str(&text);
+            read.push_str(BETWEEN);
+        }
+    }
+    (!read.is_empty()).then_some(read)
 }
 
 /// Whether the type of a file says nothing but what it is.
@@ -122,6 +172,16 @@ pub(super) fn is_in_odd_charset(kind: &str) -> bool {
             && !is_wider_ascii
             && !READABLE.contains(&value.as_str())
     })
+}
+
+/// What can be read of a string in base64 in which [`of_base64`] finds no text.
+pub(super) fn unmarked_of_base64(text: &str) -> Option<String> {
+    let is_long = text.len() >= SHORTEST;
+    is_long
+        .then(|| decode(text.as_bytes()))
+        .flatten()
+        .filter(|bytes| as_text(bytes).is_none())
+        .and_then(|bytes| as_unmarked_text(&bytes))
 }
 
 /// The text of a string in base64; `None` if it is too short to hold anything, or no text.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::encoded::of_base64;
+use super::encoded::{of_base64, unmarked_of_base64};
 use super::keys::BETWEEN;
 use super::patterns::Hit;
 use super::text::Text;
@@ -34,7 +34,10 @@ impl Inside {
         for at in json::literals(text.as_bytes()) {
             let literal = &text[at.clone()];
             if !literal.contains('\\') {
-                let decoded = of_base64(&literal[1..literal.len() - 1]).filter(|_| is_json);
+                let plain = &literal[1..literal.len() - 1];
+                let decoded = is_json
+                    .then(|| of_base64(plain).or_else(|| unmarked_of_base64(plain)))
+                    .flatten();
                 if let Some(decoded) = decoded {
                     let encoded = inside.encoded.get_or_insert_default();
                     encoded.push_str(&decoded);

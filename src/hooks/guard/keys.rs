@@ -129,7 +129,7 @@ fn push_key(key: &str, is_free: bool, read: &mut String) {
     if key.len() < SHORTEST_KEY || (is_word && (!is_free || SCHEMA.contains(&key))) {
         return;
     }
-    let encoded = encoded::of_base64(key);
+    let encoded = encoded::of_base64(key).or_else(|| encoded::unmarked_of_base64(key));
     for text in std::iter::once(key).chain(encoded.as_deref()) {
         read.push_str(text);
         read.push_str(BETWEEN);

@@ -5,6 +5,7 @@
 
 mod detect;
 mod encoded;
+mod fold;
 mod inside;
 mod keys;
 mod limits;

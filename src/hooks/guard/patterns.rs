@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::limits::{Limits, Stopped};
 use super::said::{Said, said};
-use super::{Found, Request, blocked, spliced};
+use super::{Found, Request, blocked, fold, spliced};
 use crate::config::GuardAction;
 
 /// Matches in one request that are told apart. A list of more would take more memory than the
@@ -27,6 +27,8 @@ pub(super) struct Detector {
     pub(super) holds: fn(&str) -> bool,
     /// Where the search goes on after a match that is none.
     pub(super) then: Then,
+    /// What of a match counts, for patterns without a group.
+    pub(super) trim: fn(&str) -> Range<usize>,
 }
 
 /// Where a search goes on after a match that did not hold. Each is chosen so that nothing is missed
@@ -61,6 +63,7 @@ impl Detector {
             pattern: compiled,
             holds: |_| true,
             then: Then::Behind,
+            trim: |text| 0..text.len(),
         })
     }
 
@@ -145,8 +148,10 @@ impl Detector {
 
     fn search(&self, text: &str, from: usize) -> Option<Match> {
         if self.pattern.captures_len() == 1 {
-            let whole = self.pattern.find_at(text, from)?.range();
-            return Some((whole.clone(), whole));
+            let whole = self.pattern.find_at(text, from)?;
+            let part = (self.trim)(whole.as_str());
+            let part = whole.start() + part.start..whole.start() + part.end;
+            return Some((whole.start()..part.end, part));
         }
         let captures = self.pattern.captures_at(text, from)?;
         let whole = captures.get(0)?.range();
@@ -231,8 +236,22 @@ fn apart(mut edits: Vec<(Range<usize>, String)>) -> Vec<(Range<usize>, String)> 
     apart
 }
 
-/// What is found in a text, in its order; of what overlaps, the first and longest.
+/// What is found in a text, as it is written and as it is read, in its order; of what overlaps, the
+/// first and longest.
 pub(super) fn hits<'d>(
+    detectors: &'d [Detector],
+    text: &str,
+    limits: &Limits,
+) -> Result<Vec<Hit<'d>>, Stopped> {
+    let mut all = written(detectors, text, limits)?;
+    if let Some(read) = fold::folded(text) {
+        all.extend(fold::places(text, written(detectors, &read, limits)?));
+        first_and_longest(&mut all);
+    }
+    Ok(all)
+}
+
+fn written<'d>(
     detectors: &'d [Detector],
     text: &str,
     limits: &Limits,

@@ -8,7 +8,8 @@ use aws_smithy_types::base64;
 use percent_encoding::percent_decode;
 
 use super::encoded::{
-    as_text, data_url, decode, is_in_odd_charset, is_media, is_plain_type, is_text, of_base64,
+    as_text, as_unmarked_text, data_url, decode, is_in_odd_charset, is_media, is_plain_type,
+    is_text, of_base64, unmarked_of_base64,
 };
 use super::inside::Inside;
 use super::keys::{BETWEEN, keys_and_numbers};
@@ -211,7 +212,11 @@ impl<'a> Said<'a> {
         });
         match text {
             Some(text) => self.fix(&text),
-            None if FILES.contains(&multipart::bare(name)) => {}
+            None if FILES.contains(&multipart::bare(name)) => {
+                if let Some(text) = as_unmarked_text(bytes) {
+                    self.fix(&text);
+                }
+            }
             None => self.unreadable = Some("a file in a field of a form that takes text"),
         }
     }
@@ -227,6 +232,10 @@ impl<'a> Said<'a> {
         let whole = text.decoded();
         let Some((kind, data)) = data_url(whole) else {
             let once = of_base64(whole);
+            let inner = once.as_deref().unwrap_or(whole);
+            if let Some(text) = unmarked_of_base64(inner) {
+                self.fix(&text);
+            }
             let twice = once.as_deref().and_then(of_base64);
             for (text, way) in [(once, Encoding::Base64), (twice, Encoding::Twice)] {
                 self.texts.extend(text.map(|text| Piece::Encoded {
@@ -256,6 +265,11 @@ impl<'a> Said<'a> {
         let mut decoded = as_text(&raw);
         if decoded.is_none() && is_text(&kind) {
             decoded = Some(String::from_utf8_lossy(&raw).into_owned());
+        }
+        if decoded.is_none()
+            && let Some(text) = as_unmarked_text(&raw)
+        {
+            self.fix(&text);
         }
         self.texts.extend(decoded.map(|text| Piece::Encoded {
             at,
@@ -326,6 +340,10 @@ mod tests {
         let mut said = Said::default();
         let read = Text::of_json(body.as_bytes(), at.clone()).unwrap();
         said.string(at.start + 1..at.end - 1, read, true);
+        said.texts
+            .push(Piece::Fixed(std::mem::take(&mut said.fixed)));
+        said.texts
+            .retain(|piece| !matches!(piece, Piece::Fixed(text) if text.is_empty()));
         let texts = said.texts.iter().flat_map(|piece| match piece {
             Piece::Plain { text, inside } => {
                 let mut texts = vec![text.decoded().to_owned()];
@@ -359,6 +377,27 @@ mod tests {
         let utf16 = |unit: fn(u16) -> [u8; 2]| {
             base64::encode(secret.encode_utf16().flat_map(unit).collect::<Vec<u8>>())
         };
+        let old = |letter: &[u8]| [&letter.repeat(30), &b" the secret of ann"[..]].concat();
+        for old in [old(b"\xea\xeb"), old(b"\x83A"), old(b"\xcf\xe5")] {
+            let old = base64::encode(old);
+            for text in [
+                old.clone(),
+                base64::encode(&old),
+                format!("data:application/octet-stream;base64,{old}"),
+                format!("{{\"a\":\"{old}\"}}"),
+            ] {
+                let said = encoded(&text).concat();
+                assert!(said.contains(" the secret of ann"), "{text}: {said}");
+            }
+        }
+        let wide = |unit: fn(u16) -> [u8; 2]| {
+            let text = "секретное слово, и затем the secret of ann";
+            base64::encode(text.encode_utf16().flat_map(unit).collect::<Vec<u8>>())
+        };
+        for wide in [wide(u16::to_le_bytes), wide(u16::to_be_bytes)] {
+            let said = encoded(&wide).concat();
+            assert!(said.contains(" the secret of ann"), "{wide}: {said}");
+        }
         for hidden in [
             format!(" data:text/plain;base64,{base64}"),
             format!("da\tta:text/plain;base64,{base64}"),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+
 use super::patterns::hits;
 use super::*;
 
@@ -66,6 +68,28 @@ fn own_patterns_block_and_are_not_repeated() {
     assert!(matches!(look(definition, key), Found::Nothing));
     let report = definition.replace("]}", r#"],"action":"report"}"#);
     assert!(matches!(look(&report, body), Found::Reported(_)));
+}
+
+#[test]
+fn keys_that_agents_send_are_known() {
+    for guard in [
+        r#"{"kind":"patterns","detect":["email"]}"#,
+        r#"{"kind":"tools","allow":[]}"#,
+    ] {
+        for key in [
+            r#""reasoningSummary":"auto""#,
+            r#""reasoningEffort":"high""#,
+            r#""textVerbosity":"low""#,
+            r#""promptCacheKey":"s""#,
+            r#""include":["x"]"#,
+            r#""litellm_session_id":"s""#,
+        ] {
+            let body = format!(r#"{{"model":"m",{key}}}"#);
+            assert!(matches!(look(guard, &body), Found::Nothing), "{key}");
+        }
+        let body = r#"{"model":"m","something":"x"}"#;
+        assert!(matches!(look(guard, body), Found::Blocked(..)));
+    }
 }
 
 #[test]
@@ -265,6 +289,23 @@ fn a_look_ends_with_its_time_and_with_its_caller() {
         guards.look("g", request, &Limits::default()),
         Ok(Found::Nothing)
     ));
+}
+
+#[tokio::test]
+async fn long_requests_are_looked_at_by_as_many_at_once_as_there_are_processors() {
+    let guards = Guards::default();
+    let mut held = Vec::new();
+    for _ in 0..limits::at_once() {
+        held.push(guards.room("g").await.unwrap());
+    }
+    assert!(guards.room("g").now_or_never().is_none());
+    held.pop();
+    assert!(
+        guards
+            .room("g")
+            .now_or_never()
+            .is_some_and(|room| room.is_ok())
+    );
 }
 
 #[test]
