@@ -234,6 +234,13 @@ fn is_error_only(members: &Members<'_>) -> bool {
     told && (marked || unmarked) && members.keys().all(|key| ERROR_ONLY.contains(&&**key))
 }
 
+/// Whether a document is a message and nothing else, which some APIs have for errors and some models
+/// for their text.
+pub(super) fn is_message_alone(data: &[u8]) -> bool {
+    let members: Option<Members<'_>> = serde_json::from_slice(data).ok();
+    members.is_some_and(|members| members.keys().all(|key| key == "message"))
+}
+
 /// `OpenRouter` and others report an error in the choice that it ended.
 fn of_choices(choices: &RawValue) -> Option<String> {
     let choices: Vec<Members<'_>> = serde_json::from_str(choices.get()).ok()?;

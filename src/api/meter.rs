@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::foreign::Foreign;
 use super::tokens::{BYTES_PER_TOKEN, Density, roughly};
 use super::{Tokens, failure};
 use crate::memory::Hold;
@@ -105,10 +106,11 @@ pub(super) fn is_response(object: &Map<String, Value>) -> bool {
 
 const RESPONSES: [&str; 3] = ["chat.completion", "text_completion", "response"];
 /// Lists and objects that a response has.
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 20] = [
     "artifacts",
     "candidates",
     "choices",
+    "completions",
     "data",
     "embedding",
     "embeddings",
@@ -117,17 +119,20 @@ const PARTS: [&str; 17] = [
     "images",
     "message",
     "outputs",
+    "pages",
     "predictions",
     "promptFeedback",
+    "result",
     "results",
     "timings",
     "usage",
     "usageMetadata",
 ];
 /// Texts that one may have instead.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 8] = [
     "completion",
     "content",
+    "generated_text",
     "generation",
     "output",
     "output_text",
@@ -275,6 +280,8 @@ pub(super) trait Assembly: Send {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen;
     /// The answer as it would have come unstreamed; `None` if there was no event of it.
     fn answer(&mut self) -> Option<Value>;
+    /// How a key, the `type` or the name of an event starts that is the format's own.
+    fn marks(&self) -> &'static [&'static str];
 }
 
 /// Reads a format's unstreamed answer.
@@ -294,6 +301,10 @@ pub(super) struct Assembling<A> {
     events: u64,
     bytes: u64,
     failure: Option<String>,
+    /// Events of other formats.
+    foreign: Foreign,
+    /// A text of the model may stand where errors have their message.
+    is_message_output: bool,
     counted: bool,
     /// It was told once there was output, or at the end: a count before that is of the prompt.
     settled: bool,
@@ -316,6 +327,8 @@ impl<A: Assembly> Assembling<A> {
             events: 0,
             bytes: 0,
             failure: None,
+            foreign: Foreign::default(),
+            is_message_output: false,
             counted: false,
             settled: false,
             closing: false,
@@ -329,6 +342,18 @@ impl<A: Assembly> Assembling<A> {
             is_unmarked: true,
             ..self
         }
+    }
+
+    /// For a format in which a `message` alone is no error.
+    pub(super) fn with_message_output(self) -> Self {
+        Self {
+            is_message_output: true,
+            ..self
+        }
+    }
+
+    fn fails(&self, data: &[u8]) -> bool {
+        !(self.is_message_output && failure::is_message_alone(data))
     }
 
     /// Counts what the provider has not: an event stands for a token at least, because servers
@@ -362,15 +387,19 @@ impl<A: Assembly> Meter for Assembling<A> {
         self.ends |= seen.ends;
         self.closing = seen.closes.unwrap_or(self.closing && seen.said == 0);
         self.settled |= seen.counted && (self.has_output || self.ends);
-        if let Some(words) = failure::of_event(event) {
+        if let Some(words) =
+            failure::of_event(event).filter(|_| !event.name.is_empty() || self.fails(event.data))
+        {
             self.failure.get_or_insert(words);
+        } else if !self.has_output && !seen.counted && !seen.ends {
+            self.foreign.add(event, self.assembly.marks());
         }
         seen.pass
     }
 
     fn body(&mut self, body: &[u8]) {
         self.whole = Some((self.read)(body));
-        self.failure = failure::of_body(body);
+        self.failure = failure::of_body(body).filter(|_| self.fails(body));
     }
 
     fn has_output(&self) -> bool {
@@ -413,6 +442,9 @@ impl<A: Assembly> Meter for Assembling<A> {
         reading.response = response.map(Bytes::from);
         reading.truncated = self.room.short;
         reading.failure = self.failure.take();
+        if reading.failure.is_none() {
+            self.foreign.fill(&mut reading.tokens, self.request_bytes);
+        }
         reading
     }
 }

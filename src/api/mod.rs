@@ -11,6 +11,7 @@ mod counting;
 mod dialect;
 mod estimate;
 mod failure;
+mod foreign;
 pub mod known;
 mod merge;
 mod meter;

@@ -76,6 +76,8 @@ impl Usage {
                 .reduce(Self::beside),
         );
         // Cohere bills other counts than those that its models see.
+        // Cloudflare wraps its responses.
+        found.fill(of(response.get("result"), "usage"));
         for from in [usage, response.get("meta")] {
             found.fill(of(from, "billed_units"));
             found.fill(of(from, "tokens"));

@@ -55,6 +55,29 @@ impl BaseUrl {
     /// # Errors
     /// What is wrong with it, and what to write instead where that can be told.
     pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
+        let mut base = Self::read(text, true)?;
+        if base.has_own_version() {
+            base.version = Version::None;
+        }
+        Ok(base)
+    }
+
+    /// Parses a base URL for which the configuration states the version segment of paths; an empty
+    /// one for none. Its path is meant as it stands, also if it looks like that of an endpoint.
+    ///
+    /// # Errors
+    /// As for [`BaseUrl::parse`].
+    pub fn with_version(text: &str, version: &str) -> Result<Self, BaseUrlError> {
+        let mut base = Self::read(text, false)?;
+        base.version = if version.is_empty() {
+            Version::None
+        } else {
+            Version::Stated(version.to_owned())
+        };
+        Ok(base)
+    }
+
+    fn read(text: &str, is_checked: bool) -> Result<Self, BaseUrlError> {
         let text = text.trim();
         if !text.contains("://") {
             return Err(without_scheme(text));
@@ -86,7 +109,7 @@ impl BaseUrl {
             path: joined(uri.path().split('/').filter(|one| !one.is_empty())),
             version: Version::OfApi,
         };
-        if let Some(endpoint) = base.endpoint() {
+        if let Some(endpoint) = base.endpoint().filter(|_| is_checked) {
             base.path = endpoint.base;
             let more = if endpoint.is_unversioned && !base.has_own_version() {
                 ", and \"path_version\": \"\""
@@ -94,7 +117,8 @@ impl BaseUrl {
                 ""
             };
             return Err(wrong(format!(
-                "is the URL of an endpoint; write \"{base}\", without the endpoint's path{more}"
+                "is the URL of an endpoint; write \"{base}\", without the endpoint's path{more}; \
+                if the path is no endpoint's, set \"path_version\""
             )));
         }
         if uri.query().is_some() || text.contains('#') {
@@ -104,9 +128,6 @@ impl BaseUrl {
             return Err(wrong(
                 "has a segment \".\" or \"..\"; write the path in full".to_owned(),
             ));
-        }
-        if base.has_own_version() {
-            base.version = Version::None;
         }
         Ok(base)
     }
@@ -121,17 +142,6 @@ impl BaseUrl {
             Some(full) => Self::parse(&full),
             None => Self::parse(text),
         }
-    }
-
-    /// The same with the version segment that the configuration states; an empty one for none.
-    #[must_use]
-    pub fn with_version(mut self, version: &str) -> Self {
-        self.version = if version.is_empty() {
-            Version::None
-        } else {
-            Version::Stated(version.to_owned())
-        };
-        self
     }
 
     /// The URL for a path of an API, whose first segment may be its version. Below a base that ends

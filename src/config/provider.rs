@@ -114,11 +114,10 @@ impl Provider {
     /// # Errors
     /// What is wrong with it.
     pub fn base(&self) -> Result<BaseUrl, BaseUrlError> {
-        let base = BaseUrl::parse(&self.baseurl)?;
-        Ok(match &self.path_version {
-            Some(version) => base.with_version(version),
-            None => base,
-        })
+        match &self.path_version {
+            Some(version) => BaseUrl::with_version(&self.baseurl, version),
+            None => BaseUrl::parse(&self.baseurl),
+        }
     }
 }
 

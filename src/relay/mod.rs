@@ -7,6 +7,7 @@ mod charge;
 mod ending;
 mod live;
 mod recording;
+mod sniff;
 mod tee;
 mod whole;
 

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Form;
+use super::sniff::has_events;
 use super::whole::{Lines, Pieces, Whole};
 use crate::api::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
@@ -17,9 +18,6 @@ const MAX_WORDS: usize = 16 * 1024;
 
 /// May stand in front of a text.
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// How an event of a stream can start.
-const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
-
 /// How the body is understood.
 enum Shape {
     /// Events, metered one by one.
@@ -49,16 +47,13 @@ impl Shape {
         if start.is_empty() || BOM.starts_with(start) {
             return None;
         }
-        if FIELDS.iter().any(|field| start.starts_with(field)) {
+        if has_events(start, streamed)? {
             let decoder = sse::Decoder::new(longest);
             return Some(if filtered {
                 Self::Filtered(decoder)
             } else {
                 Self::Text(decoder)
             });
-        }
-        if FIELDS.iter().any(|field| field.starts_with(start)) {
-            return None;
         }
         if event_stream::begins(start)? {
             return Some(Self::Amazon(event_stream::Decoder::default()));
@@ -85,6 +80,7 @@ pub(super) struct Taken {
 }
 
 /// Reads a body as it passes.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Tee {
     shape: Shape,
     decoding: Option<Decoding>,
@@ -102,6 +98,8 @@ pub(super) struct Tee {
     start: BytesMut,
     /// What is held is an event that lacks only its blank line.
     last_is_whole: bool,
+    /// The shape was told by the start of the body.
+    is_guessed: bool,
 }
 
 impl Tee {
@@ -137,6 +135,7 @@ impl Tee {
             raw_length: 0,
             start: BytesMut::new(),
             last_is_whole: false,
+            is_guessed: form.framing.is_none(),
         }
     }
 
@@ -188,6 +187,13 @@ impl Tee {
         }
     }
 
+    /// Whether a body came that is not of the coding that its head names, as far as it came.
+    fn is_sealed(&self) -> bool {
+        let is_empty = self.length == 0 && self.raw_length > 0;
+        let mut decoding = self.decoding.iter();
+        decoding.any(|decoding| decoding.is_closed() || is_empty)
+    }
+
     /// Estimates what unread messages said, unless the provider has counted it.
     fn estimate_unread(&self, reading: &mut Reading) {
         let Shape::Amazon(decoder) = &self.shape else {
@@ -224,7 +230,7 @@ impl Tee {
 
     /// Whether a response may end here.
     pub(super) fn may_end(&self) -> bool {
-        self.is_complete() || self.skipped() || self.meter.may_end()
+        self.is_complete() || self.skipped() || self.is_sealed() || self.meter.may_end()
     }
 
     /// Whether a stream has stopped in the middle of an event.
@@ -395,7 +401,10 @@ impl Tee {
             self.estimate_unread(&mut reading);
         }
         // Of what wasn't read, nobody knows whether it is of the format.
-        reading.is_foreign &= !matches!(self.shape, Shape::Opaque) && !self.skipped();
+        let is_sealed = self.is_sealed();
+        reading.is_foreign &= !is_sealed && !self.skipped();
+        // Its bytes are all that is known.
+        let is_unread = is_sealed || (self.is_guessed && self.length == 0) || !self.has_events();
         if matches!(self.shape, Shape::Unmetered(_)) {
             reading.failure = api::error_words(&body);
         }
@@ -412,7 +421,9 @@ impl Tee {
             body,
             raw: self.raw.take().map(Pieces::joined),
             truncated,
-            length: if self.length == 0 && !self.has_events() {
+            length: if is_sealed {
+                self.length.max(self.raw_length)
+            } else if is_unread && self.length == 0 {
                 self.raw_length
             } else {
                 self.length

@@ -16,10 +16,7 @@ pub(super) const SOURCE: &str = "local";
 const DOMAINS: [&str; 5] = [".localhost", ".local", ".internal", ".home.arpa", ".ts.net"];
 
 /// Whether a provider's URL leads to loopback, a private network or the tailnet.
-pub(super) fn is_local(baseurl: &str) -> bool {
-    let Ok(base) = BaseUrl::parse(baseurl) else {
-        return false;
-    };
+pub(super) fn is_local(base: &BaseUrl) -> bool {
     let host = base.host();
     match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address) if is_tailnet(address) => true,
@@ -67,7 +64,7 @@ mod tests {
             "http://Box.LOCAL:1234",
             "http://vllm.svc.cluster.internal",
         ] {
-            assert!(is_local(local), "{local}");
+            assert!(is_local(&BaseUrl::parse(local).unwrap()), "{local}");
         }
         for other in [
             "https://api.openai.com",
@@ -78,10 +75,8 @@ mod tests {
             "http://[2001:db8::1]",
             "https://ts.net.example.com",
             "https://local.example.com",
-            "",
-            "not a URL",
         ] {
-            assert!(!is_local(other), "{other}");
+            assert!(!is_local(&BaseUrl::parse(other).unwrap()), "{other}");
         }
     }
 

@@ -115,7 +115,9 @@ impl Prices {
             let (class, basis) = match provider.cost_basis {
                 Some(basis) => (Class::Explicit, Some(basis)),
                 // A local model with a public model's name is not that model.
-                None if local::is_local(&provider.baseurl) => (Class::Local, None),
+                None if provider.base().is_ok_and(|base| local::is_local(&base)) => {
+                    (Class::Local, None)
+                }
                 None => match inferred() {
                     Some(basis) => (Class::Inferred, Some(basis)),
                     None => (Class::None, None),

@@ -2,7 +2,6 @@
 //! service tier, a place.
 
 use super::names::same_but_region;
-use super::prices::Class;
 use super::{Cost, Quote, settle};
 use crate::api::Tokens;
 use crate::money::{CostBasis, Factor, Mode, Money};
@@ -30,10 +29,8 @@ impl Quote {
         cost: impl Fn(&Self) -> Option<Cost>,
     ) -> Option<Self> {
         let is_same = self.renamed || same_but_region(requested, used);
-        // A server of one's own may give its models any names.
-        let is_own = self.of_provider || self.class == Class::Local;
         let is_less_known = (self.is_configured() && !other.is_configured())
-            || (is_own && !other.of_provider)
+            || (self.of_provider && !other.of_provider)
             || (other.estimated && !self.estimated);
         if self.is_free()
             || other.is_free()
@@ -178,7 +175,7 @@ mod tests {
             ("az", "deployed", "dear", Some(900)),
             ("az", "deployed", "gpt-4.1", None),
             ("az", "unwritten", "gpt-4.1", Some(200)),
-            ("own", "bare", "dear", None),
+            ("own", "bare", "dear", Some(500)),
             ("own", "m", "dear", None),
             ("plain", "bare", "dear", Some(500)),
             ("plain", "dear", "bare", None),

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod charged;
 mod chats;
 mod commands;
 mod compressed;

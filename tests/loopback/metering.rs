@@ -54,6 +54,7 @@ impl Lab {
         for (key, value) in more.as_object().cloned().unwrap_or_default() {
             match key.as_str() {
                 "basis" => config["provider"]["cost_basis"] = value,
+                "speaks" => config["provider"]["compatibility"] = value,
                 _ => config[key] = value,
             }
         }
@@ -83,6 +84,23 @@ impl Lab {
         let id = id.to_str().unwrap();
         let record = self.gateway.record_where(|record| record["id"] == *id);
         (reply, record.await)
+    }
+
+    /// The error of a request that goes to no provider.
+    pub async fn refused(&self, path: &str, mut body: Value) -> String {
+        body["model"] = "m".into();
+        let reply = self.gateway.try_send(post(path, &body.to_string())).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(reply.status.is_client_error(), "{}", reply.text());
+        reply.text()
+    }
+
+    /// The record of a request whose response may break off.
+    pub async fn broken(&self, path: &str, mut body: Value) -> Value {
+        body["model"] = "m".into();
+        let _ = self.gateway.try_send(post(path, &body.to_string())).await;
+        let path = path.split('?').next().unwrap();
+        self.gateway.record_of(path).await
     }
 
     /// Asks for a stream and leaves once `mark` has come.

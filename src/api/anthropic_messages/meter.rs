@@ -29,6 +29,10 @@ impl Assembly for Events {
         }
     }
 
+    fn marks(&self) -> &'static [&'static str] {
+        &["message_", "content_block", "ping"]
+    }
+
     fn answer(&mut self) -> Option<Value> {
         let mut message = self.message.take()?;
         let content = message["content"].as_array_mut()?;

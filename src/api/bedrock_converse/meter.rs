@@ -34,6 +34,10 @@ impl Assembly for Events {
         }
     }
 
+    fn marks(&self) -> &'static [&'static str] {
+        &["message", "contentBlock", "metadata"]
+    }
+
     fn answer(&mut self) -> Option<Value> {
         if !std::mem::take(&mut self.begun) {
             return None;

@@ -21,7 +21,8 @@ pub(super) struct Chunks {
 impl Chunks {
     pub(super) fn new(request_bytes: u64, room: usize) -> Self {
         Self {
-            inner: Assembling::new(Vendor::default(), read, request_bytes, room),
+            inner: Assembling::new(Vendor::default(), read, request_bytes, room)
+                .with_message_output(),
             metrics: Map::new(),
         }
     }

@@ -81,6 +81,11 @@ impl Assembly for Vendor {
         }
     }
 
+    /// Every vendor has its own.
+    fn marks(&self) -> &'static [&'static str] {
+        &[""]
+    }
+
     fn answer(&mut self) -> Option<Value> {
         match self {
             Self::Unknown => None,

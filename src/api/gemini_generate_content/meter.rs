@@ -13,6 +13,16 @@ use crate::wire::sse;
 /// What an element costs beside its text.
 const OVERHEAD: usize = 32;
 
+/// Keys that responses have.
+const OWN: [&str; 6] = [
+    "candidates",
+    "createTime",
+    "modelVersion",
+    "promptFeedback",
+    "responseId",
+    "usageMetadata",
+];
+
 /// Responses of a stream.
 #[derive(Default)]
 struct Contents {
@@ -25,7 +35,8 @@ impl Assembly for Contents {
         let Some(mut response) = tree::object(event.data) else {
             return Seen::default();
         };
-        if response.contains_key("error") {
+        let is_own = response.keys().any(|key| OWN.contains(&key.as_str()));
+        if response.contains_key("error") || !is_own {
             return Seen::default();
         }
         let candidates = match response.remove("candidates") {
@@ -66,6 +77,10 @@ impl Assembly for Contents {
         // What the last report leaves out is zero.
         seen.counted |= seen.ends && has_counts;
         seen
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &OWN
     }
 
     fn answer(&mut self) -> Option<Value> {

@@ -25,7 +25,7 @@ pub(in crate::api) struct Parts {
 const BATCH: usize = 10_000;
 
 /// Google's parsers take a field by its name in JSON and by that of its definition.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "model",
     "contents",
     "systemInstruction",
@@ -35,6 +35,7 @@ const KEYS: [&str; 9] = [
     "generate_content_request",
     "generationConfig",
     "generation_config",
+    "parameters",
 ];
 
 /// Reads a body whose path names `model`.
@@ -51,6 +52,11 @@ pub(in crate::api) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection>
         // Vertex can be told here to route a request to another model.
         let members = json::members(config).unwrap_or_default();
         choices.extend(known::inner_choices(config, &members));
+    }
+    // Of `predict`: the results can be written to a place that the caller names.
+    if let Some(parameters) = value(9) {
+        let members = json::members(parameters).unwrap_or_default();
+        choices.extend(known::choices(parameters, &members));
     }
     Ok(Parts {
         choices,

@@ -106,6 +106,8 @@ impl Api for GoogleGenerateContent {
     }
 
     fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        let is_predict = matches!(&call.path, Path::Around { after, .. } if after == ":predict");
+        let read = if is_predict { predicted } else { gemini::read };
         gemini::meter(read, call.text_bytes(), room)
     }
 
@@ -118,19 +120,28 @@ impl Api for GoogleGenerateContent {
     }
 }
 
-/// Reads a response, or the predictions of an older model.
-fn read(body: &[u8]) -> Reading {
+/// Reads the predictions of an older model. A response without any is whole: pictures are left out
+/// that Google's filters don't let through.
+fn predicted(body: &[u8]) -> Reading {
     let mut reading = gemini::read(body);
-    if reading.tokens.input.is_none() {
-        reading.tokens.input = predicted(body);
+    let Some(response) = super::tree::object(body) else {
+        return reading;
+    };
+    reading.is_foreign = false;
+    let none = Vec::new();
+    let predictions = response.get("predictions").and_then(Value::as_array);
+    let predictions = predictions.unwrap_or(&none);
+    if predictions.is_empty() {
+        reading.tokens.output = reading.tokens.output.or(Some(0));
     }
+    let is_stored = |one: &&Value| one.get("gcsUri").is_some_and(Value::is_string);
+    reading.linked = predictions.iter().filter(is_stored).count() as u64;
+    reading.tokens.input = reading.tokens.input.or_else(|| embedded(predictions));
     reading
 }
 
 /// Tokens of the texts that were embedded, each of which tells its own.
-fn predicted(body: &[u8]) -> Option<u64> {
-    let response = super::tree::object(body)?;
-    let predictions = response.get("predictions")?.as_array()?;
+fn embedded(predictions: &[Value]) -> Option<u64> {
     let counts: Vec<Option<u64>> = predictions
         .iter()
         .map(|one| {
@@ -161,7 +172,7 @@ mod tests {
     #[test]
     fn recorded_exchanges() {
         for exchange in exchanges!["predict", "generate"] {
-            check(&exchange, |room| gemini::meter(read, 400, room));
+            check(&exchange, |room| gemini::meter(predicted, 400, room));
             let path = "/v1/projects/p/locations/r/publishers/google/models/m:predict";
             assert!(ask(path, exchange.request).is_ok(), "{}", exchange.name);
         }

@@ -136,6 +136,7 @@ const KEYS: &[(&str, Why)] = &[
     ("successcallback", Why::Destination),
     ("failurecallback", Why::Destination),
     ("slackwebhookurl", Why::Destination),
+    ("storageuri", Why::Destination),
     ("regionname", Why::Destination),
     ("s3endpointurl", Why::Destination),
     ("sagemakerbaseurl", Why::Destination),

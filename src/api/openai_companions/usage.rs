@@ -125,11 +125,16 @@ fn usage(response: &Map<String, Value>, density: Density) -> Reading {
 /// Pictures that a response links to.
 fn linked(response: &Map<String, Value>) -> u64 {
     let is_link = |one: &Value| {
-        let place = ["url", "image_url", "uri"]
+        let place = ["url", "image_url", "uri", "gcsUri"]
             .iter()
             .find_map(|key| one.get(key));
         let text = place.unwrap_or(one).as_str();
-        text.is_some_and(|text| text.starts_with("http"))
+        let is_place = |text: &str| {
+            ["http", "gs://", "s3://"]
+                .iter()
+                .any(|at| text.starts_with(at))
+        };
+        text.is_some_and(is_place)
     };
     let lists = ["data", "images", "output"].iter();
     let lists = lists.filter_map(|key| response.get(*key)?.as_array());

@@ -165,6 +165,10 @@ impl Assembly for Chunks {
         seen
     }
 
+    fn marks(&self) -> &'static [&'static str] {
+        &["choices"]
+    }
+
     fn answer(&mut self) -> Option<Value> {
         let mut answer = self.answer.take()?;
         let choices = answer["choices"].as_array_mut()?;

@@ -70,6 +70,10 @@ impl Assembly for Events {
         }
     }
 
+    fn marks(&self) -> &'static [&'static str] {
+        &["response."]
+    }
+
     fn answer(&mut self) -> Option<Value> {
         let mut response = self.response.take()?;
         if let Some(output) = response.get_mut("output").and_then(Value::as_array_mut) {

@@ -100,8 +100,20 @@ fn a_stated_version_is_used_whatever_the_base_looks_like() {
             "http://p/v1/openai/v1/responses",
         ),
         ("http://p", "2024-10", "http://p/2024-10/responses"),
+        // The path is meant as it stands.
+        ("http://p/api/chat", "", "http://p/api/chat/responses"),
+        (
+            "http://p/openai/responses",
+            "v1",
+            "http://p/openai/responses/v1/responses",
+        ),
+        (
+            "http://p/v1/containers/",
+            "v1",
+            "http://p/v1/containers/v1/responses",
+        ),
     ] {
-        let base = BaseUrl::parse(base).unwrap().with_version(version);
+        let base = BaseUrl::with_version(base, version).unwrap();
         let url = base.url("/v1/responses", None).unwrap();
         assert_eq!(url.to_string(), expected);
     }
@@ -198,7 +210,8 @@ fn the_url_of_an_endpoint_leads_to_its_base() {
             ""
         };
         let expected = format!(
-            "is the URL of an endpoint; write \"{}\", without the endpoint's path{version}",
+            "is the URL of an endpoint; write \"{}\", without the endpoint's path{version}; \
+            if the path is no endpoint's, set \"path_version\"",
             words[1]
         );
         assert!(error.ends_with(&expected), "{row}: {error}");
