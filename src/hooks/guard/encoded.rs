@@ -68,15 +68,19 @@ pub(super) fn as_unmarked_text(bytes: &[u8]) -> Option<String> {
     if controls * 50 <= bytes.len() {
         read.push_str(&String::from_utf8_lossy(bytes));
         read.push_str(BETWEEN);
-        // In the sets of East Asia, the second half of a character can be an ASCII letter.
-        let mut rest = bytes;
-        while let Some(lead) = rest.iter().position(|byte| *byte >= 0x80) {
-            read.push_str(&String::from_utf8_lossy(&rest[..lead]));
-            read.push(char::REPLACEMENT_CHARACTER);
-            rest = rest.get(lead + 2..).unwrap_or_default();
+        // In the sets of East Asia, the second half of a character can be an ASCII letter. What
+        // begins behind one is read once more without it.
+        for (at, three) in bytes.windows(3).enumerate() {
+            let [lead, second, next] = three else {
+                continue;
+            };
+            if *lead >= 0x80 && second.is_ascii_alphanumeric() && next.is_ascii_alphanumeric() {
+                let is_word = |byte: &&u8| byte.is_ascii_graphic();
+                let word = bytes[at + 2..].iter().take_while(is_word);
+                read.extend(word.map(|byte| char::from(*byte)));
+                read.push_str(BETWEEN);
+            }
         }
-        read.push_str(&String::from_utf8_lossy(rest));
-        read.push_str(BETWEEN);
     }
     for unit in [u16::from_le_bytes, u16::from_be_bytes] {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));

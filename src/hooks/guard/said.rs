@@ -390,6 +390,10 @@ mod tests {
                 assert!(said.contains(" the secret of ann"), "{text}: {said}");
             }
         }
+        let touching = [&b"\x83A".repeat(30)[..], b"AKIAIOSFODNN7EXAMPLE"].concat();
+        let said = encoded(&base64::encode(touching)).concat();
+        let mut parts = said.split(BETWEEN);
+        assert!(parts.any(|part| part == "AKIAIOSFODNN7EXAMPLE"), "{said}");
         let wide = |unit: fn(u16) -> [u8; 2]| {
             let text = "секретное слово, и затем the secret of ann";
             base64::encode(text.encode_utf16().flat_map(unit).collect::<Vec<u8>>())
