@@ -42,8 +42,16 @@ impl Serve {
             config,
             state_dir: self.places.state_dir(),
         };
-        runtime()?.block_on(async {
-            let running = server::start_under(service, &options).await?;
+        let runtime = runtime()?;
+        let code = runtime.block_on(async {
+            let stopped = stopped();
+            tokio::pin!(stopped);
+            // A start can wait for its database.
+            let running = tokio::select! {
+                biased;
+                stopped = &mut stopped => return stopped.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+                running = server::start_under(service, &options) => running?,
+            };
             manager.ready();
             let progress = async {
                 if terminal {
@@ -55,13 +63,16 @@ impl Serve {
             tokio::select! {
                 // First, so that Ctrl-C works as soon as it is mentioned.
                 biased;
-                stopped = stopped() => stopped?,
+                stopped = &mut stopped => stopped?,
                 () = progress => {}
             }
             manager.stopping();
             running.stop().await?;
             Ok(ExitCode::SUCCESS)
-        })
+        });
+        // A start that has been given up may still wait for an answer of the database.
+        runtime.shutdown_background();
+        code
     }
 }
 

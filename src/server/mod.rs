@@ -135,7 +135,8 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     reload::tell(options.config.as_deref(), &rules.findings);
     // The records of an earlier version are rewritten, which may take longer than a start may.
     let opening = service.manager().preparing("opening the database");
-    let ledger = Ledger::open(rules.file.database.url.expose(), &options.state_dir)?;
+    let (url, dir) = (rules.file.database.url.clone(), options.state_dir.clone());
+    let ledger = tokio::task::spawn_blocking(move || Ledger::open(url.expose(), &dir)).await??;
     drop(opening);
     ledger.set_retention(
         &rules.file.database,

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::SystemTime;
 
-use crate::program::{Iris, command, document};
+use crate::program::{Iris, command, document, signal};
 use crate::support::{COMPLETION, server};
 
 fn modified(path: &Path) -> SystemTime {
@@ -17,6 +18,20 @@ fn rewrite(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     let file = std::fs::File::options().append(true).open(path).unwrap();
     file.set_modified(written).unwrap();
+}
+
+/// A program whose database is held, once it has read its configuration.
+fn held_up(words: &[String], database: &rusqlite::Connection) -> (Child, BufReader<ChildStderr>) {
+    database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut child = command(words).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // It has read the file once it complains of it.
+    while !line.contains("unknown_0") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ends");
+    }
+    (child, log)
 }
 
 /// Between the first reading of the configuration and the watch for its changes stands the opening
@@ -33,19 +48,7 @@ async fn a_configuration_that_changes_during_a_start_is_read_again() {
             let (config, state) = (Path::new(&words[3]), Path::new(&words[5]));
             std::fs::create_dir(state).unwrap();
             let database = rusqlite::Connection::open(state.join("iris.db")).unwrap();
-            database.execute_batch("BEGIN EXCLUSIVE").unwrap();
-            let mut command = command(words);
-            let mut child = command
-                .stderr(std::process::Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut log = BufReader::new(child.stderr.take().unwrap());
-            let mut line = String::new();
-            // It has read the file once it complains of it.
-            while !line.contains("unknown_0") {
-                line.clear();
-                assert!(log.read_line(&mut line).unwrap() > 0, "the log ends");
-            }
+            let (child, mut log) = held_up(words, &database);
             let text = std::fs::read_to_string(config).unwrap();
             let text: serde_json::Value = serde_json::from_str(&text).unwrap();
             let address = text["listen"]["loopback"].as_str().unwrap();
@@ -62,4 +65,28 @@ async fn a_configuration_that_changes_during_a_start_is_read_again() {
     })
     .await
     .unwrap();
+}
+
+/// As the first process of a container, it would get no signal that it doesn't ask for.
+#[test]
+fn a_start_that_waits_for_its_database_can_be_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    std::fs::write(path("iris.hujson"), document(nowhere, nowhere, "m")).unwrap();
+    std::fs::create_dir(path("state")).unwrap();
+    let database = rusqlite::Connection::open(path("state/iris.db")).unwrap();
+    let words = [
+        env!("CARGO_BIN_EXE_iris").to_owned(),
+        "serve".to_owned(),
+        "--config".to_owned(),
+        path("iris.hujson"),
+        "--state-dir".to_owned(),
+        path("state"),
+    ];
+    let (mut child, mut log) = held_up(&words, &database);
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    signal("TERM", child.id());
+    assert!(child.wait().unwrap().success());
+    drop(database);
 }
