@@ -1,3 +1,5 @@
+//! What passes in each direction, and what is kept and shown of it.
+
 use super::*;
 
 const KNOWN: &[&[&str]] = &[&["accept", "user-agent", "x-session-id", "x-stainless-*"]];
