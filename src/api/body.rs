@@ -36,7 +36,7 @@ pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rej
     };
     let name = json::string(&body[at]);
     if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        return Err(no_model("`model` is empty; name a model"));
+        return Err(no_model("`model` is empty"));
     }
     name.filter(|model| is_model(model))
         .map(Cow::into_owned)

@@ -177,7 +177,7 @@ async fn bodies_that_are_no_json_or_no_request() {
         ("[]", "not acceptable"),
         ("{}", "no `model`"),
         (r#"{"model":1}"#, "`model` must be"),
-        (r#"{"model":""}"#, "`model` must be"),
+        (r#"{"model":""}"#, "`model` is empty; name one of these: m"),
         (r#"{"model":"m","model":"m"}"#, "not acceptable"),
         (r#"{"model":"m","MODEL":"n"}"#, "not acceptable"),
         (r#"{"model":"m","stream":"yes"}"#, "`stream` must be"),

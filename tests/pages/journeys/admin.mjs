@@ -100,5 +100,5 @@ await journey(async (context) => {
   await page.goto(`${ADMIN}/ui/budgets`);
   await page.getByLabel("Amount for monthly").fill("nonsense");
   await page.locator("[data-refill=monthly] button").click();
-  await page.locator("td .bad", { hasText: "is no amount of this bucket" }).waitFor();
+  await page.locator("td .bad", { hasText: "for this bucket, which holds up to" }).waitFor();
 });

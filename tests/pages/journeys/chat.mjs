@@ -57,7 +57,7 @@ await journey(async (context) => {
 
   // Kept in the browser.
   await page.reload();
-  check((await page.locator(".messages").textContent()).includes("You said: five"), "the conversation after a reload");
+  await page.locator(".messages", { hasText: "You said: five" }).waitFor();
   await page.getByRole("button", { name: "New chat" }).click();
   equal(await page.locator(".message").count(), 0, "a new chat is empty");
 

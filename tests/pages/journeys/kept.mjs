@@ -30,6 +30,7 @@ await journey(async (context) => {
   await other.locator(".message.assistant", { hasText: "You said: the first one" }).waitFor();
   await other.getByRole("button", { name: "Delete the first one" }).click();
   await other.waitForFunction(async () => (await (await fetch("/api/chats")).json()).chats.length === 1);
+  await other.locator("[data-history] .open", { hasText: "the first one" }).waitFor({ state: "detached" });
   equal((await titles(other)).join(), "the second one", "one is left");
   await browser.close();
 
