@@ -23,6 +23,8 @@ use tokio::time::{Instant, Sleep};
 const PART: u32 = 8;
 /// The kernel's own timers count seconds.
 const SHORTEST: Duration = Duration::from_secs(4);
+/// Half of it is the longest time that the kernel takes for its probes.
+const LONGEST: Duration = Duration::from_secs(2 * 32_767);
 
 /// A connection that fails once its peer is gone.
 pub struct Alive<S> {
@@ -38,29 +40,29 @@ pub struct Alive<S> {
 }
 
 impl Alive<TcpStream> {
-    /// Has the kernel probe the peer, and watches `stream`.
-    ///
-    /// # Errors
-    /// When the socket does not take the options.
-    pub fn new(stream: TcpStream, silence: Duration) -> io::Result<Self> {
-        let silence = silence.max(SHORTEST);
-        let whole = |time: Duration| Duration::from_secs(time.as_secs().max(1));
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, whole(silence / 2))?;
-        sockopt::set_tcp_keepintvl(&stream, whole(silence / PART))?;
-        sockopt::set_tcp_keepcnt(&stream, PART / 2)?;
+    /// Has the kernel probe the peer, and watches `stream`. A connection works without the options
+    /// too: not every system has them all.
+    pub fn new(stream: TcpStream, silence: Duration) -> Self {
+        let silence = silence.clamp(SHORTEST, LONGEST);
+        if let Err(error) = probed(&stream, silence) {
+            tracing::debug!(%error, "a connection is not kept alive");
+        }
         let ends = match (stream.local_addr(), stream.peer_addr()) {
             (Ok(local), Ok(peer)) => Some([local, peer]),
             // It is closed already, which the first read will tell.
             _ => None,
         };
-        Ok(Self::watched(
-            stream,
-            ends,
-            silence,
-            table::is_unacknowledged,
-        ))
+        Self::watched(stream, ends, silence, table::is_unacknowledged)
     }
+}
+
+fn probed(stream: &TcpStream, silence: Duration) -> io::Result<()> {
+    let whole = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    // The times come first: without them, probes would begin after hours.
+    sockopt::set_tcp_keepidle(stream, whole(silence / 2))?;
+    sockopt::set_tcp_keepintvl(stream, whole(silence / PART))?;
+    sockopt::set_tcp_keepcnt(stream, PART / 2)?;
+    Ok(sockopt::set_socket_keepalive(stream, true)?)
 }
 
 impl<S> Alive<S> {
@@ -280,10 +282,18 @@ mod tests {
             };
             let found = table::attempts(&text, stream.local_addr().unwrap(), to);
             assert_eq!(found, Some(0), "{address}");
-            let alive = Alive::new(stream, Duration::from_secs(20)).unwrap();
-            assert!(sockopt::socket_keepalive(&alive.io).unwrap());
-            let idle = sockopt::tcp_keepidle(&alive.io).unwrap();
-            assert_eq!(idle, Duration::from_secs(10));
+            let mut alive = Alive::new(stream, Duration::from_secs(20));
+            for (silence, expected) in [
+                (Duration::from_secs(20), 10),
+                (Duration::ZERO, 2),
+                (Duration::from_hours(24), 32_767),
+                (Duration::MAX, 32_767),
+            ] {
+                alive = Alive::new(alive.io, silence);
+                assert!(sockopt::socket_keepalive(&alive.io).unwrap());
+                let idle = sockopt::tcp_keepidle(&alive.io).unwrap();
+                assert_eq!(idle, Duration::from_secs(expected), "{silence:?}");
+            }
         }
     }
 

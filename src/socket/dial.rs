@@ -37,12 +37,16 @@ pub async fn connect(
     let addresses = alternating(addresses.into_iter());
     let stream = race(addresses, move |address| async move {
         let socket = of(address)?;
-        socket.set_recv_buffer_size(receive)?;
+        if let Err(error) = socket.set_recv_buffer_size(receive) {
+            tracing::debug!(%error, "a connection has the system's own room for answers");
+        }
         socket.connect(address).await
     })
     .await?;
-    stream.set_nodelay(true)?;
-    Alive::new(stream, silence)
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection waits to fill its packets");
+    }
+    Ok(Alive::new(stream, silence))
 }
 
 /// The addresses with both families in turn, beginning with the family of the first.
