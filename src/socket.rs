@@ -3,6 +3,7 @@
 
 mod alive;
 mod dial;
+mod names;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use alive::Alive;
-pub use dial::{connect, resolve};
+pub use dial::connect;
+pub use names::resolve;
 
 /// Bytes on their way to a caller. The kernel doubles what it is told, for its own needs.
 const SEND: u32 = 64 << 10;

@@ -1,11 +1,31 @@
 //! How much memory there is: the limits of the control groups that the process is in, of both
 //! versions, and what the machine has.
+//!
+//! `/proc/meminfo` is hidden from a service with `ProcSubset=pid`, so the kernel is asked as well.
 
 use std::path::{Path, PathBuf};
 
 /// The tightest limit, in bytes; `None` where nothing is known.
 pub(super) fn limit() -> Option<usize> {
-    limit_below(Path::new("/"))
+    tightest(limit_below(Path::new("/")), total())
+}
+
+fn tightest(files: Option<usize>, kernel: Option<usize>) -> Option<usize> {
+    files.into_iter().chain(kernel).min()
+}
+
+/// What the machine has, by the kernel's own answer.
+#[cfg(target_os = "linux")]
+fn total() -> Option<usize> {
+    let info = rustix::system::sysinfo();
+    let unit = usize::try_from(info.mem_unit).ok()?.max(1);
+    let total = usize::try_from(info.totalram).ok()?.checked_mul(unit)?;
+    (total > 0).then_some(total)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn total() -> Option<usize> {
+    None
 }
 
 /// The same with the system's files below `root`.
@@ -20,10 +40,14 @@ fn limit_below(root: &Path) -> Option<usize> {
     of_groups.chain(machine(&read("proc/meminfo"))).min()
 }
 
+/// No machine has so much: the first version of control groups writes "none" as a number.
+const ABSURD: u64 = 1 << 50;
+
 /// A limit as it stands in a file. `max` is none, and so is more than any machine has.
 fn limit_in(path: &Path) -> Option<usize> {
     let limit: u64 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
-    usize::try_from(limit).ok().filter(|limit| *limit > 0)
+    let limit = (limit > 0 && limit < ABSURD).then_some(limit)?;
+    usize::try_from(limit).ok()
 }
 
 fn machine(meminfo: &str) -> Option<usize> {
@@ -171,5 +195,46 @@ mod tests {
             assert_eq!(world(&files), Some(limit));
         }
         assert_eq!(world(&[]), None, "not on Linux");
+    }
+
+    #[test]
+    fn services_that_do_not_see_the_machine_have_its_limit() {
+        // `ProcSubset=pid` leaves of /proc only what belongs to processes.
+        let none = "9223372036854771712\n";
+        for (group, mounts, own, text) in [
+            (
+                "0::/system.slice/iris.service\n",
+                UNIFIED,
+                "sys/fs/cgroup/system.slice/iris.service/memory.max",
+                "max\n",
+            ),
+            (
+                "4:memory:/system.slice\n",
+                OLD,
+                "sys/fs/cgroup/memory/system.slice/memory.limit_in_bytes",
+                none,
+            ),
+        ] {
+            let files = [
+                ("proc/self/cgroup", group),
+                ("proc/self/mountinfo", mounts),
+                (own, text),
+            ];
+            assert_eq!(world(&files), None, "{group}");
+            assert_eq!(tightest(world(&files), Some(1 << 30)), Some(1 << 30));
+        }
+        assert_eq!(tightest(Some(1 << 29), Some(1 << 30)), Some(1 << 29));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_and_its_file_agree() {
+        let total = total().unwrap();
+        assert!(total > 16 << 20 && (total as u64) < ABSURD, "{total}");
+        let file = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        if let Some(said) = machine(&file) {
+            // A container may be shown less than the machine has.
+            assert!(said <= total + (1 << 20), "{said} {total}");
+        }
     }
 }

@@ -23,6 +23,14 @@ use tokio::time::{Instant, Sleep};
 const PART: u32 = 8;
 /// The kernel's own timers count seconds.
 const SHORTEST: Duration = Duration::from_secs(4);
+/// Half of it is the longest time that the kernel takes for its probes.
+const LONGEST: Duration = Duration::from_secs(2 * 32_767);
+
+/// Soon enough after a look that could not tell yet.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Whether something isn't acknowledged, if that is known yet.
+type Look = fn([SocketAddr; 2]) -> Option<bool>;
 
 /// A connection that fails once its peer is gone.
 pub struct Alive<S> {
@@ -34,42 +42,37 @@ pub struct Alive<S> {
     next_look: Pin<Box<Sleep>>,
     /// Since when each look has found that something isn't acknowledged.
     unacknowledged: Option<Instant>,
-    look: fn([SocketAddr; 2]) -> bool,
+    look: Look,
 }
 
 impl Alive<TcpStream> {
-    /// Has the kernel probe the peer, and watches `stream`.
-    ///
-    /// # Errors
-    /// When the socket does not take the options.
-    pub fn new(stream: TcpStream, silence: Duration) -> io::Result<Self> {
-        let silence = silence.max(SHORTEST);
-        let whole = |time: Duration| Duration::from_secs(time.as_secs().max(1));
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, whole(silence / 2))?;
-        sockopt::set_tcp_keepintvl(&stream, whole(silence / PART))?;
-        sockopt::set_tcp_keepcnt(&stream, PART / 2)?;
+    /// Has the kernel probe the peer, and watches `stream`. A connection works without the options
+    /// too: not every system has them all.
+    pub fn new(stream: TcpStream, silence: Duration) -> Self {
+        let silence = silence.clamp(SHORTEST, LONGEST);
+        if let Err(error) = probed(&stream, silence) {
+            tracing::debug!(%error, "a connection is not kept alive");
+        }
         let ends = match (stream.local_addr(), stream.peer_addr()) {
             (Ok(local), Ok(peer)) => Some([local, peer]),
             // It is closed already, which the first read will tell.
             _ => None,
         };
-        Ok(Self::watched(
-            stream,
-            ends,
-            silence,
-            table::is_unacknowledged,
-        ))
+        Self::watched(stream, ends, silence, table::is_unacknowledged)
     }
 }
 
+fn probed(stream: &TcpStream, silence: Duration) -> io::Result<()> {
+    let whole = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    // The times come first: without them, probes would begin after hours.
+    sockopt::set_tcp_keepidle(stream, whole(silence / 2))?;
+    sockopt::set_tcp_keepintvl(stream, whole(silence / PART))?;
+    sockopt::set_tcp_keepcnt(stream, PART / 2)?;
+    Ok(sockopt::set_socket_keepalive(stream, true)?)
+}
+
 impl<S> Alive<S> {
-    fn watched(
-        io: S,
-        ends: Option<[SocketAddr; 2]>,
-        silence: Duration,
-        look: fn([SocketAddr; 2]) -> bool,
-    ) -> Self {
+    fn watched(io: S, ends: Option<[SocketAddr; 2]>, silence: Duration, look: Look) -> Self {
         Self {
             io,
             ends,
@@ -88,15 +91,18 @@ impl<S> Alive<S> {
         };
         while self.next_look.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if (self.look)(ends) {
-                let since = *self.unacknowledged.get_or_insert(now);
-                if now.duration_since(since) >= self.silence * (PART - 2) / PART {
-                    return Poll::Ready(gone(self.silence));
+            let mut next = self.silence / PART;
+            match (self.look)(ends) {
+                Some(true) => {
+                    let since = *self.unacknowledged.get_or_insert(now);
+                    if now.duration_since(since) >= self.silence * (PART - 2) / PART {
+                        return Poll::Ready(gone(self.silence));
+                    }
                 }
-            } else {
-                self.unacknowledged = None;
+                Some(false) => self.unacknowledged = None,
+                None => next = SOON,
             }
-            self.next_look.as_mut().reset(now + self.silence / PART);
+            self.next_look.as_mut().reset(now + next);
         }
         Poll::Pending
     }
@@ -171,65 +177,121 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Alive<S> {
 
 /// The kernel's table of connections.
 mod table {
+    use std::collections::HashSet;
     use std::fmt::Write;
+    use std::fs::File;
+    use std::io::{BufRead, BufReader};
     use std::net::{IpAddr, SocketAddr};
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{PoisonError, RwLock};
     use std::time::{Duration, Instant};
 
-    /// For how long a copy of the table is used: all silent connections share it.
+    /// For how long what was read is used: all silent connections share it.
     const FRESH: Duration = Duration::from_millis(400);
 
-    /// A copy of a table, and when it was made.
-    type Copy = Mutex<Option<(Instant, Vec<u8>)>>;
-
-    /// Copies of the tables of IPv4 and IPv6.
-    static COPIES: [Copy; 2] = [const { Mutex::new(None) }; 2];
-
-    /// Whether the kernel has sent something again because the peer did not acknowledge it. Where
-    /// there is no such table, this is never known.
-    pub(super) fn is_unacknowledged([local, peer]: [SocketAddr; 2]) -> bool {
-        let is_v6 = local.is_ipv6();
-        let path = ["/proc/self/net/tcp", "/proc/self/net/tcp6"][usize::from(is_v6)];
-        let mut copy = COPIES[usize::from(is_v6)]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if copy.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
-            *copy = std::fs::read(path).ok().map(|text| (Instant::now(), text));
-        }
-        let Some((_, text)) = &*copy else {
-            return false;
-        };
-        attempts(text, local, peer).is_some_and(|attempts| attempts > 0)
+    /// What a table says of connections on which the kernel repeats itself: nearly always there are
+    /// none, while the table can have many thousands of lines.
+    struct Table {
+        path: &'static str,
+        repeated: RwLock<Option<(Instant, HashSet<String>)>>,
+        is_being_read: AtomicBool,
     }
 
-    /// How often the kernel has repeated itself since the last acknowledgement: data
-    /// (`retrnsmt`), or questions whether the peer has room again (`timeout`).
-    pub(super) fn attempts(text: &[u8], local: SocketAddr, peer: SocketAddr) -> Option<u64> {
-        let key = format!(" {} {} ", written(local), written(peer));
-        let at = memchr::memmem::find(text, key.as_bytes())?;
-        let rest = &text[at + key.len()..];
-        let line = rest.split(|byte| *byte == b'\n').next()?;
-        let line = std::str::from_utf8(line).ok()?;
-        // st, tx:rx, tr:tm, retrnsmt, uid, timeout
-        let mut fields = line.split_ascii_whitespace().skip(3);
-        let repeated = u64::from_str_radix(fields.next()?, 16).ok()?;
+    impl Table {
+        const fn new(path: &'static str) -> Self {
+            Self {
+                path,
+                repeated: RwLock::new(None),
+                is_being_read: AtomicBool::new(false),
+            }
+        }
+    }
+
+    /// The tables of IPv4 and IPv6.
+    static TABLES: [Table; 2] = [
+        Table::new("/proc/self/net/tcp"),
+        Table::new("/proc/self/net/tcp6"),
+    ];
+
+    /// Whether the kernel has sent something again because the peer did not acknowledge it; `None`
+    /// while the table is being read, which a thread does. Where there is no such table, this is
+    /// never so.
+    pub(super) fn is_unacknowledged([local, peer]: [SocketAddr; 2]) -> Option<bool> {
+        let table = &TABLES[usize::from(local.is_ipv6())];
+        {
+            let repeated = table
+                .repeated
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, ends)) = &*repeated
+                && at.elapsed() <= FRESH
+            {
+                return Some(!ends.is_empty() && ends.contains(&key(local, peer)));
+            }
+        }
+        if !table.is_being_read.swap(true, Ordering::AcqRel) {
+            let reader = std::thread::Builder::new().name("connections".to_owned());
+            if let Err(error) = reader.spawn(|| refresh(table)) {
+                tracing::debug!(%error, "connections are not looked at");
+                table.is_being_read.store(false, Ordering::Release);
+            }
+        }
+        None
+    }
+
+    fn refresh(table: &Table) {
+        let file = File::open(table.path).map(|file| BufReader::with_capacity(64 << 10, file));
+        let ends = file.map_or_else(|_| HashSet::new(), repeated);
+        let now = Instant::now();
+        *table
+            .repeated
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some((now, ends));
+        table.is_being_read.store(false, Ordering::Release);
+    }
+
+    /// The ends of connections on which the kernel repeats itself.
+    pub(super) fn repeated(text: impl BufRead) -> HashSet<String> {
+        let lines = text.lines().map_while(Result::ok);
+        lines
+            .filter_map(|line| {
+                let (local, peer, attempts) = attempts(&line)?;
+                (attempts > 0).then(|| format!("{local} {peer}"))
+            })
+            .collect()
+    }
+
+    /// The ends of a connection, and how often the kernel has repeated itself since the last
+    /// acknowledgement: data (`retrnsmt`), or questions whether the peer has room again (`timeout`).
+    pub(super) fn attempts(line: &str) -> Option<(&str, &str, u64)> {
+        // sl, local, peer, st, tx:rx, tr:tm, retrnsmt, uid, timeout
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (local, peer) = (fields.next()?, fields.next()?);
+        let repeated = u64::from_str_radix(fields.nth(3)?, 16).ok()?;
         let asked: u64 = fields.nth(1)?.parse().ok()?;
-        Some(repeated + asked)
+        Some((local, peer, repeated + asked))
+    }
+
+    /// The ends of a connection as the table has them.
+    pub(super) fn key(local: SocketAddr, peer: SocketAddr) -> String {
+        let mut text = String::with_capacity(75);
+        write(&mut text, local);
+        text.push(' ');
+        write(&mut text, peer);
+        text
     }
 
     /// An address as the table has it: words of the machine's own byte order, in hexadecimal.
-    pub(super) fn written(address: SocketAddr) -> String {
+    fn write(text: &mut String, address: SocketAddr) {
         let octets = match address.ip() {
             IpAddr::V4(ip) => ip.octets().to_vec(),
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
-        let mut text = String::with_capacity(37);
         for word in octets.chunks_exact(4) {
             let word = <[u8; 4]>::try_from(word).unwrap_or_default();
             let _ = write!(text, "{:08X}", u32::from_ne_bytes(word));
         }
         let _ = write!(text, ":{:04X}", address.port());
-        text
     }
 }
 
@@ -248,22 +310,29 @@ mod tests {
     #[test]
     fn the_table_is_read() {
         let [local, peer] = ends();
-        let line = |tail: &str| {
-            let (local, peer) = (table::written(local), table::written(peer));
-            format!(
-                "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000009     0        9 1 1\n   1: {local} {peer} 01 {tail} 5 1 0\n"
-            )
-        };
+        let key = table::key(local, peer);
         for (tail, expected) in [
-            ("00000000:00000000 00:00000000 00000000     0        0", 0),
-            ("000000A0:00000000 01:00000010 0000000A     0        0", 10),
-            ("000000A0:00000000 04:00000010 00000000     0        3", 3),
+            (
+                "00000000:00000000 00:00000000 00000000     0        0",
+                false,
+            ),
+            (
+                "000000A0:00000000 01:00000010 0000000A     0        0",
+                true,
+            ),
+            (
+                "000000A0:00000000 04:00000010 00000000     0        3",
+                true,
+            ),
+            ("", false),
         ] {
-            let found = table::attempts(line(tail).as_bytes(), local, peer);
-            assert_eq!(found, Some(expected), "{tail}");
+            let text = format!(
+                "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000009     0        9 1 1\n   1: {key} 01 {tail} 5 1 0\n"
+            );
+            let found = table::repeated(text.as_bytes());
+            assert_eq!(found.contains(&key), expected, "{tail}");
+            assert!(!found.contains(&table::key(peer, local)), "{tail}");
         }
-        assert_eq!(table::attempts(line("").as_bytes(), peer, local), None);
-        assert_eq!(table::attempts(line("").as_bytes(), local, peer), None);
     }
 
     #[tokio::test]
@@ -275,15 +344,35 @@ mod tests {
             let to = listener.local_addr().unwrap();
             let stream = TcpStream::connect(to).await.unwrap();
             let path = if to.is_ipv6() { "tcp6" } else { "tcp" };
-            let Ok(text) = std::fs::read(format!("/proc/self/net/{path}")) else {
+            let Ok(text) = std::fs::read_to_string(format!("/proc/self/net/{path}")) else {
                 continue;
             };
-            let found = table::attempts(&text, stream.local_addr().unwrap(), to);
-            assert_eq!(found, Some(0), "{address}");
-            let alive = Alive::new(stream, Duration::from_secs(20)).unwrap();
-            assert!(sockopt::socket_keepalive(&alive.io).unwrap());
-            let idle = sockopt::tcp_keepidle(&alive.io).unwrap();
-            assert_eq!(idle, Duration::from_secs(10));
+            let key = table::key(stream.local_addr().unwrap(), to);
+            let line = text.lines().find(|line| line.contains(&key)).unwrap();
+            assert_eq!(table::attempts(line).unwrap().2, 0, "{address}");
+            let both = [stream.local_addr().unwrap(), to];
+            // Read by a thread, and soon known.
+            let mut found = table::is_unacknowledged(both);
+            for _ in 0..1_000 {
+                if found.is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                found = table::is_unacknowledged(both);
+            }
+            assert_eq!(found, Some(false), "{address}");
+            let mut alive = Alive::new(stream, Duration::from_secs(20));
+            for (silence, expected) in [
+                (Duration::from_secs(20), 10),
+                (Duration::ZERO, 2),
+                (Duration::from_hours(24), 32_767),
+                (Duration::MAX, 32_767),
+            ] {
+                alive = Alive::new(alive.io, silence);
+                assert!(sockopt::socket_keepalive(&alive.io).unwrap());
+                let idle = sockopt::tcp_keepidle(&alive.io).unwrap();
+                assert_eq!(idle, Duration::from_secs(expected), "{silence:?}");
+            }
         }
     }
 
@@ -291,8 +380,9 @@ mod tests {
     async fn only_a_peer_that_acknowledges_nothing_is_gone() {
         let silence = Duration::from_secs(20);
         for (look, gone) in [
-            ((|_| true) as fn([SocketAddr; 2]) -> bool, true),
-            (|_| false, false),
+            ((|_| Some(true)) as Look, true),
+            (|_| Some(false), false),
+            (|_| None, false),
         ] {
             let (near, mut far) = tokio::io::duplex(64);
             let mut alive = Alive::watched(near, Some(ends()), silence, look);

@@ -8,21 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::{Alive, of};
 
 /// How long an attempt has for itself before the next one begins ("Connection Attempt Delay").
 const DELAY: Duration = Duration::from_millis(250);
-
-/// The addresses of a host.
-///
-/// # Errors
-/// The resolver's own.
-pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(lookup_host((host, port)).await?.collect())
-}
 
 /// Connects to the first of the addresses that answers, with room for `receive` bytes. The
 /// connection fails once its peer has acknowledged nothing for about `silence`.
@@ -37,12 +29,16 @@ pub async fn connect(
     let addresses = alternating(addresses.into_iter());
     let stream = race(addresses, move |address| async move {
         let socket = of(address)?;
-        socket.set_recv_buffer_size(receive)?;
+        if let Err(error) = socket.set_recv_buffer_size(receive) {
+            tracing::debug!(%error, "a connection has the system's own room for answers");
+        }
         socket.connect(address).await
     })
     .await?;
-    stream.set_nodelay(true)?;
-    Alive::new(stream, silence)
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection waits to fill its packets");
+    }
+    Ok(Alive::new(stream, silence))
 }
 
 /// The addresses with both families in turn, beginning with the family of the first.

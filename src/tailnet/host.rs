@@ -172,7 +172,7 @@ impl Host {
 /// # Errors
 /// When it has none.
 pub async fn resolve_inside(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let found = socket::resolve(host, port).await?;
     let inside: Vec<SocketAddr> = found
         .iter()
         .copied()

@@ -152,7 +152,7 @@ impl Node {
                 let addresses = if inside {
                     resolve_inside(host, port).await?
                 } else {
-                    tokio::net::lookup_host((host, port)).await?.collect()
+                    crate::socket::resolve(host, port).await?
                 };
                 Ok(tokio::net::TcpStream::connect(&*addresses).await?.into())
             }

@@ -72,6 +72,8 @@ pub struct Upstreamed {
 /// A proxy at the end of a connection takes requests with their whole URL.
 #[derive(Clone)]
 pub(super) struct Forward {
+    /// Which it is, without its credential.
+    pub(super) proxy: String,
     /// The value of `Proxy-Authorization`.
     pub(super) credential: Option<HeaderValue>,
 }
@@ -280,7 +282,8 @@ impl Connector {
                 if secure || self.is_for_sockets() {
                     proxy::tunnel(&mut io, proxy, (host, port), credential).await?;
                 } else {
-                    forward = Some(Forward { credential });
+                    let proxy = proxy.to_string();
+                    forward = Some(Forward { proxy, credential });
                 }
                 io
             }
@@ -358,6 +361,16 @@ impl Connector {
             Proxying::Environment if self.over_tailnet(host)?.is_some() => None,
             Proxying::Environment => self.environment.proxy(secure, host, port),
         })
+    }
+
+    /// What a proxy that forwards requests to `uri` is sent: it can quote it in an answer of its own.
+    pub(super) fn forward_credential(&self, uri: &Uri) -> Option<HeaderValue> {
+        if uri.scheme_str() == Some("https") || self.is_for_sockets() {
+            return None;
+        }
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+        let proxy = self.proxy(false, host, uri.port_u16().unwrap_or(80)).ok()?;
+        proxy::credential(proxy?)
     }
 
     /// Whether its connections are for WebSockets, which no proxy forwards but through a tunnel.

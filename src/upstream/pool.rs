@@ -19,12 +19,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use super::connect::{ConnectError, Connector, Way};
+use super::proxy;
 use crate::config::{Certificates, Network, Proxying};
+use crate::wire::Mask;
 
 pub use body::Received;
 pub(super) use error::{Fate, RequestError, Unanswered};
@@ -77,6 +79,15 @@ impl Pool {
             hosts: Mutex::default(),
             is_swept: AtomicBool::new(false),
         }))
+    }
+
+    /// What hides the credentials of a request: its own, and that of the proxy which forwards it.
+    pub(super) fn mask<B>(&self, request: &Request<B>) -> Mask {
+        let mask = Mask::of(request.headers());
+        match self.0.connector.forward_credential(request.uri()) {
+            Some(credential) => mask.and_credential(credential.as_bytes()),
+            None => mask,
+        }
     }
 
     /// Sends a request, and waits for the head of the response. It is sent again while it is
@@ -140,6 +151,7 @@ impl Pool {
         let used = lent.used().clone();
         let is_reused = used.is_reused();
         let is_http2 = matches!(lent, Lent::Http2(_));
+        let forward = lent.forward();
         let sent = match lent {
             Lent::Http1(mut connection) => {
                 prepare(&mut request, connection.forward.as_ref());
@@ -157,6 +169,12 @@ impl Pool {
         let mut refused = match sent {
             Ok(response) => {
                 used.responded();
+                if let Some(forward) = forward
+                    && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                {
+                    let refused = Arc::new(proxy::refused(&forward.proxy));
+                    return Err(RequestError::Connect(refused).into());
+                }
                 return error::bounded(response);
             }
             Err(refused) => refused,

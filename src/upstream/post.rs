@@ -94,8 +94,8 @@ impl Upstream {
         *request.uri_mut() = post.uri;
         *request.headers_mut() = post.headers;
         // The path of a webhook can be its key.
-        let mask = Mask::of(request.headers()).and_parts_of(request.uri());
         let pool = self.pools.own(Network::Auto, post.ca.as_ref());
+        let mask = pool.mask(&request).and_parts_of(request.uri());
         let exchange = exchange(&pool, request, mask, longest);
         within(limit, exchange)
             .await
@@ -123,8 +123,8 @@ impl Upstream {
             *request.headers_mut() = headers;
             let request = auth::sign(request, post.body, provider);
             let request = request.map_err(|error| error.to_string())?;
-            let mask = Mask::of(request.headers());
             let pool = self.pool(provider);
+            let mask = pool.mask(&request);
             let (head, body) = exchange(&pool, request, mask, longest).await?;
             Ok((head.status, body))
         };
@@ -161,7 +161,8 @@ async fn exchange(
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
     let response = pool.request_again(request).await;
     let response = response.map_err(|error| super::send::innermost(&error))?;
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    mask.headers(&mut head.headers);
     let body = Limited::new(body, longest);
     let body = body.collect().await.map_err(|error| error.to_string())?;
     let body = [mask.pass(body.to_bytes()), mask.rest()].concat();

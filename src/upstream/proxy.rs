@@ -18,6 +18,13 @@ pub(super) fn credential(proxy: &Proxy) -> Option<HeaderValue> {
     (!text.is_empty()).then_some(value)
 }
 
+/// Why a request is not forwarded: the proxy's answer 407 is never the provider's.
+pub(super) fn refused(proxy: &str) -> ConnectError {
+    ConnectError::Proxy(format!(
+        "the proxy {proxy} asks for another user and password than it was given (407)"
+    ))
+}
+
 /// Has the proxy connect to a server.
 pub(super) async fn tunnel(
     io: &mut (impl Io + ?Sized),

@@ -256,8 +256,8 @@ impl Upstream {
         if let Some(via) = &from.via {
             request.headers_mut().insert(header::VIA, via.clone());
         }
-        let mask = Mask::of(request.headers());
         let pool = self.pool(provider);
+        let mask = pool.mask(&request);
         let limit = self.timeouts().first_byte;
         let response = within(limit, pool.request(request, reuse))
             .await

@@ -40,21 +40,34 @@ impl Mask {
             held: BytesMut::new(),
         };
         for value in headers::secrets(sent) {
-            // `Bearer` and its like are in every refusal.
-            let (scheme, key) = match value.iter().position(|byte| *byte == b' ') {
-                Some(at) => (&value[..at], &value[at + 1..]),
-                None => (&value[..0], value),
-            };
-            mask.hide(key);
-            if scheme.eq_ignore_ascii_case(b"basic")
-                && let Ok(key) = str::from_utf8(key)
-                && let Ok(pair) = aws_smithy_types::base64::decode(key)
-                && let Some(at) = pair.iter().position(|byte| *byte == b':')
-            {
-                mask.hide(&pair[at + 1..]);
-            }
+            mask.hide_credential(value);
         }
         mask
+    }
+
+    /// Hides as well the credential that a server on the way is sent.
+    #[must_use]
+    pub fn and_credential(mut self, value: &[u8]) -> Self {
+        self.hide_credential(value);
+        self
+    }
+
+    fn hide_credential(&mut self, value: &[u8]) {
+        // `Bearer` and its like are in every refusal.
+        let (scheme, key) = match value.iter().position(|byte| *byte == b' ') {
+            Some(at) => (&value[..at], &value[at + 1..]),
+            None => (&value[..0], value),
+        };
+        self.hide(key);
+        if scheme.eq_ignore_ascii_case(b"basic")
+            && let Ok(key) = str::from_utf8(key)
+            && let Ok(pair) = aws_smithy_types::base64::decode(key)
+            && let Some(at) = pair.iter().position(|byte| *byte == b':')
+        {
+            self.hide(&pair[at + 1..]);
+            // A short password is hidden at least where it stands with its user.
+            self.hide(&pair);
+        }
     }
 
     /// Hides as well what of a URL can be a credential: long parts of its path and its parameters,
@@ -281,6 +294,14 @@ mod tests {
             b"p4ss-w0rd-of-it dXNlcjpwNHNzLXcwcmQtb2YtaXQ=",
         ));
         assert!(text.starts_with(b"*************** ****"), "{text:?}");
+        // me:pw
+        let some = mask(&[]).and_credential(b"Basic bWU6cHc=");
+        let text = some.whole(Bytes::from_static(b"got Basic bWU6cHc= of me"));
+        assert_eq!(text, "got Basic ******** of me");
+        // someone:pw
+        let some = mask(&[]).and_credential(b"Basic c29tZW9uZTpwdw==");
+        let text = some.whole(Bytes::from_static(b"(someone:pw)"));
+        assert_eq!(text, "(**********)");
         let uri = "https://h/services/T0/abcdefghijklmnopqrst?token=0123456789abcdef&a=b";
         let some = mask(&[]).and_parts_of(&uri.parse().unwrap());
         let text = "no /services/T0/abcdefghijklmnopqrst?token=0123456789abcdef";

@@ -238,6 +238,54 @@ async fn a_websocket_takes_a_tunnel() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_forwards_does_not_betray_its_password() {
+    // me:s3cr3t-passw0rd
+    const USER: &str = "me:s3cr3t-passw0rd";
+    const ENCODED: &str = "bWU6czNjcjN0LXBhc3N3MHJk";
+    for (status, expected) in [
+        ("403 Forbidden", StatusCode::FORBIDDEN),
+        ("407 Proxy Authentication Required", StatusCode::BAD_GATEWAY),
+    ] {
+        let (proxy, log) = server("127.0.0.1:0", move |request| {
+            let line = request
+                .head
+                .lines()
+                .find(|line| line.contains(ENCODED))
+                .unwrap_or_default();
+            let page = json!({ "error": { "message": format!("denied: {line} = {USER}") } });
+            (status, page.to_string())
+        })
+        .await;
+        let named = format!("http://{USER}@{proxy}");
+        let by_environment = [("HTTP_PROXY", named.as_str())];
+        for (one, environment) in [
+            (
+                provider("http://api.example", Some(named.clone())),
+                &[] as &[_],
+            ),
+            (provider("http://api.example", None), &by_environment),
+        ] {
+            let gateway = Process::start(one, json!({}), environment).await;
+            let reply = gateway.ask().await;
+            let text = format!("{:?} {} {}", reply.status, reply.text(), gateway.log());
+            assert_eq!(reply.status, expected, "{text}");
+            assert!(
+                !text.contains(ENCODED) && !text.contains("s3cr3t-passw0rd"),
+                "{text}"
+            );
+            let is_the_proxys = text.contains(&format!("the proxy http://{proxy} asks for"));
+            assert_eq!(is_the_proxys, status.starts_with("407"), "{text}");
+        }
+        assert!(
+            log.lock()
+                .unwrap()
+                .iter()
+                .any(|one| one.head.contains(ENCODED))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_with_an_invalid_proxy_is_refused_without_its_password() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("iris.hujson");

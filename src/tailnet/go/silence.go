@@ -26,14 +26,32 @@ import (
 type peers struct {
 	mu   sync.Mutex
 	open map[netip.Addr]*peer
+	// changes counts those of the network map that a running look at the
+	// peers has to take up.
+	changes atomic.Int64
+}
+
+// started is where times are counted from: the clock of the machine can jump.
+var started = time.Now()
+
+func sinceStart() time.Duration {
+	return time.Since(started)
 }
 
 type peer struct {
 	conns map[*dialedConn]struct{}
-	// heard is when anything last came from the node, in Unix nanoseconds.
+	// heard is when anything last came from the node, as sinceStart has it.
 	heard atomic.Int64
 	// silence is how long it may be silent.
 	silence time.Duration
+}
+
+func (p *peer) hears() {
+	p.heard.Store(int64(sinceStart()))
+}
+
+func (p *peer) quiet() time.Duration {
+	return sinceStart() - time.Duration(p.heard.Load())
 }
 
 // dialedConn tells its peer that something came.
@@ -47,7 +65,7 @@ type dialedConn struct {
 func (c *dialedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.peer.heard.Store(time.Now().UnixNano())
+		c.peer.hears()
 	}
 	return n, err
 }
@@ -65,7 +83,8 @@ func (c *dialedConn) Close() error {
 }
 
 // watchSilence returns a connection that fails once its peer is gone. What
-// leads elsewhere, as through a subnet router, is left to its own timers.
+// leads elsewhere, as through a subnet router, has no node to ping: there, TCP
+// itself gives up what isn't acknowledged.
 func (n *node) watchSilence(conn net.Conn, silence time.Duration) net.Conn {
 	remote, err := addrPort(conn.RemoteAddr())
 	if err != nil {
@@ -74,6 +93,7 @@ func (n *node) watchSilence(conn net.Conn, silence time.Duration) net.Conn {
 	ip := remote.Addr().Unmap()
 	keepAlive(conn, silence)
 	if !tsaddr.IsTailscaleIP(ip) {
+		giveUp(conn, silence)
 		return conn
 	}
 	if known, err := n.whois(ip.String()); err != nil || known == nil {
@@ -85,7 +105,7 @@ func (n *node) watchSilence(conn net.Conn, silence time.Duration) net.Conn {
 	p := d.open[ip]
 	if p == nil {
 		p = &peer{conns: map[*dialedConn]struct{}{}}
-		p.heard.Store(time.Now().UnixNano())
+		p.hears()
 		if d.open == nil {
 			d.open = map[netip.Addr]*peer{}
 		}
@@ -112,16 +132,15 @@ func (n *node) ask(ip netip.Addr, p *peer) {
 		silence := p.silence
 		n.dialed.mu.Unlock()
 		interval := max(silence/4, 500*time.Millisecond)
-		quiet := time.Since(time.Unix(0, p.heard.Load()))
-		if !answers || quiet >= interval {
+		if !answers || p.quiet() >= interval {
 			ctx, cancel := context.WithTimeout(n.ctx, interval)
 			pong, err := n.client.Ping(ctx, ip, tailcfg.PingTSMP)
 			cancel()
 			if err == nil && pong.Err == "" {
 				answers = true
-				p.heard.Store(time.Now().UnixNano())
+				p.hears()
 			}
-			if answers && time.Since(time.Unix(0, p.heard.Load())) >= silence {
+			if answers && p.quiet() >= silence {
 				n.closeTo(p)
 			}
 		}
@@ -153,7 +172,22 @@ func (n *node) closeTo(p *peer) {
 }
 
 // closeToAbsent ends the connections to peers that have left the network map.
+// A busy map changes faster than peers are looked up: changes during a look
+// have one more look together.
 func (n *node) closeToAbsent() {
+	if n.dialed.changes.Add(1) > 1 {
+		return
+	}
+	for {
+		seen := n.dialed.changes.Load()
+		n.lookForAbsent()
+		if n.dialed.changes.CompareAndSwap(seen, 0) {
+			return
+		}
+	}
+}
+
+func (n *node) lookForAbsent() {
 	n.dialed.mu.Lock()
 	open := make(map[netip.Addr]*peer, len(n.dialed.open))
 	for ip, p := range n.dialed.open {
@@ -175,15 +209,7 @@ func keepAlive(conn net.Conn, silence time.Duration) bool {
 			Enable: true, Idle: silence / 2, Interval: silence / 8, Count: 4,
 		}) == nil
 	}
-	tcp, ok := conn.(*gonet.TCPConn)
-	if !ok {
-		return false
-	}
-	field := reflect.ValueOf(tcp).Elem().FieldByName("ep")
-	if !field.IsValid() {
-		return false
-	}
-	ep, ok := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
+	ep, ok := endpoint(conn)
 	if !ok {
 		return false
 	}
@@ -192,4 +218,30 @@ func keepAlive(conn net.Conn, silence time.Duration) bool {
 		ep.SetSockOptInt(tcpip.KeepaliveCountOption, 4) != nil
 	ep.SocketOptions().SetKeepAlive(true)
 	return !failed
+}
+
+// giveUp ends a connection whose peer acknowledges nothing of what it is sent.
+// It ends one too whose peer answers and has no room for as long, which is why
+// the connections to nodes don't have it.
+func giveUp(conn net.Conn, silence time.Duration) bool {
+	ep, ok := endpoint(conn)
+	if !ok {
+		return false
+	}
+	limit := tcpip.TCPUserTimeoutOption(silence)
+	return ep.SetSockOpt(&limit) == nil
+}
+
+// endpoint returns the endpoint of a connection of netstack.
+func endpoint(conn net.Conn) (tcpip.Endpoint, bool) {
+	tcp, ok := conn.(*gonet.TCPConn)
+	if !ok {
+		return nil, false
+	}
+	field := reflect.ValueOf(tcp).Elem().FieldByName("ep")
+	if !field.IsValid() {
+		return nil, false
+	}
+	ep, ok := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
+	return ep, ok
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"reflect"
 	"testing"
 	"time"
-	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
@@ -58,14 +56,57 @@ func TestConnectionsOfTheNodeAreKeptAlive(t *testing.T) {
 	if !keepAlive(conn, 20*time.Second) {
 		t.Fatal("the options were not set")
 	}
-	field := reflect.ValueOf(conn).Elem().FieldByName("ep")
-	ep := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
+	ep, ok := endpoint(conn)
+	if !ok {
+		t.Fatal("there is no endpoint")
+	}
 	var idle tcpip.KeepaliveIdleOption
 	if err := ep.GetSockOpt(&idle); err != nil {
 		t.Fatal(err)
 	}
 	if !ep.SocketOptions().GetKeepAlive() || time.Duration(idle) != 10*time.Second {
 		t.Fatalf("keepalive %t after %v", ep.SocketOptions().GetKeepAlive(), time.Duration(idle))
+	}
+}
+
+// What isn't acknowledged is given up where there is no node to ping.
+func TestConnectionsBeyondARouterGiveUp(t *testing.T) {
+	conn := pipe(t)
+	if !giveUp(conn, 20*time.Second) {
+		t.Fatal("the option was not set")
+	}
+	ep, _ := endpoint(conn)
+	var limit tcpip.TCPUserTimeoutOption
+	if err := ep.GetSockOpt(&limit); err != nil || time.Duration(limit) != 20*time.Second {
+		t.Fatalf("%v after %v", err, time.Duration(limit))
+	}
+}
+
+// The time since something was heard never depends on the machine's clock.
+func TestSilenceIsCountedFromTheLastSound(t *testing.T) {
+	p := &peer{}
+	p.hears()
+	if quiet := p.quiet(); quiet < 0 || quiet > time.Minute {
+		t.Fatalf("quiet for %v", quiet)
+	}
+	p.heard.Add(-int64(time.Hour))
+	if quiet := p.quiet(); quiet < time.Hour {
+		t.Fatalf("quiet for %v", quiet)
+	}
+}
+
+// Changes that come during a look start no other, and are taken up.
+func TestChangesAreLookedAtTogether(t *testing.T) {
+	n := &node{}
+	n.dialed.changes.Store(1)
+	n.closeToAbsent()
+	if left := n.dialed.changes.Load(); left != 2 {
+		t.Fatalf("%d changes wait for the look that runs", left)
+	}
+	n.dialed.changes.Store(0)
+	n.closeToAbsent()
+	if left := n.dialed.changes.Load(); left != 0 {
+		t.Fatalf("%d changes are left", left)
 	}
 }
 

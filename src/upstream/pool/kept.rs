@@ -11,7 +11,7 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::IDLE_TIME;
-use super::open::{Driven, Http1};
+use super::open::{Driven, Forward, Http1};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::used::Used;
 
@@ -32,6 +32,14 @@ pub(super) enum Lent {
 }
 
 impl Lent {
+    /// The proxy at its end, which forwards requests.
+    pub(super) fn forward(&self) -> Option<Forward> {
+        match self {
+            Self::Http1(connection) => connection.forward.clone(),
+            Self::Http2(_) => None,
+        }
+    }
+
     pub(super) fn used(&self) -> &Used {
         match self {
             Self::Http1(connection) => &connection.used,
@@ -204,6 +212,9 @@ impl Host {
             Speaks::Unknown => usize::MAX,
             Speaks::Http2(streams) => streams,
         };
+        // Those whose task has panicked never end.
+        self.openings
+            .retain(|opening| opening.end.has_changed().is_ok());
         let opening = self
             .openings
             .iter_mut()
@@ -262,5 +273,26 @@ impl Host {
         self.shared
             .retain(|shared| !shared.is_closed() && !shared.idle_since().is_some_and(is_old));
         !(self.idle.is_empty() && self.shared.is_empty() && self.openings.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_opening_whose_task_has_panicked_is_waited_for_no_more() {
+        let mut host = Host::default();
+        let done = host.opening(true);
+        let mut joined = host.join().unwrap();
+        drop(done);
+        assert!(matches!(joined.ended().await, Ok(None)));
+        assert!(host.join().is_none());
+        assert!(!host.sweep());
+        // The next one is joined as ever.
+        let done = host.opening(true).unwrap();
+        assert!(host.join().is_some());
+        host.ended(&done, Ok(()));
+        assert!(host.join().is_none());
     }
 }
