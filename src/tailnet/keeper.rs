@@ -33,7 +33,9 @@ pub(super) struct Keeper {
     known: bool,
     /// Whether the last attempt was as a new node.
     is_gone: bool,
-    /// The attempts so far: a status from before the last one says nothing new.
+    /// Whether the last attempt failed after the node may have been signed out for it.
+    is_owed: bool,
+    /// The attempts that a status must know of: one from before the last says nothing new.
     joins: u64,
     failures: u32,
     not_before: i64,
@@ -50,6 +52,7 @@ impl Keeper {
             },
             known,
             is_gone: false,
+            is_owed: false,
             joins: 0,
             failures: 0,
             not_before: 0,
@@ -64,9 +67,10 @@ impl Keeper {
             self.known = true;
             self.renew_key();
             self.failures = 0;
+            self.is_owed = false;
             return None;
         }
-        if joins != self.joins || now < self.not_before {
+        if joins < self.joins || now < self.not_before {
             return None;
         }
         let can_try_key = self.holds_back_the_link();
@@ -77,15 +81,18 @@ impl Keeper {
         let with_key = can_try_key && (is_unknown || signed_out);
         let key_failed = self.known && self.key == Key::Tried && is_refused;
         let changed = kind == Some(TroubleKind::KeyChanged);
-        if !(with_key || is_unknown || key_failed || is_shut_out || changed) {
+        // Where it is offered an address to sign in at, that attempt went far enough.
+        let is_owed = self.is_owed && status.auth_url.is_none();
+        if !(with_key || is_unknown || key_failed || is_shut_out || changed || is_owed) {
             return None;
         }
         let rejoin = Rejoin {
             with_key,
-            fresh: is_unknown || key_failed && self.is_gone,
+            fresh: is_unknown || is_owed || key_failed && self.is_gone,
         };
         self.is_gone = rejoin.fresh;
-        self.joins += 1;
+        self.is_owed = false;
+        self.joins = joins + 1;
         if with_key {
             self.key = Key::Tried;
         }
@@ -101,9 +108,11 @@ impl Keeper {
         Some(rejoin)
     }
 
-    /// An attempt that could not be made, for instance because no key could be had.
+    /// An attempt that could not be made, for instance because no key could be had. The node may
+    /// have counted it or not.
     pub(super) fn failed(&mut self, rejoin: Rejoin, now: i64) {
-        self.joins -= 1;
+        self.joins = self.joins.saturating_sub(1);
+        self.is_owed = rejoin.fresh;
         if rejoin.with_key {
             self.renew_key();
         }
@@ -235,5 +244,34 @@ mod tests {
         assert_eq!(keeper.next(&unknown, 0, 1), None);
         let later = 2 * FIRST_PAUSE;
         assert_eq!(keeper.next(&unknown, 0, later), NEW_KEY);
+    }
+
+    #[test]
+    fn a_failed_attempt_that_the_node_counted_is_made_later_too() {
+        for (has_key, expected) in [(true, NEW_KEY), (false, NEW_NO_KEY)] {
+            let mut keeper = Keeper::new(has_key, true);
+            let unknown = status(State::Running, false, Some(TroubleKind::Unknown), false);
+            assert_eq!(keeper.next(&unknown, 0, 0), expected);
+            keeper.failed(expected.unwrap(), 0);
+            // It was signed out, and what was wrong before is forgotten.
+            let out = status(State::NeedsLogin, false, None, false);
+            assert_eq!(keeper.next(&out, 1, 1), None);
+            assert_eq!(keeper.next(&out, 1, 2 * FIRST_PAUSE), expected);
+            assert_eq!(keeper.next(&out, 1, 4 * FIRST_PAUSE), None, "an old status");
+            // It joins, and its key expires later.
+            assert_eq!(keeper.next(&running(), 2, 5 * FIRST_PAUSE), None);
+            let refused = status(State::Running, false, Some(TroubleKind::Refused), false);
+            assert_eq!(keeper.next(&refused, 2, 6 * FIRST_PAUSE), NO_KEY);
+        }
+    }
+
+    #[test]
+    fn an_address_to_sign_in_at_outlives_a_failed_attempt() {
+        let mut keeper = Keeper::new(false, true);
+        let unknown = status(State::Running, false, Some(TroubleKind::Unknown), false);
+        assert_eq!(keeper.next(&unknown, 0, 0), NEW_NO_KEY);
+        keeper.failed(rejoin(false, true), 0);
+        let link = status(State::NeedsLogin, false, None, true);
+        assert_eq!(keeper.next(&link, 1, 1_000_000), None);
     }
 }
