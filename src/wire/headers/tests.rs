@@ -1,3 +1,5 @@
+//! Tests of the lists of headers.
+
 use super::*;
 
 const KNOWN: &[&[&str]] = &[&["accept", "user-agent", "x-session-id", "x-stainless-*"]];
