@@ -37,6 +37,44 @@ pub fn unix_ms() -> i64 {
     })
 }
 
+/// Milliseconds by a clock that nobody sets and that goes on while the machine sleeps, from some
+/// start: for durations that a sleep counts in, which [`std::time::Instant`] leaves out on Linux.
+#[must_use]
+pub fn steady_ms() -> i64 {
+    #[cfg(target_os = "linux")]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(CLOCK);
+    time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
+}
+
+/// One moment by both clocks, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By [`unix_ms`].
+    pub unix: i64,
+    /// By [`steady_ms`].
+    pub steady: i64,
+}
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            unix: unix_ms(),
+            steady: steady_ms(),
+        }
+    }
+
+    /// The Unix time of what was then by the steady clock, as the machine's clock is set now.
+    #[must_use]
+    pub const fn unix_of(self, steady: i64) -> i64 {
+        self.unix - (self.steady - steady)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::to_microsecond;

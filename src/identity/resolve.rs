@@ -192,7 +192,7 @@ impl Resolver {
             )));
         }
         let answer = self.answer(source);
-        let ask = || self.ask(source, is_stale);
+        let ask = || self.ask(source);
         answer.get_or_try_init(ask).await?.clone()
     }
 
@@ -259,11 +259,10 @@ impl Resolver {
     }
 
     /// Who calls from `source`: without what the tailnet policy grants, where the map is stale.
-    async fn ask(
-        &self,
-        source: IpAddr,
-        is_stale: bool,
-    ) -> Result<Result<Arc<Caller>, Refused>, Refused> {
+    async fn ask(&self, source: IpAddr) -> Result<Result<Arc<Caller>, Refused>, Refused> {
+        // Read after the epoch that the answer is kept for, so that no answer of a fresh map is
+        // kept for a stale one.
+        let is_stale = self.status.borrow().is_stale;
         if self.status.borrow().addresses.contains(&source) {
             return Ok(Err(Refused::Oneself));
         }

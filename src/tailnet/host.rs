@@ -21,7 +21,7 @@ use crate::socket;
 
 use super::publisher::Publisher;
 use super::{Certificate, Error, Listener, State, Status, Trouble, TroubleKind, WhoIs, is_tailnet};
-use crate::clock;
+use crate::clock::{self, Moment};
 
 #[cfg(target_os = "macos")]
 const SOCKET: &str = "/var/run/tailscaled.socket";
@@ -104,7 +104,7 @@ impl Host {
         let (sender, status) = watch::channel(first.clone());
         let stop = CancellationToken::new();
         let mut publisher = Publisher::new(sender, stale_after);
-        publisher.publish(first.clone(), clock::unix_ms());
+        publisher.publish(first.clone(), Moment::now());
         let watching = follow(api.clone(), first, publisher);
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -391,7 +391,7 @@ async fn follow(api: Api, mut last: Status, mut publisher: Publisher) {
                 }
             };
             last.heard_at = last.heard_at.or(heard_at);
-            publisher.publish(last.clone(), clock::unix_ms());
+            publisher.publish(last.clone(), Moment::now());
         }
     };
     tokio::join!(bus, report);

@@ -6,6 +6,8 @@ use super::{State, Status, TroubleKind};
 /// Between two attempts, in milliseconds: at first, and at most.
 const FIRST_PAUSE: i64 = 5_000;
 const LONGEST_PAUSE: i64 = 300_000;
+/// After an attempt that has held for so long, in milliseconds, the pauses begin from the start.
+const CALM: i64 = 600_000;
 
 /// How to sign in again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +35,13 @@ pub(super) struct Keeper {
     known: bool,
     /// Whether the last attempt was as a new node.
     is_gone: bool,
-    /// The attempts so far: a status from before the last one says nothing new.
+    /// Whether the last attempt failed after the node may have been signed out for it.
+    is_owed: bool,
+    /// The attempts that a status must know of: one from before the last says nothing new.
     joins: u64,
+    /// Attempts that failed, or did not hold.
     failures: u32,
+    tried_at: i64,
     not_before: i64,
 }
 
@@ -50,23 +56,33 @@ impl Keeper {
             },
             known,
             is_gone: false,
+            is_owed: false,
             joins: 0,
             failures: 0,
+            tried_at: 0,
             not_before: 0,
         }
     }
 
-    /// What to do after this status, which was made after so many attempts.
+    /// What to do after this status, which was made after so many attempts; `now` is by a clock
+    /// that nobody sets.
     pub(super) fn next(&mut self, status: &Status, joins: u64, now: i64) -> Option<Rejoin> {
         let kind = status.trouble.as_ref().map(|trouble| trouble.kind);
         let is_unknown = kind == Some(TroubleKind::Unknown);
         if status.state == State::Running && status.in_poll && !is_unknown {
             self.known = true;
             self.renew_key();
-            self.failures = 0;
+            self.is_owed = false;
+            if now - self.tried_at >= CALM {
+                self.failures = 0;
+            } else if self.failures > 0 {
+                // A control server that forgets each node that joins would otherwise get one more
+                // at each look.
+                self.not_before = self.not_before.max(self.tried_at + self.pause());
+            }
             return None;
         }
-        if joins != self.joins || now < self.not_before {
+        if joins < self.joins || now < self.not_before {
             return None;
         }
         let can_try_key = self.holds_back_the_link();
@@ -77,33 +93,40 @@ impl Keeper {
         let with_key = can_try_key && (is_unknown || signed_out);
         let key_failed = self.known && self.key == Key::Tried && is_refused;
         let changed = kind == Some(TroubleKind::KeyChanged);
-        if !(with_key || is_unknown || key_failed || is_shut_out || changed) {
+        // Where it is offered an address to sign in at, that attempt went far enough.
+        let is_owed = self.is_owed && status.auth_url.is_none();
+        if !(with_key || is_unknown || key_failed || is_shut_out || changed || is_owed) {
             return None;
         }
         let rejoin = Rejoin {
             with_key,
-            fresh: is_unknown || key_failed && self.is_gone,
+            fresh: is_unknown || is_owed || key_failed && self.is_gone,
         };
         self.is_gone = rejoin.fresh;
-        self.joins += 1;
+        self.is_owed = false;
+        self.joins = joins + 1;
         if with_key {
             self.key = Key::Tried;
         }
         self.failures += 1;
-        let pause = FIRST_PAUSE << self.failures.min(10).saturating_sub(1);
+        self.tried_at = now;
         // What comes after a key that was refused waits for nothing.
-        let pause = if with_key {
-            0
-        } else {
-            pause.min(LONGEST_PAUSE)
-        };
+        let pause = if with_key { 0 } else { self.pause() };
         self.not_before = now + pause;
         Some(rejoin)
     }
 
-    /// An attempt that could not be made, for instance because no key could be had.
+    /// How long to wait after the last attempt.
+    fn pause(&self) -> i64 {
+        let pause = FIRST_PAUSE << self.failures.min(10).saturating_sub(1);
+        pause.min(LONGEST_PAUSE)
+    }
+
+    /// An attempt that could not be made, for instance because no key could be had. The node may
+    /// have counted it or not.
     pub(super) fn failed(&mut self, rejoin: Rejoin, now: i64) {
-        self.joins -= 1;
+        self.joins = self.joins.saturating_sub(1);
+        self.is_owed = rejoin.fresh;
         if rejoin.with_key {
             self.renew_key();
         }
@@ -235,5 +258,59 @@ mod tests {
         assert_eq!(keeper.next(&unknown, 0, 1), None);
         let later = 2 * FIRST_PAUSE;
         assert_eq!(keeper.next(&unknown, 0, later), NEW_KEY);
+    }
+
+    #[test]
+    fn a_failed_attempt_that_the_node_counted_is_made_later_too() {
+        for (has_key, expected) in [(true, NEW_KEY), (false, NEW_NO_KEY)] {
+            let mut keeper = Keeper::new(has_key, true);
+            let unknown = status(State::Running, false, Some(TroubleKind::Unknown), false);
+            assert_eq!(keeper.next(&unknown, 0, 0), expected);
+            keeper.failed(expected.unwrap(), 0);
+            // It was signed out, and what was wrong before is forgotten.
+            let out = status(State::NeedsLogin, false, None, false);
+            assert_eq!(keeper.next(&out, 1, 1), None);
+            assert_eq!(keeper.next(&out, 1, 2 * FIRST_PAUSE), expected);
+            assert_eq!(keeper.next(&out, 1, 4 * FIRST_PAUSE), None, "an old status");
+            // It joins, and its key expires later.
+            assert_eq!(keeper.next(&running(), 2, 5 * FIRST_PAUSE), None);
+            let refused = status(State::Running, false, Some(TroubleKind::Refused), false);
+            assert_eq!(keeper.next(&refused, 2, 6 * FIRST_PAUSE), NO_KEY);
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_forgotten_each_time_joins_ever_more_rarely() {
+        let unknown = status(State::Running, true, Some(TroubleKind::Unknown), false);
+        let mut keeper = Keeper::new(true, true);
+        let (mut joins, mut joined) = (0, Vec::new());
+        // It is found out each 30 seconds that the node is gone once more.
+        for now in (0..3_600_000).step_by(1_000) {
+            let status = if now % 30_000 == 0 {
+                &unknown
+            } else {
+                &running()
+            };
+            if let Some(rejoin) = keeper.next(status, joins, now) {
+                assert!(rejoin.fresh);
+                joins += 1;
+                joined.push(now);
+            }
+        }
+        assert_eq!(joined[..2], [0, 30_000]);
+        assert!(joined.len() < 20, "{joined:?}");
+        // One that has held is replaced at once.
+        assert_eq!(keeper.next(&running(), joins, 10_000_000), None);
+        assert_eq!(keeper.next(&unknown, joins, 10_000_001), NEW_KEY);
+    }
+
+    #[test]
+    fn an_address_to_sign_in_at_outlives_a_failed_attempt() {
+        let mut keeper = Keeper::new(false, true);
+        let unknown = status(State::Running, false, Some(TroubleKind::Unknown), false);
+        assert_eq!(keeper.next(&unknown, 0, 0), NEW_NO_KEY);
+        keeper.failed(rejoin(false, true), 0);
+        let link = status(State::NeedsLogin, false, None, true);
+        assert_eq!(keeper.next(&link, 1, 1_000_000), None);
     }
 }

@@ -249,11 +249,15 @@ impl Status {
     /// known. A connection that was fresh when it broke would have brought every change until then.
     #[must_use]
     pub fn map_age(&self, now: i64) -> Option<Duration> {
-        let heard = self.heard_at?;
-        Some(match self.silent_since {
-            Some(lost) if since(heard, lost) <= SILENCE => since(lost, now),
-            _ => since(heard, now),
-        })
+        Some(map_age(self.heard_at?, self.silent_since, now))
+    }
+}
+
+/// The age of a network map by what was heard last and by since when there is silence.
+fn map_age(heard: i64, silent: Option<i64>, now: i64) -> Duration {
+    match silent {
+        Some(lost) if since(heard, lost) <= SILENCE => since(lost, now),
+        _ => since(heard, now),
     }
 }
 

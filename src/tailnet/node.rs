@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::ffi::{self, Call};
 use super::keeper::{Keeper, Rejoin};
 use super::publisher::Publisher;
 use super::{Certificate, Error, Listener, Options, State, Status, Stream, WhoIs};
-use crate::clock;
+use crate::clock::{self, Moment};
 
 /// Between two looks at how old the network map is.
 const TICK: Duration = Duration::from_secs(1);
@@ -141,6 +142,7 @@ impl Embedded {
             keeper: Keeper::new(about.has_key, about.known),
             publisher: Publisher::new(sender, stale_after),
             last: Status::default(),
+            attempt: None,
         };
         tokio::spawn(follow.run(lines));
         Ok(Self { handle, status })
@@ -237,6 +239,25 @@ struct Follow {
     keeper: Keeper,
     publisher: Publisher,
     last: Status,
+    /// An attempt to sign in again, which may take long: what the node reports is published
+    /// meanwhile.
+    attempt: Option<Attempt>,
+}
+
+struct Attempt {
+    how: Rejoin,
+    task: JoinHandle<Result<Vec<u8>, Error>>,
+}
+
+/// Waits until an attempt ends, without end where none is made.
+async fn ended(attempt: &mut Option<Attempt>) -> Result<(), Error> {
+    let Some(Attempt { task, .. }) = attempt else {
+        return std::future::pending().await;
+    };
+    match task.await {
+        Ok(done) => done.map(drop),
+        Err(error) => Err(Error::Node(format!("the attempt did not end: {error}"))),
+    }
 }
 
 impl Follow {
@@ -263,21 +284,25 @@ impl Follow {
                 },
                 _ = ticks.tick() => {}
                 () = self.publisher.changed() => {}
+                done = ended(&mut self.attempt) => self.ended(done),
             }
-            let now = clock::unix_ms();
-            let rejoin = self.keeper.next(&self.last, joins, now);
+            let now = Moment::now();
+            let rejoin = match self.attempt {
+                None => self.keeper.next(&self.last, joins, now.steady),
+                Some(_) => None,
+            };
             self.publish(now);
             if let Some(rejoin) = rejoin {
-                self.rejoin(rejoin).await;
+                self.rejoin(rejoin);
             }
         }
         self.last.state = State::Stopped;
         self.last.in_poll = false;
         self.last.epoch += 1;
-        self.publish(clock::unix_ms());
+        self.publish(Moment::now());
     }
 
-    fn publish(&mut self, now: i64) {
+    fn publish(&mut self, now: Moment) {
         let mut status = self.last.clone();
         if self.keeper.holds_back_the_link() {
             status.auth_url = None;
@@ -285,7 +310,7 @@ impl Follow {
         self.publisher.publish(status, now);
     }
 
-    async fn rejoin(&mut self, how: Rejoin) {
+    fn rejoin(&mut self, how: Rejoin) {
         let Some(handle) = self.handle.upgrade() else {
             return;
         };
@@ -301,9 +326,15 @@ impl Follow {
         tracing::warn!("the node signs in again, {means}: {why}");
         let Rejoin { with_key, fresh } = how;
         let request = RejoinRequest { with_key, fresh };
-        if let Err(error) = handle.ask(Call::Rejoin, &request).await {
+        let task = tokio::spawn(async move { handle.ask(Call::Rejoin, &request).await });
+        self.attempt = Some(Attempt { how, task });
+    }
+
+    fn ended(&mut self, done: Result<(), Error>) {
+        let attempt = self.attempt.take();
+        if let (Some(Attempt { how, .. }), Err(error)) = (attempt, done) {
             tracing::error!(%error, "the node can't sign in again; it is tried once more later");
-            self.keeper.failed(how, clock::unix_ms());
+            self.keeper.failed(how, clock::steady_ms());
         }
     }
 }

@@ -187,6 +187,18 @@ func (n *node) packetFilter() *filter.Filter {
 // other news. A subscription that is lost may have missed changes.
 func (n *node) followBus(ctx context.Context, changes chan<- bool) {
 	const mask = ipn.NotifyInitialState | ipn.NotifyPeerChanges | ipn.NotifyPeerPatches
+	// One look at a time: on a busy tailnet, changes come faster than peers can be looked for.
+	left := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-left:
+				n.closeToAbsent()
+			}
+		}
+	}()
 	send := func(bump bool) {
 		select {
 		case changes <- bump:
@@ -201,7 +213,10 @@ func (n *node) followBus(ctx context.Context, changes chan<- bool) {
 				changed := changesIdentity(&notify)
 				send(changed)
 				if changed {
-					go n.closeToAbsent()
+					select {
+					case left <- struct{}{}:
+					default:
+					}
 				}
 			}
 		}
