@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::database::{Connection, Failure, Refusal, Store};
+use super::error::WRITE;
 use super::{Error, Shared, turn, writer};
 
 /// Queries running at once: a dashboard must not take every blocking thread.
@@ -242,11 +243,7 @@ impl Pool {
         }
         drop(kept);
         self.returned.notify_all();
-        let action = if self.writes {
-            "write to it"
-        } else {
-            "read it"
-        };
+        let action = if self.writes { WRITE } else { "read it" };
         done.map_err(|source| self.store.error(action, source))
     }
 
