@@ -1,3 +1,5 @@
+//! Headers of callers: which are known, and which pass.
+
 use super::*;
 
 const KNOWN: &[&[&str]] = &[&["accept", "user-agent", "x-session-id", "x-stainless-*"]];
