@@ -8,6 +8,7 @@ use super::{Asked, View};
 use crate::access::Role;
 use crate::bucket::Link;
 use crate::config;
+use crate::ledger;
 use crate::quota::{Quotas, State};
 use crate::wire::{Body, Rejection};
 
@@ -40,7 +41,7 @@ pub(super) async fn refill(
     super::audit::note(view, asked, "quota_refilled", &refill.bucket, detail).await?;
     let state = if is_used || !link.template.contains('<') {
         let state = view.quotas.refill(link, amount).await;
-        state.map_err(|error| super::records::unavailable(&error))?
+        state.map_err(|error| not_refilled(&error))?
     } else {
         // It is full, and whose it is will be known when it is first used.
         Quotas::unused(&link)
@@ -50,6 +51,17 @@ pub(super) async fn refill(
     let mut own = definitions.of(asked.permit, asked.caller);
     row["yours"] = own.any(|link| link.key == state.key).into();
     Ok(super::json(&row))
+}
+
+/// A refill that may have been made must not be repeated by itself.
+fn not_refilled(error: &ledger::Error) -> Rejection {
+    if !error.is_undecided() {
+        return super::records::unavailable(error);
+    }
+    let what = "the database did not answer, so it is not known whether the bucket was refilled; \
+        look at its balance before you repeat the refill";
+    tracing::error!(%error, "{what}");
+    Rejection::new(StatusCode::GATEWAY_TIMEOUT, "refill_unknown", what)
 }
 
 /// The one bucket that an admin names, and whether it was ever used.

@@ -333,7 +333,7 @@ pub(crate) fn unavailable(error: &crate::ledger::Error) -> Rejection {
     if let crate::ledger::Error::Report(why) = error {
         return Rejection::new(StatusCode::BAD_REQUEST, "bad_query", *why);
     }
-    let what = if matches!(error, crate::ledger::Error::Write(_)) {
+    let what = if error.is_of_write() {
         "the database cannot be written at the moment"
     } else {
         "the records cannot be read at the moment"

@@ -176,7 +176,7 @@ fn try_add_version(connection: &mut dyn Connection, version: &Version) -> Result
         return Ok(false);
     }
     let sql = "INSERT INTO config_versions (id, at, actor, node, how, hash, parent, text) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
     let row = vec![
         version.id.as_str().into(),
         version.at.into(),

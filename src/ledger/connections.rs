@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::database::{Connection, Failure, Refusal, Store};
+use super::error::WRITE;
 use super::{Error, Shared, turn, writer};
 
 /// Queries running at once: a dashboard must not take every blocking thread.
@@ -21,6 +22,15 @@ const FULL: Duration = Duration::from_secs(5);
 
 /// How long a connection that is in use is waited for.
 const RETURN: Duration = Duration::from_secs(5);
+
+/// What becomes of work whose connection broke while it was being committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It is done again: done twice, it does the same.
+    Always,
+    /// It fails, because done twice, it would do something else.
+    Uncommitted,
+}
 
 pub(super) struct Connections {
     pool: Arc<Pool>,
@@ -68,6 +78,15 @@ impl Connections {
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
+        self.run_again(Repeat::Always, work).await
+    }
+
+    /// Runs `work`, and again as `repeat` says.
+    pub(super) async fn run_again<T: Send + 'static>(
+        &self,
+        repeat: Repeat,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
         // The turn travels with the work: a caller that goes away does not end the query.
         let turn = self
             .turns
@@ -78,7 +97,7 @@ impl Connections {
         let pool = self.pool.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let done = pool.run(&work);
+            let done = pool.run(repeat, &work);
             (done, work)
         });
         match done.await.map_err(Error::Query)? {
@@ -102,13 +121,29 @@ impl Pool {
 
     fn run<T>(
         &self,
+        repeat: Repeat,
         work: &impl Fn(&mut dyn Connection) -> Result<T, Failure>,
     ) -> Result<T, Error> {
+        let work = |connection: &mut dyn Connection| {
+            work(connection).map_err(|failure| {
+                let is_undecided = repeat == Repeat::Uncommitted
+                    && connection.is_broken()
+                    && connection.may_have_committed();
+                if is_undecided {
+                    Failure::Undecided(Box::new(failure))
+                } else {
+                    failure
+                }
+            })
+        };
         if let Some(mut idle) = self.idle() {
             match work(&mut *idle) {
                 // It can have been closed just now, or be of a server that is gone. One that was
                 // silent for long was waited for long enough.
-                Err(failure) if idle.is_broken() && !matches!(failure, Failure::Timeout(_)) => {
+                Err(failure)
+                    if idle.is_broken()
+                        && !matches!(failure, Failure::Timeout(_) | Failure::Undecided(_)) =>
+                {
                     self.lock().in_use -= 1;
                     self.close_idle();
                 }
@@ -208,11 +243,7 @@ impl Pool {
         }
         drop(kept);
         self.returned.notify_all();
-        let action = if self.writes {
-            "write to it"
-        } else {
-            "read it"
-        };
+        let action = if self.writes { WRITE } else { "read it" };
         done.map_err(|source| self.store.error(action, source))
     }
 
@@ -287,10 +318,10 @@ mod tests {
     #[test]
     fn only_what_failed_on_a_broken_connection_is_tried_on_another() {
         let (pool, _) = pool(9);
-        pool.run(&|_| Ok(())).unwrap();
+        pool.run(Repeat::Always, &|_| Ok(())).unwrap();
         assert_eq!(counts(&pool), (1, 0));
         let tries = Cell::new(0);
-        let failed = pool.run::<()>(&|_| {
+        let failed = pool.run::<()>(Repeat::Always, &|_| {
             tries.set(tries.get() + 1);
             Err(Failure::Value("none".to_owned()))
         });
@@ -309,13 +340,13 @@ mod tests {
                         std::thread::park_timeout(Duration::from_millis(20));
                         Ok(())
                     };
-                    pool.run(&slow).unwrap();
+                    pool.run(Repeat::Always, &slow).unwrap();
                 });
             }
         });
         assert_eq!(counts(&pool), (1, 0));
         pool.close_idle();
-        let refused = || pool.run(&|_| Ok(())).unwrap_err().refusal();
+        let refused = || pool.run(Repeat::Always, &|_| Ok(())).unwrap_err().refusal();
         assert_eq!(refused(), Some(Refusal::Full));
         // It is not asked again and again.
         let asked = server.asked.load(Ordering::Relaxed);

@@ -160,6 +160,11 @@ pub(super) trait Connection: Send {
     fn scrub(&mut self) -> Result<bool, Failure>;
     /// Whether another has to be opened in its place.
     fn is_broken(&self) -> bool;
+    /// Whether the transaction that failed last can have been committed all the same: the answer to
+    /// its commit got lost.
+    fn may_have_committed(&self) -> bool {
+        false
+    }
 }
 
 /// The database at `url`; `dir` is where a relative path starts.
@@ -195,6 +200,9 @@ pub enum Failure {
     },
     #[error("no answer from the server within {0:?}")]
     Timeout(std::time::Duration),
+    /// The answer to a commit got lost.
+    #[error("{0}; whether it was done is not known")]
+    Undecided(Box<Failure>),
     #[error("a value that was never written: {0}")]
     Value(String),
     #[error(transparent)]

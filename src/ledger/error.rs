@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use super::CAPACITY;
 use super::database::{Failure, Refusal};
 
+/// What a connection could not do with a database.
+pub(super) const WRITE: &str = "write to it";
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URL itself stays out: it can hold a password.
@@ -46,6 +49,8 @@ pub enum Error {
     NotDurable { pending: usize },
     #[error("ledger: cannot write: {0}")]
     Write(String),
+    #[error("ledger: cannot tell whether it was written: {0}")]
+    Undecided(String),
     #[error("ledger: a query did not finish: {0}")]
     Query(tokio::task::JoinError),
     /// The caller's to put right, unlike all others.
@@ -54,6 +59,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what was to be written may have been, or may still be.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        match self {
+            Error::Undecided(_) => true,
+            Error::Database { cause, .. } => matches!(cause, Failure::Undecided(_)),
+            _ => false,
+        }
+    }
+
+    /// Whether something was to be written.
+    #[must_use]
+    pub fn is_of_write(&self) -> bool {
+        match self {
+            Error::Write(_) | Error::Undecided(_) => true,
+            Error::Database { action, .. } => *action == WRITE,
+            _ => false,
+        }
+    }
+
     /// Why no server could be connected to, if that is the error.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {

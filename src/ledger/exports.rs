@@ -78,13 +78,15 @@ fn try_take(
 ) -> Result<Option<Batch>, Failure> {
     let lock = connection.lock();
     let skip = if lock.is_empty() { "" } else { " SKIP LOCKED" };
+    // One of this name was taken when the answer to the commit got lost; other entries under the
+    // same name would take the place of its entries where they are sent.
     let left = "SELECT batch FROM export_queue WHERE exporter = ?1 AND batch IS NOT NULL \
-        AND until < ?2 ORDER BY batch LIMIT 1";
+        AND (until < ?2 OR batch = ?3) ORDER BY CASE WHEN batch = ?3 THEN 0 ELSE 1 END, batch LIMIT 1";
     let left = format!("{left}{lock}{skip}");
     let left = rows(
         connection,
         &left,
-        vec![exporter.into(), now.into()],
+        vec![exporter.into(), now.into(), name.into()],
         Row::text,
     )?
     .pop();

@@ -204,10 +204,19 @@ impl Ledger {
         .await
     }
 
-    /// Adds to a bucket, at most up to its capacity. Answers with what it holds then.
-    pub async fn refill(&self, link: Link, amount: i64) -> Result<Level, Error> {
-        self.write(move |connection| buckets::refill(connection, &link, amount))
-            .await
+    /// Adds to a bucket, at most up to its capacity. Once that is durable, `then` is called with what
+    /// the bucket holds, also where nobody waits for the answer any more.
+    pub async fn refill<T: Send + 'static>(
+        &self,
+        link: Link,
+        amount: i64,
+        then: impl Fn(&Link, Level) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.write_once(move |connection| {
+            let level = buckets::refill(connection, &link, amount)?;
+            Ok(then(&link, level))
+        })
+        .await
     }
 
     /// Forgets the buckets whose definition is not among `templates`.

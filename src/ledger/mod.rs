@@ -332,11 +332,29 @@ impl Ledger {
         &self,
         work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
+        self.write_again(connections::Repeat::Always, work).await
+    }
+
+    /// The same for what does something else when it is done twice: where it may have been done, it
+    /// fails.
+    async fn write_once<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.write_again(connections::Repeat::Uncommitted, work)
+            .await
+    }
+
+    async fn write_again<T: Send + 'static>(
+        &self,
+        repeat: connections::Repeat,
+        work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
         let Some(tellers) = &self.inner.tellers else {
             return turn::run(&self.inner.queue, &self.inner.shared, work).await;
         };
         self.writable()?;
-        let done = tokio::time::timeout(turn::WORK, tellers.run(work)).await;
+        let done = tokio::time::timeout(turn::WORK, tellers.run_again(repeat, work)).await;
         done.unwrap_or_else(|_| Err(turn::late()))
     }
 

@@ -68,7 +68,7 @@ pub(super) fn busy() -> Error {
 
 /// Work that has begun has not ended in time.
 pub(super) fn late() -> Error {
-    Error::Write(format!(
+    Error::Undecided(format!(
         "it was not done within {WORK:?}, and may still take effect"
     ))
 }

@@ -295,14 +295,15 @@ impl Quotas {
     /// # Errors
     /// When it can't be written.
     pub async fn refill(&self, link: Link, amount: i64) -> Result<State, ledger::Error> {
-        let level = self.inner.ledger.refill(link.clone(), amount).await?;
-        let account = if let Some(local) = &self.inner.local {
+        let inner = Arc::clone(&self.inner);
+        let then = move |link: &Link, level| {
+            let Some(local) = &inner.local else {
+                return State::new(link, Account { level, held: 0 });
+            };
             let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
-            local.refill(&link, amount, clock::unix_ms())
-        } else {
-            Account { level, held: 0 }
+            State::new(link, local.refill(link, amount, clock::unix_ms()))
         };
-        Ok(State::new(&link, account))
+        self.inner.ledger.refill(link, amount, then).await
     }
 }
 

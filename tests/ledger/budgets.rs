@@ -145,6 +145,20 @@ pub(crate) async fn two_nodes_spend_one_budget(place: Place) {
     race(&place, 2).await;
 }
 
+pub(crate) async fn two_nodes_spend_one_budget_whatever_the_isolation(place: Place) {
+    let client = place.server().client(&place.database).await;
+    for isolation in ["repeatable read", "serializable"] {
+        let set = format!(
+            "ALTER DATABASE {} SET default_transaction_isolation = '{isolation}'; \
+             DELETE FROM buckets; DELETE FROM entries",
+            place.database
+        );
+        drop(place.open());
+        client.batch_execute(&set).await.unwrap();
+        race(&place, 2).await;
+    }
+}
+
 pub(crate) async fn balances_outlive_the_process(place: Place) {
     let rules = rules(
         r#""daily:<user>":{"capacity":"$1.00","rate":"$0.00/day"},"rpm":{"capacity":"5 requests","rate":"1 request/month"}"#,

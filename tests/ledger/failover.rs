@@ -7,7 +7,7 @@ use std::time::Duration;
 use iris::ledger::{Error, Ledger};
 use iris::quota::Quotas;
 
-use crate::budgets::{amounts, rules};
+use crate::budgets::{amounts, rules, settle};
 use crate::relay::Relay;
 use crate::standby::standby;
 use crate::store::{Place, all, entry, full, write};
@@ -163,6 +163,36 @@ pub(crate) async fn what_was_closed_while_idle_is_felt_by_nobody(place: Place) {
     }
     burst(&ledger, 1_000).await;
     assert_eq!(all(&ledger).await.len(), 80);
+}
+
+pub(crate) async fn what_is_committed_without_an_answer_is_not_done_twice(place: Place) {
+    let relay = Relay::start(place.server()).await;
+    let ledger = open(relay.url(&place.database), &place).await.unwrap();
+    ledger.set_retention(&iris::config::Database::default(), &["s3"]);
+    let records = (1..=6).map(|nth| full(entry(nth, "ann@example.com", "s"), "x"));
+    write(&ledger, records).await;
+    let rules = rules(r#""all":{"capacity":"1000 tokens"}"#, r#"{"bucket":"all"}"#);
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let held = rules.hold(&quotas, amounts(500, 0), "h".to_owned()).await;
+    settle(&ledger, held.unwrap(), (500, 0));
+    ledger.flush().await.unwrap();
+    let link = rules.definitions.named("all").unwrap();
+    // On a connection from before; one that is new isn't tried again anyway.
+    quotas.refill(link.clone(), 1).await.unwrap();
+    relay.lose_commit();
+    let error = quotas.refill(link.clone(), 100).await.unwrap_err();
+    assert!(error.to_string().contains("is not known"), "{error}");
+    assert_eq!(quotas.refill(link, 0).await.unwrap().current, 601);
+    // A batch of the same name has the same entries, and no others are of that name.
+    let lease = Duration::from_mins(5);
+    ledger.take_batch("s3", "one", 2, lease).await.unwrap();
+    relay.lose_commit();
+    let two = ledger.take_batch("s3", "two", 2, lease).await.unwrap();
+    assert!(!relay.loses_commit(), "an answer got lost");
+    let two = two.unwrap();
+    assert_eq!((two.name.as_str(), two.entries.len()), ("two", 2));
+    let stored = "SELECT COUNT(*) FROM export_queue WHERE batch = 'two'";
+    assert_eq!(place.integers(stored).await, [2]);
 }
 
 pub(crate) async fn what_was_forgotten_while_idle_is_noticed(place: Place) {

@@ -384,7 +384,10 @@ pub(crate) async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(plac
     };
     let link = |name: &str| Link::new("q:<user>", "user:7", name.to_owned(), terms);
     for (name, amount, left) in [("q:old@x.org", -4, 6), ("q:new@x.org", -1, 5)] {
-        let level = ledger.refill(link(name), amount).await.unwrap();
+        let level = ledger
+            .refill(link(name), amount, |_, level| level)
+            .await
+            .unwrap();
         assert_eq!(level.balance, left);
         let (stored, _) = ledger.buckets().await.unwrap();
         let stored: Vec<_> = stored

@@ -22,6 +22,8 @@ struct State {
     /// How often a client has said something after the server had.
     turns: AtomicUsize,
     opened: AtomicUsize,
+    /// The next connection on which a commit succeeds breaks before its client hears of it.
+    loses_commit: AtomicBool,
     /// Ends the connections that there are.
     cut: Mutex<CancellationToken>,
     /// Those that there are, and whether nothing passes any more.
@@ -37,6 +39,7 @@ impl Relay {
                 to: AtomicU16::new(server.port),
                 turns: AtomicUsize::new(0),
                 opened: AtomicUsize::new(0),
+                loses_commit: AtomicBool::new(false),
                 cut: Mutex::default(),
                 silent: Mutex::default(),
             }),
@@ -74,6 +77,16 @@ impl Relay {
         }
     }
 
+    /// Breaks the next connection on which a commit succeeds, before its client hears of it.
+    pub(crate) fn lose_commit(&self) {
+        self.state.loses_commit.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has not happened yet.
+    pub(crate) fn loses_commit(&self) -> bool {
+        self.state.loses_commit.load(Ordering::Relaxed)
+    }
+
     /// Round trips until now.
     pub(crate) fn turns(&self) -> usize {
         self.state.turns.load(Ordering::Relaxed)
@@ -99,15 +112,18 @@ impl State {
         let (mut from_server, mut to_server) = server.into_split();
         let asks = AtomicBool::new(false);
         let up = async {
-            copy(&mut from_client, &mut to_server, &silent, || {
+            copy(&mut from_client, &mut to_server, &silent, |_| {
                 if !asks.swap(true, Ordering::Relaxed) {
                     self.turns.fetch_add(1, Ordering::Relaxed);
                 }
+                true
             })
             .await;
         };
-        let down = copy(&mut from_server, &mut to_client, &silent, || {
+        let down = copy(&mut from_server, &mut to_client, &silent, |said| {
             asks.store(false, Ordering::Relaxed);
+            let is_commit = said.windows(7).any(|tag| tag == b"COMMIT\0");
+            !(is_commit && self.loses_commit.swap(false, Ordering::Relaxed))
         });
         tokio::select! {
             () = cut.cancelled() => {}
@@ -121,15 +137,15 @@ async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     silent: &AtomicBool,
-    mut passes: impl FnMut(),
+    mut passes: impl FnMut(&[u8]) -> bool,
 ) {
     let mut bytes = vec![0; 64 << 10];
     while let Ok(count) = from.read(&mut bytes).await {
         if silent.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
-        passes();
-        if count == 0 || to.write_all(&bytes[..count]).await.is_err() {
+        let has_passed = passes(&bytes[..count]);
+        if count == 0 || !has_passed || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
     }

@@ -37,6 +37,14 @@ const STATEMENTS: usize = 128;
 /// Unix milliseconds by the server's clock, as it is when the expression is evaluated.
 const CLOCK: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
+/// Whoever has waited for a lock must see what was committed meanwhile, whatever the default of the
+/// server, the database or the user.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+
+/// The same for statements that are a transaction by themselves.
+const ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
+
 /// Turns of the runtime in which it notices that a connection was closed.
 const TURNS: usize = 4;
 
@@ -46,6 +54,8 @@ pub(super) struct Open {
     runtime: Option<Runtime>,
     session: Session,
     in_transaction: bool,
+    /// The last transaction's commit was sent.
+    is_committing: bool,
     is_broken: bool,
     /// How long an answer may take.
     pub(super) patience: Duration,
@@ -82,11 +92,7 @@ impl Session {
         if !std::mem::take(&mut self.begins) {
             return None;
         }
-        let begin = if self.writes {
-            "BEGIN"
-        } else {
-            "BEGIN READ ONLY"
-        };
+        let begin = if self.writes { BEGIN } else { BEGIN_READING };
         Some(if self.is_pooled {
             format!("{begin}; {LOCAL_SETTINGS}")
         } else {
@@ -140,6 +146,21 @@ impl Session {
     }
 }
 
+/// Runs `work` to its end. If it fails, what it has begun is left behind: a lookup of a name can take
+/// longer than anything may wait, and a plain drop of the runtime would wait for it.
+fn finish<T>(
+    runtime: Runtime,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(Runtime, T), Failure> {
+    match runtime.block_on(work) {
+        Ok(done) => Ok((runtime, done)),
+        Err(failure) => {
+            runtime.shutdown_background();
+            Err(failure)
+        }
+    }
+}
+
 fn row(row: &tokio_postgres::Row) -> Result<Row, Failure> {
     let values = (0..row.len()).map(|nth| value(row, nth));
     Ok(Row::new(values.collect::<Result<_, _>>()?))
@@ -156,7 +177,7 @@ impl Open {
             .enable_all()
             .build()?;
         let generation = current.load(Ordering::Relaxed);
-        let connected = runtime.block_on(connect(config, tls))?;
+        let (runtime, connected) = finish(runtime, connect(config, tls))?;
         let is_pooled = connected.is_pooled;
         let mut open = Open {
             runtime: Some(runtime),
@@ -168,14 +189,20 @@ impl Open {
                 begins: false,
             },
             in_transaction: false,
+            is_committing: false,
             is_broken: false,
             patience: PATIENCE,
             used: Instant::now(),
             generation,
             current: Arc::clone(current),
         };
-        if !writes && !is_pooled {
-            open.batch("SET default_transaction_read_only = on")?;
+        if !is_pooled {
+            let reads = if writes {
+                ""
+            } else {
+                "; SET default_transaction_read_only = on"
+            };
+            open.batch(&format!("{ISOLATION}{reads}"))?;
         }
         Ok(open)
     }
@@ -293,12 +320,14 @@ impl Connection for Open {
     fn begin(&mut self) -> Result<(), Failure> {
         self.rollback();
         self.in_transaction = true;
+        self.is_committing = false;
         self.session.begins = true;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
         if !std::mem::take(&mut self.session.begins) {
+            self.is_committing = true;
             self.batch("COMMIT")?;
         }
         self.in_transaction = false;
@@ -326,6 +355,7 @@ impl Connection for Open {
         sql: &str,
         rows: Vec<Vec<Value<'_>>>,
     ) -> Result<Vec<u64>, Failure> {
+        self.is_committing = true;
         let changed = self.wait(async |session| {
             // A statement that fails makes the commit behind it a rollback.
             let statement = session.prepare(sql, rows.len()).await?;
@@ -406,5 +436,37 @@ impl Connection for Open {
 
     fn is_broken(&self) -> bool {
         self.is_broken
+    }
+
+    fn may_have_committed(&self) -> bool {
+        self.is_committing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_connect_that_fails_does_not_wait_for_what_it_has_begun() {
+        let (release, lookup) = channel::<()>();
+        let (done, has_failed) = channel();
+        let connecting = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            let failed = finish::<()>(runtime, async {
+                // As a lookup of a name does, until its server answers.
+                tokio::task::spawn_blocking(move || lookup.recv());
+                Err(Failure::Timeout(PING))
+            });
+            done.send(failed.is_err()).unwrap();
+        });
+        let failed = has_failed.recv_timeout(Duration::from_secs(20));
+        assert_eq!(failed, Ok(true));
+        drop(release);
+        connecting.join().unwrap();
     }
 }
