@@ -138,9 +138,9 @@ mod tests {
             let now = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
             MOST.fetch_max(now, Ordering::SeqCst);
             while host == "one" && !IS_BACK.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::park_timeout(Duration::from_millis(5));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
             RUNNING.fetch_sub(1, Ordering::SeqCst);
             if host == "none" {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "no such name"));
