@@ -344,7 +344,7 @@ impl<A: Assembly> Assembling<A> {
         }
     }
 
-    /// For a format in which a `message` alone is no error.
+    /// For a format in which a `message` alone doesn't mean an error.
     pub(super) fn with_message_output(self) -> Self {
         Self {
             is_message_output: true,

@@ -147,12 +147,10 @@ async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Rejection> {
     let turn = TURNS.acquire().await;
-    let work = move || {
-        let _turn = turn;
-        work()
-    };
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Rejection::panicked())
+    // The turn comes back with the result, so that its thread is free for the next one.
+    let done = tokio::task::spawn_blocking(move || (work(), turn)).await;
+    let (result, _turn) = done.map_err(|_| Rejection::panicked())?;
+    Ok(result)
 }
 
 fn opened(coding: Coding, packed: &[u8], length: usize) -> Result<Vec<u8>, Fault> {
