@@ -406,9 +406,7 @@ pub(crate) fn permitted(view: &View<'_>, caller: &Caller) -> Result<Permit, Reje
 fn ready(view: &View<'_>) -> Result<Response<Body>, Rejection> {
     let unready = |why: String| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
     if !view.ledger.healthy() {
-        return Err(unready(
-            "requests cannot be recorded at the moment".to_owned(),
-        ));
+        return Err(unready("requests cannot be recorded right now".to_owned()));
     }
     let Some(node) = &view.node else {
         return Ok(text("ready\n"));

@@ -334,9 +334,9 @@ pub(crate) fn unavailable(error: &crate::ledger::Error) -> Rejection {
         return Rejection::new(StatusCode::BAD_REQUEST, "bad_query", *why);
     }
     let what = if error.is_of_write() {
-        "the database cannot be written at the moment"
+        "the database cannot be written right now"
     } else {
-        "the records cannot be read at the moment"
+        "the records cannot be read right now"
     };
     tracing::error!(%error, "{what}");
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", what).retry_after(RETRY)

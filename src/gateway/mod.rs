@@ -234,7 +234,7 @@ impl Gateway {
         };
         if !self.ledger.healthy() {
             return Err(unavailable(
-                "requests cannot be recorded at the moment".to_owned(),
+                "requests cannot be recorded right now".to_owned(),
             ));
         }
         self.ledger

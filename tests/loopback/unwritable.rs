@@ -96,7 +96,7 @@ async fn assert_unwritable(gateway: &Gateway, text: &str, tag: &str, version: &V
         let reply = within(what, ask(gateway, &method, path, &body, &[])).await;
         assert_refused(what, &reply);
         assert!(
-            reply.text().contains("cannot be written at the moment"),
+            reply.text().contains("cannot be written right now"),
             "{}",
             reply.text()
         );

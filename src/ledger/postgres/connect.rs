@@ -253,7 +253,7 @@ async fn inspect(
     let refused = if is(1, "t") {
         Some("it is a standby, which takes no writes")
     } else if is(2, "on") {
-        Some("it takes no writes at the moment (default_transaction_read_only is on)")
+        Some("it accepts no writes right now (default_transaction_read_only is on)")
     } else {
         None
     };
