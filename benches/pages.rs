@@ -13,8 +13,8 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use iris::ledger::{Entry, Ledger, Query, Scope};
-use iris::server::{Options, start};
+use iris::app::{Options, start};
+use iris::records::{Entry, Ledger, Query, Scope};
 use regex::Regex;
 use serde_json::json;
 
@@ -42,7 +42,12 @@ async fn measure(url: &str, dir: &Path) {
     let records = records.and_then(|count| count.parse().ok());
     let records: u32 = records.unwrap_or(400_000);
     let ledger = Ledger::open(url, dir).expect("a ledger");
-    write(&ledger, iris::clock::unix_ms() - DAYS * DAY_MS, records).await;
+    write(
+        &ledger,
+        iris::base::clock::unix_ms() - DAYS * DAY_MS,
+        records,
+    )
+    .await;
     let newest = ledger.requests(Scope::Everyone, Query::default()).await;
     let newest = newest.expect("an answer").swap_remove(0);
     let mut sessions = 0;

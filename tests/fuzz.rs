@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use bytes::Bytes;
-use iris::api::{ALL, Call, Destination, Head, Reading};
-use iris::hooks::{Found, Guards};
+use iris::exchange::guardrails::{Found, Guards};
+use iris::formats::{ALL, Call, Destination, Head, Reading};
 use iris::wire::{Rejection, json, sse};
 use serde_json::Value;
 
@@ -153,14 +153,14 @@ fn what_guards_leave_is_the_same_request_without_what_they_found() {
         };
         let before: Value = serde_json::from_slice(bytes).unwrap();
         for name in ["p", "t"] {
-            let request = iris::hooks::Request {
+            let request = iris::exchange::guardrails::Request {
                 api: ALL[0],
                 call: &call,
                 kind: "application/json",
                 pass_keys: &[],
             };
             let Ok(Found::Removed(left, _)) =
-                guards.look(name, request, &iris::hooks::Limits::default())
+                guards.look(name, request, &iris::exchange::guardrails::Limits::default())
             else {
                 continue;
             };
@@ -322,7 +322,7 @@ fn a_request_has_the_same_fault_in_whatever_pieces_it_comes() {
     ];
     fuzz(13, &documents, &pieces, |bytes, random| {
         let read = |cut: &mut dyn FnMut(usize) -> usize| {
-            let (mut strict, mut at) = (iris::listen::Strict::default(), 0);
+            let (mut strict, mut at) = (iris::net::listen::Strict::default(), 0);
             while at < bytes.len() {
                 let end = at + cut(bytes.len() - at);
                 if let Err((within, fault)) = strict.read(&bytes[at..end]) {
@@ -390,7 +390,7 @@ fn a_configuration_is_read_or_refused_with_a_place() {
     fuzz(5, &[example, minimal], &pieces, |bytes, _| {
         let text = String::from_utf8_lossy(bytes);
         match iris::config::parse(&text, &|_| Some(String::new())) {
-            Ok(loaded) => drop(iris::rules::Rules::compile(loaded, 1)),
+            Ok(loaded) => drop(iris::exchange::rules::Rules::compile(loaded, 1)),
             Err(findings) => {
                 let lines = text.lines().count() + 1;
                 assert!(

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use iris::api::{self, Api};
-use iris::gateway::{Gateway, Uncounted, Verified};
-use iris::hooks::Tally;
-use iris::identity::Caller;
-use iris::ledger::Ledger;
-use iris::quota::Quotas;
-use iris::route::Traffic;
-use iris::rules::Rules;
-use iris::tailnet::{User, WhoIs};
-use iris::upstream::{Timeouts, Upstream};
+use iris::exchange::hooks::Tally;
+use iris::exchange::rules::Rules;
+use iris::exchange::upstream::{Timeouts, Upstream};
+use iris::exchange::{Gateway, Uncounted, Verified};
+use iris::formats::{self, Api};
+use iris::net::tailnet::{User, WhoIs};
+use iris::policy::identity::Caller;
+use iris::policy::route::Traffic;
+use iris::records::Ledger;
+use iris::records::balances::Quotas;
 use tokio::sync::watch;
 
 use crate::panel;
@@ -250,7 +250,7 @@ fn compiled(path: &Path) -> Arc<Rules> {
 }
 
 fn format() -> &'static dyn Api {
-    api::ALL
+    formats::ALL
         .iter()
         .copied()
         .find(|api| api.recognises(&http::Method::POST, CHAT))

@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use iris::ledger::{EntryId, Group, Ledger, Outcome, Query, Report, Scope};
+use iris::records::{EntryId, Group, Ledger, Outcome, Query, Report, Scope};
 
 use records::{DAY_MS, DAYS, HOUR_MS, user, write};
 

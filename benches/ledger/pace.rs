@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use iris::ledger::Ledger;
+use iris::records::Ledger;
 
 use super::records::Records;
 

@@ -1,6 +1,6 @@
 //! A month of records that look like work: a hundred people, ten models, four providers.
 
-use iris::ledger::{Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
+use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
 pub(crate) const HOUR_MS: i64 = 3_600_000;

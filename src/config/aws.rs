@@ -1,7 +1,7 @@
 //! What of AWS a provider's configuration tells: the key that signs its requests, and the
 //! region, which the URL of an endpoint names.
 
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Access key and secret key, and the token that temporary keys come with.
 pub struct AwsKey<'k> {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::finding::{Finding, Severity, Subject};
 use super::keyfile;
 use super::table::{Item, Table};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// The credential under a key; empty without one.
 pub(super) fn read(table: &Table<'_>, key: &'static str) -> Secret {

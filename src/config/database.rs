@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::address;
 use super::table::{self, Item, Table};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// The shortest and the longest time that captures may be kept, zero aside.
 const RETENTION: std::ops::RangeInclusive<Duration> =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::certificates::{self, Certificates};
 use super::table::{Item, Table};
 use super::{address, credential};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Records an export of Aperture's at most.
 const MOST_RECORDS: u32 = 10_000;

@@ -17,8 +17,8 @@ use super::hujson::Position;
 use super::later::{Connector, Mcp};
 use super::provider::Provider;
 use super::quotas::Quota;
-use crate::money::Price;
-use crate::secret::Secret;
+use crate::base::money::Price;
+use crate::base::secret::Secret;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::Position;
 use super::load::{FILE, Loaded, Mark, file_value, mark, parse, read_text, text};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// What was read last of the files that a configuration names.
 #[derive(Default)]

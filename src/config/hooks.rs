@@ -9,7 +9,7 @@ use super::certificates::{self, Certificates};
 use super::provider::Authorization;
 use super::table::{Item, Table};
 use super::{address, credential};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// A webhook.
 #[derive(Clone, Debug)]

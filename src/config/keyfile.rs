@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// What a key begins with in the configuration.
 pub(super) const PREFIX: &str = "keyfile::";
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = include_str!("../upstream/fixtures/throw-away-test-key.pem");
+    const KEY: &str = include_str!("../exchange/upstream/fixtures/throw-away-test-key.pem");
 
     fn parse(json: &serde_json::Value) -> Result<ServiceAccount, &'static str> {
         let encoded = aws_smithy_types::base64::encode(json.to_string());

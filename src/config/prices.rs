@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::hujson::Value;
 use super::table::Item;
-use crate::money::{Price, Problem, Table};
+use crate::base::money::{Price, Problem, Table};
 
 /// Reads prices by `model` or `provider/model`. A price that can't be read is an error: a
 /// guess in its place would be charged.

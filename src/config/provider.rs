@@ -11,8 +11,8 @@ use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
 use super::table::{Item, Table};
-use crate::money::{CostBasis, Factor};
-use crate::secret::Secret;
+use crate::base::money::{CostBasis, Factor};
+use crate::base::secret::Secret;
 use crate::wire::headers::is_passable as headers_may_pass;
 
 /// One provider, as configured.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 const EXPECTED: &str = "expected http://host:port, https://host:port or \"none\"";
 

@@ -6,8 +6,8 @@
 use indexmap::IndexMap;
 
 use super::table::{Item, Table};
-use crate::bucket::{Terms, Unit};
-use crate::money::Money;
+use crate::base::bucket::{Terms, Unit};
+use crate::base::money::Money;
 
 const MINUTE: i64 = 60_000;
 

@@ -9,7 +9,7 @@ use super::{
     access, address, chat, database, discover, exporters, grant, hooks, later, prices, provider,
     quotas, routing, subjects, tailnet,
 };
-use crate::memory;
+use crate::base::memory;
 
 pub(super) fn file(root: &Item<'_>) -> File {
     let Some(table) = root.table() else {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::load::resolve;
 use super::{Finding, Loaded, parse};
-use crate::atomic_file;
-use crate::secret::Secret;
+use crate::base::atomic_file;
+use crate::base::secret::Secret;
 
 /// Parses a text as if it stood in the file at `path`. What `typed` has a value for need not be in
 /// the environment or in a file yet.

@@ -331,7 +331,7 @@ fn what_signatures_of_aws_need_is_found_missing() {
 
 #[test]
 fn prices_are_read_as_written() {
-    use crate::money::{Field, Mode};
+    use crate::base::money::{Field, Mode};
     let text = r#"{"prices":{"lab/m":{"input":0.1,"output":"2.50","input_above_200k":1e-3,
         "modes":{"batch":{"input":"0.05"}},"context_window_tokens":1000}}}"#;
     let price = parse(text, &|_| None).unwrap().file.prices["lab/m"].clone();

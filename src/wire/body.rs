@@ -8,8 +8,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::within;
-use crate::memory::{self, Hold, Memory, WEIGHT};
+use crate::base::clock::within;
+use crate::base::memory::{self, Hold, Memory, WEIGHT};
 
 /// An error that ends a body; its text is for the log, never for the caller.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -247,7 +247,7 @@ mod tests {
     use http_body_util::StreamBody;
 
     use super::*;
-    use crate::memory::weighed;
+    use crate::base::memory::weighed;
 
     #[test]
     fn drops_do_not_keep_a_body_open() {

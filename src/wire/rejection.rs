@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::memory;
+use crate::base::memory;
 
 /// A stable name for a kind of refusal: for logs, records and scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::Rejection;
 use super::decode::ZSTD_WINDOW;
-use crate::memory::{Hold, weighed};
+use crate::base::memory::{Hold, weighed};
 
 /// The codings that are opened, the best first.
 pub const ACCEPTED: &str = "zstd, gzip, br, deflate";
@@ -270,7 +270,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::memory::Memory;
+    use crate::base::memory::Memory;
 
     fn coding_of(values: &[&str]) -> Result<Option<Coding>, u16> {
         let mut headers = HeaderMap::new();

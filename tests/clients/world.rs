@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use iris::server::{Options, Running, start};
+use iris::app::{Options, Running, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use iris::demo::Provider;
-use iris::server::{Options, Running, start};
+use iris::app::demo::Provider;
+use iris::app::{Options, Running, start};
 use serde_json::json;
 
 use crate::page::{Page, root};

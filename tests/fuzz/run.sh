@@ -17,7 +17,7 @@ targets=("$@")
 # Without a sanitizer the stable compiler will do; the parsers have no unsafe code.
 cargo fuzz build --fuzz-dir . -s none
 for target in "${targets[@]}"; do mkdir -p "corpus/$target" "target/corpus/$target"; done
-export recorded=../../src/api
+export recorded=../../src/formats
 bound=-max_total_time=$seconds
 [ -z "${RUNS:-}" ] || bound=-runs=$RUNS
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I TARGET bash -c '

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use iris::api::{ALL, Api, Call, Destination, Head};
+use iris::formats::{ALL, Api, Call, Destination, Head};
 use serde_json::Value;
 
 use crate::process::{go, has, say, setting, source};

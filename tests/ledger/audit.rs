@@ -1,6 +1,6 @@
 //! The audit log and the versions of the configuration, on both databases.
 
-use iris::ledger::{AuditQuery, Audited, EntryId, Version};
+use iris::records::{AuditQuery, Audited, EntryId, Version};
 use serde_json::json;
 
 use crate::store::Place;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use iris::access::{Access, Permit};
+use iris::base::money::Money;
 use iris::config;
-use iris::identity::Caller;
-use iris::ledger::{EntryId, Ledger, Record};
-use iris::money::Money;
-use iris::quota::{Amounts, Definitions, Denied, Quotas, Reservation};
+use iris::policy::access::{Access, Permit};
+use iris::policy::identity::Caller;
+use iris::records::balances::{Amounts, Definitions, Denied, Quotas, Reservation};
+use iris::records::{EntryId, Ledger, Record};
 
 use crate::store::{Place, entry};
 
@@ -55,7 +55,8 @@ impl Rules {
     /// What each bucket holds, and what of it is held.
     async fn levels(&self, quotas: &Quotas) -> Vec<(String, i64, i64)> {
         let states = quotas.states(&self.definitions, Vec::new()).await.unwrap();
-        let level = |state: iris::quota::State| (state.bucket, state.current, state.held);
+        let level =
+            |state: iris::records::balances::State| (state.bucket, state.current, state.held);
         states.into_iter().map(level).collect()
     }
 }

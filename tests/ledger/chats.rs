@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris::config::{Database, Retention};
-use iris::ledger::{ChatWrite, Expected, Ledger, MOST_CHATS, chat_version};
+use iris::records::{ChatWrite, Expected, Ledger, MOST_CHATS, chat_version};
 
 use crate::store::Place;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use iris::ledger::Ledger;
-use iris::quota::Quotas;
+use iris::records::Ledger;
+use iris::records::balances::Quotas;
 
 use crate::budgets::{amounts, rules, settle};
 use crate::relay::Relay;

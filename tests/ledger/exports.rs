@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris::config::Database;
-use iris::ledger::{EntryId, Ledger, Record};
+use iris::records::{EntryId, Ledger, Record};
 
 use crate::store::{Place, entry, full, write};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use iris::ledger::{Error, Ledger};
-use iris::quota::Quotas;
+use iris::records::balances::Quotas;
+use iris::records::{Error, Ledger};
 
 use crate::budgets::{amounts, rules, settle};
 use crate::relay::Relay;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use iris::ledger::{EntryId, Ledger, Query, Record, Scope};
+use iris::records::{EntryId, Ledger, Query, Record, Scope};
 
 use crate::store::{Place, all, entry, full, write};
 

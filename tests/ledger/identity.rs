@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use iris::bucket::{Link, Terms, Unit};
-use iris::ledger::{Entry, EntryId, Expected, Group, Ledger, Query, Record, Report, Scope};
-use iris::quota::Quotas;
+use iris::base::bucket::{Link, Terms, Unit};
+use iris::records::balances::Quotas;
+use iris::records::{Entry, EntryId, Expected, Group, Ledger, Query, Record, Report, Scope};
 
 use crate::budgets::{amounts, rules};
 use crate::store::{Place, entry, full, write};
@@ -188,12 +188,12 @@ pub(crate) async fn what_agrees_in_its_beginning_stays_apart(place: Place) {
 
 /// The schema before callers had keys.
 const BEFORE: [&str; 6] = [
-    include_str!("../../src/ledger/schema.sql"),
-    include_str!("../../src/ledger/buckets.sql"),
-    include_str!("../../src/ledger/outbox.sql"),
-    include_str!("../../src/ledger/audit.sql"),
-    include_str!("../../src/ledger/exports.sql"),
-    include_str!("../../src/ledger/chats.sql"),
+    include_str!("../../src/records/schema.sql"),
+    include_str!("../../src/records/buckets.sql"),
+    include_str!("../../src/records/outbox.sql"),
+    include_str!("../../src/records/audit.sql"),
+    include_str!("../../src/records/exports.sql"),
+    include_str!("../../src/records/chats.sql"),
 ];
 
 /// Records of one session of each login, with their sums, a conversation and buckets.

@@ -11,7 +11,7 @@
 )]
 
 mod audit;
-#[path = "../../src/quota/books.rs"]
+#[path = "../../src/records/balances/books.rs"]
 mod books;
 mod budgets;
 mod chats;

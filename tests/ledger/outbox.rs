@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris::ledger::{Delivery, Record};
+use iris::records::{Delivery, Record};
 
 use crate::store::{Place, entry, write};
 
@@ -53,7 +53,7 @@ pub(crate) async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_don
         (waiting.len(), &*waiting[0].hook, waiting[0].count),
         (1, "log", 10)
     );
-    let now = iris::clock::unix_ms();
+    let now = iris::base::clock::unix_ms();
     assert!((now - 60_000..=now).contains(&waiting[0].oldest));
     assert!(
         ledger.due("log", 3, LEASE).await.unwrap().is_empty(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use iris::ledger::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens, ToolCall};
+use iris::records::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens, ToolCall};
 
 use crate::store::{Place, all, entry, full, write};
 

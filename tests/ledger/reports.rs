@@ -1,6 +1,6 @@
 //! Reports against what can be added up by hand.
 
-use iris::ledger::{Entry, Error, Group, Outcome, Query, Record, Report, Scope, Usage};
+use iris::records::{Entry, Error, Group, Outcome, Query, Record, Report, Scope, Usage};
 
 use crate::store::{Place, all, entry, full, write};
 
@@ -58,7 +58,7 @@ fn plain<'a>(entries: impl Iterator<Item = &'a Entry>) -> (u64, u64, u64, i64, u
     })
 }
 
-fn read(usage: &iris::ledger::Totals) -> (u64, u64, u64, i64, u64) {
+fn read(usage: &iris::records::Totals) -> (u64, u64, u64, i64, u64) {
     let counts = &usage.counts;
     (
         counts.requests,

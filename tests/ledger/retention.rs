@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use iris::config::{Database, Retention};
-use iris::ledger::{Keep, Ledger, Record, Report, Scope};
+use iris::records::{Keep, Ledger, Record, Report, Scope};
 
 use crate::store::{Place, entry, full, write};
 
 const DAYS: Duration = Duration::from_hours(24 * 30);
 
 fn now() -> i64 {
-    iris::clock::unix_ms()
+    iris::base::clock::unix_ms()
 }
 
 /// Old and new records, with captures and tools.

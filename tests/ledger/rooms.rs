@@ -1,7 +1,7 @@
 //! Few connections for many: a limit of the server, and a pooler in front of it.
 
-use iris::ledger::Ledger;
-use iris::quota::Quotas;
+use iris::records::Ledger;
+use iris::records::balances::Quotas;
 
 use crate::budgets::{amounts, rules, settle};
 use crate::standby::Bouncer;

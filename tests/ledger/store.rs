@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use iris::ledger::{
+use iris::records::{
     Capture, Entry, EntryId, Ledger, Outcome, Query, Record, Scope, Tokens, ToolCall,
 };
 

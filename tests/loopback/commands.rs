@@ -596,11 +596,11 @@ async fn a_state_directory_is_one_gateways() {
     let text = json!({ "tailnet": { "mode": "off" }, "listen": { "loopback": "127.0.0.1:0" } });
     std::fs::write(&config, text.to_string()).unwrap();
     let state_dir = dir.path().join("state");
-    let options = iris::server::Options {
+    let options = iris::app::Options {
         config: Some(config.clone()),
         state_dir: state_dir.clone(),
     };
-    let running = iris::server::start(&options).await.unwrap();
+    let running = iris::app::start(&options).await.unwrap();
     let arguments = [
         "serve",
         "--config",
@@ -617,6 +617,6 @@ async fn a_state_directory_is_one_gateways() {
     );
     running.stop().await.unwrap();
     // Once it has ended, the next one takes it.
-    let next = iris::server::start(&options).await.unwrap();
+    let next = iris::app::start(&options).await.unwrap();
     next.stop().await.unwrap();
 }

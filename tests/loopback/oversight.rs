@@ -1,7 +1,7 @@
 //! What admins may see of others, and what is noted of it and of those who are refused.
 
 use http::{Method, StatusCode};
-use iris::ledger::{
+use iris::records::{
     AuditQuery, Audited, Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall,
 };
 use serde_json::{Value, json};

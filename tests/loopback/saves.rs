@@ -331,15 +331,15 @@ async fn a_way_back_says_which_secrets_are_gone() {
 #[tokio::test]
 async fn the_first_save_makes_the_file_and_is_in_force_without_a_restart() {
     // Without a file there is one place for local callers, which somebody else may have.
-    if std::net::TcpListener::bind(iris::server::LOOPBACK).is_err() {
+    if std::net::TcpListener::bind(iris::app::LOOPBACK).is_err() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let options = iris::server::Options {
+    let options = iris::app::Options {
         config: None,
         state_dir: dir.path().to_owned(),
     };
-    let running = iris::server::start(&options).await.unwrap();
+    let running = iris::app::start(&options).await.unwrap();
     let address = running.loopback().unwrap();
     let send = async |method: &str, path: &str, tag: Option<&str>, body: String| {
         let mut request = Request::builder()
@@ -358,7 +358,7 @@ async fn the_first_save_makes_the_file_and_is_in_force_without_a_restart() {
     let tag = shown.headers["etag"].to_str().unwrap().to_owned();
     let config = json!({
         "tailnet": { "mode": "off" },
-        "listen": { "loopback": iris::server::LOOPBACK },
+        "listen": { "loopback": iris::app::LOOPBACK },
         "providers": { "p": { "baseurl": "http://127.0.0.1:9", "models": ["made-by-a-save"] } },
         "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
             { "role": "admin" }, { "models": "**" },

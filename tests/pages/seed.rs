@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use iris::identity::Caller;
-use iris::ledger::{Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
+use iris::policy::identity::Caller;
+use iris::records::{Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
 use serde_json::json;
 
 use crate::provider::PLANTED;
@@ -105,7 +105,7 @@ impl Chance {
 
 pub(crate) async fn fill(url: &str, state: &Path) -> anyhow::Result<()> {
     let ledger = Ledger::open(url, state)?;
-    let now = iris::clock::unix_ms();
+    let now = iris::base::clock::unix_ms();
     let mut chance = Chance(7);
     for days_ago in 0..30 {
         let weekend = days_ago % 7 >= 5;

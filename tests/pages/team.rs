@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use iris::identity::Caller;
-use iris::ledger::{Entry, EntryId, Ledger, Outcome, Record, Tokens};
+use iris::policy::identity::Caller;
+use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens};
 
 use crate::seed::Chance;
 
@@ -110,7 +110,7 @@ const WEEK: [u64; 7] = [70, 100, 115, 20, 15, 95, 105];
 
 pub(crate) async fn fill(url: &str, state: &Path) -> anyhow::Result<()> {
     let ledger = Ledger::open(url, state)?;
-    let now = iris::clock::unix_ms();
+    let now = iris::base::clock::unix_ms();
     let midnight = now.div_euclid(DAY_MS) * DAY_MS;
     let mut chance = Chance(11);
     for days_ago in 0..14 {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use iris::demo;
-use iris::server::{Options, Running, start};
+use iris::app::demo;
+use iris::app::{Options, Running, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

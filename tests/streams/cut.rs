@@ -89,7 +89,7 @@ fn exchanges() -> Vec<Exchange> {
     let mut found = Vec::new();
     for (format, path) in FORMATS {
         let folder =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/api/{format}/fixtures"));
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/formats/{format}/fixtures"));
         let mut names: Vec<String> = std::fs::read_dir(&folder)
             .unwrap()
             .filter_map(|file| {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::Node;
+use iris::net::tailnet::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

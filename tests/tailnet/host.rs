@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::Node;
+use iris::net::tailnet::Node;
 use serde_json::json;
 
 use crate::changes::withdrawal_is_felt_soon;

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use iris::tailnet::Node;
+use iris::net::tailnet::Node;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 

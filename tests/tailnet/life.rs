@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::Node;
+use iris::net::tailnet::Node;
 use serde_json::{Value, json};
 
 use crate::http::Connection;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::State;
+use iris::net::tailnet::State;
 use serde_json::Value;
 
 use crate::http::Connection;

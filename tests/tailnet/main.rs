@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 /// Runs all scenarios, one after the other, on one tailnet. A word on the command line
 /// selects those whose names contain it.
 async fn run() -> anyhow::Result<ExitCode> {
-    // `IRIS_LOG=iris::tailnet=trace` shows what the nodes say.
+    // `IRIS_LOG=iris::net::tailnet=trace` shows what the nodes say.
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
         .with_writer(std::io::stderr)

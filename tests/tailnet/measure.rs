@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::BodyExt;
-use iris::tailnet::Node;
+use iris::net::tailnet::Node;
 use serde_json::json;
 
 use crate::http::{Connection, post};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::{Accepted, Listener, Node, Stream};
+use iris::net::tailnet::{Accepted, Listener, Node, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::parts::{Parts, until};

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use iris::tailnet::{Node, Options, State};
+use iris::net::tailnet::{Node, Options, State};
 use serde_json::json;
 
 use crate::http::Connection;

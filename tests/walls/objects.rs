@@ -333,7 +333,7 @@ async fn pages(ids: &Ids) -> usize {
 
 /// Every format: who has no role gets nothing, who has one no model beyond their grants.
 async fn models() {
-    for api in iris::api::ALL {
+    for api in iris::formats::ALL {
         let kind = api.kind().0;
         let known = MODELS.iter().find(|(known, _)| *known == kind);
         let (_, path) =

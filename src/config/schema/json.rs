@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::DOCUMENT;
 use super::{Key, Kind};
-use crate::money::Field;
+use crate::base::money::Field;
 
 /// What a text that holds a reference looks like: it may become anything.
 const REFERENCE: &str = r"\$\{";

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::keys::DOCUMENT;
 use super::{Key, Kind};
-use crate::money::Field;
+use crate::base::money::Field;
 
 /// A line of a table.
 struct Row {

@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert_eq!(back.as_deref(), Ok(text));
     }
     match iris::config::parse(text, &|_| Some(String::new())) {
-        Ok(loaded) => drop(iris::rules::Rules::compile(loaded, 1)),
+        Ok(loaded) => drop(iris::exchange::rules::Rules::compile(loaded, 1)),
         Err(findings) => assert!(!findings.is_empty()),
     }
 });

@@ -1,6 +1,6 @@
 #![no_main]
 //! A request has the same fault, or none, whatever the pieces in which it comes.
-use iris::listen::Strict;
+use iris::net::listen::Strict;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let read = |size: usize| {

@@ -1,0 +1,382 @@
+//! `--provider`, which says all of a provider on the command line: `KIND|ADDRESS`, and then settings and
+//! models, with commas between.
+
+use std::str::FromStr;
+
+use anyhow::Context;
+
+use super::key::{Key, KeyPlace};
+use super::provider::Provider;
+use super::service::{Credential, SERVICES, Service};
+use crate::client::discovery::Formats;
+use crate::config::BaseUrl;
+
+/// A provider that is asked for on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All that were found on this machine.
+    Found,
+    /// This one.
+    One(Box<Spec>),
+}
+
+/// `KIND|ADDRESS[,SETTING=VALUE…][,MODEL…]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spec {
+    /// A kind's word.
+    pub(super) word: &'static str,
+    pub(super) url: Option<String>,
+    pub(super) key: Option<KeyPlace>,
+    pub(super) region: Option<String>,
+    pub(super) project: Option<String>,
+    pub(super) formats: Option<Formats>,
+    /// Names of models, and patterns for those that are listed.
+    pub(super) models: Vec<String>,
+}
+
+impl FromStr for Wanted {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        if text == "found" {
+            return Ok(Self::Found);
+        }
+        let mut parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        let first = parts.next().unwrap_or_default();
+        let (service, at) = if let Some(service) = Service::named(first) {
+            (service, None)
+        } else {
+            // Only an address has these.
+            let is_address = first.starts_with("http://") || first.starts_with("https://");
+            let at = address(first).map_err(|error| {
+                if is_address {
+                    return error;
+                }
+                anyhow::anyhow!(
+                    "{first:?} is neither a kind of provider ({}) nor the address of a server, such \
+                     as http://gpu:8080",
+                    words()
+                )
+            })?;
+            let base = BaseUrl::parse(&at).ok();
+            let host = base.map(|base| base.host()).unwrap_or_default();
+            (Service::at(&host), Some(at))
+        };
+        let mut spec = Spec {
+            url: at,
+            ..Spec::of(service)
+        };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("url", value)) => spec.url = Some(address(value)?),
+                Some(("key", value)) => spec.key = Some(value.parse()?),
+                Some(("region", value)) => spec.region = Some(value.to_owned()),
+                Some(("project", value)) => spec.project = Some(value.to_owned()),
+                Some(("formats", value)) => spec.formats = Some(formats(value)?),
+                _ => spec.models.push(part.to_owned()),
+            }
+        }
+        spec.check()?;
+        Ok(Self::One(Box::new(spec)))
+    }
+}
+
+fn words() -> String {
+    let words: Vec<&str> = SERVICES
+        .iter()
+        .map(|service| service.word)
+        .filter(|word| *word != "other")
+        .collect();
+    words.join(", ")
+}
+
+/// The address of a server, as a URL; `http://` may be left out.
+pub(super) fn address(text: &str) -> anyhow::Result<String> {
+    let base =
+        BaseUrl::typed(text).map_err(|error| anyhow::anyhow!("the address of a server {error}"))?;
+    Ok(base.to_string())
+}
+
+/// `chat+responses`, or with spaces or commas between.
+pub(super) fn formats(text: &str) -> anyhow::Result<Formats> {
+    let mut formats = Formats {
+        chat: false,
+        ..Formats::default()
+    };
+    let separates = |char: char| char == '+' || char == ',' || char.is_whitespace();
+    for word in text.split(separates).filter(|word| !word.is_empty()) {
+        match word {
+            "chat" => formats.chat = true,
+            "responses" => formats.responses = true,
+            "messages" => formats.messages = true,
+            _ => anyhow::bail!("{word:?} is not one of chat, responses, messages"),
+        }
+    }
+    anyhow::ensure!(
+        !formats.flags().is_empty(),
+        "name at least one of chat, responses, messages"
+    );
+    Ok(formats)
+}
+
+impl Spec {
+    /// One of a kind, of which nothing is said.
+    pub(super) fn of(service: &Service) -> Self {
+        Self {
+            word: service.word,
+            url: None,
+            key: None,
+            region: None,
+            project: None,
+            formats: None,
+            models: Vec::new(),
+        }
+    }
+
+    /// The models, where each is named: a pattern takes a list.
+    pub(super) fn names(&self) -> Option<&[String]> {
+        let is_named = |one: &String| !one.contains('*');
+        let all = !self.models.is_empty() && self.models.iter().all(is_named);
+        all.then_some(self.models.as_slice())
+    }
+
+    pub(super) fn service(&self) -> &'static Service {
+        Service::named(self.word).unwrap_or_else(|| Service::at(""))
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let service = self.service();
+        anyhow::ensure!(
+            service.has_region() || self.region.is_none(),
+            "{} has no region",
+            service.word
+        );
+        anyhow::ensure!(
+            service.credential == Credential::ServiceAccount || self.project.is_none(),
+            "{} has no project",
+            service.word
+        );
+        anyhow::ensure!(
+            service.credential == Credential::Aws || self.key != Some(KeyPlace::Aws),
+            "key=aws is for bedrock"
+        );
+        anyhow::ensure!(
+            service.flags.is_empty() || self.formats.is_none(),
+            "what {} speaks is known; leave out formats=",
+            service.word
+        );
+        Ok(())
+    }
+
+    /// The provider, without what has to be asked of it.
+    ///
+    /// # Errors
+    /// When its address can't be told.
+    pub(super) fn provider(&self) -> anyhow::Result<Provider> {
+        let service = self.service();
+        let region = self.region.clone().or_else(|| service.usual_region());
+        let usual = || service.url(region.as_deref());
+        let baseurl = self.url.clone().or_else(usual).with_context(|| {
+            let what = if service.has_region() {
+                "region="
+            } else {
+                "url="
+            };
+            format!(
+                "where is {}? add {what} to --provider {}",
+                service.word, service.word
+            )
+        })?;
+        let key = self.key.as_ref().map(|place| key_at(service, place));
+        let mut provider = Provider::new(service, &baseurl, key.or_else(|| service.usual_key()));
+        // A URL of one's own doesn't tell the region.
+        provider.region = region.filter(|_| self.url.is_some());
+        provider.project.clone_from(&self.project);
+        if let Some(formats) = self.formats {
+            provider.speaks(formats);
+        }
+        Ok(provider)
+    }
+}
+
+/// A key at a place, in the form that a kind of provider takes.
+pub(super) fn key_at(service: &Service, place: &KeyPlace) -> Key {
+    let is_account = service.credential == Credential::ServiceAccount;
+    match place {
+        KeyPlace::Aws => Key::aws(std::env::var("AWS_SESSION_TOKEN").is_ok()),
+        KeyPlace::Env(name) if is_account => Key::service_account_variable(name),
+        KeyPlace::Env(name) => Key::variable(name),
+        KeyPlace::File(path) if is_account => Key::service_account_file(path),
+        KeyPlace::File(path) => Key::file(path),
+    }
+}
+
+/// Those of `listed` that are wanted, by name or pattern; a name that is not listed is taken all the
+/// same, because lists are not always whole.
+///
+/// # Errors
+/// When a pattern matches nothing.
+pub(super) fn chosen(wanted: &[String], listed: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut chosen: Vec<String> = Vec::new();
+    for one in wanted {
+        let before = chosen.len();
+        if one.contains('*') {
+            let matches = |model: &&String| matches_across(one, model);
+            chosen.extend(listed.iter().filter(matches).cloned());
+            anyhow::ensure!(
+                chosen.len() > before,
+                "no model is called {one:?}; there are {} models, such as {}",
+                listed.len(),
+                listed
+                    .iter()
+                    .take(3)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
+        } else {
+            chosen.push(one.clone());
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    chosen.retain(|model| seen.insert(model.clone()));
+    Ok(chosen)
+}
+
+/// Whether a name is the pattern with anything in place of its stars, slashes included.
+fn matches_across(pattern: &str, name: &str) -> bool {
+    let mut pieces: Vec<&str> = pattern.split('*').collect();
+    let last = pieces.pop().unwrap_or_default();
+    let mut rest = name;
+    for (nth, piece) in pieces.into_iter().enumerate() {
+        let at = if nth == 0 {
+            rest.starts_with(piece).then_some(0)
+        } else {
+            rest.find(piece)
+        };
+        let Some(at) = at else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> Spec {
+        match text.parse().unwrap() {
+            Wanted::One(spec) => *spec,
+            Wanted::Found => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_service_is_written() {
+        let spec = spec("https://api.anthropic.com/,opus");
+        let provider = spec.provider().unwrap();
+        assert_eq!(
+            (
+                provider.id.as_str(),
+                provider.baseurl.as_str(),
+                provider.key.unwrap().text.as_str(),
+                provider.authorization,
+                provider.flags.as_slice(),
+            ),
+            (
+                "anthropic",
+                "https://api.anthropic.com",
+                "${ANTHROPIC_API_KEY}",
+                Some("x-api-key"),
+                &["anthropic_messages"][..],
+            )
+        );
+        assert_eq!(spec.models, ["opus"]);
+    }
+
+    #[test]
+    fn settings_stand_among_the_models() {
+        let bedrock = spec("bedrock,region=eu-west-1,key=aws,a.b-v1:0, c");
+        assert_eq!(bedrock.models, ["a.b-v1:0", "c"]);
+        let provider = bedrock.provider().unwrap();
+        assert_eq!(provider.authorization, Some("aws-sigv4"));
+        assert_eq!(
+            provider.baseurl,
+            "https://bedrock-runtime.eu-west-1.amazonaws.com"
+        );
+        assert_eq!(provider.region, None, "the URL tells it");
+        let bearer = spec("bedrock,region=eu-west-1,key=env:K")
+            .provider()
+            .unwrap();
+        assert_eq!(bearer.authorization, None);
+        let vertex = spec("vertex,region=europe-west1,key=file:/sa.json,project=p");
+        let vertex = vertex.provider().unwrap();
+        assert_eq!(vertex.key.unwrap().text, "keyfile::${file:/sa.json}");
+        assert_eq!(vertex.project.as_deref(), Some("p"));
+        let local = spec("gpu:8080,formats=chat+messages,x=y")
+            .provider()
+            .unwrap();
+        assert_eq!(local.flags, ["openai_chat", "anthropic_messages"]);
+        assert_eq!(local.id, "gpu");
+        assert_eq!(spec("http://127.0.0.1:9").provider().unwrap().id, "private");
+        assert_eq!(
+            spec("ollama").provider().unwrap().baseurl,
+            "http://127.0.0.1:11434"
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for (text, says) in [
+            ("ftp://x", "neither a kind of provider"),
+            ("openai,key=sk-1234", "key=env:NAME or key=file:PATH"),
+            ("openai,region=x", "has no region"),
+            ("ollama,project=x", "has no project"),
+            ("openai,key=aws", "for bedrock"),
+            ("anthropic,formats=chat", "leave out formats="),
+            ("ollama,formats=morse", "not one of chat"),
+            ("ollama,url=ftp://x", "use http or https"),
+            (
+                "http://gpu:8080/v1/chat/completions",
+                "write \"http://gpu:8080/v1\"",
+            ),
+        ] {
+            let error = text.parse::<Wanted>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+            assert!(!error.contains("sk-1234"), "{error}");
+        }
+        let Wanted::One(other) = "other".parse().unwrap() else {
+            panic!("it is one");
+        };
+        assert!(other.provider().unwrap_err().to_string().contains("url="));
+    }
+
+    #[test]
+    fn models_are_chosen_by_name_and_pattern() {
+        let listed = ["gpt-5", "gpt-5-mini", "openai/gpt-5", "tts"].map(str::to_owned);
+        let chosen = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|one| (*one).to_owned()).collect();
+            chosen(&wanted, &listed)
+        };
+        assert_eq!(chosen(&["gpt-5*"]).unwrap(), ["gpt-5", "gpt-5-mini"]);
+        assert_eq!(
+            chosen(&["openai/*", "tts"]).unwrap(),
+            ["openai/gpt-5", "tts"]
+        );
+        assert_eq!(chosen(&["*gpt-5"]).unwrap(), ["gpt-5", "openai/gpt-5"]);
+        assert_eq!(chosen(&["*"]).unwrap().len(), 4);
+        assert_eq!(
+            chosen(&["unlisted", "tts", "t*"]).unwrap(),
+            ["unlisted", "tts"]
+        );
+        assert!(
+            chosen(&["claude*"])
+                .unwrap_err()
+                .to_string()
+                .contains("4 models")
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! The command line. Exit codes: 0 for success, 1 for a failure or a refused configuration,
+//! 2 for a wrong use of the command line.
+
+mod ask;
+mod check;
+mod connect;
+mod demo;
+mod explain;
+mod init;
+mod log;
+mod manual;
+mod place;
+mod prices;
+mod progress;
+mod serve;
+mod service;
+mod status_line;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::base::output;
+use crate::client::agents::sh as quoted;
+use crate::config;
+use crate::exchange::rules::Rules;
+use crate::wire::harmless;
+use crate::wire::text::{harmless_json, harmless_lines};
+
+/// A private AI gateway that joins your tailnet.
+#[derive(Parser)]
+#[command(name = "iris", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Serve),
+    /// Write a first configuration from the answers to a few questions.
+    Init(init::Init),
+    /// Try everything on a tailnet inside this process: no account, no key, no network.
+    Demo(demo::Demo),
+    /// Validate a configuration.
+    Check(check::Check),
+    /// Print the JSON Schema of configurations, for editors.
+    Schema(Schema),
+    /// Say why a caller gets a model from a provider, or why not.
+    Explain(explain::Explain),
+    /// Show what models cost, and where the figures are from.
+    Prices(prices::Prices),
+    /// List the models that a running gateway offers you.
+    Models(ask::Models),
+    /// Run an agent against a running gateway, or print or write its settings.
+    Connect(connect::Connect),
+    /// Show the state of a running gateway.
+    Status(ask::Status),
+    /// Install Iris as a service that starts with the machine, remove it, or show its state.
+    Service(service::Service),
+    /// Print the completion script of a shell.
+    Completions(manual::Completions),
+    /// Print the manual page, or write a page for each command.
+    Man(manual::Man),
+}
+
+#[derive(Args)]
+struct Schema {
+    /// Print the JSON Schema; this is the default.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print tables for people instead.
+    #[arg(long)]
+    markdown: bool,
+}
+
+impl Schema {
+    fn text(&self) -> String {
+        if self.markdown && !self.json {
+            config::reference()
+        } else {
+            format!("{:#}\n", config::json_schema())
+        }
+    }
+}
+
+/// Where the configuration and the state are.
+#[derive(Args, Clone)]
+struct Places {
+    /// The configuration [default: ./iris.hujson, then iris.hujson in the state directory].
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where node keys and records are kept.
+    #[arg(long, value_name = "DIR", env = "IRIS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Places {
+    fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(default_state_dir)
+    }
+
+    fn config(&self) -> Option<PathBuf> {
+        config::find(self.config.as_deref(), Some(&self.state_dir()))
+    }
+
+    /// The rules of the configuration, for commands that ask them and run nothing.
+    fn rules(&self) -> anyhow::Result<Rules> {
+        let Some(path) = self.config() else {
+            anyhow::bail!("there is no configuration; name one with --config FILE");
+        };
+        let loaded = config::load(&path)
+            .map_err(|findings| anyhow::anyhow!(config::refusal(&path, &findings)))?;
+        Ok(Rules::compile(loaded, 0))
+    }
+}
+
+/// systemd's choice, else where a user's state belongs, else beside the program's start.
+fn default_state_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(dir) = set("STATE_DIRECTORY") {
+        return dir.into();
+    }
+    if let Some(dir) = set("XDG_STATE_HOME") {
+        return PathBuf::from(dir).join("iris");
+    }
+    set("HOME").map_or_else(
+        || "iris-state".into(),
+        |home| PathBuf::from(home).join(".local/state/iris"),
+    )
+}
+
+/// Parses the arguments, runs the command, and says how it went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Init(init) => init.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run(),
+        Command::Schema(schema) => {
+            print(&schema.text());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Explain(explain) => explain.run(),
+        Command::Prices(prices) => prices.run(),
+        Command::Models(models) => models.run(),
+        Command::Connect(connect) => connect.run(),
+        Command::Status(status) => status.run(),
+        Command::Service(service) => service.run(),
+        Command::Completions(completions) => Ok(completions.run()),
+        Command::Man(man) => man.run(),
+    };
+    let code = result.unwrap_or_else(|error| {
+        log::end_with(&harmless_lines(&format!("{error:#}")));
+        ExitCode::FAILURE
+    });
+    log::finish();
+    code
+}
+
+/// Writes to standard output, without characters that steer a terminal. A reader that has gone away,
+/// as after `| head`, ends the command without a complaint.
+fn print(text: &str) {
+    print_drawn(&harmless_lines(text));
+}
+
+/// Writes JSON to standard output, as [`print()`] does text.
+fn print_json(value: &serde_json::Value) {
+    print_drawn(&format!("{}\n", harmless_json(&format!("{value:#}"))));
+}
+
+/// The same for a text that is to steer the terminal, and has nothing of others in it that does.
+/// A running gateway never waits for its terminal.
+fn print_drawn(text: &str) {
+    if let Some(screen) = output::screen() {
+        return screen.put(text.as_bytes().to_vec());
+    }
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Whether an environment variable can have this name.
+fn is_variable(name: &str) -> bool {
+    let part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let starts = name.starts_with(|char: char| part(char) && !char.is_ascii_digit());
+    starts && name.chars().all(part)
+}
+
+/// A table with as much room for each column as its widest cell takes.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|nth| {
+            rows.iter()
+                .filter_map(|row| row.get(nth))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_variables() {
+        assert!(is_variable("OPENAI_API_KEY") && is_variable("_a1"));
+        for name in ["", "1A", "a-b", "a b", "ä"] {
+            assert!(!is_variable(name), "{name}");
+        }
+    }
+}

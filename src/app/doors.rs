@@ -1,0 +1,342 @@
+//! The doors: which ports are listened on, under which names, and the accept loops.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::certificate;
+use super::connection::{self, Door};
+use super::{Engines, Served, in_use, keep};
+use crate::app::systemd::Service;
+use crate::base::panics;
+use crate::config::{self, Mode};
+use crate::exchange::rules::Rules;
+use crate::net::listen::{Gate, Listener};
+use crate::net::tailnet::{Node, State, Status};
+
+/// After a failed accept, for instance for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Before a port of the node is tried again.
+const LISTEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// Opens the loopback door, if there is one, and sees to those on the tailnet. Answers with
+/// the loopback address.
+pub(super) fn open(
+    engines: &Arc<Engines>,
+    service: &mut Service,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let rules = engines.gateway.rules.borrow().clone();
+    let wanted = match (rules.file.listen.loopback, rules.file.tailnet.mode) {
+        (None, Mode::Off) => Some(super::LOOPBACK.parse()?),
+        (wanted, _) => wanted,
+    };
+    let mut local = None;
+    let handed = service.listener(wanted)?;
+    if let Some(address) = wanted {
+        let listener = match handed {
+            Some(handed) => Listener::adopted(handed),
+            None => Listener::loopback(address),
+        };
+        let listener =
+            listener.map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
+        let address = listener.local().unwrap_or(address);
+        let door = Door {
+            gate: gates(engines, address.port(), None),
+            tls: None,
+            tailnet: false,
+        };
+        spawn_accepting(engines, listener, door, None);
+        tracing::info!("serving local callers at http://{address}");
+        opened(engines, format!("http://{address}"), false);
+        local = Some(address);
+    }
+    if let Some(node) = engines.node.clone() {
+        let serving = Arc::clone(engines);
+        keep(engines, "the tailnet's doors", move || {
+            let (engines, node, rules) = (Arc::clone(&serving), node.clone(), Arc::clone(&rules));
+            async move { tailnet(&engines, &node, &rules.file.listen).await }
+        });
+    }
+    Ok(local)
+}
+
+/// Waits for the node to be on its tailnet, tells where to sign in until then, and listens.
+async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
+    let mut status = node.watch();
+    let mut told = None;
+    loop {
+        let now = status.borrow_and_update().clone();
+        if let Some(url) = &now.auth_url
+            && told.as_ref() != Some(url)
+            && now.state != State::Running
+        {
+            tracing::warn!("to join the tailnet, sign in at {url}");
+            told = Some(url.clone());
+        }
+        if now.state == State::NeedsMachineAuth {
+            tracing::warn!("an admin of the tailnet has to approve this node");
+        }
+        if now.state == State::Running && !now.addresses.is_empty() {
+            break;
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+    let now = status.borrow().clone();
+    if let Some(port) = listen.http {
+        listen_on(engines, node, port, None).await;
+    }
+    if let Some(port) = listen.https
+        && let Some(domain) = now.cert_domains.first()
+    {
+        let tls = certificate::acceptor(engines, node.clone(), domain.clone());
+        listen_on(engines, node, port, Some(tls)).await;
+    }
+    let meeting = Arc::clone(engines);
+    keep(engines, "the meeting of providers", move || {
+        acquaint(Arc::clone(&meeting))
+    });
+    // A key that expires later needs the address to sign in at once more.
+    while status.changed().await.is_ok() {
+        let now = status.borrow_and_update().clone();
+        if now.state == State::NeedsLogin && now.auth_url.is_some() && now.auth_url != told {
+            told.clone_from(&now.auth_url);
+            tracing::error!(
+                "the node is signed out; sign in again at {}",
+                now.auth_url.unwrap_or_default()
+            );
+        }
+    }
+}
+
+/// Meets each provider's node once, now and as the configuration names new ones.
+async fn acquaint(engines: Arc<Engines>) {
+    let mut rules = engines.gateway.rules.clone();
+    let mut met = HashSet::new();
+    loop {
+        let current = rules.borrow_and_update().clone();
+        let new = current
+            .routes
+            .providers()
+            .iter()
+            .filter(|provider| !provider.disabled);
+        for provider in new.filter(|provider| met.insert(provider.id.clone())) {
+            let (engines, provider) = (Arc::clone(&engines), Arc::clone(provider));
+            let meet = async move { engines.gateway.upstream.meet(&provider).await };
+            tokio::spawn(meet);
+        }
+        if rules.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<TlsAcceptor>) {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let name = node.status().dns_name.unwrap_or_default();
+    let url = on_tailnet_url(&name, port, tls.is_some());
+    if engines.served.borrow().iter().any(|one| one.url == url) {
+        return;
+    }
+    let listener = on_node(node, port).await;
+    let gate = gates(engines, port, Some(node));
+    let door = Door {
+        gate,
+        tls,
+        tailnet: true,
+    };
+    spawn_accepting(engines, listener, door, Some((node.clone(), port)));
+    tracing::info!(port, "serving the tailnet at {scheme}://{name}");
+    opened(engines, url, true);
+}
+
+async fn on_node(node: &Node, port: u16) -> Listener {
+    loop {
+        match node.listen(port).await {
+            Ok(listener) => return Listener::Tailnet(listener),
+            Err(error) => tracing::error!(%error, port, "this port of the node is not served"),
+        }
+        tokio::time::sleep(LISTEN_PAUSE).await;
+    }
+}
+
+/// Tells those who watch of one more place.
+fn opened(engines: &Engines, url: String, tailnet: bool) {
+    engines
+        .served
+        .send_modify(|served| served.push(Served { url, tailnet }));
+}
+
+/// The short name is enough for people; a certificate is for the whole one.
+fn on_tailnet_url(name: &str, port: u16, tls: bool) -> String {
+    let label = name.split('.').next().unwrap_or_default();
+    match (tls, port) {
+        (false, 80) => format!("http://{label}"),
+        (false, _) => format!("http://{label}:{port}"),
+        (true, 443) => format!("https://{name}"),
+        (true, _) => format!("https://{name}:{port}"),
+    }
+}
+
+/// The names that may be called through a door: kept up to date with node and rules.
+fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<Arc<Gate>> {
+    let names = Names {
+        rules: engines.gateway.rules.clone(),
+        status: node.map(Node::watch),
+        port,
+    };
+    let (sender, receiver) = watch::channel(names.gate());
+    let sender = Arc::new(sender);
+    keep(engines, "the names of a door", move || {
+        names.clone().follow(Arc::clone(&sender))
+    });
+    receiver
+}
+
+/// What the names of a door come from.
+#[derive(Clone)]
+struct Names {
+    rules: watch::Receiver<Arc<Rules>>,
+    status: Option<watch::Receiver<Status>>,
+    port: u16,
+}
+
+impl Names {
+    fn gate(&self) -> Arc<Gate> {
+        let names = self.rules.borrow().file.listen.names.clone();
+        Arc::new(match &self.status {
+            Some(status) => on_tailnet(&status.borrow(), &names, self.port),
+            None => on_loopback(&names, self.port),
+        })
+    }
+
+    async fn follow(mut self, sender: Arc<watch::Sender<Arc<Gate>>>) {
+        loop {
+            let tailnet_changed = async {
+                let heard = match &mut self.status {
+                    Some(status) => status.changed().await.is_ok(),
+                    None => false,
+                };
+                if !heard {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                changed = self.rules.changed() => if changed.is_err() { return },
+                () = tailnet_changed => {}
+            }
+            let gate = self.gate();
+            sender.send_if_modified(|before| {
+                let differs = *before != gate;
+                *before = gate;
+                differs
+            });
+        }
+    }
+}
+
+fn on_tailnet(status: &Status, more: &[String], port: u16) -> Gate {
+    let mut names = Vec::new();
+    if let Some(name) = &status.dns_name {
+        names.extend(name.split('.').next().map(str::to_owned));
+        names.push(name.clone());
+    }
+    Gate::new(names, status.addresses.clone(), port, more)
+}
+
+fn on_loopback(more: &[String], port: u16) -> Gate {
+    let addresses = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    Gate::new(vec!["localhost".to_owned()], addresses, port, more)
+}
+
+/// What comes through a listener is served; `node` is whose port it is, if it is one's.
+fn spawn_accepting(
+    engines: &Arc<Engines>,
+    listener: Listener,
+    door: Door,
+    node: Option<(Node, u16)>,
+) {
+    let (listener, door) = (Arc::new(Mutex::new(listener)), Arc::new(door));
+    let accepting = {
+        let engines = Arc::clone(engines);
+        move || {
+            let (engines, door) = (Arc::clone(&engines), Arc::clone(&door));
+            accept(
+                engines,
+                door,
+                Arc::clone(&listener).lock_owned(),
+                node.clone(),
+            )
+        }
+    };
+    // Waited for at the end: what it has just accepted is served.
+    let kept = panics::kept("an accept loop", accepting);
+    let stop = engines.stop.clone();
+    engines.tracker.spawn(stop.run_until_cancelled_owned(kept));
+}
+
+async fn accept(
+    engines: Arc<Engines>,
+    door: Arc<Door>,
+    listener: impl Future<Output = OwnedMutexGuard<Listener>>,
+    node: Option<(Node, u16)>,
+) {
+    let mut listener = listener.await;
+    let mut pulse = engines.heart.pulse("an accept loop");
+    loop {
+        let next = async {
+            // Room first: connections beyond it wait in the kernel's queue.
+            let room = Arc::clone(&engines.room).acquire_owned().await;
+            (room, listener.accept().await)
+        };
+        let (Ok(room), accepted) = pulse.during(next).await else {
+            return;
+        };
+        panics::point("accept");
+        match accepted {
+            Ok(accepted) => {
+                let serve = connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
+                engines.tracker.spawn(async move {
+                    serve.await;
+                    drop(room);
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let Some((node, port)) = &node else { return };
+                tracing::error!(port, "the node has closed this port; it is opened again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                *listener = pulse.during(on_node(node, *port)).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_tailnet_url;
+
+    #[test]
+    fn urls_are_as_short_as_they_work() {
+        for (port, tls, expected) in [
+            (80, false, "http://ai"),
+            (8080, false, "http://ai:8080"),
+            (443, true, "https://ai.tail.test"),
+            (8443, true, "https://ai.tail.test:8443"),
+        ] {
+            assert_eq!(on_tailnet_url("ai.tail.test", port, tls), expected);
+        }
+    }
+}

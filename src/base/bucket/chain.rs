@@ -1,0 +1,347 @@
+//! Chains: a bucket and those that help out when it is empty. A sum is taken from the first,
+//! what that cannot cover from the next, and what none can cover from the last, which may then
+//! be below zero. A bucket without helpers is a chain of one.
+
+use std::collections::BTreeMap;
+
+use super::{Level, Terms, Unit, clamp};
+
+/// A bucket of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// What it is told apart by, such as `money|daily:<user>|user:7`: what it counts, its
+    /// definition, and whose it is.
+    pub key: String,
+    /// Its name for people, such as `daily:pat@example.org`. Others may have the same.
+    pub bucket: String,
+    /// The name of its definition, such as `daily:<user>`.
+    pub template: String,
+    /// What it may hold.
+    pub terms: Terms,
+    /// The name under which it was stored before buckets had keys.
+    pub before: Option<String>,
+}
+
+impl Link {
+    /// A bucket of the definition `template`; `whose` is empty where all share it.
+    #[must_use]
+    pub fn new(template: &str, whose: &str, bucket: String, terms: Terms) -> Self {
+        Self {
+            key: format!("{}{whose}", Self::prefix(terms.unit, template)),
+            before: Some(bucket.clone()),
+            bucket,
+            template: template.to_owned(),
+            terms,
+        }
+    }
+
+    /// What the keys of a definition's buckets begin with, as long as it counts that.
+    #[must_use]
+    pub fn prefix(unit: Unit, template: &str) -> String {
+        format!("{}|{template}|", unit.as_str())
+    }
+}
+
+/// Buckets that pay for a request together, all of one unit; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// In the order in which they are asked.
+    pub links: Vec<Link>,
+    /// What they pay: an estimate when it is held, the true sum when it is taken.
+    pub amount: i64,
+}
+
+/// A bucket as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What it holds.
+    pub level: Level,
+    /// What of it is held for requests that run.
+    pub held: i64,
+}
+
+/// What a request takes from its buckets when it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Under which its estimate is held.
+    pub hold: String,
+    /// What each chain pays.
+    pub chains: Vec<Chain>,
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+/// A chain cannot pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// Milliseconds until it can; `None` if that never happens by itself.
+    pub wait: Option<i64>,
+}
+
+/// Whether a chain can pay its estimate, and what of it is to be held of each link.
+///
+/// It can if what no running request holds covers the estimate. A request that runs alone needs
+/// no more than that something is left: it is the one that may end below zero, by what it cost
+/// beyond the rest. So requests that run side by side never overspend by more than the error of
+/// their estimates, and an estimate above the capacity does not lock a bucket for ever.
+///
+/// `accounts` stand for the links in their order, brought up to now.
+///
+/// # Errors
+/// [`Short`], with the time until it is worth another try.
+fn admit(chain: &Chain, accounts: &[Account]) -> Result<Vec<i64>, Short> {
+    let free = |account: &Account| account.level.balance.saturating_sub(account.held);
+    let total = accounts
+        .iter()
+        .fold(0_i64, |sum, account| sum.saturating_add(free(account)));
+    let held = accounts.iter().any(|account| account.held > 0);
+    if total > 0 && (total >= chain.amount || !held) {
+        return Ok(split(chain.amount, accounts.iter().map(free)));
+    }
+    let balances = accounts.iter().fold(0_i64, |sum, account| {
+        sum.saturating_add(account.level.balance)
+    });
+    // Once nothing runs, the first unit opens it.
+    if balances > 0 {
+        return Err(Short { wait: Some(1_000) });
+    }
+    Err(Short {
+        wait: wait(chain, accounts, 1_i64.saturating_sub(balances)),
+    })
+}
+
+/// What of which bucket is held for a request whose chains can all pay.
+///
+/// `accounts` has every bucket that the chains name, by key, brought up to now; what is held for one
+/// chain counts for the next.
+///
+/// # Errors
+/// Each chain that cannot pay, by its place, and for how long.
+pub fn admit_all(
+    chains: &[Chain],
+    accounts: &mut BTreeMap<String, Account>,
+) -> Result<BTreeMap<String, i64>, Vec<(usize, Short)>> {
+    let mut parts: BTreeMap<String, i64> = BTreeMap::new();
+    let mut short = Vec::new();
+    for (nth, chain) in chains.iter().enumerate() {
+        let standing: Vec<Account> = chain
+            .links
+            .iter()
+            .map(|link| {
+                let known = accounts.get(&link.key).copied();
+                known.unwrap_or_else(|| Account {
+                    level: link.terms.full(0),
+                    held: 0,
+                })
+            })
+            .collect();
+        match admit(chain, &standing) {
+            Ok(held) => {
+                for (link, part) in chain.links.iter().zip(held) {
+                    *parts.entry(link.key.clone()).or_default() += part;
+                    if let Some(account) = accounts.get_mut(&link.key) {
+                        account.held = account.held.saturating_add(part);
+                    }
+                }
+            }
+            Err(why) => short.push((nth, why)),
+        }
+    }
+    if short.is_empty() {
+        Ok(parts)
+    } else {
+        Err(short)
+    }
+}
+
+/// Takes what a chain pays: what each link holds afterwards.
+#[must_use]
+pub fn spend(chain: &Chain, levels: &[Level]) -> Vec<Level> {
+    let parts = split(chain.amount, levels.iter().map(|level| level.balance));
+    let taken = levels.iter().zip(parts);
+    taken
+        .map(|(level, part)| Level {
+            balance: level.balance.saturating_sub(part),
+            ..*level
+        })
+        .collect()
+}
+
+/// Shares an amount out: to each what it has, and to the last what is left over.
+fn split(amount: i64, free: impl ExactSizeIterator<Item = i64>) -> Vec<i64> {
+    let last = free.len().saturating_sub(1);
+    let mut rest = amount.max(0);
+    free.enumerate()
+        .map(|(nth, free)| {
+            let part = if nth == last {
+                rest
+            } else {
+                rest.min(free.max(0))
+            };
+            rest -= part;
+            part
+        })
+        .collect()
+}
+
+/// How long until `missing` has flowed into a chain, all links together.
+fn wait(chain: &Chain, accounts: &[Account], missing: i64) -> Option<i64> {
+    let mut best: Option<i64> = None;
+    let mut inflow = 0_f64;
+    for (link, account) in chain.links.iter().zip(accounts) {
+        let terms = &link.terms;
+        if terms.rate > 0 && account.level.balance < terms.capacity {
+            let alone = terms.wait(missing)?;
+            best = Some(best.map_or(alone, |known| known.min(alone)));
+            #[expect(clippy::cast_precision_loss, reason = "a time for people to wait")]
+            let rate = terms.rate as f64 / terms.per as f64;
+            inflow += rate;
+        }
+    }
+    let alone = best?;
+    if chain.links.len() == 1 {
+        return Some(alone);
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a time for people to wait"
+    )]
+    let together = (missing as f64 / inflow).ceil() as i128;
+    Some(clamp(together).min(alone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::bucket::tests::terms;
+
+    fn chain(amount: i64, capacities: &[i64]) -> Chain {
+        let link = |(nth, capacity): (usize, &i64)| Link {
+            key: nth.to_string(),
+            bucket: nth.to_string(),
+            before: None,
+            template: nth.to_string(),
+            terms: terms(*capacity, 10, 1_000),
+        };
+        Chain {
+            links: capacities.iter().enumerate().map(link).collect(),
+            amount,
+        }
+    }
+
+    fn accounts(states: &[(i64, i64)]) -> Vec<Account> {
+        let account = |(balance, held): &(i64, i64)| Account {
+            level: Level {
+                balance: *balance,
+                at: 0,
+            },
+            held: *held,
+        };
+        states.iter().map(account).collect()
+    }
+
+    #[test]
+    fn estimates_of_running_requests_count() {
+        let one = chain(30, &[100]);
+        assert_eq!(admit(&one, &accounts(&[(100, 70)])), Ok(vec![30]));
+        let short = admit(&one, &accounts(&[(100, 71)]));
+        assert_eq!(short, Err(Short { wait: Some(1_000) }));
+    }
+
+    #[test]
+    fn alone_a_request_needs_no_more_than_something() {
+        let one = chain(1_000, &[100]);
+        assert_eq!(admit(&one, &accounts(&[(1, 0)])), Ok(vec![1_000]));
+        let empty = admit(&one, &accounts(&[(0, 0)]));
+        assert_eq!(empty, Err(Short { wait: Some(100) }));
+        let owing = admit(&one, &accounts(&[(-49, 0)]));
+        assert_eq!(owing, Err(Short { wait: Some(5_000) }));
+        let closed = admit(&chain(0, &[0]), &accounts(&[(0, 0)]));
+        assert_eq!(closed, Err(Short { wait: None }));
+    }
+
+    #[test]
+    fn a_chain_pays_in_order_and_its_last_link_may_owe() {
+        let three = chain(100, &[50, 50, 50]);
+        let levels: Vec<_> = accounts(&[(30, 0), (-5, 0), (20, 0)])
+            .iter()
+            .map(|account| account.level)
+            .collect();
+        let after: Vec<_> = spend(&three, &levels)
+            .iter()
+            .map(|level| level.balance)
+            .collect();
+        assert_eq!(after, [0, -5, -50]);
+    }
+
+    #[test]
+    fn a_chain_is_open_while_its_sum_is_above_zero() {
+        let two = chain(10, &[50, 50]);
+        assert_eq!(admit(&two, &accounts(&[(4, 0), (6, 0)])), Ok(vec![4, 6]));
+        assert!(admit(&two, &accounts(&[(20, 0), (-19, 0)])).is_ok());
+        let short = admit(&two, &accounts(&[(20, 0), (-20, 0)])).unwrap_err();
+        assert_eq!(short.wait, Some(50), "both are refilled");
+        let mut half = two;
+        half.links[0].terms.rate = 0;
+        let short = admit(&half, &accounts(&[(20, 0), (-20, 0)])).unwrap_err();
+        assert_eq!(short.wait, Some(100), "one is refilled");
+    }
+
+    #[test]
+    fn what_is_held_for_one_chain_counts_for_the_next() {
+        let of = |balances: &[i64]| {
+            let named = balances.iter().enumerate().map(|(nth, balance)| {
+                let level = Level {
+                    balance: *balance,
+                    at: 0,
+                };
+                (nth.to_string(), Account { level, held: 0 })
+            });
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let both = [chain(30, &[50, 50]), chain(25, &[50])];
+        let mut accounts = of(&[50, 50]);
+        accounts.get_mut("0").unwrap().level.balance = 20;
+        // Of the first bucket all is promised by then, and the second is not in the second chain.
+        let none = Short { wait: Some(1_000) };
+        assert_eq!(admit_all(&both, &mut accounts), Err(vec![(1, none)]));
+        assert_eq!(accounts["0"].held, 20);
+        assert_eq!(accounts["1"].held, 10);
+        let twice = [chain(20, &[50]), chain(25, &[50]), chain(1, &[50])];
+        let outcome = admit_all(&twice, &mut of(&[45]));
+        assert_eq!(outcome, Err(vec![(2, none)]), "45 are held");
+        let outcome = admit_all(&twice[..2], &mut of(&[45]));
+        assert_eq!(outcome.unwrap(), BTreeMap::from([("0".to_owned(), 45)]));
+        let mut other = chain(10, &[0, 50]);
+        other.links.remove(0);
+        let held = BTreeMap::from([("0".to_owned(), 45), ("1".to_owned(), 10)]);
+        let outcome = admit_all(&[chain(45, &[50]), other], &mut of(&[50, 50]));
+        assert_eq!(outcome, Ok(held));
+        // A bucket that nobody has used is full.
+        let unused = admit_all(&[chain(60, &[50])], &mut BTreeMap::new());
+        assert_eq!(unused.unwrap(), BTreeMap::from([("0".to_owned(), 60)]));
+    }
+
+    #[test]
+    fn parallel_admissions_never_promise_more_than_there_is() {
+        // Whatever the order of estimates, what is held never passes the balance, but for the
+        // one that began alone.
+        let mut state = 12_345_u64;
+        for _ in 0..2_000 {
+            let mut account = accounts(&[(1_000, 0)]).remove(0);
+            let mut first = true;
+            for _ in 0..50 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let amount = i64::try_from(state >> 33).unwrap() % 200;
+                if let Ok(parts) = admit(&chain(amount, &[1_000]), &[account]) {
+                    account.held += parts[0];
+                    assert!(first || account.held <= 1_000);
+                    first = account.held == 0;
+                }
+            }
+        }
+    }
+}

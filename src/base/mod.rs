@@ -1,0 +1,10 @@
+//! What every module may use, and which knows nothing of gateways: time, secrets, money, memory.
+
+pub mod atomic_file;
+pub mod bucket;
+pub mod clock;
+pub mod memory;
+pub mod money;
+pub mod output;
+pub mod panics;
+pub mod secret;

@@ -1,0 +1,231 @@
+//! Counts of tokens where the provider has none: many local servers know the format and not this
+//! route, and agents ask it often. They get an estimate that says so, and the provider is not
+//! asked again for a while.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Collected, Limited};
+use serde_json::Value;
+
+use super::Gateway;
+use super::attempt::Answer;
+use crate::base::clock::within;
+use crate::exchange::relay::{Begun, Recording};
+use crate::formats::{ApiKind, Call};
+use crate::policy::route::Route;
+
+/// Marks an estimate in a response.
+pub(super) const ESTIMATED: &str = "x-iris-estimated";
+/// For so long a provider without counts is not asked for one.
+const REMEMBERED: Duration = Duration::from_hours(1);
+/// A longer answer is no count.
+const LONGEST: usize = 64 << 10;
+/// For the rest of an answer whose head has come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Marks a response as the gateway's own estimate.
+#[derive(Clone, Copy)]
+pub(super) struct Estimated;
+
+/// Providers that have no counts of tokens in a format.
+#[derive(Default)]
+pub struct Uncounted(Mutex<HashMap<(String, &'static str), Seen>>);
+
+/// What was seen of a provider's counts, and under which configuration.
+struct Seen {
+    at: Instant,
+    generation: u64,
+    /// It has counted: whatever it refuses later, the route is there.
+    counts: bool,
+}
+
+impl Uncounted {
+    /// Notes whether a provider counts. What has counted once does.
+    fn note(&self, provider: &str, kind: ApiKind, generation: u64, counts: bool) {
+        let at = Instant::now();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What another configuration called so is forgotten, so there are never more than providers.
+        known.retain(|_, seen| seen.generation == generation);
+        let seen = known.entry((provider.to_owned(), kind.0)).or_insert(Seen {
+            at,
+            generation,
+            counts,
+        });
+        seen.at = at;
+        seen.counts |= counts;
+    }
+
+    /// Whether a provider has counted under this configuration.
+    fn counts(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = known.get(&(provider.to_owned(), kind.0));
+        seen.is_some_and(|seen| seen.generation == generation && seen.counts)
+    }
+
+    fn has(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = known.get(&(provider.to_owned(), kind.0));
+        seen.is_some_and(|seen| {
+            let is_fresh = seen.generation == generation && seen.at.elapsed() < REMEMBERED;
+            is_fresh && !seen.counts
+        })
+    }
+}
+
+impl Gateway {
+    /// The estimate for a request whose provider is known to have no counts.
+    pub(super) fn estimated(
+        &self,
+        route: &Route,
+        kind: ApiKind,
+        (count, generation): (&Value, u64),
+        recording: &mut Recording,
+    ) -> Option<Answer> {
+        if !self.uncounted.has(&route.provider.id, kind, generation) {
+            return None;
+        }
+        explain(&route.provider.id, recording);
+        recording.asked(false);
+        let before = recording.elapsed_ms();
+        Some(Answer::new(response(count), route.clone(), before))
+    }
+
+    /// A provider's answer to a request for a count, or an estimate if it has no count.
+    pub(super) async fn counted(
+        &self,
+        answer: Answer,
+        call: &Call,
+        (count, generation): (&Value, u64),
+        recording: &mut Recording,
+    ) -> Answer {
+        let (answered, route, before) = answer.into_parts();
+        let (mut head, body) = answered.into_parts();
+        let may_be_none = head.status.is_success()
+            || matches!(
+                head.status,
+                StatusCode::NOT_FOUND
+                    | StatusCode::METHOD_NOT_ALLOWED
+                    | StatusCode::NOT_IMPLEMENTED
+            );
+        if !may_be_none {
+            let response = Response::from_parts(head, body);
+            return Answer::new(response, route, before);
+        }
+        let read = within(PATIENCE, Limited::new(body, LONGEST).collect()).await;
+        let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
+        let is_packed = head.headers.contains_key(header::CONTENT_ENCODING);
+        let names_model = |body: &[u8]| {
+            let names = [&call.model, &route.model];
+            names.iter().any(|name| memmem(body, name.as_bytes()))
+        };
+        let provider = &route.provider.id;
+        let has_counted = self.uncounted.counts(provider, call.kind, generation);
+        let is_answer = match &body {
+            None => false,
+            Some(body) if head.status.is_success() => is_packed || is_more_than_error(body, count),
+            // An unknown model is an answer; an unknown route is not. Where there have been counts,
+            // the route is known.
+            Some(body) => has_counted || head.status == StatusCode::NOT_FOUND && names_model(body),
+        };
+        // Without a body nothing is known of the route, and neither is by an error in the words of
+        // the format: it may be about something that the caller named.
+        let tells = body.as_ref().is_some_and(|body| !is_envelope(body));
+        let response = if is_answer {
+            if head.status.is_success() {
+                self.uncounted.note(provider, call.kind, generation, true);
+            }
+            head.headers.remove(header::TRANSFER_ENCODING);
+            Response::from_parts(head, Begun::from(body.unwrap_or_default()))
+        } else {
+            if tells {
+                self.uncounted.note(provider, call.kind, generation, false);
+            }
+            explain(provider, recording);
+            response(count)
+        };
+        Answer::new(response, route, before)
+    }
+}
+
+fn explain(provider: &str, recording: &mut Recording) {
+    let sentence = format!("provider {provider} does not count tokens: the count is an estimate");
+    recording.note(|entry| entry.reasons.push(sentence));
+}
+
+fn response(count: &Value) -> Response<Begun> {
+    let mut response = Response::new(Begun::from(Bytes::from(count.to_string())));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response.extensions_mut().insert(Estimated);
+    response
+}
+
+/// Marks a response that is an estimate, once the headers of a provider are gone.
+pub(super) fn mark(head: &mut http::response::Parts) {
+    if head.extensions.get::<Estimated>().is_some() {
+        let yes = HeaderValue::from_static("true");
+        head.headers.insert(ESTIMATED, yes);
+    }
+}
+
+/// Whether a body with the status of success is more than an error. There are servers that answer
+/// every route with success.
+fn is_more_than_error(body: &[u8], like: &Value) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let counts = like.as_object().into_iter().flatten();
+    let mut counts = counts.filter(|(_, value)| value.is_number());
+    body["error"].is_null() || counts.all(|(key, _)| body[key].is_number())
+}
+
+/// Whether a body is an error as Anthropic or Google writes it. Servers that only follow a format
+/// rarely do for routes that they don't have.
+fn is_envelope(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["type"] == "error" || body["error"]["status"].is_string()
+}
+
+fn memmem(hay: &[u8], needle: &[u8]) -> bool {
+    !needle.is_empty() && hay.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_count_is_told_from_what_only_says_success() {
+        let like = json!({ "object": "response.input_tokens", "input_tokens": 3 });
+        for count in [
+            r#"{"input_tokens":14}"#,
+            r#"{"error":null,"tokens":14}"#,
+            "[]",
+        ] {
+            assert!(is_more_than_error(count.as_bytes(), &like), "{count}");
+        }
+        let error = br#"{"error":"Unexpected endpoint or method"}"#;
+        assert!(!is_more_than_error(error, &like));
+    }
+
+    #[test]
+    fn a_provider_is_remembered_under_its_configuration() {
+        let known = Uncounted::default();
+        let kind = ApiKind("anthropic_messages");
+        known.note("p", kind, 1, false);
+        assert!(known.has("p", kind, 1));
+        assert!(!known.has("p", kind, 2) && !known.has("q", kind, 1));
+        assert!(!known.has("p", ApiKind("openai_responses"), 1));
+        known.note("q", kind, 2, false);
+        assert!(!known.has("p", kind, 1));
+        known.note("q", kind, 2, true);
+        assert!(known.counts("q", kind, 2) && !known.has("q", kind, 2));
+        known.note("q", kind, 2, false);
+        assert!(!known.has("q", kind, 2), "one odd answer changes nothing");
+        assert!(!known.counts("q", kind, 3));
+    }
+}

@@ -1,0 +1,180 @@
+//! What a record says of a request: its head, its caller, and which conversation it is part of.
+
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
+
+use super::agent;
+use crate::formats::{Api, Call};
+use crate::policy::access::Permit;
+use crate::policy::identity::Caller;
+use crate::records::{Entry, EntryId, Outcome, Tokens};
+
+/// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
+const MAX_SESSION: usize = 256;
+/// Headers that name a session, the first that is there: anyone's own, those of Codex by its
+/// age, and the one that Claude Code sends beside its body's.
+const SESSION_HEADERS: [&str; 4] = [
+    "x-session-id",
+    "session-id",
+    "session_id",
+    "x-claude-code-session-id",
+];
+
+/// The record as far as the request's head tells. Its id is made of the time that it carries:
+/// the ledger looks for times by ranges of ids.
+pub(super) fn new(
+    (id, now): (EntryId, i64),
+    api: &dyn Api,
+    caller: &Caller,
+    head: &http::request::Parts,
+    permit: &Permit,
+) -> Entry {
+    let user_agent: String = text(&head.headers, "user-agent")
+        .chars()
+        .take(512)
+        .collect();
+    Entry {
+        session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
+        id,
+        started_at: now,
+        caller: caller.key().to_owned(),
+        login: caller.name().to_owned(),
+        node_id: caller.node_id().to_owned(),
+        node_name: caller.node_name().to_owned(),
+        tags: caller.tags().to_vec(),
+        api: api.kind().0.to_owned(),
+        model_requested: String::new(),
+        model: String::new(),
+        provider: String::new(),
+        method: head.method.to_string(),
+        path: head.uri.path().chars().take(1024).collect(),
+        status: 0,
+        outcome: Outcome::ClientClosed,
+        stream: false,
+        tokens: Tokens::default(),
+        finish_reason: None,
+        tool_calls: 0,
+        cost: None,
+        cost_basis: None,
+        captured: false,
+        first_byte_ms: None,
+        first_token_ms: None,
+        duration_ms: 0.0,
+        overhead_ms: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        agent: agent::name(&user_agent),
+        user_agent,
+        reasons: vec![
+            format!(
+                "caller {} on node {}, role {} by {}",
+                caller.name(),
+                caller.node_name(),
+                permit.role().word(),
+                permit.role_source()
+            ),
+            format!(
+                "grants that match this caller: {}",
+                permit.sources().collect::<Vec<_>>().join("; ")
+            ),
+        ],
+        error: None,
+    }
+}
+
+/// The conversation that a request belongs to, as its record shows it; `None` if it begins one
+/// that nothing tells from others.
+pub(super) fn conversation(entry: &Entry) -> Option<&str> {
+    (entry.session != entry.id.as_str()).then_some(entry.session.as_str())
+}
+
+/// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
+pub(super) fn describe(
+    entry: &mut Entry,
+    call: &Call,
+    headers: &HeaderMap,
+    earlier: Option<String>,
+) {
+    entry.model_requested.clone_from(&call.model);
+    entry.stream = call.stream;
+    entry.request_bytes = call.body.len() as u64;
+    if named_session(headers).is_some() {
+        return;
+    }
+    let told = call.session.as_ref();
+    if let Some(session) = told.filter(|session| is_session(session)) {
+        entry.session = kept(session);
+    } else if let Some(earlier) = earlier {
+        entry.session = earlier;
+    } else if let Some(opening) = &call.opening {
+        entry.session = format!("chat_{opening}");
+    }
+}
+
+fn named_session(headers: &HeaderMap) -> Option<String> {
+    SESSION_HEADERS
+        .into_iter()
+        .filter_map(|name| headers.get(name))
+        .map(|value| words(value.as_bytes()))
+        .find(|given| is_session(given))
+        .map(|given| kept(&given))
+}
+
+/// A name as records keep it: two that differ stay two, however long they are.
+fn kept(name: &str) -> String {
+    if name.len() <= MAX_SESSION {
+        return name.to_owned();
+    }
+    let digest = Sha256::digest(name);
+    let digest = digest.first_chunk().copied().unwrap_or_default();
+    let digest = u64::from_be_bytes(digest);
+    let start = &name[..name.floor_char_boundary(MAX_SESSION - 17)];
+    format!("{start}~{digest:016x}")
+}
+
+/// A header's value as text. Clients write names that aren't ASCII in UTF-8 or in Latin-1.
+fn words(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => value.iter().copied().map(char::from).collect(),
+    }
+}
+
+fn is_session(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(char::is_control)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(value: &[u8]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        let value = http::HeaderValue::from_bytes(value).unwrap();
+        headers.insert("x-session-id", value);
+        named_session(&headers)
+    }
+
+    #[test]
+    fn names_of_sessions_in_each_encoding_and_length() {
+        assert_eq!(session(b"a-1").as_deref(), Some("a-1"));
+        let utf8 = "bücher 日本";
+        assert_eq!(session(utf8.as_bytes()).as_deref(), Some(utf8));
+        assert_eq!(session(&[b'b', 0xfc]).as_deref(), Some("bü"));
+        for none in [&b""[..], b"  ", &[b'b', 0x85]] {
+            assert_eq!(session(none), None, "{none:?}");
+        }
+        let long = |end: &str| session(format!("{}{end}", "n".repeat(300)).as_bytes()).unwrap();
+        assert_ne!(long("1"), long("2"));
+        assert_eq!((long("1").len(), long("1")), (MAX_SESSION, long("1")));
+        let wide = session("日".repeat(100).as_bytes()).unwrap();
+        assert!(wide.len() <= MAX_SESSION && wide.starts_with('日'));
+    }
+}

@@ -1,0 +1,115 @@
+//! Strings that only a provider can read, such as the signatures on reasoning: known by their place
+//! in the format, because a caller can give any key its name.
+
+use std::ops::Range;
+
+use super::encoded::{as_text, decode};
+use crate::formats::OpaquePlace;
+use crate::wire::json;
+
+/// Elements of one array that are looked at.
+const MOST: usize = 1_000_000;
+
+/// A signature is longer, and what is shorter can be read without harm.
+const SHORTEST: usize = 64;
+
+/// Where the strings at these places begin, in order. Strings that could be text are left out.
+pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for place in places {
+        // Most requests have none of them.
+        let key = place.path.last().copied().unwrap_or_default();
+        if memchr::memmem::find(body, key.as_bytes()).is_some() {
+            descend(body, 0..body.len(), place.path, place.kinds, &mut found);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+fn descend(body: &[u8], at: Range<usize>, path: &[&str], kinds: &[&str], found: &mut Vec<usize>) {
+    let Some((step, rest)) = path.split_first() else {
+        if is_opaque(&body[at.clone()]) {
+            found.push(at.start);
+        }
+        return;
+    };
+    let inside = &body[at.clone()];
+    let shift = |range: Range<usize>| at.start + range.start..at.start + range.end;
+    if *step == "*" {
+        for element in json::elements(inside, MOST).unwrap_or_default() {
+            descend(body, shift(element), rest, kinds, found);
+        }
+        return;
+    }
+    let members = json::members(inside).unwrap_or_default();
+    if rest.is_empty() && !kinds.is_empty() && !is_one_of(inside, &members, kinds) {
+        return;
+    }
+    for (key, value) in members {
+        if json::string(&inside[key]).as_deref() == Some(step) {
+            descend(body, shift(value), rest, kinds, found);
+        }
+    }
+}
+
+/// Whether the type of an object, given once, is one of these.
+fn is_one_of(object: &[u8], members: &[(Range<usize>, Range<usize>)], kinds: &[&str]) -> bool {
+    let is_type =
+        |key: &Range<usize>| json::string(&object[key.clone()]).as_deref() == Some("type");
+    let mut types = members.iter().filter(|(key, _)| is_type(key));
+    let kind = types
+        .next()
+        .and_then(|(_, value)| json::string(&object[value.clone()]));
+    types.next().is_none() && kind.is_some_and(|kind| kinds.contains(&&*kind))
+}
+
+/// A long string of base64 that is no text, which is what providers write there.
+fn is_opaque(literal: &[u8]) -> bool {
+    json::string(literal)
+        .filter(|text| text.len() >= SHORTEST)
+        .and_then(|text| decode(text.as_bytes()))
+        .is_some_and(|bytes| as_text(&bytes).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_decides_and_not_the_key() {
+        let sealed: Vec<u8> = (0..60_u8).map(|nth| nth.wrapping_mul(89) | 0x80).collect();
+        let sealed = aws_smithy_types::base64::encode(sealed);
+        let place = OpaquePlace {
+            path: &["messages", "*", "content", "*", "signature"],
+            kinds: &["thinking"],
+        };
+        let clear =
+            aws_smithy_types::base64::encode("a text that says what nobody may say in this place");
+        let block = |kind: &str, text: &str| format!(r#"{{"type":"{kind}","signature":"{text}"}}"#);
+        let blocks = [
+            block("thinking", &sealed),
+            block("thinking", "some text"),
+            block("thinking", &clear),
+            block("thinking", "YWJj"),
+            block("text", &sealed),
+            format!(r#"{{"type":"thinking","type":"text","signature":"{sealed}"}}"#),
+            format!(r#"{{"type":"thinking","input":{{"signature":"{sealed}"}}}}"#),
+            format!(r#"{{"signature":"{sealed}"}}"#),
+        ];
+        let body = format!(
+            r#"{{"signature":"{sealed}","messages":[{{"content":[{}],"signature":"{sealed}"}},{{"content":"x"}}]}}"#,
+            blocks.join(",")
+        );
+        let expected = body.find(&blocks[0]).unwrap() + blocks[0].find(&sealed).unwrap() - 1;
+        assert_eq!(places(body.as_bytes(), &[place]), [expected]);
+        assert!(places(br#"{"messages":"signature"}"#, &[place]).is_empty());
+        let untyped = OpaquePlace {
+            kinds: &[],
+            ..place
+        };
+        let found = places(body.as_bytes(), &[untyped]);
+        // Keys that stand twice are both looked at.
+        assert_eq!(found.len(), 4);
+    }
+}

@@ -1,0 +1,397 @@
+//! What guards find, what they cost, and when they stop.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+
+use super::patterns::hits;
+use super::*;
+
+fn request(body: &str) -> (&'static dyn Api, Call) {
+    let api = crate::formats::ALL[0];
+    let head = crate::formats::Head {
+        path: "/v1/chat/completions",
+        query: None,
+        headers: &http::HeaderMap::new(),
+    };
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    (api, api.read(&head, body).unwrap())
+}
+
+fn look(definition: &str, body: &str) -> Found {
+    let text = format!(r#"{{"guards":{{"g":{definition}}}}}"#);
+    let file = config::parse(&text, &|_| None).unwrap().file;
+    let (guards, problems) = Guards::compile(&file);
+    assert!(problems.is_empty(), "{problems:?}");
+    let (api, call) = &request(body);
+    let kind = "application/json";
+    guards
+        .look(
+            "g",
+            Request {
+                api: *api,
+                call,
+                kind,
+                pass_keys: &[],
+            },
+            &Limits::default(),
+        )
+        .unwrap()
+}
+
+#[test]
+fn what_is_found_is_taken_out_and_all_else_is_as_it_was() {
+    let body = r#"{ "model" : "m", "messages":[{"role":"user","content":"mail \"ann@example.com\" or 4111 1111 1111 1111"}], "n":1.0 }"#;
+    let definition = r#"{"kind":"patterns","detect":["email","credit_card"],"action":"redact"}"#;
+    let Found::Removed(left, told) = look(definition, body) else {
+        panic!("nothing was found");
+    };
+    let expected = body
+        .replace("ann@example.com", "[redacted email]")
+        .replace("4111 1111 1111 1111", "[redacted credit_card]");
+    assert_eq!(left, expected);
+    assert_eq!(told, "guard g has taken out 1 × email, 1 × credit_card");
+}
+
+#[test]
+fn own_patterns_block_and_are_not_repeated() {
+    let definition = r#"{"kind":"patterns","patterns":["(?i)project\\s+zeus"]}"#;
+    let body = r#"{"model":"m","user":"tell me of Project  Zeus"}"#;
+    let Found::Blocked(rejection, _) = look(definition, body) else {
+        panic!("it passed");
+    };
+    assert_eq!(rejection.status, 403);
+    assert!(!rejection.message.contains("Zeus"));
+    let key = r#"{"model":"m","metadata":{"project zeus":"a"}}"#;
+    assert!(matches!(look(definition, key), Found::Blocked(..)));
+    let key = r#"{"model":"m","metadata":{"project":"a"}}"#;
+    assert!(matches!(look(definition, key), Found::Nothing));
+    let report = definition.replace("]}", r#"],"action":"report"}"#);
+    assert!(matches!(look(&report, body), Found::Reported(_)));
+}
+
+#[test]
+fn keys_that_agents_send_are_known() {
+    for guard in [
+        r#"{"kind":"patterns","detect":["email"]}"#,
+        r#"{"kind":"tools","allow":[]}"#,
+    ] {
+        for key in [
+            r#""reasoningSummary":"auto""#,
+            r#""reasoningEffort":"high""#,
+            r#""textVerbosity":"low""#,
+            r#""promptCacheKey":"s""#,
+            r#""include":["x"]"#,
+            r#""litellm_session_id":"s""#,
+        ] {
+            let body = format!(r#"{{"model":"m",{key}}}"#);
+            assert!(matches!(look(guard, &body), Found::Nothing), "{key}");
+        }
+        let body = r#"{"model":"m","something":"x"}"#;
+        assert!(matches!(look(guard, body), Found::Blocked(..)));
+    }
+}
+
+#[test]
+fn guards_that_can_not_look_are_found() {
+    for guard in [
+        r#"{"kind":"patterns","detect":["everything"]}"#,
+        r#"{"kind":"patterns","patterns":["("]}"#,
+        r#"{"kind":"patterns"}"#,
+    ] {
+        let text = format!(r#"{{"guards":{{"g":{guard}}}}}"#);
+        let file = config::parse(&text, &|_| None).unwrap().file;
+        let (guards, problems) = Guards::compile(&file);
+        assert_eq!(problems.len(), 1, "{guard}");
+        let (api, call) = &request(r#"{"model":"m"}"#);
+        let request = Request {
+            api: *api,
+            call,
+            kind: "",
+            pass_keys: &[],
+        };
+        let looked = guards.look("g", request, &Limits::default());
+        assert_eq!(looked.unwrap_err().status, 503);
+    }
+    assert!(config::parse(r#"{"guards":{"g":{"kind":"x"}}}"#, &|_| None).is_err());
+}
+
+#[test]
+fn what_stands_behind_a_near_miss_is_found() {
+    let definition = r#"{"kind":"patterns","detect":["credit_card","private_key","api_key","openai_key","email"],"action":"redact"}"#;
+    for (text, left) in [
+        (
+            "no 3456 4111 1111 1111 1111, 3782 822463 10005.",
+            "no 3456 [redacted credit_card], [redacted credit_card].",
+        ),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\\nMIIE cut off",
+            "[redacted private_key]",
+        ),
+        (
+            "api_key = 'aB3dE5fG7hJ9kL1m', and so on",
+            "api_key = '[redacted api_key]', and so on",
+        ),
+        (
+            "sk-learn-is-a-library-for-machine-learning-in-python and git@github.com:a/b, logo@2x.png",
+            "",
+        ),
+        ("the api key: see the page of the provider", ""),
+    ] {
+        let body = format!(r#"{{"model":"m","user":"{text}"}}"#);
+        match look(definition, &body) {
+            Found::Removed(found, _) => {
+                assert_eq!(found, format!(r#"{{"model":"m","user":"{left}"}}"#));
+            }
+            _ => assert_eq!(left, "", "{text}"),
+        }
+    }
+}
+
+/// Every kind that is known by its shape.
+fn all_kinds() -> Vec<Detector> {
+    let names = detect::names();
+    let detectors: Vec<Detector> = names
+        .iter()
+        .filter_map(|name| detect::known(name))
+        .collect();
+    assert_eq!(detectors.len(), names.len());
+    detectors
+}
+
+/// How long all kinds take for `unit`, again and again up to `length` bytes.
+fn time(detectors: &[Detector], unit: &str, length: usize) -> Duration {
+    let text = unit.repeat(length / unit.len() + 1);
+    let best = (0..3).map(|_| {
+        let began = Instant::now();
+        hits(detectors, &text, &Limits::within(Duration::from_mins(5))).unwrap();
+        began.elapsed()
+    });
+    best.min().unwrap()
+}
+
+#[test]
+fn text_of_near_misses_costs_little_more_than_prose() {
+    let detectors = all_kinds();
+    let prose = time(&detectors, "the quick brown fox jumps over it. ", 1 << 18);
+    let domain = vec!["b".repeat(60); 8].join(".");
+    for unit in [
+        "sk-",
+        "1 ",
+        "4111 ",
+        "DE89 ",
+        "eyJeyJeyJ.",
+        "a@",
+        "a@a.a.",
+        "+1 23 ",
+        "api_key=a",
+        "api_key=aaaaaaaaaaaaaaaa",
+        "api_key=aaaaaaaaaaaaaaaa ",
+        "-----BEGIN A ",
+        "a://b:c",
+        &format!("{}@{domain}.png ", "a".repeat(63)),
+        &format!("git@{domain}.org "),
+        &"sk-".repeat(90),
+    ] {
+        let took = time(&detectors, unit, 1 << 18);
+        assert!(
+            took < prose * 40,
+            "{took:?} for {unit:?}, {prose:?} for prose"
+        );
+    }
+}
+
+#[test]
+fn twice_the_text_takes_twice_the_time() {
+    let detectors = all_kinds();
+    for unit in ["sk-", "a@a.png@", "api_key=aaaaaaaaaaaaaaaa", "4111 "] {
+        let (half, whole) = (
+            time(&detectors, unit, 1 << 17),
+            time(&detectors, unit, 1 << 19),
+        );
+        assert!(whole < half * 10, "{unit:?}: {half:?}, then {whole:?}");
+    }
+}
+
+#[test]
+fn what_stands_in_a_rejected_match_is_found_all_the_same() {
+    let detectors = all_kinds();
+    for (text, what) in [
+        (
+            "api_key=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaclient_secret: \"q1W2e3R4t5Y6u7I8o9P0\"",
+            "q1W2e3R4t5Y6u7I8o9P0",
+        ),
+        (
+            "api_key=aaaaaaaaaaaaaaaa api_key=q1W2e3R4t5Y6u7I8",
+            "q1W2e3R4t5Y6u7I8",
+        ),
+        ("logo@2x.png@example.com", "2x.png@example.com"),
+        ("git@a.org,ann@b.org", "ann@b.org"),
+        ("3456 4111 1111 1111 1111", "4111 1111 1111 1111"),
+    ] {
+        let found = hits(&detectors, text, &Limits::default()).unwrap();
+        let found: Vec<&str> = found.iter().map(|(at, _)| &text[at.clone()]).collect();
+        assert!(found.contains(&what), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn what_lies_across_the_pieces_of_a_long_text_is_found() {
+    let detectors = [
+        detect::known("email").unwrap(),
+        detect::known("private_key").unwrap(),
+    ];
+    let mail = "ann@example.org";
+    for before in (1 << 20) - 20..(1 << 20) + 5 {
+        let text = format!("{}{mail} {}", " ".repeat(before), " ".repeat(1000));
+        let found = hits(&detectors, &text, &Limits::default()).unwrap();
+        assert_eq!(found, [(before..before + mail.len(), "email")]);
+    }
+    let key = format!(
+        "-----BEGIN PRIVATE KEY-----{}-----END PRIVATE KEY-----",
+        "\u{e9}".repeat(2 << 20)
+    );
+    let text = format!("{}{key} {mail}", "\u{e9}".repeat(1 << 19));
+    let found = hits(&detectors, &text, &Limits::default()).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].0, 1 << 20..(1 << 20) + key.len());
+}
+
+#[test]
+fn a_look_ends_with_its_time_and_with_its_caller() {
+    let file = config::parse(
+        r#"{"guards":{"g":{"kind":"patterns","detect":["email"]}}}"#,
+        &|_| None,
+    );
+    let (guards, _) = Guards::compile(&file.unwrap().file);
+    let (api, call) = &request(r#"{"model":"m","input":"fine"}"#);
+    let request = Request {
+        api: *api,
+        call,
+        kind: "application/json",
+        pass_keys: &["input".to_owned()],
+    };
+    let gone = tokio_util::sync::CancellationToken::new();
+    gone.cancel();
+    for limits in [Limits::within(Duration::ZERO), Limits::new(gone)] {
+        let rejection = guards.look("g", request, &limits).unwrap_err();
+        assert_eq!(
+            (rejection.status.as_u16(), rejection.code.0),
+            (503, "guardrail_unavailable")
+        );
+        assert!(
+            rejection.message.contains("\"g\" did not finish"),
+            "{}",
+            rejection.message
+        );
+    }
+    assert!(matches!(
+        guards.look("g", request, &Limits::default()),
+        Ok(Found::Nothing)
+    ));
+}
+
+#[tokio::test]
+async fn long_requests_are_looked_at_by_as_many_at_once_as_there_are_processors() {
+    let guards = Guards::default();
+    let mut held = Vec::new();
+    for _ in 0..limits::at_once() {
+        held.push(guards.room("g").await.unwrap());
+    }
+    assert!(guards.room("g").now_or_never().is_none());
+    held.pop();
+    assert!(
+        guards
+            .room("g")
+            .now_or_never()
+            .is_some_and(|room| room.is_ok())
+    );
+}
+
+#[test]
+fn more_matches_than_can_be_told_apart_block() {
+    let mails = "a@b.org ".repeat(100_001);
+    let body = format!(r#"{{"model":"m","messages":["{mails}"]}}"#);
+    let redact = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
+    assert!(matches!(look(redact, &body), Found::Blocked(..)));
+}
+
+#[test]
+fn many_places_in_a_text_with_escapes_are_found_in_one_pass() {
+    let mails = r"a@b.org \n".repeat(50_000);
+    let body = format!(r#"{{"model":"m","messages":["{mails}"]}}"#);
+    let redact = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
+    let began = Instant::now();
+    let Found::Removed(left, _) = look(redact, &body) else {
+        panic!("nothing was taken out");
+    };
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(left, body.replace("a@b.org", "[redacted email]"));
+}
+
+#[test]
+fn keys_that_a_format_does_not_know_are_refused_by_name() {
+    let body = r#"{"model":"m","messages":[],"min_p":0.1,"chat_template_kwargs":{},"x_tools":[1],"chat_template":"x","safety_model":null,"y":[]}"#;
+    let definition =
+        |action: &str| format!(r#"{{"kind":"patterns","detect":["email"],"action":"{action}"}}"#);
+    for action in ["block", "redact"] {
+        let Found::Blocked(rejection, _) = look(&definition(action), body) else {
+            panic!("it passed");
+        };
+        assert!(
+            rejection.message.contains("\"x_tools\""),
+            "{}",
+            rejection.message
+        );
+        assert!(
+            rejection.message.contains("\"chat_template\"")
+                && !rejection.message.contains("\"y\"")
+                && !rejection.message.contains("safety_model")
+                && !rejection.message.contains("min_p"),
+            "{}",
+            rejection.message
+        );
+    }
+    assert!(matches!(
+        look(&definition("report"), body),
+        Found::Reported(_)
+    ));
+}
+
+#[test]
+fn what_is_found_in_an_encoded_file_is_taken_out_of_it() {
+    let encode = |text: &str| aws_smithy_types::base64::encode(text);
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"content":[{{"file_data":"data:text\/plain;base64,{}"}}]}}]}}"#,
+        encode("I am ann@example.org.")
+    );
+    let redact = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
+    let Found::Removed(left, _) = look(redact, &body) else {
+        panic!("nothing was taken out");
+    };
+    let expected = format!(
+        "data:text/plain;base64,{}",
+        encode("I am [redacted email].")
+    );
+    let left: serde_json::Value = serde_json::from_slice(&left).unwrap();
+    assert_eq!(left["messages"][0]["content"][0]["file_data"], expected);
+}
+
+#[test]
+fn what_is_found_in_a_string_and_in_what_it_encodes_is_taken_out_once() {
+    let encoded = aws_smithy_types::base64::encode("abcdefghijklmnopqrstuvwxyz0123456789");
+    let redact = r#"{"kind":"patterns","patterns":["[A-Za-z0-9]{20,}"],"action":"redact"}"#;
+    for (text, left) in [
+        (encoded.clone(), "[redacted]".to_owned()),
+        (
+            format!("see: {encoded}!"),
+            "see: [redacted pattern 1]!".to_owned(),
+        ),
+    ] {
+        let body = |text: &str| format!(r#"{{"model":"m","messages":["{text}"],"user":"u"}}"#);
+        let Found::Removed(found, _) = look(redact, &body(&text)) else {
+            panic!("nothing was taken out");
+        };
+        assert_eq!(found, body(&left));
+    }
+}

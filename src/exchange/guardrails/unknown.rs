@@ -1,0 +1,78 @@
+//! Keys that a format doesn't know. A server may find a tool, a prompt or a text behind one that no
+//! guard would look for, so where a guard decides, they are refused by name.
+
+use super::{Found, Request, blocked};
+use crate::config::GuardAction;
+use crate::formats::known::says_nothing;
+use crate::wire::{json, multipart};
+
+/// Keys that are named in a refusal.
+const SHOWN: usize = 10;
+
+pub(super) fn look(name: &str, action: GuardAction, request: Request<'_>) -> Found {
+    let unknown = keys(request);
+    if unknown.is_empty() {
+        return Found::Nothing;
+    }
+    let quoted: Vec<String> = unknown
+        .iter()
+        .take(SHOWN)
+        .map(|key| {
+            let shown: String = key.chars().take(60).collect();
+            format!("{shown:?}")
+        })
+        .collect();
+    let what = format!("keys that no guardrail can judge: {}", quoted.join(", "));
+    match action {
+        GuardAction::Report => Found::Reported(format!("guard {name} has found {what}")),
+        GuardAction::Block | GuardAction::Redact => Found::Blocked(
+            blocked(
+                name,
+                &format!(
+                    "{what}; remove them, or have an admin list them in the provider's `pass_keys`"
+                ),
+            ),
+            format!("guard {name} blocks it for {what}"),
+        ),
+    }
+}
+
+/// Keys of a request that its format doesn't know, and that its provider's configuration doesn't
+/// allow.
+fn keys(request: Request<'_>) -> Vec<String> {
+    let known = request.api.known();
+    let body = &request.call.body[..];
+    let passes = |key: &str| request.pass_keys.iter().any(|passed| passed == key);
+    if request.is_form() {
+        let names = multipart::names(body, request.kind).unwrap_or_default();
+        let unknown = names.into_iter();
+        return unknown
+            .filter(|name| !known.has_key(name) && !passes(name))
+            .collect();
+    }
+    let mut unknown = Vec::new();
+    for (key, value) in json::members(body).unwrap_or_default() {
+        // SDKs write `null` for what is not set.
+        if says_nothing(&body[value.clone()]) {
+            continue;
+        }
+        let Some(key) = json::string(&body[key]) else {
+            continue;
+        };
+        if let Some((outer, inner)) = known.inside
+            && outer == key
+        {
+            let object = &body[value];
+            let members = json::members(object).unwrap_or_default();
+            let members = members.into_iter();
+            let names = members.filter(|(_, value)| !says_nothing(&object[value.clone()]));
+            let names = names.filter_map(|(key, _)| json::string(&object[key]));
+            let is_unknown = |name: &str| !inner.iter().any(|list| list.contains(&name));
+            let names = names.filter(|name| is_unknown(name) && !passes(name));
+            unknown.extend(names.map(|name| format!("{outer}.{name}")));
+        } else if !known.has_key(&key) && !passes(&key) {
+            unknown.push(key.into_owned());
+        }
+    }
+    unknown
+}

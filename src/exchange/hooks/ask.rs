@@ -1,0 +1,257 @@
+//! A hook that is asked before a request goes on, and what its answer means.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Uri, header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::payload::{self, Story};
+use super::{Tally, What, Wired, codings};
+use crate::exchange::upstream::{Post, Upstream};
+use crate::wire::Rejection;
+
+/// Longest answer of a hook.
+const LONGEST: usize = 1 << 20;
+/// A hook without a time limit has this one: a request can't wait for ever.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What a hook says.
+#[derive(Debug)]
+pub enum Answer {
+    /// The request may go on.
+    Allow,
+    /// It may go on with another body.
+    Modify(Bytes),
+    /// It may not.
+    Block(Rejection),
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    action: Action,
+    #[serde(default)]
+    status_code: Option<i64>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default, borrow)]
+    request_body: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Allow,
+    Block,
+    Modify,
+}
+
+/// Asks a hook. Answers with what it says, and a sentence for the record.
+///
+/// # Errors
+/// A 503 when it fails and its definition says that nothing may pass then.
+pub async fn ask(
+    upstream: &Upstream,
+    wired: &Wired<'_>,
+    story: &Story,
+    body: &Bytes,
+    tally: &Tally,
+) -> Result<(Answer, String), (Rejection, String)> {
+    let began = Instant::now();
+    let said = exchange(upstream, wired, story, (body, tally)).await;
+    let took = began.elapsed().as_millis();
+    let name = wired.name;
+    let what = match &said {
+        Ok(Answer::Allow) => What::Allowed,
+        Ok(Answer::Modify(_)) => What::Modified,
+        Ok(Answer::Block(_)) => What::Blocked,
+        Err(_) => What::Failed,
+    };
+    tally.count(name, what);
+    match said {
+        Ok(answer) => {
+            let word = match &answer {
+                Answer::Allow => "allows it".to_owned(),
+                Answer::Modify(_) => "changes the request".to_owned(),
+                Answer::Block(rejection) => format!("blocks it: {}", rejection.message),
+            };
+            Ok((answer, format!("hook {name} {word} ({took} ms)")))
+        }
+        Err(why) => {
+            tracing::warn!(hook = name, why, "a hook failed");
+            if wired.hook.fail_closed {
+                let sentence =
+                    format!("hook {name} failed, and nothing may pass then: {why} ({took} ms)");
+                return Err((unavailable(name), sentence));
+            }
+            let sentence = format!("hook {name} failed, and is passed over: {why} ({took} ms)");
+            Ok((Answer::Allow, sentence))
+        }
+    }
+}
+
+/// The refusal of a request that a guardrail should have judged and could not.
+#[must_use]
+pub fn unavailable(name: &str) -> Rejection {
+    Rejection::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "guardrail_unavailable",
+        format!("the guardrail {name:?} is not available"),
+    )
+    .retry_after(Duration::from_secs(5))
+}
+
+async fn exchange(
+    upstream: &Upstream,
+    wired: &Wired<'_>,
+    story: &Story,
+    (body, tally): (&Bytes, &Tally),
+) -> Result<Answer, String> {
+    let payload = payload::build(wired, story, body, None);
+    let (status, said) = post(upstream, wired.hook, payload.into(), tally).await?;
+    if !status.is_success() {
+        return Err(format!("it answered {status}"));
+    }
+    read(&said)
+}
+
+/// How long a hook may take: never longer than a whole request.
+pub(super) fn patience(hook: &crate::config::Hook, upstream: &Upstream) -> Duration {
+    let own = if hook.timeout.is_zero() {
+        PATIENCE
+    } else {
+        hook.timeout
+    };
+    match upstream.timeouts().total {
+        total if total.is_zero() => own,
+        total => own.min(total),
+    }
+}
+
+/// Posts a payload to a hook, compressed if its last response said that it can read that.
+pub(super) async fn post(
+    upstream: &Upstream,
+    hook: &crate::config::Hook,
+    payload: Bytes,
+    tally: &Tally,
+) -> Result<(StatusCode, Bytes), String> {
+    let uri: Uri = hook
+        .url
+        .parse()
+        .map_err(|_| "its url is not valid".to_owned())?;
+    let authority = uri.authority().map_or("@", http::uri::Authority::as_str);
+    // A user's name would be a credential that everybody can read.
+    if authority.contains('@') || !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("its url must begin with http:// or https:// and name no user".to_owned());
+    }
+    let began = Instant::now();
+    let limit = patience(hook, upstream);
+    let mut plain = Post::json(uri, payload, limit, LONGEST);
+    plain.ca.clone_from(&hook.ca);
+    let mut plain = plain.authorized(hook.authorization, &hook.apikey)?;
+    let mut packed = None;
+    if let Some(coding) = tally.codings.of(&hook.url) {
+        packed = codings::packed(coding, &plain.body).await.map(|body| {
+            let mut post = plain.clone();
+            post.headers
+                .insert(header::CONTENT_ENCODING, coding.value());
+            post.body = body;
+            post
+        });
+    }
+    if let Some(post) = packed {
+        let (head, said) = upstream.posted(Method::POST, post).await?;
+        let is_refusal = head.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        tally.codings.learn(&hook.url, &head.headers, is_refusal);
+        if !is_refusal {
+            return Ok((head.status, said));
+        }
+        plain.timeout = limit.saturating_sub(began.elapsed());
+        if plain.timeout.is_zero() {
+            return Err(format!("no answer within {limit:?}"));
+        }
+    }
+    let (head, said) = upstream.posted(Method::POST, plain).await?;
+    tally.codings.learn(&hook.url, &head.headers, false);
+    Ok((head.status, said))
+}
+
+fn read(said: &[u8]) -> Result<Answer, String> {
+    // An array would be read as the fields in their order.
+    if said.trim_ascii_start().first() != Some(&b'{') {
+        return Err("invalid hook response: expected a JSON object".to_owned());
+    }
+    let said: Said<'_> =
+        serde_json::from_slice(said).map_err(|error| format!("invalid hook response: {error}"))?;
+    Ok(match said.action {
+        Action::Allow => Answer::Allow,
+        Action::Block => {
+            // Only what is an error can be told as one.
+            let status = said
+                .status_code
+                .and_then(|code| u16::try_from(code).ok())
+                .filter(|code| (400..600).contains(code))
+                .and_then(|code| StatusCode::from_u16(code).ok())
+                .unwrap_or(StatusCode::FORBIDDEN);
+            let message = said
+                .message
+                .filter(|message| !message.is_empty())
+                .unwrap_or_else(|| "request blocked by guardrail".to_owned());
+            Answer::Block(Rejection::new(status, "guardrail_blocked", message))
+        }
+        // What is no object replaces nothing.
+        Action::Modify => match said.request_body.map(RawValue::get) {
+            Some(body) if body.starts_with('{') => {
+                Answer::Modify(Bytes::copy_from_slice(body.as_bytes()))
+            }
+            _ => Answer::Allow,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        match read(text.as_bytes()) {
+            Ok(Answer::Allow) => "allow".to_owned(),
+            Ok(Answer::Modify(body)) => String::from_utf8(body.to_vec()).unwrap(),
+            Ok(Answer::Block(rejection)) => {
+                format!("{} {}", rejection.status.as_u16(), rejection.message)
+            }
+            Err(_) => "failure".to_owned(),
+        }
+    }
+
+    #[test]
+    fn answers_are_read_as_documented() {
+        for (text, expected) in [
+            (r#"{"action":"allow","more":1}"#, "allow"),
+            (r#"{"action":"block"}"#, "403 request blocked by guardrail"),
+            (
+                r#"{"action":"block","status_code":451,"message":"no"}"#,
+                "451 no",
+            ),
+            (
+                r#"{"action":"block","status_code":200}"#,
+                "403 request blocked by guardrail",
+            ),
+            (
+                r#"{"action":"modify","request_body":{"a": 1}}"#,
+                r#"{"a": 1}"#,
+            ),
+            (r#"{"action":"modify","request_body":"text"}"#, "allow"),
+            (r#"{"action":"modify","request_body":[1]}"#, "allow"),
+            (r#"{"action":"modify"}"#, "allow"),
+            (r#"{"action":"maybe"}"#, "failure"),
+            (r"{}", "failure"),
+            (r#"["allow"]"#, "failure"),
+            ("", "failure"),
+            ("allow", "failure"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Refusals of the pipeline: what the caller is told, and what the record says.
+
+use http::{StatusCode, header};
+
+use super::guard::Passing;
+use crate::exchange::relay::{Ended, Ending, Recording};
+use crate::formats::{Api, Call, NO_MODEL};
+use crate::policy::identity::Caller;
+use crate::policy::route::NoRoute;
+use crate::wire::{Rejection, body};
+
+/// Models that a refusal names.
+const SHOWN: usize = 20;
+
+/// Ends the record of a request that was refused, or that no provider answered.
+pub(super) fn record(recording: &mut Recording, rejection: &Rejection) {
+    recording.note(|entry| entry.status = rejection.status.as_u16());
+    recording.end(Ended::new(Ending::of(rejection)));
+}
+
+/// A refusal of a request without a model, with the models that it could name.
+pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Rejection {
+    if rejection.code.0 != NO_MODEL {
+        return rejection;
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for found in passing.rules.routes.models(passing.permit) {
+        if (passing.fits)(found.provider) && !names.contains(&found.model) {
+            names.push(found.model);
+        }
+        if names.len() > SHOWN {
+            break;
+        }
+    }
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    names.truncate(SHOWN);
+    let advice = if names.is_empty() {
+        "you have no access to a model that can be asked in this API".to_owned()
+    } else {
+        format!("name one of these: {}{more}", names.join(", "))
+    };
+    let endpoint = passing.api.may_name_no_model(passing.head.uri.path());
+    let setting = endpoint
+        .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
+        .unwrap_or_default();
+    rejection.message = format!("{}; {advice}{setting}", rejection.message).into();
+    rejection
+}
+
+pub(super) fn no_route(
+    none: &NoRoute,
+    call: &Call,
+    caller: &Caller,
+    recording: &mut Recording,
+    api: &dyn Api,
+) -> Rejection {
+    let (reason, message) = match none {
+        NoRoute::OtherApi { through } => {
+            let message = format!(
+                "model {:?} is available through {}, not {}",
+                call.model,
+                through.join(", "),
+                api.kind().0
+            );
+            (message.clone(), message)
+        }
+        NoRoute::Unknown => (
+            format!("no provider serves {:?}", call.model),
+            not_found(call, caller),
+        ),
+        NoRoute::NotGranted { candidates } => (
+            format!("no grant covers any of {}", candidates.join(", ")),
+            not_found(call, caller),
+        ),
+    };
+    recording.note(|entry| entry.reasons.push(reason));
+    Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
+}
+
+fn not_found(call: &Call, caller: &Caller) -> String {
+    format!(
+        "no route found for model \"{}\" for user \"{}\"",
+        call.model,
+        caller.name()
+    )
+}
+
+/// A body that is not declared as what its format reads could have been sent by a web page
+/// without asking.
+pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Result<(), Rejection> {
+    let value = headers.get(header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok());
+    let declared = text
+        .and_then(|value| value.split(';').next())
+        .map(|kind| kind.trim().to_ascii_lowercase());
+    let accepted = api.accepts();
+    // A program that reads the second of two types reads another body.
+    let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
+    let readable = match declared {
+        Some(ref declared) => is_one && accepted.contains(&declared.as_str()),
+        None => !headers.contains_key(header::CONTENT_TYPE) && api.takes_untyped(headers),
+    };
+    if !readable {
+        return Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong_content_type",
+            format!(
+                "the request needs the header Content-Type: {}",
+                accepted.join(" or ")
+            ),
+        ));
+    }
+    let is_form = declared.is_some_and(|kind| kind.starts_with("multipart/"));
+    match text {
+        // A form's reader judges the parameters of forms.
+        Some(text) if !is_form && !is_utf8(text) => Err(Rejection::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong_content_type",
+            format!(
+                "the header Content-Type has the value {text:?}: its only parameter can be \
+                 charset=utf-8, once"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a type has no parameter but the character set UTF-8, or ASCII, which is a part of it. Some
+/// servers decode a body by this parameter, and would read another request than the gateway.
+fn is_utf8(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1).map(str::trim);
+    let mut named = parameters.filter(|parameter| !parameter.is_empty());
+    let is_known = named.next().is_none_or(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value
+            .strip_prefix('"')
+            .map_or(value, |inner| inner.strip_suffix('"').unwrap_or(value));
+        let is_utf8 = ["utf-8", "utf8", "us-ascii"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(value));
+        name.eq_ignore_ascii_case("charset") && is_utf8
+    });
+    is_known && named.next().is_none()
+}
+
+pub(super) fn unreadable(error: &body::ReadError) -> Rejection {
+    let (status, code) = match error {
+        body::ReadError::Full(full) => return (*full).into(),
+        body::ReadError::TooLarge { .. } | body::ReadError::OverMemory { .. } => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+        }
+        body::ReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "body_stalled"),
+        body::ReadError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken"),
+    };
+    Rejection::new(status, code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_utf8;
+
+    #[test]
+    fn only_utf8_is_read() {
+        for (parameters, expected) in [
+            ("", true),
+            (";", true),
+            ("; charset=utf-8", true),
+            (";Charset=\"UTF-8\"", true),
+            ("; charset=us-ascii", true),
+            ("; charset=utf-7", false),
+            ("; charset=utf-16", false),
+            ("; charset=\"utf-7\"", false),
+            ("; charset=utf-8; charset=utf-7", false),
+            ("; charset=utf-7; charset=utf-8", false),
+            ("; charset*=utf-8''utf-7", false),
+            ("; charset", false),
+            ("; charset = utf-8", false),
+            ("; version=2", false),
+        ] {
+            let kind = format!("application/json{parameters}");
+            assert_eq!(is_utf8(&kind), expected, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The body of a relayed answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::live::Live;
+use super::tee::Tee;
+use super::{Begun, Ending, Recording};
+use crate::base::panics;
+use crate::formats::{Api, Call, Meter};
+use crate::wire::body::BodyError;
+use crate::wire::decode::Decoding;
+use crate::wire::{Framing, Rejection};
+
+/// The connection breaks this long after the event that says why: hyper throws away what it
+/// has not yet written when a body fails.
+const LINGER: Duration = Duration::from_millis(200);
+
+const TOO_LONG: &str = "the answer took longer than this gateway allows";
+
+/// Tells a running answer that its caller may no longer have it: resolves to the reason.
+pub type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
+
+/// What is known of an answer from its head, and the bounds on it.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+pub struct Form {
+    /// Its status is not that of a success.
+    pub is_error: bool,
+    /// Its status says that no body follows.
+    pub is_bodiless: bool,
+    /// It comes bit by bit, while the model works.
+    pub is_stream: bool,
+    /// How it is cut into events, if it is.
+    pub framing: Option<Framing>,
+    /// One of the events may be for the gateway alone.
+    pub hides: bool,
+    /// Bytes of it that may be kept for a capture.
+    pub room: usize,
+    /// Whether the capture has the bytes as they came, besides.
+    pub raw: bool,
+    /// Longest wait between two pieces; zero waits without end.
+    pub idle: Duration,
+    /// Longest time for the whole; zero for no bound.
+    pub total: Duration,
+}
+
+/// How an answer is read, and told that it failed.
+pub struct Reader {
+    /// Its format.
+    pub api: &'static dyn Api,
+    /// What it answers.
+    pub call: Call,
+    /// Reads it.
+    pub meter: Box<dyn Meter>,
+    /// Opens it for the meter, if it is compressed.
+    pub decoding: Option<Decoding>,
+}
+
+/// Relays a provider's answer. Dropping it cancels the answer at the provider, unless no more is to
+/// come of it than what tells its price.
+pub struct RelayBody {
+    state: State,
+    is_stream: bool,
+    api: &'static dyn Api,
+    call: Call,
+    revoked: Watch,
+    idle: Duration,
+    idle_at: Pin<Box<Sleep>>,
+    /// The provider was asked for more and had none: only then is it silent, and not while its caller
+    /// takes nothing.
+    waits: bool,
+    total_at: Option<Pin<Box<Sleep>>>,
+}
+
+/// What becomes of an answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a body is boxed as a whole, and mostly runs"
+)]
+enum State {
+    /// It passes.
+    Running(Live),
+    /// The event that tells of a failure is given; then the connection breaks.
+    Breaking(Pin<Box<Sleep>>),
+    /// Its record is made.
+    Ended,
+}
+
+type Next = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+impl RelayBody {
+    /// Relays `upstream`, whose head has arrived.
+    pub fn new(
+        mut upstream: Begun,
+        reader: Reader,
+        recording: Recording,
+        revoked: Watch,
+        form: &Form,
+    ) -> Self {
+        let now = Instant::now();
+        let mut call = reader.call;
+        // What was asked is not needed any more, and may be large.
+        call.body = Bytes::new();
+        let live = Live {
+            tee: Tee::new(
+                reader.meter,
+                reader.decoding,
+                form,
+                reader.api.longest_event(),
+            ),
+            mask: upstream.take_mask(),
+            upstream,
+            recording,
+            is_success: !form.is_error,
+            may_fail: false,
+            is_whole: false,
+        };
+        // Of a response without a body, the server asks for no piece.
+        let state = if form.is_bodiless || live.upstream.is_end_stream() {
+            live.finish();
+            State::Ended
+        } else {
+            State::Running(live)
+        };
+        Self {
+            state,
+            is_stream: form.is_stream && !form.is_error,
+            api: reader.api,
+            call,
+            revoked,
+            idle: form.idle,
+            idle_at: Box::pin(sleep_until(now + form.idle)),
+            waits: true,
+            total_at: (!form.total.is_zero()).then(|| Box::pin(sleep_until(now + form.total))),
+        }
+    }
+
+    /// Takes the answer, which ends now.
+    fn take(&mut self) -> Option<Live> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Running(live) => Some(live),
+            State::Breaking(_) | State::Ended => None,
+        }
+    }
+
+    /// Ends an answer that went wrong. The caller of a stream is told in the format's own way,
+    /// and then the connection breaks, so that nobody takes the answer for whole.
+    fn fail(&mut self, ending: fn(String) -> Ending, rejection: &Rejection) -> Next {
+        let Some(mut live) = self.take() else {
+            return Poll::Ready(None);
+        };
+        let takes_events = live.tee.takes_events();
+        let last = live.tee.last_event().unwrap_or_default();
+        live.end(ending(rejection.message.to_string()));
+        if takes_events {
+            let event = self.api.stream_error(&self.call, rejection);
+            if !event.is_empty() {
+                let event = Bytes::from([last, event].concat());
+                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
+                return Poll::Ready(Some(Ok(Frame::data(event))));
+            }
+        }
+        Poll::Ready(Some(Err(rejection.message.to_string().into())))
+    }
+
+    /// What comes next.
+    fn next(&mut self, cx: &mut Context<'_>) -> Next {
+        if let State::Breaking(at) = &mut self.state {
+            ready!(at.as_mut().poll(cx));
+            self.state = State::Ended;
+            return Poll::Ready(Some(Err("the stream was broken off".into())));
+        }
+        if matches!(self.state, State::Ended) {
+            return Poll::Ready(None);
+        }
+        panics::point("relay");
+        // An answer that is no stream was made whole while the grant still held.
+        if self.is_stream
+            && let Poll::Ready(rejection) = self.revoked.as_mut().poll(cx)
+        {
+            return self.fail(Ending::Revoked, &rejection);
+        }
+        // A provider always has more for a caller who reads slowly.
+        if self.is_over() {
+            return self.time_out(Ending::TooLong, TOO_LONG);
+        }
+        loop {
+            let State::Running(live) = &mut self.state else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(&mut live.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.waits = false;
+                    // Trailers would need a promise in the head that was not made.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let mut out = live.pass(data);
+                    // With a declared length nobody asks for more than the last byte.
+                    if !self.is_stream && live.upstream.is_end_stream() {
+                        live.tee.end();
+                        if let Some(rest) = live.rest() {
+                            out = [out, rest].concat().into();
+                        }
+                        self.finish();
+                    }
+                    if !out.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(out))));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::warn!(%error, "a provider broke off its answer");
+                    return self.cut("the provider broke off its answer");
+                }
+                Poll::Ready(None) => {
+                    live.tee.end();
+                    if live.tee.has_events() && (!live.tee.may_end() || live.tee.is_half()) {
+                        return self.cut("the provider's stream ended before its end");
+                    }
+                    // The end of some streams lacks the line that would end its event.
+                    let rest = live.rest();
+                    self.finish();
+                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+                }
+                Poll::Pending => return self.overdue(cx),
+            }
+        }
+    }
+
+    /// The provider's answer has come to its end.
+    fn finish(&mut self) {
+        if let Some(live) = self.take() {
+            live.finish();
+        }
+    }
+
+    /// The provider has broken off. What had come to its own end before that is whole.
+    fn cut(&mut self, why: &'static str) -> Next {
+        if let State::Running(live) = &mut self.state
+            && (live.tee.has_failed() || (live.tee.is_complete() && live.tee.is_counted()))
+        {
+            let rest = live.rest();
+            self.finish();
+            return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+        }
+        let status = http::StatusCode::BAD_GATEWAY;
+        let rejection = Rejection::new(status, "provider_broke_off", why);
+        self.fail(Ending::ProviderCut, &rejection)
+    }
+
+    fn is_over(&self) -> bool {
+        let end = self.total_at.as_ref().map(|at| at.deadline());
+        end.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// While nothing comes: whether it has taken too long.
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Next {
+        if !self.idle.is_zero() && !std::mem::replace(&mut self.waits, true) {
+            self.idle_at.as_mut().reset(Instant::now() + self.idle);
+        }
+        if !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready() {
+            let why = "the provider fell silent in the middle of its answer";
+            return self.time_out(Ending::TimedOut, why);
+        }
+        if let Some(at) = &mut self.total_at
+            && at.as_mut().poll(cx).is_ready()
+        {
+            return self.time_out(Ending::TooLong, TOO_LONG);
+        }
+        Poll::Pending
+    }
+
+    fn time_out(&mut self, ending: fn(String) -> Ending, why: &'static str) -> Next {
+        let status = http::StatusCode::GATEWAY_TIMEOUT;
+        let rejection = Rejection::new(status, "provider_timeout", why);
+        self.fail(ending, &rejection)
+    }
+
+    /// Ends an answer at which the gateway has panicked. What was read of it counts, as far as
+    /// that can still be had.
+    fn broken(&mut self) -> Next {
+        let rejection = Rejection::panicked();
+        let broken = Poll::Ready(Some(Err(rejection.message.to_string().into())));
+        let Some(live) = self.take() else {
+            return broken;
+        };
+        let takes_events = live.tee.takes_events();
+        live.end(Ending::of(&rejection));
+        let event = || self.api.stream_error(&self.call, &rejection);
+        match panics::caught_now("a format", event) {
+            Some(event) if takes_events && !event.is_empty() => {
+                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
+                Poll::Ready(Some(Ok(Frame::data(event))))
+            }
+            _ => broken,
+        }
+    }
+}
+
+impl Body for RelayBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        panics::caught_now("an answer", || this.next(cx)).unwrap_or_else(|| this.broken())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for RelayBody {
+    /// Every other end is decided where it is seen: a server that drops an answer which still runs
+    /// has lost its caller.
+    fn drop(&mut self) {
+        if let Some(live) = self.take() {
+            live.abandon();
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What a request is charged for: what its provider has counted, and where it has not, what the
+//! bytes stand for. The caller has no say in it: a response without a count is an estimate, not free.
+
+use super::Ending;
+use crate::base::money::{Mode, Money};
+use crate::formats::tokens::PICTURE;
+use crate::formats::{Density, Reading, Tokens};
+use crate::policy::pricing::{Cost, Prices, Quote, Terms};
+use crate::records::Entry;
+use crate::records::balances::Amounts;
+
+/// The sizes of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// What its bytes stand for.
+    pub density: Density,
+    /// Bytes of the request's body.
+    pub request: u64,
+    /// Bytes of the response's body, decompressed.
+    pub response: u64,
+}
+
+/// Completes the counts of a request that a provider was asked for and charges for, by estimates
+/// that are marked as such.
+///
+/// A provider's error is charged only if it counts something. A response without a byte says that
+/// there was nothing to charge for.
+pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
+    estimate(reading, ending, status, sizes);
+    if let Some(total) = reading.total.filter(|_| reading.tokens.estimated) {
+        let density = reading.density.unwrap_or(sizes.density);
+        if density.answered.is_some() {
+            divide(&mut reading.tokens, total);
+        } else {
+            reading.tokens.input = Some(total);
+        }
+    }
+}
+
+/// Divides the sum of all tokens between estimates of the prompt and of the output. What the
+/// estimates leave is output, because models reason unseen.
+fn divide(tokens: &mut Tokens, total: u64) {
+    let (Some(input), output) = (tokens.input, tokens.output.unwrap_or(0)) else {
+        return;
+    };
+    let both = u128::from(input) + u128::from(output);
+    let input = if both > u128::from(total) {
+        let share = u128::from(input) * u128::from(total) / both;
+        u64::try_from(share).unwrap_or(total)
+    } else {
+        input
+    };
+    tokens.input = Some(input);
+    tokens.output = Some(total - input);
+}
+
+fn estimate(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
+    let density = reading.density.unwrap_or(sizes.density);
+    let is_generated = reading.finish_reason.is_some() || !reading.tool_calls.is_empty();
+    let tokens = &mut reading.tokens;
+    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
+    let is_success = (200..300).contains(&status);
+    let (input, output) = match ending {
+        Ending::Complete if is_success && sizes.response > 0 => {
+            (true, is_uncounted || is_generated)
+        }
+        // The provider has read the request, and written at least what arrived.
+        // An error is not charged, however much of it was waited for.
+        _ if ending.leaves_work() && is_uncounted && (is_success || !has_answered(status)) => {
+            (true, is_success && sizes.response > 0)
+        }
+        _ => return,
+    };
+    if input && tokens.input.is_none() {
+        tokens.input = Some(density.input(sizes.request));
+        tokens.estimated = true;
+    }
+    if output && tokens.output.is_none() {
+        let linked = reading.linked.saturating_mul(PICTURE);
+        tokens.output = density
+            .output(sizes.response)
+            .map(|bytes| bytes.max(linked));
+        tokens.estimated |= tokens.output.is_some();
+    }
+}
+
+/// Whether a status is a provider's: 0 stands for none, and 504 for what the gateway gives up.
+fn has_answered(status: u16) -> bool {
+    !matches!(status, 0 | 504)
+}
+
+/// What the request takes of budgets.
+pub(super) fn spent(entry: &Entry) -> Amounts {
+    let counted = [entry.tokens.input, entry.tokens.output];
+    let tokens = counted
+        .into_iter()
+        .flatten()
+        .fold(0_u64, u64::saturating_add);
+    Amounts {
+        tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
+        cost: entry.cost.map(Money::from_nanodollars),
+    }
+}
+
+/// Puts the cost of an answer on its entry. What no provider was asked for costs nothing, and
+/// neither does an error without usage; what has no known price stays unknown.
+pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading, ending: &Ending) {
+    let Some(quote) = quote else {
+        entry.cost = Some(0);
+        return;
+    };
+    let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
+    let is_error = !(200..300).contains(&entry.status)
+        || matches!(ending, Ending::ProviderFailed(_) | Ending::ProviderCut(_));
+    let is_empty = is_uncounted && entry.response_bytes == 0;
+    if is_uncounted && (is_error || is_empty) {
+        entry.cost = Some(0);
+    } else if let Some(cost) = cost(quote, reading, &entry.api) {
+        entry.cost = Some(cost.total.nanodollars());
+        entry.cost_basis.clone_from(&quote.resolved_model);
+    }
+}
+
+fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Cost> {
+    let terms = Terms {
+        mode: Mode::of(reading.tier.as_deref().unwrap_or_default()),
+        geography: reading.geography.as_deref(),
+        api,
+    };
+    quote.cost_on(&reading.tokens, terms)
+}
+
+/// The price of the model that the provider says it has used, if it is another than the one that was
+/// asked for and costs more.
+pub(super) fn of_used(
+    entry: &mut Entry,
+    quote: &Quote,
+    prices: &Prices,
+    reading: &Reading,
+) -> Option<Quote> {
+    let used = reading.model.as_deref()?;
+    if used == entry.model || used.is_empty() || used.len() > MAX_MODEL {
+        return None;
+    }
+    let other = prices.quote(&entry.provider, used);
+    let cost = |quote: &Quote| cost(quote, reading, &entry.api);
+    let dearer = quote.dearer(&entry.model, used, other, cost)?;
+    entry.reasons.push(format!(
+        "provider {} says that it used model {used:?}: its price is charged, which is higher",
+        entry.provider
+    ));
+    Some(dearer)
+}
+
+/// A longer name is no model's.
+const MAX_MODEL: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: Sizes = Sizes {
+        density: Density::TEXT,
+        request: 400,
+        response: 4_000,
+    };
+
+    fn completed(
+        told: (Option<u64>, Option<u64>),
+        ending: &Ending,
+        status: u16,
+        sizes: Sizes,
+    ) -> Tokens {
+        let mut reading = Reading {
+            tokens: Tokens {
+                input: told.0,
+                output: told.1,
+                ..Tokens::default()
+            },
+            ..Reading::default()
+        };
+        complete(&mut reading, ending, status, sizes);
+        reading.tokens
+    }
+
+    #[test]
+    fn what_nobody_counted_is_estimated_where_a_provider_charges() {
+        let left = Ending::ClientLeft;
+        let done = Ending::Complete;
+        let failed = Ending::ProviderFailed("overloaded".to_owned());
+        let cut = Ending::ProviderCut("it broke off".to_owned());
+        let late = Ending::TimedOut("too slow".to_owned());
+        let revoked = Ending::Revoked("no grant".to_owned());
+        let none = (None, None);
+        let all = (Some(100), Some(1_000));
+        for (told, ending, status, response, expected) in [
+            (none, &done, 200, 4_000, all),
+            (none, &done, 200, 0, none),
+            (none, &done, 204, 0, none),
+            (none, &failed, 503, 0, none),
+            (none, &failed, 200, 80, none),
+            (none, &failed, 302, 80, none),
+            (none, &cut, 200, 80, none),
+            (none, &left, 0, 0, (Some(100), None)),
+            (none, &left, 200, 4_000, all),
+            (none, &late, 504, 0, (Some(100), None)),
+            (none, &left, 429, 80, none),
+            (none, &revoked, 200, 4_000, all),
+            // What embeds writes nothing.
+            ((Some(7), None), &done, 200, 4_000, (Some(7), None)),
+            ((None, Some(7)), &done, 200, 4_000, (Some(100), Some(7))),
+            ((Some(7), Some(8)), &done, 200, 4_000, (Some(7), Some(8))),
+        ] {
+            let sizes = Sizes { response, ..SIZES };
+            let tokens = completed(told, ending, status, sizes);
+            assert_eq!(
+                (tokens.input, tokens.output),
+                expected,
+                "{told:?} {ending:?} {status}"
+            );
+            assert_eq!(
+                tokens.estimated,
+                told != expected,
+                "{told:?} {ending:?} {status}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_stand_for_what_the_format_holds() {
+        for (density, expected) in [
+            (Density::VECTORS, (Some(100), None)),
+            (Density::PICTURES, (Some(100), Some(4))),
+            (Density::SPEECH, (Some(100), Some(6))),
+            (Density::TRANSCRIPT, (Some(1), Some(1_000))),
+        ] {
+            let sizes = Sizes { density, ..SIZES };
+            let tokens = completed((None, None), &Ending::Complete, 200, sizes);
+            assert_eq!((tokens.input, tokens.output), expected, "{density:?}");
+        }
+    }
+
+    #[test]
+    fn a_sum_alone_is_never_exceeded() {
+        // The request stands for 100 tokens, the response for 1,000.
+        for (total, expected) in [
+            (12, (1, 11)),
+            (0, (0, 0)),
+            (1_100, (100, 1_000)),
+            (5_000, (100, 4_900)),
+            (u64::MAX, (100, u64::MAX - 100)),
+        ] {
+            let mut reading = Reading {
+                total: Some(total),
+                ..Reading::default()
+            };
+            complete(&mut reading, &Ending::Complete, 200, SIZES);
+            let tokens = reading.tokens;
+            let (input, output) = expected;
+            assert_eq!((tokens.input, tokens.output), (Some(input), Some(output)));
+            assert!(tokens.estimated, "{total}");
+        }
+        let mut reading = Reading {
+            total: Some(50),
+            density: Some(Density::VECTORS),
+            ..Reading::default()
+        };
+        complete(&mut reading, &Ending::Complete, 200, SIZES);
+        let tokens = reading.tokens;
+        assert_eq!((tokens.input, tokens.output), (Some(50), None));
+    }
+
+    #[test]
+    fn a_generated_response_is_charged_for_what_it_wrote() {
+        let mut reading = Reading {
+            tokens: Tokens {
+                input: Some(5),
+                ..Tokens::default()
+            },
+            finish_reason: Some("stop".to_owned()),
+            ..Reading::default()
+        };
+        complete(&mut reading, &Ending::Complete, 200, SIZES);
+        assert_eq!(reading.tokens.output, Some(1_000));
+        assert!(reading.tokens.estimated);
+    }
+}

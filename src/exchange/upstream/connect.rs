@@ -1,0 +1,475 @@
+//! Connections to providers: over the tailnet node or the host's network, with TLS where the
+//! URL asks for it.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+use super::proxy;
+use super::trust::{self, Trust};
+use super::used::{Used, Watched};
+use crate::base::clock::within;
+use crate::config::{Certificates, Environment, Network, Proxy, Proxying};
+use crate::net::socket;
+use crate::net::tailnet::{self, Node, is_tailnet};
+
+/// How long a server may acknowledge nothing, where connecting has no limit.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// A busy machine may be as long in asking whether the other side is there.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(4);
+
+/// How long a provider may take for what; zero waits without end.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// To accept a connection, TLS included.
+    pub connect: Duration,
+    /// From the request's end to the response's head.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// For the whole answer.
+    pub total: Duration,
+}
+
+impl Timeouts {
+    /// The same for each part.
+    #[must_use]
+    pub const fn all(time: Duration) -> Self {
+        Self {
+            connect: time,
+            first_byte: time,
+            idle: time,
+            total: time,
+        }
+    }
+}
+
+/// A bidirectional byte stream of any origin.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// An open connection to a provider.
+pub struct Upstreamed {
+    io: TokioIo<Watched<Box<dyn Io>>>,
+    http2: bool,
+    used: Used,
+    forward: Option<Forward>,
+}
+
+/// A proxy at the end of a connection takes requests with their whole URL.
+#[derive(Clone)]
+pub(super) struct Forward {
+    /// Which it is, without its credential.
+    pub(super) proxy: String,
+    /// The value of `Proxy-Authorization`.
+    pub(super) credential: Option<HeaderValue>,
+}
+
+impl Upstreamed {
+    fn new(io: Box<dyn Io>, http2: bool) -> Self {
+        let used = Used::default();
+        Self {
+            io: TokioIo::new(Watched::new(io, used.clone())),
+            http2,
+            used,
+            forward: None,
+        }
+    }
+
+    /// Whether the server has chosen HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// What the connection is used for.
+    pub(super) fn used(&self) -> Used {
+        self.used.clone()
+    }
+
+    /// The proxy that forwards requests.
+    pub(super) fn forward(&self) -> Option<Forward> {
+        self.forward.clone()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The network refused, or the name is unknown.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The tailnet refused.
+    #[error("over the tailnet: {0}")]
+    Tailnet(#[from] tailnet::Error),
+    /// The server's certificate is not trusted.
+    #[error("{0}")]
+    Certificate(String),
+    /// Nobody answered in time.
+    #[error("no connection within {0:?}")]
+    TimedOut(Duration),
+    /// The proxy on the way refused, or can't be reached.
+    #[error("{0}")]
+    Proxy(String),
+    /// What HTTP needs at its start can't be sent.
+    #[error("{0}")]
+    Protocol(#[source] hyper::Error),
+    /// The URL has no host, or no tailnet is there to reach it over.
+    #[error("{0}")]
+    Impossible(&'static str),
+}
+
+/// How a server is reached.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'c> {
+    pub network: Network,
+    pub proxy: &'c Proxying,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<&'c Certificates>,
+}
+
+/// Opens connections for the pool.
+#[derive(Clone)]
+pub struct Connector {
+    node: Option<Node>,
+    network: Network,
+    tls: TlsConnector,
+    /// The server is trusted by certificates that the configuration names.
+    has_own_certificates: bool,
+    timeouts: Arc<RwLock<Timeouts>>,
+    proxying: Proxying,
+    environment: Arc<Environment>,
+}
+
+/// The same TLS for connections that must speak HTTP/1.1, as WebSockets do.
+pub(super) fn older(tls: &rustls::ClientConfig) -> rustls::ClientConfig {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls
+}
+
+/// TLS towards servers that this machine trusts, h2 preferred: its own certificate store (or
+/// `SSL_CERT_FILE`), and the public authorities where it has none, as in a bare container.
+#[must_use]
+pub fn tls() -> rustls::ClientConfig {
+    tls_with(Trust::of_machine())
+}
+
+/// The same towards servers that certificates of the configuration vouch for, and no others.
+#[must_use]
+pub fn tls_of(certificates: &Certificates) -> rustls::ClientConfig {
+    tls_with(Trust::only(certificates.all()))
+}
+
+fn tls_with(trust: Option<Trust>) -> rustls::ClientConfig {
+    let builder = rustls::ClientConfig::builder();
+    let mut tls = match trust {
+        Some(trust) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(trust))
+            .with_no_client_auth(),
+        // Nobody is trusted.
+        None => builder
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls
+}
+
+impl Connector {
+    /// A connector; without a node everything goes over the host's network.
+    #[must_use]
+    pub fn new(
+        node: Option<Node>,
+        network: Network,
+        tls: Arc<rustls::ClientConfig>,
+        timeouts: Arc<RwLock<Timeouts>>,
+    ) -> Self {
+        Self {
+            node,
+            network,
+            tls: tls.into(),
+            has_own_certificates: false,
+            timeouts,
+            proxying: Proxying::Never,
+            environment: Arc::default(),
+        }
+    }
+
+    /// The same for a server that certificates of the configuration vouch for.
+    #[must_use]
+    pub fn with_own_certificates(mut self) -> Self {
+        self.has_own_certificates = true;
+        self
+    }
+
+    /// The same over proxies: the one that is named, or those of the environment.
+    #[must_use]
+    pub fn over(mut self, proxying: &Proxying, environment: &Arc<Environment>) -> Self {
+        self.proxying = proxying.clone();
+        self.environment = Arc::clone(environment);
+        self
+    }
+
+    /// Whether a connection may be one of HTTP/2, which requests share.
+    pub(super) fn may_share(&self, scheme: &Scheme) -> bool {
+        let protocols = &self.tls.config().alpn_protocols;
+        *scheme == Scheme::HTTPS && protocols.iter().any(|protocol| protocol == b"h2")
+    }
+
+    /// How long a server may acknowledge nothing before its connection counts as dead: as long as
+    /// it may take to accept one.
+    pub(super) fn silence(&self) -> Duration {
+        let limit = self.connect_limit();
+        if limit.is_zero() {
+            SILENCE
+        } else {
+            limit.max(SHORTEST_SILENCE)
+        }
+    }
+
+    fn connect_limit(&self) -> Duration {
+        self.timeouts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .connect
+    }
+
+    /// Connects and hangs up, if `uri` is on the tailnet: the first contact of two nodes can take
+    /// ten seconds, which no request should have to wait for.
+    pub(super) async fn meet(self, uri: Uri) -> Result<(), ConnectError> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if self.over_tailnet(host)?.is_some() {
+            self.open_in_time(uri).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn open_in_time(&self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+        let limit = self.connect_limit();
+        within(limit, self.open(uri))
+            .await
+            .unwrap_or(Err(ConnectError::TimedOut(limit)))
+    }
+
+    async fn open(&self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+        let host = uri
+            .host()
+            .ok_or(ConnectError::Impossible("the URL has no host"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let mut forward = None;
+        let io = match self.proxy(secure, host, port)? {
+            None => self.dial(host, port, secure).await?,
+            Some(proxy) => {
+                let mut io = self.to_proxy(proxy, secure).await?;
+                let credential = proxy::credential(proxy);
+                if secure || self.is_for_sockets() {
+                    proxy::tunnel(&mut io, proxy, (host, port), credential).await?;
+                } else {
+                    let proxy = proxy.to_string();
+                    forward = Some(Forward { proxy, credential });
+                }
+                io
+            }
+        };
+        if !secure {
+            let plain = Upstreamed::new(io, false);
+            return Ok(Upstreamed { forward, ..plain });
+        }
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
+        let tls = self.tls.connect(name, io).await;
+        let tls =
+            tls.map_err(
+                |error| match trust::explained(&error, self.has_own_certificates) {
+                    Some(why) => ConnectError::Certificate(why),
+                    None => error.into(),
+                },
+            )?;
+        let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok(Upstreamed::new(Box::new(tls), http2))
+    }
+
+    /// A connection to a name or an address, over the network that it is on.
+    async fn dial(&self, host: &str, port: u16, secure: bool) -> Result<Box<dyn Io>, ConnectError> {
+        let silence = self.silence();
+        let node = self.over_tailnet(host)?;
+        // A name without a dot can be the host network's as well, as those of containers are.
+        let inside = self.network == Network::Tailnet || host.contains(['.', ':']);
+        if let Some(node) = node.filter(|node| !node.is_machine()) {
+            let stream = node.dial_watched(host, port, inside, silence).await?;
+            return Ok(Box::new(stream));
+        }
+        let room = if secure {
+            socket::RECEIVE_SHARED
+        } else {
+            socket::RECEIVE
+        };
+        // The addresses of the machine's own node are reached by its network stack.
+        let addresses = if node.is_some() && inside {
+            tailnet::resolve_inside(host, port).await?
+        } else {
+            socket::resolve(host, port).await?
+        };
+        Ok(Box::new(socket::connect(addresses, room, silence).await?))
+    }
+
+    /// A connection to a proxy, over TLS if that is wanted.
+    async fn to_proxy(&self, proxy: &Proxy, secure: bool) -> Result<Box<dyn Io>, ConnectError> {
+        let unreachable = |why: String| {
+            ConnectError::Proxy(format!("the proxy {proxy} cannot be reached: {why}"))
+        };
+        let io = self.dial(&proxy.host, proxy.port, secure).await;
+        let io = io.map_err(|error| unreachable(error.to_string()))?;
+        if !proxy.secure {
+            return Ok(io);
+        }
+        let name = ServerName::try_from(proxy.host.clone())
+            .map_err(|_| unreachable("TLS knows no such name".to_owned()))?;
+        let tls = TlsConnector::from(Arc::new(older(self.tls.config())));
+        match tls.connect(name, io).await {
+            Ok(tls) => Ok(Box::new(tls)),
+            Err(error) => Err(unreachable(
+                trust::explained(&error, self.has_own_certificates)
+                    .unwrap_or_else(|| error.to_string()),
+            )),
+        }
+    }
+
+    /// The proxy on the way to a server. What is on the tailnet is reached over one only where a
+    /// provider names it.
+    fn proxy(&self, secure: bool, host: &str, port: u16) -> Result<Option<&Proxy>, ConnectError> {
+        Ok(match &self.proxying {
+            Proxying::Never => None,
+            Proxying::Over(proxy) => Some(proxy),
+            Proxying::Environment if self.over_tailnet(host)?.is_some() => None,
+            Proxying::Environment => self.environment.proxy(secure, host, port),
+        })
+    }
+
+    /// What a proxy that forwards requests to `uri` is sent: it can quote it in an answer of its own.
+    pub(super) fn forward_credential(&self, uri: &Uri) -> Option<HeaderValue> {
+        if uri.scheme_str() == Some("https") || self.is_for_sockets() {
+            return None;
+        }
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+        let proxy = self.proxy(false, host, uri.port_u16().unwrap_or(80)).ok()?;
+        proxy::credential(proxy?)
+    }
+
+    /// Whether its connections are for WebSockets, which no proxy forwards but through a tunnel.
+    fn is_for_sockets(&self) -> bool {
+        self.tls.config().alpn_protocols == [b"http/1.1"]
+    }
+
+    /// The node, if `host` is to be reached over the tailnet: its addresses, its MagicDNS
+    /// names (one label, or below the tailnet's own domain), or whatever is forced to it.
+    fn over_tailnet(&self, host: &str) -> Result<Option<&Node>, ConnectError> {
+        let Some(node) = &self.node else {
+            return match self.network {
+                Network::Tailnet => Err(ConnectError::Impossible(
+                    "this gateway has joined no tailnet",
+                )),
+                _ => Ok(None),
+            };
+        };
+        let inside = match self.network {
+            Network::Tailnet => true,
+            Network::Host => false,
+            Network::Auto => match host.parse::<IpAddr>() {
+                Ok(address) => is_tailnet(address),
+                Err(_) if host.eq_ignore_ascii_case("localhost") => false,
+                Err(_) => {
+                    let own = node.status().dns_name.unwrap_or_default();
+                    let domain = own.split_once('.').map_or("", |(_, domain)| domain);
+                    !host.contains('.')
+                        || (!domain.is_empty()
+                            && host.trim_end_matches('.').ends_with(&format!(".{domain}")))
+                }
+            },
+        };
+        Ok(inside.then_some(node))
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Upstreamed;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Upstreamed, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.open_in_time(uri).await })
+    }
+}
+
+impl Connection for Upstreamed {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new().extra(self.used.clone());
+        if self.http2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
+    }
+}
+
+impl hyper::rt::Read for Upstreamed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for Upstreamed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

@@ -1,0 +1,397 @@
+//! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
+
+use std::io;
+
+use futures_util::{SinkExt, StreamExt};
+use http::StatusCode;
+use http::request::Parts;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
+
+use super::pace::Paced;
+use super::running::Running;
+use crate::base::clock::within;
+use crate::base::memory::{Full, Hold, weighed};
+use crate::exchange::relay::{self, Ending};
+use crate::exchange::upstream::{Handshake, Socket};
+use crate::exchange::{Gateway, Verified};
+use crate::formats::{self, Api, Call};
+use crate::policy::identity::Refused;
+use crate::wire::{Mask, Rejection};
+
+/// A caller's end.
+pub(super) type Caller = WebSocketStream<Paced<TokioIo<Upgraded>>>;
+
+type Frame = Result<Message, Error>;
+
+/// Why a WebSocket ends.
+enum End {
+    /// The caller left, or closed it.
+    Gone,
+    /// The gateway closes it.
+    Close(CloseCode, String),
+}
+
+/// What a WebSocket waits for.
+enum Heard {
+    Caller(Option<Frame>),
+    Provider(Option<Frame>),
+    Withdrawn(Rejection),
+    Stop,
+}
+
+/// A provider that is connected.
+pub(super) struct Connected {
+    /// How it was opened.
+    pub(super) handshake: Handshake,
+    /// The rules by which it was opened.
+    pub(super) generation: u64,
+    pub(super) socket: Socket,
+    /// Hides what its frames quote: they have no status by which one is known to be an error.
+    pub(super) mask: Mask,
+}
+
+/// One WebSocket.
+pub(super) struct Session<'g> {
+    pub(super) gateway: &'g Gateway,
+    pub(super) api: &'static dyn Api,
+    pub(super) flag: &'static str,
+    pub(super) who: Verified,
+    pub(super) head: Parts,
+    pub(super) caller: Caller,
+    pub(super) upstream: Option<Connected>,
+    pub(super) running: Option<Running>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Session<'_> {
+    /// Serves it to its end.
+    pub(super) async fn serve(mut self) {
+        match self.run().await {
+            End::Gone => self.leave().await,
+            End::Close(code, reason) => {
+                // It was the caller who sent what can't be read: the response had begun.
+                self.leave().await;
+                let frame = CloseFrame {
+                    code,
+                    reason: reason.into(),
+                };
+                // A caller who has left, or reads no more, gets no close frame.
+                let limit = self.gateway.upstream.timeouts().idle;
+                let _ = within(limit, self.caller.close(Some(frame))).await;
+            }
+        }
+        // Dropping the provider's connection cancels what is left of an answer.
+    }
+
+    /// The caller has left. Where the last item of the output may have ended, the rest is read for
+    /// the count of the provider, as over HTTP.
+    async fn leave(&mut self) {
+        if let (Some(running), Some(connected)) = (&mut self.running, &mut self.upstream)
+            && running.is_closing()
+            && let Some(_permit) = relay::rest()
+        {
+            let until = Instant::now() + relay::REST_TIME;
+            let mut left = relay::REST_BYTES;
+            while !running.is_complete() {
+                match timeout_at(until, connected.socket.next()).await {
+                    Ok(Some(Ok(Message::Text(text)))) if text.len() <= left => {
+                        left -= text.len();
+                        running.take(&masked(text, &connected.mask));
+                    }
+                    Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
+                    _ => break,
+                }
+            }
+        }
+        self.end(Ending::ClientLeft);
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            let Some(heard) = self.hear().await else {
+                let rejection = silent();
+                self.fail(Ending::TimedOut, &rejection).await;
+                return End::Close(CloseCode::Away, rejection.message.to_string());
+            };
+            let ended = match heard {
+                Heard::Caller(frame) => self.hear_caller(frame).await,
+                Heard::Provider(frame) => self.hear_provider(frame).await,
+                Heard::Withdrawn(rejection) => {
+                    self.fail(Ending::Revoked, &rejection).await;
+                    Some(End::Close(CloseCode::Policy, rejection.message.to_string()))
+                }
+                Heard::Stop => Some(End::Close(
+                    CloseCode::Restart,
+                    "the gateway stops".to_owned(),
+                )),
+            };
+            if let Some(end) = ended {
+                return end;
+            }
+        }
+    }
+
+    /// What comes next; `None` if nothing did for too long.
+    async fn hear(&mut self) -> Option<Heard> {
+        let bounds = self.gateway.upstream.timeouts();
+        let until = match &self.running {
+            Some(running) => running.deadline(&bounds),
+            None => (!bounds.total.is_zero()).then(|| Instant::now() + bounds.total),
+        };
+        let idle = self.running.is_none();
+        let upstream = self
+            .upstream
+            .as_mut()
+            .map(|connected| &mut connected.socket);
+        let from_provider = async {
+            match upstream {
+                Some(socket) => socket.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let running = self.running.as_mut();
+        let withdrawn = async {
+            match running {
+                Some(running) => running.revoked.as_mut().await,
+                None => std::future::pending().await,
+            }
+        };
+        let caller = &mut self.caller;
+        let stop = &self.stop;
+        let next = async {
+            // What was withdrawn is given no more of.
+            tokio::select! {
+                biased;
+                rejection = withdrawn => Heard::Withdrawn(rejection),
+                () = stop.cancelled(), if idle => Heard::Stop,
+                frame = caller.next() => Heard::Caller(frame),
+                frame = from_provider => Heard::Provider(frame),
+            }
+        };
+        match until {
+            Some(until) => timeout_at(until, next).await.ok(),
+            None => Some(next.await),
+        }
+    }
+
+    async fn hear_caller(&mut self, frame: Option<Frame>) -> Option<End> {
+        let text = match frame {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Binary(_))) => {
+                let why = "frames are text here".to_owned();
+                return Some(End::Close(CloseCode::Unsupported, why));
+            }
+            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                let why = "the rest of a message did not come in time".to_owned();
+                return Some(End::Close(CloseCode::Policy, why));
+            }
+            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
+                return Some(End::Close(CloseCode::Again, Full.to_string()));
+            }
+            // Answered by the library.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
+            Some(Err(Error::Capacity(_))) => {
+                let why = "the frame is longer than a request may be".to_owned();
+                return Some(End::Close(CloseCode::Size, why));
+            }
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(End::Gone),
+        };
+        let text = match counted(text).await {
+            Ok(text) => text,
+            Err(full) => return self.tell(&full.into(), None).await,
+        };
+        let refused = match self.api.frame(text.as_bytes()) {
+            Ok(formats::Frame::Beside) => {
+                self.send_on(text).await;
+                Ok(())
+            }
+            Ok(formats::Frame::Request) if self.running.is_some() => Err(Rejection::new(
+                StatusCode::CONFLICT,
+                "response_in_progress",
+                "one response at a time: the one before has not ended",
+            )),
+            Ok(formats::Frame::Request) => self.create(&text).await,
+            Err(rejection) => Err(rejection),
+        };
+        match refused {
+            Ok(()) => None,
+            Err(rejection) => self.tell(&rejection, None).await,
+        }
+    }
+
+    /// Passes a frame on that asks for no answer, if there is anyone to pass it to.
+    async fn send_on(&mut self, text: Utf8Bytes) {
+        let limit = self.gateway.upstream.timeouts().idle;
+        let generation = self.gateway.rules.borrow().generation;
+        let is_current = |one: &Connected| one.generation == generation;
+        // What belongs to a response that runs goes where that runs.
+        if self.running.is_none() && !self.upstream.as_ref().is_some_and(is_current) {
+            self.upstream = None;
+        }
+        if let Some(Connected { socket, .. }) = &mut self.upstream {
+            // A provider that is gone is noticed when it is listened to.
+            let _ = within(limit, socket.send(Message::Text(text))).await;
+        }
+    }
+
+    /// Sees that the caller still is who opened the WebSocket, which may be hours ago.
+    pub(super) async fn verify(&mut self) -> Result<(), Rejection> {
+        let Some((resolver, source)) = &self.who.resolver else {
+            return Ok(());
+        };
+        let epoch = resolver.epoch();
+        if epoch == self.who.epoch {
+            return Ok(());
+        }
+        match resolver.caller(*source).await {
+            Ok(again) if again.is_same(&self.who.caller) => {
+                self.who.caller = again;
+                self.who.epoch = epoch;
+                Ok(())
+            }
+            Err(why @ Refused::Unavailable(_)) => Err(Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "identity_unavailable",
+                why.to_string(),
+            )),
+            Err(why @ Refused::Stale(_)) => Err(Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "tailnet_stale",
+                why.to_string(),
+            )),
+            _ => Err(Rejection::new(
+                StatusCode::FORBIDDEN,
+                "revoked",
+                "this device may no longer call",
+            )),
+        }
+    }
+
+    async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {
+        let text = match frame {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
+            Some(Ok(Message::Binary(_) | Message::Close(_)) | Err(_)) | None => {
+                // Between two answers nothing is lost: the next one connects again.
+                self.upstream = None;
+                if self.asked_again().await {
+                    return None;
+                }
+                if self.running.is_some() {
+                    self.fail(Ending::ProviderCut, &broke_off()).await;
+                }
+                return None;
+            }
+        };
+        let text = match &self.upstream {
+            Some(connected) => masked(text, &connected.mask),
+            None => text,
+        };
+        let mut over = None;
+        if let Some(running) = &mut self.running {
+            running.take(&text);
+            let failed = is_error(&text);
+            over = (failed || running.is_complete()).then_some(failed);
+        }
+        if let Some(end) = self.give(Message::Text(text)).await {
+            return Some(end);
+        }
+        // The provider isn't silent while its caller reads slowly.
+        if let Some(running) = &mut self.running {
+            running.given();
+        }
+        match over {
+            Some(true) => {
+                let why = "the provider ended the response with an error".to_owned();
+                self.end(Ending::ProviderFailed(why));
+            }
+            Some(false) => self.end(Ending::Complete),
+            None => {}
+        }
+        None
+    }
+
+    /// Ends the running answer: its caller is told in the format's own way.
+    async fn fail(&mut self, ending: fn(String) -> Ending, rejection: &Rejection) {
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
+        running.end(ending(rejection.message.to_string()));
+        self.tell(rejection, Some(&running.call)).await;
+    }
+
+    /// Sends the format's event for a refusal.
+    async fn tell(&mut self, rejection: &Rejection, call: Option<&Call>) -> Option<End> {
+        let none = Call::default();
+        let event = self.api.stream_error(call.unwrap_or(&none), rejection);
+        let event = String::from_utf8_lossy(&event);
+        let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+        self.give(Message::text(data.unwrap_or_default())).await
+    }
+
+    /// Gives a frame to the caller, who may not be reading.
+    async fn give(&mut self, frame: Message) -> Option<End> {
+        let limit = self.gateway.upstream.timeouts().idle;
+        match within(limit, self.caller.send(frame)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) | Err(_) => Some(End::Gone),
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(mut running) = self.running.take() {
+            running.end(ending);
+        }
+    }
+}
+
+/// A frame that counts as memory for as long as it is held.
+async fn counted(text: Utf8Bytes) -> Result<Utf8Bytes, Full> {
+    let mut hold = Hold::default();
+    hold.reserve(weighed(text.len())).await?;
+    let kept = hold.keep(text.clone().into());
+    Ok(Utf8Bytes::try_from(kept).unwrap_or(text))
+}
+
+/// A frame without the credentials that it quotes.
+fn masked(text: Utf8Bytes, mask: &Mask) -> Utf8Bytes {
+    let shown = mask.whole(text.into());
+    // Stars in place of a part of a letter make it none.
+    Utf8Bytes::try_from(shown.clone()).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&shown);
+        Utf8Bytes::from(text.as_ref())
+    })
+}
+
+/// Whether a frame is the API's event for an error, which ends an answer.
+fn is_error(text: &Utf8Bytes) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(default, rename = "type")]
+        kind: Option<&'a str>,
+    }
+    serde_json::from_str::<Kind<'_>>(text).is_ok_and(|event| event.kind == Some("error"))
+}
+
+pub(super) fn broke_off() -> Rejection {
+    Rejection::new(
+        StatusCode::BAD_GATEWAY,
+        "provider_broke_off",
+        "the provider closed the connection before the end of its answer",
+    )
+}
+
+pub(super) fn silent() -> Rejection {
+    Rejection::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "provider_timeout",
+        "nothing was said for longer than this gateway waits",
+    )
+}

@@ -1,0 +1,44 @@
+//! Errors as Anthropic's SDKs read them: they choose the exception by status, and show `type`
+//! and `message`.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use crate::formats::respond;
+use crate::wire::{Body, Rejection};
+
+/// A refusal.
+pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
+    respond(rejection, json(rejection).into_bytes())
+}
+
+/// A refusal in the middle of a stream.
+pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
+    format!("event: error\ndata: {}\n\n", json(rejection)).into()
+}
+
+fn json(rejection: &Rejection) -> String {
+    serde_json::json!({
+        "type": "error",
+        "error": { "type": kind(rejection), "message": rejection.message },
+    })
+    .to_string()
+}
+
+fn kind(rejection: &Rejection) -> &'static str {
+    // A guardrail's block is a bad request to Anthropic's clients, whatever its status.
+    if rejection.code.0 == "guardrail_blocked" {
+        return "invalid_request_error";
+    }
+    match rejection.status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        StatusCode::NOT_FOUND => "not_found_error",
+        StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+        StatusCode::GATEWAY_TIMEOUT => "timeout_error",
+        status if status.is_client_error() => "invalid_request_error",
+        _ => "api_error",
+    }
+}

@@ -1,0 +1,325 @@
+//! Messages: events put together again, and what a message tells.
+
+use serde_json::{Map, Value, json};
+
+use crate::formats::merge::{merge, size};
+use crate::formats::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken, sum};
+use crate::formats::tree::{self, add_counts_at, count, highest};
+use crate::formats::{Reading, Tokens, ToolCall};
+use crate::wire::sse;
+
+/// Blocks of content at most; a stream with more is followed no further.
+const MAX_BLOCKS: usize = 4096;
+
+/// Events of a stream.
+#[derive(Default)]
+pub(in crate::formats) struct Events {
+    message: Option<Value>,
+    /// Input of tools, which comes as pieces of JSON text, by the number of its block.
+    inputs: Vec<(usize, String)>,
+    /// Where blocks stand whose number another one has: the number, and the place.
+    moved: Vec<(usize, usize)>,
+}
+
+impl Assembly for Events {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        match tree::object(event.data) {
+            Some(event) => self.event(Value::Object(event), room),
+            None => Seen::default(),
+        }
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &["message_", "content_block", "ping"]
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut message = self.message.take()?;
+        let content = message["content"].as_array_mut()?;
+        for (at, input) in std::mem::take(&mut self.inputs) {
+            if let Some(block) = content.get_mut(at).filter(|block| block.is_object()) {
+                // What was cut off is kept as the text that it is.
+                block["input"] = serde_json::from_str(&input).unwrap_or(Value::String(input));
+            }
+        }
+        content.retain(|block| !block.is_null());
+        Some(message)
+    }
+}
+
+impl Events {
+    /// One event, by its `type`: its name says the same, and Bedrock's have none.
+    pub(in crate::formats) fn event(&mut self, event: Value, room: &mut Room) -> Seen {
+        let kind = event["type"].as_str().unwrap_or_default();
+        let at = event["index"]
+            .as_u64()
+            .and_then(|at| usize::try_from(at).ok());
+        match kind {
+            "message_start" => self.start(event, room),
+            "content_block_start" => {
+                let at = self.free(at);
+                Seen {
+                    closes: Some(false),
+                    ..self.block(at, event, room)
+                }
+            }
+            "content_block_stop" => Seen {
+                closes: Some(true),
+                ..Seen::default()
+            },
+            "content_block_delta" => {
+                let at = self.place(at);
+                self.delta(at, &event, room)
+            }
+            "message_delta" => self.message_delta(event, room),
+            "message_stop" => Seen {
+                ends: true,
+                ..Seen::default()
+            },
+            _ => Seen::default(),
+        }
+    }
+
+    /// Where the block with a number stands, or the last one if it has none.
+    fn place(&self, number: Option<usize>) -> usize {
+        let count = self
+            .message
+            .as_ref()
+            .and_then(|message| message["content"].as_array());
+        let last = count.map_or(0, Vec::len).saturating_sub(1);
+        let number = number.unwrap_or(last);
+        let moved = self.moved.iter().rfind(|(of, _)| *of == number);
+        moved.map_or(number, |(_, place)| *place)
+    }
+
+    /// Where a block begins: where its number says, unless there is another one.
+    fn free(&mut self, number: Option<usize>) -> usize {
+        let content = self
+            .content()
+            .map(|content| content.as_slice())
+            .unwrap_or_default();
+        let next = content.len();
+        let Some(number) = number else {
+            return next;
+        };
+        if content.get(number).is_none_or(Value::is_null) {
+            return number;
+        }
+        self.moved.retain(|(of, _)| *of != number);
+        self.moved.push((number, next));
+        next
+    }
+
+    fn start(&mut self, mut event: Value, room: &mut Room) -> Seen {
+        let mut message = event["message"].take();
+        if !message.is_object() || !room.take(size(&message)) {
+            return Seen::default();
+        }
+        message["content"] = Value::Array(Vec::new());
+        let counted = counts_output(&message["usage"]);
+        self.message = Some(message);
+        Seen {
+            counted,
+            ..Seen::default()
+        }
+    }
+
+    fn block(&mut self, at: usize, mut event: Value, room: &mut Room) -> Seen {
+        let block = event["content_block"].take();
+        if !block.is_object() {
+            return Seen::default();
+        }
+        let Some(content) = self.content() else {
+            return Seen::default();
+        };
+        if at >= MAX_BLOCKS
+            || !room.take(size(&block) + 64 * (at + 1).saturating_sub(content.len()))
+        {
+            return Seen::default();
+        }
+        if content.len() <= at {
+            content.resize(at + 1, Value::Null);
+        }
+        // The start of a tool's call is output already.
+        let is_call = block.get("input").is_some();
+        let text = block["text"].as_str().map_or(0, str::len);
+        let hidden = if block["type"] == "redacted_thinking" {
+            sealed(&block["data"])
+        } else {
+            0
+        };
+        content[at] = block;
+        said(text + hidden + usize::from(is_call))
+    }
+
+    fn delta(&mut self, at: usize, event: &Value, room: &mut Room) -> Seen {
+        let delta = &event["delta"];
+        if !delta.is_object() {
+            return Seen::default();
+        }
+        let text = |key: &str| delta[key].as_str().unwrap_or_default();
+        let kind = text("type");
+        if kind == "input_json_delta" {
+            let piece = text("partial_json");
+            let is_open = self.content().is_some_and(|content| at < content.len());
+            match self.inputs.iter_mut().find(|(block, _)| *block == at) {
+                Some((_, input)) => room.push(input, piece),
+                None if is_open && !piece.is_empty() => {
+                    let mut input = String::new();
+                    room.push(&mut input, piece);
+                    self.inputs.push((at, input));
+                }
+                None => {}
+            }
+            return said(piece.len());
+        }
+        let block = self.content().and_then(|content| content.get_mut(at));
+        // A block that never began is one that is left out.
+        let Some(block) = block.filter(|block| block.is_object()) else {
+            return Seen::default();
+        };
+        match kind {
+            "text_delta" => append(block, "text", text("text"), room),
+            "thinking_delta" => append(block, "thinking", text("thinking"), room),
+            "citations_delta" => {
+                let citation = json!({ "citations": [delta["citation"]] });
+                if block["citations"].is_null() {
+                    block["citations"] = Value::Array(Vec::new());
+                }
+                merge(block, citation, room);
+                Seen::default()
+            }
+            "signature_delta" => {
+                block["signature"] = delta["signature"].clone();
+                // It holds all of the reasoning, of which the caller may have been shown a part.
+                let shown = block["thinking"].as_str().map_or(0, str::len);
+                said(sealed(&delta["signature"]).saturating_sub(shown))
+            }
+            // Kinds to come: each piece of text goes on where its name says.
+            _ => {
+                let mut piece = delta.clone();
+                if let Some(fields) = piece.as_object_mut() {
+                    fields.remove("type");
+                }
+                let length = usize::from(size(&piece) > 0).max(spoken(&piece));
+                merge(block, piece, room);
+                said(length)
+            }
+        }
+    }
+
+    /// The end of the message, with the usage up to here, which adds to that of the start.
+    fn message_delta(&mut self, mut event: Value, room: &mut Room) -> Seen {
+        // The start may have been of a kind that can't be read.
+        let message = self.message.get_or_insert_with(|| json!({ "content": [] }));
+        let (delta, usage) = (event["delta"].take(), event["usage"].take());
+        for (key, value) in delta.as_object().into_iter().flatten() {
+            // These are put together here.
+            if matches!(key.as_str(), "content" | "usage") {
+                continue;
+            }
+            if message.get(key).is_some() || room.take(key.len() + size(value)) {
+                message[key] = value.clone();
+            }
+        }
+        let counted = counts_output(&usage);
+        let usage = match usage {
+            Value::Object(usage) => usage,
+            _ => Map::new(),
+        };
+        if let Some(message) = message.as_object_mut() {
+            add_counts_at(message, "usage", usage);
+        }
+        Seen {
+            counted,
+            // What follows is at most the count.
+            ends: delta["stop_reason"].is_string(),
+            ..Seen::default()
+        }
+    }
+
+    fn content(&mut self) -> Option<&mut Vec<Value>> {
+        self.message.as_mut()?["content"].as_array_mut()
+    }
+}
+
+/// Whether a report tells what was written up to here.
+fn counts_output(usage: &Value) -> bool {
+    let told = usage.as_object().and_then(|usage| tokens(usage).output);
+    told.is_some()
+}
+
+fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {
+    if let Value::String(text) = &mut block[key] {
+        room.push(text, piece);
+    } else if block.is_object() && room.take(piece.len()) {
+        block[key] = piece.into();
+    }
+    said(piece.len())
+}
+
+/// Reads a message.
+pub(in crate::formats) fn read(body: &[u8]) -> Reading {
+    let Some(message) = tree::object(body) else {
+        return Reading::foreign();
+    };
+    let word = |of: &Map<String, Value>, key: &str| Some(of.get(key)?.as_str()?.to_owned());
+    let usage = message.get("usage").and_then(Value::as_object);
+    let blocks = message.get("content").and_then(Value::as_array);
+    let tokens = usage.map(tokens).unwrap_or_default();
+    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
+    Reading {
+        tokens,
+        total: usage
+            .and_then(|usage| highest(usage, &["total_tokens"]))
+            .filter(|_| is_uncounted),
+        finish_reason: word(&message, "stop_reason"),
+        tool_calls: blocks.into_iter().flatten().filter_map(tool_call).collect(),
+        tier: usage.and_then(|usage| word(usage, "service_tier")),
+        geography: usage.and_then(|usage| word(usage, "inference_geo")),
+        model: word(&message, "model"),
+        is_foreign: !is_response(&message),
+        ..Reading::default()
+    }
+}
+
+/// Tools of the caller's, of Anthropic's servers and of MCP servers are called alike.
+fn tool_call(block: &Value) -> Option<ToolCall> {
+    if !block["type"].as_str()?.ends_with("tool_use") {
+        return None;
+    }
+    Some(ToolCall {
+        name: block["name"].as_str()?.to_owned(),
+        params: block["input"].to_string(),
+    })
+}
+
+/// Anthropic counts tokens of the prompt apart from those that its cache served or took. Servers
+/// that follow it may use OpenAI's words, which include them.
+fn tokens(usage: &Map<String, Value>) -> Tokens {
+    let below = |of: &str, key: &str| count(usage.get(of)?.get(key)?);
+    let lives = |key: &str| below("cache_creation", key);
+    let (five, hour) = (
+        lives("ephemeral_5m_input_tokens"),
+        lives("ephemeral_1h_input_tokens"),
+    );
+    let written = highest(
+        usage,
+        &["cache_creation_input_tokens", "cache_write_input_tokens"],
+    )
+    .or(sum(&[five, hour]));
+    let read = highest(usage, &["cache_read_input_tokens", "cache_read_tokens"]);
+    Tokens {
+        input: match highest(usage, &["input_tokens"]) {
+            Some(own) => sum(&[Some(own), read, written]),
+            None => highest(usage, &["prompt_tokens"]),
+        },
+        output: highest(usage, &["output_tokens", "completion_tokens"]),
+        cached: read.or(highest(usage, &["cached_tokens"])),
+        cache_write: written,
+        cache_write_5m: five,
+        cache_write_1h: hour,
+        web_searches: below("server_tool_use", "web_search_requests"),
+        ..Tokens::default()
+    }
+}

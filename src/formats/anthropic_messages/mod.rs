@@ -1,0 +1,246 @@
+//! Anthropic's messages: `POST /v1/messages` and `POST /v1/messages/count_tokens`.
+
+mod error;
+mod meter;
+mod session;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::body;
+use super::estimate;
+use super::meter::Assembling;
+use super::offer;
+use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
+use super::{
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
+    Splice, known, opening,
+};
+use crate::wire::{Body, Rejection};
+
+pub(in crate::formats) use error::{event, refuse};
+pub(in crate::formats) use meter::{Events, read};
+pub(in crate::formats) use session::of as session;
+
+/// Its path as listings and providers know it.
+const ENDPOINT: &str = "/v1/messages";
+/// Where tokens are counted without asking the model.
+const COUNT: &str = "/v1/messages/count_tokens";
+
+/// Keys whose values only Anthropic can read: signatures on thinking, and thinking itself.
+pub(in crate::formats) const OPAQUE: &[&str] =
+    &["signature", "encrypted_content", "encrypted_index"];
+
+/// Where they stand in a request: on thinking, in what searches of the provider have found, and in
+/// citations of it.
+pub(in crate::formats) const OPAQUE_PLACES: &[OpaquePlace] = &[
+    OpaquePlace {
+        path: &["messages", "*", "content", "*", "signature"],
+        kinds: &["thinking"],
+    },
+    OpaquePlace {
+        path: &["messages", "*", "content", "*", "data"],
+        kinds: &["redacted_thinking"],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "content",
+            "*",
+            "encrypted_content",
+        ],
+        kinds: &["web_search_result"],
+    },
+    OpaquePlace {
+        path: &[
+            "messages",
+            "*",
+            "content",
+            "*",
+            "citations",
+            "*",
+            "encrypted_index",
+        ],
+        kinds: &["web_search_result_location"],
+    },
+];
+
+/// Anthropic's messages.
+#[derive(Debug)]
+pub(super) struct AnthropicMessages;
+
+impl Api for AnthropicMessages {
+    fn kind(&self) -> ApiKind {
+        ApiKind("anthropic_messages")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["anthropic_messages"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(ENDPOINT)
+    }
+
+    fn opaque(&self) -> &'static [&'static str] {
+        OPAQUE
+    }
+
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
+        OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::MESSAGES
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && target(path).is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let path = target(head.path).unwrap_or(ENDPOINT);
+        let fields = body::scan(
+            &body,
+            &[
+                "model",
+                "stream",
+                "system",
+                "messages",
+                "metadata",
+                "max_tokens",
+            ],
+        )?;
+        let model = body::model(&body, fields.get(0))?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
+        let mut choices = known::choices(&body, &fields.members);
+        choices.extend(known::models_of_tools(&body, &fields.members));
+        Ok(Call {
+            stream: stream && path == ENDPOINT,
+            choices,
+            billed: path == ENDPOINT,
+            answer_limit: body::count(&body, fields.get(5)),
+            session: fields.get(4).and_then(|at| session::of(&body[at])),
+            opening: opened(&body, fields.get(2), fields.get(3)),
+            path: Path::Fixed(Cow::Borrowed(path)),
+            splice: Splice {
+                model: fields.get(0),
+                json: true,
+                ..Splice::default()
+            },
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn tools(&self, body: &[u8]) -> Offer {
+        tools(body)
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "input_tokens": count() }))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        // What `count_tokens` answers is a forecast, not usage.
+        let read = if call.billed {
+            read
+        } else {
+            |_: &[u8]| super::Reading::default()
+        };
+        Box::new(Assembling::new(
+            Events::default(),
+            read,
+            call.text_bytes(),
+            room,
+        ))
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        event(rejection)
+    }
+}
+
+fn target(path: &str) -> Option<&'static str> {
+    match path {
+        ENDPOINT | "/messages" => Some(ENDPOINT),
+        COUNT | "/messages/count_tokens" => Some(COUNT),
+        _ => None,
+    }
+}
+
+/// Tools by their name, those of a server by the server's.
+pub(in crate::formats) fn tools(body: &[u8]) -> Offer {
+    let server = |name: Option<String>| name.map(|name| format!("mcp:{name}"));
+    let listed = |at| {
+        offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
+            Some("mcp_toolset") => tool.text(&["mcp_server_name"]).map(server),
+            _ => tool.first(&[&["name"], &["type"]]),
+        })
+    };
+    let mut keys = vec!["tools", "mcp_servers", "container", "messages", "system"];
+    keys.extend(SWITCHES);
+    keys.extend(TEMPLATES);
+    offer::request(body, &keys, |key, at| match key {
+        key if TEMPLATES.contains(&key) => templated(body, at, listed),
+        "tools" => listed(at),
+        "messages" | "system" => blocks(body, at, &listed, NESTED),
+        "container" => container(body, at),
+        "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
+        key => switched(body, at, key),
+    })
+}
+
+/// Lists in which blocks stand: messages, their content, and that of the results of tools.
+const NESTED: usize = 3;
+
+/// Tools in messages and blocks, where some servers look for them as well.
+fn blocks(
+    body: &[u8],
+    at: std::ops::Range<usize>,
+    listed: &dyn Fn(std::ops::Range<usize>) -> Offer,
+    levels: usize,
+) -> Offer {
+    offer::within_any(body, at, &["tools", "content"], |key, at| match key {
+        "tools" => listed(at),
+        _ if levels > 1 => blocks(body, at, listed, levels - 1),
+        _ => Offer::default(),
+    })
+}
+
+/// The skills of a container; one that is used again has those that it was made with.
+pub(in crate::formats) fn container(body: &[u8], at: std::ops::Range<usize>) -> Offer {
+    if body[at.start] != b'{' {
+        return offer::switch(body, at, "container");
+    }
+    offer::object(body, at, &["skills", "id"], |key, at| match key {
+        "id" => offer::switch(body, at, "container"),
+        _ => offer::tools(body, at, |skill| {
+            let id = skill.text(&["skill_id"])?.unwrap_or_default();
+            Ok(Some(format!("skill:{id}")))
+        }),
+    })
+}
+
+type At = Option<std::ops::Range<usize>>;
+
+/// How a conversation of this shape began.
+pub(in crate::formats) fn opened(body: &[u8], system: At, messages: At) -> Option<String> {
+    opening::of(system.map(|at| &body[at]), &body[messages?])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! One block of a `Converse` stream. What kind it is shows by its deltas: only tools, images
+//! and the results of tools that Bedrock runs itself have a start worth the name.
+
+use serde_json::{Value, json};
+
+use crate::formats::merge::{merge, size};
+use crate::formats::meter::{Room, sealed};
+
+/// A block, as far as it came.
+#[derive(Default)]
+pub(super) struct Block {
+    value: Value,
+    /// Input of a tool, which comes as pieces of JSON text.
+    input: String,
+    citations: Vec<Value>,
+}
+
+impl Block {
+    /// Whether an event starts another call than this one.
+    pub(super) fn is_another(&self, event: &Value) -> bool {
+        let id = |of: Option<&Value>| Some(of?.as_str()?.to_owned());
+        let own = id(self.value.pointer("/toolUse/toolUseId"));
+        let other = id(event.pointer("/start/toolUse/toolUseId"));
+        own.is_some() && other.is_some() && own != other
+    }
+
+    /// Takes in its start, and returns the bytes of it that the model wrote.
+    pub(super) fn start(&mut self, event: &Value, room: &mut Room) -> usize {
+        let start = &event["start"];
+        let begun = start.as_object().is_some_and(|start| !start.is_empty());
+        if !begun || !room.take(size(start)) {
+            return 0;
+        }
+        self.value = start.clone();
+        // The call of a tool is output already.
+        usize::from(start.get("toolUse").is_some())
+    }
+
+    /// Takes in a delta, and returns the bytes of it that the model wrote.
+    pub(super) fn add(&mut self, delta: Value, room: &mut Room) -> usize {
+        let Value::Object(delta) = delta else {
+            return 0;
+        };
+        let mut said = 0;
+        for (kind, piece) in delta {
+            said += match (kind.as_str(), piece) {
+                ("toolUse", piece) => {
+                    let piece = piece["input"].as_str().unwrap_or_default();
+                    room.push(&mut self.input, piece);
+                    piece.len()
+                }
+                ("reasoningContent", piece) => self.reason(&piece, room),
+                ("citation", piece) => {
+                    if room.take(size(&piece)) {
+                        self.citations.push(piece);
+                    }
+                    0
+                }
+                ("toolResult", Value::Array(pieces)) => {
+                    self.result(pieces, room);
+                    0
+                }
+                (kind, piece) => {
+                    let length = size(&piece);
+                    self.merge(json!({ kind: piece }), room);
+                    length
+                }
+            };
+        }
+        said
+    }
+
+    fn reason(&mut self, piece: &Value, room: &mut Room) -> usize {
+        let mut said = 0;
+        for (key, value) in piece.as_object().into_iter().flatten() {
+            let part = match key.as_str() {
+                "text" | "signature" => json!({ "reasoningText": { key: value } }),
+                _ => json!({ key: value }),
+            };
+            said += match key.as_str() {
+                // It holds all of the reasoning, of which the caller may have been shown a part.
+                "signature" => {
+                    let shown = self.value.pointer("/reasoningContent/reasoningText/text");
+                    let shown = shown.and_then(Value::as_str).map_or(0, str::len);
+                    sealed(value).saturating_sub(shown)
+                }
+                "redactedContent" => sealed(value),
+                _ => size(value),
+            };
+            self.merge(json!({ "reasoningContent": part }), room);
+        }
+        said
+    }
+
+    fn result(&mut self, pieces: Vec<Value>, room: &mut Room) {
+        if self.value["toolResult"]["content"].is_null() {
+            self.merge(json!({ "toolResult": { "content": [] } }), room);
+        }
+        let content = self.value.pointer_mut("/toolResult/content");
+        let Some(content) = content.and_then(Value::as_array_mut) else {
+            return;
+        };
+        for piece in pieces {
+            let last = content.last_mut().and_then(|last| last.get_mut("text"));
+            match (last, piece.get("text")) {
+                (Some(Value::String(text)), Some(Value::String(more))) => room.push(text, more),
+                _ if room.take(size(&piece) + 32) => content.push(piece),
+                _ => {}
+            }
+        }
+    }
+
+    fn merge(&mut self, piece: Value, room: &mut Room) {
+        if !self.value.is_object() {
+            self.value = json!({});
+        }
+        merge(&mut self.value, piece, room);
+    }
+
+    /// The block as it would have come unstreamed; `None` if nothing of it came.
+    pub(super) fn finished(mut self) -> Option<Value> {
+        if self.value["toolUse"].is_object() {
+            // What was cut off is kept as the text that it is; without any there are none.
+            self.value["toolUse"]["input"] = match self.input.as_str() {
+                "" => json!({}),
+                input => serde_json::from_str(input).unwrap_or_else(|_| input.into()),
+            };
+        }
+        if !self.citations.is_empty() {
+            let text = self.value["text"].take();
+            let content = if text.is_null() {
+                json!([])
+            } else {
+                json!([{ "text": text }])
+            };
+            let citations = std::mem::take(&mut self.citations);
+            self.value = json!({
+                "citationsContent": { "content": content, "citations": citations }
+            });
+        }
+        self.value.is_object().then_some(self.value)
+    }
+}

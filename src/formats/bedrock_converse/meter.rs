@@ -1,0 +1,215 @@
+//! `Converse`: events put together again, and what an answer tells.
+
+use serde_json::{Map, Value, json};
+
+use super::block::Block;
+use super::usage;
+use crate::formats::merge::size;
+use crate::formats::meter::{self, Assembly, Room, Seen};
+use crate::formats::tree::{self, add_counts_at, highest};
+use crate::formats::{Reading, ToolCall};
+use crate::wire::sse;
+
+/// Blocks of content at most; a stream with more is followed no further.
+const MAX_BLOCKS: usize = 4096;
+/// What a block costs beside its text.
+const OVERHEAD: usize = 64;
+
+/// Events of a stream.
+#[derive(Default)]
+pub(in crate::formats) struct Events {
+    begun: bool,
+    role: Option<Value>,
+    blocks: Vec<(u64, Block)>,
+    /// What stands beside the message: why it stopped, usage, metrics.
+    rest: Map<String, Value>,
+}
+
+impl Assembly for Events {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        let name = std::str::from_utf8(event.name).unwrap_or_default();
+        match tree::object(event.data) {
+            Some(event) => self.event(name, Value::Object(event), room),
+            None => Seen::default(),
+        }
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &["message", "contentBlock", "metadata"]
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        if !std::mem::take(&mut self.begun) {
+            return None;
+        }
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.sort_by_key(|(index, _)| *index);
+        let content: Vec<Value> = blocks
+            .into_iter()
+            .filter_map(|(_, block)| block.finished())
+            .collect();
+        let role = self.role.take().unwrap_or_else(|| "assistant".into());
+        let mut answer = std::mem::take(&mut self.rest);
+        let message = json!({ "message": { "role": role, "content": content } });
+        answer.insert("output".to_owned(), message);
+        Some(Value::Object(answer))
+    }
+}
+
+impl Events {
+    /// One event. Its name is that of its message; Nova's events in another operation's stream
+    /// name themselves by their only key.
+    pub(in crate::formats) fn event(
+        &mut self,
+        name: &str,
+        mut event: Value,
+        room: &mut Room,
+    ) -> Seen {
+        if !event.is_object() {
+            return Seen::default();
+        }
+        let at = event["contentBlockIndex"].as_u64().unwrap_or(0);
+        match name {
+            "messageStart" => {
+                self.begun = true;
+                let role = event["role"].take();
+                if role.is_string() && room.take(size(&role)) {
+                    self.role = Some(role);
+                }
+                Seen::default()
+            }
+            "contentBlockStart" => {
+                let block = self.started(at, &event, room);
+                let said = block.map_or(0, |block| block.0.start(&event, block.1));
+                Seen {
+                    closes: Some(false),
+                    ..meter::said(said)
+                }
+            }
+            "contentBlockStop" => Seen {
+                closes: Some(true),
+                ..Seen::default()
+            },
+            "contentBlockDelta" => {
+                let delta = event["delta"].take();
+                self.block(at, room).map_or_else(Seen::default, |block| {
+                    meter::said(block.0.add(delta, block.1))
+                })
+            }
+            // What follows is at most the count.
+            "messageStop" => {
+                self.put(event, room);
+                Seen {
+                    ends: true,
+                    ..Seen::default()
+                }
+            }
+            "metadata" => {
+                let counted = event["usage"].is_object();
+                self.put(event, room);
+                Seen {
+                    counted,
+                    ends: true,
+                    ..Seen::default()
+                }
+            }
+            _ => Seen::default(),
+        }
+    }
+
+    /// Puts an event's members beside the message.
+    fn put(&mut self, event: Value, room: &mut Room) {
+        let Value::Object(event) = event else {
+            return;
+        };
+        self.begun = true;
+        for (key, value) in event {
+            if key == "usage"
+                && let Value::Object(usage) = value
+            {
+                add_counts_at(&mut self.rest, "usage", usage);
+                continue;
+            }
+            // Padding, so that the length of a message says nothing.
+            let told = key != "p" && !value.is_null();
+            // These are few and short, and say how the answer ended.
+            let needed = key == "stopReason" && size(&value) < 1024;
+            if told && (needed || room.take(key.len() + size(&value))) {
+                self.rest.insert(key, value);
+            }
+        }
+    }
+
+    /// The block that an event starts. Some models give all calls the same number: what has
+    /// another ID is another block.
+    fn started<'e, 'r>(
+        &'e mut self,
+        at: u64,
+        event: &Value,
+        room: &'r mut Room,
+    ) -> Option<(&'e mut Block, &'r mut Room)> {
+        let held = self.blocks.iter().rfind(|(index, _)| *index == at);
+        let is_other = held.is_some_and(|(_, block)| block.is_another(event));
+        if is_other && self.blocks.len() < MAX_BLOCKS && room.take(OVERHEAD) {
+            self.blocks.push((at, Block::default()));
+        }
+        self.block(at, room)
+    }
+
+    fn block<'e, 'r>(
+        &'e mut self,
+        at: u64,
+        room: &'r mut Room,
+    ) -> Option<(&'e mut Block, &'r mut Room)> {
+        self.begun = true;
+        // Mostly the last one.
+        let found = self.blocks.iter().rposition(|(index, _)| *index == at);
+        let nth = match found {
+            Some(nth) => nth,
+            None if self.blocks.len() < MAX_BLOCKS && room.take(OVERHEAD) => {
+                self.blocks.push((at, Block::default()));
+                self.blocks.len() - 1
+            }
+            None => return None,
+        };
+        self.blocks.get_mut(nth).map(|(_, block)| (block, room))
+    }
+}
+
+/// Reads a response.
+pub(in crate::formats) fn read(body: &[u8]) -> Reading {
+    let Some(response) = tree::object(body) else {
+        return Reading::foreign();
+    };
+    let is_foreign = !meter::is_response(&response);
+    let response = Value::Object(response);
+    let content = response
+        .pointer("/output/message/content")
+        .and_then(Value::as_array);
+    let word = |place: &str| Some(response.pointer(place)?.as_str()?.to_owned());
+    let none = Map::new();
+    let usage = response["usage"].as_object().unwrap_or(&none);
+    let tokens = usage::tokens(usage);
+    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
+    Reading {
+        tokens,
+        total: highest(usage, &["totalTokens"]).filter(|_| is_uncounted),
+        finish_reason: word("/stopReason"),
+        tool_calls: content
+            .into_iter()
+            .flatten()
+            .filter_map(|block| call(&block["toolUse"]))
+            .collect(),
+        tier: word("/serviceTier/type"),
+        model: word("/trace/promptRouter/invokedModelId"),
+        is_foreign,
+        ..Reading::default()
+    }
+}
+
+fn call(tool: &Value) -> Option<ToolCall> {
+    Some(ToolCall {
+        name: tool["name"].as_str()?.to_owned(),
+        params: tool["input"].to_string(),
+    })
+}

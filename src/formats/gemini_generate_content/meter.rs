@@ -1,0 +1,439 @@
+//! Generated content: a stream's responses put together again, and what a response tells.
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::partial;
+use crate::formats::merge::size;
+use crate::formats::meter::{Assembling, Assembly, Read, Room, Seen, is_response, sealed, sum};
+use crate::formats::tree::{self, add_counts_at, count, highest};
+use crate::formats::{Density, Meter, Pass, Reading, Tokens, ToolCall};
+use crate::wire::sse;
+
+/// What an element costs beside its text.
+const OVERHEAD: usize = 32;
+
+/// Keys that responses have.
+const OWN: [&str; 6] = [
+    "candidates",
+    "createTime",
+    "modelVersion",
+    "promptFeedback",
+    "responseId",
+    "usageMetadata",
+];
+
+/// Responses of a stream.
+#[derive(Default)]
+struct Contents {
+    answer: Option<Map<String, Value>>,
+    candidates: Vec<Map<String, Value>>,
+}
+
+impl Assembly for Contents {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        let Some(mut response) = tree::object(event.data) else {
+            return Seen::default();
+        };
+        let is_own = response.keys().any(|key| OWN.contains(&key.as_str()));
+        if response.contains_key("error") || !is_own {
+            return Seen::default();
+        }
+        let candidates = match response.remove("candidates") {
+            Some(Value::Array(candidates)) => candidates,
+            _ => Vec::new(),
+        };
+        let usage = response.get("usageMetadata");
+        let told = |key| {
+            usage
+                .and_then(|usage| usage.get(key))
+                .is_some_and(|told| count(told).is_some())
+        };
+        let has_counts = told("promptTokenCount") || told("totalTokenCount");
+        let mut seen = Seen {
+            // The first responses often tell the prompt's tokens only.
+            counted: told("candidatesTokenCount") || told("thoughtsTokenCount"),
+            // A prompt that is refused has no candidates.
+            ends: is_blocked(&response),
+            ..Seen::default()
+        };
+        let answer = self.answer.get_or_insert_default();
+        for (key, value) in response {
+            match value {
+                Value::Object(usage) if key == "usageMetadata" => {
+                    add_counts_at(answer, &key, usage);
+                }
+                value => replace(answer, key, value, room),
+            }
+        }
+        for candidate in candidates {
+            if let Value::Object(candidate) = candidate {
+                seen.said += self.candidate(candidate, room);
+            }
+        }
+        let finished =
+            |one: &Map<String, Value>| one.get("finishReason").is_some_and(Value::is_string);
+        seen.ends |= !self.candidates.is_empty() && self.candidates.iter().all(finished);
+        // What the last report leaves out is zero.
+        seen.counted |= seen.ends && has_counts;
+        seen
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &OWN
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut answer = self.answer.take()?;
+        if !self.candidates.is_empty() {
+            let mut candidates = std::mem::take(&mut self.candidates);
+            candidates.sort_by_key(index);
+            let candidates = candidates.into_iter().map(Value::Object).collect();
+            answer.insert("candidates".to_owned(), candidates);
+        }
+        Some(Value::Object(answer))
+    }
+}
+
+impl Contents {
+    /// Takes in a candidate's next piece; returns how many bytes it said.
+    fn candidate(&mut self, mut piece: Map<String, Value>, room: &mut Room) -> u64 {
+        let index = index(&piece);
+        let place = self
+            .candidates
+            .iter()
+            .position(|held| self::index(held) == index);
+        let place = if let Some(place) = place {
+            place
+        } else {
+            if !room.take(OVERHEAD) {
+                return 1;
+            }
+            let mut held = Map::new();
+            if let Some(index) = piece.get("index") {
+                held.insert("index".to_owned(), index.clone());
+            }
+            self.candidates.push(held);
+            self.candidates.len() - 1
+        };
+        let held = &mut self.candidates[place];
+        let mut spoken = 0;
+        if let Some(Value::Object(mut content)) = piece.remove("content") {
+            let into = held.entry("content").or_insert_with(|| json!({}));
+            let parts = content.remove("parts");
+            if let Some(into) = into.as_object_mut() {
+                for (key, value) in content {
+                    replace(into, key, value, room);
+                }
+                if let Some(Value::Array(parts)) = parts {
+                    let list = into.entry("parts").or_insert_with(|| json!([]));
+                    for part in parts {
+                        if let (Value::Object(part), Some(list)) = (part, list.as_array_mut()) {
+                            spoken += said(&part);
+                            add_part(list, part, room);
+                        }
+                    }
+                }
+            }
+        }
+        for (key, value) in piece {
+            match (key.as_str(), held.get_mut(&key)) {
+                // Each piece tells its own citations.
+                ("citationMetadata", Some(citations)) => append(citations, value, room),
+                _ => replace(held, key, value, room),
+            }
+        }
+        spoken
+    }
+}
+
+fn index(candidate: &Map<String, Value>) -> u64 {
+    candidate.get("index").and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// Keeps the newest value of a field. Those that count and end the answer always have room.
+fn replace(into: &mut Map<String, Value>, key: String, value: Value, room: &mut Room) {
+    let bytes = size(&value);
+    let needed = key == "finishReason" && bytes < 8 * 1024;
+    let held = into.get(&key).map_or(0, size);
+    if needed || bytes <= held || room.take(OVERHEAD + key.len() + bytes - held) {
+        into.insert(key, value);
+    }
+}
+
+/// Adds the lists of one object to those of another.
+fn append(into: &mut Value, from: Value, room: &mut Room) {
+    let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) else {
+        return;
+    };
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Array(held)), Value::Array(more)) => {
+                for one in more {
+                    if room.take(OVERHEAD + size(&one)) {
+                        held.push(one);
+                    }
+                }
+            }
+            (_, value) => replace(into, key, value, room),
+        }
+    }
+}
+
+/// Adds a part. Text goes on in the part before it if that is of the same kind; a signature
+/// belongs to the part that it comes with, or that an empty text brings it for.
+fn add_part(parts: &mut Vec<Value>, part: Map<String, Value>, room: &mut Room) {
+    if let Some(held) = parts.last_mut().and_then(Value::as_object_mut) {
+        if goes_on(held, &part) {
+            for (key, value) in part {
+                match (held.get_mut(&key), value) {
+                    (Some(Value::String(held)), Value::String(text)) if key == "text" => {
+                        room.push(held, &text);
+                    }
+                    (_, value) => replace(held, key, value, room),
+                }
+            }
+            return;
+        }
+        let call = part.get("functionCall").and_then(Value::as_object);
+        if let (Some(Value::Object(function)), Some(call)) = (held.get_mut("functionCall"), call)
+            && function.contains_key("willContinue")
+        {
+            partial::add(function, call, room);
+            if call.get("willContinue") != Some(&Value::Bool(true)) {
+                function.remove("willContinue");
+            }
+            return;
+        }
+    }
+    if room.take(
+        OVERHEAD
+            + part
+                .iter()
+                .map(|(key, value)| key.len() + size(value))
+                .sum::<usize>(),
+    ) {
+        let mut part = part;
+        if let Some(Value::Object(function)) = part.get_mut("functionCall")
+            && let Some(pieces) = function.remove("partialArgs")
+        {
+            let call = Map::from_iter([("partialArgs".to_owned(), pieces)]);
+            partial::add(function, &call, room);
+        }
+        parts.push(Value::Object(part));
+    }
+}
+
+/// Whether a part is the text that goes on after `held`.
+fn goes_on(held: &Map<String, Value>, part: &Map<String, Value>) -> bool {
+    let is_text = |one: &Map<String, Value>| {
+        one.get("text").is_some_and(Value::is_string)
+            && one
+                .keys()
+                .all(|key| matches!(key.as_str(), "text" | "thought" | "thoughtSignature"))
+    };
+    let thought = |one: &Map<String, Value>| one.get("thought") == Some(&Value::Bool(true));
+    is_text(held)
+        && is_text(part)
+        && thought(held) == thought(part)
+        && !held.contains_key("thoughtSignature")
+}
+
+/// Bytes of a part that the model wrote; a picture counts for little, as its bytes are no text.
+fn said(part: &Map<String, Value>) -> u64 {
+    let bytes = if let Some(text) = part.get("text").and_then(Value::as_str) {
+        text.len() + part.get("thoughtSignature").map_or(0, sealed)
+    } else if part.contains_key("inlineData") {
+        1
+    } else {
+        part.values().map(size).sum::<usize>().max(1)
+    };
+    bytes as u64
+}
+
+/// A meter for a request of `bytes`, which may hold `room` bytes of what a stream says.
+pub(in crate::formats) fn meter(read: Read, bytes: u64, room: usize) -> Box<dyn Meter> {
+    Box::new(Metered(Assembling::new(
+        Contents::default(),
+        read,
+        bytes,
+        room,
+    )))
+}
+
+/// Meters this format. A stream without `alt=sse` is an array of responses, read at its end.
+struct Metered(Assembling<Contents>);
+
+impl Meter for Metered {
+    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
+        self.0.event(event)
+    }
+
+    fn body(&mut self, body: &[u8]) {
+        let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
+        let Some(b'[') = start.and_then(|at| body.get(at)) else {
+            return self.0.body(body);
+        };
+        let mut rest = &body[start.unwrap_or(0) + 1..];
+        // As far as it came: a broken stream has no end.
+        loop {
+            let skip = rest
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace() || **byte == b',');
+            rest = &rest[skip.count()..];
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+            let Some(Ok(response)) = values.next() else {
+                return;
+            };
+            self.0.event(&sse::Event {
+                name: b"",
+                data: response.get().as_bytes(),
+            });
+            rest = &rest[values.byte_offset()..];
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        self.0.has_output()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.is_complete()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.0.is_counted()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.0.has_failed()
+    }
+
+    fn finish(&mut self) -> Reading {
+        self.0.finish()
+    }
+}
+
+/// Reads a response.
+pub(in crate::formats) fn read(body: &[u8]) -> Reading {
+    let Some(response) = tree::object(body) else {
+        return Reading::foreign();
+    };
+    let none = Map::new();
+    let fields = |key: &str| {
+        response
+            .get(key)
+            .and_then(Value::as_object)
+            .unwrap_or(&none)
+    };
+    let usage = fields("usageMetadata");
+    let candidates = response.get("candidates").and_then(Value::as_array);
+    let ended = |one: &Value| one.get("finishReason").is_some_and(Value::is_string);
+    let is_generated = is_blocked(&response) || candidates.is_some_and(|all| all.iter().any(ended));
+    let word =
+        |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
+    let mut reading = Reading {
+        tokens: tokens(usage, is_generated),
+        tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
+        finish_reason: word(fields("promptFeedback"), "blockReason"),
+        model: word(&response, "modelVersion"),
+        density: density(&response),
+        is_foreign: !is_response(&response),
+        ..Reading::default()
+    };
+    let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
+    reading.total = highest(usage, &["totalTokenCount"]).filter(|_| is_uncounted);
+    for candidate in candidates.into_iter().flatten() {
+        let reason = candidate.get("finishReason").and_then(Value::as_str);
+        reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
+        let parts = candidate
+            .pointer("/content/parts")
+            .and_then(Value::as_array);
+        reading
+            .tool_calls
+            .extend(parts.into_iter().flatten().filter_map(tool_call));
+        let queries = candidate.pointer("/groundingMetadata/webSearchQueries");
+        let searches = queries
+            .and_then(Value::as_array)
+            .map(|list| list.len() as u64);
+        reading.tokens.web_searches = sum(&[reading.tokens.web_searches, searches]);
+    }
+    reading
+}
+
+/// What a prediction holds: pictures, vectors, or text.
+fn density(response: &Map<String, Value>) -> Option<Density> {
+    let first = response.get("predictions")?.as_array()?.first()?;
+    let Some(first) = first.as_object() else {
+        let is_text = first.is_string();
+        return Some(if is_text {
+            Density::TEXT
+        } else {
+            Density::VECTORS
+        });
+    };
+    Some(if first.contains_key("bytesBase64Encoded") {
+        Density::PICTURES
+    } else if first.keys().any(|key| key.contains("mbedding")) {
+        Density::VECTORS
+    } else {
+        Density::TEXT
+    })
+}
+
+fn tool_call(part: &Value) -> Option<ToolCall> {
+    let call = part.get("functionCall")?;
+    Some(ToolCall {
+        name: call.get("name")?.as_str()?.to_owned(),
+        params: call
+            .get("args")
+            .map_or_else(|| "{}".to_owned(), Value::to_string),
+    })
+}
+
+/// Whether a prompt was refused.
+fn is_blocked(response: &Map<String, Value>) -> bool {
+    let feedback = response.get("promptFeedback");
+    let reason = feedback.and_then(|feedback| feedback.get("blockReason"));
+    reason.is_some_and(Value::is_string)
+}
+
+/// `usageMetadata`. Thoughts are counted apart; where they are not told, the total has them.
+///
+/// Google leaves out counts that are zero: a response that was blocked has no
+/// `candidatesTokenCount`.
+fn tokens(usage: &Map<String, Value>, is_generated: bool) -> Tokens {
+    let of = |key: &str| highest(usage, &[key]);
+    let thoughts = of("thoughtsTokenCount");
+    let written = highest(usage, &["candidatesTokenCount", "responseTokenCount"]);
+    let input = sum(&[of("promptTokenCount"), of("toolUsePromptTokenCount")]);
+    let beside = match (input, of("totalTokenCount"), thoughts) {
+        (Some(input), Some(total), None) if total > input => Some(total - input),
+        _ => None,
+    };
+    let output = sum(&[written, thoughts]).max(beside);
+    let is_counted = is_generated && input.is_some();
+    let output = output.or(is_counted.then_some(0));
+    let details = |key: &str| usage.get(key).and_then(images);
+    Tokens {
+        input,
+        output,
+        cached: of("cachedContentTokenCount"),
+        reasoning: thoughts,
+        image_input: details("promptTokensDetails"),
+        image_output: details("candidatesTokensDetails"),
+        ..Tokens::default()
+    }
+}
+
+/// Tokens that stand for pictures, among counts by modality.
+fn images(details: &Value) -> Option<u64> {
+    let counts = details.as_array()?.iter();
+    let pictures = counts.filter(|count| count.get("modality").is_some_and(|kind| kind == "IMAGE"));
+    let counts: Vec<Option<u64>> = pictures.map(|one| count(one.get("tokenCount")?)).collect();
+    sum(&counts)
+}

@@ -1,0 +1,138 @@
+//! What of a request's body decides. The path names the model; some bodies name it once more,
+//! as a resource (`models/MODEL`), and may not name another.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::formats::body::{bad_request, scan};
+use crate::formats::google_path::{prefix, two_models};
+use crate::formats::{Call, Splice, known, opening};
+use crate::wire::{Rejection, json};
+
+/// What a body tells.
+pub(in crate::formats) struct Parts {
+    /// The session that it names.
+    pub session: Option<String>,
+    /// How the conversation began.
+    pub opening: Option<String>,
+    /// The most tokens that the answer may have.
+    pub answer_limit: Option<u64>,
+    /// Keys that choose more than the model.
+    pub choices: Vec<known::Choice>,
+}
+
+/// Requests that one batch may hold; Google takes a hundred.
+const BATCH: usize = 10_000;
+
+/// Google's parsers take a field by its name in JSON and by that of its definition.
+const KEYS: [&str; 10] = [
+    "model",
+    "contents",
+    "systemInstruction",
+    "system_instruction",
+    "session_id",
+    "generateContentRequest",
+    "generate_content_request",
+    "generationConfig",
+    "generation_config",
+    "parameters",
+];
+
+/// Reads a body whose path names `model`.
+///
+/// # Errors
+/// A 400 if it is no JSON object, could be read in two ways, or names another model.
+pub(in crate::formats) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection> {
+    let fields = scan(body, &KEYS)?;
+    named(body, model)?;
+    let value = |nth| fields.get(nth).map(|at| &body[at]);
+    let mut choices = known::choices(body, &fields.members);
+    choices.extend(known::models_of_tools(body, &fields.members));
+    for config in [value(7), value(8)].into_iter().flatten() {
+        // Vertex can be told here to route a request to another model.
+        let members = json::members(config).unwrap_or_default();
+        choices.extend(known::inner_choices(config, &members));
+    }
+    // Of `predict`: the results can be written to a place that the caller names.
+    if let Some(parameters) = value(9) {
+        let members = json::members(parameters).unwrap_or_default();
+        choices.extend(known::choices(parameters, &members));
+    }
+    Ok(Parts {
+        choices,
+        session: value(4).and_then(json::string).map(Cow::into_owned),
+        answer_limit: value(7).or(value(8)).and_then(answer_limit),
+        opening: value(1).and_then(|contents| opening::of(value(2).or(value(3)), contents)),
+    })
+}
+
+fn answer_limit(config: &[u8]) -> Option<u64> {
+    let keys = [
+        "maxOutputTokens",
+        "max_output_tokens",
+        "candidateCount",
+        "candidate_count",
+    ];
+    let inner = json::scan(config, &keys).ok()?;
+    let limits = [inner.get(0), inner.get(1)];
+    crate::formats::body::answer_limit(config, limits, inner.get(2).or(inner.get(3)))
+}
+
+/// The changes that give a body another model's name, where it has one.
+///
+/// # Errors
+/// As [`body`] has, which has seen it before.
+pub(in crate::formats) fn renamed(call: &Call, model: &str) -> Result<Splice, Rejection> {
+    let mut splice = call.splice.clone();
+    if call.model != model {
+        for (at, before) in named(&call.body, &call.model)? {
+            let name = format!("{before}{model}");
+            let name = serde_json::Value::from(name).to_string();
+            splice.edits.push((at, Cow::Owned(name)));
+        }
+    }
+    Ok(splice)
+}
+
+/// Where a body names its model, and what stands there before the name: at its top, in the
+/// request that is to be counted, or in each of a batch.
+fn named(body: &[u8], model: &str) -> Result<Vec<(Range<usize>, String)>, Rejection> {
+    let mut found = Vec::new();
+    let top = scan(
+        body,
+        &[
+            "model",
+            "generateContentRequest",
+            "generate_content_request",
+            "requests",
+        ],
+    )?;
+    let mut inner = Vec::new();
+    inner.extend(top.get(1));
+    inner.extend(top.get(2));
+    if inner.len() > 1 {
+        return Err(bad_request("`generateContentRequest` is given twice"));
+    }
+    if let Some(list) = top.get(3) {
+        let requests = json::elements(&body[list.clone()], BATCH)
+            .ok_or_else(|| bad_request("`requests` must be an array, and no longer than 10000"))?;
+        inner.extend(
+            requests
+                .into_iter()
+                .map(|at| list.start + at.start..list.start + at.end),
+        );
+    }
+    let mut places: Vec<Range<usize>> = top.get(0).into_iter().collect();
+    for object in inner {
+        if let Some(at) = scan(&body[object.clone()], &["model"])?.get(0) {
+            places.push(object.start + at.start..object.start + at.end);
+        }
+    }
+    for at in places {
+        let named = json::string(&body[at.clone()])
+            .ok_or_else(|| bad_request("`model` must be the name of a model"))?;
+        let before = prefix(&named, model).ok_or_else(two_models)?;
+        found.push((at, before.to_owned()));
+    }
+    Ok(found)
+}

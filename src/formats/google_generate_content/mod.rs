@@ -1,0 +1,241 @@
+//! Vertex, Google's own models:
+//! `POST /v1/projects/PROJECT/locations/REGION/publishers/google/models/MODEL:generateContent`
+//! and its siblings. Bodies and answers are those of Gemini's API, but for `predict`, by which
+//! the older models of text and image embeddings are asked.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use serde_json::Value;
+
+use super::gemini_generate_content as gemini;
+use super::meter::sum;
+use super::{
+    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
+    Path, Reading, estimate, google_error, google_path, known, vertex,
+};
+use crate::wire::{Body, Rejection};
+
+/// Methods of a model that are relayed.
+const VERBS: [&str; 5] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "predict",
+];
+
+/// Vertex, Google's models.
+#[derive(Debug)]
+pub(super) struct GoogleGenerateContent;
+
+impl Api for GoogleGenerateContent {
+    fn kind(&self) -> ApiKind {
+        ApiKind("google_generate_content")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["google_generate_content"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        Some(
+            "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",
+        )
+    }
+
+    fn opaque_places(&self) -> &'static [OpaquePlace] {
+        gemini::OPAQUE_PLACES
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::GOOGLE
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && vertex::split(path, "google").is_some()
+    }
+
+    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let Some((before, rest)) = vertex::split(head.path, "google") else {
+            return Err(super::body::bad_request("the path names no model"));
+        };
+        vertex::plain(&before)?;
+        let target = google_path::target(rest, &VERBS)?;
+        google_path::same_in_query(head.query, &target.model)?;
+        let parts = gemini::body(&body, &target.model)?;
+        Ok(Call {
+            stream: target.verb == "streamGenerateContent",
+            billed: target.verb != "countTokens",
+            choices: parts.choices,
+            answer_limit: parts.answer_limit,
+            session: parts.session,
+            opening: parts.opening,
+            path: Path::Around {
+                before: before.into_owned(),
+                after: format!(":{}", target.verb),
+            },
+            ..Call::new(self.kind(), target.model, body)
+        })
+    }
+
+    fn tools(&self, body: &[u8]) -> Offer {
+        gemini::tools(body)
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        let Path::Around { before, after } = &call.path else {
+            return Ok(call.outbound(to.model));
+        };
+        let before = vertex::filled(before, to)?;
+        let model = super::body::path_segment(to.model);
+        Ok(Outbound {
+            path: Cow::Owned(format!("{before}{model}{after}")),
+            body: gemini::renamed(call, to.model)?.apply(&call.body, None),
+        })
+    }
+
+    fn density(&self, call: &Call) -> Density {
+        google_path::density(call)
+    }
+
+    fn estimated_count(&self, call: &Call) -> Option<Value> {
+        let count = || estimate::tokens(&call.body);
+        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        let is_predict = matches!(&call.path, Path::Around { after, .. } if after == ":predict");
+        let read = if is_predict { predicted } else { gemini::read };
+        gemini::meter(read, call.text_bytes(), room)
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        google_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        google_error::event(rejection)
+    }
+}
+
+/// Reads the predictions of an older model. A response without any is whole: pictures are left out
+/// that Google's filters don't let through.
+fn predicted(body: &[u8]) -> Reading {
+    let mut reading = gemini::read(body);
+    let Some(response) = super::tree::object(body) else {
+        return reading;
+    };
+    reading.is_foreign = false;
+    let none = Vec::new();
+    let predictions = response.get("predictions").and_then(Value::as_array);
+    let predictions = predictions.unwrap_or(&none);
+    if predictions.is_empty() {
+        reading.tokens.output = reading.tokens.output.or(Some(0));
+    }
+    let is_stored = |one: &&Value| one.get("gcsUri").is_some_and(Value::is_string);
+    reading.linked = predictions.iter().filter(is_stored).count() as u64;
+    reading.tokens.input = reading.tokens.input.or_else(|| embedded(predictions));
+    reading
+}
+
+/// Tokens of the texts that were embedded, each of which tells its own.
+fn embedded(predictions: &[Value]) -> Option<u64> {
+    let counts: Vec<Option<u64>> = predictions
+        .iter()
+        .map(|one| {
+            one.pointer("/embeddings/statistics/token_count")
+                .and_then(super::tree::count)
+        })
+        .collect();
+    sum(&counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::formats::corpus::{check, exchanges};
+
+    fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
+        let headers = HeaderMap::new();
+        let head = Head {
+            path,
+            query: None,
+            headers: &headers,
+        };
+        GoogleGenerateContent.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn recorded_exchanges() {
+        for exchange in exchanges!["predict", "generate"] {
+            check(&exchange, |room| gemini::meter(predicted, 400, room));
+            let path = "/v1/projects/p/locations/r/publishers/google/models/m:predict";
+            assert!(ask(path, exchange.request).is_ok(), "{}", exchange.name);
+        }
+    }
+
+    #[test]
+    fn only_the_model_and_what_stands_for_the_provider_change() {
+        let to = Destination {
+            model: "gemini-x",
+            project: Some("own"),
+            region: Some("us-east5"),
+            flags: &[],
+        };
+        for (path, expected) in [
+            (
+                "/v1/projects/p/locations/r/publishers/google/models/m:generateContent",
+                "/v1/projects/p/locations/r/publishers/google/models/gemini-x:generateContent",
+            ),
+            (
+                "/v1beta1/projects/_aperture_auto_vertex_project_id_/locations/_aperture_auto_vertex_region_/publishers/google/models/m:streamGenerateContent",
+                "/v1beta1/projects/own/locations/us-east5/publishers/google/models/gemini-x:streamGenerateContent",
+            ),
+            (
+                "/v1beta1/publishers/google/models/m:countTokens",
+                "/v1beta1/publishers/google/models/gemini-x:countTokens",
+            ),
+        ] {
+            let body = r#"{"model":"projects/p/locations/r/publishers/google/models/m"}"#;
+            let out = GoogleGenerateContent
+                .prepare(&ask(path, body).unwrap(), &to)
+                .unwrap();
+            assert_eq!(out.path, expected);
+            assert_eq!(
+                out.body,
+                r#"{"model":"projects/p/locations/r/publishers/google/models/gemini-x"}"#
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let below = "locations/r/publishers/google/models";
+        for (path, body, code) in [
+            (format!("/v1/projects/../{below}/m:predict"), "{}", 400),
+            (format!("/v1/projects/%2e%2e/{below}/m:predict"), "{}", 400),
+            (format!("/v1/projects/p/{below}/../m:predict"), "{}", 400),
+            (
+                format!("/v1/projects/p/{below}/m:predict:predict"),
+                "{}",
+                400,
+            ),
+            (format!("/v1/projects/p/{below}/m:rawPredict"), "{}", 404),
+            (
+                format!("/v1/projects/p/{below}/m:predict"),
+                r#"{"model":"n"}"#,
+                400,
+            ),
+        ] {
+            assert_eq!(
+                ask(&path, body).unwrap_err().status.as_u16(),
+                code,
+                "{path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! OpenAI's older completions: `POST /v1/completions`.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use super::merge::{merge, size};
+use super::meter::{Assembling, Assembly, Room, Seen, is_response, spoken};
+use super::openai_chat::ask_for_usage;
+use super::openai_usage::{self, OfChoices, Usage};
+use super::tree::{self, add_counts_at};
+use super::{
+    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Path, Reading, Splice,
+    body, known, openai_error, opening,
+};
+use crate::wire::{Body, Rejection, sse};
+
+const ENDPOINT: &str = "/v1/completions";
+
+/// OpenAI's completions.
+#[derive(Debug)]
+pub(super) struct OpenAiCompletions;
+
+const KEYS: [&str; 6] = [
+    "model",
+    "stream",
+    "stream_options",
+    "prompt",
+    "max_tokens",
+    "n",
+];
+
+impl Api for OpenAiCompletions {
+    fn kind(&self) -> ApiKind {
+        ApiKind("openai_completions")
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        &["openai_chat"]
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn known(&self) -> &'static Known {
+        &known::COMPLETIONS
+    }
+
+    fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && matches!(path, ENDPOINT | "/completions")
+    }
+
+    fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        let fields = body::scan(&body, &KEYS)?;
+        let model = body::model(&body, fields.get(0))?;
+        let stream = body::flag(&body, fields.get(1), "stream")?;
+        let mut splice = Splice {
+            model: fields.get(0),
+            json: true,
+            ..Splice::default()
+        };
+        if stream {
+            ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
+        }
+        Ok(Call {
+            stream,
+            choices: known::choices(&body, &fields.members),
+            answer_limit: body::answer_limit(&body, [fields.get(4), None], fields.get(5)),
+            opening: fields.get(3).and_then(|at| opening::of(None, &body[at])),
+            path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
+            splice,
+            ..Call::new(self.kind(), model, body)
+        })
+    }
+
+    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        Ok(call.outbound(to.model))
+    }
+
+    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
+        let chunks = Chunks {
+            hide_usage: call.splice.hide_usage,
+            answer: None,
+            of_choices: OfChoices::default(),
+        };
+        Box::new(Assembling::new(chunks, read, call.text_bytes(), room).unmarked())
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        openai_error::refuse(rejection)
+    }
+
+    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
+        openai_error::event(rejection)
+    }
+}
+
+/// Chunks of a stream: each is an answer of its own, with a piece of the text.
+struct Chunks {
+    hide_usage: bool,
+    answer: Option<Value>,
+    of_choices: OfChoices,
+}
+
+impl Assembly for Chunks {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        if event.data == b"[DONE]" {
+            return Seen {
+                ends: true,
+                ..Seen::default()
+            };
+        }
+        let Some(mut chunk) = tree::object(event.data) else {
+            return Seen::default();
+        };
+        let mut choices = chunk.remove("choices").unwrap_or_default();
+        let is_report = chunk.get("usage").is_some_and(Value::is_object);
+        let list = choices.as_array_mut().map(Vec::as_mut_slice);
+        let list = list.unwrap_or_default();
+        let told = openai_usage::take(&mut chunk, list, &mut self.of_choices);
+        let mut seen = Seen {
+            counted: told.counts_output,
+            ..Seen::default()
+        };
+        if is_report && list.is_empty() && self.hide_usage {
+            seen.pass = Pass::Hidden;
+        }
+        for choice in list.iter() {
+            let parts = choice.as_object().into_iter().flatten();
+            let spoken = parts
+                .filter(|(key, _)| {
+                    !matches!(
+                        key.as_str(),
+                        "finish_reason" | "stop_reason" | "logprobs" | "prompt_logprobs"
+                    )
+                })
+                .map(|(_, value)| spoken(value));
+            seen.said += spoken.sum::<usize>() as u64;
+            seen.ends |= choice["finish_reason"]
+                .as_str()
+                .is_some_and(|reason| !reason.is_empty());
+        }
+        let answer = self.answer.get_or_insert_with(|| json!({ "choices": [] }));
+        for (key, value) in chunk {
+            if let Some(held) = answer.get_mut(&key) {
+                if !value.is_null() {
+                    *held = value;
+                }
+            } else if matches!(key.as_str(), "usage" | "service_tier" | "model")
+                && size(&value) < 4096
+                || room.take(key.len() + size(&value))
+            {
+                answer[key] = value;
+            }
+        }
+        if let (Some(usage), Some(answer)) = (told.usage, answer.as_object_mut()) {
+            add_counts_at(answer, "usage", usage);
+        }
+        if choices.is_array() {
+            merge(&mut answer["choices"], choices, room);
+        }
+        seen
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &["choices"]
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut answer = self.answer.take()?;
+        let choices = answer["choices"].as_array_mut()?;
+        self.of_choices.put(choices);
+        choices.sort_by_key(|choice| choice["index"].as_u64());
+        Some(answer)
+    }
+}
+
+fn read(body: &[u8]) -> Reading {
+    let Some(completion) = tree::object(body) else {
+        return Reading::foreign();
+    };
+    let word = |key: &str| Some(completion.get(key)?.as_str()?.to_owned());
+    let usage = Usage::of_response(&completion);
+    let choices = completion.get("choices").and_then(Value::as_array);
+    let reasons = choices.into_iter().flatten().rev();
+    Reading {
+        tokens: usage.tokens,
+        total: usage.total_alone(),
+        tier: word("service_tier"),
+        model: word("model"),
+        is_foreign: !is_response(&completion),
+        finish_reason: reasons
+            .filter_map(|one| one["finish_reason"].as_str())
+            .find(|reason| !reason.is_empty())
+            .map(str::to_owned),
+        ..Reading::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::corpus;
+
+    #[test]
+    fn recorded_exchanges() {
+        let head = Head {
+            path: ENDPOINT,
+            query: None,
+            headers: &http::HeaderMap::new(),
+        };
+        let [exchange] = &corpus::exchanges!("text");
+        let body = Bytes::from_static(exchange.request.as_bytes());
+        let call = OpenAiCompletions.read(&head, body).unwrap();
+        corpus::check(exchange, |room| OpenAiCompletions.meter(&call, room));
+    }
+
+    #[test]
+    fn a_stream_reads_like_the_answer() {
+        let chunk = |text: &str, rest: &str| {
+            format!(
+                r#"{{"id":"c","object":"text_completion","choices":[{{"index":0,"text":"{text}"{rest}}}]}}"#
+            )
+        };
+        let events = [
+            chunk("Once ", ""),
+            chunk("upon", r#","finish_reason":"length""#),
+            r#"{"id":"c","object":"text_completion","choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2}}"#.to_owned(),
+        ];
+        let chunks = Chunks {
+            hide_usage: true,
+            answer: None,
+            of_choices: OfChoices::default(),
+        };
+        let mut meter = Assembling::new(chunks, read, 40, 1000);
+        let passed: Vec<Pass> = events
+            .iter()
+            .map(|data| {
+                meter.event(&sse::Event {
+                    name: b"",
+                    data: data.as_bytes(),
+                })
+            })
+            .collect();
+        assert_eq!(passed, [Pass::Through, Pass::Through, Pass::Hidden]);
+        let streamed = meter.finish();
+        assert_eq!(streamed.finish_reason.as_deref(), Some("length"));
+        assert_eq!(
+            (streamed.tokens.input, streamed.tokens.output),
+            (Some(4), Some(2))
+        );
+        let answer: Value = serde_json::from_slice(&streamed.response.unwrap()).unwrap();
+        assert_eq!(answer["choices"][0]["text"], "Once upon");
+    }
+}

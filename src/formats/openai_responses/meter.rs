@@ -1,0 +1,339 @@
+//! Responses: events put together again, and what a response tells.
+//!
+//! The last event of a stream holds the whole response. It is put together from the events
+//! before it only as far as it has to be, for a stream that breaks off.
+
+use serde_json::{Map, Value, json};
+
+use crate::formats::merge::{merge, size};
+use crate::formats::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken};
+use crate::formats::openai_usage::{self, Usage};
+use crate::formats::tree::{self, add_counts, add_counts_at};
+use crate::formats::{Reading, ToolCall};
+use crate::wire::sse;
+
+/// Items of output, and parts of one, at most; a stream with more is followed no further.
+const MAX_ITEMS: usize = 4096;
+/// What is held of a response of which there is not room for all: how it ended.
+const ALWAYS: [&str; 7] = [
+    "id",
+    "object",
+    "model",
+    "status",
+    "usage",
+    "incomplete_details",
+    "service_tier",
+];
+
+/// Events of a stream.
+#[derive(Default)]
+pub(super) struct Events {
+    response: Option<Value>,
+}
+
+impl Assembly for Events {
+    fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
+        let Some(event) = tree::object(event.data) else {
+            return Seen::default();
+        };
+        let mut event = Value::Object(event);
+        let kind = event["type"].take();
+        let kind = kind.as_str().unwrap_or_default();
+        match kind {
+            "response.created" | "response.in_progress" | "response.queued" => {
+                self.start(event["response"].take(), room)
+            }
+            "response.completed"
+            | "response.failed"
+            | "response.incomplete"
+            | "response.cancelled" => {
+                let response = event["response"].take();
+                Seen {
+                    counted: response["usage"].is_object(),
+                    ends: self.end(response, room),
+                    ..Seen::default()
+                }
+            }
+            "response.output_item.added" | "response.output_item.done" => {
+                self.item(&event, kind.ends_with("done"), room)
+            }
+            "response.content_part.added" | "response.content_part.done" => {
+                self.part("content", &mut event, room);
+                closes(kind)
+            }
+            "response.reasoning_summary_part.added" | "response.reasoning_summary_part.done" => {
+                self.part("summary", &mut event, room);
+                closes(kind)
+            }
+            _ if kind.rsplit('.').next() == Some("delta") => self.delta(kind, &event, room),
+            _ => closes(kind),
+        }
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &["response."]
+    }
+
+    fn answer(&mut self) -> Option<Value> {
+        let mut response = self.response.take()?;
+        if let Some(output) = response.get_mut("output").and_then(Value::as_array_mut) {
+            output.retain(|item| !item.is_null());
+            for item in output {
+                for list in ["content", "summary"] {
+                    if let Some(parts) = item.get_mut(list).and_then(Value::as_array_mut) {
+                        parts.retain(|part| !part.is_null());
+                    }
+                }
+            }
+        }
+        Some(response)
+    }
+}
+
+impl Events {
+    fn start(&mut self, mut response: Value, room: &mut Room) -> Seen {
+        let usage = match response.get_mut("usage").map(Value::take) {
+            Some(Value::Object(usage)) => usage,
+            _ => Map::new(),
+        };
+        // A later one may tell what an earlier one didn't.
+        let seen = Seen {
+            counted: openai_usage::counts_output(&usage),
+            ..Seen::default()
+        };
+        if self.response.is_none() && response.is_object() && room.take(size(&response)) {
+            if !response["output"].is_array() {
+                response["output"] = json!([]);
+            }
+            self.response = Some(response);
+        }
+        if !usage.is_empty() {
+            let held = self.response.get_or_insert_with(|| json!({}));
+            if let Some(held) = held.as_object_mut() {
+                add_counts_at(held, "usage", usage);
+            }
+        }
+        seen
+    }
+
+    /// The whole response replaces what was put together, but for output that it leaves out or
+    /// cuts short and counts that it lacks; whether it is one.
+    fn end(&mut self, mut response: Value, room: &mut Room) -> bool {
+        if !response.is_object() {
+            return false;
+        }
+        let held = self.response.get_or_insert_with(|| json!({}));
+        if let Some(Value::Object(mut usage)) = held.get_mut("usage").map(Value::take) {
+            if let Value::Object(told) = response["usage"].take() {
+                add_counts(&mut usage, told);
+            }
+            response["usage"] = Value::Object(usage);
+        }
+        if size(&response["output"]) < size(&held["output"]) {
+            response["output"] = held["output"].take();
+        }
+        let (before, whole) = (size(held), size(&response));
+        if whole <= before || room.take(whole - before) {
+            *held = response;
+            return true;
+        }
+        for key in ALWAYS {
+            if let Some(value) = response.get(key) {
+                held[key] = value.clone();
+            }
+        }
+        if let Some(output) = response.get_mut("output").map(Value::take)
+            && held["output"].is_null()
+        {
+            let takes = room.take(size(&output));
+            held["output"] = if takes { output } else { json!([]) };
+        }
+        true
+    }
+
+    fn item(&mut self, event: &Value, done: bool, room: &mut Room) -> Seen {
+        let item = event["item"].clone();
+        // A call has said something once its name is there; a message has not.
+        let called = usize::from(!done && item["name"].is_string());
+        // Reasoning that nobody else can read comes with its item.
+        let hidden = if done {
+            sealed(&item["encrypted_content"])
+        } else {
+            0
+        };
+        if let Some(place) = self.place(event, room) {
+            put(place, item, room);
+        }
+        Seen {
+            closes: Some(done),
+            ..said(called + hidden)
+        }
+    }
+
+    fn part(&mut self, list: &str, event: &mut Value, room: &mut Room) {
+        let part = event["part"].take();
+        if let Some(place) = self.part_of(list, event, room) {
+            put(place, part, room);
+        }
+    }
+
+    /// A piece of text goes on where its event says.
+    fn delta(&mut self, kind: &str, event: &Value, room: &mut Room) -> Seen {
+        let piece = event["delta"].as_str().unwrap_or_default();
+        let (list, key) = match kind {
+            "response.output_text.delta" | "response.reasoning_text.delta" => ("content", "text"),
+            "response.refusal.delta" => ("content", "refusal"),
+            "response.reasoning_summary_text.delta" => ("summary", "text"),
+            "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
+                ("", "arguments")
+            }
+            "response.custom_tool_call_input.delta" => ("", "input"),
+            "response.code_interpreter_call_code.delta" => ("", "code"),
+            "response.audio.delta" => return said(spoken(&json!({ "audio": { "data": piece } }))),
+            // Kinds to come.
+            _ => return said(spoken(&event["delta"])),
+        };
+        let place = if list.is_empty() {
+            self.place(event, room)
+        } else {
+            self.part_of(list, event, room)
+        };
+        if let Some(place) = place {
+            if !place.is_object() {
+                *place = json!({});
+            }
+            merge(place, json!({ key: piece }), room);
+        }
+        said(piece.len())
+    }
+
+    /// Where the item of an event stands. Some servers give all items one index, or none: what
+    /// has another ID is another item.
+    fn place(&mut self, event: &Value, room: &mut Room) -> Option<&mut Value> {
+        let output = self.response.as_mut()?.get_mut("output")?.as_array_mut()?;
+        let id = |item: &Value| item["id"].as_str().map(str::to_owned);
+        let own = id(&event["item"]).or_else(|| event["item_id"].as_str().map(str::to_owned));
+        let at = event["output_index"].as_u64().unwrap_or(0);
+        let held = usize::try_from(at).ok().and_then(|at| id(output.get(at)?));
+        if let (Some(own), Some(held)) = (own, held)
+            && own != held
+        {
+            let known = output
+                .iter()
+                .position(|item| id(item).as_ref() == Some(&own));
+            let at = known.unwrap_or(output.len());
+            return nth(output, &at.into(), room);
+        }
+        nth(output, &at.into(), room)
+    }
+
+    /// Where a part of the item of an event stands.
+    fn part_of(&mut self, list: &str, event: &Value, room: &mut Room) -> Option<&mut Value> {
+        let at = if list == "summary" {
+            &event["summary_index"]
+        } else {
+            &event["content_index"]
+        };
+        let item = self.place(event, room)?;
+        if !item.is_object() {
+            *item = json!({});
+        }
+        if !item[list].is_array() {
+            item[list] = json!([]);
+        }
+        // llama.cpp leaves the index of a part out: there is one.
+        nth(item[list].as_array_mut()?, at, room)
+    }
+}
+
+fn nth<'l>(list: &'l mut Vec<Value>, at: &Value, room: &mut Room) -> Option<&'l mut Value> {
+    let at = usize::try_from(at.as_u64().unwrap_or(0)).ok()?;
+    if at >= list.len() {
+        if at >= MAX_ITEMS || !room.take(64 * (at + 1 - list.len())) {
+            return None;
+        }
+        list.resize(at + 1, Value::Null);
+    }
+    list.get_mut(at)
+}
+
+fn put(place: &mut Value, value: Value, room: &mut Room) {
+    let (held, size) = (size(place), size(&value));
+    if size <= held || room.take(size - held) {
+        *place = value;
+    }
+}
+
+/// Whether a part of the output ends with an event of this kind, or begins.
+fn closes(kind: &str) -> Seen {
+    Seen {
+        closes: match kind.rsplit('.').next() {
+            Some("done") => Some(true),
+            Some("added") => Some(false),
+            _ => None,
+        },
+        ..Seen::default()
+    }
+}
+
+/// Reads a response.
+pub(super) fn read(body: &[u8]) -> Reading {
+    let Some(response) = tree::object(body) else {
+        return Reading::foreign();
+    };
+    let output = response.get("output").and_then(Value::as_array);
+    let output = output.map(Vec::as_slice).unwrap_or_default();
+    let searches = output.iter().filter(|item| is_search(item)).count();
+    let usage = Usage::of_response(&response);
+    let mut tokens = usage.tokens;
+    tokens.web_searches = (searches > 0).then_some(searches as u64);
+    let word = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
+    Reading {
+        tokens,
+        total: usage.total_alone(),
+        model: word("model"),
+        is_foreign: !is_response(&response),
+        response_id: word("id"),
+        finish_reason: reason(&response),
+        tool_calls: output.iter().filter_map(tool_call).collect(),
+        tier: word("service_tier"),
+        ..Reading::default()
+    }
+}
+
+/// Why it is incomplete, where it says so; else its status.
+fn reason(response: &Map<String, Value>) -> Option<String> {
+    let incomplete = response.get("incomplete_details");
+    let reason = incomplete.and_then(|incomplete| incomplete.get("reason"));
+    let word = |value: &Value| value.as_str().map(str::to_owned);
+    reason
+        .and_then(word)
+        .or_else(|| response.get("status").and_then(word))
+}
+
+/// Whether an item of output is a search of the web, as they are charged: opening a page that was
+/// found is free, and so is what failed. What does not tell counts.
+fn is_search(item: &Value) -> bool {
+    let action = item["action"]["type"].as_str();
+    item["type"] == "web_search_call"
+        && action.is_none_or(|action| action == "search")
+        && item["status"] != "failed"
+}
+
+/// The call that an item of output is, if it is one.
+fn tool_call(item: &Value) -> Option<ToolCall> {
+    let text = |key: &str| item[key].as_str().map(str::to_owned);
+    let kind = item["type"].as_str()?;
+    let (name, params) = match kind {
+        "function_call" | "mcp_call" => (text("name")?, text("arguments")?),
+        "custom_tool_call" => (text("name")?, item["input"].to_string()),
+        "web_search_call" => ("web_search".to_owned(), item["action"].to_string()),
+        "local_shell_call" | "shell_call" | "computer_call" | "apply_patch_call" => {
+            let name = kind.trim_end_matches("_call").to_owned();
+            let params = item.get("action").or_else(|| item.get("operation"));
+            (name, params.map(Value::to_string).unwrap_or_default())
+        }
+        _ => return None,
+    };
+    Some(ToolCall { name, params })
+}

@@ -1,0 +1,519 @@
+//! A verified caller. One can only be made from an answer of the tailnet (or for loopback),
+//! so code that has a `Caller` needs no further check.
+//!
+//! Callers are told apart by [`Caller::key`], never by a login: people choose logins, users of other
+//! tailnets have the same ones, and a login passes to the next person who gets the address.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::resolve::Refused;
+use crate::net::tailnet::{User, WhoIs};
+use crate::wire::text::{harmless, steers};
+
+/// Capability objects by name, kept as the control server sent them.
+pub(super) type Capabilities = BTreeMap<String, Vec<Box<RawValue>>>;
+
+/// Which kind of caller it is. A tag can't be confused with a login: they are
+/// different variants, not two spellings of a string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A device that a person of this tailnet is signed in on.
+    User {
+        /// The login that grants name.
+        login: String,
+        /// The control server's number for the user; 0 where it gave none.
+        id: i64,
+    },
+    /// A device shared into the tailnet by a user of another one. `*` does not include it.
+    External {
+        /// The login, as the other tailnet has it.
+        login: String,
+        /// The control server's number for the user; 0 where it gave none.
+        id: i64,
+        /// The other tailnet's domain; empty where it is not known.
+        tailnet: String,
+    },
+    /// A tagged device; the tags are sorted.
+    Tagged {
+        /// `tag:…` names.
+        tags: Vec<String>,
+    },
+    /// This machine itself, over its loopback interface.
+    Loopback,
+}
+
+impl Principal {
+    /// What grants and people call it.
+    fn name(&self) -> String {
+        match self {
+            Self::User { login, .. } => login.clone(),
+            Self::External { login, .. } => format!("{EXTERNAL}{login}"),
+            Self::Tagged { tags } => tags.join(","),
+            Self::Loopback => LOOPBACK.to_owned(),
+        }
+    }
+
+    /// What it is told apart by. The kinds begin differently, and only what can't be chosen
+    /// freely follows, but for control servers that number nobody.
+    fn key(&self) -> String {
+        match self {
+            Self::User { login, id: 0 } => format!("login:{login}"),
+            Self::User { id, .. } => format!("user:{id}"),
+            Self::External {
+                login,
+                id: 0,
+                tailnet,
+            } => format!("external:{tailnet}:login:{login}"),
+            Self::External { id, tailnet, .. } => format!("external:{tailnet}:{id}"),
+            Self::Tagged { tags } => {
+                let joined = tags.join(",");
+                if joined.len() <= LONGEST_TAGS && !tags.iter().any(|tag| tag.contains(',')) {
+                    return format!("tags:{joined}");
+                }
+                let mut digest = Sha256::new();
+                for tag in tags {
+                    digest.update((tag.len() as u64).to_be_bytes());
+                    digest.update(tag.as_bytes());
+                }
+                let digest = digest.finalize();
+                digest.iter().fold("tags-sha256:".to_owned(), |key, byte| {
+                    format!("{key}{byte:02x}")
+                })
+            }
+            Self::Loopback => "loopback".to_owned(),
+        }
+    }
+}
+
+/// Bytes of joined tags up to which a key has them as they are.
+const LONGEST_TAGS: usize = 300;
+
+/// A verified caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    principal: Principal,
+    name: Arc<str>,
+    key: Arc<str>,
+    node_id: Arc<str>,
+    node_name: Arc<str>,
+    groups: Vec<String>,
+    capabilities: Capabilities,
+    picture: Option<String>,
+}
+
+/// How the loopback caller is written in grants, as Aperture does.
+pub(super) const LOOPBACK: &str = "(loopback)";
+
+/// What the login of a user of another tailnet begins with in grants, records and pages.
+pub(crate) const EXTERNAL: &str = "external:";
+
+/// Whether a login reads like something else than a person. Control servers that let people choose
+/// their names must not let them become a tag, a group, everyone or this machine; no login has a
+/// colon, so every `word:` is kept, those that Tailscale will invent included.
+pub(crate) fn is_reserved(login: &str) -> bool {
+    login == "*" || login.starts_with('(') || login.contains(':')
+}
+
+/// Whether a group that the tailnet tells of can't be read as a person, a tag or everyone.
+fn is_group(name: &str) -> bool {
+    ["group:", "autogroup:"].iter().any(|prefix| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty())
+    })
+}
+
+/// Who is behind a node without tags.
+fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Option<String>), Refused> {
+    let User {
+        id, login, picture, ..
+    } = user;
+    if login.is_empty() {
+        return Err(Refused::Nobody);
+    }
+    if is_reserved(&login) {
+        return Err(Refused::Unusable(
+            "its login has a meaning of its own in grants",
+        ));
+    }
+    if login.chars().any(steers) {
+        return Err(Refused::Unusable(
+            "its login has characters that can't be seen",
+        ));
+    }
+    let principal = if shared_in {
+        let (_, tailnet) = fqdn.split_once('.').unwrap_or_default();
+        Principal::External {
+            login,
+            id,
+            tailnet: tailnet.to_owned(),
+        }
+    } else {
+        Principal::User { login, id }
+    };
+    Ok((principal, picture))
+}
+
+impl Caller {
+    /// The caller behind an answer of the tailnet.
+    ///
+    /// # Errors
+    /// [`Refused`] for nodes that may not act: `WhoIs` answers for expired, unapproved and
+    /// unsigned nodes too, with their capabilities, so it is checked here.
+    pub fn from_whois(whois: WhoIs) -> Result<Self, Refused> {
+        let unusable = [
+            (whois.expired, "its node key has expired"),
+            (!whois.authorized, "it is not approved in the tailnet"),
+            (whois.unsigned, "tailnet lock has not signed it"),
+            (whois.jailed, "it is jailed"),
+            (whois.wireguard_only, "it is a WireGuard-only exit node"),
+        ];
+        for (is_so, why) in unusable {
+            if is_so {
+                return Err(Refused::Unusable(why));
+            }
+        }
+        let mut tags = whois.tags;
+        tags.sort();
+        tags.dedup();
+        if tags.iter().any(|tag| !tag.starts_with("tag:")) {
+            return Err(Refused::Unusable(
+                "one of its tags does not begin with tag:",
+            ));
+        }
+        let (principal, picture) = match whois.user {
+            // The tags of another tailnet mean something else there.
+            _ if !tags.is_empty() && whois.shared_in => {
+                return Err(Refused::Unusable(
+                    "it is a tagged device of another tailnet",
+                ));
+            }
+            _ if !tags.is_empty() => (Principal::Tagged { tags }, None),
+            Some(user) => person(user, whois.shared_in, &whois.node_fqdn)?,
+            None => return Err(Refused::Nobody),
+        };
+        let mut groups = whois.groups;
+        groups.retain(|group| is_group(group));
+        Ok(Self {
+            name: principal.name().into(),
+            key: principal.key().into(),
+            principal,
+            node_id: whois.stable_id.into(),
+            node_name: harmless(&whois.node_name).into(),
+            groups,
+            capabilities: whois.capabilities,
+            picture,
+        })
+    }
+
+    /// The caller on this machine's loopback interface.
+    #[must_use]
+    pub fn loopback() -> Arc<Self> {
+        static ONLY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+            Arc::new(Caller {
+                principal: Principal::Loopback,
+                name: LOOPBACK.into(),
+                key: Principal::Loopback.key().into(),
+                node_id: LOOPBACK.into(),
+                node_name: "localhost".into(),
+                groups: Vec::new(),
+                capabilities: Capabilities::new(),
+                picture: None,
+            })
+        });
+        Arc::clone(&ONLY)
+    }
+
+    /// A caller that nobody is: to ask what the configuration would grant. `name` is a
+    /// login, `external:` and the login of a user of another tailnet, one or several tags, or
+    /// `(loopback)`.
+    #[must_use]
+    pub fn hypothetical(name: &str, node: Option<&str>) -> Self {
+        let mut caller = Self::clone(&Self::loopback());
+        if name == LOOPBACK {
+            return caller;
+        }
+        caller.principal = if name.starts_with("tag:") {
+            let mut tags: Vec<String> = name.split(',').map(str::to_owned).collect();
+            tags.sort();
+            Principal::Tagged { tags }
+        } else if let Some(login) = name.strip_prefix(EXTERNAL) {
+            Principal::External {
+                login: login.to_owned(),
+                id: 0,
+                tailnet: String::new(),
+            }
+        } else {
+            Principal::User {
+                login: name.to_owned(),
+                id: 0,
+            }
+        };
+        caller.name = caller.principal.name().into();
+        caller.key = caller.principal.key().into();
+        caller.node_id = "(any)".into();
+        caller.node_name = node.unwrap_or("(any)").into();
+        caller
+    }
+
+    /// The same caller, told apart by the login as well: for a control server that gives two
+    /// people one number.
+    pub(super) fn by_login(mut self) -> Self {
+        if let Principal::User { login, .. } | Principal::External { login, .. } = &self.principal {
+            self.key = format!("{}:login:{login}", self.key).into();
+        }
+        self
+    }
+
+    /// Which kind of caller it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The login, or the tags joined by `,`: what people and grants call this caller. Another
+    /// caller may have the same name; see [`Caller::key`].
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What this caller is told apart by in records, balances and conversations: the user's number,
+    /// with the tailnet for users of another one, or the set of tags.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The login of a person of this tailnet.
+    #[must_use]
+    pub fn own_login(&self) -> Option<&str> {
+        match &self.principal {
+            Principal::User { login, .. } => Some(login),
+            _ => None,
+        }
+    }
+
+    /// Whether `other` is the same device with the same owner. A device's tags may change.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let are_tagged = !self.tags().is_empty() && !other.tags().is_empty();
+        self.node_id == other.node_id && (self.key == other.key || are_tagged)
+    }
+
+    /// The node's stable id.
+    #[must_use]
+    pub fn node_id(&self) -> &str {
+        &self.node_id
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn node_name(&self) -> &str {
+        &self.node_name
+    }
+
+    /// Tags, sorted; empty for people.
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        match &self.principal {
+            Principal::Tagged { tags } => tags,
+            _ => &[],
+        }
+    }
+
+    /// Groups that the tailnet shows for the caller.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Capabilities that the tailnet policy grants towards this gateway.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Where the profile picture is, for people who have one.
+    #[must_use]
+    pub fn picture(&self) -> Option<&str> {
+        self.picture.as_deref()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::net::tailnet::User;
+
+    pub(crate) fn whois(login: Option<&str>, tags: &[&str]) -> WhoIs {
+        WhoIs {
+            stable_id: "n1".into(),
+            node_name: "laptop".into(),
+            node_fqdn: "laptop.tail.test".into(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            addresses: Vec::new(),
+            user: login.map(|login| User {
+                id: 1,
+                login: login.to_owned(),
+                display_name: String::new(),
+                picture: None,
+            }),
+            capabilities: Capabilities::new(),
+            expired: false,
+            authorized: true,
+            unsigned: false,
+            jailed: false,
+            wireguard_only: false,
+            shared_in: false,
+            key_expiry: None,
+            groups: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn people_tags_and_strangers() {
+        let alice = Caller::from_whois(whois(Some("alice@example.com"), &[])).unwrap();
+        assert_eq!(alice.name(), "alice@example.com");
+        let tagged = Caller::from_whois(whois(Some("tagged-devices"), &["tag:z", "tag:a"]));
+        assert_eq!(tagged.unwrap().name(), "tag:a,tag:z");
+        assert_eq!(
+            Caller::from_whois(whois(None, &[])).unwrap_err(),
+            Refused::Nobody
+        );
+        let shared = WhoIs {
+            shared_in: true,
+            ..whois(Some("eve@elsewhere.org"), &[])
+        };
+        assert!(matches!(
+            Caller::from_whois(shared).unwrap().principal(),
+            Principal::External { .. }
+        ));
+    }
+
+    #[test]
+    fn nobody_becomes_a_tag_or_a_group_by_their_name() {
+        for login in [
+            "*",
+            "(loopback)",
+            "(Loopback)",
+            "tag:admin",
+            "Tag:admin",
+            "group:eng",
+            "autogroup:admin",
+            "user:7",
+            "external:eve@elsewhere.org",
+            "a:b@example.com",
+            "kim@example.com\n",
+            "kim\u{202e}@example.com",
+        ] {
+            let refused = Caller::from_whois(whois(Some(login), &[]));
+            assert!(matches!(refused, Err(Refused::Unusable(_))), "{login}");
+        }
+        let told = WhoIs {
+            groups: [
+                "group:eng",
+                "autogroup:member",
+                "kim@example.com",
+                "tag:ci",
+                "*",
+                "(loopback)",
+                "group:",
+            ]
+            .map(str::to_owned)
+            .into(),
+            ..whois(Some("alice@example.com"), &[])
+        };
+        let alice = Caller::from_whois(told).unwrap();
+        assert_eq!(alice.groups(), ["group:eng", "autogroup:member"]);
+        for (tags, shared_in) in [(&["prod"][..], false), (&["tag:prod"], true)] {
+            let tagged = WhoIs {
+                shared_in,
+                ..whois(None, tags)
+            };
+            assert!(matches!(
+                Caller::from_whois(tagged),
+                Err(Refused::Unusable(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn callers_are_told_apart_by_numbers_and_sets_of_tags() {
+        let user = |id: i64, login: &str, shared_in: bool| {
+            let mut who = WhoIs {
+                shared_in,
+                ..whois(Some(login), &[])
+            };
+            who.user.as_mut().unwrap().id = id;
+            Caller::from_whois(who).unwrap()
+        };
+        let amelie = user(10, "amelie@passkey", false);
+        assert_eq!((amelie.name(), amelie.key()), ("amelie@passkey", "user:10"));
+        // A user who is renamed keeps the key; another user with the old login has another one.
+        assert_eq!(user(10, "amelie@new.org", false).key(), amelie.key());
+        assert_ne!(user(11, "amelie@passkey", false).key(), amelie.key());
+        let namesake = user(10, "amelie@passkey", true);
+        assert_eq!(namesake.name(), "external:amelie@passkey");
+        assert_eq!(namesake.key(), "external:tail.test:10");
+        // A control server without numbers.
+        assert_eq!(user(0, "a@x.org", false).key(), "login:a@x.org");
+        assert_eq!(
+            user(0, "a@x.org", true).key(),
+            "external:tail.test:login:a@x.org"
+        );
+        let tagged = |tags: &[String]| {
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            Caller::from_whois(whois(None, &tags)).unwrap()
+        };
+        let long: Vec<String> = ('a'..='f')
+            .map(|letter| format!("tag:{}", letter.to_string().repeat(55)))
+            .collect();
+        let with = |last: &str| [long.as_slice(), &[last.to_owned()]].concat();
+        let (prod, dev) = (tagged(&with("tag:prod")), tagged(&with("tag:zdev")));
+        assert!(prod.key().starts_with("tags-sha256:") && prod.key().len() < 100);
+        assert_ne!(prod.key(), dev.key());
+        let short = ["tag:b".to_owned(), "tag:a".to_owned()];
+        assert_eq!(tagged(&short).key(), "tags:tag:a,tag:b");
+        let odd = tagged(&["tag:a,tag:b".to_owned()]);
+        assert_ne!(odd.key(), tagged(&short).key());
+        assert_eq!(Caller::loopback().key(), "loopback");
+        let twice = user(10, "bob@example.com", false).by_login();
+        assert_eq!(twice.key(), "user:10:login:bob@example.com");
+    }
+
+    #[test]
+    fn nodes_that_may_not_act_are_refused_although_whois_knows_them() {
+        let base = || whois(Some("alice@example.com"), &[]);
+        for refused in [
+            WhoIs {
+                expired: true,
+                ..base()
+            },
+            WhoIs {
+                authorized: false,
+                ..base()
+            },
+            WhoIs {
+                unsigned: true,
+                ..base()
+            },
+            WhoIs {
+                jailed: true,
+                ..base()
+            },
+            WhoIs {
+                wireguard_only: true,
+                ..base()
+            },
+        ] {
+            assert!(matches!(
+                Caller::from_whois(refused),
+                Err(Refused::Unusable(_))
+            ));
+        }
+    }
+}

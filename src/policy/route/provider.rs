@@ -1,0 +1,251 @@
+//! A provider as requests see it: parsed once, when the configuration is compiled.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::{Arc, LazyLock};
+
+use http::{HeaderName, HeaderValue, Uri};
+
+use crate::base::secret::Secret;
+use crate::config::{
+    self, AuthMode, Authorization, BaseUrl, Certificates, Network, Proxying, ServiceAccount,
+};
+use crate::formats::{Api, Destination};
+
+/// One provider.
+#[derive(Clone)]
+pub struct Provider {
+    /// Key in the configuration, and first segment of full model names.
+    pub id: String,
+    /// Name for people; empty if none was given.
+    pub name: String,
+    /// Free text for listings.
+    pub description: String,
+    /// Models that it serves, as it names them.
+    pub models: Vec<String>,
+    /// Compatibility flags that are on.
+    pub flags: Vec<&'static str>,
+    /// Higher wins.
+    pub preference: i64,
+    /// Kept, but not used.
+    pub disabled: bool,
+    /// Kind of upstream, for listings.
+    pub upstream: String,
+    /// Where the credential goes.
+    pub authorization: Authorization,
+    /// Whose credential goes.
+    pub auth_mode: AuthMode,
+    /// The credential; may be empty.
+    pub apikey: Secret,
+    /// The service account that it is a key of.
+    pub service_account: Option<Arc<ServiceAccount>>,
+    /// The cloud project that the credential belongs to.
+    pub project: Option<String>,
+    /// The cloud's region.
+    pub region: Option<String>,
+    /// Headers for every request to it.
+    pub add_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that pass besides those of its formats.
+    pub pass_headers: Vec<HeaderName>,
+    /// Query parameters that pass besides those of its formats.
+    pub pass_query: Vec<String>,
+    /// Keys of requests that are allowed besides those of its formats.
+    pub pass_keys: Vec<String>,
+    /// Which network it is reached over.
+    pub network: Network,
+    /// The certificates that it is trusted by, where it isn't those of this machine's store.
+    pub ca: Option<Certificates>,
+    /// Which proxy it is reached over.
+    pub proxy: Proxying,
+    /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
+    pub stream_options: Option<bool>,
+    base: BaseUrl,
+    fingerprint: u64,
+}
+
+impl Provider {
+    /// Parses a provider.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with its `baseurl`.
+    pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
+        let base = config.base().map_err(|error| error.to_string())?;
+        let account = config.service_account.clone();
+        let project = account
+            .as_ref()
+            .map(|account| account.project.clone())
+            .filter(|project| !project.is_empty());
+        Ok(Self {
+            id: id.to_owned(),
+            name: config.name.clone(),
+            description: config.description.clone(),
+            models: config.models.clone(),
+            flags: config.compatibility.flags(),
+            preference: config.preference,
+            disabled: config.disabled,
+            upstream: config.upstream.clone(),
+            authorization: config.authorization,
+            auth_mode: config.auth_mode,
+            apikey: config.apikey.clone(),
+            service_account: account,
+            project: project.or_else(|| config.project.clone()),
+            region: base.region().or_else(|| config.region.clone()),
+            add_headers: config.add_headers.iter().filter_map(header).collect(),
+            pass_headers: config
+                .pass_headers
+                .iter()
+                .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+                .collect(),
+            pass_query: config.pass_query.clone(),
+            pass_keys: config.pass_keys.clone(),
+            network: config.network,
+            ca: config.ca.clone(),
+            proxy: config.proxy.clone(),
+            stream_options: config.stream_options,
+            fingerprint: fingerprint(config, &base),
+            base,
+        })
+    }
+
+    /// Whether it speaks a format.
+    #[must_use]
+    pub fn speaks(&self, api: &dyn Api) -> bool {
+        api.flags().iter().any(|flag| self.flags.contains(flag))
+    }
+
+    /// What a format may know of where a request goes.
+    #[must_use]
+    pub fn destination<'a>(&'a self, model: &'a str) -> Destination<'a> {
+        Destination {
+            model,
+            project: self.project.as_deref(),
+            region: self.region.as_deref(),
+            flags: &self.flags,
+        }
+    }
+
+    /// The URL for a path of an API.
+    ///
+    /// # Errors
+    /// When path and base make no valid URL together.
+    pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+        self.base.url(path, query)
+    }
+
+    /// Stands for how the provider is reached and what it is sent: its URL, credential, headers,
+    /// network and formats. With any other of them it is another provider, of whose failures and
+    /// connections nothing is taken over. It tells nothing of the credential.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// What listings show as the kind of upstream: as configured, else the provider's id.
+    #[must_use]
+    pub fn upstream_kind(&self) -> &str {
+        if self.upstream.is_empty() {
+            &self.id
+        } else {
+            &self.upstream
+        }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Provider")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A hash that no other process can repeat: it is of secrets, among others.
+fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one((
+        base,
+        &config.apikey,
+        config.authorization,
+        config.auth_mode,
+        (&config.project, &config.region),
+        (config.network, &config.proxy, &config.ca),
+        &config.add_headers,
+        (config.compatibility.flags(), config.stream_options),
+    ))
+}
+
+fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let mut value = HeaderValue::from_str(value).ok()?;
+    // Configured headers often hold a credential.
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_that_of_the_host_or_the_configured_one() {
+        for (base, region) in [
+            (
+                "https://europe-west4-aiplatform.googleapis.com",
+                "europe-west4",
+            ),
+            ("https://aiplatform.eu.rep.googleapis.com/", "eu"),
+            (
+                "https://bedrock-runtime.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
+            ("https://aiplatform.googleapis.com", "configured"),
+        ] {
+            let config = config::Provider {
+                baseurl: base.to_owned(),
+                region: Some("configured".to_owned()),
+                project: Some("p".to_owned()),
+                ..config::Provider::default()
+            };
+            let provider = Provider::new("p", &config).unwrap();
+            let to = provider.destination("m");
+            assert_eq!((to.region, to.project), (Some(region), Some("p")), "{base}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_what_is_sent_and_with_nothing_else() {
+        let config = |change: &dyn Fn(&mut config::Provider)| {
+            let mut config = config::Provider {
+                baseurl: "http://p".to_owned(),
+                ..config::Provider::default()
+            };
+            change(&mut config);
+            Provider::new("p", &config).unwrap().fingerprint()
+        };
+        let same = config(&|_| {});
+        for change in [
+            &(|one: &mut config::Provider| one.models = vec!["m".to_owned()])
+                as &dyn Fn(&mut config::Provider),
+            &|one: &mut config::Provider| one.preference = 3,
+            &|one: &mut config::Provider| one.name = "P".to_owned(),
+            &|one: &mut config::Provider| one.baseurl = "http://p/".to_owned(),
+        ] {
+            assert_eq!(config(change), same);
+        }
+        for change in [
+            &(|one: &mut config::Provider| one.baseurl = "https://p".to_owned())
+                as &dyn Fn(&mut config::Provider),
+            &|one: &mut config::Provider| one.apikey = Secret::new("k".to_owned()),
+            &|one: &mut config::Provider| one.authorization = Authorization::XApiKey,
+            &|one: &mut config::Provider| one.auth_mode = AuthMode::None,
+            &|one: &mut config::Provider| one.network = Network::Host,
+            &|one: &mut config::Provider| one.proxy = Proxying::Never,
+            &|one: &mut config::Provider| one.add_headers = vec![("a".to_owned(), "b".to_owned())],
+            &|one: &mut config::Provider| one.path_version = Some(String::new()),
+            &|one: &mut config::Provider| one.stream_options = Some(false),
+        ] {
+            assert_ne!(config(change), same);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The buckets of a node that has its database to itself.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::bucket::{Account, Chain, Level, Link, Terms, admit_all, spend};
+use crate::records::{Held, Stored};
+
+/// Buckets kept before those are looked for that nobody would miss.
+const SWEEP: usize = 16_384;
+
+/// Balances and holds by bucket. One that is not here is full.
+pub(super) struct Local {
+    books: HashMap<String, Book>,
+    sweep_at: usize,
+}
+
+struct Book {
+    bucket: String,
+    template: String,
+    /// It is kept under the name that it had before buckets had keys.
+    is_earlier: bool,
+    /// Known once it was used under them.
+    terms: Option<Terms>,
+    account: Account,
+}
+
+impl Local {
+    pub(super) fn new(stored: Vec<Stored>) -> Self {
+        let books = stored.into_iter().map(|one| {
+            let book = Book {
+                bucket: one.bucket,
+                template: one.template,
+                is_earlier: one.is_earlier,
+                terms: None,
+                account: Account {
+                    level: one.level,
+                    held: 0,
+                },
+            };
+            (one.key, book)
+        });
+        Self {
+            books: books.collect(),
+            sweep_at: SWEEP,
+        }
+    }
+
+    fn book(&mut self, link: &Link, now: i64) -> &mut Book {
+        self.take_over(link);
+        let book = self.books.entry(link.key.clone()).or_insert_with(|| Book {
+            bucket: link.bucket.clone(),
+            is_earlier: false,
+            template: link.template.clone(),
+            terms: None,
+            account: Account {
+                level: link.terms.full(now),
+                held: 0,
+            },
+        });
+        book.terms = Some(link.terms);
+        if book.bucket != link.bucket {
+            book.bucket.clone_from(&link.bucket);
+        }
+        book.account.level = link.terms.at(book.account.level, now);
+        book
+    }
+
+    /// Gives a bucket from before the key that it has now.
+    fn take_over(&mut self, link: &Link) {
+        let Some(before) = &link.before else { return };
+        let is_it = |book: &Book| book.is_earlier && book.template == link.template;
+        if self.books.contains_key(&link.key) || !self.books.get(before).is_some_and(is_it) {
+            return;
+        }
+        if let Some(mut book) = self.books.remove(before) {
+            book.is_earlier = false;
+            book.bucket.clone_from(&link.bucket);
+            self.books.insert(link.key.clone(), book);
+        }
+    }
+
+    /// Holds the estimates of `chains`; all or none.
+    pub(super) fn hold(&mut self, chains: &[Chain], now: i64) -> Held {
+        self.sweep(now);
+        let links = chains.iter().flat_map(|chain| &chain.links);
+        let accounts: BTreeMap<String, Account> = links
+            .map(|link| (link.key.clone(), self.book(link, now).account))
+            .collect();
+        let outcome = admit_all(chains, &mut accounts.clone());
+        for (bucket, part) in outcome.iter().flatten() {
+            if let Some(book) = self.books.get_mut(bucket) {
+                book.account.held = book.account.held.saturating_add(*part);
+            }
+        }
+        Held { accounts, outcome }
+    }
+
+    /// Gives back what was held.
+    pub(super) fn release(&mut self, parts: &BTreeMap<String, i64>) {
+        for (bucket, part) in parts {
+            if let Some(book) = self.books.get_mut(bucket) {
+                book.account.held = book.account.held.saturating_sub(*part);
+            }
+        }
+    }
+
+    /// Takes what `chains` pay.
+    pub(super) fn spend(&mut self, chains: &[Chain], now: i64) {
+        for chain in chains {
+            let before: Vec<Level> = chain
+                .links
+                .iter()
+                .map(|link| self.book(link, now).account.level)
+                .collect();
+            for (link, after) in chain.links.iter().zip(spend(chain, &before)) {
+                self.book(link, now).account.level = after;
+            }
+        }
+    }
+
+    pub(super) fn refill(&mut self, link: &Link, amount: i64, now: i64) -> Account {
+        let account = &mut self.book(link, now).account;
+        let balance = account.level.balance.saturating_add(amount);
+        account.level.balance = balance.min(link.terms.capacity);
+        *account
+    }
+
+    /// Forgets buckets by their template. What is held of them is forgotten as well: a bucket
+    /// that comes back begins anew.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.books.retain(|_, book| keep(&book.template));
+    }
+
+    pub(super) fn stored(&self) -> Vec<Stored> {
+        let stored = self.books.iter().map(|(key, book)| Stored {
+            key: key.clone(),
+            bucket: book.bucket.clone(),
+            is_earlier: book.is_earlier,
+            template: book.template.clone(),
+            level: book.account.level,
+            held: book.account.held,
+        });
+        stored.collect()
+    }
+
+    /// Forgets full buckets once there are many: a bucket that is not here is full.
+    fn sweep(&mut self, now: i64) {
+        if self.books.len() < self.sweep_at {
+            return;
+        }
+        self.books.retain(|_, book| {
+            let is_full = book
+                .terms
+                .is_some_and(|terms| terms.at(book.account.level, now).balance >= terms.capacity);
+            book.account.held != 0 || !is_full
+        });
+        self.sweep_at = SWEEP.max(self.books.len() * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::bucket::Unit;
+
+    fn chain(bucket: &str, amount: i64) -> Chain {
+        let terms = Terms {
+            unit: Unit::Tokens,
+            capacity: 100,
+            rate: 1,
+            per: 1_000,
+            warn_below: 0,
+            refuses_unpriced: false,
+        };
+        let link = Link {
+            key: bucket.to_owned(),
+            before: None,
+            bucket: bucket.to_owned(),
+            template: "t".to_owned(),
+            terms,
+        };
+        Chain {
+            links: vec![link],
+            amount,
+        }
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten_once_there_are_many() {
+        let used = |bucket: &str| Stored {
+            key: bucket.to_owned(),
+            is_earlier: false,
+            bucket: bucket.to_owned(),
+            template: "t".to_owned(),
+            level: Level { balance: 1, at: 0 },
+            held: 9,
+        };
+        let mut local = Local::new(vec![used("stored")]);
+        assert_eq!(local.stored()[0].held, 0, "whoever held is gone");
+        assert!(local.hold(&[chain("held", 5)], 0).outcome.is_ok());
+        local.spend(&[chain("spent", 5)], 0);
+        local.spend(&[chain("refilled", 1)], 0);
+        for nth in 4..SWEEP - 1 {
+            local.spend(&[chain(&nth.to_string(), 0)], 0);
+        }
+        // Nobody is forgotten before.
+        assert!(local.hold(&[chain("last", 5)], 1_000).outcome.is_ok());
+        assert_eq!(local.books.len(), SWEEP);
+        assert!(local.hold(&[chain("held", 5)], 1_000).outcome.is_ok());
+        let mut left: Vec<&str> = local.books.keys().map(String::as_str).collect();
+        left.sort_unstable();
+        // Of what was stored nobody knows the terms.
+        assert_eq!(left, ["held", "last", "spent", "stored"]);
+        assert_eq!(local.sweep_at, SWEEP);
+    }
+
+    #[test]
+    fn a_bucket_from_before_is_taken_over_by_its_own_definition_once() {
+        let earlier = |bucket: &str, template: &str| Stored {
+            key: bucket.to_owned(),
+            bucket: bucket.to_owned(),
+            template: template.to_owned(),
+            level: Level { balance: 7, at: 0 },
+            held: 0,
+            is_earlier: true,
+        };
+        let mut local = Local::new(vec![earlier("q:x", "q:<user>")]);
+        let terms = chain("any", 0).links[0].terms;
+        let link = |template: &str, whose: &str| Link::new(template, whose, "q:x".into(), terms);
+        let mut balance = |link: &Link| local.book(link, 0).account.level.balance;
+        assert_eq!(
+            balance(&link("q:<node>", "node:x")),
+            100,
+            "of another definition"
+        );
+        assert_eq!(balance(&link("q:<user>", "user:1")), 7);
+        assert_eq!(balance(&link("q:<user>", "user:2")), 100, "it was taken");
+        let stranger = Link {
+            before: None,
+            ..link("q:<user>", "external::3")
+        };
+        assert_eq!(balance(&stranger), 100);
+        assert!(local.stored().iter().all(|one| !one.is_earlier));
+    }
+
+    #[test]
+    fn what_is_held_and_taken_adds_up() {
+        let mut local = Local::new(Vec::new());
+        let held = local.hold(&[chain("b", 30)], 0).outcome.unwrap();
+        let short = local.hold(&[chain("b", 71)], 0);
+        assert!(short.outcome.is_err(), "nothing is held of what is refused");
+        let account = |local: &mut Local| local.book(&chain("b", 0).links[0], 0).account;
+        assert_eq!(account(&mut local).held, 30);
+        local.release(&held);
+        local.spend(&[chain("b", 40), chain("b", 80)], 0);
+        let now = account(&mut local);
+        assert_eq!((now.level.balance, now.held), (-20, 0));
+        let link = &chain("b", 0).links[0];
+        assert_eq!(local.refill(link, 50, 0).level.balance, 30);
+        assert_eq!(local.refill(link, 500, 0).level.balance, 100);
+        local.retain(|template| template != "t");
+        assert!(local.stored().is_empty());
+    }
+}

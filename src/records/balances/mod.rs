@@ -1,0 +1,415 @@
+//! Budgets and limits: what a request may take of its buckets while it runs, and what it has
+//! taken when it ends.
+//!
+//! A request holds an estimate before it is sent ([`Quotas::reserve`]) and takes what it has cost
+//! when it ends ([`Reservation::settle`]), in the transaction of its record. Between the two
+//! others see the estimate as gone, so that requests side by side can't spend the same money. A
+//! reservation that is dropped gives back what it held.
+//!
+//! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
+
+mod definitions;
+mod denied;
+mod local;
+mod low;
+mod state;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use definitions::{Definitions, Plan};
+pub use denied::Denied;
+pub use state::State;
+
+use crate::base::bucket::{Account, Chain, Link, Settlement, Unit};
+use crate::base::clock;
+use crate::base::money::Money;
+use crate::base::panics;
+use crate::records::{self, Ledger};
+
+/// How long a hold in a shared database outlives its node.
+const LEASE: Duration = Duration::from_mins(2);
+
+/// Balances and holds. Lives as long as the process; clones share them.
+#[derive(Clone)]
+pub struct Quotas {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ledger: Ledger,
+    /// What this node holds: in memory, where it is alone.
+    local: Option<Mutex<local::Local>>,
+    /// Names of its holds in a shared database.
+    holds: Mutex<HashSet<String>>,
+    /// Those of which hooks were told that they run low.
+    low: Mutex<low::Low>,
+}
+
+/// What a request takes: estimated before, counted after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Tokens read and written.
+    pub tokens: i64,
+    /// What they cost; `None` where no price is known.
+    pub cost: Option<Money>,
+}
+
+/// What is held for a request that runs.
+#[must_use = "a dropped reservation holds nothing"]
+pub struct Reservation {
+    inner: Arc<Inner>,
+    hold: String,
+    chains: Vec<Chain>,
+    /// By the keys of buckets.
+    parts: BTreeMap<String, i64>,
+    open: bool,
+    /// Decisions, in sentences.
+    pub reasons: Vec<String>,
+    /// Of each bucket that is below its threshold: what the caller is told.
+    pub warnings: Vec<String>,
+    /// The buckets as they stood before.
+    pub states: Vec<State>,
+    /// Of each bucket that began to run low with this request: what its hooks are told.
+    pub crossed: Vec<String>,
+}
+
+impl Quotas {
+    /// Takes balances up from the ledger.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub async fn open(ledger: Ledger) -> Result<Self, records::Error> {
+        let local = if ledger.is_shared() {
+            None
+        } else {
+            Some(Mutex::new(local::Local::new(ledger.buckets().await?.0)))
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                ledger,
+                local,
+                holds: Mutex::default(),
+                low: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Holds what a request is expected to take of each of its buckets, under a name of its own.
+    ///
+    /// # Errors
+    /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
+    pub async fn reserve(
+        &self,
+        plan: Plan,
+        estimate: Amounts,
+        hold: String,
+    ) -> Result<Reservation, Denied> {
+        let (chains, sources): (Vec<_>, Vec<_>) = plan
+            .chains
+            .into_iter()
+            .map(|planned| {
+                let amount = match planned.unit {
+                    Unit::Money => estimate.cost.map_or(0, Money::nanodollars),
+                    Unit::Tokens => estimate.tokens,
+                    Unit::Requests | Unit::Parallel => 1,
+                };
+                let links = planned.links;
+                (Chain { links, amount }, planned.source)
+            })
+            .unzip();
+        let unpriced = chains.iter().find(|chain| {
+            let terms = &chain.links[0].terms;
+            terms.unit == Unit::Money && terms.refuses_unpriced && estimate.cost.is_none()
+        });
+        if let Some(chain) = unpriced {
+            return Err(Denied::Unpriced {
+                bucket: chain.links[0].bucket.clone(),
+            });
+        }
+        let mut reservation = Reservation {
+            inner: Arc::clone(&self.inner),
+            hold,
+            chains,
+            parts: BTreeMap::new(),
+            open: false,
+            reasons: Vec::new(),
+            warnings: Vec::new(),
+            states: Vec::new(),
+            crossed: Vec::new(),
+        };
+        if reservation.chains.is_empty() {
+            return Ok(reservation);
+        }
+        let held = self.hold(&mut reservation).await?;
+        match held.outcome {
+            Ok(parts) => {
+                reservation.parts = parts;
+                reservation.open = true;
+            }
+            Err(short) => {
+                reservation.open = false;
+                let chains = &reservation.chains;
+                return Err(Denied::exhausted(chains, &held.accounts, &short));
+            }
+        }
+        reservation.describe(&held.accounts, &sources);
+        Ok(reservation)
+    }
+
+    async fn hold(&self, wanted: &mut Reservation) -> Result<records::Held, Denied> {
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(local.hold(&wanted.chains, clock::unix_ms()));
+        }
+        // Whoever stops waiting for the answer doesn't know whether something is held: the
+        // reservation then gives it up.
+        wanted.open = true;
+        self.inner.holds().insert(wanted.hold.clone());
+        let held = self
+            .inner
+            .ledger
+            .hold(&wanted.hold, wanted.chains.clone(), LEASE)
+            .await;
+        if matches!(&held, Ok(held) if held.outcome.is_err()) {
+            self.inner.holds().remove(&wanted.hold);
+        }
+        held.map_err(|error| {
+            tracing::error!(%error, "budgets can't be looked at");
+            Denied::Unavailable
+        })
+    }
+
+    /// Keeps the holds of this node in a shared database from expiring; never returns.
+    pub async fn keep(&self) {
+        if self.inner.local.is_some() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(LEASE / 4).await;
+            panics::point("budgets");
+            let holds = self.inner.holds().iter().cloned().collect();
+            if let Err(error) = self.inner.ledger.renew(holds, LEASE).await {
+                tracing::warn!(%error, "the holds on budgets could not be renewed");
+            }
+        }
+    }
+
+    /// Forgets the buckets of definitions that are gone. Answers whether they are not stored any
+    /// more either; else it has to be tried again.
+    pub async fn retain(&self, definitions: &Definitions) -> bool {
+        let templates: Vec<String> = definitions.names().map(str::to_owned).collect();
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.retain(|template| templates.iter().any(|known| known == template));
+        }
+        let forgotten = self.inner.ledger.retain_buckets(templates).await;
+        if let Err(error) = &forgotten {
+            tracing::warn!(%error, "buckets of removed budgets are still stored");
+        }
+        forgotten.is_ok()
+    }
+
+    /// All buckets that somebody has used, and those of `links`, by name.
+    ///
+    /// # Errors
+    /// When a shared database can't be asked.
+    pub async fn states(
+        &self,
+        definitions: &Definitions,
+        links: Vec<Link>,
+    ) -> Result<Vec<State>, records::Error> {
+        let (stored, now) = if let Some(local) = &self.inner.local {
+            let local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            (local.stored(), clock::unix_ms())
+        } else {
+            self.inner.ledger.buckets().await?
+        };
+        let mut known: BTreeMap<String, State> = BTreeMap::new();
+        let (asked, mut links) = (links, HashMap::new());
+        // As their owners are called now.
+        let names = asked
+            .iter()
+            .map(|link| (link.key.clone(), link.bucket.clone()));
+        let names: HashMap<String, String> = names.collect();
+        for link in asked {
+            let full = Account {
+                level: link.terms.full(now),
+                held: 0,
+            };
+            known.insert(link.key.clone(), State::new(&link, full));
+            links.insert(link.before.clone().unwrap_or_default(), link);
+        }
+        let current: HashSet<String> = stored.iter().map(|one| one.key.clone()).collect();
+        for stored in stored {
+            let Some(terms) = definitions.terms(&stored.template) else {
+                continue;
+            };
+            let account = Account {
+                level: terms.at(stored.level, now),
+                held: stored.held,
+            };
+            let link = Link {
+                key: stored.key,
+                bucket: stored.bucket,
+                template: stored.template,
+                terms,
+                before: None,
+            };
+            if stored.is_earlier {
+                // It is taken over when it is first used.
+                let owner = links.get(&link.key);
+                let owner = owner.filter(|owner| owner.template == link.template);
+                let is_known = owner.is_some_and(|owner| current.contains(&owner.key));
+                let link = owner.unwrap_or(&link);
+                if !is_known {
+                    known.insert(link.key.clone(), State::new(link, account));
+                }
+            } else if link
+                .key
+                .starts_with(&Link::prefix(terms.unit, &link.template))
+            {
+                known.insert(link.key.clone(), State::new(&link, account));
+            }
+        }
+        let mut states: Vec<State> = known.into_values().collect();
+        for state in &mut states {
+            if let Some(name) = names.get(&state.key) {
+                state.bucket.clone_from(name);
+            }
+        }
+        states.sort_by(|one, other| (&one.bucket, &one.key).cmp(&(&other.bucket, &other.key)));
+        Ok(states)
+    }
+
+    /// A bucket that nobody has used.
+    #[must_use]
+    pub fn unused(link: &Link) -> State {
+        let level = link.terms.full(clock::unix_ms());
+        State::new(link, Account { level, held: 0 })
+    }
+
+    /// Adds to a bucket, at most up to its capacity. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn refill(&self, link: Link, amount: i64) -> Result<State, records::Error> {
+        let inner = Arc::clone(&self.inner);
+        let then = move |link: &Link, level| {
+            let Some(local) = &inner.local else {
+                return State::new(link, Account { level, held: 0 });
+            };
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            State::new(link, local.refill(link, amount, clock::unix_ms()))
+        };
+        self.inner.ledger.refill(link, amount, then).await
+    }
+}
+
+impl Inner {
+    fn low(&self) -> std::sync::MutexGuard<'_, low::Low> {
+        self.low.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holds(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Says what is held of what, and whom to warn.
+    fn describe(&mut self, before: &BTreeMap<String, Account>, sources: &[String]) {
+        for (chain, source) in self.chains.iter().zip(sources) {
+            let mut left: i64 = 0;
+            let mut names = Vec::new();
+            for link in &chain.links {
+                let Some(account) = before.get(&link.key) else {
+                    continue;
+                };
+                self.states.push(State::new(link, *account));
+                let free = account.level.balance.saturating_sub(account.held);
+                left = left.saturating_add(free);
+                names.push(link.bucket.as_str());
+            }
+            let terms = &chain.links[0].terms;
+            let keys = chain.links.iter().map(|link| link.key.as_str());
+            let keys = keys.collect::<Vec<_>>().join(", ");
+            let names = names.join(", then ");
+            self.reasons.push(format!(
+                "bucket {names} has {}; {} held for this request ({source})",
+                terms.show(left),
+                terms.show(chain.amount)
+            ));
+            let after = left.saturating_sub(chain.amount);
+            let is_low = after < terms.warn_below;
+            if is_low {
+                self.warnings.push(format!(
+                    "{names}: {} left of {}",
+                    terms.show(after),
+                    terms.show(terms.capacity)
+                ));
+            }
+            if self.inner.low().begins(&keys, is_low, after, terms) {
+                self.crossed.extend(self.warnings.last().cloned());
+            }
+        }
+    }
+
+    /// Gives up what was held, and takes what the request has cost instead: at once in memory,
+    /// and in the database with the record that carries the settlement.
+    #[must_use]
+    pub fn settle(mut self, spent: Amounts) -> Option<Settlement> {
+        if !self.open {
+            return None;
+        }
+        self.open = false;
+        let chains = std::mem::take(&mut self.chains);
+        let chains: Vec<Chain> = chains
+            .into_iter()
+            .map(|chain| Chain {
+                amount: match chain.links[0].terms.unit {
+                    Unit::Money => spent.cost.map_or(0, Money::nanodollars),
+                    Unit::Tokens => spent.tokens,
+                    Unit::Requests => 1,
+                    Unit::Parallel => 0,
+                },
+                ..chain
+            })
+            .filter(|chain| chain.amount > 0)
+            .collect();
+        let at = clock::unix_ms();
+        let mut hold = String::new();
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.release(&self.parts);
+            local.spend(&chains, at);
+        } else {
+            hold = std::mem::take(&mut self.hold);
+            self.inner.holds().remove(&hold);
+        }
+        Some(Settlement { hold, chains, at })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.release(&self.parts);
+        } else {
+            self.inner.holds().remove(&self.hold);
+            self.inner.ledger.release(std::mem::take(&mut self.hold));
+        }
+    }
+}
+
+#[cfg(test)]
+mod books;
+#[cfg(test)]
+mod interleavings;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! What the ledger is given: the entry of a request, and what goes with it.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Delivery, Tokens};
+use crate::base::bucket::Settlement;
+use crate::formats::ToolCall;
+
+/// The name of a record: `req_` and 26 characters that sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EntryId(pub(super) String);
+
+impl EntryId {
+    /// A new id: 48 bits of `unix_ms`, then 80 random bits, in Crockford's base 32. The time is
+    /// the entry's [`started_at`](Entry::started_at): queries by time are ranges of ids.
+    pub fn new(unix_ms: i64) -> EntryId {
+        let mut random = [0; 16];
+        random[6..].copy_from_slice(&random_bytes());
+        EntryId(spell(unix_ms, u128::from_be_bytes(random), 26))
+    }
+
+    /// What sorts before every id of `unix_ms` and of later, and after all others.
+    pub(super) fn floor(unix_ms: i64) -> String {
+        // Ten characters hold the time, and nothing but.
+        spell(unix_ms, 0, 10)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The random part of an id. The operating system is asked for those of many ids at once.
+fn random_bytes() -> [u8; 10] {
+    thread_local! {
+        /// What is left of the last answer begins at the number.
+        static KEPT: RefCell<(usize, [[u8; 10]; 64])> = const { RefCell::new((64, [[0; 10]; 64])) };
+    }
+    KEPT.with_borrow_mut(|(next, kept)| {
+        if *next == kept.len() {
+            getrandom::fill(kept.as_flattened_mut())
+                .expect("the operating system gave no random bytes");
+            *next = 0;
+        }
+        *next += 1;
+        kept[*next - 1]
+    })
+}
+
+/// The first `length` characters of an id.
+fn spell(unix_ms: i64, random: u128, length: u32) -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
+    let bits = u128::from(time) << 80 | random;
+    let mut id = String::with_capacity(30);
+    id.push_str("req_");
+    for place in (26 - length..26).rev() {
+        id.push(ALPHABET[(bits >> (place * 5)) as usize & 31] as char);
+    }
+    id
+}
+
+impl std::fmt::Display for EntryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Complete,
+    Refused,
+    ClientClosed,
+    UpstreamError,
+    TimedOut,
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 6] = [
+        Outcome::Complete,
+        Outcome::Refused,
+        Outcome::ClientClosed,
+        Outcome::UpstreamError,
+        Outcome::TimedOut,
+        Outcome::Failed,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::Refused => "refused",
+            Outcome::ClientClosed => "client_closed",
+            Outcome::UpstreamError => "upstream_error",
+            Outcome::TimedOut => "timed_out",
+            Outcome::Failed => "failed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Outcome> {
+        Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
+
+    /// Whether reports count it as an error: neither the answer came nor did its caller leave.
+    pub fn is_error(self) -> bool {
+        !matches!(self, Outcome::Complete | Outcome::ClientClosed)
+    }
+}
+
+/// One request, as it ended. Written once.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    pub id: EntryId,
+    pub session: String,
+    /// Unix milliseconds, the same as in the id.
+    pub started_at: i64,
+    /// Whose it is: `Caller::key`.
+    pub caller: String,
+    /// What people call the caller.
+    pub login: String,
+    pub node_id: String,
+    pub node_name: String,
+    pub tags: Vec<String>,
+    /// The short name of the client program, such as `claude-code`; empty where unknown.
+    pub agent: String,
+    /// The API the caller spoke, such as `openai_chat`.
+    pub api: String,
+    pub model_requested: String,
+    pub model: String,
+    pub provider: String,
+    pub method: String,
+    pub path: String,
+    pub status: u16,
+    pub outcome: Outcome,
+    pub stream: bool,
+    #[serde(rename = "usage")]
+    pub tokens: Tokens,
+    /// Nanodollars; `None` where no price is known.
+    pub cost: Option<i64>,
+    /// Whose price it is, such as `anthropic/claude-haiku-4-5`.
+    pub cost_basis: Option<String>,
+    pub finish_reason: Option<String>,
+    pub tool_calls: u32,
+    pub first_byte_ms: Option<f64>,
+    pub first_token_ms: Option<f64>,
+    pub duration_ms: f64,
+    pub overhead_ms: Option<f64>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub user_agent: String,
+    /// The decisions made for this request with their reasons, in order.
+    pub reasons: Vec<String>,
+    pub error: Option<String>,
+    /// Whether there is a capture at the time of reading. Not written.
+    pub captured: bool,
+}
+
+impl Entry {
+    /// Whether the cost rests on tokens that the gateway counted itself.
+    pub fn cost_estimated(&self) -> bool {
+        self.cost.is_some() && self.tokens.estimated
+    }
+}
+
+/// An entry and what goes with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub entry: Entry,
+    /// The calls of tools in the answer, in order.
+    pub tools: Vec<ToolCall>,
+    /// Headers by which records can be filtered; an empty value says that it was there.
+    pub headers: Vec<(String, String)>,
+    pub capture: Option<Capture>,
+    /// What the request takes from budgets; written with its entry or not at all.
+    pub settlement: Option<Settlement>,
+    /// What hooks are to be told of it; queued with its entry or not at all.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl From<Entry> for Record {
+    /// A record of nothing but its entry.
+    fn from(entry: Entry) -> Record {
+        Record {
+            entry,
+            tools: Vec::new(),
+            headers: Vec::new(),
+            capture: None,
+            settlement: None,
+            deliveries: Vec::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Roughly the memory it takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let tools = self.tools.iter().map(|tool| tool.params.len());
+        let capture = self.capture.as_ref().map_or(0, |capture| {
+            let raw = capture.raw.as_ref().map_or(0, Bytes::len);
+            capture.request_body.len() + capture.response_body.len() + raw
+        });
+        let told = self.deliveries.iter().map(|one| one.payload.len());
+        size_of::<Record>() + tools.sum::<usize>() + capture + told.sum::<usize>()
+    }
+}
+
+/// What was said, both ways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// Without secrets: whoever makes a capture leaves them out.
+    pub request_headers: Vec<(String, String)>,
+    pub request_body: Bytes,
+    pub response_headers: Vec<(String, String)>,
+    /// Decoded, and put together where it was a stream.
+    pub response_body: Bytes,
+    /// The answer as it came, where that is to be kept.
+    pub raw: Option<Bytes>,
+    /// Whether a body was longer than what is kept of it.
+    pub truncated: bool,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_differ() {
+        let early = EntryId::new(1_700_000_000_000);
+        let late = EntryId::new(1_700_000_000_001);
+        assert!(early < late);
+        assert_eq!(early.as_str().len(), 30);
+        assert!(early.as_str().starts_with("req_"));
+        assert_ne!(EntryId::new(5), EntryId::new(5));
+        assert_eq!(&EntryId::new(i64::MAX).as_str()[..14], "req_7zzzzzzzzz");
+    }
+
+    #[test]
+    fn the_floor_of_a_time_lies_between_it_and_the_time_before() {
+        for time in [0, 1, 31, 32, 1_700_000_000_000] {
+            let floor = EntryId::floor(time);
+            assert!(floor.as_str() < EntryId::new(time).as_str());
+            assert!(time == 0 || floor.as_str() > EntryId::new(time - 1).as_str());
+        }
+    }
+
+    #[test]
+    fn an_id_is_its_time_and_what_is_random_in_base_32() {
+        let time = 1_700_000_000_123;
+        let id = spell(time, 0x0123_4567_89ab_cdef_0123, 26);
+        assert_eq!(id, "req_01hf7yat3v04hmasw9nf6yy093");
+        assert_eq!(EntryId::floor(time), "req_01hf7yat3v");
+        assert_eq!(EntryId::floor(-5), "req_0000000000");
+        let many: std::collections::HashSet<_> = (0..1_000).map(|_| EntryId::new(7)).collect();
+        assert_eq!(many.len(), 1_000);
+    }
+
+    #[test]
+    fn outcomes_have_names_and_say_whose_fault_it_is() {
+        for (outcome, name, is_error) in [
+            (Outcome::Complete, "complete", false),
+            (Outcome::Refused, "refused", true),
+            (Outcome::ClientClosed, "client_closed", false),
+            (Outcome::UpstreamError, "upstream_error", true),
+            (Outcome::TimedOut, "timed_out", true),
+            (Outcome::Failed, "failed", true),
+        ] {
+            assert_eq!(
+                (outcome.as_str(), Outcome::parse(name)),
+                (name, Some(outcome))
+            );
+            assert_eq!(outcome.is_error(), is_error, "{name}");
+        }
+        assert_eq!(Outcome::parse("other"), None);
+    }
+
+    #[test]
+    fn a_cost_is_estimated_where_tokens_are() {
+        let mut one = entry(1, "ann@example.com", "s");
+        assert!(!one.cost_estimated());
+        one.tokens.estimated = true;
+        assert!(one.cost_estimated());
+        one.cost = None;
+        assert!(!one.cost_estimated());
+    }
+
+    #[test]
+    fn the_size_of_a_record_is_that_of_what_is_long_in_it() {
+        let mut record = Record::from(entry(1, "ann@example.com", "s"));
+        let plain = record.size();
+        assert!(plain >= size_of::<Entry>());
+        let tool = |params: usize| ToolCall {
+            name: "t".into(),
+            params: "p".repeat(params),
+        };
+        record.tools = vec![tool(1_000), tool(2_000)];
+        let body = |length: usize| Bytes::from(vec![b'x'; length]);
+        record.capture = Some(Capture {
+            request_body: body(10_000),
+            response_body: body(20_000),
+            raw: Some(body(40_000)),
+            ..Capture::default()
+        });
+        record.deliveries = vec![Delivery {
+            hook: "h".into(),
+            event: "e".into(),
+            payload: vec![b'x'; 100_000],
+        }];
+        assert_eq!(record.size(), plain + 173_000);
+    }
+
+    pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
+        Entry {
+            id: EntryId::new(started_at),
+            session: session.into(),
+            started_at,
+            caller: login.into(),
+            login: login.into(),
+            node_id: "n1".into(),
+            node_name: "laptop".into(),
+            tags: vec!["tag:dev".into()],
+            agent: "claude-code".into(),
+            api: "openai_chat".into(),
+            model_requested: "fast".into(),
+            model: format!("model-{started_at}"),
+            provider: "main".into(),
+            method: "POST".into(),
+            path: "/v1/chat/completions".into(),
+            status: 200,
+            outcome: Outcome::ClientClosed,
+            stream: true,
+            tokens: Tokens {
+                input: Some(7),
+                output: Some(3),
+                ..Tokens::default()
+            },
+            cost: Some(1_500),
+            cost_basis: Some("main/fast".into()),
+            finish_reason: Some("stop".into()),
+            tool_calls: 2,
+            first_byte_ms: Some(1.5),
+            first_token_ms: None,
+            duration_ms: 12.25,
+            overhead_ms: Some(0.125),
+            request_bytes: 100,
+            response_bytes: 200,
+            user_agent: "client/1".into(),
+            reasons: vec!["route: \"fast\" is main".into(), "budget: 3 left".into()],
+            error: None,
+            captured: false,
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Alerts: what will soon need an admin. Computed here alone, for the pages, the API, the command
+//! line and the log. A warning is a state, not an event: it is there for as long as its cause is.
+
+mod disk;
+mod node;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::base::clock;
+use crate::base::memory::{self, Usage};
+use crate::base::output::{self, Loss};
+use crate::config::Fixed;
+use crate::exchange::rules::Rules;
+use crate::net::tailnet::Status;
+use crate::policy::route::{Health, ModelHealth, Traffic};
+use crate::records::outlets::{self, Board};
+use crate::records::{Backlog, Ledger, Waiting};
+
+pub use node::{key_expires_at, words};
+pub use signals::Signals;
+
+/// An end that is nearer than this is an alert.
+const SOON_DAYS: i64 = 14;
+/// One that is nearer than this can't wait.
+const URGENT_DAYS: i64 = 3;
+const DAY_MS: i64 = 86_400_000;
+/// Failures in a row after which an exporter counts as stuck.
+const STUCK: u32 = 3;
+/// What waits for a hook for longer than this is a backlog, in milliseconds.
+const LATE_MS: i64 = 10 * 60 * 1_000;
+/// So many deliveries are one, however young.
+const MANY: u64 = 10_000;
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something does not work, or won't in a few days.
+    Critical,
+    /// There is time.
+    Warning,
+}
+
+/// Something that an admin should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is, such as `provider_down`.
+    pub kind: &'static str,
+    /// What it concerns: a provider, an exporter, a domain; empty for the gateway itself.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
+    /// Since when it is known, in Unix milliseconds.
+    pub since: i64,
+}
+
+/// Looks for alerts, and remembers what it has seen. Lives as long as the process.
+pub struct Warnings {
+    ledger: Ledger,
+    traffic: Traffic,
+    board: Board,
+    signals: Signals,
+    state_dir: PathBuf,
+    started: Fixed,
+    known: Mutex<BTreeMap<(&'static str, String), i64>>,
+}
+
+impl Warnings {
+    /// Looks at these engines, and at the disk of `state_dir`. The process was started as
+    /// `started` says.
+    #[must_use]
+    pub fn new(
+        (ledger, traffic, board): (Ledger, Traffic, Board),
+        signals: Signals,
+        state_dir: PathBuf,
+        started: Fixed,
+    ) -> Self {
+        Self {
+            ledger,
+            traffic,
+            board,
+            signals,
+            state_dir,
+            started,
+            known: Mutex::default(),
+        }
+    }
+
+    /// What the process was started with.
+    #[must_use]
+    pub fn started(&self) -> &Fixed {
+        &self.started
+    }
+
+    /// The keys of a configuration that wait for the next start.
+    #[must_use]
+    pub fn awaiting_restart(&self, file: &crate::config::File) -> Vec<&'static str> {
+        self.started.waiting(file)
+    }
+
+    /// All warnings of this moment, the gravest first. What is new, and what is over, goes to the
+    /// log.
+    pub async fn all(&self, rules: &Rules, node: Option<&Status>) -> Vec<Warning> {
+        let now = clock::unix_ms();
+        let mut found = Vec::new();
+        if let Some(node) = node {
+            found.extend(node::warnings(node, &rules.file.tailnet, now));
+        }
+        found.extend(self.signals.warnings(now));
+        found.extend(restart(&self.awaiting_restart(&rules.file)));
+        found.extend(disk::warning(&self.state_dir).await);
+        found.extend(memory_full(memory::all().usage()));
+        found.extend(output::log().and_then(|log| lost_log(&log.loss())));
+        match self.ledger.misplaced() {
+            Some(why) => found.push(misplaced(&why)),
+            None => found.extend(backlog(self.ledger.healthy(), self.ledger.backlog())),
+        }
+        for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
+            if let Some(health) = self.traffic.health(provider) {
+                found.extend(down(&provider.id, &health));
+                found.extend(
+                    health
+                        .paused_models()
+                        .map(|one| model_down(&provider.id, one)),
+                );
+            }
+        }
+        found.extend(self.exporters(rules).await);
+        // Where the database can't be read, the ledger's own warning says so.
+        for waiting in self.ledger.deliveries_waiting().await.unwrap_or_default() {
+            found.extend(late(&waiting, now));
+        }
+        found.sort_by(|a, b| {
+            (a.severity, a.kind, &a.subject).cmp(&(b.severity, b.kind, &b.subject))
+        });
+        self.remember(&mut found, now);
+        found
+    }
+
+    async fn exporters(&self, rules: &Rules) -> Vec<Warning> {
+        let (names, board) = (outlets::names(&rules.file.exporters), self.board.all());
+        let mut found = Vec::new();
+        for name in names {
+            let Some(status) = board.get(name).filter(|one| one.failures >= STUCK) else {
+                continue;
+            };
+            let waiting = self.ledger.export_waiting(name).await.unwrap_or_default();
+            let why = status.last_error.as_deref().unwrap_or("no reason given");
+            found.push(warning(
+                (Severity::Warning, "exporter_stuck", name),
+                format!(
+                    "the exporter {name} has had {} and {} waiting: {why}",
+                    in_a_row(status.failures),
+                    counted(waiting, "record")
+                ),
+                "nothing is lost: records are sent once it works again",
+            ));
+        }
+        found
+    }
+
+    /// Notes since when each is known, and tells the log of what begins and ends.
+    fn remember(&self, found: &mut [Warning], now: i64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *known);
+        for one in found {
+            let key = (one.kind, one.subject.clone());
+            if let Some(since) = before.get(&key) {
+                one.since = *since;
+            } else {
+                let (kind, subject, hint) = (one.kind, &one.subject, one.hint);
+                tracing::warn!(kind, subject, hint, "warning: {}", one.message);
+                one.since = now;
+            }
+            known.insert(key, one.since);
+        }
+        for (kind, subject) in before.keys().filter(|key| !known.contains_key(*key)) {
+            tracing::info!(kind, subject, "a warning is over");
+        }
+    }
+}
+
+fn warning(
+    (severity, kind, subject): (Severity, &'static str, &str),
+    message: String,
+    hint: &'static str,
+) -> Warning {
+    Warning {
+        severity,
+        kind,
+        subject: subject.to_owned(),
+        message,
+        hint,
+        since: 0,
+    }
+}
+
+fn restart(waiting: &[&'static str]) -> Option<Warning> {
+    // A node that has joined its tailnet doesn't need its key again: one that is rotated is no
+    // reason to restart.
+    let keys: Vec<_> = waiting
+        .iter()
+        .filter(|key| **key != "tailnet.auth_key")
+        .copied()
+        .collect();
+    let (first, has) = match keys.as_slice() {
+        [] => return None,
+        [_] => ("a change", "takes"),
+        _ => ("changes", "take"),
+    };
+    let message = format!(
+        "{first} of {} in the configuration {has} effect at the next restart",
+        keys.join(", ")
+    );
+    Some(warning(
+        (Severity::Warning, "restart_needed", ""),
+        message,
+        "restart Iris when it suits you; the previous values are in use until then",
+    ))
+}
+
+/// A time that comes, or has passed: how much it matters, and when it is, in words.
+fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
+    let left = at - now;
+    let days = left / DAY_MS;
+    let when = match (left, days) {
+        (..=0, _) => "has expired".to_owned(),
+        (_, 0) => format!(
+            "expires in {}",
+            counted((left / (DAY_MS / 24)).unsigned_abs(), "hour")
+        ),
+        _ => format!("expires in {}", counted(days.unsigned_abs(), "day")),
+    };
+    if left < URGENT_DAYS * DAY_MS {
+        Some((Severity::Critical, when))
+    } else if left < SOON_DAYS * DAY_MS {
+        Some((Severity::Warning, when))
+    } else {
+        None
+    }
+}
+
+fn misplaced(why: &str) -> Warning {
+    warning(
+        (Severity::Critical, "ledger_file_gone", ""),
+        format!("requests are refused, because their records would be lost: {why}"),
+        "put the file back, or restart Iris to go on with what is there now",
+    )
+}
+
+fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
+    let waiting = u64::try_from(backlog.promised).unwrap_or(u64::MAX);
+    if !healthy {
+        return Some(warning(
+            (Severity::Critical, "ledger_failing", ""),
+            format!(
+                "requests are refused, because they can't be recorded; {} waiting",
+                counted(waiting, "record")
+            ),
+            "the log says why a write failed; usually it is the disk or the database server",
+        ));
+    }
+    backlog.is_long().then(|| {
+        warning(
+            (Severity::Warning, "ledger_backlog", ""),
+            format!(
+                "records are written more slowly than they arrive; {} waiting",
+                counted(waiting, "record")
+            ),
+            "the disk or the database is too slow; once the queue is full, requests are refused",
+        )
+    })
+}
+
+fn memory_full(usage: Usage) -> Option<Warning> {
+    usage.is_short.then(|| {
+        warning(
+            (Severity::Warning, "memory_full", ""),
+            format!(
+                "requests are refused, because the bodies of others hold as much memory as they may: \
+                 {} MiB",
+                usage.bound >> 20
+            ),
+            "give the gateway more memory, or raise limits.memory if there is more",
+        )
+    })
+}
+
+fn lost_log(loss: &Loss) -> Option<Warning> {
+    let why = loss.why.as_deref()?;
+    Some(warning(
+        (Severity::Warning, "log_blocked", ""),
+        format!(
+            "the log can't be written to standard error: {why}; {} lost since the start",
+            counted(loss.dropped, "line")
+        ),
+        "check the log driver, the pipe or the terminal that reads standard error; requests go on without it",
+    ))
+}
+
+fn down(provider: &str, health: &Health) -> Option<Warning> {
+    let why = health.last_error.as_deref().unwrap_or("no reason given");
+    let message = if health.ejected {
+        format!(
+            "the provider {provider} is paused after {}: {why}",
+            in_a_row(health.failures)
+        )
+    } else if health.failed > 0 && health.last_success.is_none() {
+        format!(
+            "the provider {provider} has answered nothing since the start, in {}: {why}",
+            counted(health.requests, "attempt")
+        )
+    } else {
+        return None;
+    };
+    Some(warning(
+        (Severity::Warning, "provider_down", provider),
+        message,
+        "check that it runs and can be reached; Iris tries it again by itself",
+    ))
+}
+
+fn model_down(provider: &str, health: &ModelHealth) -> Warning {
+    let why = health.last_error.as_deref().unwrap_or("no reason given");
+    let subject = format!("{provider}/{}", health.model);
+    let failures = in_a_row(health.failures);
+    warning(
+        (Severity::Warning, "model_down", &subject),
+        format!("the model {subject} is paused after {failures}: {why}"),
+        "the provider's other models are used; Iris tries it again by itself",
+    )
+}
+
+/// `1 record`, `2 records`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn in_a_row(failures: u32) -> String {
+    format!("{} in a row", counted(failures.into(), "failure"))
+}
+
+fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
+    let Waiting {
+        hook,
+        count,
+        oldest,
+    } = waiting;
+    let age = now - oldest;
+    (age > LATE_MS || *count > MANY).then(|| {
+        warning(
+            (Severity::Warning, "hook_backlog", hook),
+            format!(
+                "{} waiting for the hook {hook}, the oldest for {}",
+                if *count == 1 {
+                    "1 delivery is".to_owned()
+                } else {
+                    format!("{count} deliveries are")
+                },
+                counted((age / 60_000).max(0).unsigned_abs(), "minute")
+            ),
+            "check that its server answers; deliveries are dropped after a day",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::route::Scope;
+
+    fn kinds(found: &[Warning]) -> Vec<(&'static str, &str, Severity)> {
+        found
+            .iter()
+            .map(|one| (one.kind, one.subject.as_str(), one.severity))
+            .collect()
+    }
+
+    #[test]
+    fn deliveries_that_wait_long_are_a_backlog() {
+        let waiting = |count, oldest| Waiting {
+            hook: "h".to_owned(),
+            count,
+            oldest,
+        };
+        assert_eq!(late(&waiting(5, 1_000), 2_000), None);
+        assert!(late(&waiting(5, 1_000), 2_000 + LATE_MS).is_some());
+        assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
+    }
+
+    #[test]
+    fn too_little_memory_is_told_of_while_requests_are_refused() {
+        let usage = Usage {
+            bound: 512 << 20,
+            refused: 3,
+            ..Usage::default()
+        };
+        assert_eq!(memory_full(usage), None);
+        let usage = Usage {
+            is_short: true,
+            ..usage
+        };
+        let found = memory_full(usage).unwrap();
+        assert!(
+            found.message.ends_with("as they may: 512 MiB"),
+            "{}",
+            found.message
+        );
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_is_told_of_while_it_lasts() {
+        let loss = |dropped, why: Option<&str>| Loss {
+            dropped,
+            why: why.map(str::to_owned),
+        };
+        assert_eq!(lost_log(&loss(7, None)), None);
+        let found = lost_log(&loss(1, Some("broken pipe"))).unwrap();
+        assert_eq!(found.kind, "log_blocked");
+        assert!(
+            found.message.contains("broken pipe; 1 line lost"),
+            "{}",
+            found.message
+        );
+    }
+
+    #[test]
+    fn a_change_that_waits_for_a_restart_is_named() {
+        let message = |waiting: &[&'static str]| restart(waiting).map(|one| one.message);
+        assert_eq!(message(&[]), None);
+        assert_eq!(message(&["tailnet.auth_key"]), None);
+        assert_eq!(
+            message(&["listen.loopback"]).unwrap(),
+            "a change of listen.loopback in the configuration takes effect at the next restart"
+        );
+        assert_eq!(
+            message(&["tailnet.auth_key", "tailnet.mode", "listen.http"]).unwrap(),
+            "changes of tailnet.mode, listen.http in the configuration take effect at the next restart"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_warning_is_there_for_as_long_as_its_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open("sqlite::memory:", dir.path()).unwrap();
+        let (traffic, signals) = (Traffic::default(), Signals::default());
+        let engines = (ledger, traffic.clone(), Board::default());
+        let text = r#"{"providers":{"gpu":{"baseurl":"http://gpu","models":["m"]}}}"#;
+        let started = Fixed::of(&crate::config::parse(text, &|_| None).unwrap().file);
+        let warnings = Warnings::new(engines, signals.clone(), dir.path().to_owned(), started);
+        let rules = Rules::compile(crate::config::parse(text, &|_| None).unwrap(), 1);
+        let is_disk = |one: &Warning| one.kind.starts_with("disk");
+        let all = async || {
+            let mut all = warnings.all(&rules, None).await;
+            // That of the machine that runs this may be full.
+            all.retain(|one| !is_disk(one));
+            all
+        };
+        assert_eq!(all().await, []);
+        let gpu = rules.routes.providers()[0].clone();
+        let elsewhere = crate::config::Provider {
+            baseurl: "http://other".to_owned(),
+            ..crate::config::Provider::default()
+        };
+        let other = crate::policy::route::Provider::new("other", &elsewhere).unwrap();
+        let fail = |provider, model, why, scope, rules| {
+            traffic.open(provider, model).failed(why, scope, rules);
+        };
+        let own = &rules.file.routing;
+        fail(&gpu, "m", "connection refused", Scope::Provider, own);
+        fail(&other, "m", "503", Scope::Model, own);
+        signals.refused(Some("line 3: unknown".to_owned()));
+        let both = all().await;
+        assert_eq!(
+            kinds(&both),
+            [
+                ("configuration_refused", "", Severity::Warning),
+                ("provider_down", "gpu", Severity::Warning)
+            ]
+        );
+        assert!(both[1].message.contains("connection refused"));
+        assert_eq!(all().await, both, "since when stays");
+        traffic.open(&gpu, "m").succeeded();
+        signals.refused(None);
+        assert_eq!(all().await, []);
+        let rules_of_one = crate::config::Routing {
+            eject_after: 1,
+            ..rules.file.routing
+        };
+        fail(&gpu, "bad", "503", Scope::Model, &rules_of_one);
+        let one = all().await;
+        assert_eq!(kinds(&one), [("model_down", "gpu/bad", Severity::Warning)]);
+        assert!(one[0].message.contains("paused after 1 failure in a row"));
+        fail(&gpu, "m", "503", Scope::Model, &rules_of_one);
+        let all = all().await;
+        assert_eq!(kinds(&all), [("provider_down", "gpu", Severity::Warning)]);
+        assert!(all[0].message.contains("paused after 1 failure in a row"));
+    }
+}

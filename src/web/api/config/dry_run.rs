@@ -1,0 +1,247 @@
+//! What a configuration would change: who would gain what, and who would lose it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::check::{compile, lockout, warnings, ways_lost};
+use super::history::diff;
+use super::{Proposed, current};
+use crate::base::clock;
+use crate::config::{self, File};
+use crate::exchange::rules::Rules;
+use crate::policy::access::Role;
+use crate::policy::identity::Caller;
+use crate::records::{Group, Report, Scope};
+use crate::web::api::{Asked, View, records};
+use crate::wire::{Body, Rejection};
+
+/// Callers of the last days are looked at besides those whom grants name.
+const DAYS: i64 = 90;
+const DAY_MS: i64 = 86_400_000;
+/// Callers that are looked at.
+const CALLERS: usize = 2_000;
+
+/// `POST /api/config/dry-run`.
+pub(in crate::web::api) async fn dry_run(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+    host: Option<&str>,
+    proposed: Proposed,
+) -> Result<Response<Body>, Rejection> {
+    let stored = current(view)?.unwrap_or_default();
+    let shown = |text| config::redacted(text).unwrap_or_default();
+    let changes = diff(&shown(&stored), &shown(&proposed.config));
+    let change = match compile(view, &proposed.config, &stored) {
+        Ok(change) => change,
+        Err(findings) => {
+            return Ok(crate::web::api::json(&json!({
+                "valid": false,
+                "findings": findings,
+                "diff": changes,
+                "callers": [],
+                "truncated": false,
+                "loses_admin": false,
+                "restart": [],
+            })));
+        }
+    };
+    let lockout = lockout(&change, asked);
+    let valid = lockout.is_none() && warnings(&change).is_empty();
+    let loses_admin = lockout.is_some();
+    let restart = view.warnings.awaiting_restart(&change.rules.file);
+    let mut findings = change.rules.findings.clone();
+    findings.extend(lockout);
+    findings.extend(ways_lost(view, &change, asked, host));
+    let known = view.resolver.map(|resolver| resolver.known(CALLERS));
+    let mut names = named(&view.rules.file);
+    names.extend(named(&change.rules.file));
+    names.extend(seen(view).await?);
+    let before = Arc::clone(&view.rules);
+    // For many callers and models this takes a while.
+    let compared = tokio::task::spawn_blocking(move || {
+        compare(known.unwrap_or_default(), names, &before, &change.rules)
+    })
+    .await;
+    let (callers, truncated) = compared.map_err(|error| {
+        let why = format!("the comparison broke off: {error}");
+        Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "not_compared", why)
+    })?;
+    Ok(crate::web::api::json(&json!({
+        "valid": valid,
+        "findings": findings,
+        "diff": changes,
+        "callers": callers,
+        "truncated": truncated,
+        "loses_admin": loses_admin,
+        "restart": restart,
+        "note": "Where `policy` is false, what the tailnet's policy and groups grant the caller is \
+            not known and not looked at.",
+    })))
+}
+
+/// What would change for whom, and whether some were not looked at. Callers that were seen
+/// on the tailnet lately are taken with what its policy grants them, others by their names alone.
+fn compare(
+    known: Vec<Arc<Caller>>,
+    mut names: BTreeSet<String>,
+    before: &Rules,
+    after: &Rules,
+) -> (Vec<Value>, bool) {
+    let mut rows = Vec::new();
+    let room = CALLERS.saturating_sub(known.len());
+    for caller in known {
+        names.remove(caller.name());
+        let row = changed(&caller, true, before, after);
+        // One caller's nodes mostly have the same.
+        rows.extend(row.filter(|row| !rows.contains(row)));
+    }
+    let truncated = names.len() > room;
+    for name in names.iter().take(room) {
+        let caller = Caller::hypothetical(name, None);
+        rows.extend(changed(&caller, false, before, after));
+    }
+    (rows, truncated)
+}
+
+/// The logins and tags that grants and groups name.
+fn named(file: &File) -> BTreeSet<String> {
+    let sources = file.grants.iter().flat_map(|grant| &grant.src);
+    let members = file.groups.values().flatten();
+    sources
+        .chain(members)
+        // `*` stands for those whom nothing else names.
+        .filter(|name| !name.starts_with("group:") && !name.starts_with("autogroup:"))
+        .cloned()
+        .collect()
+}
+
+/// The callers on record.
+async fn seen(view: &View<'_>) -> Result<BTreeSet<String>, Rejection> {
+    let now = clock::unix_ms();
+    let tomorrow = (now.div_euclid(DAY_MS) + 1) * DAY_MS;
+    let report = Report {
+        groups: vec![Group::Login],
+        from: tomorrow - DAYS * DAY_MS,
+        to: tomorrow,
+        ..Report::default()
+    };
+    let usage = view.ledger.usage(Scope::Everyone, report).await;
+    let usage = usage.map_err(|error| records::unavailable(&error))?;
+    let names = usage
+        .groups
+        .iter()
+        .filter_map(|group| group.key.get("login"));
+    Ok(names.filter(|name| !name.is_empty()).cloned().collect())
+}
+
+/// What would change for a caller; nothing if nothing would.
+fn changed(caller: &Caller, policy: bool, before: &Rules, after: &Rules) -> Option<Value> {
+    let (had, has) = (Holding::of(before, caller), Holding::of(after, caller));
+    if had == has {
+        return None;
+    }
+    Some(json!({
+        "caller": caller.name(),
+        "policy": policy,
+        "role_before": had.role,
+        "role_after": has.role,
+        "gains": has.models.difference(&had.models).collect::<Vec<_>>(),
+        "loses": had.models.difference(&has.models).collect::<Vec<_>>(),
+        "other_gains": has.others.difference(&had.others).collect::<Vec<_>>(),
+        "other_loses": had.others.difference(&has.others).collect::<Vec<_>>(),
+    }))
+}
+
+/// What a caller holds.
+#[derive(Default, PartialEq)]
+struct Holding {
+    role: Option<Role>,
+    /// As `provider/model`.
+    models: BTreeSet<String>,
+    others: BTreeSet<String>,
+}
+
+impl Holding {
+    fn of(rules: &Rules, caller: &Caller) -> Self {
+        let Ok(permit) = rules.access.permit(caller) else {
+            return Self::default();
+        };
+        let models = rules
+            .routes
+            .models(&permit)
+            .map(|found| format!("{}/{}", found.provider.id, found.model));
+        Self {
+            role: Some(permit.role()),
+            models: models.collect(),
+            others: permit.besides_models(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::identity::tests_support::whois;
+
+    /// Two providers; callers that `src` names may use the models of `models`.
+    fn rules(src: &str, models: &str) -> Rules {
+        let text = format!(
+            r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"]}},"q":{{"baseurl":"http://q","models":["m"]}}}},
+            "grants":[{{"src":["{src}"],"app":{{"tailscale.com/cap/aperture":[{{"role":"user"}},{{"models":"{models}"}}]}}}}]}}"#
+        );
+        Rules::compile(config::parse(&text, &|_| None).unwrap(), 1)
+    }
+
+    #[test]
+    fn who_is_known_is_looked_at_with_what_the_tailnet_grants() {
+        let mut who = whois(Some("ann@x.org"), &[]);
+        let object = serde_json::value::RawValue::from_string(r#"{"models":"q/**"}"#.into());
+        who.capabilities
+            .insert(config::CAPABILITY.into(), vec![object.unwrap()]);
+        let ann = Arc::new(Caller::from_whois(who).unwrap());
+        let (before, after) = (rules("*", "p/**"), rules("*", "*/m"));
+        let names = || ["ann@x.org", "bob@x.org"].map(str::to_owned).into();
+        // She has both either way.
+        let (rows, truncated) = compare(vec![Arc::clone(&ann)], names(), &before, &after);
+        assert!(!truncated && rows.len() == 1, "{rows:?}");
+        assert_eq!(
+            (&rows[0]["caller"], &rows[0]["policy"], &rows[0]["gains"]),
+            (&json!("bob@x.org"), &json!(false), &json!(["q/m"]))
+        );
+        // On two devices she is one row.
+        let nobody = rules("zoe@x.org", "**");
+        let (rows, _) = compare(vec![Arc::clone(&ann), ann], names(), &before, &nobody);
+        let told = |row: &Value| (row["caller"].clone(), row["role_after"].clone());
+        let gone = |name: &str| (json!(name), Value::Null);
+        let rows: Vec<_> = rows.iter().map(told).collect();
+        assert_eq!(rows, [gone("ann@x.org"), gone("bob@x.org")]);
+    }
+
+    #[test]
+    fn everyone_else_is_somebody_too() {
+        let names = || named(&rules("*", "p/**").file);
+        assert!(names().contains("*"));
+        let (rows, _) = compare(
+            Vec::new(),
+            names(),
+            &rules("*", "p/**"),
+            &rules("*", "q/**"),
+        );
+        assert_eq!(
+            (&rows[0]["caller"], &rows[0]["loses"]),
+            (&json!("*"), &json!(["p/m"]))
+        );
+    }
+
+    #[test]
+    fn so_many_are_looked_at_and_no_more() {
+        let names = (0..=CALLERS).map(|nth| format!("{nth}@x.org")).collect();
+        let (rows, truncated) =
+            compare(Vec::new(), names, &rules("*", "p/**"), &rules("*", "q/**"));
+        assert!(truncated);
+        assert_eq!(rows.len(), CALLERS);
+    }
+}

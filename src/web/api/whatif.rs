@@ -1,0 +1,166 @@
+//! Whether a caller would get a model, from which provider, and why: for the command line, the API
+//! and the pages.
+
+use http::Response;
+use serde::Serialize;
+
+use super::routes::bad;
+use super::{Asked, View};
+use crate::exchange::rules::Rules;
+use crate::formats::{self, Api};
+use crate::policy::access::Permit;
+use crate::policy::identity::Caller;
+use crate::policy::route::{NoRoute, Now, Traffic};
+use crate::wire::{Body, Rejection};
+
+/// The answer, and what led to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// Whether the request would go to a provider.
+    pub allowed: bool,
+    /// One sentence.
+    pub answer: String,
+    /// Every decision, in order.
+    pub reasons: Vec<String>,
+}
+
+/// The format of a name such as `openai_chat`.
+#[must_use]
+pub fn format(name: &str) -> Option<&'static dyn Api> {
+    formats::ALL
+        .iter()
+        .copied()
+        .find(|api| api.kind().0 == name)
+}
+
+/// Says that there is no such format, and which there are.
+#[must_use]
+pub fn no_format(name: &str) -> String {
+    let known: Vec<_> = formats::ALL.iter().map(|api| api.kind().0).collect();
+    format!("unknown format {name:?}; known are {}", known.join(", "))
+}
+
+/// What would become of a request. Providers are taken for healthy.
+#[must_use]
+pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Verdict {
+    let mut reasons = vec![format!(
+        "the caller is {} on node {}",
+        caller.name(),
+        caller.node_name()
+    )];
+    let refused = |answer: String, reasons| Verdict {
+        allowed: false,
+        answer,
+        reasons,
+    };
+    let permit = match rules.access.permit(caller) {
+        Ok(permit) => permit,
+        Err(none) => {
+            reasons.push("no grant of the configuration gives this caller a role".to_owned());
+            return refused(format!("no: 403 {none}"), reasons);
+        }
+    };
+    reasons.push(format!(
+        "role {} by {}",
+        permit.role().word(),
+        permit.role_source()
+    ));
+    let now = Now {
+        traffic: &Traffic::default(),
+        conversation: None,
+        holder: None,
+    };
+    let none = match rules.routes.select(&permit, api, model, now) {
+        Ok(choice) => {
+            let route = choice.first;
+            reasons.extend(route.reasons);
+            let (provider, its_model) = (&route.provider.id, &route.model);
+            reasons.extend(buckets(rules, &permit, caller, provider, its_model));
+            reasons.extend(choice.others.iter().map(|other| {
+                format!(
+                    "if that fails, provider {} as {:?}",
+                    other.provider.id, other.model
+                )
+            }));
+            let answer = format!("yes: {model} goes to provider {provider} as {its_model:?}");
+            return Verdict {
+                allowed: true,
+                answer,
+                reasons,
+            };
+        }
+        Err(none) => none,
+    };
+    reasons.push(match &none {
+        NoRoute::Unknown => format!("no enabled provider lists {model:?}"),
+        NoRoute::NotGranted { candidates } => format!(
+            "no grant of this caller covers any of {}",
+            candidates.join(", ")
+        ),
+        NoRoute::OtherApi { through } => format!(
+            "the provider speaks {}, not {}: set its `compatibility`, or use another endpoint",
+            through.join(", "),
+            api.kind().0
+        ),
+    });
+    refused(
+        format!("no: 404 no route found for model {model:?}"),
+        reasons,
+    )
+}
+
+/// The budgets and limits that would pay.
+fn buckets(
+    rules: &Rules,
+    permit: &Permit,
+    caller: &Caller,
+    provider: &str,
+    model: &str,
+) -> Vec<String> {
+    match rules.quotas.plan(permit, caller, provider, model) {
+        Ok(plan) => plan.describe(),
+        Err(denied) => vec![format!("every request is refused with 429: {denied}")],
+    }
+}
+
+/// The verdict that was asked for. The tailnet tells what its policy grants only for a device's
+/// address, so that this counts for those who have called; the reasons say where it couldn't.
+pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verdict, Rejection> {
+    let value = |name: &str| {
+        let given = asked.parameters.iter().find(|(known, _)| *known == name);
+        given.map(|(_, value)| value.as_str())
+    };
+    let (Some(login), Some(model)) = (value("login"), value("model")) else {
+        return Err(bad("`login` and `model` must be given".to_owned()));
+    };
+    let name = value("api").unwrap_or("openai_chat");
+    let api = format(name).ok_or_else(|| bad(no_format(name)))?;
+    let (node, resolver) = (value("node"), view.resolver);
+    let known = match resolver {
+        Some(resolver) => resolver.named(login, node).await,
+        None => None,
+    };
+    if let Some(known) = &known {
+        return Ok(verdict(&view.rules, known, api, model));
+    }
+    let caller = Caller::hypothetical(login, node);
+    let mut verdict = verdict(&view.rules, &caller, api, model);
+    if resolver.is_some() && login != "(loopback)" {
+        verdict.reasons.push(format!(
+            "only the configuration was asked: what the tailnet policy grants {login} is known once \
+             they have called"
+        ));
+    }
+    Ok(verdict)
+}
+
+/// `GET /api/explain`.
+pub(super) async fn explain(
+    view: &View<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response<Body>, Rejection> {
+    let verdict = asked_for(view, asked).await?;
+    Ok(super::json(
+        &serde_json::to_value(&verdict).unwrap_or_default(),
+    ))
+}

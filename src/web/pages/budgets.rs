@@ -1,0 +1,158 @@
+//! The buckets of budgets and limits: those that pay for the reader, and for admins all.
+
+use std::collections::HashMap;
+
+use maud::{Markup, html};
+
+use super::layout::Page;
+use super::query::Query;
+use super::{Visit, format, parts};
+use crate::base::bucket::Unit;
+use crate::records::balances::State;
+use crate::web::api::quotas;
+use crate::wire::Rejection;
+
+async fn seen(visit: &Visit<'_>) -> Result<Vec<(State, bool)>, Rejection> {
+    let asked = visit.ask("/api/quotas", &Query::default())?;
+    quotas::seen(visit.view, &asked).await
+}
+
+/// The reader's own, for the page of their usage; nothing where there are none.
+pub(super) async fn own(visit: &Visit<'_>) -> Result<Markup, Rejection> {
+    let all = seen(visit).await?;
+    let own: Vec<&State> = all
+        .iter()
+        .filter(|(_, yours)| *yours)
+        .map(|(state, _)| state)
+        .collect();
+    Ok(html! {
+        @if !own.is_empty() {
+            section {
+                h2 { "Budgets" }
+                div.budgets { @for state in own { (small(state)) } }
+            }
+        }
+    })
+}
+
+fn small(state: &State) -> Markup {
+    html! {
+        div.panel.budget {
+            p { b { (state.bucket) } span.n { (amount(state.unit, state.current)) " left" } }
+            (left(state))
+            p.note {
+                "of " (amount(state.unit, state.capacity))
+                @if let Some(rate) = &state.rate { ", refills " (rate) }
+                @if let Some(seconds) = state.full_in.filter(|seconds| *seconds > 0) {
+                    ", full in " (format::seconds(seconds))
+                }
+            }
+        }
+    }
+}
+
+/// `/ui/budgets`.
+pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let all = seen(visit).await?;
+    let is_admin = visit.is_admin();
+    let columns = [
+        parts::words("Budget"),
+        parts::numbers("Left"),
+        parts::words("Left, as a share"),
+        parts::numbers("Held"),
+        parts::numbers("Capacity"),
+        parts::words("Refill"),
+        parts::words("Full in"),
+        parts::words(if is_admin {
+            "Refill by hand"
+        } else {
+            "Pays for"
+        }),
+    ];
+    let mut called: HashMap<&str, usize> = HashMap::new();
+    for (state, _) in &all {
+        *called.entry(state.bucket.as_str()).or_default() += 1;
+    }
+    // A user and a device may have one name, and so may several users.
+    let is_alone = |state: &State| called.get(state.bucket.as_str()) == Some(&1);
+    let rows = html! {
+        @for (state, yours) in &all {
+            tr {
+                th scope="row" {
+                    (state.bucket)
+                    @if is_admin && !is_alone(state) { " " code { (state.key) } }
+                    @if *yours { " " (parts::badge(parts::Tone::Accent, "pays for you")) }
+                }
+                td.n { @if state.current < 0 { span.bad { (amount(state.unit, state.current)) } } @else { (amount(state.unit, state.current)) } }
+                td.share { (left(state)) }
+                td.n { (amount(state.unit, state.held)) }
+                td.n { (amount(state.unit, state.capacity)) }
+                td { (parts::maybe(state.rate.clone())) }
+                td { @if state.full_in == Some(0) { "full" } @else { (parts::maybe(state.full_in.map(format::seconds))) } }
+                td { @if is_admin { (refill(state, is_alone(state))) } @else { "you" } }
+            }
+        }
+    };
+    let body = html! {
+        @if all.is_empty() {
+            (parts::empty("There are no budgets", &html! {
+                "The section " code { "quotas" } " of the configuration defines budgets, and grants assign them to callers."
+            }))
+        } @else {
+            (parts::table("Budgets and limits", &columns, &rows))
+            @if is_admin {
+                p.under { "A budget is listed once it has been used, or if it pays for you. Refills are recorded in the audit log." }
+            }
+        }
+    };
+    Ok(Page::new("Budgets", body).scripts(&["admin.js"]))
+}
+
+/// A form that its script sends; without the script there is nothing to send it with.
+fn refill(state: &State, is_alone: bool) -> Markup {
+    let name = if is_alone { &state.bucket } else { &state.key };
+    let example = match state.unit {
+        Unit::Money => "$5.00",
+        _ => "100",
+    };
+    let label = format!("Amount for {}", state.bucket);
+    html! {
+        form.refill data-refill=(name) hidden {
+            input name="amount" size="8" placeholder=(example) aria-label=(label) required autocomplete="off";
+            button type="submit" { "Add" }
+        }
+    }
+}
+
+fn left(state: &State) -> Markup {
+    let whole = |amount: i64| amount.max(0).cast_unsigned();
+    parts::bar(whole(state.current), whole(state.capacity), tone(state))
+}
+
+fn tone(state: &State) -> &'static str {
+    let tenth = state.capacity / 10;
+    if state.current <= 0 {
+        "bad"
+    } else if state.current < state.warn_below.max(tenth) {
+        "warn"
+    } else {
+        ""
+    }
+}
+
+fn amount(unit: Unit, amount: i64) -> String {
+    let plain = |what: (&str, &str)| {
+        let sign = if amount < 0 { "−" } else { "" };
+        format!(
+            "{sign}{}",
+            format::count(amount.unsigned_abs(), what.0, what.1)
+        )
+    };
+    match unit {
+        Unit::Money if amount == 0 => "$0.00".to_owned(),
+        Unit::Money => format::dollars(amount),
+        Unit::Requests => plain(("request", "requests")),
+        Unit::Tokens => plain(("token", "tokens")),
+        Unit::Parallel => plain(("at once", "at once")),
+    }
+}

@@ -1,0 +1,187 @@
+//! The frame of every page: the head, the menu, and which caller the reader is.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::icons::icon;
+use super::places::{self, For, Group, Place, Show};
+use super::{Visit, assets, may_chat};
+use crate::policy::access::Role;
+
+/// A page inside the frame.
+pub(super) struct Page {
+    pub title: String,
+    /// Links that lead here, the outermost first.
+    pub above: Vec<(String, String)>,
+    /// Beside the title.
+    pub actions: Markup,
+    pub body: Markup,
+    /// Scripts besides the usual one.
+    pub scripts: &'static [&'static str],
+    /// Takes all the width that there is.
+    pub wide: bool,
+    /// Shows what is new by itself. Scripts of its own would lose their hold of its elements.
+    pub live: bool,
+}
+
+impl Page {
+    pub(super) fn new(title: impl Into<String>, body: Markup) -> Self {
+        Self {
+            title: title.into(),
+            above: Vec::new(),
+            actions: html! {},
+            body,
+            scripts: &[],
+            wide: false,
+            live: false,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn below(mut self, address: impl Into<String>, name: impl Into<String>) -> Self {
+        self.above.push((address.into(), name.into()));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn actions(mut self, actions: Markup) -> Self {
+        self.actions = actions;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn scripts(mut self, scripts: &'static [&'static str]) -> Self {
+        self.scripts = scripts;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn wide(mut self) -> Self {
+        self.wide = true;
+        self
+    }
+}
+
+/// The whole document. Without a visit, for those who have no role, there is no menu.
+pub(super) fn document(page: &Page, visit: Option<&Visit<'_>>) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (page.title) " · Iris" }
+                link rel="icon" href=(assets::address("icon.svg")) type="image/svg+xml";
+                link rel="stylesheet" href=(assets::address("app.css"));
+                script src=(assets::address("theme.js")) {}
+                script type="module" src=(assets::address("app.js")) {}
+                @if page.live { script type="module" src=(assets::address("live.js")) {} }
+                @for script in page.scripts {
+                    script type="module" src=(assets::address(script)) {}
+                }
+            }
+            body class=[page.wide.then_some("wide")] data-origin=[visit.map(|visit| visit.origin.as_str())] {
+                a.skip href="#main" { "Skip to the content" }
+                @if let Some(visit) = visit { (bar()) (menu(visit)) }
+                main id="main" tabindex="-1" data-live[page.live] {
+                    (head(page))
+                    (page.body)
+                }
+            }
+        }
+    }
+}
+
+fn head(page: &Page) -> Markup {
+    html! {
+        header.page {
+            @if !page.above.is_empty() {
+                nav.above aria-label="Where this page is" {
+                    @for (address, name) in &page.above { a href=(address) { (name) } " / " }
+                }
+            }
+            div.title { h1 { (page.title) } div.actions { (page.actions) } }
+        }
+    }
+}
+
+/// The sign of the product.
+fn sign() -> Markup {
+    html! {
+        a.brand href="/ui/" {
+            svg viewBox="0 0 32 32" aria-hidden="true" focusable="false" {
+                circle cx="16" cy="16" r="13" {}
+                path d="M16 3a13 13 0 0 1 0 15M29 16a13 13 0 0 1-15 0M16 29a13 13 0 0 1 0-15M3 16a13 13 0 0 1 15 0" {}
+            }
+            "Iris"
+        }
+    }
+}
+
+/// On narrow screens, in place of the menu.
+fn bar() -> Markup {
+    html! { header.topbar { (sign()) a.button href="#menu" { "Menu" } } }
+}
+
+fn menu(visit: &Visit<'_>) -> Markup {
+    let is_admin = visit.permit.role() == Role::Admin;
+    let (name, node) = (visit.caller.name(), visit.caller.node_name());
+    html! {
+        nav.menu id="menu" aria-label="Pages" {
+            div.menu-head {
+                (sign())
+                a.button.close href="#" { "Close" }
+                button.palette type="button" data-palette hidden aria-haspopup="dialog" {
+                    (icon("search")) span { "Go to…" } kbd data-palette-key { "Ctrl K" }
+                }
+            }
+            @for group in Group::ALL {
+                @let places: Vec<_> = shown(visit).filter(|place| place.group == group).collect();
+                @if !places.is_empty() {
+                    h2 { (group.name()) }
+                    ul {
+                        @for place in places {
+                            li {
+                                a href=(place.path)
+                                    aria-current=[is_here(visit, place).then_some("page")] {
+                                    (icon(place.icon)) (place.name)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            footer {
+                div.who {
+                    span.name title=(name) { (name) }
+                    span.node { (node) @if is_admin { " · admin" } }
+                }
+                button.theme type="button" data-theme-switch hidden { "Theme" }
+            }
+        }
+    }
+}
+
+/// The pages that a visitor can open.
+pub(super) fn shown<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = &'static Place> + 'v {
+    let is_admin = visit.permit.role() == Role::Admin;
+    places::ALL.iter().filter(move |place| {
+        (is_admin || place.audience == For::Everyone || place.show == Show::Budgets)
+            && (place.show != Show::Chat || may_chat(visit))
+    })
+}
+
+/// Whether the page shown is this one, or one below it.
+fn is_here(visit: &Visit<'_>, place: &Place) -> bool {
+    let below = |path: &str| {
+        path.strip_prefix(place.path)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    visit.path == place.path || (place.path != "/ui/" && below(visit.path))
+}

@@ -1,0 +1,161 @@
+//! How to point an agent or an SDK at this gateway: the settings of each, with the name under
+//! which the reader reached it, and whether a request of it has been seen.
+
+mod guides;
+
+use maud::{Markup, html};
+
+use super::layout::Page;
+use super::query::Query;
+use super::{Visit, activity, format, parts};
+use crate::client::agents::{self, Agent, Speaks, Target};
+use crate::formats::Api;
+use crate::wire::Rejection;
+use guides::Guide;
+
+/// What is shown.
+enum Chosen {
+    Agent(&'static Agent),
+    Sdk(&'static Guide),
+}
+
+impl Chosen {
+    fn all() -> [(&'static str, Vec<Self>); 2] {
+        [
+            ("Agents", agents::ALL.iter().map(Self::Agent).collect()),
+            (
+                "SDKs and tools",
+                guides::ALL.iter().map(Self::Sdk).collect(),
+            ),
+        ]
+    }
+
+    fn id(&self) -> &'static str {
+        match self {
+            Self::Agent(agent) => agent.id,
+            Self::Sdk(guide) => guide.id,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Agent(agent) => agent.name,
+            Self::Sdk(guide) => guide.name,
+        }
+    }
+
+    /// What records call it.
+    fn record(&self) -> &'static str {
+        match self {
+            Self::Agent(agent) => agent.record,
+            Self::Sdk(guide) => guide.agent,
+        }
+    }
+
+    fn speaks(&self) -> Speaks {
+        match self {
+            Self::Agent(agent) => agent.speaks,
+            Self::Sdk(guide) => guide.speaks,
+        }
+    }
+
+    fn steps(&self, target: &Target<'_>) -> Vec<(String, String)> {
+        match self {
+            Self::Agent(agent) => guides::agent(agent, target),
+            Self::Sdk(guide) => (guide.steps)(target),
+        }
+    }
+
+    fn note(&self, base: &str) -> Option<&'static str> {
+        match self {
+            Self::Agent(agent) => agent.doubt(base),
+            Self::Sdk(_) => None,
+        }
+    }
+}
+
+/// `/ui/setup`.
+pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let wanted = visit.query.get("for").unwrap_or_default();
+    let groups = Chosen::all();
+    let all = || groups.iter().flat_map(|(_, group)| group);
+    let works = |one: &&Chosen| model(visit, one.speaks()).is_some();
+    let chosen = all()
+        .find(|one| one.id() == wanted)
+        .or_else(|| all().find(works))
+        .unwrap_or(&groups[0].1[0]);
+    let query = Query::default()
+        .with("login", visit.caller.name())
+        .with("by", "agent");
+    let seen = visit.sums(&query).await?.usage.groups;
+    let seen = activity::keys(&seen, "agent");
+    let body = html! {
+        p.lead {
+            "You don't need a key: this gateway knows your device, and adds the provider's key itself. "
+            "Where a program insists on one, use any string."
+        }
+        div.setup {
+            nav aria-label="Agents and SDKs" {
+                @for (title, group) in &groups {
+                    h2 { (title) }
+                    ul {
+                        @for one in group {
+                            li {
+                                a href=(Query::default().with("for", one.id()).at("/ui/setup"))
+                                    aria-current=[(one.id() == chosen.id()).then_some("true")] {
+                                    (one.name())
+                                    @if seen.iter().any(|agent| agent == one.record()) {
+                                        span.seen title="requests of it were seen in the last 30 days" { "✓" span.hidden { " seen" } }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            div { (instructions(visit, chosen)) }
+        }
+    };
+    Ok(Page::new("Set up", body).scripts(&["setup.js"]))
+}
+
+fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
+    let base = visit.origin.as_str();
+    let model = model(visit, chosen.speaks());
+    let models = visit.view.rules.routes.models(visit.permit).count();
+    html! {
+        h2 { (chosen.name()) }
+        @match &model {
+            None => {
+                (parts::notice(parts::Tone::Warn, &html! {
+                    (chosen.name()) " needs a model in the format " (chosen.speaks().name())
+                    ", and you don't have access to one. " a href="/ui/models" { "Models" }
+                    " lists those that you have; ask an admin of this gateway for more."
+                }))
+            }
+            Some(model) => {
+                @for (label, text) in chosen.steps(&Target { base, model }) { (parts::code(&label, &text)) }
+                @if let Some(note) = chosen.note(base) { p.under { (note) } }
+                section.panel.tick data-agent=(chosen.record()) data-login=(visit.caller.name()) aria-live="polite" {
+                    h2 { "Has it worked?" }
+                    p.waiting { "Run it once. Your request then appears on the page " a href="/ui/requests" { "Requests" } "." }
+                }
+            }
+        }
+        p.under { "This gateway: " code { (base) } ", " (format::count(models as u64, "model", "models")) " granted to you." }
+    }
+}
+
+/// A granted model that can be asked in a format.
+fn model(visit: &Visit<'_>, speaks: Speaks) -> Option<String> {
+    let api = crate::formats::ALL
+        .iter()
+        .find(|api| api.kind().0 == speaks.kind());
+    let flags = api.map_or(&[][..], |api: &&dyn Api| api.flags());
+    let mut models = visit.view.rules.routes.models(visit.permit);
+    let found = models.find(|found| {
+        let speaks = &found.provider.flags;
+        speaks.iter().any(|flag| flags.contains(flag))
+    });
+    found.map(|found| found.model.to_owned())
+}
