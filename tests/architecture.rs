@@ -123,8 +123,7 @@ fn only_the_ledger_knows_sql_and_only_upstream_sees_a_secret() {
         );
         // `app` hands the node its key and the ledger its URL, which `records` opens; `config`
         // checks their form.
-        let may_expose =
-            ["base", "config", "records", "app", "net"].contains(&module.as_str());
+        let may_expose = ["base", "config", "records", "app", "net"].contains(&module.as_str());
         assert!(
             !text.contains(".expose()") || may_expose,
             "a secret in {}",

@@ -159,9 +159,11 @@ fn what_guards_leave_is_the_same_request_without_what_they_found() {
                 kind: "application/json",
                 pass_keys: &[],
             };
-            let Ok(Found::Removed(left, _)) =
-                guards.look(name, request, &iris::exchange::guardrails::Limits::default())
-            else {
+            let Ok(Found::Removed(left, _)) = guards.look(
+                name,
+                request,
+                &iris::exchange::guardrails::Limits::default(),
+            ) else {
                 continue;
             };
             let after: Value = serde_json::from_slice(&left).unwrap();

@@ -14,11 +14,12 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use iris::exchange::hooks::Tally;
 use iris::exchange::rules::Rules;
-use iris::exchange::upstream::{Timeouts, Upstream};
 use iris::exchange::{Gateway, Uncounted, Verified};
 use iris::formats::{self, Api};
-use iris::net::tailnet::{User, WhoIs};
+use iris::exchange::upstream::Upstream;
+use iris::net::client::{Client, Timeouts};
 use iris::policy::identity::Caller;
+use iris::policy::identity::{User, WhoIs};
 use iris::policy::route::Traffic;
 use iris::records::Ledger;
 use iris::records::balances::Quotas;
@@ -182,7 +183,7 @@ impl World {
         let (sender, receiver) = watch::channel(rules);
         let gateway = Gateway {
             rules: receiver,
-            upstream: Upstream::new(None, Timeouts::all(never)),
+            upstream: Upstream::new(Client::new(None, Timeouts::all(never))),
             traffic: Traffic::default(),
             metrics: Arc::default(),
             quotas,

@@ -453,7 +453,7 @@ async fn dispatch(
         board: &engines.board,
         warnings: &engines.warnings,
         signals: &engines.signals,
-        upstream: &engines.gateway.upstream,
+        upstream: &engines.gateway.upstream.client,
         looking: &engines.looking,
         listeners: &engines.listeners,
         origin: origin(&who.url),

@@ -128,7 +128,7 @@ async fn acquaint(engines: Arc<Engines>) {
             .filter(|provider| !provider.disabled);
         for provider in new.filter(|provider| met.insert(provider.id.clone())) {
             let (engines, provider) = (Arc::clone(&engines), Arc::clone(provider));
-            let meet = async move { engines.gateway.upstream.meet(&provider).await };
+            let meet = async move { engines.gateway.upstream.client.meet(&provider).await };
             tokio::spawn(meet);
         }
         if rules.changed().await.is_err() {

@@ -39,10 +39,11 @@ use crate::client::discovery;
 use crate::config::{self, Fixed, Loaded, Mode};
 use crate::exchange::hooks::{Deliverer, Tally};
 use crate::exchange::rules::Rules;
-use crate::exchange::upstream::{Timeouts, Upstream};
+use crate::exchange::upstream::Upstream;
 use crate::exchange::{Gateway, Uncounted};
+use crate::net::client::{Client, Timeouts};
+use crate::net::tailnet::Resolver;
 use crate::net::tailnet::{self, Node, State, Status};
-use crate::policy::identity::Resolver;
 use crate::policy::route::Traffic;
 use crate::records::Ledger;
 use crate::records::balances::Quotas;
@@ -148,7 +149,8 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let node = node(&rules.file.tailnet, &options.state_dir).await?;
     let resolver = node.clone().map(|node| Arc::new(Resolver::new(node)));
     set_stale(resolver.as_deref(), &rules.file.tailnet);
-    let upstream = Upstream::new(node.as_ref(), timeouts(&rules.file));
+    let client = Client::new(node.as_ref(), timeouts(&rules.file));
+    let upstream = Upstream::new(client);
     set_memory(&rules.file);
     let connections = descriptors::room(&rules.file);
     let (control, saved) = Control::new(options.path());
@@ -236,7 +238,7 @@ fn background(engines: &Arc<Engines>) {
 async fn deliver(engines: Arc<Engines>) {
     let gateway = &engines.gateway;
     let hooks = || gateway.rules.borrow().file.hooks.clone();
-    Deliverer::new(&gateway.upstream, &gateway.ledger, &gateway.tally)
+    Deliverer::new(&gateway.upstream.client, &gateway.ledger, &gateway.tally)
         .run(hooks)
         .await;
 }
@@ -278,7 +280,7 @@ async fn export(engines: Arc<Engines>) {
     loop {
         let current = rules.borrow_and_update().clone();
         let outlets = Outlets {
-            upstream: &gateway.upstream,
+            upstream: &gateway.upstream.client,
             ledger: &gateway.ledger,
             metrics: &gateway.metrics,
             board: &engines.board,
@@ -354,8 +356,8 @@ async fn configuration(options: &Options) -> anyhow::Result<(Loaded, config::Fil
             .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)))?;
         return Ok((loaded, files));
     }
-    let upstream = Upstream::new(None, timeouts(&config::File::default()));
-    let loaded = reload::discovered(&discovery::here(&upstream, &[]).await)?;
+    let client = Client::new(None, timeouts(&config::File::default()));
+    let loaded = reload::discovered(&discovery::here(&client, &[]).await)?;
     Ok((loaded, files))
 }
 

@@ -208,8 +208,8 @@ impl Follow {
     async fn servers(&mut self) -> Saved {
         let mut known = None;
         loop {
-            let upstream = &self.engines.gateway.upstream;
-            let found = discovery::here(upstream, known.as_deref().unwrap_or_default()).await;
+            let client = &self.engines.gateway.upstream.client;
+            let found = discovery::here(client, known.as_deref().unwrap_or_default()).await;
             if known.as_ref() != Some(&found) {
                 for (provider, server) in discovery::named(&found) {
                     let formats = server.formats.names();
@@ -243,7 +243,7 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     for key in engines.warnings.awaiting_restart(new) {
         tracing::warn!("{key} has changed, which takes effect at the next restart");
     }
-    engines.gateway.upstream.set_timeouts(timeouts(new));
+    engines.gateway.upstream.client.set_timeouts(timeouts(new));
     set_stale(engines.resolver.as_deref(), &new.tailnet);
     set_memory(new);
     let ledger = &engines.gateway.ledger;

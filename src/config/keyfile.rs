@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = include_str!("../exchange/upstream/fixtures/throw-away-test-key.pem");
+    const KEY: &str = include_str!("../net/client/fixtures/throw-away-test-key.pem");
 
     fn parse(json: &serde_json::Value) -> Result<ServiceAccount, &'static str> {
         let encoded = aws_smithy_types::base64::encode(json.to_string());

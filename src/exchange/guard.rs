@@ -120,7 +120,14 @@ impl Gateway {
             };
             let states = quotas.clone().unwrap_or_default();
             let story = story(entry, passing.permit, passing.who, &choice.first, states);
-            let said = hooks::ask(&self.upstream, wired, &story, &call.body, &self.tally).await;
+            let said = hooks::ask(
+                &self.upstream.client,
+                wired,
+                &story,
+                &call.body,
+                &self.tally,
+            )
+            .await;
             let (answer, sentence) = match said {
                 Ok(said) => said,
                 Err((rejection, sentence)) => {

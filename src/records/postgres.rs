@@ -17,7 +17,7 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use super::database::{Connection, Failure, Store, VERSION, announce, missing};
 use super::{Error, dialect};
-use crate::exchange::upstream;
+use crate::net::client;
 use open::{Open, PATIENCE};
 
 /// A peer that acknowledges nothing for this long is gone; a server that is only slow acknowledges.
@@ -69,7 +69,7 @@ impl Server {
         Ok(Server {
             name: name(&config),
             config: RwLock::new(config),
-            tls: tls.then(|| MakeRustlsConnect::new(without_protocols(upstream::tls()))),
+            tls: tls.then(|| MakeRustlsConnect::new(without_protocols(client::tls()))),
             root,
             generation: Arc::default(),
         })
@@ -92,7 +92,7 @@ impl Server {
         let text = std::fs::read_to_string(path)
             .map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let certificates = crate::config::Certificates::parse(&text).map_err(wrong)?;
-        let tls = without_protocols(upstream::tls_of(&certificates));
+        let tls = without_protocols(client::tls_of(&certificates));
         Ok(Some(MakeRustlsConnect::new(tls)))
     }
 

@@ -230,7 +230,7 @@ fn vertex(tokens: std::net::SocketAddr, flag: &str) -> Value {
         "type": "service_account",
         "project_id": "proj-1",
         "private_key_id": "key-1",
-        "private_key": include_str!("../../src/exchange/upstream/fixtures/throw-away-test-key.pem"),
+        "private_key": include_str!("../../src/net/client/fixtures/throw-away-test-key.pem"),
         "client_email": "gateway@proj-1.example",
         "token_uri": format!("http://{tokens}/token"),
     });

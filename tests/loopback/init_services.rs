@@ -165,7 +165,7 @@ async fn vertex_takes_a_key_file_as_google_gives_it() {
         "type": "service_account",
         "project_id": "my-project",
         "private_key_id": "k",
-        "private_key": include_str!("../../src/exchange/upstream/fixtures/throw-away-test-key.pem"),
+        "private_key": include_str!("../../src/net/client/fixtures/throw-away-test-key.pem"),
         "client_email": "a@my-project.iam.gserviceaccount.com",
         "token_uri": format!("http://{address}/token"),
     });

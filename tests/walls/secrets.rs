@@ -138,7 +138,7 @@ const MODELS: [&str; 5] = ["fine", "refuse", "redirect", "broken", "stream"];
 
 /// The key of a service account whose tokens come from a server.
 fn account(tokens: SocketAddr) -> String {
-    let key = include_str!("../../src/exchange/upstream/fixtures/throw-away-test-key.pem");
+    let key = include_str!("../../src/net/client/fixtures/throw-away-test-key.pem");
     let rest = json!({
         "type": "service_account", "project_id": "p", "private_key_id": "canary-kid-25252",
         "private_key": key, "client_email": "gateway@p.example", "token_uri": format!("http://{tokens}/token"),

@@ -19,7 +19,7 @@ use super::{harmless, place, print, print_json, table};
 use crate::app;
 use crate::base::money::Money;
 use crate::config::Network;
-use crate::exchange::upstream::{Connector, Timeouts, tls};
+use crate::net::client::{Connector, Timeouts, tls};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 << 20;

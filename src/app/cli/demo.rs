@@ -16,7 +16,7 @@ use crate::app::{self, Options, Running};
 use crate::base::clock::within;
 use crate::base::output;
 use crate::client::discovery;
-use crate::exchange::upstream::{Timeouts, Upstream};
+use crate::net::client::{Client, Timeouts};
 
 /// For the gateway's node to come up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -101,7 +101,7 @@ impl Demo {
 
 /// The demo proper.
 async fn on_tailnet(dir: &Path, end: &mut End) -> anyhow::Result<()> {
-    let upstream = Upstream::new(None, Timeouts::all(LOOK));
+    let upstream = Client::new(None, Timeouts::all(LOOK));
     let started = async {
         let found = discovery::here(&upstream, &[]);
         let (network, found) = tokio::join!(Network::start(dir), found);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::app;
-use crate::net::tailnet::is_tailnet;
+use crate::policy::identity::is_tailnet;
 
 /// The name that gateways usually have on their tailnet.
 const NAME: &str = "ai";

@@ -19,8 +19,8 @@ pub use server::{Kind, Server};
 pub(crate) use server::{compatibility, free_id, id_at};
 
 use crate::config::{self, BaseUrl, CAPABILITY, File};
-use crate::exchange::upstream::Upstream;
-use crate::net::tailnet::is_tailnet;
+use crate::net::client::Client;
+use crate::policy::identity::is_tailnet;
 use crate::policy::route::Provider;
 
 /// This machine, as a host.
@@ -101,7 +101,7 @@ pub fn covering<'f>(file: &'f File, server: &Server, own: Option<&str>) -> Optio
 
 /// The servers on this machine. One that is `known` and lists what it did is not asked for its
 /// formats once more: each such question is a line in a server's log.
-pub async fn here(upstream: &Upstream, known: &[Server]) -> Vec<Server> {
+pub async fn here(upstream: &Client, known: &[Server]) -> Vec<Server> {
     let hosts = [HERE.to_owned()];
     found(upstream, &hosts, None, known).await.0
 }
@@ -110,7 +110,7 @@ pub async fn here(upstream: &Upstream, known: &[Server]) -> Vec<Server> {
 /// What does not answer as a model server would is left out, and so is `ourselves`. Tells as well
 /// whether there was time for all.
 pub async fn servers(
-    upstream: &Upstream,
+    upstream: &Client,
     hosts: &[String],
     ourselves: Option<SocketAddr>,
 ) -> (Vec<Server>, bool) {
@@ -118,7 +118,7 @@ pub async fn servers(
 }
 
 async fn found(
-    upstream: &Upstream,
+    upstream: &Client,
     hosts: &[String],
     ourselves: Option<SocketAddr>,
     known: &[Server],
@@ -164,7 +164,7 @@ fn places(
 
 /// The server at a URL, if it is one that would be found.
 pub async fn server(
-    upstream: &Upstream,
+    upstream: &Client,
     hosts: &[String],
     ourselves: Option<SocketAddr>,
     url: &str,
@@ -187,7 +187,7 @@ pub(crate) fn at(url: &str) -> Result<Provider, String> {
 }
 
 async fn ask(
-    upstream: &Upstream,
+    upstream: &Client,
     (host, usual, port): (&str, Kind, u16),
     known: &[Server],
 ) -> Option<Server> {
@@ -255,14 +255,14 @@ pub fn configuration(servers: &[Server], loopback: SocketAddr) -> String {
 mod tests {
     use super::*;
     use crate::config::parse;
-    use crate::exchange::upstream::Timeouts;
+    use crate::net::client::Timeouts;
 
     fn file(text: &str) -> File {
         parse(text, &|_| None).unwrap().file
     }
 
-    fn upstream() -> Upstream {
-        Upstream::new(None, Timeouts::all(Duration::from_secs(1)))
+    fn upstream() -> Client {
+        Client::new(None, Timeouts::all(Duration::from_secs(1)))
     }
 
     #[tokio::test]

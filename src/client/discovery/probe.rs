@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::Kind;
 use crate::config::PLACEHOLDER;
-use crate::exchange::upstream::{Post, Upstream};
+use crate::net::client::{Client, Post};
 use crate::policy::route::Provider;
 use crate::wire::text::steers;
 
@@ -116,7 +116,7 @@ struct Row {
 }
 
 /// The models that a server lists in OpenAI's format.
-pub(crate) async fn models(upstream: &Upstream, provider: &Provider, timeout: Duration) -> Listed {
+pub(crate) async fn models(upstream: &Client, provider: &Provider, timeout: Duration) -> Listed {
     let (status, body) =
         match get(upstream, provider, "/v1/models", HeaderMap::new(), timeout).await {
             Ok(answer) => answer,
@@ -138,7 +138,7 @@ pub(crate) async fn models(upstream: &Upstream, provider: &Provider, timeout: Du
 /// # Errors
 /// Why no answer came.
 pub(crate) async fn get(
-    upstream: &Upstream,
+    upstream: &Client,
     provider: &Provider,
     path: &str,
     headers: HeaderMap,
@@ -227,11 +227,7 @@ impl Route {
 }
 
 /// The formats that a server speaks.
-pub(crate) async fn formats(
-    upstream: &Upstream,
-    provider: &Provider,
-    timeout: Duration,
-) -> Formats {
+pub(crate) async fn formats(upstream: &Client, provider: &Provider, timeout: Duration) -> Formats {
     let paths = [
         "/v1/chat/completions",
         "/v1/responses",
@@ -244,7 +240,7 @@ pub(crate) async fn formats(
     of_routes(&asked.await)
 }
 
-async fn route(upstream: &Upstream, provider: &Provider, path: &str, timeout: Duration) -> Route {
+async fn route(upstream: &Client, provider: &Provider, path: &str, timeout: Duration) -> Route {
     let Ok(uri) = provider.url(path, None) else {
         return Route::Silent;
     };

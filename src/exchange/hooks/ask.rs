@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::payload::{self, Story};
 use super::{Tally, What, Wired, codings};
-use crate::exchange::upstream::{Post, Upstream};
+use crate::net::client::{Client, Post};
 use crate::wire::Rejection;
 
 /// Longest answer of a hook.
@@ -52,7 +52,7 @@ enum Action {
 /// # Errors
 /// A 503 when it fails and its definition says that nothing may pass then.
 pub async fn ask(
-    upstream: &Upstream,
+    upstream: &Client,
     wired: &Wired<'_>,
     story: &Story,
     body: &Bytes,
@@ -103,7 +103,7 @@ pub fn unavailable(name: &str) -> Rejection {
 }
 
 async fn exchange(
-    upstream: &Upstream,
+    upstream: &Client,
     wired: &Wired<'_>,
     story: &Story,
     (body, tally): (&Bytes, &Tally),
@@ -117,7 +117,7 @@ async fn exchange(
 }
 
 /// How long a hook may take: never longer than a whole request.
-pub(super) fn patience(hook: &crate::config::Hook, upstream: &Upstream) -> Duration {
+pub(super) fn patience(hook: &crate::config::Hook, upstream: &Client) -> Duration {
     let own = if hook.timeout.is_zero() {
         PATIENCE
     } else {
@@ -131,7 +131,7 @@ pub(super) fn patience(hook: &crate::config::Hook, upstream: &Upstream) -> Durat
 
 /// Posts a payload to a hook, compressed if its last response said that it can read that.
 pub(super) async fn post(
-    upstream: &Upstream,
+    upstream: &Client,
     hook: &crate::config::Hook,
     payload: Bytes,
     tally: &Tally,

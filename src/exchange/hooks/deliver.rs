@@ -15,7 +15,7 @@ use super::{Tally, What, ask};
 use crate::base::clock;
 use crate::base::panics;
 use crate::config::Hook;
-use crate::exchange::upstream::Upstream;
+use crate::net::client::Client;
 use crate::policy::route::backoff;
 use crate::records::{Ledger, Queued};
 
@@ -40,7 +40,7 @@ const TIDY: Duration = Duration::from_mins(1);
 
 /// Delivers until it is dropped.
 pub struct Deliverer<'e> {
-    upstream: &'e Upstream,
+    upstream: &'e Client,
     ledger: &'e Ledger,
     tally: &'e Tally,
     standings: HashMap<String, Standing>,
@@ -72,7 +72,7 @@ type Done = (Queued, Result<(StatusCode, bytes::Bytes), String>);
 impl<'e> Deliverer<'e> {
     /// A deliverer for the queue of `ledger`.
     #[must_use]
-    pub fn new(upstream: &'e Upstream, ledger: &'e Ledger, tally: &'e Tally) -> Self {
+    pub fn new(upstream: &'e Client, ledger: &'e Ledger, tally: &'e Tally) -> Self {
         Self {
             upstream,
             ledger,

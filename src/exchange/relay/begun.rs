@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use crate::exchange::upstream::Received;
+use crate::net::client::Received;
 use crate::policy::route::Remember;
 use crate::wire::Mask;
 

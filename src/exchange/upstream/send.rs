@@ -1,33 +1,25 @@
 //! One request to one provider.
 
-use std::sync::{Arc, Once, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::auth::{self, google::TokenCache, google::TokenSource};
-use super::connect::{ConnectError, Connector, Timeouts, Way};
-use super::pool::{Fate, Pool, Pools, Received, RequestError, Reuse};
 use crate::base::clock::within;
 use crate::base::secret::Secret;
-use crate::config::{Environment, Network};
 use crate::formats::Outbound;
-use crate::net::tailnet::Node;
+use crate::net::client::auth::google::TokenSource;
+use crate::net::client::{
+    Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
+};
 use crate::policy::access::Permit;
-use crate::policy::route::{Provider, Route, Scope};
+use crate::policy::route::{Route, Scope};
 use crate::wire::headers::Passed;
 use crate::wire::{Mask, Rejection};
 
-/// Pooled connections to all providers. Lives as long as the process.
+/// The only way to a provider for what a caller asks.
 pub struct Upstream {
-    pub(super) pools: Pools,
-    /// For WebSockets, which begin as HTTP/1.1.
-    pub(super) sockets: Pools,
-    /// For tokens of service accounts.
-    token_pool: Pool,
-    /// Tokens of service accounts, which outlive every configuration.
-    tokens: TokenCache,
-    timeouts: Arc<RwLock<Timeouts>>,
+    /// Connections and credentials.
+    pub client: Client,
 }
 
 /// Why no response came. Its text names the provider and holds no secret.
@@ -161,66 +153,16 @@ impl Failure {
 }
 
 impl Upstream {
-    /// Pools that dial through `node` where the address is the tailnet's.
+    /// The way to providers over the connections of `client`.
     #[must_use]
-    pub fn new(node: Option<&Node>, timeouts: Timeouts) -> Self {
-        let tls = Arc::new(super::connect::tls());
-        let timeouts = Arc::new(RwLock::new(timeouts));
-        let (node, bounds) = (node.cloned(), Arc::clone(&timeouts));
-        let older = Arc::new(super::connect::older(&tls));
-        let environment = Arc::new(proxies());
-        let connector = move |tls: Arc<rustls::ClientConfig>| {
-            let (node, bounds) = (node.clone(), Arc::clone(&bounds));
-            let environment = Arc::clone(&environment);
-            move |way: Way<'_>| {
-                let of = |tls| {
-                    Connector::new(node.clone(), way.network, tls, Arc::clone(&bounds))
-                        .over(way.proxy, &environment)
-                };
-                let Some(ca) = way.ca else {
-                    return of(Arc::clone(&tls));
-                };
-                let mut own = super::connect::tls_of(ca);
-                own.alpn_protocols.clone_from(&tls.alpn_protocols);
-                of(Arc::new(own)).with_own_certificates()
-            }
-        };
-        let pools = Pools::new(connector(tls));
-        Self {
-            token_pool: pools.own(Network::Host, None),
-            pools,
-            sockets: Pools::new(connector(older)),
-            tokens: TokenCache::default(),
-            timeouts,
-        }
-    }
-
-    /// Makes the acquaintance of a provider's node before a request needs it. Whether that works
-    /// is for the log alone: the first request tries again.
-    pub async fn meet(&self, provider: &Provider) {
-        let Ok(uri) = provider.url("/", None) else {
-            return;
-        };
-        match self.pools.connector(way(provider)).meet(uri).await {
-            Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
-            Err(error) => {
-                tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
-            }
-        }
+    pub fn new(client: Client) -> Self {
+        Self { client }
     }
 
     /// The bounds in force.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
-        *self.timeouts.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts other bounds in force, for what begins from now on.
-    pub fn set_timeouts(&self, timeouts: Timeouts) {
-        *self
-            .timeouts
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = timeouts;
+        self.client.timeouts()
     }
 
     /// Sends a request and waits for the head of the response. Dropping the future, or the
@@ -256,7 +198,7 @@ impl Upstream {
         if let Some(via) = &from.via {
             request.headers_mut().insert(header::VIA, via.clone());
         }
-        let pool = self.pool(provider);
+        let pool = self.client.pool(provider);
         let mask = pool.mask(&request);
         let limit = self.timeouts().first_byte;
         let response = within(limit, pool.request(request, reuse))
@@ -306,7 +248,7 @@ impl Upstream {
             HeaderValue::from_static("identity"),
         );
         let mut credential = None;
-        if let Some(source) = self.tokens_for(provider, &out) {
+        if let Some(source) = self.client.tokens_for(provider, &out) {
             let token = source.token().await.map_err(|error| Failure::Credential {
                 provider: provider.id.clone(),
                 why: error.to_string(),
@@ -332,42 +274,6 @@ impl Upstream {
     }
 }
 
-fn way(provider: &Provider) -> Way<'_> {
-    Way {
-        network: provider.network,
-        proxy: &provider.proxy,
-        ca: provider.ca.as_ref(),
-    }
-}
-
-impl Upstream {
-    /// The connections to a provider.
-    pub(super) fn pool(&self, provider: &Provider) -> Pool {
-        self.pools.of(way(provider), provider.fingerprint())
-    }
-
-    /// Tokens for a request to a provider that has a service account.
-    pub(super) fn tokens_for<'u>(
-        &'u self,
-        provider: &'u Provider,
-        headers: &HeaderMap,
-    ) -> Option<TokenSource<'u>> {
-        let account = provider.service_account.as_deref();
-        account
-            .filter(|_| auth::is_configured(headers, provider))
-            .map(|account| self.tokens.source(account, &self.token_pool))
-    }
-}
-
-/// The innermost cause says what happened; the layers above it only that something did.
-pub(super) fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
 /// Why there is no answer of a provider.
 pub(super) fn failure(provider: &str, error: &RequestError) -> Failure {
     if let RequestError::Connect(cause) = error
@@ -383,19 +289,4 @@ pub(super) fn failure(provider: &str, error: &RequestError) -> Failure {
         why: innermost(error),
         sent: !error.is_connect(),
     }
-}
-
-/// The proxies of the environment. Once, the log says which there are, and which can't be used.
-fn proxies() -> Environment {
-    static SAID: Once = Once::new();
-    let (environment, problems) = Environment::read(|name| std::env::var(name).ok());
-    SAID.call_once(|| {
-        for problem in problems {
-            tracing::warn!("{problem}");
-        }
-        for (scheme, proxy) in environment.used() {
-            tracing::info!(%proxy, "public providers at {scheme}:// are reached through a proxy");
-        }
-    });
-    environment
 }

@@ -11,12 +11,11 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::connect::Way;
 use super::limits::asked_wait;
-use super::pool::{Received, Reuse};
 use super::send::{Failure, Upstream, failure};
 use crate::base::clock::within;
 use crate::config::{Certificates, Network, Proxying};
+use crate::net::client::{Received, Reuse, Way};
 use crate::policy::access::Permit;
 use crate::policy::route::Route;
 use crate::wire::Mask;
@@ -112,7 +111,7 @@ impl Upstream {
             proxy: &handshake.proxy,
             ca: handshake.ca.as_ref(),
         };
-        let pool = self.sockets.of(way, handshake.fingerprint);
+        let pool = self.client.socket_pool(way, handshake.fingerprint);
         let response = within(limit, pool.request(request, Reuse::Never))
             .await
             .map_err(|_| Failure::TimedOut {

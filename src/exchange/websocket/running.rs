@@ -5,8 +5,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::asking::Again;
 use crate::exchange::relay::{Ended, Ending, Recording, Watch};
-use crate::exchange::upstream::Timeouts;
 use crate::formats::{Call, Meter};
+use crate::net::client::Timeouts;
 use crate::policy::route::Remember;
 use crate::wire::sse;
 

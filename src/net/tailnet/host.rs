@@ -20,8 +20,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::net::socket;
 
 use super::publisher::Publisher;
-use super::{Certificate, Error, Listener, State, Status, Trouble, TroubleKind, WhoIs, is_tailnet};
+use super::{Certificate, Error, Listener, State, Status, Trouble, TroubleKind};
 use crate::base::clock::{self, Moment};
+use crate::policy::identity::{WhoIs, is_tailnet};
 
 #[cfg(target_os = "macos")]
 const SOCKET: &str = "/var/run/tailscaled.socket";

@@ -28,6 +28,7 @@ mod host;
 mod keeper;
 mod node;
 mod publisher;
+mod resolver;
 mod stream;
 mod whois;
 
@@ -40,10 +41,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::policy::identity::{WhoIs, is_tailnet};
+
 pub use control::{Control, Member, Network, Owner};
 pub use host::{Machine, resolve_inside};
+pub use resolver::Resolver;
 pub use stream::{Accepted, Listener, Stream};
-pub use whois::{User, WhoIs, is_tailnet};
 
 /// A control server that has nothing to say repeats itself each minute; one that is silent for
 /// longer than this is not heard.

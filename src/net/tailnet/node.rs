@@ -16,8 +16,9 @@ use tokio::time::MissedTickBehavior;
 use super::ffi::{self, Call};
 use super::keeper::{Keeper, Rejoin};
 use super::publisher::Publisher;
-use super::{Certificate, Error, Listener, Options, State, Status, Stream, WhoIs};
+use super::{Certificate, Error, Listener, Options, State, Status, Stream};
 use crate::base::clock::{self, Moment};
+use crate::policy::identity::WhoIs;
 
 /// Between two looks at how old the network map is.
 const TICK: Duration = Duration::from_secs(1);

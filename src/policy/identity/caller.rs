@@ -10,8 +10,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::resolve::Refused;
-use crate::net::tailnet::{User, WhoIs};
+use super::{Refused, User, WhoIs};
 use crate::wire::text::{harmless, steers};
 
 /// Capability objects by name, kept as the control server sent them.
@@ -261,7 +260,7 @@ impl Caller {
 
     /// The same caller, told apart by the login as well: for a control server that gives two
     /// people one number.
-    pub(super) fn by_login(mut self) -> Self {
+    pub(crate) fn by_login(mut self) -> Self {
         if let Principal::User { login, .. } | Principal::External { login, .. } = &self.principal {
             self.key = format!("{}:login:{login}", self.key).into();
         }
@@ -347,7 +346,7 @@ impl Caller {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::net::tailnet::User;
+    use crate::policy::identity::User;
 
     pub(crate) fn whois(login: Option<&str>, tags: &[&str]) -> WhoIs {
         WhoIs {

@@ -1,11 +1,14 @@
-//! Who is calling: a tailnet address becomes a [`Caller`], or is refused.
+//! Who is calling: what the tailnet answers about an address becomes a [`Caller`], or is refused.
+//! `net::tailnet` asks; nothing here has a socket.
 
 mod caller;
-mod resolve;
+mod refused;
+mod whois;
 
 pub use caller::{Caller, Principal};
 pub(crate) use caller::{EXTERNAL, is_reserved};
-pub use resolve::{Refused, Resolver};
+pub use refused::Refused;
+pub use whois::{User, WhoIs, is_tailnet};
 
 #[cfg(test)]
 pub(crate) use caller::tests as tests_support;

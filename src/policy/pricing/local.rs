@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::base::money::{Field, Price, Rate, Table};
 use crate::config::BaseUrl;
-use crate::net::tailnet::is_tailnet;
+use crate::policy::identity::is_tailnet;
 
 /// What such a price says of where it is from.
 pub(super) const SOURCE: &str = "local";

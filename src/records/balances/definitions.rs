@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_its_owners_whatever_they_are_called() {
-        use crate::net::tailnet::WhoIs;
+        use crate::policy::identity::WhoIs;
         use crate::policy::identity::tests_support::whois;
         let quotas = r#""q:<user>":{"capacity":"9 requests"},"q:<node>":{"capacity":"9 requests"}"#;
         let references = r#"{"bucket":"q:<user>"},{"bucket":"q:<node>"}"#;

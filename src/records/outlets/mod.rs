@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::base::clock;
 use crate::base::panics;
 use crate::config::{Exporters, Otlp, S3};
-use crate::exchange::upstream::Upstream;
+use crate::net::client::Client;
 use crate::policy::route::backoff;
 use crate::records::metrics::Metrics;
 use crate::records::{Batch, Entry, EntryId, Ledger, Scope};
@@ -90,7 +90,7 @@ impl Job<'_> {
 /// What exporters need.
 pub struct Outlets<'e> {
     /// Connections.
-    pub upstream: &'e Upstream,
+    pub upstream: &'e Client,
     /// Where records are.
     pub ledger: &'e Ledger,
     /// What was counted.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Outlets, PATIENCE};
 use crate::base::clock;
 use crate::config::Otlp;
-use crate::exchange::upstream::Post;
+use crate::net::client::Post;
 use crate::records::metrics::{Key, Series, Spread};
 use crate::records::{Batch, Entry, Outcome};
 

@@ -9,7 +9,7 @@ use super::record::Exported;
 use super::{Outlets, PATIENCE};
 use crate::base::clock;
 use crate::config::{Format, S3};
-use crate::exchange::upstream::{Post, sign_s3};
+use crate::net::client::{Post, sign_s3};
 use crate::records::Scope;
 
 /// Its name in the queue.

@@ -32,12 +32,13 @@ use serde_json::{Value, json};
 
 use crate::exchange::hooks::Tally;
 use crate::exchange::rules::Rules;
-use crate::exchange::upstream::Upstream;
 use crate::formats::{self, Dialect};
+use crate::net::client::Client;
 use crate::net::listen::is_from_elsewhere;
+use crate::net::tailnet::Resolver;
 use crate::net::tailnet::{State, Status, TroubleKind};
 use crate::policy::access::{Permit, Role};
-use crate::policy::identity::{Caller, Resolver};
+use crate::policy::identity::Caller;
 use crate::policy::route::Traffic;
 use crate::records::balances::Quotas;
 use crate::records::metrics::Metrics;
@@ -75,7 +76,7 @@ pub struct View<'a> {
     /// Events that alerts are computed from.
     pub signals: &'a Signals,
     /// Connections to others.
-    pub upstream: &'a Upstream,
+    pub upstream: &'a Client,
     /// Held while model servers are looked for.
     pub looking: &'a tokio::sync::Mutex<()>,
     /// Open event streams.

@@ -14,7 +14,7 @@ use super::service::{Catalog, Service};
 use crate::app::cli::harmless;
 use crate::client::discovery::{self, Formats, Listed, Server};
 use crate::config;
-use crate::exchange::upstream::{Timeouts, Upstream};
+use crate::net::client::{Client, Timeouts};
 use crate::policy::route;
 
 /// For an answer of a server that is asked for its models.
@@ -47,7 +47,7 @@ impl Outcome {
 /// What providers are asked with.
 pub(super) struct Reach {
     runtime: Runtime,
-    upstream: Upstream,
+    upstream: Client,
     /// Where the configuration will be: files that it names are found from there.
     config: PathBuf,
 }
@@ -58,7 +58,7 @@ impl Reach {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         Ok(Self {
             runtime: runtime.enable_all().build()?,
-            upstream: Upstream::new(None, bounds),
+            upstream: Client::new(None, bounds),
             config,
         })
     }

@@ -9,43 +9,15 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
 
-use super::Caller;
+use super::{Node, Status};
 use crate::base::clock;
 use crate::config::StaleRefuses;
-use crate::net::tailnet::{Node, Status, is_tailnet};
+use crate::policy::identity::{Caller, Refused, is_tailnet};
 
 /// Addresses remembered at once; a tailnet that is larger is asked for more often.
 const MAX_CACHED: usize = 100_000;
 /// Devices whose address is remembered beyond an epoch.
 const MAX_SEEN: usize = 10_000;
-
-/// Why an address is nobody that may call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The address belongs to no node: a subnet router, Funnel or the host's own network.
-    #[error("the source of this connection is not a tailnet device")]
-    NotANode,
-    /// The node has neither a user nor tags.
-    #[error("this device has neither a user nor a tag")]
-    Nobody,
-    /// The node exists and may not act.
-    #[error("this device may not be used: {0}")]
-    Unusable(&'static str),
-    /// The gateway's own address.
-    #[error("the gateway does not call itself")]
-    Oneself,
-    /// The address now belongs to another node than the one that opened the connection.
-    #[error("this address now belongs to another device")]
-    Changed,
-    /// The control server was not heard for longer than the configuration allows.
-    #[error(
-        "the control server has not been heard for {0}, and tailnet.stale_after refuses callers until it is"
-    )]
-    Stale(String),
-    /// The tailnet could not be asked.
-    #[error("the tailnet cannot tell who this is: {0}")]
-    Unavailable(String),
-}
 
 type Answer = Arc<OnceCell<Result<Arc<Caller>, Refused>>>;
 

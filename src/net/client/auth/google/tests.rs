@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::{self, Network};
-use crate::exchange::upstream::connect::{Connector, Timeouts, tls};
+use crate::net::client::connect::{Connector, Timeouts, tls};
 
 const KEY: &str = include_str!("../../fixtures/throw-away-test-key.pem");
 const PUBLIC: &[u8] = include_bytes!("../../fixtures/throw-away-test-key.public.der");

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::base::clock::{self, within};
 use crate::base::secret::Secret;
 use crate::config::ServiceAccount;
-use crate::exchange::upstream::pool::Pool;
+use crate::net::client::pool::Pool;
 use crate::wire::body;
 
 /// What tokens are for.
@@ -36,7 +36,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// Why there is no token.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(in crate::exchange::upstream) enum TokenError {
+pub(crate) enum TokenError {
     /// The key signs nothing.
     #[error("its service-account key does not sign")]
     Unsigned,
@@ -59,7 +59,7 @@ pub(in crate::exchange::upstream) enum TokenError {
 /// Tokens by key. Lives as long as the process, so that a new configuration with the same key
 /// goes on with the same token.
 #[derive(Default)]
-pub(in crate::exchange::upstream) struct TokenCache {
+pub(crate) struct TokenCache {
     held: Mutex<HashMap<[u8; 32], Arc<Slot>>>,
 }
 
@@ -81,7 +81,7 @@ struct Token {
 
 impl TokenCache {
     /// Where tokens for `account` come from.
-    pub(in crate::exchange::upstream) fn source<'a>(
+    pub(crate) fn source<'a>(
         &self,
         account: &'a ServiceAccount,
         pool: &'a Pool,
@@ -97,7 +97,7 @@ impl TokenCache {
 }
 
 /// Tokens of one account.
-pub(in crate::exchange::upstream) struct TokenSource<'a> {
+pub(crate) struct TokenSource<'a> {
     slot: Arc<Slot>,
     account: &'a ServiceAccount,
     pool: &'a Pool,
@@ -108,7 +108,7 @@ impl TokenSource<'_> {
     ///
     /// # Errors
     /// [`TokenError`] when an exchange is due and fails, or failed a moment ago.
-    pub(in crate::exchange::upstream) async fn token(&self) -> Result<Secret, TokenError> {
+    pub(crate) async fn token(&self) -> Result<Secret, TokenError> {
         let mut state = self.slot.0.lock().await;
         let now = Instant::now();
         let alive = state.token.as_ref().filter(|token| now < token.dies_at);
@@ -141,7 +141,7 @@ impl TokenSource<'_> {
     }
 
     /// Forgets a token that a provider did not accept, so that the next request gets another.
-    pub(in crate::exchange::upstream) async fn reject(&self, refused: &Secret) {
+    pub(crate) async fn reject(&self, refused: &Secret) {
         let mut state = self.slot.0.lock().await;
         if state
             .token

@@ -29,7 +29,7 @@ const REPLACED: [&str; 4] = [
 
 /// Why a request has no signature.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(in crate::exchange::upstream) enum SignatureError {
+pub(crate) enum SignatureError {
     /// The key has another form.
     #[error("its apikey must be ACCESS_KEY_ID:SECRET_ACCESS_KEY, for signatures of AWS")]
     Key,
@@ -45,7 +45,7 @@ pub(in crate::exchange::upstream) enum SignatureError {
 ///
 /// # Errors
 /// [`SignatureError`] when the configuration lacks what a signature needs.
-pub(in crate::exchange::upstream) fn signed<B>(
+pub(crate) fn signed<B>(
     request: &mut Request<B>,
     body: &[u8],
     provider: &Provider,

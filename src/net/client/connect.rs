@@ -23,7 +23,8 @@ use super::used::{Used, Watched};
 use crate::base::clock::within;
 use crate::config::{Certificates, Environment, Network, Proxy, Proxying};
 use crate::net::socket;
-use crate::net::tailnet::{self, Node, is_tailnet};
+use crate::net::tailnet::{self, Node};
+use crate::policy::identity::is_tailnet;
 
 /// How long a server may acknowledge nothing, where connecting has no limit.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -133,7 +134,7 @@ pub enum ConnectError {
 
 /// How a server is reached.
 #[derive(Clone, Copy)]
-pub(super) struct Way<'c> {
+pub(crate) struct Way<'c> {
     pub network: Network,
     pub proxy: &'c Proxying,
     /// The certificates that it is trusted by, where it isn't those of this machine's store.

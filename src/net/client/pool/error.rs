@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Response;
 
 use super::Received;
-use crate::exchange::upstream::connect::ConnectError;
+use crate::net::client::connect::ConnectError;
 
 /// Bytes of the head of a response that are accepted.
 pub(super) const HEAD_BYTES: u32 = 256 << 10;
@@ -16,7 +16,7 @@ pub(super) const HEAD_FIELDS: usize = 256;
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::exchange::upstream) enum RequestError {
+pub(crate) enum RequestError {
     /// There is no connection.
     #[error("no connection")]
     Connect(#[source] Arc<ConnectError>),
@@ -36,7 +36,7 @@ pub(in crate::exchange::upstream) enum RequestError {
 
 impl RequestError {
     /// Whether the request never left.
-    pub(in crate::exchange::upstream) fn is_connect(&self) -> bool {
+    pub(crate) fn is_connect(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::NoHost)
     }
 }
@@ -61,7 +61,7 @@ impl From<hyper::Error> for RequestError {
 
 /// What has become of a request that got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::exchange::upstream) enum Fate {
+pub(crate) enum Fate {
     /// It never left.
     Unsent,
     /// The server says that it has not looked at it.
@@ -76,9 +76,9 @@ pub(in crate::exchange::upstream) enum Fate {
 
 /// A request that got no response.
 #[derive(Debug)]
-pub(in crate::exchange::upstream) struct Unanswered {
-    pub(in crate::exchange::upstream) error: RequestError,
-    pub(in crate::exchange::upstream) fate: Fate,
+pub(crate) struct Unanswered {
+    pub(crate) error: RequestError,
+    pub(crate) fate: Fate,
 }
 
 impl From<RequestError> for Unanswered {

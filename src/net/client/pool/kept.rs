@@ -12,8 +12,8 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::IDLE_TIME;
 use super::open::{Driven, Forward, Http1};
-use crate::exchange::upstream::connect::ConnectError;
-use crate::exchange::upstream::used::Used;
+use crate::net::client::connect::ConnectError;
+use crate::net::client::used::Used;
 
 /// Idle connections of HTTP/1.1 that are kept for each server.
 const IDLE_PER_HOST: usize = 64;

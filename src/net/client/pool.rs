@@ -29,7 +29,7 @@ use crate::config::{Certificates, Network, Proxying};
 use crate::wire::Mask;
 
 pub use body::Received;
-pub(super) use error::{Fate, RequestError, Unanswered};
+pub(crate) use error::{Fate, RequestError, Unanswered};
 use kept::{Done, Host, Lent, Wait};
 use open::{Http1, Opened};
 
@@ -63,7 +63,7 @@ type Origin = (Scheme, Authority);
 
 /// The connections of one configuration of a provider.
 #[derive(Clone)]
-pub(super) struct Pool(Arc<Inner>);
+pub(crate) struct Pool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
@@ -73,7 +73,7 @@ struct Inner {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector) -> Self {
+    pub(crate) fn new(connector: Connector) -> Self {
         Self(Arc::new(Inner {
             connector,
             hosts: Mutex::default(),
@@ -82,7 +82,7 @@ impl Pool {
     }
 
     /// What hides the credentials of a request: its own, and that of the proxy which forwards it.
-    pub(super) fn mask<B>(&self, request: &Request<B>) -> Mask {
+    pub(crate) fn mask<B>(&self, request: &Request<B>) -> Mask {
         let mask = Mask::of(request.headers());
         match self.0.connector.forward_credential(request.uri()) {
             Some(credential) => mask.and_credential(credential.as_bytes()),
@@ -92,7 +92,7 @@ impl Pool {
 
     /// Sends a request, and waits for the head of the response. It is sent again while it is
     /// certain that the server has not looked at it.
-    pub(super) async fn request(
+    pub(crate) async fn request(
         &self,
         request: Request<Full<Bytes>>,
         mut reuse: Reuse,
@@ -127,7 +127,7 @@ impl Pool {
     }
 
     /// The same, once more on a new connection if a kept one was closed.
-    pub(super) async fn request_again(
+    pub(crate) async fn request_again(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Received>, RequestError> {
@@ -392,13 +392,13 @@ fn prepare(request: &mut Request<Full<Bytes>>, forward: Option<&open::Forward>) 
 }
 
 /// The pools of all providers.
-pub(super) struct Pools {
+pub(crate) struct Pools {
     connect: Box<Connect>,
     pools: Mutex<HashMap<(Network, u64), (Pool, Instant)>>,
 }
 
 impl Pools {
-    pub(super) fn new(connect: impl Fn(Way<'_>) -> Connector + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(connect: impl Fn(Way<'_>) -> Connector + Send + Sync + 'static) -> Self {
         Self {
             connect: Box::new(connect),
             pools: Mutex::default(),
@@ -406,12 +406,12 @@ impl Pools {
     }
 
     /// A connector of its own.
-    pub(super) fn connector(&self, way: Way<'_>) -> Connector {
+    pub(crate) fn connector(&self, way: Way<'_>) -> Connector {
         (self.connect)(way)
     }
 
     /// The pool of requests of the gateway's own, which share nothing with those of callers.
-    pub(super) fn own(&self, network: Network, ca: Option<&Certificates>) -> Pool {
+    pub(crate) fn own(&self, network: Network, ca: Option<&Certificates>) -> Pool {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let fingerprint = ca.map_or(0, |ca| KEYS.hash_one(ca));
         let way = Way {
@@ -423,7 +423,7 @@ impl Pools {
     }
 
     /// The pool of a configuration of a provider, whose `fingerprint` covers the way.
-    pub(super) fn of(&self, way: Way<'_>, fingerprint: u64) -> Pool {
+    pub(crate) fn of(&self, way: Way<'_>, fingerprint: u64) -> Pool {
         let now = Instant::now();
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (way.network, fingerprint);

@@ -112,7 +112,7 @@ fn nothing_goes_unsigned() {
     let key = format!(r#""apikey":"{SECRET}""#);
     let sign = |more: String| {
         let request = request("http://100.64.0.1:8080/model/m/invoke", &[]);
-        crate::exchange::upstream::auth::sign(request, Bytes::new(), &provider(&more))
+        crate::net::client::auth::sign(request, Bytes::new(), &provider(&more))
     };
     assert!(matches!(
         sign(format!(r#"{runtime},"apikey":"no-key""#)),

@@ -14,10 +14,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::Origin;
 use super::error::{HEAD_BYTES, HEAD_FIELDS};
 use super::kept::Shared;
-use crate::exchange::upstream::connect::{ConnectError, Connector, Upstreamed};
-use crate::exchange::upstream::used::Used;
+use crate::net::client::connect::{ConnectError, Connector, Upstreamed};
+use crate::net::client::used::Used;
 
-pub(super) use crate::exchange::upstream::connect::Forward;
+pub(super) use crate::net::client::connect::Forward;
 
 /// Bytes of an answer over HTTP/2 that are read before its caller has taken those before them.
 const STREAM_WINDOW: u32 = 256 << 10;

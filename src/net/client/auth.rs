@@ -1,7 +1,7 @@
 //! Puts the credential on a request: the only place that sees one in clear.
 
-pub(super) mod aws;
-pub(super) mod google;
+pub(crate) mod aws;
+pub(crate) mod google;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
@@ -17,7 +17,7 @@ use crate::policy::route::Provider;
 ///
 /// # Errors
 /// When the configured key cannot be a header's value.
-pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
+pub(crate) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
     if !is_configured(headers, provider) {
         return Ok(());
     }
@@ -28,7 +28,7 @@ pub(super) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<
 ///
 /// # Errors
 /// When it cannot be a header's value.
-pub(super) fn credential(
+pub(crate) fn credential(
     headers: &mut HeaderMap,
     way: Authorization,
     key: &Secret,
@@ -64,7 +64,7 @@ pub(super) fn credential(
 ///
 /// # Errors
 /// When the configuration lacks what a signature needs.
-pub(super) fn sign(
+pub(crate) fn sign(
     mut request: Request<()>,
     body: Bytes,
     provider: &Provider,
@@ -77,7 +77,7 @@ pub(super) fn sign(
 }
 
 /// Whether a request gets the configured credential.
-pub(super) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
+pub(crate) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
     let callers_own =
         headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
     match provider.auth_mode {
@@ -91,7 +91,7 @@ pub(super) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
 ///
 /// # Errors
 /// When it cannot be a header's value.
-pub(super) fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), InvalidKey> {
+pub(crate) fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), InvalidKey> {
     let text = format!("Bearer {}", token.expose());
     let mut value = HeaderValue::from_str(&text).map_err(|_| InvalidKey)?;
     value.set_sensitive(true);
@@ -102,7 +102,7 @@ pub(super) fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), Inva
 /// The key has characters that no header can carry, or is a key file that can't be read.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("its apikey cannot be used: the configuration's findings may say why")]
-pub(super) struct InvalidKey;
+pub(crate) struct InvalidKey;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
 use http_body_util::{BodyExt, Full, Limited};
 
 use super::pool::Pool;
-use super::{Upstream, auth};
+use super::{Client, auth, innermost};
 use crate::base::clock::within;
 use crate::base::secret::Secret;
 use crate::config::{Authorization, Certificates, Network};
@@ -72,7 +72,7 @@ impl Post {
     }
 }
 
-impl Upstream {
+impl Client {
     /// Sends it, over the tailnet where the address is one of its own. What the answer quotes of
     /// its credential is hidden.
     ///
@@ -160,7 +160,7 @@ async fn exchange(
     let agent = HeaderValue::from_static(agent);
     request.headers_mut().entry(USER_AGENT).or_insert(agent);
     let response = pool.request_again(request).await;
-    let response = response.map_err(|error| super::send::innermost(&error))?;
+    let response = response.map_err(|error| innermost(&error))?;
     let (mut head, body) = response.into_parts();
     mask.headers(&mut head.headers);
     let body = Limited::new(body, longest);
