@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Kind;
+use crate::client::agents::Speaks;
 use crate::config::PLACEHOLDER;
 use crate::net::client::{Client, Post};
 use crate::policy::route::Provider;
@@ -65,9 +66,9 @@ impl Formats {
     #[must_use]
     pub fn flags(self) -> Vec<&'static str> {
         let flags = [
-            ("openai_chat", self.chat),
-            ("openai_responses", self.responses),
-            ("anthropic_messages", self.messages),
+            (Speaks::Chat.kind(), self.chat),
+            (Speaks::Responses.kind(), self.responses),
+            (Speaks::Messages.kind(), self.messages),
         ];
         on(flags)
     }

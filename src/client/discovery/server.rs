@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Formats, HERE};
+use crate::client::agents::Speaks;
 
 /// What serves the models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -160,7 +161,7 @@ pub(crate) fn free_id(id: &str, host: &str, is_taken: impl Fn(&str) -> bool) -> 
 
 /// A provider's `compatibility`; `None` for OpenAI's chat alone, which needs none.
 pub(crate) fn compatibility(flags: &[&'static str]) -> Option<serde_json::Value> {
-    if flags.is_empty() || flags == ["openai_chat"] {
+    if flags.is_empty() || flags == [Speaks::Chat.kind()] {
         return None;
     }
     let on = flags.iter().map(|flag| ((*flag).to_owned(), true.into()));
