@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Provider;
 use super::choice::{self, Candidate, Choice, Now};
 use crate::config::{self, Alias, Routing, Strategy};
-use crate::formats::Api;
+use crate::formats::Format;
 use crate::policy::access::Permit;
 
 /// Providers and aliases of a configuration.
@@ -130,7 +130,7 @@ impl RouteTable {
     pub fn select(
         &self,
         permit: &Permit,
-        api: &dyn Api,
+        api: &Format,
         requested: &str,
         now: Now<'_>,
     ) -> Result<Choice, NoRoute> {
