@@ -5,16 +5,9 @@ pub mod cli;
 mod connection;
 pub mod demo;
 mod descriptors;
-mod detach;
 mod doors;
-mod first_head;
-mod h2_stream;
 mod heart;
-mod idle;
-mod passing;
 mod reload;
-mod stalled;
-mod strict;
 pub mod systemd;
 mod unwritten;
 
