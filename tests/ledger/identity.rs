@@ -188,12 +188,12 @@ pub(crate) async fn what_agrees_in_its_beginning_stays_apart(place: Place) {
 
 /// The schema before callers had keys.
 const BEFORE: [&str; 6] = [
-    include_str!("../../src/records/schema.sql"),
-    include_str!("../../src/records/buckets.sql"),
-    include_str!("../../src/records/outbox.sql"),
-    include_str!("../../src/records/audit.sql"),
-    include_str!("../../src/records/exports.sql"),
-    include_str!("../../src/records/chats.sql"),
+    include_str!("../../src/records/stores/sql/1_schema.sql"),
+    include_str!("../../src/records/stores/sql/2_buckets.sql"),
+    include_str!("../../src/records/stores/sql/3_outbox.sql"),
+    include_str!("../../src/records/stores/sql/4_audit.sql"),
+    include_str!("../../src/records/stores/sql/5_exports.sql"),
+    include_str!("../../src/records/stores/sql/6_chats.sql"),
 ];
 
 /// Records of one session of each login, with their sums, a conversation and buckets.
