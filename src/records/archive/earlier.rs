@@ -65,7 +65,7 @@ impl Ledger {
     async fn is_named(&self, login: &str, node: &str) -> Result<bool, Error> {
         let (before, node) = (earlier(login), node.to_owned());
         let read = move |connection: &mut dyn Connection| {
-            let sql = "SELECT 1 FROM entries WHERE caller = ?1 AND node_id = ?2 LIMIT 1";
+            let sql = "SELECT 1 FROM entries WHERE caller = $1 AND node_id = $2 LIMIT 1";
             let values = vec![
                 Value::key(&before, limit::CALLER),
                 Value::key(&node, limit::NODE),
@@ -93,8 +93,8 @@ impl Ledger {
         let names = [key, login].map(str::to_owned);
         let read = move |connection: &mut dyn Connection| {
             let [key, login] = &names;
-            let sql = "SELECT login, caller FROM earlier_logins WHERE caller = ?1 \
-                OR (login = ?2 AND caller = '')";
+            let sql = "SELECT login, caller FROM earlier_logins WHERE caller = $1 \
+                OR (login = $2 AND caller = '')";
             let values = vec![
                 Value::key(key, limit::CALLER),
                 Value::key(login, limit::LOGIN),
@@ -124,8 +124,8 @@ fn try_take(
     [key, login, node]: &[String; 3],
 ) -> Result<(), Failure> {
     let (key, before) = (Value::key(key, limit::CALLER), earlier(login));
-    let sql = "UPDATE earlier_logins SET caller = ?1 WHERE login = ?2 AND caller = '' \
-        AND EXISTS (SELECT 1 FROM entries WHERE entries.caller = ?3 AND entries.node_id = ?4)";
+    let sql = "UPDATE earlier_logins SET caller = $1 WHERE login = $2 AND caller = '' \
+        AND EXISTS (SELECT 1 FROM entries WHERE entries.caller = $3 AND entries.node_id = $4)";
     let row = vec![
         key.clone(),
         Value::key(login, limit::LOGIN),
@@ -135,8 +135,8 @@ fn try_take(
     let changed = connection.execute(sql, vec![row])?;
     if changed.into_iter().sum::<u64>() > 0 {
         // Conversations go on, and there are few of them.
-        let sql = "UPDATE chats SET caller = ?1 WHERE caller = ?2 \
-            AND id NOT IN (SELECT id FROM chats WHERE caller = ?1)";
+        let sql = "UPDATE chats SET caller = $1 WHERE caller = $2 \
+            AND id NOT IN (SELECT id FROM chats WHERE caller = $1)";
         let row = vec![key, Value::key(&before, limit::CALLER)];
         connection.execute(sql, vec![row])?;
     }

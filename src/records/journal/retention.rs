@@ -110,7 +110,7 @@ pub(crate) fn purge(
         // The names of the tables are ours.
         let sql = format!(
             "DELETE FROM {table} WHERE entry_id IN (SELECT DISTINCT entry_id FROM {table} \
-             WHERE entry_id < ?1 ORDER BY entry_id LIMIT {BATCH})"
+             WHERE entry_id < $1 ORDER BY entry_id LIMIT {BATCH})"
         );
         connection.begin()?;
         let deleted = connection.execute(&sql, vec![vec![Value::text(&bound)]]);

@@ -1,9 +1,8 @@
 //! What the two databases have in common: values, rows, connections. SQL is written once, with
-//! `?1` for the first value; statements are made of parts that stand in the code, and whatever
-//! comes from outside is bound.
+//! `$1` for the first value, which both understand; where they differ, a connection says what stands in
+//! a statement. Statements are made of parts that stand in the code, and whatever comes from outside is
+//! bound.
 
-#[cfg(feature = "postgres")]
-mod dialect;
 pub(crate) mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -21,43 +20,46 @@ use sha2::{Digest, Sha256};
 use crate::base::clock;
 use crate::records::Error;
 
-/// The scripts that bring a database from version N to N + 1. Only ever appended to.
-pub(crate) const MIGRATIONS: &[&str] = &[
-    include_str!("sql/1_schema.sql"),
-    include_str!("sql/2_buckets.sql"),
-    include_str!("sql/3_outbox.sql"),
-    include_str!("sql/4_audit.sql"),
-    include_str!("sql/5_exports.sql"),
-    include_str!("sql/6_chats.sql"),
-    include_str!("sql/7_identity.sql"),
-    include_str!("sql/8_audit_caller.sql"),
-];
+/// The version of the schema.
+const VERSION: i64 = 8;
 
-/// The version that they lead to.
-pub(crate) const VERSION: i64 = 8;
-const _: () = assert!(MIGRATIONS.len() == 8, "VERSION counts the migrations");
-
-/// Says that a database is brought up to date, which can take a while where there are records.
-pub(crate) fn announce(name: &str, scripts: &[&str]) {
-    if !scripts.is_empty() && scripts.len() < MIGRATIONS.len() {
-        tracing::info!(
-            ledger = name,
-            version = VERSION,
-            "ledger: updating its schema; records are rewritten, which can take minutes"
-        );
-    }
+/// What makes and changes the tables of a database, in its dialect. A new database gets the whole schema
+/// at once; `tests/ledger/schema.rs` checks that the migrations lead to the same one.
+struct Schema {
+    new: [&'static str; 1],
+    /// The scripts that bring a database from version N to N + 1, from 1 on. Only ever appended to.
+    migrations: [&'static str; VERSION as usize - 1],
 }
 
-/// The scripts that are still missing from a database of version `found`.
-pub(crate) fn missing(name: &str, found: i64) -> Result<&'static [&'static str], Error> {
-    usize::try_from(found)
-        .ok()
-        .and_then(|version| MIGRATIONS.get(version..))
-        .ok_or_else(|| Error::Newer {
-            name: name.to_owned(),
-            found,
-            known: VERSION,
-        })
+impl Schema {
+    /// The scripts that are still missing from a database of version `found`; one of version 0 is new.
+    fn missing(&self, name: &str, found: i64) -> Result<&[&'static str], Error> {
+        if found == 0 {
+            return Ok(&self.new);
+        }
+        usize::try_from(found.saturating_sub(1))
+            .ok()
+            .and_then(|version| self.migrations.get(version..))
+            .ok_or_else(|| Error::Newer {
+                name: name.to_owned(),
+                found,
+                known: VERSION,
+            })
+    }
+
+    /// The same, for a database that is about to be brought up to date: it can take a while where there
+    /// are records, and says so.
+    fn begin(&self, name: &str, found: i64) -> Result<&[&'static str], Error> {
+        let scripts = self.missing(name, found)?;
+        if found > 0 && !scripts.is_empty() {
+            tracing::info!(
+                ledger = name,
+                version = VERSION,
+                "ledger: updating its schema; records are rewritten, which can take minutes"
+            );
+        }
+        Ok(scripts)
+    }
 }
 
 /// A database. Blocks, so it belongs on threads that may.
@@ -162,6 +164,11 @@ pub(crate) trait Connection: Send {
     /// What a `SELECT` ends with to lock its rows until the transaction ends; nothing where
     /// only one connection writes.
     fn lock(&self) -> &'static str {
+        ""
+    }
+    /// What stands before a column to keep the database from walking along that column's index; nothing
+    /// where it finds out by itself.
+    fn unindexed(&self) -> &'static str {
         ""
     }
     /// Makes what was deleted unreadable; false when somebody reads, and it has to be tried again.
@@ -476,14 +483,14 @@ pub(crate) fn rows<T>(
     Ok(all)
 }
 
-/// `?7, ?8, ?9` for `count` values after the first `bound` ones.
+/// `$7, $8, $9` for `count` values after the first `bound` ones.
 pub(crate) fn places(bound: usize, count: usize) -> String {
     let mut places = String::new();
     for nth in bound + 1..=bound + count {
         if !places.is_empty() {
             places.push_str(", ");
         }
-        places.push('?');
+        places.push('$');
         places.push_str(&nth.to_string());
     }
     places
@@ -497,7 +504,7 @@ mod tests {
     fn values_are_what_both_databases_can_hold() {
         assert_eq!(Value::text("a\0b"), Value::Text("a\u{fffd}b".into()));
         assert_eq!(Value::from(f64::NAN), Value::Null);
-        assert_eq!(places(2, 3), "?3, ?4, ?5");
+        assert_eq!(places(2, 3), "$3, $4, $5");
         assert_eq!(places(0, 0), "");
     }
 

@@ -12,9 +12,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -40,9 +44,28 @@ pub(super) const LOCAL_SETTINGS: &str = "SET LOCAL jit = off; SET LOCAL statemen
     SELECT set_config('synchronous_commit', 'on', true) \
     WHERE current_setting('synchronous_commit') = 'off'";
 
+/// What sends and receives for a client, while it is polled. It ends when the connection does.
+pub(super) type Driver = BoxFuture<'static, ()>;
+
+/// Runs `work`, and meanwhile the connection that it is on. What `work` asks for before it waits is sent
+/// together.
+pub(super) async fn drive<T>(driver: &mut Driver, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let done = work.as_mut().poll(context);
+        if done.is_pending() {
+            // Its end wakes `work`, whose answers have no sender any more.
+            let _ = driver.poll_unpin(context);
+        }
+        done
+    })
+    .await
+}
+
 /// A connection that can be used.
 pub(super) struct Connected {
     pub(super) client: Client,
+    pub(super) driver: Driver,
     /// Whether each transaction may run in another session of the server.
     pub(super) is_pooled: bool,
 }
@@ -208,28 +231,30 @@ async fn connect_one(
         Err(error) if refuses_options(&error) => open(&plain, tls).await,
         done => done,
     };
-    let client = client.map_err(failed)?;
-    let (is_pooled, refused) = inspect(&client, &format!("{mark:016x}"))
-        .await
-        .map_err(failed)?;
+    let (client, mut driver) = client.map_err(failed)?;
+    let mark = format!("{mark:016x}");
+    let inspected = drive(&mut driver, inspect(&client, &mark)).await;
+    let (is_pooled, refused) = inspected.map_err(failed)?;
     match refused {
         Some(why) => Err((why.to_owned(), Refusal::ReadOnly)),
-        None => Ok(Connected { client, is_pooled }),
+        None => Ok(Connected {
+            client,
+            driver,
+            is_pooled,
+        }),
     }
 }
 
 async fn open(
     config: &Config,
     tls: Option<&MakeRustlsConnect>,
-) -> Result<Client, tokio_postgres::Error> {
+) -> Result<(Client, Driver), tokio_postgres::Error> {
     Ok(if let Some(tls) = tls {
         let (client, connection) = config.connect(tls.clone()).await?;
-        tokio::spawn(connection);
-        client
+        (client, connection.map(drop).fuse().boxed())
     } else {
         let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
-        client
+        (client, connection.map(drop).fuse().boxed())
     })
 }
 

@@ -1,5 +1,9 @@
-//! `PostgreSQL`, which several nodes may share. Blocks like the other store: each connection has
-//! a runtime of its own, which runs while somebody waits for an answer.
+//! `PostgreSQL`, which several nodes may share. Blocks like the other store: a thread that waits for an
+//! answer runs its connection meanwhile, on the one runtime of all connections.
+//!
+//! The pool is ours (`stores::pool`), because `SQLite` has the same one. One of a library would have to
+//! be taught what is particular here: that connections which are open do the work when a server takes no
+//! more, that those from before a failover are not used any more, and what may be done twice.
 
 mod connect;
 mod open;
@@ -17,8 +21,7 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use crate::net::client;
 use crate::records::Error;
-use crate::records::stores::dialect;
-use crate::records::stores::{Connection, Failure, Store, VERSION, announce, missing};
+use crate::records::stores::{Connection, Failure, Schema, Store, VERSION};
 use open::{Open, PATIENCE};
 
 /// A peer that acknowledges nothing for this long is gone; a server that is only slow acknowledges.
@@ -37,6 +40,20 @@ const MIGRATION: Duration = Duration::from_hours(1);
 
 /// Taken while the schema is looked at and changed, so that only one process migrates.
 const MIGRATION_LOCK: i64 = 0x6972_6973_0001;
+
+/// The schema in this database's dialect.
+const SCHEMA: Schema = Schema {
+    new: [include_str!("schema.sql")],
+    migrations: [
+        include_str!("migrations/2_buckets.sql"),
+        include_str!("migrations/3_outbox.sql"),
+        include_str!("migrations/4_audit.sql"),
+        include_str!("migrations/5_exports.sql"),
+        include_str!("migrations/6_chats.sql"),
+        include_str!("migrations/7_identity.sql"),
+        include_str!("migrations/8_audit_caller.sql"),
+    ],
+};
 
 /// Where the server is.
 pub(crate) struct Server {
@@ -125,10 +142,9 @@ impl Server {
         }
         let found = open.integer("SELECT max(version) FROM iris_schema");
         let found = found.map_err(failed)?.unwrap_or(0);
-        let scripts = missing(&self.name, found)?;
-        announce(&self.name, scripts);
+        let scripts = SCHEMA.begin(&self.name, found)?;
         for script in scripts {
-            open.batch(&dialect::schema(script)).map_err(failed)?;
+            open.batch(script).map_err(failed)?;
         }
         if !scripts.is_empty() {
             let note = format!(

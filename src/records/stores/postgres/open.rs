@@ -1,24 +1,25 @@
-//! An open connection. It has a runtime of its own, which runs while a thread waits for an answer.
+//! An open connection. The thread that waits for an answer runs it, so that what the thread asks for in
+//! one go leaves in one go. All connections of the process share one runtime, which tells them when there
+//! is something to read.
 //!
 //! A round trip can cost more than all work of the server, so nothing waits that need not: a
 //! transaction begins with its first statement, what doesn't depend on each other's answers is sent
 //! together, and the last statement takes the commit along.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use futures_util::{TryStreamExt, future};
+use futures_util::{FutureExt, TryStreamExt, future};
 use tokio::runtime::Runtime;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::connect::{LOCAL_SETTINGS, connect};
+use super::connect::{Driver, LOCAL_SETTINGS, connect, drive};
 use super::value::{kind, value};
-use crate::records::stores::dialect;
 use crate::records::stores::{Connection, Failure, Question, Row, Value};
 
 /// Waits for an answer. A server that is silent for longer is taken for gone.
@@ -45,14 +46,30 @@ const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 /// The same for statements that are a transaction by themselves.
 const ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
 
-/// Turns of the runtime in which it notices that a connection was closed.
-const TURNS: usize = 4;
+/// What all connections wait with. It is never dropped, which would wait for lookups of names: one can
+/// take longer than anything may wait.
+static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("ledger-postgres")
+        .enable_all()
+        .build()
+});
+
+/// The runtime of all connections.
+fn runtime() -> Result<&'static Runtime, Failure> {
+    RUNTIME.as_ref().map_err(|error| {
+        let why = format!("no runtime for its connections: {error}");
+        Failure::Io(std::io::Error::new(error.kind(), why))
+    })
+}
 
 /// An open connection.
 pub(super) struct Open {
-    /// There until the connection is dropped.
-    runtime: Option<Runtime>,
+    runtime: &'static Runtime,
     session: Session,
+    /// What sends and receives, while it is run.
+    driver: Driver,
     in_transaction: bool,
     /// The last transaction's commit was sent.
     is_committing: bool,
@@ -114,7 +131,7 @@ impl Session {
             self.statements.clear();
         }
         let statement = if known.is_some() || count > 1 {
-            Some(self.client.prepare(&dialect::statement(sql)).await?)
+            Some(self.client.prepare(sql).await?)
         } else {
             None
         };
@@ -130,34 +147,17 @@ impl Session {
                 .map(|values| self.client.execute_raw(&statement, values));
             return Ok(future::try_join_all(sent).await?);
         }
-        let sql = dialect::statement(sql);
         let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
         let sent = rows
             .iter()
-            .map(|values| self.client.execute_typed(&sql, values));
+            .map(|values| self.client.execute_typed(sql, values));
         Ok(future::try_join_all(sent).await?)
     }
 
     async fn question(&self, question: Question<'_>) -> Result<Vec<Row>, Failure> {
         let (sql, values) = question;
-        let sql = dialect::statement(&sql);
         let rows = self.client.query_typed(&sql, &bound(&values)).await?;
         rows.iter().map(row).collect()
-    }
-}
-
-/// Runs `work` to its end. If it fails, what it has begun is left behind: a lookup of a name can take
-/// longer than anything may wait, and a plain drop of the runtime would wait for it.
-fn finish<T>(
-    runtime: Runtime,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<(Runtime, T), Failure> {
-    match runtime.block_on(work) {
-        Ok(done) => Ok((runtime, done)),
-        Err(failure) => {
-            runtime.shutdown_background();
-            Err(failure)
-        }
     }
 }
 
@@ -173,14 +173,13 @@ impl Open {
         writes: bool,
         current: &Arc<AtomicU64>,
     ) -> Result<Open, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let generation = current.load(Ordering::Relaxed);
-        let (runtime, connected) = finish(runtime, connect(config, tls))?;
+        let connected = runtime.block_on(connect(config, tls))?;
         let is_pooled = connected.is_pooled;
         let mut open = Open {
-            runtime: Some(runtime),
+            runtime,
+            driver: connected.driver,
             session: Session {
                 client: Arc::new(connected.client),
                 statements: HashMap::new(),
@@ -213,7 +212,6 @@ impl Open {
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (session, patience) = (&mut self.session, self.patience);
-        let runtime = self.runtime.as_ref().expect("there until the drop");
         let (begin, client) = (session.begin(), Arc::clone(&session.client));
         let begun = async {
             match begin {
@@ -221,11 +219,13 @@ impl Open {
                 None => Ok(()),
             }
         };
-        let done = runtime
+        let driver = &mut self.driver;
+        let done = self
+            .runtime
             .block_on(async {
                 // What begins the transaction is sent first, and not waited for.
                 let all = future::try_join(begun, work(session));
-                tokio::time::timeout(patience, all).await
+                tokio::time::timeout(patience, drive(driver, all)).await
             })
             .map(|done| done.map(|((), done)| done))
             .unwrap_or(Err(Failure::Timeout(patience)));
@@ -307,15 +307,6 @@ impl Open {
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        // A plain drop would block, which a thread of the outer runtime may not.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl Connection for Open {
     fn begin(&mut self) -> Result<(), Failure> {
         self.rollback();
@@ -368,9 +359,8 @@ impl Connection for Open {
                 let (changed, ()) = future::try_join(future::try_join_all(sent), commit).await?;
                 return Ok(changed);
             }
-            let sql = dialect::statement(sql);
             let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
-            let sent = rows.iter().map(|values| client.execute_typed(&sql, values));
+            let sent = rows.iter().map(|values| client.execute_typed(sql, values));
             let (changed, ()) = future::try_join(future::try_join_all(sent), commit).await?;
             Ok(changed)
         })?;
@@ -385,9 +375,8 @@ impl Connection for Open {
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.statement(async |session| {
-            let sql = dialect::statement(sql);
             let values = values.iter().map(|one| (one, kind(one)));
-            let rows = session.client.query_typed_raw(&sql, values).await?;
+            let rows = session.client.query_typed_raw(sql, values).await?;
             let mut rows = std::pin::pin!(rows);
             while let Some(found) = rows.try_next().await? {
                 each(row(&found)?)?;
@@ -418,12 +407,13 @@ impl Connection for Open {
     }
 
     fn check(&mut self) {
-        let runtime = self.runtime.as_ref().expect("there until the drop");
-        // What the server has said meanwhile, such as that it closes the connection.
-        runtime.block_on(async {
-            for _ in 0..TURNS {
-                tokio::task::yield_now().await;
-            }
+        // What the server has said meanwhile, such as that it closes the connection: the runtime looks
+        // for what has arrived before it goes on with a task that gave way.
+        let has_looked = self.runtime.spawn(tokio::task::yield_now());
+        let driver = &mut self.driver;
+        self.runtime.block_on(async {
+            let _ = has_looked.await;
+            let _ = driver.now_or_never();
         });
         self.is_broken |= self.session.client.is_closed()
             || self.generation != self.current.load(Ordering::Relaxed);
@@ -440,33 +430,5 @@ impl Connection for Open {
 
     fn may_have_committed(&self) -> bool {
         self.is_committing
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    #[test]
-    fn a_connect_that_fails_does_not_wait_for_what_it_has_begun() {
-        let (release, lookup) = channel::<()>();
-        let (done, has_failed) = channel();
-        let connecting = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .build()
-                .unwrap();
-            let failed = finish::<()>(runtime, async {
-                // As a lookup of a name does, until its server answers.
-                tokio::task::spawn_blocking(move || lookup.recv());
-                Err(Failure::Timeout(PING))
-            });
-            done.send(failed.is_err()).unwrap();
-        });
-        let failed = has_failed.recv_timeout(Duration::from_secs(20));
-        assert_eq!(failed, Ok(true));
-        drop(release);
-        connecting.join().unwrap();
     }
 }

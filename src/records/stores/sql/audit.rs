@@ -75,7 +75,7 @@ pub struct Version {
 
 pub(crate) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), Failure> {
     let sql = "INSERT INTO audit (id, at, actor, node, kind, subject, detail, count, caller) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING";
     let row = vec![
         one.id.as_str().into(),
         one.at.into(),
@@ -120,7 +120,7 @@ pub(crate) fn page(
             " AND "
         });
         sql.push_str(condition);
-        sql.push_str(" ?");
+        sql.push_str(" $");
         sql.push_str(&values.len().to_string());
     }
     sql.push_str(" ORDER BY id DESC LIMIT ");
@@ -176,7 +176,7 @@ fn try_add_version(connection: &mut dyn Connection, version: &Version) -> Result
         return Ok(false);
     }
     let sql = "INSERT INTO config_versions (id, at, actor, node, how, hash, parent, text) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING";
     let row = vec![
         version.id.as_str().into(),
         version.at.into(),
@@ -208,7 +208,7 @@ pub(crate) fn version(
     id: &str,
 ) -> Result<Option<Version>, Failure> {
     let sql = "SELECT id, at, actor, node, how, hash, parent, text FROM config_versions \
-        WHERE id = ?1";
+        WHERE id = $1";
     Ok(rows(connection, sql, vec![id.into()], read)?.pop())
 }
 

@@ -13,15 +13,15 @@ use crate::records::stores::sql::row::limit;
 use crate::records::stores::{self, Connection, Failure, Question, Row, Value, places, rows};
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
-    VALUES (?1, ?2, ?3, ?4, ?5, 0) ON CONFLICT (bucket) DO NOTHING";
+    VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (bucket) DO NOTHING";
 
 /// Gives a bucket from before the key that it has now.
-const TAKE_OVER: &str = "UPDATE buckets SET bucket = ?1, name = ?2, is_earlier = 0 \
-    WHERE bucket = ?3 AND template = ?4 AND is_earlier = 1";
+const TAKE_OVER: &str = "UPDATE buckets SET bucket = $1, name = $2, is_earlier = 0 \
+    WHERE bucket = $3 AND template = $4 AND is_earlier = 1";
 
-const UPDATE: &str = "UPDATE buckets SET balance = ?2, at = ?3 WHERE bucket = ?1";
+const UPDATE: &str = "UPDATE buckets SET balance = $1, at = $2 WHERE bucket = $3";
 
-const RENAME: &str = "UPDATE buckets SET name = ?2 WHERE bucket = ?1";
+const RENAME: &str = "UPDATE buckets SET name = $1 WHERE bucket = $2";
 
 /// Buckets that are looked up in one statement.
 const BATCH: usize = 500;
@@ -164,7 +164,7 @@ fn try_hold(
         connection.commit()?;
     } else {
         let sql = "INSERT INTO bucket_holds (hold, bucket, amount, expires_at) \
-            VALUES (?1, ?2, ?3, ?4) ON CONFLICT (hold, bucket) DO UPDATE \
+            VALUES ($1, $2, $3, $4) ON CONFLICT (hold, bucket) DO UPDATE \
             SET amount = bucket_holds.amount + excluded.amount";
         connection.execute_and_commit(sql, rows)?;
     }
@@ -210,13 +210,13 @@ pub(crate) fn renew(
 ) -> Result<(), Failure> {
     let rows = holds
         .iter()
-        .map(|hold| vec![hold.as_str().into(), until.into()]);
+        .map(|hold| vec![until.into(), hold.as_str().into()]);
     let rows: Vec<_> = rows.collect();
     if !rows.is_empty() {
-        let sql = "UPDATE bucket_holds SET expires_at = ?2 WHERE hold = ?1";
+        let sql = "UPDATE bucket_holds SET expires_at = $1 WHERE hold = $2";
         connection.execute(sql, rows)?;
     }
-    let sql = "DELETE FROM bucket_holds WHERE expires_at < ?1";
+    let sql = "DELETE FROM bucket_holds WHERE expires_at < $1";
     connection.execute(sql, vec![vec![now.into()]]).map(drop)
 }
 
@@ -267,7 +267,7 @@ pub(crate) fn all(connection: &mut dyn Connection) -> Result<(Vec<Stored>, i64),
     let now = connection.now()?;
     let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
         COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
-            WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= ?1) AS BIGINT), 0) \
+            WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= $1) AS BIGINT), 0) \
         FROM buckets ORDER BY buckets.bucket";
     let stored = rows(connection, sql, vec![now.into()], |row| {
         Ok(Stored {
@@ -328,7 +328,7 @@ fn lock<'a>(
     // A user who is renamed keeps their bucket, under the name that they have now.
     let renamed = wanted.iter().filter_map(|(key, link)| {
         let (name, _) = found.get(&**key)?;
-        let names = [&**key, &*link.bucket].map(Value::text);
+        let names = [&*link.bucket, &**key].map(Value::text);
         (*name != link.bucket).then(|| names.into())
     });
     let renamed: Vec<_> = renamed.collect();
@@ -419,7 +419,7 @@ fn ask(
 fn store(connection: &mut dyn Connection, levels: BTreeMap<String, Level>) -> Result<(), Failure> {
     let rows = levels
         .into_iter()
-        .map(|(name, level)| vec![Value::text(name), level.balance.into(), level.at.into()]);
+        .map(|(name, level)| vec![level.balance.into(), level.at.into(), Value::text(name)]);
     let rows: Vec<_> = rows.collect();
     if rows.is_empty() {
         return connection.commit();

@@ -17,7 +17,7 @@ const SHORT: usize = 512;
 
 pub(crate) const INSERT: &str = "INSERT INTO captures (entry_id, request_headers, request_body, \
     request_size, response_headers, response_body, response_size, raw, raw_size, truncated) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// The columns for [`read`].
 pub(crate) const SELECTED: &str = "captures.request_headers, captures.request_body, \

@@ -72,7 +72,7 @@ impl Ledger {
     /// The conversations of a caller, by their key, newest first.
     pub async fn chats(&self, caller: &str) -> Result<Vec<ChatRow>, Error> {
         let caller = Value::key(caller, limit::CALLER).into_owned();
-        let sql = "SELECT id, updated_at, title FROM chats WHERE caller = ?1 \
+        let sql = "SELECT id, updated_at, title FROM chats WHERE caller = $1 \
             ORDER BY updated_at DESC, id";
         let read = move |connection: &mut dyn Connection| {
             rows(connection, sql, vec![caller.clone()], |row| {
@@ -92,7 +92,7 @@ impl Ledger {
             Value::key(caller, limit::CALLER).into_owned(),
             Value::text(id).into_owned(),
         ];
-        let sql = "SELECT body FROM chats WHERE caller = ?1 AND id = ?2";
+        let sql = "SELECT body FROM chats WHERE caller = $1 AND id = $2";
         let read = move |connection: &mut dyn Connection| {
             let found = rows(connection, sql, key.clone(), Row::maybe_bytes)?;
             Ok(found.into_iter().next().flatten())
@@ -154,7 +154,7 @@ impl Ledger {
             Value::key(caller, limit::CALLER).into_owned(),
             Value::text(id).into_owned(),
         ];
-        let sql = "DELETE FROM chats WHERE caller = ?1 AND id = ?2";
+        let sql = "DELETE FROM chats WHERE caller = $1 AND id = $2";
         let written = self
             .write(move |connection| {
                 connection.begin()?;
@@ -186,7 +186,7 @@ impl Ledger {
 /// The version that is stored, locked until the transaction ends.
 fn stored(connection: &mut dyn Connection, key: Vec<Value<'_>>) -> Result<Option<String>, Failure> {
     let lock = connection.lock();
-    let sql = format!("SELECT body FROM chats WHERE caller = ?1 AND id = ?2{lock}");
+    let sql = format!("SELECT body FROM chats WHERE caller = $1 AND id = $2{lock}");
     let found = rows(connection, &sql, key, Row::maybe_bytes)?;
     Ok(found
         .into_iter()
@@ -200,11 +200,11 @@ fn keep(
     caller: &Value<'_>,
     row: Vec<Value<'_>>,
 ) -> Result<(), Failure> {
-    let sql = "INSERT INTO chats (caller, id, updated_at, title, body) VALUES (?1, ?2, ?3, ?4, ?5) \
+    let sql = "INSERT INTO chats (caller, id, updated_at, title, body) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (caller, id) DO UPDATE SET updated_at = excluded.updated_at, \
         title = excluded.title, body = excluded.body";
     connection.execute(sql, vec![row])?;
-    let sql = "SELECT id, CAST(LENGTH(body) AS BIGINT) FROM chats WHERE caller = ?1 \
+    let sql = "SELECT id, CAST(LENGTH(body) AS BIGINT) FROM chats WHERE caller = $1 \
         ORDER BY updated_at DESC, id";
     let all = rows(connection, sql, vec![caller.clone()], |row| {
         Ok((row.text()?, row.integer()?))
@@ -221,7 +221,7 @@ fn keep(
         });
     let gone: Vec<_> = gone.collect();
     if !gone.is_empty() {
-        connection.execute("DELETE FROM chats WHERE caller = ?1 AND id = ?2", gone)?;
+        connection.execute("DELETE FROM chats WHERE caller = $1 AND id = $2", gone)?;
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ pub(crate) fn purge(
     };
     let sql = format!(
         "DELETE FROM chats WHERE (caller, id) IN (SELECT caller, id FROM chats \
-         WHERE updated_at < ?1 ORDER BY updated_at LIMIT {BATCH})"
+         WHERE updated_at < $1 ORDER BY updated_at LIMIT {BATCH})"
     );
     let deleted = connection.execute(&sql, vec![vec![bound.into()]])?;
     let deleted: u64 = deleted.into_iter().sum();

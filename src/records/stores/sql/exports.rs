@@ -15,7 +15,7 @@ pub struct Batch {
 }
 
 const INSERT: &str = "INSERT INTO export_queue (exporter, entry_id, batch, until) \
-    VALUES (?1, ?2, NULL, 0) ON CONFLICT (exporter, entry_id) DO NOTHING";
+    VALUES ($1, $2, NULL, 0) ON CONFLICT (exporter, entry_id) DO NOTHING";
 
 /// Queues the records of a group; within its transaction.
 pub(crate) fn queue(
@@ -39,16 +39,16 @@ pub(crate) fn start(
     exporter: &str,
     alone: bool,
 ) -> Result<(), Failure> {
-    let sql = "INSERT INTO export_cursor (name, last_entry) VALUES (?1, '') \
+    let sql = "INSERT INTO export_cursor (name, last_entry) VALUES ($1, '') \
         ON CONFLICT (name) DO NOTHING";
     connection.execute(sql, vec![vec![exporter.into()]])?;
     let sql = "INSERT INTO export_queue (exporter, entry_id, batch, until) \
-        SELECT ?1, id, NULL, 0 FROM entries WHERE id > COALESCE( \
-            (SELECT last_entry FROM export_cursor WHERE name = ?1), '') \
+        SELECT $1, id, NULL, 0 FROM entries WHERE id > COALESCE( \
+            (SELECT last_entry FROM export_cursor WHERE name = $1), '') \
         ON CONFLICT (exporter, entry_id) DO NOTHING";
     connection.execute(sql, vec![vec![exporter.into()]])?;
     if alone {
-        let sql = "UPDATE export_queue SET until = 0 WHERE exporter = ?1 AND until > 0";
+        let sql = "UPDATE export_queue SET until = 0 WHERE exporter = $1 AND until > 0";
         connection.execute(sql, vec![vec![exporter.into()]])?;
     }
     Ok(())
@@ -80,8 +80,8 @@ fn try_take(
     let skip = if lock.is_empty() { "" } else { " SKIP LOCKED" };
     // One of this name was taken when the answer to the commit got lost; other entries under the
     // same name would take the place of its entries where they are sent.
-    let left = "SELECT batch FROM export_queue WHERE exporter = ?1 AND batch IS NOT NULL \
-        AND (until < ?2 OR batch = ?3) ORDER BY CASE WHEN batch = ?3 THEN 0 ELSE 1 END, batch LIMIT 1";
+    let left = "SELECT batch FROM export_queue WHERE exporter = $1 AND batch IS NOT NULL \
+        AND (until < $2 OR batch = $3) ORDER BY CASE WHEN batch = $3 THEN 0 ELSE 1 END, batch LIMIT 1";
     let left = format!("{left}{lock}{skip}");
     let left = rows(
         connection,
@@ -91,14 +91,14 @@ fn try_take(
     )?
     .pop();
     let (name, entries) = if let Some(left) = left {
-        let sql = "SELECT entry_id FROM export_queue WHERE exporter = ?1 AND batch = ?2 \
+        let sql = "SELECT entry_id FROM export_queue WHERE exporter = $1 AND batch = $2 \
             ORDER BY entry_id";
         let values = vec![exporter.into(), Value::text(&left)];
         let entries = rows(connection, sql, values, Row::text)?;
         (left, entries)
     } else {
         let sql = format!(
-            "SELECT entry_id FROM export_queue WHERE exporter = ?1 AND batch IS NULL \
+            "SELECT entry_id FROM export_queue WHERE exporter = $1 AND batch IS NULL \
              ORDER BY entry_id LIMIT {limit}{lock}{skip}"
         );
         let entries = rows(connection, &sql, vec![exporter.into()], Row::text)?;
@@ -108,13 +108,13 @@ fn try_take(
         return Ok(None);
     }
     let sql =
-        "UPDATE export_queue SET batch = ?3, until = ?4 WHERE exporter = ?1 AND entry_id = ?2";
+        "UPDATE export_queue SET batch = $1, until = $2 WHERE exporter = $3 AND entry_id = $4";
     let held = entries.iter().map(|entry| {
         vec![
-            exporter.into(),
-            entry.as_str().into(),
             Value::text(&name),
             until.into(),
+            exporter.into(),
+            entry.as_str().into(),
         ]
     });
     connection.execute(sql, held.collect())?;
@@ -131,7 +131,7 @@ pub(crate) fn put_back(
     entries: &[EntryId],
 ) -> Result<(), Failure> {
     let sql = "UPDATE export_queue SET batch = NULL, until = 0 \
-        WHERE exporter = ?1 AND entry_id = ?2";
+        WHERE exporter = $1 AND entry_id = $2";
     let back = entries
         .iter()
         .map(|entry| vec![exporter.into(), entry.as_str().into()]);
@@ -144,7 +144,7 @@ pub(crate) fn abandon(
     exporter: &str,
     batch: &str,
 ) -> Result<(), Failure> {
-    let sql = "UPDATE export_queue SET until = 0 WHERE exporter = ?1 AND batch = ?2";
+    let sql = "UPDATE export_queue SET until = 0 WHERE exporter = $1 AND batch = $2";
     let row = vec![exporter.into(), Value::text(batch)];
     connection.execute(sql, vec![row]).map(drop)
 }
@@ -164,22 +164,22 @@ pub(crate) fn done(
 }
 
 fn try_done(connection: &mut dyn Connection, exporter: &str, batch: &Batch) -> Result<(), Failure> {
-    let sql = "DELETE FROM export_queue WHERE exporter = ?1 AND entry_id = ?2";
+    let sql = "DELETE FROM export_queue WHERE exporter = $1 AND entry_id = $2";
     let gone = batch
         .entries
         .iter()
         .map(|entry| vec![exporter.into(), entry.as_str().into()]);
     connection.execute(sql, gone.collect())?;
     let last = batch.entries.iter().max().map_or("", EntryId::as_str);
-    let sql = "UPDATE export_cursor SET last_entry = ?2 WHERE name = ?1 AND last_entry < ?2";
+    let sql = "UPDATE export_cursor SET last_entry = $1 WHERE name = $2 AND last_entry < $1";
     connection
-        .execute(sql, vec![vec![exporter.into(), last.into()]])
+        .execute(sql, vec![vec![last.into(), exporter.into()]])
         .map(drop)
 }
 
 /// How many entries wait.
 pub(crate) fn waiting(connection: &mut dyn Connection, exporter: &str) -> Result<u64, Failure> {
-    let sql = "SELECT COUNT(*) FROM export_queue WHERE exporter = ?1";
+    let sql = "SELECT COUNT(*) FROM export_queue WHERE exporter = $1";
     let counts = rows(connection, sql, vec![exporter.into()], Row::count)?;
     Ok(counts.into_iter().sum())
 }
@@ -199,11 +199,11 @@ pub(crate) fn progress(
     connection: &mut dyn Connection,
     exporter: &str,
 ) -> Result<Progress, Failure> {
-    let sql = "SELECT last_entry FROM export_cursor WHERE name = ?1";
+    let sql = "SELECT last_entry FROM export_cursor WHERE name = $1";
     if rows(connection, sql, vec![exporter.into()], Row::text)?.is_empty() {
         return Ok(Progress::Idle);
     }
-    let sql = "SELECT MIN(entry_id) FROM export_queue WHERE exporter = ?1";
+    let sql = "SELECT MIN(entry_id) FROM export_queue WHERE exporter = $1";
     let oldest = rows(connection, sql, vec![exporter.into()], Row::maybe_text)?;
     let oldest = oldest.into_iter().flatten().next();
     Ok(oldest.map_or(Progress::Done, Progress::Upto))

@@ -14,10 +14,10 @@ use crate::records::stores::{Connection, Failure, Value};
 use crate::records::{Record, distinct};
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
-    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name, value, entry_id) DO NOTHING";
+    VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
 
 const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nth, params) \
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    VALUES ($1, $2, $3, $4, $5)";
 
 /// Writes `records`; those whose id is there already are left out of everything, so that a group
 /// may be written again after a commit of which nobody knows how it ended. Returns how many were

@@ -60,7 +60,7 @@ pub(crate) fn waiting(connection: &mut dyn Connection) -> Result<Vec<Waiting>, F
 }
 
 const INSERT: &str = "INSERT INTO outbox (id, hook, event, payload, tries, created_at, due_at) \
-    VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5)";
+    VALUES ($1, $2, $3, $4, 0, $5, $5)";
 
 /// Adds what a group of records has for hooks; within the transaction of the group.
 pub(crate) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
@@ -109,7 +109,7 @@ fn take(
     let skip = if lock.is_empty() { "" } else { " SKIP LOCKED" };
     let sql = format!(
         "SELECT id, hook, event, payload, tries, created_at FROM outbox \
-         WHERE hook = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT {count}{lock}{skip}"
+         WHERE hook = $1 AND due_at <= $2 ORDER BY due_at, id LIMIT {count}{lock}{skip}"
     );
     let hook = Value::key(hook, limit::TOOL);
     let taken = rows(connection, &sql, vec![hook, now.into()], |row| {
@@ -123,10 +123,10 @@ fn take(
         })
     })?;
     if !taken.is_empty() {
-        let sql = "UPDATE outbox SET due_at = ?2, tries = tries + 1 WHERE id = ?1";
+        let sql = "UPDATE outbox SET due_at = $1, tries = tries + 1 WHERE id = $2";
         let ids = taken
             .iter()
-            .map(|queued| vec![queued.id.as_str().into(), until.into()]);
+            .map(|queued| vec![until.into(), queued.id.as_str().into()]);
         connection.execute(sql, ids.collect())?;
     }
     Ok(taken)
@@ -134,7 +134,7 @@ fn take(
 
 /// Forgets a delivery.
 pub(crate) fn delivered(connection: &mut dyn Connection, id: &str) -> Result<(), Failure> {
-    let sql = "DELETE FROM outbox WHERE id = ?1";
+    let sql = "DELETE FROM outbox WHERE id = $1";
     connection.execute(sql, vec![vec![id.into()]]).map(drop)
 }
 
@@ -144,9 +144,9 @@ pub(crate) fn put_off(
     id: &str,
     due_at: i64,
 ) -> Result<(), Failure> {
-    let sql = "UPDATE outbox SET due_at = ?2 WHERE id = ?1";
+    let sql = "UPDATE outbox SET due_at = $1 WHERE id = $2";
     connection
-        .execute(sql, vec![vec![id.into(), due_at.into()]])
+        .execute(sql, vec![vec![due_at.into(), id.into()]])
         .map(drop)
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn retain(
     for (hook, mut count, mut bytes) in all {
         let mut dropped = 0;
         if !known.iter().any(|known| **known == *hook) {
-            let sql = "DELETE FROM outbox WHERE hook = ?1";
+            let sql = "DELETE FROM outbox WHERE hook = $1";
             dropped = connection.execute(sql, vec![vec![Value::text(&hook)]])?[0];
             count = 0;
         }
@@ -186,7 +186,7 @@ pub(crate) fn retain(
             let over = (count - rows_kept).max(count / SHARE).max(1);
             dropped += cut(connection, &hook, over)?;
             let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(payload)), 0) AS BIGINT) \
-                FROM outbox WHERE hook = ?1";
+                FROM outbox WHERE hook = $1";
             let left = rows(connection, sql, vec![Value::text(&hook)], |row| {
                 Ok((row.integer()?, row.integer()?))
             })?;
@@ -201,8 +201,8 @@ pub(crate) fn retain(
 
 /// Forgets the oldest of a hook's.
 fn cut(connection: &mut dyn Connection, hook: &str, count: i64) -> Result<u64, Failure> {
-    let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE hook = ?1 \
-        ORDER BY id LIMIT ?2)";
+    let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE hook = $1 \
+        ORDER BY id LIMIT $2)";
     let values = vec![Value::text(hook), count.into()];
     let deleted = connection.execute(sql, vec![values])?;
     Ok(deleted.into_iter().sum())

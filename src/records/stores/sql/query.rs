@@ -83,8 +83,8 @@ impl Query {
     }
 
     /// What a request must meet, whose and which session it is aside. `id` is the column that
-    /// the database should walk along; with `+entries` for `table` it does not walk along any of
-    /// the others, of which every value may have very many.
+    /// the database should walk along; with [`Connection::unindexed`] before the name of `table` it
+    /// does not walk along any of the others, of which every value may have very many.
     pub(crate) fn conditions<'q>(
         &'q self,
         filter: &mut Filter<'q>,
@@ -167,10 +167,10 @@ pub(crate) struct Filter<'q> {
 }
 
 impl<'q> Filter<'q> {
-    /// The place of a value, such as `?3`.
+    /// The place of a value, such as `$3`.
     pub(crate) fn bind(&mut self, value: Value<'q>) -> String {
         self.values.push(value);
-        format!("?{}", self.values.len())
+        format!("${}", self.values.len())
     }
 
     pub(crate) fn condition(&mut self, condition: String) {
@@ -231,7 +231,12 @@ pub(crate) fn requests(
     // One person's entries are few, and it walks along those instead. CROSS JOIN says so to
     // SQLite; PostgreSQL finds out by itself.
     let is_narrow = *scope != Scope::Everyone || query.login.is_some() || query.session.is_some();
-    let others = if is_narrow { "+entries" } else { "entries" };
+    let plus = if is_narrow {
+        connection.unindexed()
+    } else {
+        ""
+    };
+    let others = format!("{plus}entries");
     let mut rest = query.clone();
     let (mut tables, mut id) = ("entries", "entries.id");
     if !is_narrow && query.tool.is_some() {
@@ -249,14 +254,14 @@ pub(crate) fn requests(
     }
     filter.than(id, "<", query.before.as_deref());
     filter.than(id, ">", query.after.as_deref());
-    for condition in rest.conditions(&mut filter, id, others) {
+    for condition in rest.conditions(&mut filter, id, &others) {
         filter.condition(condition);
     }
     let (conditions, mut values) = filter.into_parts();
     values.push(query.limit());
     let order = if query.oldest_first { "ASC" } else { "DESC" };
     let sql = format!(
-        "SELECT {} FROM {tables} {conditions} ORDER BY {id} {order} LIMIT ?{}",
+        "SELECT {} FROM {tables} {conditions} ORDER BY {id} {order} LIMIT ${}",
         *row::SELECTED,
         values.len()
     );

@@ -64,7 +64,7 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const ADD_MODEL: &str = "INSERT INTO session_models (caller, session, model) VALUES (?1, ?2, ?3) \
+const ADD_MODEL: &str = "INSERT INTO session_models (caller, session, model) VALUES ($1, $2, $3) \
     ON CONFLICT (caller, session, model) DO NOTHING";
 
 /// What a group of records adds to one session.
@@ -134,8 +134,8 @@ const RARE: i64 = 2_000;
 /// Whether a tool is in few requests.
 fn is_rare(connection: &mut dyn Connection, tool: Option<&str>) -> Result<bool, Failure> {
     let Some(tool) = tool else { return Ok(false) };
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM entry_tools WHERE name = ?1 AND nth = 0 \
-               LIMIT ?2) AS some_of_them";
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM entry_tools WHERE name = $1 AND nth = 0 \
+               LIMIT $2) AS some_of_them";
     let values = vec![Value::wanted(tool, limit::TOOL), Value::Integer(RARE + 1)];
     let counted = rows(connection, sql, values, Row::integer)?;
     Ok(counted.first().is_some_and(|count| *count <= RARE))
@@ -162,7 +162,8 @@ pub(crate) fn page(
         some.extend(query.tool(&mut filter));
         rest.tool = None;
     }
-    some.extend(rest.conditions(&mut filter, "+entries.id", "+entries"));
+    let entries = format!("{}entries", connection.unindexed());
+    some.extend(rest.conditions(&mut filter, &format!("{entries}.id"), &entries));
     if rare {
         filter.condition(format!(
             "(sessions.caller, sessions.session) IN (SELECT entries.caller, entries.session \
@@ -181,7 +182,7 @@ pub(crate) fn page(
     values.push(query.limit());
     let sql = format!(
         "SELECT session, caller, login, node_name, agent, model, provider, first_at, last_at, \
-         last_request, {} FROM sessions {conditions} ORDER BY last_request DESC LIMIT ?{}",
+         last_request, {} FROM sessions {conditions} ORDER BY last_request DESC LIMIT ${}",
         sums::columns(PLAIN).join(", "),
         values.len()
     );

@@ -46,7 +46,7 @@ pub(crate) fn used(
         "SELECT entry_tools.name, entries.started_at / {DAY_MS}, count(*), \
          sum(CASE WHEN entry_tools.nth = 0 THEN 1 ELSE 0 END) \
          FROM entries JOIN entry_tools ON entry_tools.entry_id = entries.id {conditions} \
-         GROUP BY 1, 2 ORDER BY 2, 3 DESC, 1 LIMIT ?{}",
+         GROUP BY 1, 2 ORDER BY 2, 3 DESC, 1 LIMIT ${}",
         values.len()
     );
     rows(connection, &sql, values, read)

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{OpenFlags, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{CachedStatement, OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
 use crate::records::Error;
 use crate::records::journal::misplaced::Files;
-use crate::records::stores::{Connection, Failure, Row, Store, VERSION, Value, announce, missing};
+use crate::records::stores::{Connection, Failure, Row, Schema, Store, VERSION, Value};
 
 /// The first `SQLite` without the race that can corrupt a database when one connection resets the
 /// write-ahead log while another checkpoints.
@@ -34,6 +34,20 @@ const READER_CACHE: i64 = -16 * 1024;
 
 /// Statements that a connection keeps compiled.
 const STATEMENTS: usize = 64;
+
+/// The schema in this database's dialect.
+const SCHEMA: Schema = Schema {
+    new: [include_str!("schema.sql")],
+    migrations: [
+        include_str!("migrations/2_buckets.sql"),
+        include_str!("migrations/3_outbox.sql"),
+        include_str!("migrations/4_audit.sql"),
+        include_str!("migrations/5_exports.sql"),
+        include_str!("migrations/6_chats.sql"),
+        include_str!("migrations/7_identity.sql"),
+        include_str!("migrations/8_audit_caller.sql"),
+    ],
+};
 
 /// Where the database is.
 pub(crate) struct Place {
@@ -94,12 +108,16 @@ impl Place {
         self.error(action, source.into())
     }
 
-    /// The scripts that `connection`'s database has yet to see.
-    fn missing(&self, connection: &rusqlite::Connection) -> Result<&'static [&'static str], Error> {
-        let found = connection
+    fn version(&self, connection: &rusqlite::Connection) -> Result<i64, Error> {
+        connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(|source| self.sqlite("read its schema version", source))?;
-        missing(&self.name, found)
+            .map_err(|source| self.sqlite("read its schema version", source))
+    }
+
+    /// Whether this build knows the version of the database.
+    fn check(&self, connection: &rusqlite::Connection) -> Result<(), Error> {
+        let found = self.version(connection)?;
+        SCHEMA.missing(&self.name, found).map(drop)
     }
 
     fn migrate(&self, connection: &mut rusqlite::Connection) -> Result<(), Error> {
@@ -108,9 +126,8 @@ impl Place {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sqlite)?;
-        let scripts = self.missing(&transaction)?;
-        announce(&self.name, scripts);
-        for script in scripts {
+        let found = self.version(&transaction)?;
+        for script in SCHEMA.begin(&self.name, found)? {
             transaction.execute_batch(script).map_err(sqlite)?;
         }
         transaction
@@ -147,7 +164,7 @@ impl Store for Place {
         }
         if path.exists() {
             let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            return self.missing(&connection).map(drop);
+            return self.check(&connection);
         }
         let folder = path
             .parent()
@@ -166,7 +183,7 @@ impl Store for Place {
         }
         let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // The version comes first: a database from a newer build must not be touched.
-        self.missing(&connection)?;
+        self.check(&connection)?;
         let sqlite = |action| move |source| self.sqlite(action, source);
         let mode: String = connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
@@ -272,6 +289,19 @@ fn create(path: &Path) -> Result<(), Error> {
 /// An open connection.
 struct Open(rusqlite::Connection);
 
+impl Open {
+    /// `SQLite` numbers the values of a statement as they come, whatever number stands behind the `$`.
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Failure> {
+        let statement = self.0.prepare_cached(sql)?;
+        debug_assert!(
+            (1..=statement.parameter_count())
+                .all(|nth| statement.parameter_name(nth) == Some(&*format!("${nth}"))),
+            "values out of order in {sql}"
+        );
+        Ok(statement)
+    }
+}
+
 impl Connection for Open {
     fn begin(&mut self) -> Result<(), Failure> {
         self.rollback();
@@ -291,7 +321,7 @@ impl Connection for Open {
     }
 
     fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.prepare(sql)?;
         rows.into_iter()
             .map(|values| Ok(statement.execute(params_from_iter(values))? as u64))
             .collect()
@@ -303,7 +333,7 @@ impl Connection for Open {
         values: Vec<Value<'_>>,
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.prepare(sql)?;
         let columns = statement.column_count();
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
@@ -311,6 +341,10 @@ impl Connection for Open {
             each(Row::new(values.collect::<rusqlite::Result<_>>()?))?;
         }
         Ok(())
+    }
+
+    fn unindexed(&self) -> &'static str {
+        "+"
     }
 
     /// Pages that were written over are in the write-ahead log first, and the old ones too.
