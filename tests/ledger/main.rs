@@ -28,6 +28,7 @@ mod relay;
 mod reports;
 mod retention;
 mod rooms;
+mod schema;
 mod server;
 mod standby;
 mod store;
@@ -101,6 +102,7 @@ const LASTING: &[(&str, Test)] = &[
     test!(pages::figures_equal_sql),
     test!(pages::long_tables_are_turned),
     test!(identity::records_from_before_go_to_who_made_them),
+    test!(schema::a_new_database_is_like_one_of_any_version_that_was_updated),
 ];
 
 const FILES: &[(&str, Test)] = &[
