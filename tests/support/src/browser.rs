@@ -1,67 +1,49 @@
 //! A real browser that plays a script.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
+
+use crate::parts::Parts;
 
 /// A script at most: the one that looks at every page is the longest.
 const LIMIT: Duration = Duration::from_mins(8);
 
 /// The browser, Node.js, and the scripts.
-pub(crate) struct Browser {
-    parts: HashMap<String, PathBuf>,
+pub struct Browser {
+    parts: Parts,
     scripts: tempfile::TempDir,
 }
 
 impl Browser {
     /// Installs what is missing; says on standard error what and how long.
-    pub(crate) fn prepare() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let output = Command::new(root.join("tests/servers/browser.sh"))
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "tests/servers/browser.sh failed; its message is above"
-        );
-        let text = String::from_utf8(output.stdout)?;
-        let parts = text.lines().filter_map(|line| line.split_once('='));
-        let parts = parts
-            .map(|(name, path)| (name.to_owned(), path.into()))
-            .collect();
+    pub fn prepare() -> anyhow::Result<Self> {
+        let parts = Parts::prepare("browser.sh", &[])?;
         let browser = Self {
             parts,
             scripts: tempfile::tempdir()?,
         };
         // Modules are looked for above the script's own folder.
         let scripts = browser.scripts.path();
-        let modules = browser.part("node_modules")?;
+        let modules = browser.parts.get("node_modules")?;
         std::os::unix::fs::symlink(modules, scripts.join("node_modules"))?;
-        for entry in std::fs::read_dir(root.join("tests/pages/journeys"))? {
+        for entry in std::fs::read_dir(crate::root().join("tests/pages/journeys"))? {
             let entry = entry?;
             std::fs::copy(entry.path(), scripts.join(entry.file_name()))?;
         }
         Ok(browser)
     }
 
-    fn part(&self, name: &str) -> anyhow::Result<&PathBuf> {
-        self.parts
-            .get(name)
-            .with_context(|| format!("{name} was not prepared"))
-    }
-
     /// Plays a script, which tells on its own what went wrong; returns whether nothing did.
-    pub(crate) async fn play(&self, name: &str, given: &[(&str, &str)]) -> anyhow::Result<bool> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    pub async fn play(&self, name: &str, given: &[(&str, &str)]) -> anyhow::Result<bool> {
+        let root = crate::root();
         let pictures = root.join("target/pages");
         std::fs::create_dir_all(&pictures)?;
-        let mut command = Command::new(self.part("node")?);
+        let mut command = Command::new(self.parts.get("node")?);
         command
             .arg(self.scripts.path().join(format!("{name}.mjs")))
-            .env("BROWSER", self.part("browser")?)
+            .env("BROWSER", self.parts.get("browser")?)
             .env("PICTURES", &pictures)
             .env("FIXTURES", root.join("tests/fixtures"))
             .env("IMAGES", root.join("docs/images"))

@@ -1,4 +1,4 @@
-//! The provider behind every peer: answers at once, by the name of the model.
+//! The provider of measurements, which answers at once, by the name of the model.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 /// Events of a stream, before its end.
-pub(crate) const EVENTS: usize = 200;
+pub const EVENTS: usize = 200;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves until it is ended.
-pub(crate) fn run(port: u16) {
+pub fn run(port: u16) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -108,7 +108,7 @@ fn events(pause: Option<Duration>) -> Response<Body> {
     clippy::disallowed_methods,
     reason = "what another process does is seen by the clock that both have"
 )]
-pub(crate) fn micros() -> u64 {
+pub fn micros() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| {
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)

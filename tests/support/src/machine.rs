@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::tally::skip;
+use crate::harness::skip;
+use crate::namespace::is_root;
 
 /// What the script says where there can be no such machine.
 const IMPOSSIBLE: i32 = 77;
@@ -19,35 +20,34 @@ pub struct Machine {
 impl Machine {
     /// Starts a machine that is kept in `dir`, with a program and its configuration. What is in
     /// its folder `units` is put beside the unit. `None` where there can be none.
-    pub async fn start(dir: &Path, program: &str, config: &str) -> anyhow::Result<Option<Self>> {
+    pub async fn start(dir: &Path, program: &Path, config: &str) -> anyhow::Result<Option<Self>> {
         std::fs::create_dir_all(dir)?;
         std::fs::write(dir.join("iris.hujson"), config)?;
-        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let project = crate::root();
         Self::boot(dir, program, Some(&project.join("config/iris.service"))).await
     }
 
     /// Starts a machine on which nothing is installed. The program, and what is in the folder
     /// `files` of `dir`, are in `/srv`.
-    pub async fn bare(dir: &Path, program: &str) -> anyhow::Result<Option<Self>> {
+    pub async fn bare(dir: &Path, program: &Path) -> anyhow::Result<Option<Self>> {
         std::fs::create_dir_all(dir.join("files"))?;
         Self::boot(dir, program, None).await
     }
 
-    async fn boot(dir: &Path, program: &str, unit: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        let root = Command::new("id").arg("-u").output()?.stdout;
-        if root.trim_ascii() != b"0" || !Path::new("/lib/systemd/systemd").exists() {
+    async fn boot(dir: &Path, program: &Path, unit: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        if !is_root() || !Path::new("/lib/systemd/systemd").exists() {
             skip("the unit, which takes root and the package systemd");
             return Ok(None);
         }
         std::fs::create_dir_all(dir.join("root"))?;
         std::fs::copy(program, dir.join("iris"))?;
-        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let project = crate::root();
         let path = dir.join("log");
         let log = std::fs::File::create(&path)?;
         let process = Command::new("unshare")
             .args(["--pid", "--fork", "--kill-child", "--mount", "--cgroup"])
             .args(["--uts", "--ipc"])
-            .arg(project.join("tests/tailnet/service.sh"))
+            .arg(project.join("tests/support/machine.sh"))
             .arg(dir)
             .args(unit)
             .stdin(Stdio::null())

@@ -1,31 +1,39 @@
 //! A `PostgreSQL` server of our own, in a directory of its own.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::namespace::is_root;
+use crate::process::free_address;
+
+/// What the server writes to its log once it can be used: a primary, or a standby.
+const READY: &str = "database system is ready to accept";
+/// The longest that a start may take.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// The user that Debian's package makes: the server refuses to be root's.
-pub(crate) const USER: &str = "postgres";
+pub const USER: &str = "postgres";
 
 /// A running server. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Server {
-    pub(crate) dir: Arc<tempfile::TempDir>,
-    pub(crate) programs: PathBuf,
-    pub(crate) port: u16,
-    pub(crate) child: Arc<Mutex<Child>>,
+pub struct Server {
+    pub dir: Arc<tempfile::TempDir>,
+    pub programs: PathBuf,
+    pub port: u16,
+    pub child: Arc<Mutex<Child>>,
 }
 
 impl Server {
-    pub(crate) fn start() -> Server {
+    pub fn start() -> Server {
         let programs = programs();
         let dir = tempfile::tempdir().unwrap();
         let [certificate, key] = ["crt", "key"].map(|ending| {
-            let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ai.tail.test.");
+            let fixture = format!("tests/fixtures/ai.tail.test.{ending}");
             let copy = dir.path().join(ending);
-            std::fs::copy(format!("{fixture}{ending}"), &copy).unwrap();
+            std::fs::copy(crate::root().join(fixture), &copy).unwrap();
             copy
         });
         // The server wants its key for itself.
@@ -40,62 +48,80 @@ impl Server {
             .status()
             .unwrap();
         assert!(made.success(), "initdb: {made}");
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_address().port();
+        Self::launched(programs, dir, port).expect("the server starts; its log is above")
+    }
+
+    /// A server over the data of a folder, once it takes queries. `None` if it has ended.
+    pub fn launched(programs: PathBuf, dir: tempfile::TempDir, port: u16) -> Option<Server> {
         let child = launch(&programs, dir.path(), port);
-        Server {
+        let server = Server {
             dir: Arc::new(dir),
             programs,
             port,
             child: Arc::new(Mutex::new(child)),
-        }
+        };
+        server.is_ready_after(0).then_some(server)
     }
 
-    pub(crate) fn url(&self, database: &str) -> String {
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it has got ready once more than `before`; false if it ends instead.
+    fn is_ready_after(&self, before: usize) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.log().matches(READY).count() <= before {
+            if self.child.lock().unwrap().try_wait().unwrap().is_some() {
+                return false;
+            }
+            assert!(
+                Instant::now() < end,
+                "it does not get ready: {}",
+                self.log()
+            );
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        true
+    }
+
+    pub fn url(&self, database: &str) -> String {
         self.url_of(USER, "127.0.0.1", database)
     }
 
-    pub(crate) fn url_of(&self, user: &str, host: &str, database: &str) -> String {
+    pub fn url_of(&self, user: &str, host: &str, database: &str) -> String {
         format!("postgres://{user}@{host}:{}/{database}", self.port)
     }
 
-    /// A client that may do everything.
-    pub(crate) async fn client(&self, database: &str) -> tokio_postgres::Client {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            match tokio_postgres::connect(&self.url(database), tokio_postgres::NoTls).await {
-                Ok((client, connection)) => {
-                    tokio::spawn(connection);
-                    return client;
-                }
-                Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     /// Ends the server as a power cut would.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         let mut child = self.child.lock().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Starts it again after a kill. What is left of the old one can hold it up for a moment.
-    pub(crate) async fn restart(&self) {
-        let deadline = Instant::now() + Duration::from_mins(1);
+    /// Starts it again after a kill, and waits until it takes queries. What is left of the old one
+    /// can hold it up for a moment.
+    pub async fn restart(&self) {
+        let server = self.clone();
+        tokio::task::spawn_blocking(move || server.restart_now())
+            .await
+            .unwrap();
+    }
+
+    fn restart_now(&self) {
+        let end = Instant::now() + PATIENCE;
+        let before = self.log().matches(READY).count();
         loop {
             *self.child.lock().unwrap() = launch(&self.programs, self.dir.path(), self.port);
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            if self.child.lock().unwrap().try_wait().unwrap().is_none() {
+            if self.is_ready_after(before) {
                 return;
             }
-            assert!(Instant::now() < deadline, "the server does not start again");
+            assert!(Instant::now() < end, "it does not start: {}", self.log());
         }
     }
 
-    pub(crate) fn stop(self) {
+    pub fn stop(self) {
         let mut child = self.child.lock().unwrap();
         let pid = child.id().to_string();
         // SIGINT is the server's own word for a quick end.
@@ -105,7 +131,7 @@ impl Server {
 }
 
 /// Makes a file the server's.
-pub(crate) fn give(file: &Path) {
+pub fn give(file: &Path) {
     if is_root() {
         let id = |what| {
             let id = Command::new("id").args([what, USER]).output().unwrap();
@@ -115,7 +141,7 @@ pub(crate) fn give(file: &Path) {
     }
 }
 
-pub(crate) fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
+pub fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -137,7 +163,7 @@ pub(crate) fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
 }
 
 /// A program of the server's, run by a user it accepts, in a place where that user may be.
-pub(crate) fn program(programs: &Path, name: &str) -> Command {
+pub fn program(programs: &Path, name: &str) -> Command {
     let path = programs.join(name);
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
@@ -150,10 +176,6 @@ pub(crate) fn program(programs: &Path, name: &str) -> Command {
     };
     command.current_dir("/");
     command
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// The newest installed version.

@@ -1,5 +1,13 @@
 //! Chance that can be had again.
 
+/// Splitmix64: a number for a seed, the same in each run.
+pub fn random(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// Xorshift, of 64 bits.
 pub struct Random(u64);
 

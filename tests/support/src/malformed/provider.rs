@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::COMPLETION;
+use crate::provider::COMPLETION;
 
 /// What may not reach a provider, whatever the caller says.
 const NEVER: [&str; 17] = [

@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use crate::cases::bytes;
-use crate::frames::{
+use super::cases::bytes;
+use super::frames::{
     DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, frames,
     text,
 };
-use crate::provider::Provider;
+use super::provider::Provider;
 
 /// What comes of a request.
 #[derive(Debug, PartialEq, Eq)]

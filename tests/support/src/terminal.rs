@@ -13,9 +13,9 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn start(arguments: &[&str]) -> Self {
-        let quoted: Vec<String> = [env!("CARGO_BIN_EXE_iris")]
-            .iter()
-            .chain(arguments)
+        let program = crate::iris().display().to_string();
+        let quoted: Vec<String> = std::iter::once(program.as_str())
+            .chain(arguments.iter().copied())
             .map(|part| format!("'{part}'"))
             .collect();
         // A shell between would get Ctrl-C too, and dash then ends with a status of its own.
