@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::payload::{self, Story};
 use super::{Tally, What, Wired, codings};
+use crate::config::FailPolicy;
 use crate::net::client::{Client, Post};
 use crate::wire::Rejection;
 
@@ -80,7 +81,7 @@ pub async fn ask(
         }
         Err(why) => {
             tracing::warn!(hook = name, why, "a hook failed");
-            if wired.hook.fail_closed {
+            if wired.hook.fail_policy == FailPolicy::Closed {
                 let sentence =
                     format!("hook {name} failed, and nothing may pass then: {why} ({took} ms)");
                 return Err((unavailable(name), sentence));
