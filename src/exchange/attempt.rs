@@ -17,7 +17,7 @@ use crate::config::AuthMode;
 use crate::exchange::relay::{Begun, Recording};
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::{Failure, asked_wait};
-use crate::formats::{Api, Call, Outbound};
+use crate::formats::{Call, Format, Outbound};
 use crate::net::client::{Received, Reuse};
 use crate::policy::access::Permit;
 use crate::policy::route::{Choice, Route, Scope, Standing, backoff};
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What is asked, and for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
-    pub(super) api: &'static dyn Api,
+    pub(super) api: &'static Format,
     pub(super) call: &'a Call,
     pub(super) rules: &'a Rules,
     pub(super) permit: &'a Permit,
@@ -326,7 +326,7 @@ impl Gateway {
         recording.opened(open, *routing);
         if response.status().is_success() && rules.routes.providers().len() > 1 {
             let held = self.traffic.held();
-            if let Some(remember) = held.remember(&route.provider.id, api.kind().0)
+            if let Some(remember) = held.remember(&route.provider.id, api.name)
                 && can_name_state(response.headers())
             {
                 response.body_mut().remember(remember);
@@ -335,7 +335,7 @@ impl Gateway {
         // Reports may be filtered by headers that the caller doesn't get.
         let named = rules.filterable.of(response.headers());
         recording.index_response(named.filter(|(name, _)| headers::is_passable(name)));
-        recording.counted(api.counts_in_head(response.headers()));
+        recording.counted((api.counts_in_head)(response.headers()));
         let more = &route.provider.pass_headers;
         lists::returned(api, more, response.headers_mut());
         budget::tell(&held.warnings, response.headers_mut());

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::agent;
 use crate::base::reasons::Reason;
-use crate::formats::{Api, Call};
+use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
 use crate::records::{Entry, EntryId, Outcome, Tokens};
@@ -25,7 +25,7 @@ const SESSION_HEADERS: [&str; 4] = [
 /// the ledger looks for times by ranges of ids.
 pub(super) fn new(
     (id, now): (EntryId, i64),
-    api: &dyn Api,
+    api: &Format,
     caller: &Caller,
     head: &http::request::Parts,
     permit: &Permit,
@@ -43,7 +43,7 @@ pub(super) fn new(
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),
         tags: caller.tags().to_vec(),
-        api: api.kind().0.to_owned(),
+        api: api.name.to_owned(),
         model_requested: String::new(),
         model: String::new(),
         provider: String::new(),

@@ -14,7 +14,7 @@ use crate::exchange::guardrails::{self, Found, Limits};
 use crate::exchange::hooks::{self, After, Answer, Story};
 use crate::exchange::relay::Recording;
 use crate::exchange::rules::Rules;
-use crate::formats::{Api, Call, Frame};
+use crate::formats::{Call, Format, Frame};
 use crate::policy::access::{HookEvent, Permit};
 use crate::policy::budget::State;
 use crate::policy::route::{Choice, Now, Route};
@@ -26,7 +26,7 @@ const LONG: usize = 64 << 10;
 
 /// A request on its way past the guards.
 pub(super) struct Passing<'a> {
-    pub(super) api: &'static dyn Api,
+    pub(super) api: &'static Format,
     pub(super) rules: &'a Rules,
     pub(super) permit: &'a Permit,
     pub(super) who: &'a Verified,
@@ -180,7 +180,7 @@ impl Gateway {
         call: &Call,
         recording: &mut Recording,
     ) -> Result<Choice, Rejection> {
-        let format = passing.api.kind().0;
+        let format = passing.api.name;
         let has_choice = passing.rules.routes.providers().len() > 1;
         let holder = has_choice
             .then(|| self.traffic.held().holder(format, &call.body))

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::ask::{self, Question};
 use super::{Places, print, print_json};
+use crate::formats;
 use crate::policy::identity::Caller;
 use crate::web::api::whatif;
 
@@ -71,7 +72,7 @@ impl Explain {
             return ask::verdict(&question, url.clone(), self.json);
         }
         let rules = self.places.rules()?;
-        let Some(api) = whatif::format(&self.api) else {
+        let Some(api) = formats::named(&self.api) else {
             anyhow::bail!("{}", whatif::no_format(&self.api));
         };
         let asking = Caller::hypothetical(caller, self.from.as_deref());

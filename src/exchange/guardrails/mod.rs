@@ -25,7 +25,7 @@ use indexmap::IndexMap;
 use tokio::sync::Semaphore;
 
 use crate::config::{self, Guard, GuardAction, GuardKind};
-use crate::formats::{Api, Call};
+use crate::formats::{Call, Format};
 use crate::wire::Rejection;
 pub use limits::Limits;
 use limits::Stopped;
@@ -63,7 +63,7 @@ enum Look {
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Its format.
-    pub api: &'a dyn Api,
+    pub api: &'a Format,
     /// As its format understands it.
     pub call: &'a Call,
     /// The content type of its body.

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::patterns::hits;
 use super::*;
 
-fn request(body: &str) -> (&'static dyn Api, Call) {
+fn request(body: &str) -> (&'static Format, Call) {
     let api = crate::formats::ALL[0];
     let head = crate::formats::Head {
         path: "/v1/chat/completions",

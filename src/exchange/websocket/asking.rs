@@ -185,7 +185,7 @@ impl Session<'_> {
         if let Some(after) = recording.told() {
             room = after.room(room);
         }
-        let meter = self.api.meter(&call, room);
+        let meter = self.api.meter(&call.metered(room));
         let parts = self.parts(route, again, &rules);
         self.running = Some(Running::new(call, meter, recording, parts));
         Ok(())
@@ -202,7 +202,7 @@ impl Session<'_> {
         let remember = (rules.routes.providers().len() > 1)
             .then(|| {
                 let held = gateway.traffic.held();
-                held.remember(&route.provider.id, self.api.kind().0)
+                held.remember(&route.provider.id, self.api.name)
             })
             .flatten();
         let who = self.who.clone();

@@ -7,7 +7,7 @@ use super::Provider;
 use super::choice::{self, Candidate, Choice, Now};
 use crate::base::reasons::{Reason, Tie};
 use crate::config::{self, Alias, Routing, Strategy};
-use crate::formats::Api;
+use crate::formats::Format;
 use crate::policy::access::{Permit, Subject};
 
 /// Providers and aliases of a configuration.
@@ -139,7 +139,7 @@ impl RouteTable {
     pub fn select(
         &self,
         permit: &Permit,
-        api: &dyn Api,
+        api: &Format,
         requested: &str,
         now: Now<'_>,
     ) -> Result<Choice, NoRoute> {

@@ -9,6 +9,7 @@
 //!
 //! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
 
+pub(crate) mod holds;
 mod local;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -8,7 +8,7 @@ use super::routes::bad;
 use super::{Asked, View};
 use crate::base::reasons::{self, Reason};
 use crate::exchange::rules::Rules;
-use crate::formats::{self, Api};
+use crate::formats::{self, Format};
 use crate::policy::access::{Permit, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{NoRoute, Now, Traffic};
@@ -26,25 +26,16 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
 }
 
-/// The format of a name such as `openai_chat`.
-#[must_use]
-pub fn format(name: &str) -> Option<&'static dyn Api> {
-    formats::ALL
-        .iter()
-        .copied()
-        .find(|api| api.kind().0 == name)
-}
-
 /// Says that there is no such format, and which there are.
 #[must_use]
 pub fn no_format(name: &str) -> String {
-    let known: Vec<_> = formats::ALL.iter().map(|api| api.kind().0).collect();
+    let known: Vec<_> = formats::ALL.iter().map(|api| api.name).collect();
     format!("unknown format {name:?}; known are {}", known.join(", "))
 }
 
 /// What would become of a request. Providers are taken for healthy.
 #[must_use]
-pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Verdict {
+pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
     let mut reasons = vec![Reason::AssumedCaller {
         caller: caller.name().to_owned(),
         node: caller.node_name().to_owned(),
@@ -98,7 +89,7 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
         NoRoute::NotGranted { candidates } => Reason::NotGrantedToCaller { models: candidates },
         NoRoute::OtherApi { through } => Reason::SpeaksOther {
             through: through.into_iter().map(str::to_owned).collect(),
-            format: api.kind().0.to_owned(),
+            format: api.name.to_owned(),
         },
     });
     refused(
@@ -128,7 +119,7 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
         return Err(bad("`login` and `model` must be given".to_owned()));
     };
     let name = value("api").unwrap_or("openai_chat");
-    let api = format(name).ok_or_else(|| bad(no_format(name)))?;
+    let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
     let (node, resolver) = (value("node"), view.resolver);
     let known = match resolver {
         Some(resolver) => resolver.named(login, node).await,
