@@ -88,7 +88,7 @@ impl Provider {
             name: config.name.clone(),
             description: config.description.clone(),
             models: config.models.clone(),
-            flags: config.compatibility.flags(),
+            flags: config.compatibility.flags().to_vec(),
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),

@@ -48,10 +48,10 @@ impl Policy {
 
     pub(crate) fn keep(&self) -> Keep {
         let never = self.retention.duration == Some(Duration::ZERO);
-        let captures = !(never && self.retention.captures);
+        let captures = !(never && self.retention.purge.captures);
         Keep {
             captures,
-            tools: !(never && self.retention.tools),
+            tools: !(never && self.retention.purge.tools),
             raws: captures && self.raws,
         }
     }
@@ -95,7 +95,7 @@ pub(crate) fn purge(
     if let Some(kept) = policy
         .retention
         .duration
-        .filter(|_| policy.retention.captures)
+        .filter(|_| policy.retention.purge.captures)
     {
         (purged, is_more) = chats::purge(connection, kept, now)?;
     }
@@ -103,8 +103,8 @@ pub(crate) fn purge(
         return Ok((purged, is_more));
     };
     let wanted = [
-        (policy.retention.captures, "captures"),
-        (policy.retention.tools, "entry_tools"),
+        (policy.retention.purge.captures, "captures"),
+        (policy.retention.purge.tools, "entry_tools"),
     ];
     for (_, table) in wanted.into_iter().filter(|(wanted, _)| *wanted) {
         // The names of the tables are ours.
