@@ -1,0 +1,362 @@
+//! From grants to buckets: which pay for a request, and in which order.
+
+use indexmap::IndexMap;
+
+use super::Denied;
+use crate::base::bucket::{Link, Terms, Unit};
+use crate::base::reasons::Reason;
+use crate::config::{self, Quota};
+use crate::policy::access::{BucketRef, Permit};
+use crate::policy::identity::Caller;
+
+/// The budgets and limits of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions(IndexMap<String, Quota>);
+
+/// The buckets that pay for one request.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub(super) chains: Vec<Planned>,
+}
+
+impl Plan {
+    /// What pays, in sentences.
+    #[must_use]
+    pub fn describe(&self) -> Vec<Reason> {
+        let pays = |planned: &Planned| {
+            let links = planned.links.iter().map(|link| {
+                let terms = &link.terms;
+                let rate = terms
+                    .rate_text()
+                    .map(|rate| format!(", refilled by {rate}"));
+                format!(
+                    "{} (up to {}{})",
+                    link.bucket,
+                    terms.show(terms.capacity),
+                    rate.unwrap_or_default()
+                )
+            });
+            Reason::Pays {
+                buckets: links.collect(),
+                grants: planned.source.clone(),
+            }
+        };
+        self.chains.iter().map(pays).collect()
+    }
+}
+
+/// Buckets that pay together.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// Never empty.
+    pub(super) links: Vec<Link>,
+    pub(super) unit: Unit,
+    /// The grants that name them.
+    pub(super) source: String,
+}
+
+impl Plan {
+    /// Whether no bucket pays.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+}
+
+impl Definitions {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn compile(file: &config::File) -> Self {
+        Self(file.quotas.clone())
+    }
+
+    /// The names of all, templates included.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// What a bucket of a definition may hold.
+    #[must_use]
+    pub fn terms(&self, name: &str) -> Option<Terms> {
+        self.0.get(name)?.as_ref().ok().copied()
+    }
+
+    /// The buckets that pay for `provider/model`. Several grants that name one bucket make one
+    /// chain, with the helpers of all; a bucket that helps out in a chain pays there alone. So
+    /// nothing is taken from a bucket twice.
+    ///
+    /// # Errors
+    /// [`Denied::Broken`] for a name that stands for nothing: a mistake turns no budget off.
+    pub fn plan(
+        &self,
+        permit: &Permit,
+        caller: &Caller,
+        provider: &str,
+        model: &str,
+    ) -> Result<Plan, Denied> {
+        let mut chains: IndexMap<&str, (Vec<&str>, Vec<&str>)> = IndexMap::new();
+        for (reference, source) in permit.quotas(provider, model) {
+            let (helpers, sources) = chains.entry(&reference.bucket).or_default();
+            for helper in &reference.overdraft {
+                if *helper != reference.bucket && !helpers.contains(&helper.as_str()) {
+                    helpers.push(helper);
+                }
+            }
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        let helping: Vec<&str> = chains
+            .values()
+            .flat_map(|(helpers, _)| helpers.iter().copied())
+            .collect();
+        let mut plan = Plan::default();
+        for (first, (helpers, sources)) in &chains {
+            if helping.contains(first) && helpers.is_empty() {
+                continue;
+            }
+            let names = std::iter::once(first).chain(helpers);
+            let links = names
+                .map(|name| self.link(name, caller))
+                .collect::<Result<Vec<_>, _>>()?;
+            let unit = links[0].terms.unit;
+            if let Some(other) = links.iter().find(|link| link.terms.unit != unit) {
+                return Err(Denied::Broken {
+                    quota: other.template.clone(),
+                    why: format!("it counts something else than {first:?}, which it helps out"),
+                });
+            }
+            plan.chains.push(Planned {
+                links,
+                unit,
+                source: sources.join(", "),
+            });
+        }
+        Ok(plan)
+    }
+
+    /// The buckets that may pay for anything of a caller's.
+    pub fn of<'a>(
+        &'a self,
+        permit: &'a Permit,
+        caller: &'a Caller,
+    ) -> impl Iterator<Item = Link> + 'a {
+        permit
+            .all_quotas()
+            .flat_map(BucketRef::names)
+            .filter_map(|name| self.link(name, caller).ok())
+    }
+
+    /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`, if the
+    /// name is all that tells it apart. A user with a number has another one.
+    #[must_use]
+    pub fn named(&self, bucket: &str) -> Option<Link> {
+        let link = |template: &str, whose: &str| {
+            let terms = self.terms(template)?;
+            Some(Link::new(template, whose, bucket.to_owned(), terms))
+        };
+        if !bucket.contains('<')
+            && let Some(shared) = link(bucket, "")
+        {
+            return Some(shared);
+        }
+        let (prefix, whose) = bucket.split_once(':')?;
+        if whose.is_empty() || whose.contains('<') {
+            return None;
+        }
+        let caller = Caller::hypothetical(whose, None);
+        let places = [
+            ("<user>", caller.key().to_owned()),
+            ("<node>", of_node(whose)),
+        ];
+        places
+            .iter()
+            .find_map(|(place, whose)| link(&format!("{prefix}:{place}"), whose))
+    }
+
+    fn link(&self, template: &str, caller: &Caller) -> Result<Link, Denied> {
+        let broken = |why: &str| Denied::Broken {
+            quota: template.to_owned(),
+            why: why.to_owned(),
+        };
+        let terms = self
+            .0
+            .get(template)
+            .ok_or_else(|| broken("it is not defined"))?
+            .as_ref()
+            .map_err(|why| broken(why))?;
+        let (whose, bucket) = match template.split_once(':') {
+            Some((prefix, "<user>")) => (
+                caller.key().to_owned(),
+                format!("{prefix}:{}", caller.name()),
+            ),
+            Some((prefix, "<node>")) => {
+                let node = caller.node_id();
+                (of_node(node), format!("{prefix}:{node}"))
+            }
+            _ => (String::new(), template.to_owned()),
+        };
+        Ok(Link::new(template, &whose, bucket, *terms))
+    }
+}
+
+/// Whose a node's bucket is.
+fn of_node(id: &str) -> String {
+    format!("node:{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::access::Access;
+
+    /// Definitions, and what a caller's grants say of the buckets that pay.
+    fn compiled(quotas: &str, grants: &[&str], login: &str) -> (Definitions, Permit, Caller) {
+        let grants: Vec<String> = grants
+            .iter()
+            .map(|references| {
+                format!(
+                    r#"{{"src":["*"],"app":{{"tailscale.com/cap/aperture":[
+                    {{"role":"user","models":"p/**","quotas":[{references}]}}]}}}}"#
+                )
+            })
+            .collect();
+        let text = format!(
+            r#"{{"quotas":{{{quotas}}},"grants":[{}]}}"#,
+            grants.join(",")
+        );
+        let file = config::parse(&text, &|_| None).unwrap().file;
+        let caller = Caller::hypothetical(login, Some("laptop"));
+        let permit = Access::compile(&file).permit(&caller).unwrap();
+        (Definitions::compile(&file), permit, caller)
+    }
+
+    const QUOTAS: &str = r#""daily:<user>":{"capacity":"$5.00","rate":"$5.00/day"},
+        "each:<node>":{"capacity":"9 requests"},"team":{"capacity":"$20.00"},
+        "spare":{"capacity":"$7.00"},"tokens":{"capacity":"100 tokens"},
+        "odd":{"capacity":"lots"},"daily":{"capacity":"$1.00"}"#;
+
+    fn planned(grants: &[&str]) -> Result<Vec<String>, Denied> {
+        let (definitions, permit, caller) = compiled(QUOTAS, grants, "ann@x.org");
+        let plan = definitions.plan(&permit, &caller, "p", "m")?;
+        assert_eq!(plan.is_empty(), plan.describe().is_empty());
+        let line = regex::Regex::new(r", line \d+").unwrap();
+        let told = plan.describe().into_iter();
+        Ok(told
+            .map(|told| line.replace_all(&told.to_string(), "").into_owned())
+            .collect())
+    }
+
+    #[test]
+    fn a_bucket_that_several_grants_name_pays_once_with_the_helpers_of_all() {
+        let one = r#"{"bucket":"daily:<user>","overdraft":["team","daily:<user>"]}"#;
+        let two = r#"{"bucket":"daily:<user>","overdraft":["spare","team"]},{"bucket":"team"}"#;
+        let daily = "bucket daily:ann@x.org (up to $5.00, refilled by $5.00/day)";
+        let rest = "then team (up to $20.00), then spare (up to $7.00) pays";
+        assert_eq!(
+            planned(&[one, two]).unwrap(),
+            [format!("{daily}, {rest} (grants[0], grants[1])")]
+        );
+        // What helps out elsewhere pays by itself if it has helpers of its own.
+        let lends = r#"{"bucket":"daily:<user>","overdraft":["team"]},
+            {"bucket":"team","overdraft":["spare"]}"#;
+        assert_eq!(planned(&[lends]).unwrap().len(), 2);
+        let twice = r#"{"bucket":"team"},{"bucket":"team"},{"bucket":"each:<node>"}"#;
+        let (definitions, permit, caller) = compiled(QUOTAS, &[twice], "ann@x.org");
+        let each = format!("each:{}", caller.node_id());
+        let names: Vec<String> = definitions
+            .of(&permit, &caller)
+            .map(|one| one.bucket)
+            .collect();
+        assert_eq!(names, ["team", "team", &each]);
+        let team = "bucket team (up to $20.00) pays (grants[0])".to_owned();
+        let each = format!("bucket {each} (up to 9 requests) pays (grants[0])");
+        assert_eq!(planned(&[twice]).unwrap(), [team, each]);
+        let other = definitions.plan(&permit, &caller, "q", "m").unwrap();
+        assert!(other.is_empty() && planned(&[""]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_bucket_is_its_owners_whatever_they_are_called() {
+        use crate::policy::identity::WhoIs;
+        use crate::policy::identity::tests_support::whois;
+        let quotas = r#""q:<user>":{"capacity":"9 requests"},"q:<node>":{"capacity":"9 requests"}"#;
+        let references = r#"{"bucket":"q:<user>"},{"bucket":"q:<node>"}"#;
+        let (definitions, permit, _) = compiled(quotas, &[references], "any@x.org");
+        let of = |id: i64, login: &str, node: &str, shared_in: bool| {
+            let mut who = WhoIs {
+                stable_id: node.to_owned(),
+                shared_in,
+                ..whois(Some(login), &[])
+            };
+            who.user.as_mut().unwrap().id = id;
+            let caller = Caller::from_whois(who).unwrap();
+            let links: Vec<Link> = definitions.of(&permit, &caller).collect();
+            links
+        };
+        // A user and a device of one name.
+        let both = of(7, "n1", "n1", false);
+        assert_eq!(
+            (both[0].bucket.as_str(), both[1].bucket.as_str()),
+            ("q:n1", "q:n1")
+        );
+        assert_eq!(both[0].key, "requests|q:<user>|user:7");
+        assert_eq!(both[1].key, "requests|q:<node>|node:n1");
+        let renamed = of(7, "new@x.org", "n1", false);
+        assert_eq!(renamed[0].key, both[0].key);
+        assert_ne!(
+            of(8, "n1", "n2", false)[0].key,
+            both[0].key,
+            "the next with the login"
+        );
+        assert_ne!(
+            of(7, "n1", "n3", true)[0].key,
+            both[0].key,
+            "of another tailnet"
+        );
+    }
+
+    #[test]
+    fn a_mistake_refuses() {
+        for (references, quota, why) in [
+            (r#"{"bucket":"gone"}"#, "gone", "it is not defined"),
+            (r#"{"bucket":"odd"}"#, "odd", "capacity \"lots\""),
+            (
+                r#"{"bucket":"team","overdraft":["tokens"]}"#,
+                "tokens",
+                "it counts something else than \"team\"",
+            ),
+        ] {
+            match planned(&[references]) {
+                Err(Denied::Broken { quota: of, why: is }) => {
+                    assert!(of == quota && is.contains(why), "{of}: {is}");
+                }
+                other => panic!("{references}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn buckets_are_found_by_the_names_that_people_write() {
+        let (definitions, ..) = compiled(QUOTAS, &[""], "ann@x.org");
+        for (name, template) in [
+            ("team", Some("team")),
+            ("daily", Some("daily")),
+            ("daily:bob@x.org", Some("daily:<user>")),
+            ("each:n7", Some("each:<node>")),
+            ("daily:<user>", None),
+            ("daily:a<b", None),
+            ("daily:", None),
+            ("weekly:bob@x.org", None),
+            ("gone", None),
+            ("odd", None),
+        ] {
+            let link = definitions.named(name);
+            assert!(link.as_ref().is_none_or(|link| link.bucket == name));
+            let found = link.map(|link| link.template);
+            assert_eq!(found.as_deref(), template, "{name}");
+        }
+        assert_eq!(definitions.names().count(), 7);
+        assert!(definitions.names().any(|name| name == "odd"));
+    }
+}
