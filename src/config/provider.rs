@@ -15,6 +15,7 @@ use super::table::{Item, Table};
 use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
 use crate::base::secret::Secret;
+use crate::formats;
 use crate::wire::headers::is_passable as headers_may_pass;
 
 section! {
@@ -174,11 +175,10 @@ words! {
 pub struct Compatibility(Vec<&'static str>);
 
 /// What a provider speaks that does not say.
-const USUAL: &str = "openai_chat";
-
 impl Default for Compatibility {
     fn default() -> Self {
-        Self(vec![USUAL])
+        let usual = known_flags().into_iter().filter(|flag| flag.is_default);
+        Self(usual.map(|flag| flag.name).collect())
     }
 }
 
@@ -196,46 +196,33 @@ impl Compatibility {
     }
 }
 
-/// The flags, and what they stand for.
-const FLAGS: [(&str, &str); 10] = [
-    (
-        "openai_chat",
-        "OpenAI chat completions and their companions.",
-    ),
-    ("openai_responses", "OpenAI responses."),
-    ("openai_responses_websocket", "The same over a WebSocket."),
-    ("anthropic_messages", "Anthropic messages."),
-    ("gemini_generate_content", "Gemini's developer API."),
-    ("bedrock_model_invoke", "Bedrock `InvokeModel`."),
-    ("bedrock_converse", "Bedrock `Converse`."),
-    ("google_generate_content", "Vertex, Google's models."),
-    ("google_raw_predict", "Vertex, Anthropic's models."),
-    (
-        "experimental_gemini_cli_vertex_compat",
-        "Short model paths of the Gemini CLI for Vertex.",
-    ),
-];
-
-fn flag_keys() -> Vec<Key> {
-    let key = |(flag, meaning): (&'static str, _)| {
-        Key::new(flag, Kind::Flag, meaning).default(Some((flag == USUAL).into()))
-    };
-    FLAGS.into_iter().map(key).collect()
+fn known_flags() -> Vec<&'static formats::Flag> {
+    formats::flags(&formats::ALL)
 }
 
-/// An object that turns something on and does not mention `openai_chat` clears it.
+fn flag_keys() -> Vec<Key> {
+    let keys = known_flags().into_iter().map(|flag| {
+        Key::new(flag.name, Kind::Flag, flag.text).default(Some(flag.is_default.into()))
+    });
+    keys.collect()
+}
+
+/// An object that turns something on and does not mention what is on without it turns that off.
 impl Setting for Compatibility {
     const KIND: Kind = Kind::Object(flag_keys);
 
     fn read(item: &Item<'_>) -> Option<Self> {
         let table = item.table()?;
-        let is_on = |flag: &&'static str| table.boolean(flag).unwrap_or_default();
-        let mut flags: Vec<_> = FLAGS.iter().map(|(flag, _)| *flag).filter(is_on).collect();
-        if flags.is_empty() && !table.has(USUAL) {
-            flags.push(USUAL);
+        let known = known_flags().into_iter().map(|flag| flag.name);
+        let on = known.filter(|flag| table.boolean(flag).unwrap_or_default());
+        let mut read = Self(on.collect());
+        if read.0.is_empty() {
+            let mut usual = Self::default().0;
+            usual.retain(|flag| !table.has(flag));
+            read.0 = usual;
         }
         table.finish();
-        Some(Self(flags))
+        Some(read)
     }
 }
 
@@ -278,7 +265,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
     }
-    if read.compatibility.has(USUAL)
+    if read.compatibility.has("openai_chat")
         && let Some(better) = read.base().ok().and_then(|base| base.for_openai())
     {
         let message = format!(
