@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::Gateway;
 use super::attempt::Answer;
 use crate::base::clock::within;
+use crate::base::reasons::Reason;
 use crate::exchange::relay::{Begun, Recording};
 use crate::formats::Call;
 use crate::policy::route::Route;
@@ -153,8 +154,8 @@ impl Gateway {
 }
 
 fn explain(provider: &str, recording: &mut Recording) {
-    let sentence = format!("provider {provider} does not count tokens: the count is an estimate");
-    recording.note(|entry| entry.reasons.push(sentence));
+    let provider = provider.to_owned();
+    recording.note(|entry| entry.reasons.push(Reason::EstimatedCount { provider }));
 }
 
 fn response(count: &Value) -> Response<Begun> {

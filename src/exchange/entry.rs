@@ -4,6 +4,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::agent;
+use crate::base::reasons::Reason;
 use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
@@ -66,17 +67,15 @@ pub(super) fn new(
         agent: agent::name(&user_agent),
         user_agent,
         reasons: vec![
-            format!(
-                "caller {} on node {}, role {} by {}",
-                caller.name(),
-                caller.node_name(),
-                permit.role().word(),
-                permit.role_source()
-            ),
-            format!(
-                "grants that match this caller: {}",
-                permit.sources().collect::<Vec<_>>().join("; ")
-            ),
+            Reason::Caller {
+                caller: caller.name().to_owned(),
+                node: caller.node_name().to_owned(),
+                role: permit.role().word().to_owned(),
+                grant: permit.role_source().to_owned(),
+            },
+            Reason::Grants {
+                grants: permit.sources().map(str::to_owned).collect(),
+            },
         ],
         error: None,
     }

@@ -9,6 +9,7 @@ use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Verified, asked, entry, lists, refusal};
+use crate::base::reasons::Reason;
 use crate::exchange::guardrails::{self, Found, Limits};
 use crate::exchange::hooks::{self, After, Answer, Story};
 use crate::exchange::relay::Recording;
@@ -104,9 +105,8 @@ impl Gateway {
                             && !choice.others.is_empty() =>
                     {
                         let next = choice.others.remove(0);
-                        let id = &choice.first.provider.id;
-                        let sentence = format!("no budget pays for provider {id}; asking another");
-                        recording.note(|entry| entry.reasons.push(sentence));
+                        let provider = choice.first.provider.id.clone();
+                        recording.note(|entry| entry.reasons.push(Reason::Unpaid { provider }));
                         choice.first = next;
                         is_new = true;
                         continue;
@@ -128,14 +128,14 @@ impl Gateway {
                 &self.tally,
             )
             .await;
-            let (answer, sentence) = match said {
+            let (answer, reason) = match said {
                 Ok(said) => said,
-                Err((rejection, sentence)) => {
-                    recording.note(|entry| entry.reasons.push(sentence));
+                Err((rejection, reason)) => {
+                    recording.note(|entry| entry.reasons.push(reason));
                     return Err(rejection);
                 }
             };
-            recording.note(|entry| entry.reasons.push(sentence));
+            recording.note(|entry| entry.reasons.push(reason));
             match answer {
                 Answer::Allow => {}
                 Answer::Modify(body) => {
@@ -161,8 +161,7 @@ impl Gateway {
         (call, (quotas, warnings)): (&Call, (Vec<State>, Vec<String>)),
         recording: &mut Recording,
     ) {
-        let place = (route.provider.id.as_str(), route.model.as_str());
-        let wired = hooks::wired(&rules.file.hooks, permit, place);
+        let wired = hooks::wired(&rules.file.hooks, permit, route.subject());
         let after = recording
             .entry()
             .filter(|_| !wired.is_empty())
@@ -205,15 +204,14 @@ impl Gateway {
 
 /// The hooks for a route.
 fn wired<'a>(passing: &Passing<'a>, route: &Route) -> Vec<hooks::Wired<'a>> {
-    let place = (route.provider.id.as_str(), route.model.as_str());
-    hooks::wired(&passing.rules.file.hooks, passing.permit, place)
+    hooks::wired(&passing.rules.file.hooks, passing.permit, route.subject())
 }
 
 /// Leaves those providers to help out for which no other guard and no other hook would have had
 /// to look.
 fn only_seen(passing: &Passing<'_>, choice: &mut Choice, seen: &Seen, recording: &mut Recording) {
     choice.others.retain(|route| {
-        let guards = passing.permit.guards(&route.provider.id, &route.model);
+        let guards = passing.permit.guards(route.subject());
         let mut guards = guards.into_iter();
         let guard = guards.find(|name| !seen.guards.contains(*name));
         let hook = wired(passing, route).into_iter().find(|wired| {
@@ -222,11 +220,11 @@ fn only_seen(passing: &Passing<'_>, choice: &mut Choice, seen: &Seen, recording:
         let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
             return true;
         };
-        let sentence = format!(
-            "provider {} is no alternative: {unseen} has not looked at the request",
-            route.provider.id
-        );
-        recording.note(|entry| entry.reasons.push(sentence));
+        let unchecked = Reason::Unchecked {
+            provider: route.provider.id.clone(),
+            guardrail: unseen.to_owned(),
+        };
+        recording.note(|entry| entry.reasons.push(unchecked));
         false
     });
 }
@@ -239,19 +237,28 @@ async fn look(
     seen: &mut Seen,
     recording: &mut Recording,
 ) -> Result<(), Rejection> {
-    for name in passing.permit.guards(&route.provider.id, &route.model) {
+    for name in passing.permit.guards(route.subject()) {
         seen.guards.insert(name.to_owned());
         let found = looked(passing, name, call, &route.provider.pass_keys).await?;
-        let mut note = |sentence| recording.note(|entry| entry.reasons.push(sentence));
+        let mut note = |reason| recording.note(|entry| entry.reasons.push(reason));
         match found {
             Found::Nothing => {}
-            Found::Reported(sentence) => note(sentence),
-            Found::Removed(body, sentence) => {
-                note(sentence);
+            Found::Reported(found) => note(Reason::GuardReports {
+                guard: name.to_owned(),
+                found,
+            }),
+            Found::Removed(body, what) => {
+                note(Reason::GuardRemoves {
+                    guard: name.to_owned(),
+                    what,
+                });
                 *call = reread(passing, name, call, body)?;
             }
-            Found::Blocked(rejection, sentence) => {
-                note(sentence);
+            Found::Blocked(rejection, what) => {
+                note(Reason::GuardBlocks {
+                    guard: name.to_owned(),
+                    what,
+                });
                 return Err(rejection);
             }
         }

@@ -3,6 +3,7 @@
 use http::{StatusCode, header};
 
 use super::guard::Passing;
+use crate::base::reasons::Reason;
 use crate::exchange::relay::{Ended, Ending, Recording};
 use crate::formats::{Call, Format, NO_MODEL};
 use crate::policy::identity::Caller;
@@ -56,22 +57,22 @@ pub(super) fn no_route(
 ) -> Rejection {
     let (reason, message) = match none {
         NoRoute::OtherApi { through } => {
-            let message = format!(
-                "model {:?} is available through {}, not {}",
-                call.model,
-                through.join(", "),
-                api.name
-            );
-            (message.clone(), message)
+            let reason = Reason::OtherFormat {
+                model: call.model.clone(),
+                through: through.iter().copied().map(str::to_owned).collect(),
+                format: api.name.to_owned(),
+            };
+            let message = reason.to_string();
+            (reason, message)
         }
-        NoRoute::Unknown => (
-            format!("no provider serves {:?}", call.model),
-            not_found(call, caller),
-        ),
-        NoRoute::NotGranted { candidates } => (
-            format!("no grant covers any of {}", candidates.join(", ")),
-            not_found(call, caller),
-        ),
+        NoRoute::Unknown => {
+            let model = call.model.clone();
+            (Reason::NotServed { model }, not_found(call, caller))
+        }
+        NoRoute::NotGranted { candidates } => {
+            let models = candidates.clone();
+            (Reason::NotGranted { models }, not_found(call, caller))
+        }
     };
     recording.note(|entry| entry.reasons.push(reason));
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)

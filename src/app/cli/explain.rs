@@ -1,5 +1,6 @@
 //! `iris explain`.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -82,7 +83,7 @@ impl Explain {
                 "model": model,
                 "allowed": verdict.allowed,
                 "answer": verdict.answer,
-                "reasons": verdict.reasons,
+                "reasons": verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
             print_json(&report);
         } else {
@@ -97,12 +98,7 @@ impl Explain {
 }
 
 /// An answer and what led to it, for people.
-pub(super) fn sentences(answer: &str, reasons: &[String]) -> String {
-    let mut out = format!("{answer}\n");
-    for reason in reasons {
-        out.push_str("  - ");
-        out.push_str(reason);
-        out.push('\n');
-    }
-    out
+pub(super) fn sentences(answer: &str, reasons: &[impl Display]) -> String {
+    let reasons = reasons.iter().map(|reason| format!("  - {reason}\n"));
+    format!("{answer}\n{}", reasons.collect::<String>())
 }

@@ -223,7 +223,7 @@ fn welcome(at: &Served, rules: &Rules) -> String {
             && (at.tailnet || whatif::verdict(rules, &local, formats::DEFAULT, model).allowed)
     };
     let mut chats = providers()
-        .filter(|(_, one)| formats::DEFAULT.is_spoken_with(&one.compatibility.flags()))
+        .filter(|(_, one)| formats::DEFAULT.is_spoken_with(one.compatibility.flags()))
         .flat_map(|(_, one)| &one.models);
     match chats.find(|model| usable(model)) {
         Some(model) => {

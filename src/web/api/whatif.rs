@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::routes::bad;
 use super::{Asked, View};
+use crate::base::reasons::{self, Reason};
 use crate::exchange::rules::Rules;
 use crate::formats::{self, Format};
-use crate::policy::access::Permit;
+use crate::policy::access::{Permit, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{NoRoute, Now, Traffic};
 use crate::wire::{Body, Rejection};
@@ -21,7 +22,8 @@ pub struct Verdict {
     /// One sentence.
     pub answer: String,
     /// Every decision, in order.
-    pub reasons: Vec<String>,
+    #[serde(serialize_with = "reasons::as_sentences")]
+    pub reasons: Vec<Reason>,
 }
 
 /// Says that there is no such format, and which there are.
@@ -34,11 +36,10 @@ pub fn no_format(name: &str) -> String {
 /// What would become of a request. Providers are taken for healthy.
 #[must_use]
 pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
-    let mut reasons = vec![format!(
-        "the caller is {} on node {}",
-        caller.name(),
-        caller.node_name()
-    )];
+    let mut reasons = vec![Reason::AssumedCaller {
+        caller: caller.name().to_owned(),
+        node: caller.node_name().to_owned(),
+    }];
     let refused = |answer: String, reasons| Verdict {
         allowed: false,
         answer,
@@ -47,15 +48,14 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
     let permit = match rules.access.permit(caller) {
         Ok(permit) => permit,
         Err(none) => {
-            reasons.push("no grant of the configuration gives this caller a role".to_owned());
+            reasons.push(Reason::NoRole);
             return refused(format!("no: 403 {none}"), reasons);
         }
     };
-    reasons.push(format!(
-        "role {} by {}",
-        permit.role().word(),
-        permit.role_source()
-    ));
+    reasons.push(Reason::Role {
+        role: permit.role().word().to_owned(),
+        grant: permit.role_source().to_owned(),
+    });
     let now = Now {
         traffic: &Traffic::default(),
         conversation: None,
@@ -64,16 +64,16 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
     let none = match rules.routes.select(&permit, api, model, now) {
         Ok(choice) => {
             let route = choice.first;
-            reasons.extend(route.reasons);
-            let (provider, its_model) = (&route.provider.id, &route.model);
-            reasons.extend(buckets(rules, &permit, caller, provider, its_model));
-            reasons.extend(choice.others.iter().map(|other| {
-                format!(
-                    "if that fails, provider {} as {:?}",
-                    other.provider.id, other.model
-                )
+            reasons.extend(route.reasons.iter().cloned());
+            reasons.extend(buckets(rules, &permit, caller, route.subject()));
+            reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
+                provider: other.provider.id.clone(),
+                model: other.model.clone(),
             }));
-            let answer = format!("yes: {model} goes to provider {provider} as {its_model:?}");
+            let answer = format!(
+                "yes: {model} goes to provider {} as {:?}",
+                route.provider.id, route.model
+            );
             return Verdict {
                 allowed: true,
                 answer,
@@ -82,17 +82,15 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
         }
         Err(none) => none,
     };
-    reasons.push(match &none {
-        NoRoute::Unknown => format!("no enabled provider lists {model:?}"),
-        NoRoute::NotGranted { candidates } => format!(
-            "no grant of this caller covers any of {}",
-            candidates.join(", ")
-        ),
-        NoRoute::OtherApi { through } => format!(
-            "the provider speaks {}, not {}: set its `compatibility`, or use another endpoint",
-            through.join(", "),
-            api.name
-        ),
+    reasons.push(match none {
+        NoRoute::Unknown => Reason::NotListed {
+            model: model.to_owned(),
+        },
+        NoRoute::NotGranted { candidates } => Reason::NotGrantedToCaller { models: candidates },
+        NoRoute::OtherApi { through } => Reason::SpeaksOther {
+            through: through.into_iter().map(str::to_owned).collect(),
+            format: api.name.to_owned(),
+        },
     });
     refused(
         format!("no: 404 no route found for model {model:?}"),
@@ -101,16 +99,12 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
 }
 
 /// The budgets and limits that would pay.
-fn buckets(
-    rules: &Rules,
-    permit: &Permit,
-    caller: &Caller,
-    provider: &str,
-    model: &str,
-) -> Vec<String> {
-    match rules.quotas.plan(permit, caller, provider, model) {
+fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>) -> Vec<Reason> {
+    match rules.quotas.plan(permit, caller, subject) {
         Ok(plan) => plan.describe(),
-        Err(denied) => vec![format!("every request is refused with 429: {denied}")],
+        Err(denied) => vec![Reason::NeverPaid {
+            why: denied.to_string(),
+        }],
     }
 }
 
@@ -137,10 +131,8 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
     let caller = Caller::hypothetical(login, node);
     let mut verdict = verdict(&view.rules, &caller, api, model);
     if resolver.is_some() && login != "(loopback)" {
-        verdict.reasons.push(format!(
-            "only the configuration was asked: what the tailnet policy grants {login} is known once \
-             they have called"
-        ));
+        let login = login.to_owned();
+        verdict.reasons.push(Reason::PolicyUnknown { login });
     }
     Ok(verdict)
 }
