@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Meter, MeteredRequest, Path, Reading};
-use crate::wire::{event_stream, sse};
+use super::{Call, Format, Head, Meter, MeteredRequest, Path, Reading};
+use crate::wire::{Rejection, event_stream, sse};
 
 /// One exchange; each part is a file beside the format.
 pub(super) struct Exchange {
@@ -22,6 +23,16 @@ pub(super) struct Exchange {
     /// `tokens` without those that are unknown, `finish_reason`, `tool_calls`, `tier`, `complete`,
     /// and `failure` where there is one.
     pub expected: &'static str,
+}
+
+/// A request as a format understands it.
+pub(super) fn ask(format: &Format, path: &str, body: &str) -> Result<Call, Rejection> {
+    let head = Head {
+        path,
+        query: None,
+        headers: &http::HeaderMap::new(),
+    };
+    format.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 /// A request of so many bytes, whose meter may hold `room` bytes.

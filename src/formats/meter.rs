@@ -476,24 +476,4 @@ pub(super) fn sum(parts: &[Option<u64>]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::memory::{LEAST, Memory};
-
-    #[test]
-    fn without_memory_there_is_no_room() {
-        let memory = Memory::new(LEAST);
-        let mut room = Room::new(LEAST * 2);
-        room.hold = memory.hold();
-        let mut taken = 0;
-        while room.take(100_000) {
-            taken += 100_000;
-        }
-        assert!(room.short && taken <= LEAST, "{taken}");
-        assert!(memory.usage().held >= taken);
-        // A little is always there.
-        let mut small = Room::new(LEAST);
-        small.hold = memory.hold();
-        assert!(small.take(UNCOUNTED));
-    }
-}
+mod tests;

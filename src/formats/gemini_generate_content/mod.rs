@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::offer::{self, What};
 use super::{
     Call, Chat, Destination, Dialect, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path,
-    google, is_method, known,
+    ProviderState, google, is_method, known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
@@ -74,6 +74,7 @@ pub(super) static FORMAT: Format = Format {
     density: google::path::density,
     count_response: Some(count_response),
     refusals: google::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: CONVERSATION,
     lists_for: Some(Dialect::Google),
     operation: "generate_content",

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
-use super::{Call, Destination, Flag, Format, Head, Outbound, Path, Reading, google, known};
+use super::{
+    Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Reading, google, known,
+};
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
@@ -43,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
     density: google::path::density,
     count_response: Some(gemini::count_response),
     refusals: google::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: gemini::CONVERSATION,
     operation: "generate_content",
     ..Format::new("google_generate_content", &known::GOOGLE, read, |request| {
@@ -120,19 +123,11 @@ fn embedded(predictions: &[Value]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
-    use crate::formats::corpus::{check, exchanges, metered};
+    use crate::formats::corpus::{self, check, exchanges, metered};
 
     fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
-        let headers = HeaderMap::new();
-        let head = Head {
-            path,
-            query: None,
-            headers: &headers,
-        };
-        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        corpus::ask(&FORMAT, path, body)
     }
 
     #[test]

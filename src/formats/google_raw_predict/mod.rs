@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::{
-    Call, Destination, Flag, Format, Head, Outbound, Path, Refusals, Splice, google, known,
+    Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Refusals, Splice, google,
+    known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
@@ -44,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
         event: anthropic::REFUSALS.event,
         ..google::error::REFUSALS
     },
+    state: ProviderState::Named,
     conversation: anthropic::CONVERSATION,
     ..Format::new(
         "google_raw_predict",
@@ -110,19 +112,13 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
+    use crate::formats::corpus;
 
     const BEFORE: &str = "/v1/projects/_aperture_auto_vertex_project_id_/locations/_aperture_auto_vertex_region_/publishers/anthropic/models/";
 
     fn read(end: &str, body: &str) -> Result<Call, Rejection> {
-        let head = Head {
-            path: &format!("{BEFORE}{end}"),
-            query: None,
-            headers: &HeaderMap::new(),
-        };
-        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        corpus::ask(&FORMAT, &format!("{BEFORE}{end}"), body)
     }
 
     fn sent(call: &Call, model: &str) -> Outbound {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::offer;
-use super::{Call, Chat, Flag, Format, Head, Offer, Path, Splice, known, openai, opening};
+use super::{
+    Call, Chat, Flag, Format, Head, Offer, Path, ProviderState, Splice, known, openai, opening,
+};
 use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{Chunks, read};
@@ -43,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
     paths: &[ENDPOINT],
     tools,
     refusals: openai::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: openai::transcript::CHAT,
     export_name: "oai_chat",
     chat: Some(Chat {
@@ -195,12 +198,7 @@ mod tests {
     use crate::formats::corpus;
 
     fn read(body: &str) -> Result<Call, Rejection> {
-        let head = Head {
-            path: ENDPOINT,
-            query: None,
-            headers: &http::HeaderMap::new(),
-        };
-        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        corpus::ask(&FORMAT, ENDPOINT, body)
     }
 
     fn outbound(body: &str, model: &str) -> String {

@@ -180,14 +180,8 @@ mod tests {
 
     #[test]
     fn recorded_exchanges() {
-        let head = Head {
-            path: ENDPOINT,
-            query: None,
-            headers: &http::HeaderMap::new(),
-        };
         let [exchange] = &corpus::exchanges!("text");
-        let body = Bytes::from_static(exchange.request.as_bytes());
-        let call = FORMAT.read(&head, body).unwrap();
+        let call = corpus::ask(&FORMAT, ENDPOINT, exchange.request).unwrap();
         corpus::check(exchange, |room| FORMAT.meter(&call.metered(room)));
     }
 

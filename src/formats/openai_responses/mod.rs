@@ -12,8 +12,8 @@ use super::meter::Assembling;
 use serde_json::json;
 
 use super::{
-    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, Path, Refusals, Socket, Splice,
-    body, known, openai, opening,
+    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, Path, ProviderState, Refusals,
+    Socket, Splice, body, known, openai, opening,
 };
 use super::{offer, openai_chat};
 use crate::wire::{Rejection, json as strict};
@@ -75,6 +75,7 @@ pub(super) static FORMAT: Format = Format {
         event: error::event,
         ..openai::error::REFUSALS
     },
+    state: ProviderState::Items,
     conversation: openai::transcript::RESPONSES,
     export_name: "oai_responses",
     chat: Some(Chat {
