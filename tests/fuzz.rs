@@ -227,7 +227,7 @@ fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
         let decode = |cuts: &mut dyn FnMut() -> usize| {
             let (mut decoder, mut events) = (sse::Decoder::default(), Vec::new());
             let call = read(REQUESTS[0].as_bytes()).unwrap();
-            let mut meter = ALL[0].meter(&call, 10_000);
+            let mut meter = ALL[0].meter(&call.metered(10_000));
             let mut rest = bytes;
             while !rest.is_empty() {
                 let (piece, after) = rest.split_at(cuts().clamp(1, rest.len()));
@@ -254,7 +254,7 @@ fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
     ];
     fuzz(4, &documents, &PIECES, |bytes, _| {
         let call = read(REQUESTS[3].as_bytes()).unwrap();
-        let mut meter = ALL[0].meter(&call, 10_000);
+        let mut meter = ALL[0].meter(&call.metered(10_000));
         meter.body(bytes);
         meter.finish();
     });
@@ -324,15 +324,15 @@ fn a_request_has_the_same_fault_in_whatever_pieces_it_comes() {
     ];
     fuzz(13, &documents, &pieces, |bytes, random| {
         let read = |cut: &mut dyn FnMut(usize) -> usize| {
-            let (mut strict, mut at) = (iris::net::listen::Strict::default(), 0);
+            let (mut reader, mut at) = (iris::net::http1::Reader::default(), 0);
             while at < bytes.len() {
                 let end = at + cut(bytes.len() - at);
-                if let Err((within, fault)) = strict.read(&bytes[at..end]) {
+                if let Err((within, fault)) = reader.read(&bytes[at..end]) {
                     return Err((at + within, fault));
                 }
                 at = end;
             }
-            Ok(strict.is_open())
+            Ok(reader.is_open())
         };
         let whole = read(&mut |left| left);
         assert_eq!(read(&mut |_| 1), whole);

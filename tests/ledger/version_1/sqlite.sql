@@ -43,7 +43,7 @@ CREATE TABLE entries (
     request_bytes         INTEGER NOT NULL,
     response_bytes        INTEGER NOT NULL,
     user_agent            TEXT    NOT NULL,
-    reasons               TEXT    NOT NULL, -- JSON array of strings
+    reasons               TEXT    NOT NULL, -- JSON array of codes, earlier of sentences
     error                 TEXT
 ) STRICT;
 
