@@ -8,10 +8,10 @@ use crate::exchange::relay::Recording;
 use crate::exchange::rules::Rules;
 use crate::formats::{Call, Tokens};
 use crate::policy::access::Permit;
+use crate::policy::budget::{Amounts, Denied, State};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
 use crate::policy::route::Route;
-use crate::records::balances::{Amounts, State};
 use crate::wire::Rejection;
 
 /// Tokens that an answer is expected to have at most, where its caller sets no bound.
@@ -40,7 +40,7 @@ impl Gateway {
         recording: &mut Recording,
     ) -> Result<Held, Rejection> {
         let (provider, model) = (&route.provider.id, &route.model);
-        let denied = |denied: crate::records::balances::Denied| {
+        let denied = |denied: Denied| {
             tracing::warn!(
                 login_name = caller.name(),
                 model = format!("{provider}/{model}"),

@@ -15,9 +15,9 @@ use crate::exchange::relay::Recording;
 use crate::exchange::rules::Rules;
 use crate::formats::{Api, Call, Frame};
 use crate::policy::access::{HookEvent, Permit};
+use crate::policy::budget::State;
 use crate::policy::route::{Choice, Now, Route};
 use crate::records::Entry;
-use crate::records::balances::State;
 use crate::wire::Rejection;
 
 /// Looking at a body takes long enough from here on, in bytes.

@@ -5,9 +5,9 @@ use super::Ending;
 use crate::base::money::{Mode, Money};
 use crate::formats::tokens::PICTURE;
 use crate::formats::{Density, Reading, Tokens};
+use crate::policy::budget::Amounts;
 use crate::policy::pricing::{Cost, Prices, Quote, Terms};
 use crate::records::Entry;
-use crate::records::balances::Amounts;
 
 /// The sizes of an exchange.
 #[derive(Clone, Copy, Debug)]
