@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use super::{Gateway, Verified, budget, lists};
 use crate::base::clock::within;
 use crate::base::panics;
+use crate::base::reasons::{Next, Reason};
 use crate::config::AuthMode;
 use crate::exchange::relay::{Begun, Recording};
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::{Failure, asked_wait};
-use crate::formats::{Api, Call, Outbound};
+use crate::formats::{Call, Format, Outbound};
 use crate::net::client::{Received, Reuse};
 use crate::policy::access::Permit;
 use crate::policy::route::{Choice, Route, Scope, Standing, backoff};
@@ -31,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What is asked, and for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
-    pub(super) api: &'static dyn Api,
+    pub(super) api: &'static Format,
     pub(super) call: &'a Call,
     pub(super) rules: &'a Rules,
     pub(super) permit: &'a Permit,
@@ -147,9 +148,8 @@ impl Gateway {
                     let Some(next) = attempts.others.pop_front() else {
                         return self.unpaid(attempts, asking, recording);
                     };
-                    let id = &route.provider.id;
-                    let sentence = format!("no budget pays for provider {id}; asking another");
-                    recording.note(|entry| entry.reasons.push(sentence));
+                    let provider = route.provider.id.clone();
+                    recording.note(|entry| entry.reasons.push(Reason::Unpaid { provider }));
                     route = next;
                     continue;
                 }
@@ -160,18 +160,18 @@ impl Gateway {
             let Some(then) = next else {
                 return attempts.end(outcome);
             };
-            let took = recording.elapsed_ms() - began;
-            let word = if then.is_some() {
-                "another"
-            } else {
-                "the same again"
+            let failed = Reason::AttemptFailed {
+                attempt: nth,
+                provider: route.provider.id.clone(),
+                ms: recording.elapsed_ms() - began,
+                why,
+                next: if then.is_some() {
+                    Next::Another
+                } else {
+                    Next::Same
+                },
             };
-            recording.note(|entry| {
-                entry.reasons.push(format!(
-                    "attempt {nth} at provider {} failed after {took:.0} ms: {why}; asking {word}",
-                    route.provider.id
-                ));
-            });
+            recording.note(|entry| entry.reasons.push(failed));
             nth += 1;
             match then {
                 Some(next) => {
@@ -326,7 +326,7 @@ impl Gateway {
         recording.opened(open, *routing);
         if response.status().is_success() && rules.routes.providers().len() > 1 {
             let held = self.traffic.held();
-            if let Some(remember) = held.remember(&route.provider.id, api.kind().0)
+            if let Some(remember) = held.remember(&route.provider.id, api.name)
                 && can_name_state(response.headers())
             {
                 response.body_mut().remember(remember);
@@ -335,7 +335,7 @@ impl Gateway {
         // Reports may be filtered by headers that the caller doesn't get.
         let named = rules.filterable.of(response.headers());
         recording.index_response(named.filter(|(name, _)| headers::is_passable(name)));
-        recording.counted(api.counts_in_head(response.headers()));
+        recording.counted((api.counts_in_head)(response.headers()));
         let more = &route.provider.pass_headers;
         lists::returned(api, more, response.headers_mut());
         budget::tell(&held.warnings, response.headers_mut());
@@ -391,10 +391,12 @@ impl Gateway {
         let Ok(outbound) = asking.api.prepare(&plain, &to) else {
             return Ok(response);
         };
-        let took = recording.elapsed_ms() - began;
-        let why = format!("it answered {} to `stream_options`", response.status());
-        let sentence = again(route, &why, took, "without them");
-        recording.note(|entry| entry.reasons.push(sentence));
+        let again = Reason::WithoutStreamOptions {
+            provider: provider.id.clone(),
+            ms: recording.elapsed_ms() - began,
+            status: response.status().to_string(),
+        };
+        recording.note(|entry| entry.reasons.push(again));
         // The connection is free again once the refusal is read, or closed.
         drop(response);
         let again = self
@@ -428,9 +430,12 @@ impl Gateway {
             Err(failure @ Failure::Lost { .. }) if !may_go_on => failure,
             sent => return sent,
         };
-        let took = recording.elapsed_ms() - began;
-        let sentence = again(route, &failure.to_string(), took, "on a new connection");
-        recording.note(|entry| entry.reasons.push(sentence));
+        let again = Reason::NewConnection {
+            provider: route.provider.id.clone(),
+            ms: recording.elapsed_ms() - began,
+            why: failure.to_string(),
+        };
+        recording.note(|entry| entry.reasons.push(again));
         let new = (outbound, Reuse::Never);
         self.send(route, asking, new, may_go_on).await
     }
@@ -517,12 +522,6 @@ impl Attempts {
             Err(Stop::Failed(failure)) => Err(failure.rejection()),
         }
     }
-}
-
-/// Why a provider is asked once more, for the record.
-fn again(route: &Route, why: &str, took: f64, how: &str) -> String {
-    let id = &route.provider.id;
-    format!("attempt at provider {id} failed after {took:.0} ms: {why}; asking it again {how}")
 }
 
 /// Why another provider is asked.

@@ -14,8 +14,9 @@ use serde_json::Value;
 use super::Gateway;
 use super::attempt::Answer;
 use crate::base::clock::within;
+use crate::base::reasons::Reason;
 use crate::exchange::relay::{Begun, Recording};
-use crate::formats::{ApiKind, Call};
+use crate::formats::Call;
 use crate::policy::route::Route;
 
 /// Marks an estimate in a response.
@@ -45,12 +46,12 @@ struct Seen {
 
 impl Uncounted {
     /// Notes whether a provider counts. What has counted once does.
-    fn note(&self, provider: &str, kind: ApiKind, generation: u64, counts: bool) {
+    fn note(&self, provider: &str, format: &'static str, generation: u64, counts: bool) {
         let at = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What another configuration called so is forgotten, so there are never more than providers.
         known.retain(|_, seen| seen.generation == generation);
-        let seen = known.entry((provider.to_owned(), kind.0)).or_insert(Seen {
+        let seen = known.entry((provider.to_owned(), format)).or_insert(Seen {
             at,
             generation,
             counts,
@@ -60,15 +61,15 @@ impl Uncounted {
     }
 
     /// Whether a provider has counted under this configuration.
-    fn counts(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+    fn counts(&self, provider: &str, format: &'static str, generation: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = known.get(&(provider.to_owned(), kind.0));
+        let seen = known.get(&(provider.to_owned(), format));
         seen.is_some_and(|seen| seen.generation == generation && seen.counts)
     }
 
-    fn has(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+    fn has(&self, provider: &str, format: &'static str, generation: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = known.get(&(provider.to_owned(), kind.0));
+        let seen = known.get(&(provider.to_owned(), format));
         seen.is_some_and(|seen| {
             let is_fresh = seen.generation == generation && seen.at.elapsed() < REMEMBERED;
             is_fresh && !seen.counts
@@ -81,11 +82,11 @@ impl Gateway {
     pub(super) fn estimated(
         &self,
         route: &Route,
-        kind: ApiKind,
+        format: &'static str,
         (count, generation): (&Value, u64),
         recording: &mut Recording,
     ) -> Option<Answer> {
-        if !self.uncounted.has(&route.provider.id, kind, generation) {
+        if !self.uncounted.has(&route.provider.id, format, generation) {
             return None;
         }
         explain(&route.provider.id, recording);
@@ -99,6 +100,7 @@ impl Gateway {
         &self,
         answer: Answer,
         call: &Call,
+        format: &'static str,
         (count, generation): (&Value, u64),
         recording: &mut Recording,
     ) -> Answer {
@@ -123,7 +125,7 @@ impl Gateway {
             names.iter().any(|name| memmem(body, name.as_bytes()))
         };
         let provider = &route.provider.id;
-        let has_counted = self.uncounted.counts(provider, call.kind, generation);
+        let has_counted = self.uncounted.counts(provider, format, generation);
         let is_answer = match &body {
             None => false,
             Some(body) if head.status.is_success() => is_packed || is_more_than_error(body, count),
@@ -136,13 +138,13 @@ impl Gateway {
         let tells = body.as_ref().is_some_and(|body| !is_envelope(body));
         let response = if is_answer {
             if head.status.is_success() {
-                self.uncounted.note(provider, call.kind, generation, true);
+                self.uncounted.note(provider, format, generation, true);
             }
             head.headers.remove(header::TRANSFER_ENCODING);
             Response::from_parts(head, Begun::from(body.unwrap_or_default()))
         } else {
             if tells {
-                self.uncounted.note(provider, call.kind, generation, false);
+                self.uncounted.note(provider, format, generation, false);
             }
             explain(provider, recording);
             response(count)
@@ -152,8 +154,8 @@ impl Gateway {
 }
 
 fn explain(provider: &str, recording: &mut Recording) {
-    let sentence = format!("provider {provider} does not count tokens: the count is an estimate");
-    recording.note(|entry| entry.reasons.push(sentence));
+    let provider = provider.to_owned();
+    recording.note(|entry| entry.reasons.push(Reason::EstimatedCount { provider }));
 }
 
 fn response(count: &Value) -> Response<Begun> {
@@ -215,11 +217,11 @@ mod tests {
     #[test]
     fn a_provider_is_remembered_under_its_configuration() {
         let known = Uncounted::default();
-        let kind = ApiKind("anthropic_messages");
+        let kind = "anthropic_messages";
         known.note("p", kind, 1, false);
         assert!(known.has("p", kind, 1));
         assert!(!known.has("p", kind, 2) && !known.has("q", kind, 1));
-        assert!(!known.has("p", ApiKind("openai_responses"), 1));
+        assert!(!known.has("p", "openai_responses", 1));
         known.note("q", kind, 2, false);
         assert!(!known.has("p", kind, 1));
         known.note("q", kind, 2, true);

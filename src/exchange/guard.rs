@@ -9,11 +9,12 @@ use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Verified, asked, entry, lists, refusal};
+use crate::base::reasons::Reason;
 use crate::exchange::guardrails::{self, Found, Limits};
 use crate::exchange::hooks::{self, After, Answer, Story};
 use crate::exchange::relay::Recording;
 use crate::exchange::rules::Rules;
-use crate::formats::{Api, Call, Frame};
+use crate::formats::{Call, Format, Frame};
 use crate::policy::access::{HookEvent, Permit};
 use crate::policy::budget::State;
 use crate::policy::route::{Choice, Now, Route};
@@ -25,7 +26,7 @@ const LONG: usize = 64 << 10;
 
 /// A request on its way past the guards.
 pub(super) struct Passing<'a> {
-    pub(super) api: &'static dyn Api,
+    pub(super) api: &'static Format,
     pub(super) rules: &'a Rules,
     pub(super) permit: &'a Permit,
     pub(super) who: &'a Verified,
@@ -104,9 +105,8 @@ impl Gateway {
                             && !choice.others.is_empty() =>
                     {
                         let next = choice.others.remove(0);
-                        let id = &choice.first.provider.id;
-                        let sentence = format!("no budget pays for provider {id}; asking another");
-                        recording.note(|entry| entry.reasons.push(sentence));
+                        let provider = choice.first.provider.id.clone();
+                        recording.note(|entry| entry.reasons.push(Reason::Unpaid { provider }));
                         choice.first = next;
                         is_new = true;
                         continue;
@@ -128,14 +128,14 @@ impl Gateway {
                 &self.tally,
             )
             .await;
-            let (answer, sentence) = match said {
+            let (answer, reason) = match said {
                 Ok(said) => said,
-                Err((rejection, sentence)) => {
-                    recording.note(|entry| entry.reasons.push(sentence));
+                Err((rejection, reason)) => {
+                    recording.note(|entry| entry.reasons.push(reason));
                     return Err(rejection);
                 }
             };
-            recording.note(|entry| entry.reasons.push(sentence));
+            recording.note(|entry| entry.reasons.push(reason));
             match answer {
                 Answer::Allow => {}
                 Answer::Modify(body) => {
@@ -181,7 +181,7 @@ impl Gateway {
         call: &Call,
         recording: &mut Recording,
     ) -> Result<Choice, Rejection> {
-        let format = passing.api.kind().0;
+        let format = passing.api.name;
         let has_choice = passing.rules.routes.providers().len() > 1;
         let holder = has_choice
             .then(|| self.traffic.held().holder(format, &call.body))
@@ -222,11 +222,11 @@ fn only_seen(passing: &Passing<'_>, choice: &mut Choice, seen: &Seen, recording:
         let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
             return true;
         };
-        let sentence = format!(
-            "provider {} is no alternative: {unseen} has not looked at the request",
-            route.provider.id
-        );
-        recording.note(|entry| entry.reasons.push(sentence));
+        let unchecked = Reason::Unchecked {
+            provider: route.provider.id.clone(),
+            guardrail: unseen.to_owned(),
+        };
+        recording.note(|entry| entry.reasons.push(unchecked));
         false
     });
 }
@@ -242,16 +242,25 @@ async fn look(
     for name in passing.permit.guards(&route.provider.id, &route.model) {
         seen.guards.insert(name.to_owned());
         let found = looked(passing, name, call, &route.provider.pass_keys).await?;
-        let mut note = |sentence| recording.note(|entry| entry.reasons.push(sentence));
+        let mut note = |reason| recording.note(|entry| entry.reasons.push(reason));
         match found {
             Found::Nothing => {}
-            Found::Reported(sentence) => note(sentence),
-            Found::Removed(body, sentence) => {
-                note(sentence);
+            Found::Reported(found) => note(Reason::GuardReports {
+                guard: name.to_owned(),
+                found,
+            }),
+            Found::Removed(body, what) => {
+                note(Reason::GuardRemoves {
+                    guard: name.to_owned(),
+                    what,
+                });
                 *call = reread(passing, name, call, body)?;
             }
-            Found::Blocked(rejection, sentence) => {
-                note(sentence);
+            Found::Blocked(rejection, what) => {
+                note(Reason::GuardBlocks {
+                    guard: name.to_owned(),
+                    what,
+                });
                 return Err(rejection);
             }
         }

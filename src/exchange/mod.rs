@@ -30,7 +30,7 @@ use crate::exchange::hooks::Tally;
 use crate::exchange::relay::{Begun, Form, Reader, Recording, RelayBody};
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
-use crate::formats::{Api, Call, Head, NO_MODEL, known};
+use crate::formats::{Call, Format, Head, NO_MODEL, known};
 use crate::net::tailnet::Resolver;
 use crate::policy::identity::Caller;
 use crate::policy::route::{Responses, Route, Traffic};
@@ -86,7 +86,7 @@ impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
     pub async fn handle<B>(
         &self,
-        api: &'static dyn Api,
+        api: &'static Format,
         who: Verified,
         request: Request<B>,
     ) -> Response<Body>
@@ -110,7 +110,7 @@ impl Gateway {
 
     async fn relay<B>(
         &self,
-        api: &'static dyn Api,
+        api: &'static Format,
         who: Verified,
         request: Request<B>,
         id: (EntryId, i64),
@@ -186,7 +186,7 @@ impl Gateway {
         panics::point("api");
         let call = read(passing, body);
         let call = call.map_err(|rejection| refusal::with_models(rejection, passing))?;
-        known::check_query(passing.api.known(), &call, passing.head.uri.query())?;
+        known::check_query(passing.api.known, &call, passing.head.uri.query())?;
         let earlier = self.earlier(&call, passing.who);
         recording.note(|entry| entry::describe(entry, &call, &passing.head.headers, earlier));
         panics::point("route");
@@ -209,13 +209,15 @@ impl Gateway {
             let answer = self.ask(choice, asking, recording).await?;
             return Ok((call, answer));
         };
-        if let Some(answer) = self.estimated(&choice.first, call.kind, count, recording) {
+        if let Some(answer) = self.estimated(&choice.first, passing.api.name, count, recording) {
             let (first, way) = (&choice.first, (passing.api, &call));
             self.routed(recording, passing.rules, first, way, &passing.head.headers);
             return Ok((call, answer));
         }
         let answer = self.ask(choice, asking, recording).await?;
-        let answer = self.counted(answer, &call, count, recording).await;
+        let answer = self
+            .counted(answer, &call, passing.api.name, count, recording)
+            .await;
         Ok((call, answer))
     }
 
@@ -254,7 +256,7 @@ impl Gateway {
         recording: &mut Recording,
         rules: &Rules,
         route: &Route,
-        (api, call): (&dyn Api, &Call),
+        (api, call): (&Format, &Call),
         headers: &HeaderMap,
     ) {
         recording.note(|entry| {
@@ -264,14 +266,19 @@ impl Gateway {
         });
         if call.billed {
             let quote = rules.prices.quote(&route.provider.id, &route.model);
-            recording.priced(quote, &rules.prices, api.density(call), call.text_bytes());
+            recording.priced(
+                quote,
+                &rules.prices,
+                (api.density)(&call.path),
+                call.text_bytes(),
+            );
         }
         recording.index(rules.filterable.of(headers));
         if self.ledger.policy().captures {
             let opaque = if rules.file.database.keep_encrypted_blobs {
                 &[]
             } else {
-                api.opaque()
+                api.opaque
             };
             let room = rules.file.limits.capture;
             recording.capture_request(headers, &call.body, room, opaque);
@@ -281,7 +288,7 @@ impl Gateway {
     fn answer(
         &self,
         response: Response<Begun>,
-        api: &'static dyn Api,
+        api: &'static Format,
         call: Call,
         mut recording: Recording,
         (revoked, rules): (relay::Watch, &Rules),
@@ -315,10 +322,11 @@ impl Gateway {
         }
         let reader = Reader {
             api,
-            meter: api.meter(&call, form.room),
-            call,
+            meter: api.meter(&call.metered(form.room)),
             decoding: Decoding::of(&head.headers),
         };
+        // What was asked isn't needed any more, and may be large.
+        drop(call);
         let relayed = RelayBody::new(upstream, reader, recording, revoked, &form);
         Response::from_parts(head, relayed.boxed_unsync())
     }
@@ -328,15 +336,13 @@ impl Gateway {
 fn read(passing: &Passing<'_>, body: Bytes) -> Result<Call, Rejection> {
     let (api, head) = (passing.api, asked(passing.head));
     let defaults = &passing.rules.file.default_models;
-    let default = api
-        .may_name_no_model(head.path)
-        .and_then(|endpoint| defaults.get(endpoint));
+    let default = (api.may_name_no_model)(head.path).and_then(|endpoint| defaults.get(endpoint));
     let Some(default) = default else {
         return api.read(&head, body);
     };
     match api.read(&head, body.clone()) {
         Err(rejection) if rejection.code.0 == NO_MODEL => {
-            match api.with_model(&head, &body, default) {
+            match (api.with_model)(&head, &body, default) {
                 Some(body) => api.read(&head, body),
                 None => Err(rejection),
             }

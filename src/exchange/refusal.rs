@@ -3,8 +3,9 @@
 use http::{StatusCode, header};
 
 use super::guard::Passing;
+use crate::base::reasons::Reason;
 use crate::exchange::relay::{Ended, Ending, Recording};
-use crate::formats::{Api, Call, NO_MODEL};
+use crate::formats::{Call, Format, NO_MODEL};
 use crate::policy::identity::Caller;
 use crate::policy::route::NoRoute;
 use crate::wire::{Rejection, body};
@@ -39,7 +40,7 @@ pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Re
     } else {
         format!("name one of these: {}{more}", names.join(", "))
     };
-    let endpoint = passing.api.may_name_no_model(passing.head.uri.path());
+    let endpoint = (passing.api.may_name_no_model)(passing.head.uri.path());
     let setting = endpoint
         .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
         .unwrap_or_default();
@@ -52,26 +53,26 @@ pub(super) fn no_route(
     call: &Call,
     caller: &Caller,
     recording: &mut Recording,
-    api: &dyn Api,
+    api: &Format,
 ) -> Rejection {
     let (reason, message) = match none {
         NoRoute::OtherApi { through } => {
-            let message = format!(
-                "model {:?} is available through {}, not {}",
-                call.model,
-                through.join(", "),
-                api.kind().0
-            );
-            (message.clone(), message)
+            let reason = Reason::OtherFormat {
+                model: call.model.clone(),
+                through: through.iter().copied().map(str::to_owned).collect(),
+                format: api.name.to_owned(),
+            };
+            let message = reason.to_string();
+            (reason, message)
         }
-        NoRoute::Unknown => (
-            format!("no provider serves {:?}", call.model),
-            not_found(call, caller),
-        ),
-        NoRoute::NotGranted { candidates } => (
-            format!("no grant covers any of {}", candidates.join(", ")),
-            not_found(call, caller),
-        ),
+        NoRoute::Unknown => {
+            let model = call.model.clone();
+            (Reason::NotServed { model }, not_found(call, caller))
+        }
+        NoRoute::NotGranted { candidates } => {
+            let models = candidates.clone();
+            (Reason::NotGranted { models }, not_found(call, caller))
+        }
     };
     recording.note(|entry| entry.reasons.push(reason));
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
@@ -87,18 +88,18 @@ fn not_found(call: &Call, caller: &Caller) -> String {
 
 /// A body that is not declared as what its format reads could have been sent by a web page
 /// without asking.
-pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Result<(), Rejection> {
+pub(super) fn unreadable_type(api: &Format, headers: &http::HeaderMap) -> Result<(), Rejection> {
     let value = headers.get(header::CONTENT_TYPE);
     let text = value.and_then(|value| value.to_str().ok());
     let declared = text
         .and_then(|value| value.split(';').next())
         .map(|kind| kind.trim().to_ascii_lowercase());
-    let accepted = api.accepts();
+    let accepted = api.accepts;
     // A program that reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
     let readable = match declared {
         Some(ref declared) => is_one && accepted.contains(&declared.as_str()),
-        None => !headers.contains_key(header::CONTENT_TYPE) && api.takes_untyped(headers),
+        None => !headers.contains_key(header::CONTENT_TYPE) && (api.takes_untyped)(headers),
     };
     if !readable {
         return Err(Rejection::new(

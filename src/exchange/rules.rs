@@ -115,7 +115,7 @@ pub struct Filterable(Vec<(HeaderName, bool)>);
 
 impl Filterable {
     fn compile(file: &config::File) -> Self {
-        let named = file.database.filterable.iter();
+        let named = file.database.headers.filterable.iter();
         Self(
             named
                 .filter_map(|header| Some((header.name.parse().ok()?, header.redact_values)))
@@ -233,7 +233,7 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
 /// Grants for MCP servers that are not declared.
 fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
     let servers = file.mcp.iter().flat_map(|mcp| mcp.servers.keys());
-    let declared: Vec<&String> = servers.chain(file.connectors.keys()).collect();
+    let declared: Vec<&String> = servers.chain(file.connectors.servers.keys()).collect();
     for (nth, grant) in file.grants.iter().enumerate() {
         let ours = grant.app.iter();
         let ours = ours.filter(|(name, _)| file.tailnet.capabilities.contains(name));

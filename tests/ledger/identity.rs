@@ -199,16 +199,6 @@ async fn what_agrees_in_its_beginning_stays_apart(place: &Place) {
     }
 }
 
-/// The schema before callers had keys.
-const BEFORE: [&str; 6] = [
-    include_str!("../../src/records/schema.sql"),
-    include_str!("../../src/records/buckets.sql"),
-    include_str!("../../src/records/outbox.sql"),
-    include_str!("../../src/records/audit.sql"),
-    include_str!("../../src/records/exports.sql"),
-    include_str!("../../src/records/chats.sql"),
-];
-
 /// Records of one session of each login, with their sums, a conversation and buckets.
 fn earlier_rows() -> String {
     let mut rows = String::new();
@@ -274,35 +264,7 @@ impl Place {
         let chat =
             format!("INSERT INTO chats VALUES ('amelie@passkey', 'c1', 1, 'earlier', {body});");
         let rows = earlier_rows() + &chat;
-        if self.url.starts_with("sqlite:") {
-            let file = rusqlite::Connection::open(self.dir.path().join("ledger.db")).unwrap();
-            for script in BEFORE {
-                file.execute_batch(script).unwrap();
-            }
-            file.execute_batch(&rows).unwrap();
-            file.pragma_update(None, "user_version", 6).unwrap();
-            return;
-        }
-        let client = self.client().await;
-        for script in BEFORE {
-            let words = [
-                ("STRICT, WITHOUT ROWID", ""),
-                ("STRICT", ""),
-                (" INTEGER", " BIGINT"),
-                (" REAL", " DOUBLE PRECISION"),
-                (" BLOB", " BYTEA"),
-                (" TEXT", " TEXT COLLATE \"C\""),
-            ];
-            let script = words
-                .iter()
-                .fold(script.to_owned(), |script, (ours, theirs)| {
-                    script.replace(ours, theirs)
-                });
-            client.batch_execute(&script).await.unwrap();
-        }
-        client.batch_execute(&rows).await.unwrap();
-        let version = "CREATE TABLE iris_schema (version BIGINT NOT NULL); INSERT INTO iris_schema VALUES (6)";
-        client.batch_execute(version).await.unwrap();
+        self.begin_at(6, &rows).await;
     }
 }
 

@@ -27,6 +27,7 @@ mod relay;
 mod reports;
 mod retention;
 mod rooms;
+mod schema;
 mod standby;
 mod store;
 
@@ -64,6 +65,7 @@ const LASTING: &[&[Test<Place>]] = &[
     budgets::LASTING,
     pages::LASTING,
     identity::LASTING,
+    schema::LASTING,
 ];
 
 const FILES: &[&[Test<Place>]] = &[retention::FILES, outbox::FILES, budgets::FILES];

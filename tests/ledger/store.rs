@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use iris::base::reasons::Reason;
 use iris::records::{
     Capture, Entry, EntryId, Ledger, Outcome, Query, Record, Scope, Tokens, ToolCall,
 };
@@ -174,7 +175,7 @@ pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         request_bytes: 100,
         response_bytes: 200,
         user_agent: "client/1".into(),
-        reasons: vec!["route: \"fast\" is main".into()],
+        reasons: vec![Reason::Sentence("route: \"fast\" is main".into())],
         error: None,
         captured: false,
     }

@@ -337,7 +337,7 @@ async fn pages(ids: &Ids) -> usize {
 /// Every format: who has no role gets nothing, who has one no model beyond their grants.
 async fn models() {
     for api in iris::formats::ALL {
-        let kind = api.kind().0;
+        let kind = api.name;
         let known = MODELS.iter().find(|(known, _)| *known == kind);
         let (_, path) =
             known.unwrap_or_else(|| panic!("{kind} needs its line in tests/walls/policy.rs"));

@@ -13,7 +13,7 @@ use super::live::Live;
 use super::tee::Tee;
 use super::{Begun, Ending, Recording};
 use crate::base::panics;
-use crate::formats::{Api, Call, Meter};
+use crate::formats::{Format, Meter};
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
 use crate::wire::{Framing, Rejection};
@@ -54,9 +54,7 @@ pub struct Form {
 /// How an answer is read, and told that it failed.
 pub struct Reader {
     /// Its format.
-    pub api: &'static dyn Api,
-    /// What it answers.
-    pub call: Call,
+    pub api: &'static Format,
     /// Reads it.
     pub meter: Box<dyn Meter>,
     /// Opens it for the meter, if it is compressed.
@@ -68,8 +66,7 @@ pub struct Reader {
 pub struct RelayBody {
     state: State,
     is_stream: bool,
-    api: &'static dyn Api,
-    call: Call,
+    api: &'static Format,
     revoked: Watch,
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
@@ -105,15 +102,12 @@ impl RelayBody {
         form: &Form,
     ) -> Self {
         let now = Instant::now();
-        let mut call = reader.call;
-        // What was asked is not needed any more, and may be large.
-        call.body = Bytes::new();
         let live = Live {
             tee: Tee::new(
                 reader.meter,
                 reader.decoding,
                 form,
-                reader.api.longest_event(),
+                reader.api.longest_event,
             ),
             mask: upstream.take_mask(),
             upstream,
@@ -133,7 +127,6 @@ impl RelayBody {
             state,
             is_stream: form.is_stream && !form.is_error,
             api: reader.api,
-            call,
             revoked,
             idle: form.idle,
             idle_at: Box::pin(sleep_until(now + form.idle)),
@@ -160,7 +153,7 @@ impl RelayBody {
         let last = live.tee.last_event().unwrap_or_default();
         live.end(ending(rejection.message.to_string()));
         if takes_events {
-            let event = self.api.stream_error(&self.call, rejection);
+            let event = self.api.stream_error(rejection);
             if !event.is_empty() {
                 let event = Bytes::from([last, event].concat());
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
@@ -293,7 +286,7 @@ impl RelayBody {
         };
         let takes_events = live.tee.takes_events();
         live.end(Ending::of(&rejection));
-        let event = || self.api.stream_error(&self.call, &rejection);
+        let event = || self.api.stream_error(&rejection);
         match panics::caught_now("a format", event) {
             Some(event) if takes_events && !event.is_empty() => {
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));

@@ -3,6 +3,7 @@
 
 use super::Ending;
 use crate::base::money::{Mode, Money};
+use crate::base::reasons::Reason;
 use crate::formats::tokens::PICTURE;
 use crate::formats::{Density, Reading, Tokens};
 use crate::policy::budget::Amounts;
@@ -145,10 +146,10 @@ pub(super) fn of_used(
     let other = prices.quote(&entry.provider, used);
     let cost = |quote: &Quote| cost(quote, reading, &entry.api);
     let dearer = quote.dearer(&entry.model, used, other, cost)?;
-    entry.reasons.push(format!(
-        "provider {} says that it used model {used:?}: its price is charged, which is higher",
-        entry.provider
-    ));
+    entry.reasons.push(Reason::DearerModel {
+        provider: entry.provider.clone(),
+        model: used.to_owned(),
+    });
     Some(dearer)
 }
 

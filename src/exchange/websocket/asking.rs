@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::running::Running;
 use super::session::{Connected, Session, broke_off, silent};
 use crate::base::clock::{self, within};
+use crate::base::reasons::{Next, Reason};
 use crate::config::{AuthMode, Routing};
 use crate::exchange::guard::Passing;
 use crate::exchange::relay::{Recording, Watch};
@@ -184,7 +185,7 @@ impl Session<'_> {
         if let Some(after) = recording.told() {
             room = after.room(room);
         }
-        let meter = self.api.meter(&call, room);
+        let meter = self.api.meter(&call.metered(room));
         let parts = self.parts(route, again, &rules);
         self.running = Some(Running::new(call, meter, recording, parts));
         Ok(())
@@ -201,7 +202,7 @@ impl Session<'_> {
         let remember = (rules.routes.providers().len() > 1)
             .then(|| {
                 let held = gateway.traffic.held();
-                held.remember(&route.provider.id, self.api.kind().0)
+                held.remember(&route.provider.id, self.api.name)
             })
             .flatten();
         let who = self.who.clone();
@@ -225,7 +226,7 @@ impl Session<'_> {
         let mut attempts = nth;
         loop {
             let (id, began) = (route.provider.id.clone(), recording.elapsed_ms());
-            let why = match self.ask_one(&route, call, of, recording).await {
+            let reason = match self.ask_one(&route, call, of, recording).await {
                 Ok(renewal) => {
                     let again = Again {
                         renewal,
@@ -237,19 +238,22 @@ impl Session<'_> {
                 Err(Stop::Refused(rejection)) => return Err(rejection),
                 Err(Stop::Unpaid(rejection)) => {
                     missed.unpaid(rejection);
-                    format!("no budget pays for provider {id}; asking another")
+                    Reason::Unpaid { provider: id }
                 }
                 // As over HTTP, a limit takes neither an attempt nor a retry.
                 Err(Stop::Limited(failure)) => {
                     missed.limited(failure.rejection());
-                    format!("{failure}; asking another")
+                    let why = failure.to_string();
+                    Reason::LimitedAttempt { why }
                 }
                 Err(Stop::Failed(failure)) => {
-                    let took = recording.elapsed_ms() - began;
-                    let why = format!(
-                        "attempt {attempts} at provider {id} failed after {took:.0} ms: {failure}; \
-                         asking another"
-                    );
+                    let failed = Reason::AttemptFailed {
+                        attempt: attempts,
+                        provider: id,
+                        ms: recording.elapsed_ms() - began,
+                        why: failure.to_string(),
+                        next: Next::Another,
+                    };
                     let rejection = failure.rejection();
                     let may = attempts < routing.attempts
                         && others.len() > 0
@@ -259,13 +263,13 @@ impl Session<'_> {
                     }
                     attempts += 1;
                     missed.failed = Some(rejection);
-                    why
+                    failed
                 }
             };
             let Some(next) = others.next() else {
                 return Err(missed.rejection());
             };
-            recording.note(|entry| entry.reasons.push(why));
+            recording.note(|entry| entry.reasons.push(reason));
             route = next;
         }
     }
@@ -374,11 +378,11 @@ impl Session<'_> {
 
     /// Sends the frame once more, on a new connection.
     async fn renew(&mut self, again: Renewal, recording: &mut Recording) -> Result<(), Rejection> {
+        let provider = again.provider;
         recording.note(|entry| {
-            entry.reasons.push(format!(
-                "provider {} closed a kept connection before it answered; asking it again on a new one",
-                again.provider
-            ));
+            entry
+                .reasons
+                .push(Reason::KeptConnectionClosed { provider });
         });
         self.upstream = None;
         let connected = self.connect(&again.handshake, again.generation).await;
@@ -431,10 +435,10 @@ impl Session<'_> {
         let (call, recording) = running.asking();
         recording.failed(&broke_off().message);
         recording.note(|entry| {
-            entry.reasons.push(format!(
-                "attempt {} at provider {} failed: it broke off before it answered; asking another",
-                again.attempts, entry.provider
-            ));
+            entry.reasons.push(Reason::BrokeOff {
+                attempt: again.attempts,
+                provider: entry.provider.clone(),
+            });
         });
         self.upstream = None;
         let nth = again.attempts + 1;

@@ -21,7 +21,7 @@ use crate::base::memory::{Full, Hold, weighed};
 use crate::exchange::relay::{self, Ending};
 use crate::exchange::upstream::{Handshake, Socket};
 use crate::exchange::{Gateway, Verified};
-use crate::formats::{self, Api, Call};
+use crate::formats::{self, Format};
 use crate::policy::identity::Refused;
 use crate::wire::{Mask, Rejection};
 
@@ -60,7 +60,7 @@ pub(super) struct Connected {
 /// One WebSocket.
 pub(super) struct Session<'g> {
     pub(super) gateway: &'g Gateway,
-    pub(super) api: &'static dyn Api,
+    pub(super) api: &'static Format,
     pub(super) flag: &'static str,
     pub(super) who: Verified,
     pub(super) head: Parts,
@@ -205,7 +205,7 @@ impl Session<'_> {
         };
         let text = match counted(text).await {
             Ok(text) => text,
-            Err(full) => return self.tell(&full.into(), None).await,
+            Err(full) => return self.tell(&full.into()).await,
         };
         let refused = match self.api.frame(text.as_bytes()) {
             Ok(formats::Frame::Beside) => {
@@ -222,7 +222,7 @@ impl Session<'_> {
         };
         match refused {
             Ok(()) => None,
-            Err(rejection) => self.tell(&rejection, None).await,
+            Err(rejection) => self.tell(&rejection).await,
         }
     }
 
@@ -324,13 +324,12 @@ impl Session<'_> {
             return;
         };
         running.end(ending(rejection.message.to_string()));
-        self.tell(rejection, Some(&running.call)).await;
+        self.tell(rejection).await;
     }
 
     /// Sends the format's event for a refusal.
-    async fn tell(&mut self, rejection: &Rejection, call: Option<&Call>) -> Option<End> {
-        let none = Call::default();
-        let event = self.api.stream_error(call.unwrap_or(&none), rejection);
+    async fn tell(&mut self, rejection: &Rejection) -> Option<End> {
+        let event = self.api.stream_error(rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
         self.give(Message::text(data.unwrap_or_default())).await

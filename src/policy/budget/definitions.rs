@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use super::Denied;
 use crate::base::bucket::{Link, Terms, Unit};
+use crate::base::reasons::Reason;
 use crate::config::{self, Quota};
 use crate::policy::access::{BucketRef, Permit};
 use crate::policy::identity::Caller;
@@ -21,8 +22,8 @@ pub struct Plan {
 impl Plan {
     /// What pays, in sentences.
     #[must_use]
-    pub fn describe(&self) -> Vec<String> {
-        let sentence = |planned: &Planned| {
+    pub fn describe(&self) -> Vec<Reason> {
+        let pays = |planned: &Planned| {
             let links = planned.links.iter().map(|link| {
                 let terms = &link.terms;
                 let rate = terms
@@ -35,10 +36,12 @@ impl Plan {
                     rate.unwrap_or_default()
                 )
             });
-            let links: Vec<String> = links.collect();
-            format!("bucket {} pays ({})", links.join(", then "), planned.source)
+            Reason::Pays {
+                buckets: links.collect(),
+                grants: planned.source.clone(),
+            }
         };
-        self.chains.iter().map(sentence).collect()
+        self.chains.iter().map(pays).collect()
     }
 }
 
@@ -240,7 +243,7 @@ mod tests {
         let line = regex::Regex::new(r", line \d+").unwrap();
         let told = plan.describe().into_iter();
         Ok(told
-            .map(|told| line.replace_all(&told, "").into_owned())
+            .map(|told| line.replace_all(&told.to_string(), "").into_owned())
             .collect())
     }
 

@@ -11,7 +11,7 @@ use crate::base::secret::Secret;
 use crate::config::{
     self, AuthMode, Authorization, BaseUrl, Certificates, Network, Proxying, ServiceAccount,
 };
-use crate::formats::{Api, Destination};
+use crate::formats::{Destination, Format};
 
 /// One provider.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl Provider {
             name: config.name.clone(),
             description: config.description.clone(),
             models: config.models.clone(),
-            flags: config.compatibility.flags(),
+            flags: config.compatibility.flags().to_vec(),
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),
@@ -110,8 +110,8 @@ impl Provider {
 
     /// Whether it speaks a format.
     #[must_use]
-    pub fn speaks(&self, api: &dyn Api) -> bool {
-        api.flags().iter().any(|flag| self.flags.contains(flag))
+    pub fn speaks(&self, api: &Format) -> bool {
+        api.is_spoken_with(&self.flags)
     }
 
     /// What a format may know of where a request goes.

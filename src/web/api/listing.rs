@@ -101,6 +101,6 @@ fn endpoints(provider: &Provider) -> Vec<&'static str> {
     formats::ALL
         .iter()
         .filter(|api| provider.speaks(**api))
-        .filter_map(|api| api.endpoint())
+        .filter_map(|api| api.endpoint)
         .collect()
 }
