@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris::config::{Database, Retention};
+use iris::config::{Database, Purge, Retention};
 use iris::records::{ChatWrite, Expected, Ledger, MOST_CHATS, chat_version};
 
 use crate::store::Place;
@@ -48,7 +48,10 @@ async fn each_has_their_own_and_what_is_old_goes(place: &Place) {
     let retain = |duration, captures| {
         let retention = Retention {
             duration: Some(duration),
-            captures,
+            purge: Purge {
+                captures,
+                tools: false,
+            },
             ..Retention::default()
         };
         let database = Database {

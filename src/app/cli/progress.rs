@@ -225,7 +225,7 @@ fn welcome(at: &Served, rules: &Rules) -> String {
                 || api.is_some_and(|api| whatif::verdict(rules, &local, api, model).allowed))
     };
     let mut chats = providers()
-        .filter(|(_, one)| one.compatibility.openai_chat)
+        .filter(|(_, one)| one.compatibility.has("openai_chat"))
         .flat_map(|(_, one)| &one.models);
     match chats.find(|model| usable(model)) {
         Some(model) => {

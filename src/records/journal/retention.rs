@@ -37,10 +37,10 @@ impl Policy {
 
     pub(crate) fn keep(&self) -> Keep {
         let never = self.retention.duration == Some(Duration::ZERO);
-        let captures = !(never && self.retention.captures);
+        let captures = !(never && self.retention.purge.captures);
         Keep {
             captures,
-            tools: !(never && self.retention.tools),
+            tools: !(never && self.retention.purge.tools),
             raws: captures && self.raws,
         }
     }

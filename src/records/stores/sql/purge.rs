@@ -19,7 +19,7 @@ pub(super) fn batch(
     if let Some(kept) = policy
         .retention
         .duration
-        .filter(|_| policy.retention.captures)
+        .filter(|_| policy.retention.purge.captures)
     {
         (purged, is_more) = chats::purge(connection, kept, now)?;
     }
@@ -27,8 +27,8 @@ pub(super) fn batch(
         return Ok((purged, is_more));
     };
     let wanted = [
-        (policy.retention.captures, "captures"),
-        (policy.retention.tools, "entry_tools"),
+        (policy.retention.purge.captures, "captures"),
+        (policy.retention.purge.tools, "entry_tools"),
     ];
     for (_, table) in wanted.into_iter().filter(|(wanted, _)| *wanted) {
         // The names of the tables are ours.

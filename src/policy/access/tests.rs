@@ -1,6 +1,14 @@
 //! Who may do what, by grants of both sources.
 
-use super::*;
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::value::RawValue;
+
+use super::{Access, ModelPattern, NoRole, Permit, Role, Subject};
+use crate::base::reasons::Reason;
+use crate::config;
+use crate::policy::identity::Caller;
 
 fn access(text: &str) -> Access {
     Access::compile(&config::parse(text, &|_| None).unwrap().file)
@@ -8,6 +16,13 @@ fn access(text: &str) -> Access {
 
 fn grant(src: &str, objects: &str) -> String {
     format!(r#"{{"src":[{src}],"app":{{"tailscale.com/cap/aperture":[{objects}]}}}}"#)
+}
+
+fn headers(permit: &Permit, provider: &str) -> Vec<String> {
+    let headers = permit.headers(Subject::model(provider, "m"));
+    headers
+        .map(|header| format!("{}: {}", header.name, header.value))
+        .collect()
 }
 
 #[test]
@@ -33,7 +48,7 @@ fn nothing_is_open_without_a_role() {
         .permit(&Caller::hypothetical("b@x.org", None))
         .unwrap();
     assert_eq!(b.role(), Role::User);
-    assert!(b.covers("p", "m").is_none());
+    assert!(!b.covers(Subject::model("p", "m")));
 }
 
 #[test]
@@ -45,7 +60,7 @@ fn what_was_found_before_is_each_callers_own() {
     let call = |name: &str| {
         let caller = Arc::new(Caller::hypothetical(name, None));
         let permit = access.permit_again(&caller);
-        permit.map(|permit| permit.covers("p", "m").is_some())
+        permit.map(|permit| permit.covers(Subject::model("p", "m")))
     };
     for _ in 0..3 {
         // A caller who is gone leaves their place in memory to the next.
@@ -76,18 +91,21 @@ fn grants_add_up_and_admin_wins() {
         (a.role(), a.role_source()),
         (Role::Admin, "grants[1], line 1")
     );
-    assert_eq!(a.covers("p", "m").unwrap().0.to_string(), "p/**");
-    assert_eq!(a.headers("p", "m").collect::<Vec<_>>(), [("X-Team", "eng")]);
-    assert_eq!(a.headers("q", "m").count(), 0);
+    let pattern = "p/**".to_owned();
+    let grant = "grants[2], line 1".to_owned();
+    let why = a.why(Subject::model("p", "m"));
+    assert_eq!(why, Some(Reason::Granted { pattern, grant }));
+    assert_eq!(headers(&a, "p"), ["X-Team: eng"]);
+    assert!(headers(&a, "q").is_empty());
     let ci = access
         .permit(&Caller::hypothetical("tag:ci,tag:b", None))
         .unwrap();
     assert_eq!(ci.role(), Role::User);
-    assert!(ci.covers("p", "m").is_some() && ci.covers("q", "m").is_some());
+    assert!(ci.covers(Subject::model("p", "m")) && ci.covers(Subject::model("q", "m")));
     let other = access
         .permit(&Caller::hypothetical("z@x.org", None))
         .unwrap();
-    assert!(other.covers("p", "m").is_none());
+    assert!(!other.covers(Subject::model("p", "m")));
 }
 
 #[test]
@@ -141,15 +159,10 @@ fn the_policy_counts_like_the_file_and_outsiders_are_not_everyone() {
     let permit = access
         .permit(&Caller::from_whois(who.clone()).unwrap())
         .unwrap();
+    let why = permit.why(Subject::model("p", "m")).unwrap().to_string();
+    assert!(why.contains("tailnet policy"), "{why}");
     assert!(
-        permit
-            .covers("p", "m")
-            .unwrap()
-            .1
-            .contains("tailnet policy")
-    );
-    assert!(
-        permit.covers("q", "m").is_none(),
+        !permit.covers(Subject::model("q", "m")),
         "another capability's name counts"
     );
     who.shared_in = true;
@@ -180,7 +193,7 @@ fn a_login_of_another_tailnet_gets_models_and_no_power() {
     assert_eq!(ask("kim@x.org", false).unwrap().role(), Role::Admin);
     let namesake = ask("kim@x.org", true).unwrap();
     assert_eq!(namesake.role(), Role::User);
-    assert!(namesake.covers("p", "m").is_some() && namesake.covers("q", "m").is_some());
+    assert!(namesake.covers(Subject::model("p", "m")) && namesake.covers(Subject::model("q", "m")));
     assert!(!namesake.may_read_metrics() && !namesake.may_read_pricing());
     assert!(!namesake.may_read_captures() && !namesake.may_filter_by("x-team"));
     assert_eq!(ask("sam@y.org", true).unwrap().role(), Role::Admin);
@@ -218,8 +231,8 @@ fn an_object_that_grants_nothing_still_has_its_guards_look() {
     ));
     let permit = access.permit(&Caller::hypothetical("a@x.org", None));
     let permit = permit.unwrap();
-    assert_eq!(permit.guards("p", "m"), ["pii", "secrets"]);
-    assert_eq!(permit.guards("q", "m"), ["pii"]);
+    assert_eq!(permit.guards(Subject::model("p", "m")), ["pii", "secrets"]);
+    assert_eq!(permit.guards(Subject::model("q", "m")), ["pii"]);
     let mut who = whois(Some("alice"), &[]);
     let raw = r#"{"guards":{"pii":true},"quotas":[]}"#.to_owned();
     let raw = RawValue::from_string(raw).unwrap();
@@ -227,7 +240,7 @@ fn an_object_that_grants_nothing_still_has_its_guards_look() {
         .insert(config::CAPABILITY.into(), vec![raw]);
     let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
     // Nobody has one of that name, so nothing passes.
-    assert!(permit.guards("q", "m").contains(&""));
+    assert!(permit.guards(Subject::model("q", "m")).contains(&""));
 }
 
 #[test]
@@ -263,19 +276,16 @@ fn what_is_held_besides_models_is_told_without_values() {
     assert_eq!(told, expected);
     let sources: Vec<&str> = permit.sources().collect();
     assert_eq!(sources, ["grants[0], line 1", "grants[1], line 4"]);
-    assert_eq!(
-        permit.headers("p", "m").collect::<Vec<_>>(),
-        [("X-Key", "secret")]
-    );
+    assert_eq!(headers(&permit, "p"), ["X-Key: secret"]);
     let hooks = |provider, model| -> Vec<&str> {
-        let hooks = permit.hooks(provider, model);
+        let hooks = permit.hooks(Subject::model(provider, model));
         hooks.map(|hook| hook.name.as_str()).collect()
     };
     assert_eq!(hooks("p", "m"), ["h", "i"]);
     assert_eq!((hooks("p", "n"), hooks("q", "m")), (vec!["h"], vec![]));
-    let quotas: Vec<_> = permit.quotas("p", "m").collect();
+    let quotas: Vec<_> = permit.quotas(Subject::model("p", "m")).collect();
     assert_eq!((quotas.len(), quotas[0].1), (1, "grants[0], line 1"));
-    assert_eq!(permit.quotas("q", "m").count(), 0);
+    assert_eq!(permit.quotas(Subject::model("q", "m")).count(), 0);
     assert_eq!(permit.all_quotas().count(), 1);
     let foreign: Vec<_> = permit
         .foreign()
@@ -305,7 +315,7 @@ fn what_the_policy_says_of_others_is_told_as_well() {
     let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
     assert_eq!(permit.foreign()[0].0, "y.org/cap");
     assert_eq!(permit.foreign().len(), 1);
-    let paying: Vec<_> = permit.quotas("p", "m").collect();
+    let paying: Vec<_> = permit.quotas(Subject::model("p", "m")).collect();
     let names: Vec<&str> = paying
         .iter()
         .map(|(bucket, _)| bucket.bucket.as_str())
@@ -313,7 +323,10 @@ fn what_the_policy_says_of_others_is_told_as_well() {
     assert_eq!(names, ["b", "", ""]);
     assert!(paying[0].1.contains("the tailnet policy's"));
     assert_eq!(
-        (permit.guards("p", "m"), permit.quotas("q", "m").count()),
+        (
+            permit.guards(Subject::model("p", "m")),
+            permit.quotas(Subject::model("q", "m")).count()
+        ),
         (vec!["pii"], 0)
     );
     assert!(permit.may_filter_by("x-team") && !permit.may_filter_by("x-other"));
@@ -323,7 +336,7 @@ fn what_the_policy_says_of_others_is_told_as_well() {
     let permit = access
         .permit(&Caller::hypothetical("a@x.org", None))
         .unwrap();
-    assert_eq!(permit.guards("p", "m"), ["a", "b", "c"]);
+    assert_eq!(permit.guards(Subject::model("p", "m")), ["a", "b", "c"]);
 }
 
 #[test]
@@ -336,7 +349,46 @@ fn who_has_no_role_is_told_no_more() {
     assert_eq!(rejection.message, "access denied: no role granted");
     let pattern = ModelPattern::from("p/**".to_owned());
     assert_eq!(
-        (pattern.to_string(), pattern.matches("p", "m")),
+        (
+            pattern.to_string(),
+            pattern.matches(Subject::model("p", "m"))
+        ),
         ("p/**".to_owned(), true)
     );
+}
+
+#[test]
+fn grants_for_models_give_nothing_else() {
+    let all = r#"{"role":"user"},{"models":"**","guards":["pii"]},{"guards":["all"]}"#;
+    let access = access(&format!(r#"{{"grants":[{}]}}"#, grant(r#""*""#, all)));
+    let permit = access.permit(&Caller::hypothetical("a@x.org", None));
+    let permit = permit.unwrap();
+    for (subject, name) in [
+        (
+            Subject::Tool {
+                server: "s",
+                tool: "t",
+            },
+            "s/t",
+        ),
+        (
+            Subject::Resource {
+                server: "s",
+                uri: "file:///x",
+            },
+            "s/file:///x",
+        ),
+        (Subject::Connector { connector: "c" }, "c"),
+        (
+            Subject::Path {
+                provider: "p",
+                path: "/v1/x",
+            },
+            "p/v1/x",
+        ),
+    ] {
+        assert_eq!(subject.to_string(), name);
+        assert!(!permit.covers(subject), "{name}");
+        assert_eq!(permit.guards(subject), ["all"], "{name}");
+    }
 }

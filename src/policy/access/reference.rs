@@ -1,12 +1,16 @@
 //! Decisions against a second reading of `docs/GRANTS.md`, which shares no code with the first:
-//! it asks the objects as they are written, one question at a time, where `permit.rs` compiles
+//! it asks the objects as they are written, one question at a time, where the module compiles
 //! them. A case is a configuration, a caller and a model; `IRIS_GRANT_CASES` asks for more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{Access, Role, Subject};
+use crate::base::reasons::Reason;
+use crate::config;
+use crate::policy::identity::Caller;
 use crate::policy::identity::tests_support::whois;
 
 const CASES: usize = 100_000;
@@ -230,31 +234,33 @@ fn reference(written: &Written, who: &Who, name: &str) -> Decided {
 
 // What the gateway decides.
 
-fn real(access: &Access, caller: &Caller, provider: &str, model: &str) -> Decided {
+fn real(access: &Access, caller: &Caller, subject: Subject<'_>) -> Decided {
     let Ok(permit) = access.permit(caller) else {
         return Decided::default();
     };
     let mut quotas: Vec<_> = permit
-        .quotas(provider, model)
+        .quotas(subject)
         .map(|(bucket, _)| bucket.bucket.clone())
         .collect();
     quotas.sort();
-    let covers = permit.covers(provider, model);
     Decided {
         role: Some((permit.role(), permit.role_source().to_owned())),
-        covers: covers.map(|(pattern, from)| (pattern.to_string(), from.to_owned())),
+        covers: permit.why(subject).map(|why| match why {
+            Reason::Granted { pattern, grant } => (pattern, grant),
+            other => panic!("{other}"),
+        }),
         quotas,
         guards: permit
-            .guards(provider, model)
+            .guards(subject)
             .into_iter()
             .map(str::to_owned)
             .collect(),
         headers: permit
-            .headers(provider, model)
-            .map(|(name, value)| format!("{name}: {value}"))
+            .headers(subject)
+            .map(|header| format!("{}: {}", header.name, header.value))
             .collect(),
         hooks: permit
-            .hooks(provider, model)
+            .hooks(subject)
             .map(|hook| hook.name.clone())
             .collect(),
         may: [
@@ -478,7 +484,7 @@ fn every_decision_is_as_documented() {
             for _ in 0..4 {
                 let (provider, model) = (chance.of(&PROVIDERS), chance.of(&MODELS));
                 let expected = reference(&written, &who, &format!("{provider}/{model}"));
-                let decided = real(&access, &caller, provider, model);
+                let decided = real(&access, &caller, Subject::model(provider, model));
                 assert_eq!(
                     decided, expected,
                     "{provider}/{model} for {who:?} by {written:?}"

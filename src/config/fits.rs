@@ -1,9 +1,9 @@
 //! Whether a value is of the kind that is described, for what no reader of a section takes apart.
 
-use super::{Key, Kind};
-use crate::config::finding::{Finding, Severity, Subject, meant};
-use crate::config::hujson::{Node, Position, Value};
-use crate::config::table::Item;
+use super::declare::{Key, Kind};
+use super::finding::{Finding, Severity, Subject, meant};
+use super::hujson::{Node, Position, Value};
+use super::table::Item;
 
 /// The first thing in an item that is not of a kind.
 pub(super) fn misfit(kind: Kind, item: &Item<'_>) -> Option<Finding> {
@@ -15,7 +15,7 @@ pub(super) fn misfit(kind: Kind, item: &Item<'_>) -> Option<Finding> {
                 misfit(*kind, &inside(item, node, path))
             })
         }
-        (Kind::Object(keys), Value::Object(_)) => object(keys, item),
+        (Kind::Object(keys), Value::Object(_)) => object(&keys(), item),
         (Kind::Any(kinds), _) => {
             let same = kinds.iter().find(|kind| is_of(**kind, &node.value));
             same.map_or_else(|| mismatch(kind, item), |kind| misfit(*kind, item))
@@ -32,6 +32,8 @@ pub(super) fn misfit(kind: Kind, item: &Item<'_>) -> Option<Finding> {
 fn inside<'a>(item: &Item<'a>, node: &'a Node, path: String) -> Item<'a> {
     Item {
         node,
+        key: item.key,
+        owner: item.owner,
         path,
         findings: item.findings,
     }
@@ -39,7 +41,7 @@ fn inside<'a>(item: &Item<'a>, node: &'a Node, path: String) -> Item<'a> {
 
 fn object(keys: &[Key], item: &Item<'_>) -> Option<Finding> {
     let Value::Object(members) = &item.node.value else {
-        return mismatch(Kind::Object(&[]), item);
+        return mismatch(Kind::Object(Vec::new), item);
     };
     for member in members {
         let Some(key) = keys.iter().find(|key| key.name == member.key) else {
