@@ -265,7 +265,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
     }
-    if read.compatibility.has("openai_chat")
+    if formats::DEFAULT.is_spoken_with(read.compatibility.flags())
         && let Some(better) = read.base().ok().and_then(|base| base.for_openai())
     {
         let message = format!(

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Outlets, PATIENCE};
 use crate::base::clock;
 use crate::config::Otlp;
+use crate::formats;
 use crate::net::client::Post;
 use crate::records::metrics::{Key, Series, Spread};
 use crate::records::{Batch, Entry, Outcome};
@@ -110,13 +111,8 @@ fn whole(key: &str, value: u64) -> Value {
 }
 
 /// The operation that a format stands for.
-fn operation(api: &str) -> &'static str {
-    match api {
-        "openai_completions" => "text_completion",
-        "openai_embeddings" => "embeddings",
-        "gemini_generate_content" | "google_generate_content" => "generate_content",
-        _ => "chat",
-    }
+fn operation(format: &str) -> &'static str {
+    formats::named(format).map_or("chat", |format| format.operation)
 }
 
 fn span(entry: &Entry) -> Value {
