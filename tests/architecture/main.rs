@@ -70,10 +70,10 @@ const KNOWLEDGE: [Only; 5] = [
         )],
     },
     Only {
-        rule: "only `records` knows SQL",
+        rule: "only `records/stores` knows SQL",
         why: "a store can be added or replaced without touching what records are for",
         words: &[&["rusqlite"], &["tokio_postgres"]],
-        home: &["records"],
+        home: &["records/stores"],
         others: &[(
             "config/address.rs",
             "checks a URL with the driver's own parser, so that a save and a start agree",
@@ -132,7 +132,7 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
     "a table of sentences",
 )];
 /// Files that are longer and have not been split yet.
-const LONG_FILES: [&str; 18] = [
+const LONG_FILES: [&str; 17] = [
     "config/provider.rs",
     "config/schema/keys.rs",
     "config/secrets/what.rs",
@@ -146,7 +146,6 @@ const LONG_FILES: [&str; 18] = [
     "policy/identity/caller.rs",
     "policy/route/table.rs",
     "policy/route/traffic.rs",
-    "records/database.rs",
     "web/alerts/mod.rs",
     "web/api/mod.rs",
     "wire/json/sieve.rs",
@@ -329,7 +328,7 @@ fn statements(sources: &Sources) -> Vec<String> {
     ];
     let mut wrong = Vec::new();
     for file in &sources.files {
-        if file.path.starts_with("records") {
+        if file.path.starts_with("records/stores") {
             continue;
         }
         for string in file.strings.iter().filter(|string| !string.is_test) {
@@ -354,7 +353,7 @@ fn statements(sources: &Sources) -> Vec<String> {
 fn sql_stands_with_the_stores() {
     hold(
         &statements(&sources()),
-        "SQL stands in `records`",
+        "SQL stands in `records/stores`",
         "each statement is written once for each database, by who knows both",
     );
 }
