@@ -14,7 +14,7 @@ pub(super) struct Exchange {
     pub name: &'static str,
     /// What the caller sends.
     pub request: &'static str,
-    /// The answer unstreamed; empty where a stream has none, because it broke off.
+    /// The answer unstreamed; empty for a stream that broke off.
     pub response: &'static str,
     /// The same answer as server-sent events; empty for methods without streams. In Amazon's
     /// framing it is a list of messages in JSON: name and payload.

@@ -65,7 +65,7 @@ impl Opening {
     fn add(&mut self, message: &Message<'_>) {
         let role = match message.role.as_deref() {
             Some("developer" | "system") => "system",
-            // An item that is no message, such as the result of a tool.
+            // An item that isn't a message, such as the result of a tool.
             None if message
                 .kind
                 .as_deref()

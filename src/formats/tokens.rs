@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Bytes that stand for a token, on an average of languages and of the JSON around the text.
 pub const BYTES_PER_TOKEN: u64 = 4;
 
-/// The tokens of so many bytes, where nobody has counted them.
+/// The tokens of so many bytes, where they weren't counted.
 #[must_use]
 pub fn roughly(bytes: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN)
@@ -18,7 +18,7 @@ pub(super) const IMAGE: u64 = 1_600;
 /// Tokens of a picture that a model made, where neither its bytes nor a count are there: OpenAI's
 /// for a square of medium quality.
 pub const PICTURE: u64 = 1_056;
-/// A string of JSON that is longer and has no space is no text: a file in base64.
+/// A string of JSON that is longer and has no space is taken for a file in base64.
 pub(super) const OPAQUE: usize = 2_048;
 
 /// Bytes of a JSON body that count as text, with files in base64 as what a model sees of them.
@@ -86,7 +86,7 @@ fn text_tokens(text: &str) -> u64 {
     }
 }
 
-/// How many bytes of a format stand for one token, for what nobody has counted.
+/// How many bytes of a format stand for one token, for what wasn't counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Density {
     /// Bytes of a request; at least 1.

@@ -136,11 +136,7 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         session: fields.get(4).and_then(|at| session::of(&body[at])),
         opening: opened(&body, fields.get(2), fields.get(3)),
         path: Path::Fixed(Cow::Borrowed(path)),
-        splice: Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        },
+        splice: Splice::at(fields.get(0)),
         ..Call::new(model, body)
     })
 }

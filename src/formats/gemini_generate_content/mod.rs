@@ -22,7 +22,7 @@ use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::{meter, read};
-pub(super) use request::{body, renamed};
+pub(super) use request::{call, renamed};
 pub(super) use transcript::CONVERSATION;
 
 /// Methods of a model that are relayed.
@@ -118,20 +118,7 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         other => format!("{other}/{}", target.model),
     };
     google::path::same_in_query(head.query, &model)?;
-    let parts = request::body(&body, &model)?;
-    Ok(Call {
-        stream: target.verb == "streamGenerateContent",
-        billed: target.verb != "countTokens",
-        choices: parts.choices,
-        answer_limit: parts.answer_limit,
-        session: parts.session,
-        opening: parts.opening,
-        path: Path::Around {
-            before: format!("/{version}/"),
-            after: format!(":{}", target.verb),
-        },
-        ..Call::new(model, body)
-    })
+    call(format!("/{version}/"), model, target.verb, body)
 }
 
 fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {

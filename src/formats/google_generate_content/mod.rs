@@ -61,20 +61,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     google::vertex::plain(&before)?;
     let target = google::path::target(rest, &VERBS)?;
     google::path::same_in_query(head.query, &target.model)?;
-    let parts = gemini::body(&body, &target.model)?;
-    Ok(Call {
-        stream: target.verb == "streamGenerateContent",
-        billed: target.verb != "countTokens",
-        choices: parts.choices,
-        answer_limit: parts.answer_limit,
-        session: parts.session,
-        opening: parts.opening,
-        path: Path::Around {
-            before: before.into_owned(),
-            after: format!(":{}", target.verb),
-        },
-        ..Call::new(target.model, body)
-    })
+    gemini::call(before.into_owned(), target.model, target.verb, body)
 }
 
 fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {

@@ -72,11 +72,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     if call.model == COUNT {
         call.model = body::model(&body, fields.get(0))?;
         call.billed = false;
-        call.splice = Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        };
+        call.splice = Splice::at(fields.get(0));
         call.path = Path::Fixed(Cow::Owned(format!("{before}{COUNT}:{}", target.verb)));
     } else {
         if fields.get(0).is_some() && body::model(&body, fields.get(0))? != call.model {

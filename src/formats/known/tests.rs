@@ -30,9 +30,7 @@ fn read(kind: &str, path: &str, query: &str, body: &str) -> Result<Call, Rejecti
 fn judge(kind: &str, path: &str, query: &str, body: &str) -> Result<(), Rejection> {
     let call = read(kind, path, query, body)?;
     check_query(format(kind).known, &call, Some(query))?;
-    conflict(&call.choices, ("cheap", None), &[], &|model| {
-        model == "cheap"
-    })
+    conflict(&call.choices, "cheap", None, &[], &|model| model == "cheap")
 }
 
 const CHAT: (&str, &str) = ("openai_chat", "/v1/chat/completions");
@@ -141,7 +139,7 @@ fn pass_keys_allow_what_can_be_counted() {
     );
     let mut choices = call.unwrap().choices;
     let passed = ["provider".to_owned(), "background".to_owned()];
-    let rejection = conflict(&choices, ("cheap", None), &passed, &|_| true).unwrap_err();
+    let rejection = conflict(&choices, "cheap", None, &passed, &|_| true).unwrap_err();
     assert!(
         rejection.message.contains("\"background\""),
         "{}",
@@ -149,7 +147,7 @@ fn pass_keys_allow_what_can_be_counted() {
     );
     choices.retain(|choice| choice.key != "background");
     assert_eq!(
-        conflict(&choices, ("cheap", None), &passed, &|_| true).map_err(|e| e.status),
+        conflict(&choices, "cheap", None, &passed, &|_| true).map_err(|e| e.status),
         Ok(())
     );
     assert!(key_may_pass("provider") && !key_may_pass("background"));
@@ -245,7 +243,7 @@ fn forms_are_held_to_the_same_names() {
         let call = format("openai_audio")
             .read(&head, form(name).into())
             .unwrap();
-        let judged = conflict(&call.choices, ("cheap", None), &[], &|_| false);
+        let judged = conflict(&call.choices, "cheap", None, &[], &|_| false);
         assert_eq!(judged.is_ok(), passes, "{name}");
     }
 }
@@ -321,12 +319,12 @@ fn a_list_that_names_the_model_as_the_caller_does_is_replaced_with_it() {
     let call = read(CHAT.0, CHAT.1, "", body).unwrap();
     assert!(call.replaces_lists());
     let asked = Some(call.model.as_str());
-    assert!(conflict(&call.choices, ("m", asked), &[], &|_| false).is_ok());
-    assert!(conflict(&call.choices, ("m", None), &[], &|_| false).is_err());
+    assert!(conflict(&call.choices, "m", asked, &[], &|_| false).is_ok());
+    assert!(conflict(&call.choices, "m", None, &[], &|_| false).is_err());
     assert_eq!(
         call.outbound("m").body,
         r#"{"model":"m","models":["m", "m"],"messages":["pl/m"]}"#
     );
     let two = read(CHAT.0, CHAT.1, "", &body.replace("\"pl\\/m\"", "\"x\"")).unwrap();
-    assert!(conflict(&two.choices, ("m", asked), &[], &|_| true).is_err());
+    assert!(conflict(&two.choices, "m", asked, &[], &|_| true).is_err());
 }

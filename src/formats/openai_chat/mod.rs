@@ -63,11 +63,7 @@ fn understand(_: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let fields = body::scan(&body, &KEYS)?;
     let model = body::model(&body, fields.get(0))?;
     let stream = body::flag(&body, fields.get(1), "stream")?;
-    let mut splice = Splice {
-        model: fields.get(0),
-        json: true,
-        ..Splice::default()
-    };
+    let mut splice = Splice::at(fields.get(0));
     if stream {
         ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
     }
