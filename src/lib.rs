@@ -36,3 +36,7 @@ pub mod web;
 
 #[cfg(feature = "server")]
 pub mod app;
+
+/// The exporters, whose keys `config` reads though they are further down: what composes the library
+/// hands them over.
+pub(crate) use records::outlets::declared as exporters;

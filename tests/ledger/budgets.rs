@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use iris::base::money::Money;
 use iris::config;
-use iris::policy::access::{Access, Permit};
+use iris::policy::access::{Access, Permit, Subject};
 use iris::policy::budget::{Amounts, Definitions, Denied, State};
 use iris::policy::identity::Caller;
 use iris::records::balances::{Quotas, Reservation};
@@ -74,14 +74,14 @@ impl Rules {
     ) -> Result<Reservation, Denied> {
         let plan = self
             .definitions
-            .plan(&self.permit, &self.caller, "p", "m")?;
+            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         quotas.reserve(plan, estimate, name).await
     }
 
     async fn look(&self, quotas: &Quotas, cost: i64) -> Result<Vec<State>, Denied> {
         let plan = self
             .definitions
-            .plan(&self.permit, &self.caller, "p", "m")?;
+            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         quotas.look(&plan, amounts(100, cost)).await
     }
 
@@ -374,7 +374,7 @@ async fn a_bucket_that_counts_something_else_is_another(place: &Place) {
     }
 }
 
-pub(crate) async fn a_look_holds_nothing(place: &Place) {
+async fn a_look_holds_nothing(place: &Place) {
     let ledger = place.open();
     let quotas = Quotas::open(ledger.clone()).await.unwrap();
     let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);

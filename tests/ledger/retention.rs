@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris::config::{Database, Retention};
+use iris::config::{Database, Purge, Retention};
 use iris::records::{Keep, Ledger, Record, Report, Scope};
 
 use crate::store::{Place, entry, full, write};
@@ -79,7 +79,10 @@ async fn zero_writes_nothing_that_was_said(place: &Place) {
     assert_eq!(ledger.policy(), keep(false, true, false));
     write(&ledger, records[1..2].iter().cloned()).await;
     let tools_too = Retention {
-        tools: true,
+        purge: Purge {
+            captures: true,
+            tools: true,
+        },
         ..zero
     };
     retain(&ledger, tools_too, &[]);
@@ -114,7 +117,10 @@ async fn old_captures_are_purged_and_sums_stay(place: &Place) {
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await, (450, 900));
     let tools_too = Retention {
-        tools: true,
+        purge: Purge {
+            captures: true,
+            tools: true,
+        },
         ..month
     };
     retain(&ledger, tools_too, &[]);
@@ -193,7 +199,10 @@ async fn plant(ledger: &Ledger) -> Vec<Record> {
 fn retain_nothing(ledger: &Ledger) {
     let nothing = Retention {
         duration: Some(Duration::ZERO),
-        tools: true,
+        purge: Purge {
+            captures: true,
+            tools: true,
+        },
         ..Retention::default()
     };
     retain(ledger, nothing, &[]);

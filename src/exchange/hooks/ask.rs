@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::payload::{self, Story};
 use super::{Tally, What, Wired, codings};
 use crate::base::reasons::Reason;
+use crate::config::FailPolicy;
 use crate::net::client::{Client, Post};
 use crate::wire::Rejection;
 
@@ -87,7 +88,7 @@ pub async fn ask(
         Err(why) => {
             tracing::warn!(hook = name, why, "a hook failed");
             let hook = name.to_owned();
-            if wired.hook.fail_closed {
+            if wired.hook.fail_policy == FailPolicy::Closed {
                 return Err((
                     unavailable(name),
                     Reason::HookFailedClosed { hook, why, ms },

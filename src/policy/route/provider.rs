@@ -12,6 +12,7 @@ use crate::config::{
     self, AuthMode, Authorization, BaseUrl, Certificates, Network, Proxying, ServiceAccount,
 };
 use crate::formats::{Destination, Format};
+use crate::policy::access::Subject;
 
 /// One provider.
 #[derive(Clone)]
@@ -65,6 +66,12 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// A model of it, as grants know it.
+    #[must_use]
+    pub fn subject<'a>(&'a self, model: &'a str) -> Subject<'a> {
+        Subject::model(&self.id, model)
+    }
+
     /// Parses a provider.
     ///
     /// # Errors
@@ -81,7 +88,7 @@ impl Provider {
             name: config.name.clone(),
             description: config.description.clone(),
             models: config.models.clone(),
-            flags: config.compatibility.flags(),
+            flags: config.compatibility.flags().to_vec(),
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::{Held, Stored};
 use crate::base::bucket::{Account, Chain, Level, Link, Terms, admit_all, spend};
-use crate::records::{Held, Stored};
 
 /// Buckets kept before those are looked for that nobody would miss.
 const SWEEP: usize = 16_384;

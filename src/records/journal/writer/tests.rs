@@ -8,9 +8,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::config::{Database, Retention};
-use crate::records::database::{Row, Value};
 use crate::records::entry::tests::entry;
-use crate::records::stores::sql::row;
+use crate::records::stores::sql::{Row, Value, row};
 use crate::records::stores::sqlite;
 use crate::records::tests::said;
 use crate::records::{Capture, Delivery, Ledger, Query, Scope};

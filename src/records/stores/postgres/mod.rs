@@ -56,7 +56,7 @@ const SCHEMA: Schema = Schema {
 };
 
 /// Where the server is.
-pub(crate) struct Server {
+pub(super) struct Server {
     /// Replaced where the password is another one.
     config: RwLock<Config>,
     name: String,
@@ -69,7 +69,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn parse(url: &str) -> Result<Server, Error> {
+    pub(super) fn parse(url: &str) -> Result<Server, Error> {
         let mut config = crate::config::postgres(url).map_err(Error::Url)?;
         let (_, root) = crate::config::postgres_root(url).map_err(Error::Url)?;
         keep_alive(&mut config);
@@ -254,7 +254,7 @@ fn without_protocols(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
 }
 
 /// An error with all its causes: the first says only what kind it is.
-pub(crate) fn explain(error: &tokio_postgres::Error) -> String {
+pub(super) fn explain(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,5 +1,7 @@
 //! `SQLite`: one file, or memory.
 
+mod files;
+
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -10,8 +12,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
 use crate::records::Error;
-use crate::records::journal::misplaced::Files;
 use crate::records::stores::{Connection, Failure, Row, Schema, Store, VERSION, Value};
+use files::Files;
 
 /// The first `SQLite` without the race that can corrupt a database when one connection resets the
 /// write-ahead log while another checkpoints.
