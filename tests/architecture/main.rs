@@ -160,7 +160,6 @@ const LONG_FILES: [&str; 17] = [
     "policy/identity/caller.rs",
     "policy/route/table.rs",
     "policy/route/traffic.rs",
-    "records/stores/mod.rs",
     "web/alerts/mod.rs",
     "web/api/mod.rs",
     "wire/json/sieve.rs",
