@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::clock;
+use crate::base::clock::{self, backoff};
 use crate::base::panics;
 use crate::config::{Exporters, Otlp, S3};
 use crate::net::client::Client;
-use crate::policy::route::backoff;
 use crate::records::metrics::Metrics;
 use crate::records::{Batch, Entry, EntryId, Ledger, Scope};
 
