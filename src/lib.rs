@@ -23,3 +23,7 @@ pub mod web;
 pub mod client;
 
 pub mod app;
+
+/// The exporters, whose keys `config` reads though they are further down: what composes the library
+/// hands them over.
+pub(crate) use records::outlets::declared as exporters;

@@ -16,6 +16,9 @@ use crate::provider::{Asked, Plan, Provider};
 use crate::{records, times};
 use support::random::random;
 
+/// Hundredths of a second of processor time in an idle second, at most.
+const IDLE: u64 = 50;
+
 pub const TESTS: &[support::harness::Test<()>] =
     support::tests![a_storm_of_reloads_is_not_felt, clocks_may_jump,];
 
@@ -243,6 +246,7 @@ async fn clocks_may_jump() -> anyhow::Result<()> {
     let jumps = ["+400d", "-400d", "+0d", "+30m", "-30m", "+1s", "-1s", "+0d"];
     for jump in jumps {
         std::fs::write(&clock, jump)?;
+        // Some requests under this clock.
         tokio::time::sleep(Duration::from_millis(400)).await;
         let listed = iris.client().api("/api/quotas").await?;
         for bucket in listed["quotas"].as_array().into_iter().flatten() {
@@ -254,10 +258,16 @@ async fn clocks_may_jump() -> anyhow::Result<()> {
         }
     }
     let (asked, pause) = traffic.end().await.with_context(|| place.log())?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = ticks(&iris)?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let idle = ticks(&iris)? - before;
+    // In the first second the last of the traffic may still be written.
+    let mut idle = u64::MAX;
+    for _ in 0..5 {
+        let before = ticks(&iris)?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        idle = idle.min(ticks(&iris)? - before);
+        if idle < IDLE {
+            break;
+        }
+    }
     let database = records::open(&place.database())?;
     records::check(&database)?;
     let entries = records::entries(&database, "")?;
@@ -287,7 +297,7 @@ async fn clocks_may_jump() -> anyhow::Result<()> {
         "a stream stood still for {pause:?}"
     );
     ensure!(
-        idle < 50,
+        idle < IDLE,
         "busy with nothing to do: {idle} hundredths of a second"
     );
     Ok(())

@@ -221,11 +221,20 @@ async fn spans_are_what_the_records_are() {
     gateway.chat(r#"{"model":"unknown","messages":[]}"#).await;
     let _collector = start();
     exported(&gateway).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let told = std::fs::read_to_string(&log).unwrap();
-    for id in records(&gateway).await.keys() {
-        let times = told.matches(&format!("iris.request.id: Str({id})")).count();
-        assert_eq!(times, 1, "{id}");
+    let named = |id: &String| format!("iris.request.id: Str({id})");
+    let records = records(&gateway).await;
+    // The collector writes what it has taken a moment later.
+    let mut told = String::new();
+    for _ in 0..300 {
+        told = std::fs::read_to_string(&log).unwrap();
+        if records.keys().all(|id| told.contains(&named(id))) && told.contains("operation.duration")
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for id in records.keys() {
+        assert_eq!(told.matches(&named(id)).count(), 1, "{id}");
     }
     for part in [
         "Name           : chat m",

@@ -374,7 +374,7 @@ async fn a_bucket_that_counts_something_else_is_another(place: &Place) {
     }
 }
 
-pub(crate) async fn a_look_holds_nothing(place: &Place) {
+async fn a_look_holds_nothing(place: &Place) {
     let ledger = place.open();
     let quotas = Quotas::open(ledger.clone()).await.unwrap();
     let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);

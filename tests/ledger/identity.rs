@@ -54,7 +54,7 @@ async fn one_login_of_several_callers_shares_nothing(place: &Place) {
     let mut heard = ledger.written();
     write(&ledger, records.clone()).await;
     for caller in callers {
-        let kept = ledger.keep_chat(caller, ("c1", caller), caller.into(), Expected::Anything);
+        let kept = ledger.keep_chat(caller, "c1", caller, caller.into(), Expected::Anything);
         kept.await.unwrap();
     }
     for (caller, own) in callers.iter().zip(&records) {
@@ -72,7 +72,7 @@ async fn one_login_of_several_callers_shares_nothing(place: &Place) {
             .collect();
         assert_eq!(seen, [(&own.entry.caller, 1)]);
         assert_eq!(sessions[0].models, std::slice::from_ref(&own.entry.model));
-        let counted = ledger.session_count(scope(), Some(LOGIN), (0, DAY));
+        let counted = ledger.session_count(scope(), Some(LOGIN), 0..DAY);
         assert_eq!(counted.await.unwrap(), 1);
         for by in [vec![], vec![Group::Login], vec![Group::Hour]] {
             let usage = ledger.usage(scope(), report(by)).await.unwrap();

@@ -89,7 +89,7 @@ async fn what_is_too_much_or_for_nobody_is_forgotten(place: &Place) {
     let records = (0..10).flat_map(|nth| [telling(nth, "log", "x"), telling(nth, "gone", "y")]);
     write(&ledger, records).await;
     let log = vec!["log".to_owned()];
-    let forgotten = ledger.retain_deliveries(log.clone(), (4, 1 << 20));
+    let forgotten = ledger.retain_deliveries(log.clone(), 4, 1 << 20);
     assert_eq!(
         forgotten.await.unwrap(),
         [("gone".to_owned(), 10), ("log".to_owned(), 6)]
@@ -98,11 +98,11 @@ async fn what_is_too_much_or_for_nobody_is_forgotten(place: &Place) {
     assert_eq!(left.len(), 4);
     assert!(ledger.due("gone", 100, LEASE).await.unwrap().is_empty());
     let size = i64::try_from(left[0].payload.len()).unwrap();
-    let forgotten = ledger.retain_deliveries(log.clone(), (4, 2 * size));
+    let forgotten = ledger.retain_deliveries(log.clone(), 4, 2 * size);
     assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
-    let forgotten = ledger.retain_deliveries(log, (4, 2 * size));
+    let forgotten = ledger.retain_deliveries(log, 4, 2 * size);
     assert_eq!(forgotten.await.unwrap(), []);
-    let forgotten = ledger.retain_deliveries(Vec::new(), (4, 1 << 20));
+    let forgotten = ledger.retain_deliveries(Vec::new(), 4, 1 << 20);
     assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
 }
 
@@ -153,7 +153,7 @@ async fn what_was_told_is_not_in_the_files(place: &Place) {
     // Nor what is for nobody any more.
     write(&ledger, [telling(2, "gone", planted)]).await;
     assert!(is_there());
-    let gone = ledger.retain_deliveries(vec!["log".to_owned()], (10, 1 << 20));
+    let gone = ledger.retain_deliveries(vec!["log".to_owned()], 10, 1 << 20);
     assert_eq!(gone.await.unwrap(), [("gone".to_owned(), 1)]);
     ledger.purge().await.unwrap();
     assert!(!is_there());

@@ -207,18 +207,18 @@ async fn sessions_of_different_logins_stay_apart(place: &Place) {
     let older = read(Some(ann.last_request.to_string())).await.unwrap();
     assert_eq!(older, sessions[1..]);
     for (login, time, count) in [
-        (ANN, (0, 4), 1),
-        (ANN, (3, 9), 1),
-        (ANN, (4, 9), 0),
+        (ANN, 0..4, 1),
+        (ANN, 3..9, 1),
+        (ANN, 4..9, 0),
         // It began before and ended after, and nothing was asked in between.
-        (ANN, (2, 3), 0),
-        (ANN, (1, 2), 1),
-        (BOB, (0, 2), 0),
-        (BOB, (2, 3), 1),
-        ("eve@example.com", (0, 9), 0),
+        (ANN, 2..3, 0),
+        (ANN, 1..2, 1),
+        (BOB, 0..2, 0),
+        (BOB, 2..3, 1),
+        ("eve@example.com", 0..9, 0),
     ] {
         let counted = ledger
-            .session_count(Scope::Everyone, Some(login), time)
+            .session_count(Scope::Everyone, Some(login), time.clone())
             .await
             .unwrap();
         assert_eq!(counted, count, "{login} {time:?}");

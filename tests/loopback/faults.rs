@@ -285,7 +285,7 @@ async fn a_caller_who_leaves_with_the_last_event_has_had_the_whole_answer() {
 
 #[tokio::test]
 async fn stopping_waits_for_what_runs_and_writes_every_record() {
-    let (address, _received) = provider(|mut stream| {
+    let (address, mut received) = provider(|mut stream| {
         async move {
             tokio::time::sleep(Duration::from_millis(400)).await;
             answer(&mut stream, "200 OK", "", COMPLETION).await;
@@ -302,7 +302,7 @@ async fn stopping_waits_for_what_runs_and_writes_every_record() {
         );
         support::http::raw(target, &head).await
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    received.recv().await.expect("the provider is asked");
     gateway.stop().await;
     let answer = asked.await.unwrap();
     assert!(

@@ -484,6 +484,7 @@ async fn a_hook_that_is_down_is_left_alone() {
     for _ in 0..40 {
         gateway.chat(ASK).await;
     }
+    // It is tried again meanwhile, with pauses.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let calls = drain(&mut asked).len();
     assert!((1..=12).contains(&calls), "it was told {calls} times");

@@ -7,11 +7,13 @@
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
+mod agents;
 mod api;
 mod charged;
 mod chats;
 mod commands;
 mod compressed;
+mod demo_tour;
 mod discovery;
 mod endings;
 mod estimates;
@@ -44,6 +46,7 @@ mod process;
 mod program;
 mod proxies;
 mod quotas;
+mod refusals;
 mod requests;
 mod rotation;
 mod routing;
@@ -54,6 +57,7 @@ mod shapes;
 mod sockets;
 mod starts;
 mod tls;
+mod token_counts;
 mod told;
 mod trailers;
 mod unwritable;

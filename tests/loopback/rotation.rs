@@ -86,6 +86,7 @@ async fn a_key_stays_while_its_file_is_missing_or_half_written() {
             Some(content) => std::fs::write(&key, content).unwrap(),
             None => std::fs::remove_file(&key).unwrap(),
         }
+        // The file has been looked at since.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         sent(&gateway, &log, "sk-first").await;
         findings(&gateway, "the previous value stays in use").await;

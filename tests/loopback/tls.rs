@@ -250,6 +250,7 @@ async fn a_provider_is_trusted_by_certificates_of_its_own() {
     gateway.ask_until(" 200 ").await;
     // What is no certificate does not take the place of one.
     std::fs::write(&path, "CANARY").unwrap();
+    // It has been looked at since.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let answer = gateway.ask().await;
     assert!(answer.contains(" 200 "), "{answer}");

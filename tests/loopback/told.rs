@@ -55,6 +55,7 @@ async fn who_is_told_afterwards_is_told_all_of_it_once() {
         );
         assert_eq!(cost["dollars"], 0.000_013);
     }
+    // None must come.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(told.try_recv().is_err(), "told more than once");
 }
@@ -236,6 +237,7 @@ async fn who_is_told_is_who_looks_after_the_provider_that_answered() {
     let received = tokio::time::timeout(Duration::from_secs(10), inbox.recv()).await;
     let received = received.expect("a hook is told").unwrap();
     assert!(received.head.starts_with("POST /q "), "{}", received.head);
+    // No other must come.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(drain(&mut inbox).len(), 0);
 }

@@ -44,7 +44,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
     /// The API format of the request.
-    #[arg(long, value_name = "FORMAT", default_value = "openai_chat")]
+    #[arg(long, value_name = "FORMAT", default_value = formats::DEFAULT.name)]
     api: String,
     /// Print JSON.
     #[arg(long)]

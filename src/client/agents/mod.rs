@@ -10,7 +10,8 @@ mod programs;
 pub use file::{Change, Unreadable};
 pub use programs::ALL;
 
-/// A format, as far as programs care.
+/// A format, as far as programs care. A colleague's machine knows formats by the names that the
+/// configuration and the gateway's API have for them: it doesn't need the formats themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
     /// OpenAI's chat completions.
@@ -24,7 +25,7 @@ pub enum Speaks {
 }
 
 impl Speaks {
-    /// The name of the format (`ApiKind`).
+    /// The name of the format, and of its flag.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::HERE;
+use crate::client::agents::Speaks;
 
 /// Formats that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +46,9 @@ impl Formats {
     #[must_use]
     pub fn flags(self) -> Vec<&'static str> {
         let flags = [
-            ("openai_chat", self.chat),
-            ("openai_responses", self.responses),
-            ("anthropic_messages", self.messages),
+            (Speaks::Chat.kind(), self.chat),
+            (Speaks::Responses.kind(), self.responses),
+            (Speaks::Messages.kind(), self.messages),
         ];
         on(flags)
     }
@@ -223,7 +224,7 @@ pub(crate) fn free_id(id: &str, host: &str, is_taken: impl Fn(&str) -> bool) -> 
 
 /// A provider's `compatibility`; `None` for OpenAI's chat alone, which needs none.
 pub(crate) fn compatibility(flags: &[&'static str]) -> Option<serde_json::Value> {
-    if flags.is_empty() || flags == ["openai_chat"] {
+    if flags.is_empty() || flags == [Speaks::Chat.kind()] {
         return None;
     }
     let on = flags.iter().map(|flag| ((*flag).to_owned(), true.into()));

@@ -118,7 +118,7 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
     let (Some(login), Some(model)) = (value("login"), value("model")) else {
         return Err(bad("`login` and `model` must be given".to_owned()));
     };
-    let name = value("api").unwrap_or("openai_chat");
+    let name = value("api").unwrap_or(formats::DEFAULT.name);
     let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
     let (node, resolver) = (value("node"), view.resolver);
     let known = match resolver {

@@ -3,13 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
 
 use crate::harness::skip;
 use crate::namespace::is_root;
 
 /// What the script says where there can be no such machine.
 const IMPOSSIBLE: i32 = 77;
+
+/// The longest that systemd may take to start.
+const START: Duration = Duration::from_mins(1);
 
 pub struct Machine {
     /// `unshare`, whose child is the machine's first process; it ends with it.
@@ -55,13 +60,24 @@ impl Machine {
             .stderr(log)
             .spawn()?;
         let mut machine = Self { process, log: path };
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let ended = machine.process.try_wait()?.and_then(|status| status.code());
-        if ended == Some(IMPOSSIBLE) {
-            skip(&format!("the unit: {}", machine.log().trim()));
-            return Ok(None);
+        let until = Instant::now() + START;
+        while !machine.answers() {
+            let ended = machine.process.try_wait()?.and_then(|status| status.code());
+            if ended == Some(IMPOSSIBLE) {
+                skip(&format!("the unit: {}", machine.log().trim()));
+                return Ok(None);
+            }
+            let is_late = Instant::now() > until;
+            ensure!(!is_late && ended.is_none(), "no systemd: {}", machine.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(Some(machine))
+    }
+
+    /// Whether systemd takes commands.
+    fn answers(&self) -> bool {
+        let asked = self.run(&["systemctl", "show", "--property", "Version"]);
+        asked.is_ok_and(|output| output.status.success())
     }
 
     /// Runs a command inside.

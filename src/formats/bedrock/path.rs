@@ -4,21 +4,21 @@
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::body::{self, bad_request, model_in_path};
-use super::{Call, Path, Splice, known};
+use crate::formats::body::{self, bad_request, model_in_path};
+use crate::formats::{Call, Path, Splice, known};
 use crate::wire::{Rejection, json};
 
 /// Keys by which a query or a body could name a model once more.
 const NAMES: [&str; 2] = ["model", "modelId"];
 
 /// The model as it came, and the operation.
-pub(super) fn split(path: &str) -> Option<(&str, &str)> {
+pub(in crate::formats) fn split(path: &str) -> Option<(&str, &str)> {
     let path = path.strip_prefix("/bedrock").unwrap_or(path);
     path.strip_prefix("/model/")?.rsplit_once('/')
 }
 
 /// The operation.
-pub(super) fn operation(path: &str) -> Option<&str> {
+pub(in crate::formats) fn operation(path: &str) -> Option<&str> {
     split(path).map(|(_, operation)| operation)
 }
 
@@ -27,7 +27,11 @@ pub(super) fn operation(path: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A 400 if the body is no JSON object, or the model could be read in two ways.
-pub(super) fn call(path: &str, query: Option<&str>, body: bytes::Bytes) -> Result<Call, Rejection> {
+pub(in crate::formats) fn call(
+    path: &str,
+    query: Option<&str>,
+    body: bytes::Bytes,
+) -> Result<Call, Rejection> {
     let (raw, operation) =
         split(path).ok_or_else(|| bad_request("the path names no model of Bedrock"))?;
     let model = model_in_path(raw)?;
@@ -75,7 +79,7 @@ pub(super) fn call(path: &str, query: Option<&str>, body: bytes::Bytes) -> Resul
 
 /// AWS SDKs send what they take for bytes without a content type. A web page can't send the
 /// header that comes with it without asking.
-pub(super) fn takes_untyped(headers: &HeaderMap) -> bool {
+pub(in crate::formats) fn takes_untyped(headers: &HeaderMap) -> bool {
     headers.contains_key(http::header::AUTHORIZATION)
 }
 

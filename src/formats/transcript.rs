@@ -2,11 +2,6 @@
 //! the captured bodies of any format. It is for showing only, and reads as far as the bodies tell:
 //! nothing is decided, counted or sent by it.
 
-pub(super) mod anthropic;
-pub(super) mod bedrock;
-pub(super) mod google;
-pub(super) mod openai;
-
 use serde_json::Value;
 
 use super::named;
@@ -113,7 +108,7 @@ fn offered(request: &Value) -> Vec<String> {
 }
 
 /// The parts of a text or of a list of blocks.
-fn parts(content: &Value, block: fn(&Value) -> Option<Part>) -> Vec<Part> {
+pub(super) fn parts(content: &Value, block: fn(&Value) -> Option<Part>) -> Vec<Part> {
     match content {
         Value::String(text) if !text.is_empty() => vec![Part::Text(text.clone())],
         Value::Array(blocks) => blocks
@@ -128,19 +123,19 @@ fn parts(content: &Value, block: fn(&Value) -> Option<Part>) -> Vec<Part> {
     }
 }
 
-fn turn(role: &str, parts: Vec<Part>) -> Turn {
+pub(super) fn turn(role: &str, parts: Vec<Part>) -> Turn {
     Turn {
         role: role.to_owned(),
         parts,
     }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Arguments as JSON text: some formats have them as a string of it.
-fn input(value: &Value) -> String {
+pub(super) fn input(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -149,7 +144,7 @@ fn input(value: &Value) -> String {
 }
 
 /// What a tool gave back, as text: the text of its blocks, else JSON.
-fn flat(value: &Value) -> String {
+pub(super) fn flat(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(blocks) if blocks.iter().any(|block| block["text"].is_string()) => {

@@ -4,22 +4,22 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{Refusals, respond};
+use crate::formats::{Refusals, respond};
 use crate::wire::{Body, Rejection};
 
 /// How clients are told of failures.
-pub(super) const REFUSALS: Refusals = Refusals {
+pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     response: refuse,
     event,
 };
 
 /// A refusal.
-pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {
+pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
     respond(rejection, json(rejection).into_bytes())
 }
 
 /// A refusal as an event of a stream without names.
-pub(super) fn event(rejection: &Rejection) -> Bytes {
+pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
     format!("data: {}\n\n", json(rejection)).into()
 }
 

@@ -1,15 +1,40 @@
-//! `OpenAI`'s formats: chat, completions, responses, and what stands beside them.
+//! Turns of a conversation in OpenAI's chat, completions and responses, and what their companions are
+//! about.
 
 use serde_json::Value;
 
-use super::{Part, Turn, flat, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
 
-pub(in crate::formats) fn chat(request: &Value) -> Vec<Turn> {
+/// Those of chat.
+pub(in crate::formats) const CHAT: Conversation = Conversation {
+    sent: chat,
+    answered: choices,
+};
+
+/// Those of completions.
+pub(in crate::formats) const COMPLETIONS: Conversation = Conversation {
+    sent: |request| vec![turn("user", parts(&request["prompt"], block))],
+    answered: completions,
+};
+
+/// Those of responses.
+pub(in crate::formats) const RESPONSES: Conversation = Conversation {
+    sent: response,
+    answered: |answer| items(&answer["output"], "assistant"),
+};
+
+/// Those of embeddings, moderations, images, speech and reranking: what they are about.
+pub(in crate::formats) const COMPANIONS: Conversation = Conversation {
+    sent: companion,
+    ..Conversation::NONE
+};
+
+fn chat(request: &Value) -> Vec<Turn> {
     let messages = request["messages"].as_array();
     messages.into_iter().flatten().map(message).collect()
 }
 
-pub(in crate::formats) fn chat_answer(answer: &Value) -> Vec<Turn> {
+fn choices(answer: &Value) -> Vec<Turn> {
     let choices = answer["choices"].as_array();
     let messages = choices.into_iter().flatten().map(|one| &one["message"]);
     messages.map(message).collect()
@@ -61,24 +86,20 @@ fn block(block: &Value) -> Option<Part> {
     })
 }
 
-pub(in crate::formats) fn completion(request: &Value) -> Vec<Turn> {
-    vec![turn("user", parts(&request["prompt"], block))]
-}
-
-pub(in crate::formats) fn completion_answer(answer: &Value) -> Vec<Turn> {
+fn completions(answer: &Value) -> Vec<Turn> {
     let choices = answer["choices"].as_array().into_iter().flatten();
     let texts = choices.map(|one| turn("assistant", parts(&one["text"], block)));
     texts.collect()
 }
 
-pub(in crate::formats) fn response(request: &Value) -> Vec<Turn> {
+fn response(request: &Value) -> Vec<Turn> {
     let mut turns = vec![turn("system", parts(&request["instructions"], block))];
     turns.extend(items(&request["input"], "user"));
     turns
 }
 
 /// Items of a response's input or output; a bare text is said by `role`.
-pub(in crate::formats) fn items(items: &Value, role: &str) -> Vec<Turn> {
+fn items(items: &Value, role: &str) -> Vec<Turn> {
     if items.is_string() {
         return vec![turn(role, parts(items, block))];
     }
@@ -116,8 +137,7 @@ fn item(item: &Value, role: &str) -> Turn {
     }
 }
 
-/// Embeddings, moderations, images, speech, reranking: what they are about.
-pub(in crate::formats) fn companion(request: &Value) -> Vec<Turn> {
+fn companion(request: &Value) -> Vec<Turn> {
     let asked = ["input", "prompt", "query"].into_iter();
     let asked = asked.filter_map(|key| request.get(key));
     asked.map(|one| turn("user", parts(one, block))).collect()

@@ -5,22 +5,22 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{NO_MODEL, Refusals, respond};
+use crate::formats::{NO_MODEL, Refusals, respond};
 use crate::wire::{Body, Rejection};
 
 /// How clients are told of failures.
-pub(super) const REFUSALS: Refusals = Refusals {
+pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     response: refuse,
     event,
 };
 
 /// A refusal.
-pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {
+pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
     respond(rejection, json(rejection).into_bytes())
 }
 
 /// A refusal as an event of a stream without names.
-pub(super) fn event(rejection: &Rejection) -> Bytes {
+pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
     format!("data: {}\n\n", json(rejection)).into()
 }
 
@@ -29,7 +29,7 @@ fn json(rejection: &Rejection) -> String {
 }
 
 /// The error object alone.
-pub(super) fn object(rejection: &Rejection) -> Value {
+pub(in crate::formats) fn object(rejection: &Rejection) -> Value {
     let kind = match rejection.status {
         // A guardrail's block is told by its name, whatever its status.
         _ if rejection.code.0 == "guardrail_blocked" => "guardrail_blocked",

@@ -1,18 +1,20 @@
-//! Bedrock's Converse.
+//! Turns of a conversation with `Converse`.
 
 use serde_json::Value;
 
-use super::{Part, Turn, flat, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
 
-pub(in crate::formats) fn messages(request: &Value) -> Vec<Turn> {
+/// The turns of a request and its response.
+pub(super) const CONVERSATION: Conversation = Conversation {
+    sent: messages,
+    answered: |answer| vec![message(&answer["output"]["message"])],
+};
+
+fn messages(request: &Value) -> Vec<Turn> {
     let mut turns = vec![turn("system", parts(&request["system"], block))];
     let messages = request["messages"].as_array().into_iter().flatten();
     turns.extend(messages.map(message));
     turns
-}
-
-pub(in crate::formats) fn answer(answer: &Value) -> Vec<Turn> {
-    vec![message(&answer["output"]["message"])]
 }
 
 fn message(message: &Value) -> Turn {

@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use super::body::{bad_request, model_in_path};
-use super::{Density, Path};
+use crate::formats::body::{bad_request, model_in_path};
+use crate::formats::{Density, Path};
 use crate::wire::Rejection;
 
 /// The end of a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'p> {
+pub(in crate::formats) struct Target<'p> {
     /// The model, decoded.
     pub model: String,
     /// What is asked of it.
@@ -23,7 +23,10 @@ pub(super) struct Target<'p> {
 ///
 /// # Errors
 /// 404 for another verb, 400 for a model that could be read in two ways.
-pub(super) fn target<'p>(rest: &'p str, verbs: &[&str]) -> Result<Target<'p>, Rejection> {
+pub(in crate::formats) fn target<'p>(
+    rest: &'p str,
+    verbs: &[&str],
+) -> Result<Target<'p>, Rejection> {
     let Some((name, verb)) = rest.rsplit_once(':') else {
         return Err(no_method(""));
     };
@@ -40,7 +43,7 @@ pub(super) fn target<'p>(rest: &'p str, verbs: &[&str]) -> Result<Target<'p>, Re
 }
 
 /// What the bytes of a request for a path stand for, by its verb.
-pub(super) fn density(path: &Path) -> Density {
+pub(in crate::formats) fn density(path: &Path) -> Density {
     let Path::Around { after, .. } = path else {
         return Density::TEXT;
     };
@@ -62,7 +65,7 @@ fn no_method(verb: &str) -> Rejection {
 }
 
 /// A segment that is passed on as it is: a project, a region.
-pub(super) fn plain_segment(segment: &str) -> Result<&str, Rejection> {
+pub(in crate::formats) fn plain_segment(segment: &str) -> Result<&str, Rejection> {
     let plain = segment
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
@@ -76,7 +79,7 @@ pub(super) fn plain_segment(segment: &str) -> Result<&str, Rejection> {
 }
 
 /// Refuses a query that names another model than the path does.
-pub(super) fn same_in_query(query: Option<&str>, model: &str) -> Result<(), Rejection> {
+pub(in crate::formats) fn same_in_query(query: Option<&str>, model: &str) -> Result<(), Rejection> {
     for pair in query.unwrap_or_default().split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decoded(name).eq_ignore_ascii_case("model") && !names(&decoded(value), model) {
@@ -91,13 +94,13 @@ fn decoded(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a resource's name is that of `model`.
-pub(super) fn names(resource: &str, model: &str) -> bool {
+pub(in crate::formats) fn names(resource: &str, model: &str) -> bool {
     prefix(resource, model).is_some()
 }
 
 /// What stands before the model in a resource's name: nothing, `models/`, or the publisher with
 /// or without project and location. `None` if it names another model.
-pub(super) fn prefix<'r>(resource: &'r str, model: &str) -> Option<&'r str> {
+pub(in crate::formats) fn prefix<'r>(resource: &'r str, model: &str) -> Option<&'r str> {
     let before = resource.strip_suffix(model)?;
     let known = before.is_empty()
         || before == "models/"
@@ -107,7 +110,7 @@ pub(super) fn prefix<'r>(resource: &'r str, model: &str) -> Option<&'r str> {
 }
 
 /// The refusal of a request that names two models.
-pub(super) fn two_models() -> Rejection {
+pub(in crate::formats) fn two_models() -> Rejection {
     bad_request("the request names another model than its path does")
 }
 

@@ -5,17 +5,17 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::{Refusals, respond};
+use crate::formats::{Refusals, respond};
 use crate::wire::{Body, Rejection, event_stream};
 
 /// How clients are told of failures.
-pub(super) const REFUSALS: Refusals = Refusals {
+pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     response: refuse,
     event,
 };
 
 /// A refusal.
-pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {
+pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
     let mut response = respond(rejection, json(rejection).into_bytes());
     let name = HeaderValue::from_static(exception(rejection));
     response.headers_mut().insert("x-amzn-errortype", name);
@@ -24,7 +24,7 @@ pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {
 
 /// A refusal in the middle of a stream. Streams know fewer exceptions, and a client takes those
 /// that it knows for what they are: some of them it tries again.
-pub(super) fn event(rejection: &Rejection) -> Bytes {
+pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
     let name = match rejection.status {
         StatusCode::TOO_MANY_REQUESTS => "throttlingException",
         StatusCode::SERVICE_UNAVAILABLE => "serviceUnavailableException",

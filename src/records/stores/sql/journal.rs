@@ -1,17 +1,15 @@
 //! A group of records in one transaction: entries, what goes with them, and what they add up to.
 
+use super::row::limit;
+use super::value::Value;
+use super::{
+    Connection, Failure, balances, capture, committing, exports, outbox, purge, rollup, row,
+    session,
+};
 use crate::base::panics;
+use crate::records::journal::Journal;
 use crate::records::journal::retention::Policy;
-use crate::records::stores::sql::buckets;
-use crate::records::stores::sql::capture;
-use crate::records::stores::sql::exports;
-use crate::records::stores::sql::outbox;
-use crate::records::stores::sql::rollup;
-use crate::records::stores::sql::row;
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::sql::session;
-use crate::records::stores::{Connection, Failure, Value};
-use crate::records::{Record, distinct};
+use crate::records::{Batch, EntryId, Queued, Record, Waiting};
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
     VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
@@ -19,20 +17,73 @@ const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, n
 const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nth, params) \
     VALUES ($1, $2, $3, $4, $5)";
 
-/// Writes `records`; those whose id is there already are left out of everything, so that a group
-/// may be written again after a commit of which nobody knows how it ended. Returns how many were
-/// left out.
-pub(crate) fn write(
-    connection: &mut dyn Connection,
-    records: &[&Record],
-    policy: &Policy,
-) -> Result<usize, Failure> {
-    connection.begin()?;
-    let written = fill(connection, records, policy);
-    if written.is_err() {
-        connection.rollback();
+impl Journal for dyn Connection + '_ {
+    fn write(&mut self, records: &[&Record], policy: &Policy) -> Result<usize, Failure> {
+        committing(self, |connection| fill(connection, records, policy))
     }
-    written
+
+    fn purge(&mut self, policy: &Policy, now: i64) -> Result<(u64, bool), Failure> {
+        purge::batch(self, policy, now)
+    }
+
+    fn start_export(&mut self, exporter: &str, alone: bool) -> Result<(), Failure> {
+        exports::start(self, exporter, alone)
+    }
+
+    fn take_batch(
+        &mut self,
+        exporter: &str,
+        name: &str,
+        limit: usize,
+        lease: i64,
+    ) -> Result<Option<Batch>, Failure> {
+        exports::take(self, exporter, name, limit, lease)
+    }
+
+    fn put_back(&mut self, exporter: &str, entries: &[EntryId]) -> Result<(), Failure> {
+        exports::put_back(self, exporter, entries)
+    }
+
+    fn abandon_batch(&mut self, exporter: &str, batch: &str) -> Result<(), Failure> {
+        exports::abandon(self, exporter, batch)
+    }
+
+    fn exported(&mut self, exporter: &str, batch: &Batch) -> Result<(), Failure> {
+        exports::done(self, exporter, batch)
+    }
+
+    fn export_waiting(&mut self, exporter: &str) -> Result<u64, Failure> {
+        exports::waiting(self, exporter)
+    }
+
+    fn due(&mut self, hook: &str, count: usize, lease: i64) -> Result<Vec<Queued>, Failure> {
+        outbox::due(self, hook, count, lease)
+    }
+
+    fn hasten(&mut self) -> Result<(), Failure> {
+        outbox::hasten(self)
+    }
+
+    fn delivered(&mut self, id: &str) -> Result<(), Failure> {
+        outbox::delivered(self, id)
+    }
+
+    fn put_off(&mut self, id: &str, wait: i64) -> Result<(), Failure> {
+        outbox::put_off(self, id, wait)
+    }
+
+    fn deliveries_waiting(&mut self) -> Result<Vec<Waiting>, Failure> {
+        outbox::waiting(self)
+    }
+
+    fn retain_deliveries(
+        &mut self,
+        hooks: &[String],
+        rows: usize,
+        bytes: i64,
+    ) -> Result<Vec<(String, u64)>, Failure> {
+        outbox::retain(self, hooks, rows, bytes)
+    }
 }
 
 /// Writes all of it and commits.
@@ -67,7 +118,7 @@ fn fill(
     if !new.is_empty() {
         rollup::add(connection, &new)?;
         session::add(connection, &new)?;
-        exports::queue(connection, &new, policy.exporters())?;
+        exports::queue(connection, &new, &policy.exporters)?;
         outbox::add(connection, &new)?;
     }
     // Last, because other nodes wait for these rows.
@@ -76,7 +127,7 @@ fn fill(
     if settlements.is_empty() {
         connection.commit()?;
     } else {
-        buckets::settle(connection, &settlements)?;
+        balances::settle(connection, &settlements)?;
     }
     Ok(records.len() - new.len())
 }
@@ -94,7 +145,7 @@ fn execute(
 }
 
 fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
-    let headers = distinct(&record.headers);
+    let headers = rollup::distinct(&record.headers);
     let nth = |place: usize| nth(headers.iter().map(|(name, _)| &**name), place);
     let rows = headers.iter().enumerate().map(|(place, (name, value))| {
         vec![

@@ -1,16 +1,16 @@
-//! Balances of budgets. What a request takes is written in the transaction of its record, so a
+//! Balances of budgets, as rows. What a request takes is written in the transaction of its record, so a
 //! balance is always that of the records that there are. On a database that nodes share, what
 //! running requests hold is kept here as well, and rows are locked in the order of their names.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::base::bucket::{
-    Account, Chain, Level, Link, Settlement, Short, Terms, admit_all, spend,
-};
+use super::row::limit;
+use super::value::{self, Row, Value};
+use super::{Connection, Failure, Question, committing, places, rows};
+use crate::base::bucket::{Account, Level, Link, Settlement, Terms, admit_all, spend};
 use crate::base::clock;
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::{self, Connection, Failure, Question, Row, Value, places, rows};
+use crate::records::balances::{Admission, Balances, StoredBucket, Wanted};
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
     VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (bucket) DO NOTHING";
@@ -26,50 +26,78 @@ const RENAME: &str = "UPDATE buckets SET name = $1 WHERE bucket = $2";
 /// Buckets that are looked up in one statement.
 const BATCH: usize = 500;
 
-/// A bucket as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// What it is told apart by ([`Link::key`]).
-    pub key: String,
-    /// What people call it, such as `daily:pat@example.org`.
-    pub bucket: String,
-    /// Such as `daily:<user>`.
-    pub template: String,
-    /// What it holds.
-    pub level: Level,
-    /// What of it is held for requests of all nodes; 0 where a node is alone.
-    pub held: i64,
-    /// It is from before buckets had keys; its key is its name then.
-    pub is_earlier: bool,
-}
+impl Balances for dyn Connection + '_ {
+    fn hold(&mut self, wanted: &[Wanted], released: &[String]) -> Result<Vec<Admission>, Failure> {
+        committing(self, |connection| hold(connection, wanted, released))
+    }
 
-/// Buckets as they stand, and whether they are held for a request: what of which, or which
-/// chains are short.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// By the keys of buckets, before this request.
-    pub accounts: BTreeMap<String, Account>,
-    /// What is held now, or why nothing is.
-    pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
-}
+    fn renew(&mut self, holds: &[String], lease: i64) -> Result<(), Failure> {
+        let now = self.now()?;
+        let until = now.saturating_add(lease);
+        let rows = holds
+            .iter()
+            .map(|hold| vec![until.into(), hold.as_str().into()]);
+        let rows: Vec<_> = rows.collect();
+        if !rows.is_empty() {
+            let sql = "UPDATE bucket_holds SET expires_at = $1 WHERE hold = $2";
+            self.execute(sql, rows)?;
+        }
+        let sql = "DELETE FROM bucket_holds WHERE expires_at < $1";
+        self.execute(sql, vec![vec![now.into()]]).map(drop)
+    }
 
-/// What a request wants of buckets.
-pub(crate) struct Wanted {
-    pub(crate) chains: Vec<Chain>,
-    /// `None` to look only.
-    pub(crate) hold: Option<Hold>,
-}
+    fn refill(&mut self, link: &Link, amount: i64) -> Result<Level, Failure> {
+        committing(self, |connection| {
+            let mut locked = lock(connection, std::iter::once(link), |_| Vec::new())?;
+            let before = level(&locked.levels, link, locked.now);
+            let balance = before.balance.saturating_add(amount);
+            let after = Level {
+                balance: balance.min(link.terms.capacity),
+                ..before
+            };
+            locked.levels.insert(key(&link.key).into_owned(), after);
+            store(connection, locked.levels)?;
+            Ok(after)
+        })
+    }
 
-/// How what a request wants is held.
-pub(crate) struct Hold {
-    pub(crate) name: String,
-    /// For how many milliseconds, unless it is renewed.
-    pub(crate) lease: i64,
+    fn retain_buckets(&mut self, templates: &[String]) -> Result<(), Failure> {
+        let known = if templates.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE template NOT IN ({})", places(0, templates.len()))
+        };
+        let sql = format!("DELETE FROM buckets{known}");
+        let values = templates.iter().map(Value::text);
+        self.execute(&sql, vec![values.collect()]).map(drop)
+    }
+
+    fn buckets(&mut self) -> Result<(Vec<StoredBucket>, i64), Failure> {
+        let now = self.now()?;
+        let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
+            COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
+                WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= $1) AS BIGINT), 0) \
+            FROM buckets ORDER BY buckets.bucket";
+        let stored = rows(self, sql, vec![now.into()], |row| {
+            Ok(StoredBucket {
+                key: row.text()?,
+                bucket: row.text()?,
+                template: row.text()?,
+                level: Level {
+                    balance: row.integer()?,
+                    at: row.integer()?,
+                },
+                is_earlier: row.integer()? != 0,
+                held: row.integer()?,
+            })
+        })?;
+        Ok((stored, now))
+    }
 }
 
 /// Takes what the requests of a group have cost, and commits the transaction of the group: other
 /// nodes wait for these rows.
-pub(crate) fn settle(
+pub(super) fn settle(
     connection: &mut dyn Connection,
     settlements: &[&Settlement],
 ) -> Result<(), Failure> {
@@ -95,26 +123,12 @@ pub(crate) fn settle(
     store(connection, levels)
 }
 
-/// Holds what is wanted, for each all or nothing, as if one had come after the other, or looks whether
-/// it could be held; and gives up the holds that are `released`. In a transaction of its own.
-pub(crate) fn hold(
+/// Holds what is wanted and commits.
+fn hold(
     connection: &mut dyn Connection,
     wanted: &[Wanted],
     released: &[String],
-) -> Result<Vec<Held>, Failure> {
-    connection.begin()?;
-    let held = try_hold(connection, wanted, released);
-    if held.is_err() {
-        connection.rollback();
-    }
-    held
-}
-
-fn try_hold(
-    connection: &mut dyn Connection,
-    wanted: &[Wanted],
-    released: &[String],
-) -> Result<Vec<Held>, Failure> {
+) -> Result<Vec<Admission>, Failure> {
     // An answer that got lost may have left one of this name behind.
     let holds = wanted.iter().filter_map(|one| one.hold.as_ref());
     let names = holds.map(|hold| &hold.name).chain(released);
@@ -158,7 +172,7 @@ fn try_hold(
                 ]);
             }
         }
-        all.push(Held { accounts, outcome });
+        all.push(Admission { accounts, outcome });
     }
     if rows.is_empty() {
         connection.commit()?;
@@ -202,92 +216,9 @@ fn held(buckets: &[&str], clock: Option<&str>) -> Vec<Question<'static>> {
     some.collect()
 }
 
-/// Puts off when holds expire, and drops those of nodes that are gone.
-pub(crate) fn renew(
-    connection: &mut dyn Connection,
-    holds: &[String],
-    (now, until): (i64, i64),
-) -> Result<(), Failure> {
-    let rows = holds
-        .iter()
-        .map(|hold| vec![until.into(), hold.as_str().into()]);
-    let rows: Vec<_> = rows.collect();
-    if !rows.is_empty() {
-        let sql = "UPDATE bucket_holds SET expires_at = $1 WHERE hold = $2";
-        connection.execute(sql, rows)?;
-    }
-    let sql = "DELETE FROM bucket_holds WHERE expires_at < $1";
-    connection.execute(sql, vec![vec![now.into()]]).map(drop)
-}
-
-/// Adds to a bucket, at most up to its capacity; in a transaction of its own.
-pub(crate) fn refill(
-    connection: &mut dyn Connection,
-    link: &Link,
-    amount: i64,
-) -> Result<Level, Failure> {
-    let added = |connection: &mut dyn Connection| {
-        let Locked {
-            mut levels, now, ..
-        } = lock(connection, std::iter::once(link), |_| Vec::new())?;
-        let before = level(&levels, link, now);
-        let after = Level {
-            balance: before
-                .balance
-                .saturating_add(amount)
-                .min(link.terms.capacity),
-            ..before
-        };
-        levels.insert(key(&link.key).into_owned(), after);
-        store(connection, levels)?;
-        Ok(after)
-    };
-    connection.begin()?;
-    let done = added(connection);
-    if done.is_err() {
-        connection.rollback();
-    }
-    done
-}
-
-/// Forgets the buckets whose definition is not among `templates`.
-pub(crate) fn retain(connection: &mut dyn Connection, templates: &[String]) -> Result<(), Failure> {
-    let known = if templates.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE template NOT IN ({})", places(0, templates.len()))
-    };
-    let sql = format!("DELETE FROM buckets{known}");
-    let values = templates.iter().map(Value::text);
-    connection.execute(&sql, vec![values.collect()]).map(drop)
-}
-
-/// All buckets that were ever used, by name, and the time by the clock of all.
-pub(crate) fn all(connection: &mut dyn Connection) -> Result<(Vec<Stored>, i64), Failure> {
-    let now = connection.now()?;
-    let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
-        COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
-            WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= $1) AS BIGINT), 0) \
-        FROM buckets ORDER BY buckets.bucket";
-    let stored = rows(connection, sql, vec![now.into()], |row| {
-        Ok(Stored {
-            key: row.text()?,
-            bucket: row.text()?,
-            template: row.text()?,
-            level: Level {
-                balance: row.integer()?,
-                at: row.integer()?,
-            },
-            is_earlier: row.integer()? != 0,
-            held: row.integer()?,
-        })
-    })?;
-    Ok((stored, now))
-}
-
 /// A bucket's key as it is stored.
 fn key(bucket: &str) -> Cow<'_, str> {
-    stores::key(bucket, limit::BUCKET)
+    value::key(bucket, limit::BUCKET)
 }
 
 fn level(levels: &BTreeMap<String, Level>, link: &Link, now: i64) -> Level {
@@ -378,14 +309,14 @@ fn make(
 }
 
 /// Buckets by key: what people call them, and what they hold.
-type Found = BTreeMap<String, (String, Level)>;
+type StoredLevels = BTreeMap<String, (String, Level)>;
 
 /// Locks rows of buckets and reads them, then asks `besides` and for the time.
 fn ask(
     connection: &mut dyn Connection,
     names: &[&str],
     besides: Vec<Question<'_>>,
-) -> Result<(Found, i64, Vec<Row>), Failure> {
+) -> Result<(StoredLevels, i64, Vec<Row>), Failure> {
     let locks = names.chunks(BATCH).map(|some| {
         let sql = format!(
             "SELECT bucket, name, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",

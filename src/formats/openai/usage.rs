@@ -4,9 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Tokens;
-use super::meter::sum;
-use super::tree::{add_counts, count, highest};
+use crate::formats::Tokens;
+use crate::formats::meter::sum;
+use crate::formats::tree::{add_counts, count, highest};
 
 /// Counts of a report that lie deeper than their object: its details.
 const INPUT_DETAILS: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
@@ -49,7 +49,7 @@ const REASONING: [&str; 2] = ["reasoning_tokens", "thinking_tokens"];
 
 /// What a report tells.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Usage {
+pub(in crate::formats) struct Usage {
     pub tokens: Tokens,
     /// All tokens, which some APIs tell alone.
     pub total: Option<u64>,
@@ -59,7 +59,7 @@ pub(super) struct Usage {
 
 impl Usage {
     /// Reads a response, wherever it has its usage.
-    pub(super) fn of_response(response: &Map<String, Value>) -> Self {
+    pub(in crate::formats) fn of_response(response: &Map<String, Value>) -> Self {
         let of = |from: Option<&Value>, key: &str| from?.get(key)?.as_object().map(Self::of);
         let usage = response.get("usage");
         let mut found = usage
@@ -136,7 +136,7 @@ impl Usage {
     }
 
     /// All tokens, where nothing but their sum is told.
-    pub(super) fn total_alone(&self) -> Option<u64> {
+    pub(in crate::formats) fn total_alone(&self) -> Option<u64> {
         let is_alone = self.tokens.input.is_none() && self.tokens.output.is_none();
         self.total.filter(|_| is_alone)
     }
@@ -237,13 +237,13 @@ fn timings(timings: &Map<String, Value>) -> Usage {
 }
 
 /// Whether a report of a stream tells what was written up to here.
-pub(super) fn counts_output(usage: &Map<String, Value>) -> bool {
+pub(in crate::formats) fn counts_output(usage: &Map<String, Value>) -> bool {
     Usage::of(usage).tokens.output.is_some()
 }
 
 /// What the choices of a stream have counted, each for itself.
 #[derive(Default)]
-pub(super) struct OfChoices(Vec<(u64, Map<String, Value>)>);
+pub(in crate::formats) struct OfChoices(Vec<(u64, Map<String, Value>)>);
 
 impl OfChoices {
     /// Takes the usage out of choices. Returns whether one tells what was written up to here.
@@ -271,7 +271,7 @@ impl OfChoices {
     }
 
     /// Puts it back into the choices of the response.
-    pub(super) fn put(&mut self, choices: &mut Vec<Value>) {
+    pub(in crate::formats) fn put(&mut self, choices: &mut Vec<Value>) {
         for (index, usage) in std::mem::take(&mut self.0) {
             let held = choices
                 .iter_mut()
@@ -292,7 +292,7 @@ impl OfChoices {
 const MAX_CHOICES: usize = 128;
 
 /// The usage that a chunk of a stream tells.
-pub(super) struct Told {
+pub(in crate::formats) struct Told {
     /// That of the whole response, if the chunk has one.
     pub usage: Option<Map<String, Value>>,
     /// Whether it, or a choice, tells what was written up to here.
@@ -300,7 +300,7 @@ pub(super) struct Told {
 }
 
 /// Takes the usage out of a chunk of a stream and out of its choices, wherever it stands.
-pub(super) fn take(
+pub(in crate::formats) fn take(
     chunk: &mut Map<String, Value>,
     choices: &mut [Value],
     of_choices: &mut OfChoices,

@@ -1,10 +1,16 @@
-//! Anthropic's messages, wherever they are served.
+//! Turns of a conversation in Anthropic's messages, wherever they are served.
 
 use serde_json::Value;
 
-use super::{Part, Turn, flat, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
 
-pub(in crate::formats) fn messages(request: &Value) -> Vec<Turn> {
+/// The turns of a request and its response.
+pub(in crate::formats) const CONVERSATION: Conversation = Conversation {
+    sent: messages,
+    answered: |answer| vec![turn("assistant", parts(&answer["content"], block))],
+};
+
+fn messages(request: &Value) -> Vec<Turn> {
     let mut turns = vec![turn("system", parts(&request["system"], block))];
     let messages = request["messages"].as_array().into_iter().flatten();
     turns.extend(messages.map(|message| {
@@ -12,10 +18,6 @@ pub(in crate::formats) fn messages(request: &Value) -> Vec<Turn> {
         turn(role, parts(&message["content"], block))
     }));
     turns
-}
-
-pub(in crate::formats) fn answer(answer: &Value) -> Vec<Turn> {
-    vec![turn("assistant", parts(&answer["content"], block))]
 }
 
 fn block(block: &Value) -> Option<Part> {

@@ -1,10 +1,16 @@
-//! Google's contents: Gemini's own API and Vertex's.
+//! Turns of a conversation in Google's contents, of Gemini's own API and of Vertex.
 
 use serde_json::Value;
 
-use super::{Part, Turn, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Turn, input, parts, text, turn};
 
-pub(in crate::formats) fn contents(request: &Value) -> Vec<Turn> {
+/// The turns of a request and its response.
+pub(in crate::formats) const CONVERSATION: Conversation = Conversation {
+    sent: contents,
+    answered: candidates,
+};
+
+fn contents(request: &Value) -> Vec<Turn> {
     let system = ["systemInstruction", "system_instruction"]
         .into_iter()
         .find_map(|key| request.get(key));
@@ -13,7 +19,7 @@ pub(in crate::formats) fn contents(request: &Value) -> Vec<Turn> {
     system.into_iter().chain(contents.map(content)).collect()
 }
 
-pub(in crate::formats) fn answer(answer: &Value) -> Vec<Turn> {
+fn candidates(answer: &Value) -> Vec<Turn> {
     let candidates = answer["candidates"].as_array().into_iter().flatten();
     candidates.map(|one| content(&one["content"])).collect()
 }

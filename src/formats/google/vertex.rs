@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::Destination;
-use super::body::path_segment;
-use super::google_path::plain_segment;
+use super::path::plain_segment;
+use crate::formats::Destination;
+use crate::formats::body::path_segment;
 use crate::wire::Rejection;
 
 /// Stands in a path for the project of the provider's key.
@@ -21,7 +21,10 @@ const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// A path of a publisher's model: all up to the model, and the model with its method. Some
 /// clients leave the version out, and those with a key of Vertex Express the project.
-pub(super) fn split<'p>(path: &'p str, publisher: &str) -> Option<(Cow<'p, str>, &'p str)> {
+pub(in crate::formats) fn split<'p>(
+    path: &'p str,
+    publisher: &str,
+) -> Option<(Cow<'p, str>, &'p str)> {
     let mut segments = path.strip_prefix('/')?.split('/');
     let mut next = segments.next()?;
     let versioned = VERSIONS.contains(&next);
@@ -58,7 +61,7 @@ pub(super) fn split<'p>(path: &'p str, publisher: &str) -> Option<(Cow<'p, str>,
 ///
 /// # Errors
 /// A 400 for one that could be read in two ways.
-pub(super) fn plain(before: &str) -> Result<(), Rejection> {
+pub(in crate::formats) fn plain(before: &str) -> Result<(), Rejection> {
     let inner = before.trim_matches('/');
     inner
         .split('/')
@@ -69,7 +72,10 @@ pub(super) fn plain(before: &str) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// A 502 if nothing tells the provider's project.
-pub(super) fn filled<'b>(before: &'b str, to: &Destination<'_>) -> Result<Cow<'b, str>, Rejection> {
+pub(in crate::formats) fn filled<'b>(
+    before: &'b str,
+    to: &Destination<'_>,
+) -> Result<Cow<'b, str>, Rejection> {
     if !before.contains(PROJECT) && !before.contains(REGION) {
         return Ok(Cow::Borrowed(before));
     }
@@ -88,7 +94,7 @@ pub(super) fn filled<'b>(before: &'b str, to: &Destination<'_>) -> Result<Cow<'b
 ///
 /// # Errors
 /// A 502 if nothing tells the provider's project.
-pub(super) fn path(to: &Destination<'_>, method: &str) -> Result<String, Rejection> {
+pub(in crate::formats) fn path(to: &Destination<'_>, method: &str) -> Result<String, Rejection> {
     let project = to.project.ok_or_else(|| no_project(to))?;
     let region = to.region.unwrap_or(GLOBAL);
     let model = path_segment(to.model);
