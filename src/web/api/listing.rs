@@ -7,7 +7,7 @@ use crate::exchange::rules::Rules;
 use crate::formats;
 use crate::policy::access::{Permit, Role};
 use crate::policy::pricing::{self, Quote};
-use crate::policy::route::{Found, Provider, Traffic};
+use crate::policy::route::{ListedModel, Provider, Traffic};
 
 /// Models in OpenAI's form, as Aperture extends it: one row for each provider of a model.
 pub(crate) fn models(rules: &Rules, permit: &Permit) -> Value {
@@ -19,7 +19,7 @@ pub(crate) fn models(rules: &Rules, permit: &Permit) -> Value {
 }
 
 /// One model in that form, under the name that its caller uses.
-pub(super) fn model(rules: &Rules, name: &str, found: Found<'_>) -> Value {
+pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Value {
     let provider = found.provider;
     let mut row = json!({
         "id": name,

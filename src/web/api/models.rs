@@ -10,7 +10,7 @@ use super::routes::{bad, decoded};
 use super::{View, listing, not_found};
 use crate::formats::{self, Dialect, is_method};
 use crate::policy::access::Permit;
-use crate::policy::route::{Found, Now, Provider, Traffic};
+use crate::policy::route::{Evidence, ListedModel, Provider, Traffic};
 use crate::wire::Rejection;
 
 /// Rows of a page at most.
@@ -65,7 +65,7 @@ pub(super) fn list(view: &View<'_>, permit: &Permit, request: &Parts) -> Result<
     let mut seen = std::collections::HashSet::new();
     let own = view.rules.routes.models(permit);
     let own = own.filter(|found| form.fits(found.provider));
-    let all: Vec<(&str, Found<'_>)> = own
+    let all: Vec<(&str, ListedModel<'_>)> = own
         .map(|found| (found.model, found))
         .chain(aliases)
         .filter(|(name, _)| seen.insert(*name))
@@ -118,12 +118,15 @@ pub(super) fn one(
     let fits = |provider: &Provider| form.fits(provider);
     // A listing must not take a request's turn among equals.
     let apart = Traffic::default();
-    let now = Now {
+    let evidence = Evidence {
         holder: None,
         traffic: &apart,
         conversation: None,
     };
-    let choice = view.rules.routes.select_where(permit, &name, &fits, now);
+    let choice = view
+        .rules
+        .routes
+        .select_where(permit, &name, &fits, evidence);
     // A model without a grant is told as one that does not exist.
     let choice = choice.map_err(|_| {
         let shown: String = name.chars().take(200).collect();
@@ -133,7 +136,7 @@ pub(super) fn one(
             format!("model {shown:?} does not exist, or you have no access to it"),
         )
     })?;
-    let found = Found {
+    let found = ListedModel {
         provider: &choice.first.provider,
         model: &choice.first.model,
     };
@@ -141,17 +144,20 @@ pub(super) fn one(
 }
 
 /// The aliases that lead the caller to a model, with where they lead.
-fn aliases<'a>(view: &'a View<'_>, permit: &Permit, form: Form) -> Vec<(&'a str, Found<'a>)> {
+fn aliases<'a>(view: &'a View<'_>, permit: &Permit, form: Form) -> Vec<(&'a str, ListedModel<'a>)> {
     let routes = &view.rules.routes;
     let fits = |provider: &Provider| form.fits(provider);
     let leads = |alias: &'a str| {
         let apart = Traffic::default();
-        let now = Now {
+        let evidence = Evidence {
             holder: None,
             traffic: &apart,
             conversation: None,
         };
-        let first = routes.select_where(permit, alias, &fits, now).ok()?.first;
+        let first = routes
+            .select_where(permit, alias, &fits, evidence)
+            .ok()?
+            .first;
         let provider = routes.providers().iter();
         let provider = provider
             .into_iter()
@@ -160,13 +166,13 @@ fn aliases<'a>(view: &'a View<'_>, permit: &Permit, form: Form) -> Vec<(&'a str,
             .models
             .iter()
             .find(|model| **model == first.model)?;
-        Some((alias, Found { provider, model }))
+        Some((alias, ListedModel { provider, model }))
     };
     routes.aliases().into_iter().filter_map(leads).collect()
 }
 
 /// A model under the name that its caller uses.
-fn row(view: &View<'_>, form: Form, name: &str, found: Found<'_>) -> Value {
+fn row(view: &View<'_>, form: Form, name: &str, found: ListedModel<'_>) -> Value {
     match form {
         Form::OpenAi => listing::model(&view.rules, name, found),
         // When a model was made is not known.

@@ -13,12 +13,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use memchr::memchr3;
 
 use crate::formats::{self, ProviderState};
+use crate::policy::route::Holder;
 
 /// Names that are remembered; the oldest are forgotten first.
 const MOST: usize = 100_000;
 /// Names of one response that are remembered.
 const MOST_OF_ONE: usize = 512;
-/// Objects and lists inside each other that are told apart.
+/// How deep objects and lists inside each other are followed.
 const DEEPEST: usize = 64;
 /// No key of interest is longer.
 const LONGEST_KEY: usize = 24;
@@ -35,15 +36,6 @@ pub struct Held {
 struct Inner {
     makers: HashMap<u64, Arc<str>>,
     order: VecDeque<u64>,
-}
-
-/// The provider that holds what a request names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its id.
-    pub provider: Arc<str>,
-    /// No other provider could answer; else another one is likely to.
-    pub is_needed: bool,
 }
 
 /// What providers keep in a format.
@@ -268,7 +260,7 @@ struct Scan {
     ended: Option<Key>,
     /// The key of each object or list that is open, and whether it is a list.
     open: Vec<(Key, bool)>,
-    /// Objects and lists that are too deep to be told apart.
+    /// Objects and lists that are too deep to be followed.
     deeper: usize,
     /// The id of an item that has not ended, which its type may follow.
     item: Option<Name>,
@@ -372,7 +364,7 @@ impl Scan {
                 self.key = None;
             }
             b',' => self.key = None,
-            // A blank line ends an event, whatever became of it.
+            // A blank line ends an event, complete or not.
             b'\n' if after_line => self.reset(),
             b'\n' => self.after_line = true,
             b'\r' => self.after_line = after_line,
