@@ -22,7 +22,11 @@ pub(crate) const KNOWN: [(&str, &[&str], &str); 13] = [
     ("formats", &[], "not yet untangled"),
     ("policy/access", &[], "not yet untangled"),
     ("policy/route", &[], "not yet untangled"),
-    ("records", &[], "not yet untangled"),
+    (
+        "records",
+        &[],
+        "a store implements what the roles declare, and the roles name its failures",
+    ),
     ("web/api", &[], "not yet untangled"),
     ("web/pages", &[], "not yet untangled"),
 ];

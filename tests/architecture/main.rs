@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod cycles;
+mod formats;
 mod own;
 mod source;
 
@@ -84,10 +85,10 @@ const KNOWLEDGE: [Only; 5] = [
         )],
     },
     Only {
-        rule: "only `records` knows SQL",
+        rule: "only `records/stores` knows SQL",
         why: "a store can be added or replaced without touching what records are for",
         words: &[&["rusqlite"], &["tokio_postgres"]],
-        home: &["records"],
+        home: &["records/stores"],
         others: &[(
             "config/address.rs",
             "checks a URL with the driver's own parser, so that a save and a start agree",
@@ -146,20 +147,17 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
     "a table of sentences",
 )];
 /// Files that are longer and have not been split yet.
-const LONG_FILES: [&str; 15] = [
+const LONG_FILES: &[&str] = &[
     "config/provider.rs",
     "config/schema/keys.rs",
     "config/secrets/what.rs",
     "exchange/attempt.rs",
     "exchange/relay/tee.rs",
     "exchange/rules.rs",
-    "formats/known/tests.rs",
-    "formats/opening.rs",
     "policy/access/permit.rs",
     "policy/identity/caller.rs",
     "policy/route/table.rs",
     "policy/route/traffic.rs",
-    "records/stores/mod.rs",
     "web/alerts/mod.rs",
     "web/api/mod.rs",
 ];
@@ -372,7 +370,7 @@ fn statements(sources: &Sources) -> Vec<String> {
     ];
     let mut wrong = Vec::new();
     for file in &sources.files {
-        if file.path.starts_with("records") {
+        if file.path.starts_with("records/stores") {
             continue;
         }
         for string in file.strings.iter().filter(|string| !string.is_test) {
@@ -397,7 +395,7 @@ fn statements(sources: &Sources) -> Vec<String> {
 fn sql_stands_with_the_stores() {
     hold(
         &statements(sources()),
-        "SQL stands in `records`",
+        "SQL stands in `records/stores`",
         "each statement is written once for each database, by who knows both",
     );
 }

@@ -145,7 +145,10 @@ fn knowledge_out_of_place_is_found_and_no_exception_outlives_its_use() {
     }
     let sql = "const Q: &str = \"SELECT id FROM entries\";";
     assert_eq!(statements(&sources(&[("web/a.rs", sql)])), ["web/a.rs:1"]);
-    assert_eq!(statements(&sources(&[("records/a.rs", sql)])), [""; 0]);
+    assert_eq!(
+        statements(&sources(&[("records/stores/a.rs", sql)])),
+        [""; 0]
+    );
 }
 
 #[test]

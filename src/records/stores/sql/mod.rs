@@ -16,13 +16,13 @@ mod exports;
 mod journal;
 mod outbox;
 mod purge;
-mod query;
-mod report;
+pub(super) mod query;
+pub(super) mod report;
 mod rollup;
 pub(crate) mod row;
-mod session;
+pub(super) mod session;
 mod sums;
-mod tools;
+pub(super) mod tools;
 mod value;
 
 use std::borrow::Cow;
