@@ -153,9 +153,6 @@ const LONG_FILES: &[&str] = &[
     "exchange/attempt.rs",
     "exchange/relay/tee.rs",
     "exchange/rules.rs",
-    "policy/identity/caller.rs",
-    "policy/route/table.rs",
-    "policy/route/traffic.rs",
     "web/alerts/mod.rs",
     "web/api/mod.rs",
 ];
