@@ -10,7 +10,7 @@ use super::ask::{self, Question};
 use super::{Places, print, print_json};
 use crate::formats;
 use crate::policy::identity::Caller;
-use crate::web::api::whatif;
+use crate::web::api::models::whatif;
 
 /// Say why a caller gets a model from a provider, or why not. The answer comes from the
 /// configuration. Only a running gateway (`--url`) knows what the tailnet policy grants as well, and

@@ -189,7 +189,8 @@ impl Track {
 }
 
 /// A provider as people see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct Health {
     /// Whether no request goes to it while others could take it, because it fails.
     pub ejected: bool,
@@ -227,7 +228,8 @@ impl Health {
 }
 
 /// One model of a provider as people see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct ModelHealth {
     /// Its name at the provider.
     pub model: String,
