@@ -28,7 +28,8 @@ fmt:
 
 # Lints without Go: seconds instead of minutes.
 lint:
-    cargo clippy --all-targets --no-default-features -- -D warnings
+    cargo clippy --all-targets --no-default-features --features server -- -D warnings
+    cargo clippy --no-default-features -- -D warnings
 
 # Tests that need little more than Rust and a C compiler, in 3 minutes.
 quick:
@@ -36,7 +37,7 @@ quick:
 
 # Updates the generated parts of docs/CONFIGURATION.md and docs/ALLOWED.md.
 reference:
-    IRIS_WRITE_DOCS=1 cargo test --no-default-features --lib -- the_reference_is_up_to_date the_page_of_lists_is_up_to_date
+    IRIS_WRITE_DOCS=1 cargo test --no-default-features --features server --lib -- the_reference_is_up_to_date the_page_of_lists_is_up_to_date
 
 # The scenarios on a real tailnet, or those whose name has a word in it.
 tailnet word="":
@@ -48,7 +49,7 @@ walls word="":
 
 # SDKs and coding agents through the gateway, or those whose name has a word in it; IRIS_CLIENTS_DIRECT=1 leaves it out.
 clients word="":
-    cargo test --no-default-features --test clients -- {{ word }}
+    cargo test --no-default-features --features server --test clients -- {{ word }}
 
 # The pages in a browser, or the journeys whose name has a word in it.
 pages word="":

@@ -32,7 +32,7 @@ use crate::config::Fixed;
 use crate::exchange::hooks::Tally;
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
-use crate::exchange::{Gateway, Uncounted};
+use crate::exchange::{Gateway, Held, Uncounted};
 use crate::net::client::Client;
 use crate::net::tailnet::{Node, Resolver};
 use crate::policy::route::Traffic;
@@ -140,6 +140,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             rules: receiver.clone(),
             upstream,
             traffic,
+            held: Held::default(),
             metrics: Arc::default(),
             quotas,
             tally: Tally::default(),

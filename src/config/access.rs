@@ -33,10 +33,7 @@ impl Access {
 fn check(read: Access, table: &Table<'_>) -> Option<Access> {
     // A start that is empty would allow everything.
     if read.references.iter().any(|pattern| pattern == "*") {
-        table.findings.error(
-            table.position("references"),
-            &table.path,
-            "\"*\" would let admins read every variable and every file: name what they may refer to",
+        table.error_at("references", "\"*\" would let admins read every variable and every file: name what they may refer to",
         );
     }
     Some(read)

@@ -36,7 +36,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// What is wrong with the URL of an HTTP server, without a word of it.
-pub(super) fn http_problem(text: &str) -> Option<&'static str> {
+pub(crate) fn http_problem(text: &str) -> Option<&'static str> {
     let Ok(uri) = text.parse::<http::Uri>() else {
         return Some("is not a valid URL");
     };

@@ -97,7 +97,7 @@ fn listed(item: &Item<'_>) -> Option<ChatModel> {
     let read = Listed::of(item.table()?)?;
     let Some(model) = read.model.or(read.id) else {
         let message = "an entry of chat_models has no \"model\"";
-        item.findings.warn(item.node.at, &item.path, message);
+        item.warn(message);
         return None;
     };
     let label = read.name.or(read.label);

@@ -16,7 +16,7 @@ pub(super) fn of(item: &Item<'_>) -> Option<Secret> {
 }
 
 /// The value of a header, which may hold a credential behind a word such as `Bearer`.
-pub(super) fn header_value(item: &Item<'_>) -> Option<Secret> {
+pub(crate) fn header_value(item: &Item<'_>) -> Option<Secret> {
     let text = item.string()?.trim();
     report(item, header_problem(text));
     Some(Secret::new(text.to_owned()))
@@ -352,12 +352,9 @@ mod tests {
     #[test]
     fn a_key_is_sent_without_what_surrounds_it() {
         let lookup = |name: &str| (name == "K").then(|| "sk-1\r\n".to_owned());
-        let text = r#"{"providers":{"p":{"apikey":"${K}"}},"hooks":{"h":{"apikey":" sk-2\n"}},
-            "exporters":{"otlp":{"endpoint":"http://o","headers":{"a":"Bearer ${K}"}}}}"#;
+        let text = r#"{"providers":{"p":{"apikey":"${K}"}},"hooks":{"h":{"apikey":" sk-2\n"}}}"#;
         let file = parse(text, &lookup).unwrap().file;
         assert_eq!(file.providers["p"].apikey.expose(), "sk-1");
         assert_eq!(file.hooks["h"].apikey.expose(), "sk-2");
-        let otlp = file.exporters.otlp.unwrap();
-        assert_eq!(otlp.headers[0].1.expose(), "Bearer sk-1");
     }
 }

@@ -92,7 +92,7 @@ impl Reader<Secret> for Url {
         let url = item.string()?.trim();
         if let Some(problem) = address::database_problem(url) {
             let message = format!("invalid database URL: {problem}");
-            item.findings.error(item.node.at, &item.path, message);
+            item.error(message);
         }
         Some(Secret::new(url.to_owned()))
     }
@@ -138,7 +138,7 @@ impl Reader<Option<Duration>> for Kept {
                 format!("invalid duration {text:?}; write \"30d\" or \"720h\", at most 3650 days")
             }
         };
-        item.findings.error(item.node.at, &item.path, problem);
+        item.error(problem);
         None
     }
 
@@ -164,7 +164,7 @@ impl Reader<Purge> for Purged {
                 _ => {
                     let message =
                         format!("{what:?} can't be purged; \"captures\" and \"tools\" can");
-                    item.findings.error(item.node.at, &item.path, message);
+                    item.error(message);
                 }
             }
         }
@@ -180,9 +180,8 @@ impl Reader<Purge> for Purged {
 
 fn check_retention(read: Retention, table: &Table<'_>) -> Option<Retention> {
     if read.duration == Some(Duration::ZERO) && read.require_export {
-        table.findings.warn(
-            table.position("require_export"),
-            &table.path,
+        table.warn_at(
+            "require_export",
             "with a duration of \"0\" nothing is written, so nothing waits for an export",
         );
     }
@@ -192,7 +191,7 @@ fn check_retention(read: Retention, table: &Table<'_>) -> Option<Retention> {
 fn check_header(read: Filterable, table: &Table<'_>) -> Option<Filterable> {
     if http::HeaderName::from_bytes(read.name.as_bytes()).is_err() {
         let message = format!("{:?} is not the name of a header", read.name);
-        table.findings.warn(table.at, &table.path, message);
+        table.warn(message);
         return None;
     }
     Some(read)

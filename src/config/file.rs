@@ -105,7 +105,7 @@ impl Reader<BTreeMap<String, Vec<String>>> for Groups {
             if !name.starts_with("group:") {
                 let message =
                     format!("invalid name of a group {name:?}: it must begin with \"group:\"");
-                item.findings.error(item.node.at, &item.path, message);
+                item.error(message);
             }
             subjects::of_group(&item);
             Some((name.to_owned(), item.strings()?))
@@ -137,7 +137,7 @@ fn check(mut file: File, table: &Table<'_>) -> Option<File> {
             "providers are configured but no grants or temp_grants defined; all access will be denied",
         );
     }
-    if file.database.retention.require_export && file.exporters.s3.is_none() {
+    if file.database.retention.require_export && !file.exporters.have_archive() {
         table.findings.warn(
             table.position("database"),
             "database.retention.require_export",

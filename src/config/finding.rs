@@ -156,7 +156,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// Collects findings while a document is read.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     found: RefCell<Vec<Finding>>,
 }
 
@@ -165,7 +165,7 @@ impl Findings {
         self.found.borrow_mut().push(finding);
     }
 
-    pub(super) fn warn(&self, at: Position, path: &str, message: impl Into<String>) {
+    pub(crate) fn warn(&self, at: Position, path: &str, message: impl Into<String>) {
         self.add(Finding::new(Severity::Warning, at, path, message));
     }
 

@@ -46,9 +46,8 @@ pub(super) fn read(item: &Item<'_>, names: &[String], groups: &Groups) -> Vec<Gr
 fn grant(table: Table<'_>, names: &[String], groups: &Groups) -> Option<Grant> {
     let warn = |at, message: &str| table.findings.warn(at, &table.path, message);
     if table.get("dst").is_some() || table.has("dst") {
-        table.findings.error(
-            table.position("dst"),
-            &table.path,
+        table.error_at(
+            "dst",
             "a grant of this file has no dst: it is always about this gateway",
         );
     }
@@ -95,7 +94,7 @@ fn app(capabilities: &Table<'_>, names: &[String]) -> App {
         app.insert(name.to_owned(), objects);
         if !ours && name.ends_with("/cap/aperture") {
             let message = format!("the capability {name:?} is not among tailnet.capabilities");
-            item.findings.warn(item.node.at, &item.path, message);
+            item.warn(message);
         } else if !ours && let Some(meant) = meant(name, names.iter().map(String::as_str)) {
             let message = format!("the capability {name:?} is not known and grants nothing");
             let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
@@ -114,7 +113,7 @@ fn check(object: &Item<'_>) {
             "cannot unmarshal {kind} into {} of type object",
             object.path
         );
-        object.findings.warn(object.node.at, &object.path, message);
+        object.warn(message);
         return;
     };
     for member in members {

@@ -101,7 +101,7 @@ impl Setting for Guard {
                 let name = table.name;
                 let message =
                     format!("guard {name}: kind is \"patterns\" or \"tools\", not {word:?}");
-                table.findings.error(table.at, &table.path, message);
+                table.error(message);
                 None
             }
         }

@@ -17,7 +17,7 @@ pub struct Position {
 
 /// A value and where it begins.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub at: Position,
     /// The bytes that it stands in, a byte order mark in front of the document left out.
     pub bytes: std::ops::Range<usize>,
@@ -25,7 +25,7 @@ pub(super) struct Node {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(serde_json::Number),
@@ -36,7 +36,7 @@ pub(super) enum Value {
 
 /// A key and its value; an object keeps duplicates.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Member {
+pub(crate) struct Member {
     pub at: Position,
     /// Where the key begins in the bytes.
     pub starts: usize,

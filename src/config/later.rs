@@ -85,7 +85,7 @@ impl Reader<Option<String>> for Credential {
 
 fn check_connector(read: Connector, table: &Table<'_>) -> Option<Connector> {
     let id = table.name;
-    let warn = |message: String| table.findings.warn(table.at, &table.path, message);
+    let warn = |message: String| table.warn(message);
     if read.url.is_empty() {
         warn(format!("connector {id} has no url configured"));
     }

@@ -44,7 +44,7 @@ impl Reader<Option<u16>> for Port {
         if !text.is_empty() && port.is_none_or(|port: u16| port == 0) {
             let message =
                 format!("invalid port {text:?}; write it as in \":80\", or \"\" for none");
-            item.findings.error(item.node.at, item.parent(), message);
+            item.error_of_parent(message);
         }
         Some(port)
     }
@@ -71,7 +71,7 @@ impl Reader<Option<SocketAddr>> for Loopback {
         if !text.is_empty() && address.is_none_or(|address| !address.ip().is_loopback()) {
             let message =
                 format!("{text:?} is not a loopback address; write it as in \"127.0.0.1:8080\"");
-            item.findings.error(item.node.at, item.parent(), message);
+            item.error_of_parent(message);
         }
         Some(address)
     }
@@ -98,7 +98,7 @@ impl Reader<Vec<String>> for Names {
             let name = item.string()?.trim();
             if let Some(problem) = address::name_problem(name) {
                 let message = format!("invalid name {:?}: it {problem}", address::shown_name(name));
-                item.findings.error(item.node.at, &item.path, message);
+                item.error(message);
             }
             Some(name.to_owned())
         });

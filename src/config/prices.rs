@@ -45,7 +45,7 @@ impl Setting for Price {
         let beside = Beside::of(table)?;
         if standard.named().next().is_none() {
             let message = "this prices nothing: it has neither input nor output";
-            item.findings.warn(item.node.at, &item.path, message);
+            item.warn(message);
         }
         Some(Self {
             standard,
@@ -82,13 +82,13 @@ fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
         Ok(()) => {}
         Err(Problem::UnknownField) => {
             let message = format!("unknown config key \"{key}\"");
-            item.findings.warn(item.node.at, &item.path, message);
+            item.warn(message);
         }
         Err(Problem::NoNumber) => {
             let message = format!(
                 "invalid price {text:?}; write dollars for a million tokens, as in \"1.25\""
             );
-            item.findings.error(item.node.at, &item.path, message);
+            item.error(message);
         }
     }
 }
@@ -106,7 +106,7 @@ impl Reader<Option<u64>> for Tokens {
         let tokens = u64::try_from(read).ok();
         if tokens.is_none() {
             let message = format!("{read} is not a number of tokens");
-            item.findings.error(item.node.at, &item.path, message);
+            item.error(message);
         }
         Some(tokens)
     }

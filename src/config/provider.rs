@@ -138,7 +138,7 @@ words! {
     }
     unknown: |item, text| {
         let message = format!("provider {} has invalid authorization type: {text}", item.owner);
-        item.findings.warn(item.node.at, item.parent(), message);
+        item.warn_of_parent(message);
     }
 }
 
@@ -234,7 +234,7 @@ impl Setting for Proxying {
         let read = Self::parse(item.string()?);
         Some(read.unwrap_or_else(|why| {
             let message = format!("provider {} has an invalid proxy: {why}", item.owner);
-            item.findings.error(item.node.at, item.parent(), message);
+            item.error_of_parent(message);
             Self::Never
         }))
     }
@@ -337,7 +337,7 @@ impl Reader<Option<String>> for PathVersion {
              or \"\" for none",
             item.owner
         );
-        item.findings.warn(item.node.at, item.parent(), message);
+        item.warn_of_parent(message);
         None
     }
 }
@@ -360,7 +360,7 @@ impl Reader<Option<String>> for Segment {
         }
         let (key, id) = (item.key, item.owner);
         let message = format!("{key} of provider {id} is not the name of one: {text:?}");
-        item.findings.warn(item.node.at, item.parent(), message);
+        item.warn_of_parent(message);
         None
     }
 }
@@ -379,7 +379,7 @@ impl Reader<Vec<(String, String)>> for Headers {
             let header = header(text);
             if let Some(problem) = header_problem(text, header.as_ref()) {
                 let message = format!("provider {}: {problem}", entry.owner);
-                entry.findings.warn(entry.node.at, &entry.path, message);
+                entry.warn(message);
             }
             header
         });
@@ -437,7 +437,7 @@ impl Reader<Vec<String>> for PassHeaders {
                      header that carries no credential or identity and that Iris doesn't set: remove it",
                     item.owner
                 );
-                item.findings.warn(item.node.at, item.parent(), message);
+                item.warn_of_parent(message);
             }
             may_pass
         });
@@ -521,7 +521,7 @@ impl Setting for Factor {
         };
         if read.is_none() {
             let message = "adjustment is a number from 0 to a million, with up to nine decimals";
-            item.findings.warn(item.node.at, &item.path, message);
+            item.warn(message);
         }
         read
     }

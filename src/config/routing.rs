@@ -80,7 +80,7 @@ fn check_alias(mut read: Alias, table: &Table<'_>) -> Option<Alias> {
             "the alias {:?} has no dst and stands for nothing",
             table.name
         );
-        table.findings.warn(table.at, &table.path, message);
+        table.warn(message);
     }
     Some(read)
 }
@@ -124,7 +124,7 @@ fn check_destination(read: Destination, table: &Table<'_>) -> Option<Destination
         .is_some_and(|item| matches!(item.node.value, Value::String(_)));
     if !has_model {
         let message = "this destination names no model";
-        table.findings.warn(table.at, &table.path, message);
+        table.warn(message);
     }
     has_model.then_some(read)
 }
@@ -141,7 +141,7 @@ impl Reader<u32> for Weight {
         let weight = u32::try_from(item.integer()?).ok();
         if weight.is_none() {
             let message = "a weight is a number from 0 on";
-            item.findings.error(item.node.at, item.parent(), message);
+            item.error_of_parent(message);
         }
         weight
     }

@@ -33,7 +33,7 @@ pub(crate) struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// The document.
-    pub(super) fn root(node: &'a Node, findings: &'a Findings) -> Self {
+    pub(crate) fn root(node: &'a Node, findings: &'a Findings) -> Self {
         Self {
             node,
             key: "",
@@ -54,28 +54,28 @@ impl<'a> Item<'a> {
         None
     }
 
-    pub(super) fn string(&self) -> Option<&'a str> {
+    pub(crate) fn string(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::String(text) => Some(text),
             _ => self.mismatch("string"),
         }
     }
 
-    pub(super) fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => Some(*value),
             _ => self.mismatch("bool"),
         }
     }
 
-    pub(super) fn integer(&self) -> Option<i64> {
+    pub(crate) fn integer(&self) -> Option<i64> {
         match &self.node.value {
             Value::Number(number) if number.is_i64() => number.as_i64(),
             _ => self.mismatch("int"),
         }
     }
 
-    pub(super) fn items(&self) -> Option<impl Iterator<Item = Item<'a>> + use<'a>> {
+    pub(crate) fn items(&self) -> Option<impl Iterator<Item = Item<'a>> + use<'a>> {
         let Value::Array(items) = &self.node.value else {
             return self.mismatch("array");
         };
@@ -90,7 +90,7 @@ impl<'a> Item<'a> {
         }))
     }
 
-    pub(super) fn strings(&self) -> Option<Vec<String>> {
+    pub(crate) fn strings(&self) -> Option<Vec<String>> {
         Some(
             self.items()?
                 .filter_map(|item| item.string().map(str::to_owned))
@@ -98,7 +98,7 @@ impl<'a> Item<'a> {
         )
     }
 
-    pub(super) fn table(&self) -> Option<Table<'a>> {
+    pub(crate) fn table(&self) -> Option<Table<'a>> {
         let Value::Object(members) = &self.node.value else {
             return self.mismatch("object");
         };
@@ -122,7 +122,7 @@ impl<'a> Item<'a> {
 
     /// A duration such as `1h30m`; what can't be read is an error, because there is no safe
     /// value to put in its place.
-    pub(super) fn duration(&self) -> Option<Duration> {
+    pub(crate) fn duration(&self) -> Option<Duration> {
         let text = self.string()?;
         let read = duration(text);
         if read.is_none() {
@@ -133,16 +133,16 @@ impl<'a> Item<'a> {
     }
 
     /// A choice among words; an unknown one is an error.
-    pub(super) fn choice<T: Copy>(&self, among: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&self, among: &[(&str, T)]) -> Option<T> {
         self.choice_or(among, |item, text| {
             let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
             let message = format!("{text:?} is not one of {}", words.join(", "));
-            item.findings.error(item.node.at, &item.path, message);
+            item.error(message);
         })
     }
 
     /// A choice among words; `unknown` says so of another one.
-    pub(super) fn choice_or<T: Copy>(
+    pub(crate) fn choice_or<T: Copy>(
         &self,
         among: &[(&str, T)],
         unknown: impl FnOnce(&Self, &str),
@@ -155,8 +155,28 @@ impl<'a> Item<'a> {
         known.map(|(_, value)| *value)
     }
 
+    /// Says that something is wrong with the value.
+    pub(crate) fn warn(&self, message: impl Into<String>) {
+        self.findings.warn(self.node.at, &self.path, message);
+    }
+
+    /// Says that the configuration can't be used because of the value.
+    pub(crate) fn error(&self, message: impl Into<String>) {
+        self.findings.error(self.node.at, &self.path, message);
+    }
+
+    /// The same as of the object that has it.
+    pub(crate) fn warn_of_parent(&self, message: impl Into<String>) {
+        self.findings.warn(self.node.at, self.parent(), message);
+    }
+
+    /// The same as of the object that has it.
+    pub(crate) fn error_of_parent(&self, message: impl Into<String>) {
+        self.findings.error(self.node.at, self.parent(), message);
+    }
+
     /// The path of the object that has it.
-    pub(super) fn parent(&self) -> &str {
+    pub(crate) fn parent(&self) -> &str {
         let end = self.path.len().saturating_sub(self.key.len() + 1);
         &self.path[..end]
     }
@@ -164,10 +184,30 @@ impl<'a> Item<'a> {
 
 impl<'a> Table<'a> {
     /// The value of a key; of duplicates the last one. `null` is as good as absent.
-    pub(super) fn get(&self, key: &'static str) -> Option<Item<'a>> {
+    pub(crate) fn get(&self, key: &'static str) -> Option<Item<'a>> {
         self.known.borrow_mut().push(key);
         let member = self.members.iter().rev().find(|member| member.key == key)?;
         (member.node.value != Value::Null).then(|| self.item(member))
+    }
+
+    /// Says that something is wrong with the object.
+    pub(crate) fn warn(&self, message: impl Into<String>) {
+        self.findings.warn(self.at, &self.path, message);
+    }
+
+    /// Says that the configuration can't be used because of the object.
+    pub(crate) fn error(&self, message: impl Into<String>) {
+        self.findings.error(self.at, &self.path, message);
+    }
+
+    /// The same, where a key of it stands.
+    pub(crate) fn warn_at(&self, key: &str, message: impl Into<String>) {
+        self.findings.warn(self.position(key), &self.path, message);
+    }
+
+    /// The same, where a key of it stands.
+    pub(crate) fn error_at(&self, key: &str, message: impl Into<String>) {
+        self.findings.error(self.position(key), &self.path, message);
     }
 
     fn item(&self, member: &'a Member) -> Item<'a> {
@@ -181,7 +221,7 @@ impl<'a> Table<'a> {
     }
 
     /// Where a key's value stands, or the object if it is absent.
-    pub(super) fn position(&self, key: &str) -> Position {
+    pub(crate) fn position(&self, key: &str) -> Position {
         self.members
             .iter()
             .rev()
@@ -189,15 +229,15 @@ impl<'a> Table<'a> {
             .map_or(self.at, |member| member.node.at)
     }
 
-    pub(super) fn string(&self, key: &'static str) -> Option<String> {
+    pub(crate) fn string(&self, key: &'static str) -> Option<String> {
         self.get(key)?.string().map(str::to_owned)
     }
 
-    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+    pub(crate) fn boolean(&self, key: &'static str) -> Option<bool> {
         self.get(key)?.boolean()
     }
 
-    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
+    pub(crate) fn table(&self, key: &'static str) -> Option<Table<'a>> {
         self.get(key)?.table()
     }
 
@@ -207,7 +247,7 @@ impl<'a> Table<'a> {
     }
 
     /// All members, for objects whose keys are names. Of duplicates the last one.
-    pub(super) fn named(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
         let last: HashMap<&str, usize> = self
             .members
             .iter()
@@ -222,7 +262,7 @@ impl<'a> Table<'a> {
     }
 
     /// The members that are not among these keys, for objects in which names stand beside keys.
-    pub(super) fn besides(&self, keys: &[Key]) -> Vec<(&'a str, Item<'a>)> {
+    pub(crate) fn besides(&self, keys: &[Key]) -> Vec<(&'a str, Item<'a>)> {
         let is_other = |(name, _): &(&'a str, Item<'a>)| keys.iter().all(|key| key.name != *name);
         let others: Vec<_> = self.named().filter(is_other).collect();
         let mut known = self.known.borrow_mut();
@@ -231,12 +271,12 @@ impl<'a> Table<'a> {
     }
 
     /// Whether a key is there at all.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.members.iter().any(|member| member.key == key)
     }
 
     /// Ends the reading: what was never asked for is unknown.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for member in self.members {
             if !known.contains(&member.key.as_str()) {
@@ -274,7 +314,7 @@ fn join(path: &str, key: &str) -> String {
 const LONGEST: Duration = Duration::from_hours(3_650 * 24);
 
 /// Reads a duration in Go's notation, and days besides: `0`, `90s`, `1h30m`, `100ms`, `30d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

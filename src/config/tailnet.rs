@@ -79,9 +79,7 @@ words! {
 
 fn check(read: Tailnet, table: &Table<'_>) -> Option<Tailnet> {
     let error = |key: &str, message: String| {
-        table
-            .findings
-            .error(table.position(key), &table.path, message);
+        table.error_at(key, message);
     };
     if let Some(problem) = label_problem(&read.hostname) {
         let name = &read.hostname;

@@ -32,7 +32,7 @@ pub use crate::formats::{Tokens, ToolCall};
 pub use archive::{
     AuditQuery, Audited, ChatRow, ChatWrite, Expected, MOST_CHATS, Session, Version, chat_version,
 };
-pub use balances::{Held, Stored};
+pub use balances::{Admission, StoredBucket};
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
 pub use journal::retention::Keep;

@@ -1,7 +1,9 @@
 //! The rules find what they are for.
 
 use crate::source::Sources;
-use crate::{KNOWLEDGE, cycles, out_of_place, statements, too_long, wrong_imports};
+use crate::{
+    KNOWLEDGE, beyond_the_client, cycles, out_of_place, statements, too_long, wrong_imports,
+};
 
 fn sources(files: &[(&str, &str)]) -> Sources {
     let texts = files
@@ -56,6 +58,16 @@ fn what_tests_import_is_listed_and_no_more() {
     ];
     let exception = [("net/a/tests.rs", "web", "a reason")];
     assert_eq!(wrong_imports(&sources(&other), &exception), [""; 0]);
+}
+
+#[test]
+fn what_the_client_imports_of_the_server_is_found() {
+    let of_client = |text| beyond_the_client(&sources(&[("client/a.rs", text)])).len();
+    assert_eq!(of_client("use crate::{base, formats::NAMES};"), 1);
+    assert_eq!(
+        of_client("use crate::net; #[cfg(test)] use crate::formats;"),
+        0
+    );
 }
 
 #[test]
@@ -133,7 +145,10 @@ fn knowledge_out_of_place_is_found_and_no_exception_outlives_its_use() {
     }
     let sql = "const Q: &str = \"SELECT id FROM entries\";";
     assert_eq!(statements(&sources(&[("web/a.rs", sql)])), ["web/a.rs:1"]);
-    assert_eq!(statements(&sources(&[("records/a.rs", sql)])), [""; 0]);
+    assert_eq!(
+        statements(&sources(&[("records/stores/a.rs", sql)])),
+        [""; 0]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use iris::policy::budget::Definitions;
 use iris::records::balances::{Quotas, Reservation};
-use iris::records::{Ledger, Stored};
+use iris::records::{Ledger, StoredBucket};
 
 use crate::books::{Books, ESTIMATE, endings, orders};
 use crate::budgets::{Rules, amounts, rules, settle};
@@ -71,9 +71,10 @@ impl World {
         let (stored, _) = self.nodes[node].1.buckets().await.unwrap();
         let of = |name: &str| stored.iter().find(|one| one.bucket == name);
         let [tokens, requests] = ["tokens", "requests"].map(of);
-        let balance =
-            |nth: usize, one: Option<&Stored>| one.map_or(CAPACITY[nth], |one| one.level.balance);
-        let held = |one: Option<&Stored>| one.map_or(0, |one| one.held);
+        let balance = |nth: usize, one: Option<&StoredBucket>| {
+            one.map_or(CAPACITY[nth], |one| one.level.balance)
+        };
+        let held = |one: Option<&StoredBucket>| one.map_or(0, |one| one.held);
         Books {
             balance: [balance(0, tokens), balance(1, requests)],
             held: [held(tokens), held(requests)],

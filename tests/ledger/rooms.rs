@@ -61,7 +61,8 @@ async fn at_the_limit_the_connections_that_are_open_do_all_the_work(place: &Plac
         use_it(&ledger, limit).await;
         assert_eq!(all(&ledger).await.len(), 24);
         // Records come before everything else, also for a connection.
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
+        let end =
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = $1";
         client.query(end, &[&user]).await.unwrap();
         use_it(&ledger, limit + 10).await;
         assert_eq!(all(&ledger).await.len(), 48);

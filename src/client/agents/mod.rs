@@ -36,6 +36,17 @@ impl Speaks {
         }
     }
 
+    /// The endpoint that a gateway's list of models shows for it.
+    #[must_use]
+    pub fn endpoint(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::Gemini => "/v1beta/models/{model}:generateContent",
+        }
+    }
+
     /// Its name for people.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -288,6 +299,19 @@ mod tests {
         }
         assert!(is_name("hf.co/unsloth/Qwen3 (big):Q4_K_M") && !is_name("-m") && !is_name(""));
         assert_eq!(dotenv("openai/gpt-5:x"), "openai/gpt-5:x");
+    }
+
+    #[test]
+    fn formats_are_those_that_the_gateway_lists() {
+        for speaks in [
+            Speaks::Chat,
+            Speaks::Responses,
+            Speaks::Messages,
+            Speaks::Gemini,
+        ] {
+            let format = crate::formats::named(speaks.kind()).unwrap();
+            assert_eq!(format.endpoint, Some(speaks.endpoint()));
+        }
     }
 
     #[test]

@@ -340,7 +340,7 @@ macro_rules! words {
             /// Its word in a configuration.
             #[must_use]
             #[allow(dead_code, reason = "not every choice is written anywhere")]
-            pub fn word(self) -> &'static str {
+            pub(crate) fn word(self) -> &'static str {
                 let mut words = Self::WORDS.iter();
                 let own = words.find(|(word, choice)| *choice == self && !word.is_empty());
                 own.map_or("", |(word, _)| word)

@@ -168,7 +168,7 @@ impl<T: Copy + TryFrom<i64> + TryInto<i64>> Reader<T> for Count {
         let read = read.and_then(|count| T::try_from(count).ok());
         if read.is_none() {
             let message = format!("this is a number from {} to {}", self.0, self.1);
-            item.findings.error(item.node.at, &item.path, message);
+            item.error(message);
         }
         read
     }

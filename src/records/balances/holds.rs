@@ -17,7 +17,7 @@ use crate::records::{Error, Ledger, millis};
 
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredBucket {
     /// What it is told apart by ([`Link::key`]).
     pub key: String,
     /// What people call it, such as `daily:pat@example.org`.
@@ -35,7 +35,7 @@ pub struct Stored {
 /// Buckets as they stand, and whether they are held for a request: what of which, or which
 /// chains are short.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct Admission {
     /// By the keys of buckets, before this request.
     pub accounts: BTreeMap<String, Account>,
     /// What is held now, or why nothing is.
@@ -65,7 +65,7 @@ pub(crate) struct Holds(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    asked: Vec<Asked>,
+    asked: Vec<WaitingHold>,
     /// Names of holds that are given up.
     released: Vec<String>,
     /// To be told once what came before is done.
@@ -76,14 +76,14 @@ struct Waiting {
 
 /// What one transaction does.
 struct Group {
-    asked: Vec<Asked>,
+    asked: Vec<WaitingHold>,
     released: Vec<String>,
     flushes: Vec<oneshot::Sender<()>>,
 }
 
-struct Asked {
+struct WaitingHold {
     wanted: Wanted,
-    done: oneshot::Sender<Result<Held, String>>,
+    done: oneshot::Sender<Result<Admission, String>>,
 }
 
 impl Holds {
@@ -121,7 +121,7 @@ impl Drop for Task<'_> {
 impl Ledger {
     /// All buckets that were ever used, as they are stored, and the time by the database's clock.
     /// People wait for them before they change something, and not for a server that is silent.
-    pub async fn buckets(&self) -> Result<(Vec<Stored>, i64), Error> {
+    pub async fn buckets(&self) -> Result<(Vec<StoredBucket>, i64), Error> {
         let read = self.read(|connection| connection.buckets());
         let read = tokio::time::timeout(turn::TURN, read).await;
         read.unwrap_or_else(|_| Err(turn::busy()))
@@ -134,7 +134,7 @@ impl Ledger {
         hold: &str,
         chains: Vec<Chain>,
         lease: Duration,
-    ) -> Result<Held, Error> {
+    ) -> Result<Admission, Error> {
         let hold = Hold {
             name: hold.to_owned(),
             lease: millis(lease),
@@ -143,14 +143,18 @@ impl Ledger {
     }
 
     /// Looks whether the estimates of `chains` could be held.
-    pub async fn look(&self, chains: Vec<Chain>) -> Result<Held, Error> {
+    pub async fn look(&self, chains: Vec<Chain>) -> Result<Admission, Error> {
         self.want(chains, None).await
     }
 
-    async fn want(&self, chains: Vec<Chain>, hold: Option<Hold>) -> Result<Held, Error> {
+    async fn want(&self, chains: Vec<Chain>, hold: Option<Hold>) -> Result<Admission, Error> {
         let (done, answer) = oneshot::channel();
         let wanted = Wanted { chains, hold };
-        self.inner.holds.lock().asked.push(Asked { wanted, done });
+        self.inner
+            .holds
+            .lock()
+            .asked
+            .push(WaitingHold { wanted, done });
         self.take_holds();
         let held = answer.await.map_err(|_| "its task has ended".to_owned());
         held.flatten().map_err(Error::Write)
@@ -218,7 +222,7 @@ impl Ledger {
     async fn hold_group(
         &self,
         wanted: Vec<Wanted>,
-        waiting: Vec<oneshot::Sender<Result<Held, String>>>,
+        waiting: Vec<oneshot::Sender<Result<Admission, String>>>,
         released: Vec<String>,
     ) {
         let count = released.len();

@@ -7,7 +7,7 @@
 //! reservation that is dropped gives back what it held. [`Quotas::look`] holds nothing: it says
 //! whether a request could be paid for, before anything is done for it that has a price of its own.
 //!
-//! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
+//! A node alone holds in memory (`local`); nodes that share a database hold in it (`holds`).
 
 mod holds;
 mod local;
@@ -23,7 +23,7 @@ use crate::base::reasons::Reason;
 use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
 use crate::records::stores::Failure;
 use crate::records::{self, Ledger};
-pub use holds::{Held, Stored};
+pub use holds::{Admission, StoredBucket};
 pub(crate) use holds::{Holds, Wanted};
 
 /// What a store of balances is for: they are exact, follow the records after a crash, and are shared by
@@ -34,7 +34,7 @@ pub(crate) use holds::{Holds, Wanted};
 pub(crate) trait Balances {
     /// Holds what is wanted, for each all or nothing, as if one had come after the other, or looks whether
     /// it could be held; and gives up the holds that are `released`. In a transaction of its own.
-    fn hold(&mut self, wanted: &[Wanted], released: &[String]) -> Result<Vec<Held>, Failure>;
+    fn hold(&mut self, wanted: &[Wanted], released: &[String]) -> Result<Vec<Admission>, Failure>;
     /// Puts off when holds expire by so many milliseconds, and drops those of nodes that are gone.
     fn renew(&mut self, holds: &[String], lease: i64) -> Result<(), Failure>;
     /// Adds to a bucket, at most up to its capacity; in a transaction of its own.
@@ -42,7 +42,7 @@ pub(crate) trait Balances {
     /// Forgets the buckets whose definition is not among `templates`.
     fn retain_buckets(&mut self, templates: &[String]) -> Result<(), Failure>;
     /// All buckets that were ever used, by name, and the time by the clock of all.
-    fn buckets(&mut self) -> Result<(Vec<Stored>, i64), Failure>;
+    fn buckets(&mut self) -> Result<(Vec<StoredBucket>, i64), Failure>;
 }
 
 /// How long a hold in a shared database outlives its node.
@@ -172,7 +172,7 @@ impl Quotas {
         Ok(reservation)
     }
 
-    async fn hold(&self, wanted: &mut Reservation) -> Result<Held, Denied> {
+    async fn hold(&self, wanted: &mut Reservation) -> Result<Admission, Denied> {
         if let Some(local) = &self.inner.local {
             let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
             return Ok(local.hold(&wanted.chains, clock::unix_ms()));

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 
-use crate::base::clock;
+use crate::base::clock::{self, backoff};
 use crate::base::panics;
-use crate::config::{Exporters, Otlp, S3};
+use crate::config::{Exporter, Exporters};
 use crate::net::client::Client;
-use crate::policy::route::backoff;
 use crate::records::metrics::Metrics;
 use crate::records::{Batch, Entry, EntryId, Ledger, Scope};
 
@@ -62,29 +62,30 @@ impl Board {
     }
 }
 
+/// An exporter: the keys that it declares, and what it does with them.
+struct Outlet {
+    exporter: Exporter,
+    /// Whether it takes records.
+    takes_records: fn(&Exporters) -> bool,
+    /// Exports if it is configured. Never ends.
+    run: for<'a> fn(&'a Outlets<'a>, &'a Exporters) -> Option<BoxFuture<'a, ()>>,
+}
+
+/// Every exporter.
+const ALL: [Outlet; 2] = [s3::OUTLET, otlp::OUTLET];
+
+/// The exporters, as they declare themselves.
+pub(crate) fn declared() -> Vec<Exporter> {
+    ALL.into_iter().map(|outlet| outlet.exporter).collect()
+}
+
 /// The names of the exporters that take records.
 #[must_use]
 pub fn names(config: &Exporters) -> Vec<&'static str> {
-    let s3 = config.s3.as_ref().map(|_| s3::NAME);
-    let traces = config.otlp.as_ref().filter(|otlp| otlp.traces);
-    s3.into_iter().chain(traces.map(|_| otlp::NAME)).collect()
-}
-
-/// Something that takes records.
-#[derive(Clone, Copy)]
-enum Job<'c> {
-    S3(&'c S3),
-    Spans(&'c Otlp),
-}
-
-impl Job<'_> {
-    /// Its name in the queue, and the pause between two exports.
-    fn pace(self) -> (&'static str, Duration) {
-        match self {
-            Self::S3(config) => (s3::NAME, config.every),
-            Self::Spans(config) => (otlp::NAME, config.every),
-        }
-    }
+    let taking = ALL
+        .into_iter()
+        .filter(|outlet| (outlet.takes_records)(config));
+    taking.map(|outlet| outlet.exporter.name()).collect()
 }
 
 /// What exporters need.
@@ -102,28 +103,18 @@ pub struct Outlets<'e> {
 impl Outlets<'_> {
     /// Exports as `config` says. Never returns; to be restarted with another configuration.
     pub async fn run(&self, config: &Exporters) {
-        let s3 = async {
-            if let Some(config) = &config.s3 {
-                self.pump(Job::S3(config)).await;
-            }
-        };
-        let traces = async {
-            if let Some(config) = config.otlp.as_ref().filter(|otlp| otlp.traces) {
-                self.pump(Job::Spans(config)).await;
-            }
-        };
-        let metrics = async {
-            if let Some(config) = config.otlp.as_ref().filter(|otlp| otlp.metrics) {
-                otlp::metrics(self, config).await;
-            }
-        };
-        tokio::join!(s3, traces, metrics);
+        join_all(ALL.iter().filter_map(|outlet| (outlet.run)(self, config))).await;
         std::future::pending::<()>().await;
     }
 
-    /// Exports batch by batch: after a pause, and at once while more is waiting.
-    async fn pump(&self, job: Job<'_>) {
-        let (name, every) = job.pace();
+    /// Exports batch by batch: after a pause, and at once while more is waiting. `export` answers
+    /// with the number of records.
+    async fn pump<F: Future<Output = Result<u64, String>>>(
+        &self,
+        name: &'static str,
+        every: Duration,
+        export: impl Fn() -> F,
+    ) {
         let mut failures = 0;
         while let Err(error) = self.ledger.start_export(name).await {
             tracing::warn!(name, %error, "an exporter can't begin yet");
@@ -136,11 +127,7 @@ impl Outlets<'_> {
             failures = 0;
             panics::point("export");
             loop {
-                let exported = match job {
-                    Job::S3(config) => s3::export(self, config).await,
-                    Job::Spans(config) => otlp::spans(self, config).await,
-                };
-                match exported {
+                match export().await {
                     Ok(0) => break,
                     Ok(records) => {
                         failures = 0;

@@ -2,28 +2,97 @@
 //! each request, and what is counted of them, named by the conventions for generative AI
 //! (<https://opentelemetry.io/docs/specs/semconv/gen-ai/>). Nothing that was said is in them.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Outlets, PATIENCE};
+use super::{Outlet, Outlets, PATIENCE};
 use crate::base::clock;
-use crate::config::Otlp;
+use crate::base::secret::Secret;
+use crate::config::{
+    Certificates, Exporter, Item, Kind, Reader, Table, check_tls, header_value, http_problem,
+    section, words,
+};
 use crate::formats;
 use crate::net::client::Post;
 use crate::records::metrics::{Key, Series, Spread};
 use crate::records::{Batch, Entry, Outcome};
 
-/// Its name in the queue.
-pub(super) const NAME: &str = "otlp";
+section! {
+    /// The exporter for OpenTelemetry.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Otlp {
+        /// Base URL of a receiver of OTLP over HTTP, such as `http://collector:4318`.
+        #[key(required, example = r#""http://collector:4318""#)]
+        endpoint: String => Base,
+        /// Headers of each request.
+        // They often hold a credential.
+        headers: Vec<(String, Secret)> => Headers,
+        /// Whether spans are sent.
+        traces: bool = true,
+        /// Whether metrics are sent.
+        metrics: bool = true,
+        /// Between two exports.
+        every: Duration = Duration::from_secs(30),
+        /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
+        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        ca: Option<Certificates>,
+        /// The one that is spoken.
+        protocol: Protocol,
+    }
+    check: check
+}
+
+words! {
+    /// What a receiver is spoken to in; another one is an error.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) enum Protocol {
+        /// OTLP over HTTP, as JSON.
+        #[default]
+        HttpJson = "http/json",
+    }
+}
+
+/// The exporter.
+pub(super) const OUTLET: Outlet = Outlet {
+    exporter: Exporter::of::<Otlp>(NAME, "Spans and metrics of OpenTelemetry."),
+    takes_records: |exporters| exporters.get::<Otlp>().is_some_and(|config| config.traces),
+    run: |outlets, exporters| {
+        let config = exporters.get::<Otlp>()?;
+        let traces = async move {
+            if config.traces {
+                let export = move || spans(outlets, config);
+                outlets.pump(NAME, config.every, export).await;
+            }
+        };
+        let metrics = async move {
+            if config.metrics {
+                metrics(outlets, config).await;
+            }
+        };
+        Some(
+            async move {
+                tokio::join!(traces, metrics);
+            }
+            .boxed(),
+        )
+    },
+};
+
+/// Its key in the section, and its name in the queue.
+const NAME: &str = "otlp";
 /// Spans of a request to the receiver.
 const SPANS: usize = 500;
 /// Longest answer.
 const LONGEST: usize = 64 << 10;
 
 /// Sends a batch of spans. Answers with their number.
-pub(super) async fn spans(outlets: &Outlets<'_>, config: &Otlp) -> Result<u64, String> {
+async fn spans(outlets: &Outlets<'_>, config: &Otlp) -> Result<u64, String> {
     let name = crate::records::EntryId::new(clock::unix_ms());
     let Some(batch) = outlets.take(NAME, name.as_str(), SPANS).await? else {
         return Ok(0);
@@ -47,7 +116,7 @@ async fn send(outlets: &Outlets<'_>, config: &Otlp, batch: &Batch) -> Result<(),
 }
 
 /// Sends what was counted, again and again; never returns.
-pub(super) async fn metrics(outlets: &Outlets<'_>, config: &Otlp) {
+async fn metrics(outlets: &Outlets<'_>, config: &Otlp) {
     let began = clock::unix_ms();
     loop {
         tokio::time::sleep(config.every).await;
@@ -209,23 +278,21 @@ fn error_type(entry: &Entry) -> String {
 }
 
 /// A kind of token, where it is tokens that are spread, and how.
-type Kind = (Option<&'static str>, Spread);
+type Counted = (Option<&'static str>, Spread);
 
 /// What was counted since the start of the process.
 fn counted(outlets: &Outlets<'_>, began: i64) -> Value {
     let now = clock::unix_ms();
-    let times = (
-        began.saturating_mul(1_000_000).to_string(),
-        now.saturating_mul(1_000_000).to_string(),
-    );
+    let nanoseconds = |ms: i64| ms.saturating_mul(1_000_000).to_string();
+    let time = nanoseconds(began)..nanoseconds(now);
     let all = outlets.metrics.all();
-    let points = |of: fn(&Series) -> Vec<Kind>| -> Vec<Value> {
+    let points = |of: fn(&Series) -> Vec<Counted>| -> Vec<Value> {
         all.iter()
             .flat_map(|(key, series)| {
                 of(series)
                     .into_iter()
                     .filter(|(_, spread)| spread.count() > 0)
-                    .map(|(kind, spread)| point(key, kind, &spread, &times))
+                    .map(|(kind, spread)| point(key, kind, &spread, &time))
                     .collect::<Vec<_>>()
             })
             .collect()
@@ -252,12 +319,7 @@ fn counted(outlets: &Outlets<'_>, began: i64) -> Value {
     }] })
 }
 
-fn point(
-    key: &Key,
-    kind: Option<&'static str>,
-    spread: &Spread,
-    (began, now): &(String, String),
-) -> Value {
+fn point(key: &Key, kind: Option<&'static str>, spread: &Spread, time: &Range<String>) -> Value {
     let mut attributes = vec![
         text("gen_ai.operation.name", operation(&key.api)),
         text("gen_ai.provider.name", &key.provider),
@@ -268,11 +330,78 @@ fn point(
     let counts: Vec<String> = spread.counts.iter().map(u64::to_string).collect();
     json!({
         "attributes": attributes,
-        "startTimeUnixNano": began,
-        "timeUnixNano": now,
+        "startTimeUnixNano": time.start,
+        "timeUnixNano": time.end,
         "count": spread.count().to_string(),
         "sum": spread.sum,
         "bucketCounts": counts,
         "explicitBounds": spread.bounds,
     })
+}
+
+/// A URL that paths are put behind.
+struct Base;
+
+impl Reader<String> for Base {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<String> {
+        let text = item.string()?.trim();
+        Some(text.trim_end_matches('/').to_owned())
+    }
+}
+
+/// Headers by their names.
+struct Headers;
+
+impl Reader<Vec<(String, Secret)>> for Headers {
+    fn kind(&self) -> Kind {
+        Kind::Map("header", &Kind::Text)
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Vec<(String, Secret)>> {
+        let table = item.table()?;
+        let named = table.named().filter_map(|(name, item)| {
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+                let message = format!("{name:?} is not the name of a header");
+                item.warn(message);
+            }
+            Some((name.to_owned(), header_value(&item)?))
+        });
+        Some(named.collect())
+    }
+}
+
+fn check(otlp: Otlp, table: &Table<'_>) -> Option<Otlp> {
+    check_tls(&otlp.ca, &otlp.endpoint, table);
+    let problem = if otlp.endpoint.is_empty() {
+        Some("exporters.otlp needs an endpoint such as http://collector:4318".to_owned())
+    } else if otlp.endpoint.contains('?') {
+        Some("exporters.otlp.endpoint has a query, behind which no path can stand".to_owned())
+    } else {
+        http_problem(&otlp.endpoint).map(|problem| format!("exporters.otlp.endpoint {problem}"))
+    };
+    if let Some(message) = &problem {
+        let at = table.position("endpoint");
+        table.findings.warn(at, &table.path, message.as_str());
+    }
+    problem.is_none().then_some(otlp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_sent_without_what_surrounds_them() {
+        let lookup = |name: &str| (name == "K").then(|| "sk-1\r\n".to_owned());
+        let text =
+            r#"{"exporters":{"otlp":{"endpoint":" http://o/ ","headers":{"a":"Bearer ${K}"}}}}"#;
+        let file = crate::config::parse(text, &lookup).unwrap().file;
+        let otlp = file.exporters.get::<Otlp>().unwrap();
+        assert_eq!(otlp.endpoint, "http://o");
+        assert_eq!(otlp.headers[0].1.expose(), "Bearer sk-1");
+    }
 }

@@ -1,19 +1,81 @@
 //! Objects in a bucket of S3, or of a server that speaks it.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use serde_json::Value;
 
 use super::record::Exported;
-use super::{Outlets, PATIENCE};
+use super::{Outlet, Outlets, PATIENCE};
 use crate::base::clock;
-use crate::config::{Format, S3};
+use crate::base::secret::Secret;
+use crate::config::{
+    Certificates, Exporter, Item, Kind, Reader, Table, Trimmed, check_tls, http_problem, section,
+    words,
+};
 use crate::net::client::{Post, sign_s3};
 use crate::records::Scope;
 
-/// Its name in the queue.
-pub(super) const NAME: &str = "s3";
+section! {
+    /// The S3 exporter.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct S3 {
+        /// Bucket; turns the exporter on.
+        #[key(required)]
+        bucket_name: String => Trimmed,
+        /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
+        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        ca: Option<Certificates>,
+        /// Server; empty for AWS.
+        endpoint: String => Trimmed,
+        /// Region.
+        region: String = "us-east-1".to_owned(),
+        /// In front of the objects' names, without a slash at its end.
+        prefix: String,
+        /// Key id.
+        access_key_id: Secret,
+        /// Key.
+        access_secret: Secret,
+        /// Seconds between two exports.
+        every: Duration = Duration::from_hours(1) => Seconds,
+        /// Records an export.
+        limit: u32 = 1_000 => Positive(MOST_RECORDS),
+        /// How records are written.
+        format: Format,
+    }
+    check: check
+}
+
+words! {
+    /// How records are written.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) enum Format {
+        /// A sequence of CBOR, as Aperture writes them.
+        #[default]
+        Cbor = "cbor",
+        /// JSON, one record a line.
+        JsonLines = "jsonl",
+    }
+}
+
+/// The exporter.
+pub(super) const OUTLET: Outlet = Outlet {
+    exporter: Exporter::of::<S3>(NAME, "Records as objects in a bucket.").archive(),
+    takes_records: |exporters| exporters.get::<S3>().is_some(),
+    run: |outlets, exporters| {
+        let config = exporters.get::<S3>()?;
+        let export = move || export(outlets, config);
+        Some(outlets.pump(NAME, config.every, export).boxed())
+    },
+};
+
+/// Its key in the section, and its name in the queue.
+const NAME: &str = "s3";
+/// Records an export of Aperture's at most.
+const MOST_RECORDS: u32 = 10_000;
 /// zstd's own default.
 const LEVEL: i32 = 3;
 /// Bytes of an object, beyond which it takes no further record: it is made in memory.
@@ -23,7 +85,7 @@ const LONGEST: usize = 64 << 10;
 
 /// Exports one batch as one object. Its name comes with the batch, so that one that was begun
 /// and not ended takes the place of its beginning. Answers with the number of records.
-pub(super) async fn export(outlets: &Outlets<'_>, config: &S3) -> Result<u64, String> {
+async fn export(outlets: &Outlets<'_>, config: &S3) -> Result<u64, String> {
     // Two batches of one second would be one object: a node waits, and nodes that share a queue
     // add what no other does.
     let seconds = clock::unix_ms() / 1_000;
@@ -56,7 +118,7 @@ pub(super) async fn export(outlets: &Outlets<'_>, config: &S3) -> Result<u64, St
     let written = batch.name == name;
     let count = outlets.done(NAME, batch).await?;
     if written && clock::unix_ms() / 1_000 == seconds {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(count)
 }
@@ -166,3 +228,89 @@ const UNRESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUME
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// A number from 1 on. One that is larger than the bound counts as that; what is none, as absent.
+struct Positive(u32);
+
+impl Reader<u32> for Positive {
+    fn kind(&self) -> Kind {
+        Kind::Integer(1, self.0.into())
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<u32> {
+        let count = u32::try_from(item.integer()?).ok();
+        count
+            .filter(|count| *count > 0)
+            .map(|count| count.min(self.0))
+    }
+
+    fn json(&self, count: &u32) -> Option<Value> {
+        Some((*count).into())
+    }
+}
+
+/// A time in whole seconds.
+struct Seconds;
+
+impl Reader<Duration> for Seconds {
+    fn kind(&self) -> Kind {
+        Positive(u32::MAX).kind()
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Duration> {
+        let seconds = Positive(u32::MAX).read(item)?;
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    fn json(&self, time: &Duration) -> Option<Value> {
+        Some(time.as_secs().into())
+    }
+}
+
+/// A bucket's name turns it on.
+fn check(s3: S3, table: &Table<'_>) -> Option<S3> {
+    let warn = |key: &str, message: &str| {
+        table.warn_at(key, message);
+    };
+    if s3.prefix.ends_with('/') {
+        warn("prefix", "exporters.s3.prefix must not end with a slash");
+    }
+    check_tls(&s3.ca, &s3.endpoint, table);
+    if s3.bucket_name.is_empty() {
+        warn(
+            "bucket_name",
+            "exporters.s3 has no bucket_name and exports nothing",
+        );
+    } else if s3.access_key_id.is_empty() || s3.access_secret.is_empty() {
+        warn(
+            "access_key_id",
+            "exporters.s3 needs access_key_id and access_secret",
+        );
+    }
+    let mut is_usable = !s3.bucket_name.is_empty();
+    let mut refuse = |key: &str, what: &str| {
+        is_usable = false;
+        warn(
+            key,
+            &format!("exporters.s3.{key} {what}; nothing is exported"),
+        );
+    };
+    if !s3.endpoint.is_empty()
+        && let Some(problem) = http_problem(&s3.endpoint)
+    {
+        refuse("endpoint", problem);
+    }
+    // Both become part of a host.
+    if !is_label(&s3.region) {
+        refuse("region", "is not the name of a region");
+    }
+    if !s3.bucket_name.is_empty() && !is_label(&s3.bucket_name) {
+        refuse("bucket_name", "is not the name of a bucket");
+    }
+    is_usable.then_some(s3)
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(inner)
+}

@@ -5,6 +5,7 @@
 pub(super) mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod reports;
 pub(super) mod sql;
 pub(super) mod sqlite;
 
@@ -68,7 +69,7 @@ pub(super) fn parse(url: &str, dir: &Path) -> Result<Arc<dyn Store>, Error> {
     if url.starts_with("postgres") {
         return Ok(Arc::new(postgres::Server::parse(url)?));
     }
-    Ok(Arc::new(sqlite::Place::parse(url, dir)?))
+    Ok(Arc::new(sqlite::SqliteStore::parse(url, dir)?))
 }
 
 /// Why a statement did not do what it should.

@@ -83,8 +83,6 @@ fn shown(text: String, limit: usize) -> String {
     key(&text, limit).into_owned()
 }
 
-/// Adds a version, unless the newest has the same hash; its parent is the newest. Answers with
-/// whether it was new.
 pub(super) fn add_version(
     connection: &mut dyn Connection,
     version: &Version,
@@ -121,7 +119,6 @@ pub(super) fn add_version(
     Ok(true)
 }
 
-/// The versions, newest first, without their texts.
 pub(super) fn versions(connection: &mut dyn Connection) -> Result<Vec<Version>, Failure> {
     let sql = "SELECT id, at, actor, node, how, hash, parent, '' FROM config_versions \
         ORDER BY id DESC";

@@ -10,7 +10,7 @@ use super::value::{self, Row, Value};
 use super::{Connection, Failure, Question, committing, places, rows};
 use crate::base::bucket::{Account, Level, Link, Settlement, Terms, admit_all, spend};
 use crate::base::clock;
-use crate::records::balances::{Balances, Held, Stored, Wanted};
+use crate::records::balances::{Admission, Balances, StoredBucket, Wanted};
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
     VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (bucket) DO NOTHING";
@@ -27,7 +27,7 @@ const RENAME: &str = "UPDATE buckets SET name = $1 WHERE bucket = $2";
 const BATCH: usize = 500;
 
 impl Balances for dyn Connection + '_ {
-    fn hold(&mut self, wanted: &[Wanted], released: &[String]) -> Result<Vec<Held>, Failure> {
+    fn hold(&mut self, wanted: &[Wanted], released: &[String]) -> Result<Vec<Admission>, Failure> {
         committing(self, |connection| hold(connection, wanted, released))
     }
 
@@ -72,14 +72,14 @@ impl Balances for dyn Connection + '_ {
         self.execute(&sql, vec![values.collect()]).map(drop)
     }
 
-    fn buckets(&mut self) -> Result<(Vec<Stored>, i64), Failure> {
+    fn buckets(&mut self) -> Result<(Vec<StoredBucket>, i64), Failure> {
         let now = self.now()?;
         let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
             COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
                 WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= $1) AS BIGINT), 0) \
             FROM buckets ORDER BY buckets.bucket";
         let stored = rows(self, sql, vec![now.into()], |row| {
-            Ok(Stored {
+            Ok(StoredBucket {
                 key: row.text()?,
                 bucket: row.text()?,
                 template: row.text()?,
@@ -128,7 +128,7 @@ fn hold(
     connection: &mut dyn Connection,
     wanted: &[Wanted],
     released: &[String],
-) -> Result<Vec<Held>, Failure> {
+) -> Result<Vec<Admission>, Failure> {
     // An answer that got lost may have left one of this name behind.
     let holds = wanted.iter().filter_map(|one| one.hold.as_ref());
     let names = holds.map(|hold| &hold.name).chain(released);
@@ -172,7 +172,7 @@ fn hold(
                 ]);
             }
         }
-        all.push(Held { accounts, outcome });
+        all.push(Admission { accounts, outcome });
     }
     if rows.is_empty() {
         connection.commit()?;
@@ -309,14 +309,14 @@ fn make(
 }
 
 /// Buckets by key: what people call them, and what they hold.
-type Found = BTreeMap<String, (String, Level)>;
+type StoredLevels = BTreeMap<String, (String, Level)>;
 
 /// Locks rows of buckets and reads them, then asks `besides` and for the time.
 fn ask(
     connection: &mut dyn Connection,
     names: &[&str],
     besides: Vec<Question<'_>>,
-) -> Result<(Found, i64, Vec<Row>), Failure> {
+) -> Result<(StoredLevels, i64, Vec<Row>), Failure> {
     let locks = names.chunks(BATCH).map(|some| {
         let sql = format!(
             "SELECT bucket, name, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",

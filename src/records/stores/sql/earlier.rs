@@ -5,7 +5,6 @@ use super::value::Value;
 use super::{Connection, Failure, rows, transaction};
 use crate::records::archive::earlier::earlier;
 
-/// Whether records from before of a login name a device.
 pub(super) fn is_named(
     connection: &mut dyn Connection,
     login: &str,
@@ -20,7 +19,6 @@ pub(super) fn is_named(
     Ok(!rows(connection, sql, values, |_| Ok(()))?.is_empty())
 }
 
-/// The logins whose records a caller has taken, and a login that is still nobody's; each with who took it.
 pub(super) fn taken(
     connection: &mut dyn Connection,
     key: &str,
@@ -37,7 +35,6 @@ pub(super) fn taken(
     })
 }
 
-/// Takes the records of a login, if nobody has and they name the device.
 pub(super) fn take(
     connection: &mut dyn Connection,
     key: &str,

@@ -26,8 +26,6 @@ pub(super) fn queue(
     Ok(())
 }
 
-/// Queues what was written while an exporter was off: all that is newer than the newest that it
-/// has taken. `alone` says that nobody else can be taking a batch.
 pub(super) fn start(
     connection: &mut dyn Connection,
     exporter: &str,
@@ -48,8 +46,6 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Takes a batch of up to `limit` entries, under the name `name` unless one was left behind; nobody else
-/// gets them for `lease`, in milliseconds.
 pub(super) fn take(
     connection: &mut dyn Connection,
     exporter: &str,
@@ -119,7 +115,6 @@ fn next<'n>(
     Ok((name.into(), entries))
 }
 
-/// Puts entries back that did not fit into their batch.
 pub(super) fn put_back(
     connection: &mut dyn Connection,
     exporter: &str,
@@ -133,7 +128,6 @@ pub(super) fn put_back(
     connection.execute(sql, back.collect()).map(drop)
 }
 
-/// Lets a batch that could not be sent be taken up again at once.
 pub(super) fn abandon(
     connection: &mut dyn Connection,
     exporter: &str,
@@ -144,7 +138,6 @@ pub(super) fn abandon(
     connection.execute(sql, vec![row]).map(drop)
 }
 
-/// Forgets a batch that is where it should be.
 pub(super) fn done(
     connection: &mut dyn Connection,
     exporter: &str,
@@ -165,7 +158,6 @@ pub(super) fn done(
     })
 }
 
-/// How many entries wait.
 pub(super) fn waiting(connection: &mut dyn Connection, exporter: &str) -> Result<u64, Failure> {
     let sql = "SELECT COUNT(*) FROM export_queue WHERE exporter = $1";
     let counts = rows(connection, sql, vec![exporter.into()], Row::count)?;

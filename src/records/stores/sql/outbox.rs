@@ -8,7 +8,6 @@ use super::value::{self, Value};
 use super::{Connection, Failure, rows, transaction};
 use crate::records::{Queued, Record, Waiting};
 
-/// What waits for each hook.
 pub(super) fn waiting(connection: &mut dyn Connection) -> Result<Vec<Waiting>, Failure> {
     let sql = "SELECT hook, COUNT(*), MIN(created_at) FROM outbox GROUP BY hook ORDER BY hook";
     rows(connection, sql, Vec::new(), |row| {
@@ -44,8 +43,6 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
     connection.execute(INSERT, added).map(drop)
 }
 
-/// Takes up to `count` deliveries that are due for a hook; nobody else gets them for `lease`, in
-/// milliseconds.
 pub(super) fn due(
     connection: &mut dyn Connection,
     hook: &str,
@@ -83,13 +80,11 @@ pub(super) fn due(
     })
 }
 
-/// Forgets a delivery.
 pub(super) fn delivered(connection: &mut dyn Connection, id: &str) -> Result<(), Failure> {
     let sql = "DELETE FROM outbox WHERE id = $1";
     connection.execute(sql, vec![vec![id.into()]]).map(drop)
 }
 
-/// Makes a delivery due once more, after so many milliseconds.
 pub(super) fn put_off(connection: &mut dyn Connection, id: &str, wait: i64) -> Result<(), Failure> {
     let due_at = connection.now()?.saturating_add(wait);
     let sql = "UPDATE outbox SET due_at = $1 WHERE id = $2";
@@ -98,7 +93,6 @@ pub(super) fn put_off(connection: &mut dyn Connection, id: &str, wait: i64) -> R
         .map(drop)
 }
 
-/// Makes everything due now.
 pub(super) fn hasten(connection: &mut dyn Connection) -> Result<(), Failure> {
     let sql = "UPDATE outbox SET due_at = created_at WHERE due_at > created_at";
     connection.execute(sql, vec![Vec::new()]).map(drop)
@@ -108,8 +102,6 @@ pub(super) fn hasten(connection: &mut dyn Connection) -> Result<(), Failure> {
 /// delivery more.
 const SHARE: i64 = 10;
 
-/// Forgets what is for other hooks than `hooks`, and of each the oldest beyond so many rows and
-/// bytes. Answers with how many of whose went.
 pub(super) fn retain(
     connection: &mut dyn Connection,
     hooks: &[String],

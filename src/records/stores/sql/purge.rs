@@ -8,7 +8,6 @@ use crate::records::journal::retention::Policy;
 /// Entries whose captures are purged in one transaction: few enough not to hold up records.
 const BATCH: usize = 200;
 
-/// Purges one batch. Returns how many rows went, and whether there may be more.
 pub(super) fn batch(
     connection: &mut dyn Connection,
     policy: &Policy,

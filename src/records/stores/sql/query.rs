@@ -149,7 +149,7 @@ impl<'q> Filter<'q> {
 }
 
 /// A page of requests.
-pub(super) fn requests(
+pub(crate) fn requests(
     connection: &mut dyn Connection,
     scope: &Scope,
     query: &Query,

@@ -1,50 +1,24 @@
 //! Reports as statements over the sums by day, or over the entries.
 
-use std::ops::Range;
-
 use super::query::Filter;
 use super::row::{self, COUNTERS, limit};
 use super::sums::{self, ALL};
 use super::value::{Row, Value};
-use super::{Connection, Failure, query, rollup, session, tools};
+use super::{Connection, Failure, rollup};
 use crate::records::reports::report::{DAY_MS, GROUPS, Groups, Part};
 use crate::records::reports::sums::{Measured, Sums};
-use crate::records::reports::{Answered, Reports};
-use crate::records::stores::pool::Connections;
-use crate::records::{Entry, EntryId, Group, Query, Report, Scope, ToolUse, Usage};
+use crate::records::{EntryId, Group, Report, Scope};
 
-impl Reports for Connections {
-    fn requests(&self, scope: Scope, query: Query) -> Answered<'_, Vec<Entry>> {
-        Box::pin(self.run(move |connection| query::requests(connection, &scope, &query)))
-    }
-
-    fn session_count(
-        &self,
-        scope: Scope,
-        login: Option<String>,
-        time: Range<i64>,
-    ) -> Answered<'_, u64> {
-        Box::pin(
-            self.run(move |connection| session::count(connection, &scope, login.as_deref(), &time)),
-        )
-    }
-
-    fn tool_use(&self, scope: Scope, query: Query) -> Answered<'_, Vec<ToolUse>> {
-        Box::pin(self.run(move |connection| tools::used(connection, &scope, &query)))
-    }
-
-    fn usage(&self, scope: Scope, report: Report) -> Answered<'_, Usage> {
-        Box::pin(async move {
-            let read = move |connection: &mut dyn Connection| {
-                let groups = if report.is_of_days() {
-                    days(connection, &scope, &report)?
-                } else {
-                    entries(connection, &scope, &report)?
-                };
-                Ok(report.usage(groups))
-            };
-            self.run(read).await?
-        })
+/// The groups of a report, of one more than there may be at most.
+pub(crate) fn groups(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    report: &Report,
+) -> Result<Groups, Failure> {
+    if report.is_of_days() {
+        days(connection, scope, report)
+    } else {
+        entries(connection, scope, report)
     }
 }
 
@@ -122,7 +96,7 @@ impl Report {
     }
 }
 
-/// Reads sums by day, of one group more than there may be at most.
+/// Reads sums by day.
 fn days(
     connection: &mut dyn Connection,
     scope: &Scope,
@@ -176,7 +150,7 @@ fn days(
     Ok(groups)
 }
 
-/// Adds up the entries themselves, of one group more than there may be at most.
+/// Adds up the entries themselves.
 fn entries(
     connection: &mut dyn Connection,
     scope: &Scope,

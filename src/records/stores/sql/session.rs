@@ -118,7 +118,6 @@ fn is_rare(connection: &mut dyn Connection, tool: Option<&str>) -> Result<bool, 
     Ok(counted.first().is_some_and(|count| *count <= RARE))
 }
 
-/// A page of sessions, those with the latest requests first.
 pub(super) fn page(
     connection: &mut dyn Connection,
     scope: &Scope,
@@ -168,9 +167,7 @@ pub(super) fn page(
     Ok(sessions)
 }
 
-/// How many sessions within `scope`, of one login or of any, have a request from the
-/// start of `time` on and before its end.
-pub(super) fn count(
+pub(crate) fn count(
     connection: &mut dyn Connection,
     scope: &Scope,
     login: Option<&str>,

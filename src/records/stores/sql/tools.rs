@@ -11,8 +11,7 @@ use crate::records::{Query, Scope, ToolUse};
 /// Rows at most: a model can make up names without end.
 const ROWS: i64 = 10_000;
 
-/// The calls within `scope`, by day, those of the most used tools of a day first.
-pub(super) fn used(
+pub(crate) fn used(
     connection: &mut dyn Connection,
     scope: &Scope,
     query: &Query,

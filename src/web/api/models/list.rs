@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::rows;
 use crate::formats::{self, Dialect, is_method};
-use crate::policy::route::{Found, Now, Provider, Traffic};
+use crate::policy::route::{Evidence, ListedModel, Provider, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{bad, decoded};
 use crate::web::api::{json as respond, not_found};
@@ -133,7 +133,7 @@ fn list(call: &Call<'_>) -> Reply {
     let mut seen = std::collections::HashSet::new();
     let own = rules.routes.models(&reader.permit);
     let own = own.filter(|found| form.fits(found.provider));
-    let all: Vec<(&str, Found<'_>)> = own
+    let all: Vec<(&str, ListedModel<'_>)> = own
         .map(|found| (found.model, found))
         .chain(aliases(reader, form))
         .filter(|(name, _)| seen.insert(*name))
@@ -179,13 +179,13 @@ fn one(call: &Call<'_>) -> Reply {
     let fits = |provider: &Provider| form.fits(provider);
     // A listing must not take a request's turn among equals.
     let apart = Traffic::default();
-    let now = Now {
+    let evidence = Evidence {
         holder: None,
         traffic: &apart,
         conversation: None,
     };
     let routes = &reader.rules.routes;
-    let choice = routes.select_where(&reader.permit, &name, &fits, now);
+    let choice = routes.select_where(&reader.permit, &name, &fits, evidence);
     // A model without a grant is told as one that does not exist.
     let choice = choice.map_err(|_| {
         let shown: String = name.chars().take(200).collect();
@@ -195,7 +195,7 @@ fn one(call: &Call<'_>) -> Reply {
             format!("model {shown:?} does not exist, or you have no access to it"),
         )
     })?;
-    let found = Found {
+    let found = ListedModel {
         provider: &choice.first.provider,
         model: &choice.first.model,
     };
@@ -207,18 +207,18 @@ fn one(call: &Call<'_>) -> Reply {
 }
 
 /// The aliases that lead the caller to a model, with where they lead.
-fn aliases<'a>(reader: &'a Reader<'_>, form: Form) -> Vec<(&'a str, Found<'a>)> {
+fn aliases<'a>(reader: &'a Reader<'_>, form: Form) -> Vec<(&'a str, ListedModel<'a>)> {
     let routes = &reader.rules.routes;
     let fits = |provider: &Provider| form.fits(provider);
     let leads = |alias: &'a str| {
         let apart = Traffic::default();
-        let now = Now {
+        let evidence = Evidence {
             holder: None,
             traffic: &apart,
             conversation: None,
         };
         let first = routes
-            .select_where(&reader.permit, alias, &fits, now)
+            .select_where(&reader.permit, alias, &fits, evidence)
             .ok()?
             .first;
         let provider = routes.providers().iter();
@@ -229,7 +229,7 @@ fn aliases<'a>(reader: &'a Reader<'_>, form: Form) -> Vec<(&'a str, Found<'a>)> 
             .models
             .iter()
             .find(|model| **model == first.model)?;
-        Some((alias, Found { provider, model }))
+        Some((alias, ListedModel { provider, model }))
     };
     routes.aliases().into_iter().filter_map(leads).collect()
 }
@@ -245,7 +245,7 @@ fn anthropic(name: &str) -> Value {
 }
 
 /// A model in Gemini's form.
-fn gemini(reader: &Reader<'_>, name: &str, found: Found<'_>) -> GeminiModel {
+fn gemini(reader: &Reader<'_>, name: &str, found: ListedModel<'_>) -> GeminiModel {
     let is_full = name.starts_with("models/") || name.starts_with("tunedModels/");
     let quote = reader.rules.prices.quote(&found.provider.id, found.model);
     let price = quote.price.as_ref();

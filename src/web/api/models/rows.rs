@@ -9,7 +9,7 @@ use crate::exchange::rules::Rules;
 use crate::formats;
 use crate::policy::access::Permit;
 use crate::policy::pricing;
-use crate::policy::route::{self, Found};
+use crate::policy::route::{self, ListedModel};
 
 #[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct Model {
@@ -55,7 +55,7 @@ pub(in crate::web) fn models(rules: &Rules, permit: &Permit) -> Vec<Model> {
 }
 
 /// One model, under the name that its caller uses.
-pub(super) fn model(rules: &Rules, name: &str, found: Found<'_>) -> Model {
+pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Model {
     let provider = found.provider;
     let quote = rules.prices.quote(&provider.id, found.model);
     let price = quote.price.as_ref();

@@ -9,7 +9,7 @@ use crate::exchange::rules::Rules;
 use crate::formats::{self, Format};
 use crate::policy::access::{Permit, Subject};
 use crate::policy::identity::Caller;
-use crate::policy::route::{NoRoute, Now, Traffic};
+use crate::policy::route::{Evidence, NoRoute, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{Parameters, bad, text};
 use crate::web::engines::Engines;
@@ -101,12 +101,12 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
         role: permit.role().word().to_owned(),
         grant: permit.role_source().to_owned(),
     });
-    let now = Now {
+    let evidence = Evidence {
         traffic: &Traffic::default(),
         conversation: None,
         holder: None,
     };
-    let none = match rules.routes.select(&permit, api, model, now) {
+    let none = match rules.routes.select(&permit, api, model, evidence) {
         Ok(choice) => {
             let route = choice.first;
             reasons.extend(route.reasons.iter().cloned());

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::app;
+use crate::config::LOOPBACK;
 use crate::policy::identity::is_tailnet;
 
 /// The name that gateways usually have on their tailnet.
@@ -19,7 +19,7 @@ pub(super) fn usual() -> anyhow::Result<(Vec<String>, Vec<String>)> {
         Err(why) => (Vec::new(), vec![format!("http://{NAME}: {why}")]),
     };
     let mut places: Vec<String> = addresses.into_iter().map(base).collect();
-    places.push(format!("http://{}", app::LOOPBACK));
+    places.push(format!("http://{}", LOOPBACK));
     left_out.dedup();
     Ok((places, left_out))
 }

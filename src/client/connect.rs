@@ -12,9 +12,9 @@ use clap::Args;
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::{ask, print};
-use crate::client::agents::{self, Agent, Folder, Settings, Target, Told};
-use crate::formats;
+use super::agents::{self, Agent, Folder, Settings, Target, Told};
+use super::ask;
+use super::terminal::print;
 
 /// Models that an error lists.
 const LISTED: usize = 10;
@@ -22,7 +22,7 @@ const LISTED: usize = 10;
 /// Run an agent against a running gateway. Nothing of the agent's own settings is changed, unless
 /// `--write` asks for it.
 #[derive(Args)]
-pub(super) struct Connect {
+pub struct Connect {
     /// The agent: claude-code, codex, gemini-cli, opencode, qwen-code, continue, cline, aider,
     /// copilot-cli or llm.
     agent: String,
@@ -86,8 +86,7 @@ impl Connect {
 
     /// The model that was asked for, or the first that can be asked in the agent's format.
     fn model(&self, agent: &Agent, list: &Value) -> anyhow::Result<String> {
-        let format = formats::named(agent.speaks.kind());
-        let endpoint = format.and_then(|one| one.endpoint).unwrap_or_default();
+        let endpoint = agent.speaks.endpoint();
         let rows = list["data"].as_array().map_or(&[][..], Vec::as_slice);
         // A name is written into an environment, a command and files: one that could be more than a
         // name there is nobody's model.

@@ -1,5 +1,6 @@
 //! The commands that ask a running gateway: `iris models`, `iris status` and parts of `iris explain`.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -14,12 +15,12 @@ use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::explain::sentences;
-use super::{harmless, place, print, print_json, table};
-use crate::app;
+use super::place;
+use super::terminal::{print, print_json, table};
 use crate::base::money::Money;
-use crate::config::Network;
+use crate::config::{LOOPBACK, Network};
 use crate::net::client::{Connector, Timeouts, tls};
+use crate::wire::harmless;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 << 20;
@@ -41,14 +42,14 @@ struct Gateway {
 
 /// List the models that a running gateway offers you.
 #[derive(Args)]
-pub(super) struct Models {
+pub struct Models {
     #[command(flatten)]
     gateway: Gateway,
 }
 
 /// Show the state of a running gateway: yours, or everyone's for an admin.
 #[derive(Args)]
-pub(super) struct Status {
+pub struct Status {
     /// List sessions.
     #[arg(long)]
     sessions: bool,
@@ -60,15 +61,15 @@ pub(super) struct Status {
 }
 
 /// Prints the timeline of a request that a running gateway has had.
-pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
+pub fn timeline(id: &str, url: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
     let gateway = Gateway { url, json };
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     anyhow::ensure!(
         id.bytes().all(is_id),
         "invalid request id {id:?}; it looks like req_01m88q5vhcnbzcxb7tbrhhx8vn"
     );
-    let story = gateway.get(&format!("/api/requests/{id}/explain"))?;
-    gateway.show(&story, || {
+    let timeline = gateway.get(&format!("/api/requests/{id}/explain"))?;
+    gateway.show(&timeline, || {
         let asked = [
             ("at", "asked.started_at"),
             ("from", "caller.login"),
@@ -76,9 +77,9 @@ pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result
             ("for model", "asked.model"),
             ("as", "asked.api"),
         ];
-        let mut lines = vec![text(&story, "answer")];
-        lines.extend(asked.map(|(what, key)| format!("  {what} {}", text(&story, key))));
-        let decisions = each(&story, "decisions").iter();
+        let mut lines = vec![text(&timeline, "answer")];
+        lines.extend(asked.map(|(what, key)| format!("  {what} {}", text(&timeline, key))));
+        let decisions = each(&timeline, "decisions").iter();
         lines.extend(decisions.map(|one| format!("  - {}", shown(one))));
         lines.join("\n") + "\n"
     });
@@ -86,19 +87,15 @@ pub(super) fn story(id: &str, url: Option<String>, json: bool) -> anyhow::Result
 }
 
 /// What `iris explain --url` asks.
-pub(super) struct Question<'a> {
-    pub(super) caller: &'a str,
-    pub(super) node: Option<&'a str>,
-    pub(super) model: &'a str,
-    pub(super) api: &'a str,
+pub struct Question<'a> {
+    pub caller: &'a str,
+    pub node: Option<&'a str>,
+    pub model: &'a str,
+    pub api: &'a str,
 }
 
 /// Asks a running gateway whether a caller would get a model, and why.
-pub(super) fn verdict(
-    question: &Question<'_>,
-    url: String,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+pub fn verdict(question: &Question<'_>, url: String, json: bool) -> anyhow::Result<ExitCode> {
     let gateway = Gateway {
         url: Some(url),
         json,
@@ -283,6 +280,13 @@ fn summary(status: &Value, whoami: &Value) -> String {
     table(&rows)
 }
 
+/// An answer and what led to it, for people.
+#[must_use]
+pub fn sentences(answer: &str, reasons: &[impl Display]) -> String {
+    let reasons = reasons.iter().map(|reason| format!("  - {reason}\n"));
+    format!("{answer}\n{}", reasons.collect::<String>())
+}
+
 fn headings(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -363,7 +367,7 @@ impl Gateway {
         let base = self
             .url
             .clone()
-            .unwrap_or_else(|| format!("http://{}", app::LOOPBACK));
+            .unwrap_or_else(|| format!("http://{}", LOOPBACK));
         let base = base.trim_end_matches('/').trim_end_matches("/v1");
         let uri: Uri = format!("{base}{path}")
             .parse()
@@ -405,7 +409,7 @@ fn reason(body: &[u8]) -> String {
 }
 
 /// Gets what is at a URL, over this machine's own network.
-pub(super) async fn fetch(uri: Uri) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn fetch(uri: Uri) -> anyhow::Result<(StatusCode, Bytes)> {
     let bounds = Timeouts::all(PATIENCE);
     let bounds = Arc::new(RwLock::new(bounds));
     let connector = Connector::new(None, Network::Host, Arc::new(tls()), bounds);

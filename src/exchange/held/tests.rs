@@ -2,6 +2,8 @@
 
 use super::*;
 
+const RESPONSES: &str = "openai_responses";
+
 fn remembered(format: &str, response: &str) -> Held {
     let held = Held::default();
     held.remember("a", format)

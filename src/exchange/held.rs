@@ -12,27 +12,17 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use memchr::memchr3;
 
+use crate::formats::{self, ProviderState};
+use crate::policy::route::Holder;
+
 /// Names that are remembered; the oldest are forgotten first.
 const MOST: usize = 100_000;
 /// Names of one response that are remembered.
 const MOST_OF_ONE: usize = 512;
-/// Objects and lists inside each other that are told apart.
+/// How deep objects and lists inside each other are followed.
 const DEEPEST: usize = 64;
 /// No key of interest is longer.
 const LONGEST_KEY: usize = 24;
-/// The format in which each item of a response has an id by which it can be named.
-const RESPONSES: &str = "openai_responses";
-/// The formats in which a response can name what its provider keeps.
-const STATEFUL: [&str; 8] = [
-    RESPONSES,
-    "openai_chat",
-    "anthropic_messages",
-    "gemini_generate_content",
-    "google_generate_content",
-    "google_raw_predict",
-    "bedrock_converse",
-    "bedrock_model_invoke",
-];
 /// Names in one request that are looked up: the last ones.
 const MOST_NAMED: usize = 4_096;
 
@@ -48,13 +38,9 @@ struct Inner {
     order: VecDeque<u64>,
 }
 
-/// The provider that holds what a request names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its id.
-    pub provider: Arc<str>,
-    /// No other provider could answer; else another one is likely to.
-    pub is_needed: bool,
+/// What providers keep in a format.
+fn state(format: &str) -> ProviderState {
+    formats::named(format).map_or(ProviderState::None, |format| format.state)
 }
 
 impl Held {
@@ -66,10 +52,11 @@ impl Held {
     /// which no response names what its provider keeps.
     #[must_use]
     pub fn remember(&self, provider: &str, format: &str) -> Option<Remember> {
-        STATEFUL.contains(&format).then(|| Remember {
+        let state = state(format);
+        (state != ProviderState::None).then(|| Remember {
             held: self.clone(),
             provider: provider.into(),
-            is_responses: format == RESPONSES,
+            is_responses: state == ProviderState::Items,
             scan: Scan::default(),
             left: MOST_OF_ONE,
             last: None,
@@ -80,14 +67,15 @@ impl Held {
     /// only one provider can know wins over the rest.
     #[must_use]
     pub fn holder(&self, format: &str, body: &[u8]) -> Option<Holder> {
-        if !STATEFUL.contains(&format) || self.lock().makers.is_empty() {
+        let state = state(format);
+        if state == ProviderState::None || self.lock().makers.is_empty() {
             return None;
         }
         // Looked up after the scan: the lock is not held while a long body is read.
         let mut named = VecDeque::new();
         let mut scan = Scan::default();
         scan.read(body, &mut |name| {
-            if let Some(is_needed) = name.is_named(format == RESPONSES) {
+            if let Some(is_needed) = name.is_named(state == ProviderState::Items) {
                 if named.len() == MOST_NAMED {
                     named.pop_front();
                 }
@@ -272,7 +260,7 @@ struct Scan {
     ended: Option<Key>,
     /// The key of each object or list that is open, and whether it is a list.
     open: Vec<(Key, bool)>,
-    /// Objects and lists that are too deep to be told apart.
+    /// Objects and lists that are too deep to be followed.
     deeper: usize,
     /// The id of an item that has not ended, which its type may follow.
     item: Option<Name>,
@@ -376,7 +364,7 @@ impl Scan {
                 self.key = None;
             }
             b',' => self.key = None,
-            // A blank line ends an event, whatever became of it.
+            // A blank line ends an event, complete or not.
             b'\n' if after_line => self.reset(),
             b'\n' => self.after_line = true,
             b'\r' => self.after_line = after_line,

@@ -1,13 +1,15 @@
-//! When a stream is complete and when it is counted, in each format.
+//! When a stream is complete and when it is counted, in each format, and what is held of it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::meter::Assembling;
-use super::{Meter, anthropic_messages, bedrock_converse, gemini_generate_content, openai_chat};
-use crate::wire::sse;
+use super::*;
+use crate::base::memory::{LEAST, Memory};
+use crate::formats::{
+    anthropic_messages, bedrock_converse, corpus, gemini_generate_content, openai_chat,
+};
 
 fn meter(format: &str) -> Box<dyn Meter> {
-    let request = super::corpus::metered(400, 1 << 20);
+    let request = corpus::metered(400, 1 << 20);
     match format {
         "messages" => Box::new(Assembling::new(
             anthropic_messages::Events::default(),
@@ -130,4 +132,21 @@ fn an_early_count_is_not_the_whole_and_the_final_one_is() {
             );
         }
     }
+}
+
+#[test]
+fn without_memory_there_is_no_room() {
+    let memory = Memory::new(LEAST);
+    let mut room = Room::new(LEAST * 2);
+    room.hold = memory.hold();
+    let mut taken = 0;
+    while room.take(100_000) {
+        taken += 100_000;
+    }
+    assert!(room.short && taken <= LEAST, "{taken}");
+    assert!(memory.usage().held >= taken);
+    // A little is always there.
+    let mut small = Room::new(LEAST);
+    small.hold = memory.hold();
+    assert!(small.take(UNCOUNTED));
 }
