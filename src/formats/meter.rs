@@ -166,7 +166,7 @@ impl Reading {
 }
 
 /// A tool that the model asked for.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct ToolCall {
     /// The tool.
     pub name: String,

@@ -142,11 +142,11 @@ impl Default for Density {
     }
 }
 
-/// Counts by kind; `None` where the provider said nothing, which is not the same as zero.
-///
-/// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without
-/// those that a cache served or took, so for them `input` is the sum of the three.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// Counts by kind; null where the provider said nothing. Prompt tokens include those read from and
+/// written to a cache.
+// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without
+// those that a cache served or took, so for them `input` is the sum of the three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Tokens {
     /// Prompt tokens, those served from and written to a cache included.
     #[serde(rename = "input_tokens")]

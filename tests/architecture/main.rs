@@ -153,8 +153,6 @@ const LONG_FILES: &[&str] = &[
     "exchange/attempt.rs",
     "exchange/relay/tee.rs",
     "exchange/rules.rs",
-    "web/alerts/mod.rs",
-    "web/api/mod.rs",
 ];
 
 fn root() -> PathBuf {

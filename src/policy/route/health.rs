@@ -188,7 +188,8 @@ impl Track {
 }
 
 /// A provider as people see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct Health {
     /// Whether no request goes to it while others could take it, because it fails.
     pub ejected: bool,
@@ -226,7 +227,8 @@ impl Health {
 }
 
 /// One model of a provider as people see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct ModelHealth {
     /// Its name at the provider.
     pub model: String,

@@ -28,7 +28,7 @@ const LATEST: Duration = Duration::from_mins(5);
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How an exporter does.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Status {
     /// Unix milliseconds of the last batch that arrived.
     pub last_success: Option<i64>,
