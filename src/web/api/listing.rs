@@ -100,7 +100,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Va
 fn endpoints(provider: &Provider) -> Vec<&'static str> {
     formats::ALL
         .iter()
-        .filter(|api| provider.speaks(**api))
+        .filter(|api| provider.speaks(api))
         .filter_map(|api| api.endpoint)
         .collect()
 }
