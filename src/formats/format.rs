@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::transcript::Conversation;
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
-    Tokens, body, refusal, tokens, user_message,
+    Tokens, body, refusal, tokens,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Body, Rejection, sse};
@@ -163,8 +163,10 @@ pub struct Format {
     pub refusals: Refusals,
     /// The turns of a request and its response.
     pub conversation: Conversation,
-    /// What the user said last in a request.
-    pub user_message: fn(&[u8]) -> Option<String>,
+    /// Keys of a request under which the turns of a conversation stand.
+    pub turns: &'static [&'static str],
+    /// Keys under which a text of the user stands by itself.
+    pub texts: &'static [&'static str],
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
     /// list all.
     pub lists_for: Option<Dialect>,
@@ -210,7 +212,8 @@ impl Format {
             meter,
             refusals: refusal::PLAIN,
             conversation: Conversation::NONE,
-            user_message: user_message::last,
+            turns: &[],
+            texts: &[],
             lists_for: None,
             chat: None,
             operation: "chat",

@@ -3,33 +3,61 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::ALL;
 use crate::wire::json;
 
-/// Where the turns of a conversation stand: in OpenAI's chat, Anthropic and Bedrock, in OpenAI's
-/// responses, in Gemini. Then, where a text stands by itself.
-const KEYS: [&str; 5] = ["messages", "input", "contents", "prompt", "query"];
-const TURNS: usize = 3;
+/// Where formats have what is said.
+struct Keys {
+    all: Vec<&'static str>,
+    /// So many of them, the first, are of turns.
+    turns: usize,
+    /// Which of them are of texts.
+    texts: Vec<usize>,
+}
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    let mut place = |key: &'static str| {
+        let known = all.iter().position(|one| *one == key);
+        known.unwrap_or_else(|| {
+            all.push(key);
+            all.len() - 1
+        })
+    };
+    let turns = ALL.iter().flat_map(|format| format.turns);
+    let turns = turns.map(|key| place(key) + 1).max();
+    let texts = ALL.iter().flat_map(|format| format.texts);
+    let mut texts: Vec<usize> = texts.map(|key| place(key)).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    Keys {
+        all,
+        turns: turns.unwrap_or(0),
+        texts,
+    }
+});
 
 /// The text of the last message of the user; `None` without one, or if it is not text. Looks at
 /// one turn at a time: a tree of a long body takes many times its memory.
 #[must_use]
 pub fn last(body: &[u8]) -> Option<String> {
-    let fields = json::scan(body, &KEYS).ok()?;
+    let fields = json::scan(body, &KEYS.all).ok()?;
     let value = |nth| Some(&body[fields.get(nth)?]);
-    let turns = (0..TURNS).filter_map(value);
+    let turns = (0..KEYS.turns).filter_map(value);
     if let Some(turns) = turns.into_iter().find(|turns| turns.starts_with(b"[")) {
         let mut said = None;
         each(turns, |turn| said = of_user(turn).or(said.take()));
         return said;
     }
-    [1, 3, 4]
-        .into_iter()
-        .filter_map(value)
+    KEYS.texts
+        .iter()
+        .filter_map(|nth| value(*nth))
         .find_map(|text| json::string(text).map(Cow::into_owned))
 }
 

@@ -29,7 +29,7 @@ fn look(definition: &str, body: &str) -> Found {
         .look(
             "g",
             Request {
-                api: *api,
+                api,
                 call,
                 kind,
                 pass_keys: &[],
@@ -105,7 +105,7 @@ fn guards_that_can_not_look_are_found() {
         assert_eq!(problems.len(), 1, "{guard}");
         let (api, call) = &request(r#"{"model":"m"}"#);
         let request = Request {
-            api: *api,
+            api,
             call,
             kind: "",
             pass_keys: &[],
@@ -266,7 +266,7 @@ fn a_look_ends_with_its_time_and_with_its_caller() {
     let (guards, _) = Guards::compile(&file.unwrap().file);
     let (api, call) = &request(r#"{"model":"m","input":"fine"}"#);
     let request = Request {
-        api: *api,
+        api,
         call,
         kind: "application/json",
         pass_keys: &["input".to_owned()],

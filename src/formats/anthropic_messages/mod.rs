@@ -91,6 +91,7 @@ pub(super) static FORMAT: Format = Format {
     refusals: REFUSALS,
     state: ProviderState::Named,
     conversation: CONVERSATION,
+    turns: &["messages"],
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",
     chat: Some(Chat {

@@ -78,6 +78,7 @@ pub(super) static FORMAT: Format = Format {
     refusals: bedrock::error::REFUSALS,
     state: ProviderState::Named,
     conversation: CONVERSATION,
+    turns: &["messages"],
     ..Format::new(
         "bedrock_converse",
         &known::CONVERSE,

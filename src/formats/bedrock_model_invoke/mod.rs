@@ -54,6 +54,8 @@ pub(super) static FORMAT: Format = Format {
     refusals: bedrock::error::REFUSALS,
     state: ProviderState::Named,
     conversation: anthropic::CONVERSATION,
+    turns: &["messages"],
+    texts: &["prompt"],
     ..Format::new("bedrock_model_invoke", &known::INVOKE, read, |request| {
         Box::new(chunk::Chunks::new(request))
     })

@@ -76,6 +76,7 @@ pub(super) static FORMAT: Format = Format {
     refusals: google::error::REFUSALS,
     state: ProviderState::Named,
     conversation: CONVERSATION,
+    turns: &["contents"],
     lists_for: Some(Dialect::Google),
     operation: "generate_content",
     chat: Some(Chat {

@@ -47,6 +47,7 @@ pub(super) static FORMAT: Format = Format {
     refusals: google::error::REFUSALS,
     state: ProviderState::Named,
     conversation: gemini::CONVERSATION,
+    turns: &["contents"],
     operation: "generate_content",
     ..Format::new("google_generate_content", &known::GOOGLE, read, |request| {
         let is_predict = matches!(request.path, Path::Around { after, .. } if after == ":predict");

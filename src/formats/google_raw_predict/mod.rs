@@ -47,6 +47,7 @@ pub(super) static FORMAT: Format = Format {
     },
     state: ProviderState::Named,
     conversation: anthropic::CONVERSATION,
+    turns: &["messages"],
     ..Format::new(
         "google_raw_predict",
         &known::RAW_PREDICT,

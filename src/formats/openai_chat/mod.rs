@@ -47,6 +47,7 @@ pub(super) static FORMAT: Format = Format {
     refusals: openai::error::REFUSALS,
     state: ProviderState::Named,
     conversation: openai::transcript::CHAT,
+    turns: &["messages"],
     export_name: "oai_chat",
     chat: Some(Chat {
         flag: &FLAG,

@@ -40,6 +40,7 @@ const fn companion(
         density: |_| Density::VECTORS,
         refusals: openai::error::REFUSALS,
         conversation: openai::transcript::COMPANIONS,
+        texts: &["input", "prompt", "query"],
         ..Format::new(name, &known::COMPANIONS, read, meter)
     }
 }

@@ -31,6 +31,7 @@ pub(super) static FORMAT: Format = Format {
     paths: &[ENDPOINT],
     refusals: openai::error::REFUSALS,
     conversation: openai::transcript::COMPLETIONS,
+    texts: &["prompt"],
     operation: "text_completion",
     export_name: "oai_completions",
     ..Format::new(

@@ -77,6 +77,8 @@ pub(super) static FORMAT: Format = Format {
     },
     state: ProviderState::Items,
     conversation: openai::transcript::RESPONSES,
+    turns: &["input"],
+    texts: &["input"],
     export_name: "oai_responses",
     chat: Some(Chat {
         flag: &FLAG,

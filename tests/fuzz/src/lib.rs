@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use iris::formats::{ALL, Format, Call, Destination, Head, Reading};
+use iris::formats::{ALL, Call, Destination, Format, Head, Reading};
 use iris::wire::{event_stream, sse};
 
 /// Room that a meter gets: small, so that running out of it is tried too.
