@@ -114,7 +114,12 @@ async fn a_kept_connection_is_for_the_same_headers_and_rules() {
         ]
     );
     // Another key, and then another server.
-    let change = async |from: &str, to: &str| gateway.change(|text| text.replace(from, to)).await;
+    let change = async |from: &str, to: &str| {
+        let text = std::fs::read_to_string(gateway.config()).unwrap();
+        std::fs::write(gateway.config(), text.replace(from, to)).unwrap();
+        // It has been read since.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    };
     change("\"first\"", "\"second\"").await;
     assert_eq!(response(&mut socket, "n").await, "response.completed");
     assert_eq!(seen(&old_heard), [row(2, "second", "n")]);

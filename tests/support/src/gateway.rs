@@ -122,28 +122,6 @@ impl<L: Library> Gateway<L> {
         self.dir.path().join("iris.hujson")
     }
 
-    /// Changes the text of the configuration, and waits until it is in force.
-    pub async fn change(&self, change: impl FnOnce(&str) -> String) {
-        let before = self.newest_version().await;
-        let text = std::fs::read_to_string(self.config()).expect("the configuration");
-        std::fs::write(self.config(), change(&text)).expect("the configuration");
-        for _ in 0..1_000 {
-            let now = self.newest_version().await;
-            if now["how"] == "file" && now["id"] != before["id"] {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("the change of the configuration isn't in force");
-    }
-
-    /// The version of the configuration that was read last, as the history has it.
-    async fn newest_version(&self) -> Value {
-        let request = Request::get("/api/config/history").body(Full::default());
-        let reply = self.send(request.expect("a request")).await;
-        reply.json()["versions"][0].take()
-    }
-
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
         self.try_send(request).await.expect("an answer")
     }
