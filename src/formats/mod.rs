@@ -2,7 +2,7 @@
 //! of the program needs as a [`Format`]; [`ALL`] lists them. Nothing outside a format's folder knows
 //! its fields or its name.
 
-pub mod base_url;
+mod base_url;
 mod body;
 mod call;
 #[cfg(test)]
@@ -15,6 +15,7 @@ mod failure;
 mod foreign;
 mod format;
 pub mod known;
+pub mod lenient_path;
 mod merge;
 mod meter;
 mod offer;
@@ -45,6 +46,7 @@ mod openai_error;
 mod openai_responses;
 mod openai_usage;
 
+pub use base_url::{BaseUrl, BaseUrlError, aws_region, is_version_segment};
 pub use body::NO_MODEL;
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use dialect::{Dialect, is_method};

@@ -205,7 +205,7 @@ macro_rules! section {
         $(beside {
             $(
                 $(#[doc = $beside_doc:literal])+
-                $beside:ident: $beside_type:ty,
+                $beside:ident: $beside_type:ty $(= $beside_default:expr)?,
             )*
         })?
         $(check: $check:expr)?
@@ -220,7 +220,7 @@ macro_rules! section {
             fn default() -> Self {
                 Self {
                     $($name: $crate::config::section!(@default $($default)?),)*
-                    $($($beside: Default::default(),)*)?
+                    $($($beside: $crate::config::section!(@default $($beside_default)?),)*)?
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::reach::Outcome;
 use super::service::{Credential, Place, Service};
 use super::spec::{Spec, chosen};
 use crate::client::discovery::{self, Formats, Server};
-use crate::config::BaseUrl;
+use crate::formats::BaseUrl;
 
 /// A provider as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
