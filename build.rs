@@ -131,6 +131,6 @@ fn check_version() {
 fn fail(reason: &str) -> ! {
     eprintln!("error: {reason}");
     eprintln!("help: install Go (https://go.dev/dl) and a C compiler, or build without the");
-    eprintln!("      embedded node: cargo build --no-default-features");
+    eprintln!("      embedded node: cargo build --no-default-features --features server");
     exit(1)
 }

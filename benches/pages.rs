@@ -52,7 +52,7 @@ async fn measure(url: &str, dir: &Path) {
     let newest = newest.expect("an answer").swap_remove(0);
     let mut sessions = 0;
     for nth in 0..100 {
-        let time = (0, i64::MAX);
+        let time = 0..i64::MAX;
         sessions += ledger
             .session_count(Scope::Everyone, Some(&user(nth)), time)
             .await

@@ -1,7 +1,16 @@
 //! Iris: a private AI gateway that joins your tailnet.
 //!
-//! A module imports only from those above it in this list (`tests/architecture.rs` enforces it);
-//! `docs/ARCHITECTURE.md` says how a request moves through them.
+//! A module imports only from those above it in this list (`tests/architecture` enforces it);
+//! `docs/ARCHITECTURE.md` says how a request moves through them. Without the feature `server`, only the
+//! client is built.
+#![cfg_attr(
+    not(feature = "server"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the client needs a part of the modules that it shares with the server"
+    )
+)]
 
 pub mod base;
 pub mod wire;
@@ -14,14 +23,18 @@ pub mod policy;
 
 pub mod net;
 
-pub mod records;
-
-pub mod exchange;
-
-pub mod web;
-
 pub mod client;
 
+#[cfg(feature = "server")]
+pub mod records;
+
+#[cfg(feature = "server")]
+pub mod exchange;
+
+#[cfg(feature = "server")]
+pub mod web;
+
+#[cfg(feature = "server")]
 pub mod app;
 
 /// The exporters, whose keys `config` reads though they are further down: what composes the library

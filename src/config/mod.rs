@@ -43,7 +43,7 @@ mod tailnet;
 pub(crate) use address::http_problem;
 pub(crate) use certificates::check_tls;
 pub(crate) use credential::header_value;
-pub(crate) use declare::{Kind, Reader, Trimmed, section, words};
+pub(crate) use declare::{Choice, Kind, Reader, Trimmed, section, words};
 pub(crate) use table::{Item, Table};
 
 pub use access::Access;

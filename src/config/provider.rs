@@ -244,7 +244,7 @@ impl Setting for Proxying {
     }
 }
 
-fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
+fn check(mut read: Provider, table: &Table<'_>) -> Provider {
     let (id, findings) = (table.name, table.findings);
     read.at = table.at;
     read.base = match &read.path_version {
@@ -260,7 +260,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
         read.network = Network::Tailnet;
     }
     read.service_account = service_account(id, &read.apikey, table);
-    certificates::check_tls(&read.ca, &read.baseurl, table);
+    certificates::check_tls(read.ca.as_ref(), &read.baseurl, table);
     if read.baseurl.is_empty() {
         let message = format!("provider {id} has no baseurl configured");
         findings.warn(table.at, &table.path, message);
@@ -269,7 +269,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
     }
-    if read.compatibility.has("openai_chat")
+    if formats::DEFAULT.is_spoken_with(read.compatibility.flags())
         && let Some(better) = read.base.as_ref().ok().and_then(BaseUrl::for_openai)
     {
         let message = format!(
@@ -282,7 +282,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
     if read.authorization == Authorization::AwsSigv4 {
         check_signature(id, &read, table);
     }
-    Some(read)
+    read
 }
 
 /// What a signature of AWS needs; the key is never shown.

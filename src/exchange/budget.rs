@@ -39,20 +39,17 @@ impl Gateway {
         call: &Call,
         recording: &mut Recording,
     ) -> Result<Held, Rejection> {
-        let (provider, model) = (&route.provider.id, &route.model);
+        let subject = route.subject();
         let denied = |denied: Denied| {
             tracing::warn!(
                 login_name = caller.name(),
-                model = format!("{provider}/{model}"),
+                model = %subject,
                 detail = %denied,
                 "refused by a budget"
             );
             denied.rejection()
         };
-        let plan = rules
-            .quotas
-            .plan(permit, caller, provider, model)
-            .map_err(denied)?;
+        let plan = rules.quotas.plan(permit, caller, subject).map_err(denied)?;
         // What an attempt before held is given back first.
         recording.forgo();
         if plan.is_empty() {

@@ -161,8 +161,7 @@ impl Gateway {
         (call, (quotas, warnings)): (&Call, (Vec<State>, Vec<String>)),
         recording: &mut Recording,
     ) {
-        let place = (route.provider.id.as_str(), route.model.as_str());
-        let wired = hooks::wired(&rules.file.hooks, permit, place);
+        let wired = hooks::wired(&rules.file.hooks, permit, route.subject());
         let after = recording
             .entry()
             .filter(|_| !wired.is_empty())
@@ -205,15 +204,14 @@ impl Gateway {
 
 /// The hooks for a route.
 fn wired<'a>(passing: &Passing<'a>, route: &Route) -> Vec<hooks::Wired<'a>> {
-    let place = (route.provider.id.as_str(), route.model.as_str());
-    hooks::wired(&passing.rules.file.hooks, passing.permit, place)
+    hooks::wired(&passing.rules.file.hooks, passing.permit, route.subject())
 }
 
 /// Leaves those providers to help out for which no other guard and no other hook would have had
 /// to look.
 fn only_seen(passing: &Passing<'_>, choice: &mut Choice, seen: &Seen, recording: &mut Recording) {
     choice.others.retain(|route| {
-        let guards = passing.permit.guards(&route.provider.id, &route.model);
+        let guards = passing.permit.guards(route.subject());
         let mut guards = guards.into_iter();
         let guard = guards.find(|name| !seen.guards.contains(*name));
         let hook = wired(passing, route).into_iter().find(|wired| {
@@ -239,7 +237,7 @@ async fn look(
     seen: &mut Seen,
     recording: &mut Recording,
 ) -> Result<(), Rejection> {
-    for name in passing.permit.guards(&route.provider.id, &route.model) {
+    for name in passing.permit.guards(route.subject()) {
         seen.guards.insert(name.to_owned());
         let found = looked(passing, name, call, &route.provider.pass_keys).await?;
         let mut note = |reason| recording.note(|entry| entry.reasons.push(reason));

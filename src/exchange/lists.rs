@@ -28,7 +28,7 @@ pub(super) fn query(api: &Format, provider: &Provider, query: Option<&str>) -> O
 /// Refuses what a call chooses beside its model, if it goes to `route`.
 pub(super) fn choices(permit: &Permit, route: &Route, call: &Call) -> Result<(), Rejection> {
     let provider = &route.provider;
-    let is_granted = |model: &str| permit.covers(&provider.id, model).is_some();
+    let is_granted = |model: &str| permit.covers(provider.subject(model));
     known::conflict(
         &call.choices,
         (

@@ -336,7 +336,9 @@ impl Gateway {
 fn read(passing: &Passing<'_>, body: Bytes) -> Result<Call, Rejection> {
     let (api, head) = (passing.api, asked(passing.head));
     let defaults = &passing.rules.file.default_models;
-    let default = (api.may_name_no_model)(head.path).and_then(|endpoint| defaults.get(endpoint));
+    let default = api
+        .default_model(head.path)
+        .and_then(|endpoint| defaults.get(endpoint));
     let Some(default) = default else {
         return api.read(&head, body);
     };

@@ -40,7 +40,7 @@ pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Re
     } else {
         format!("name one of these: {}{more}", names.join(", "))
     };
-    let endpoint = (passing.api.may_name_no_model)(passing.head.uri.path());
+    let endpoint = passing.api.default_model(passing.head.uri.path());
     let setting = endpoint
         .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
         .unwrap_or_default();

@@ -46,7 +46,7 @@ pub(super) fn watch(
                 let covered = current
                     .access
                     .permit(&caller)
-                    .is_ok_and(|permit| permit.covers(&route.provider.id, &route.model).is_some());
+                    .is_ok_and(|permit| permit.covers(route.subject()));
                 if !covered {
                     return revoked("access to this model was withdrawn");
                 }

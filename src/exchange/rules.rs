@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use crate::config::{self, Finding, Severity};
 use crate::exchange::guardrails::Guards;
 use crate::formats::known;
-use crate::policy::access::{Access, BucketRef, Capability, ModelPattern};
+use crate::policy::access::{Access, BucketRef, Capability, is_named};
 use crate::policy::budget::Definitions;
 use crate::policy::pricing::Prices;
 use crate::policy::route::RouteTable;
@@ -210,15 +210,11 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
         {
             let text = pattern.to_string();
             let name = text.split('/').next().unwrap_or_default();
-            let of_provider = ModelPattern::new(&format!("{name}/**"));
             // Nearly every pattern names one provider: looking through all of them for each grant
             // would take the square of their number.
             if name != "**"
                 && !file.providers.contains_key(name)
-                && !file
-                    .providers
-                    .keys()
-                    .any(|id| of_provider.matches(id, "any"))
+                && !file.providers.keys().any(|id| is_named(id, name))
             {
                 let message = format!(
                     "models pattern \"{text}\" references provider \"{name}\" which does not match any declared provider"
@@ -244,10 +240,7 @@ fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
                     continue;
                 };
                 let name = pattern.split('/').next().unwrap_or_default();
-                let of_server = ModelPattern::new(&format!("{name}/**"));
-                if !matches!(name, "*" | "**")
-                    && !declared.iter().any(|id| of_server.matches(id, "any"))
-                {
+                if !matches!(name, "*" | "**") && !declared.iter().any(|id| is_named(id, name)) {
                     let message = format!(
                         "{field} pattern \"{pattern}\" references server \"{name}\" which does not match any declared MCP server"
                     );

@@ -6,7 +6,7 @@ use http::{HeaderMap, Response};
 
 use percent_encoding::percent_decode_str;
 
-use super::{anthropic_messages, bedrock_error, google_error, openai_error, plain};
+use super::{anthropic_messages, bedrock, google, openai, plain};
 use crate::wire::{Body, Rejection};
 
 /// The API that a path belongs to.
@@ -169,10 +169,10 @@ impl Dialect {
     #[must_use]
     pub fn refuse(self, rejection: &Rejection) -> Response<Body> {
         match self {
-            Self::OpenAi => openai_error::refuse(rejection),
+            Self::OpenAi => openai::error::refuse(rejection),
             Self::Anthropic => anthropic_messages::refuse(rejection),
-            Self::Google => google_error::refuse(rejection),
-            Self::Bedrock => bedrock_error::refuse(rejection),
+            Self::Google => google::error::refuse(rejection),
+            Self::Bedrock => bedrock::error::refuse(rejection),
             Self::Ollama | Self::Gateway => plain(rejection),
         }
     }

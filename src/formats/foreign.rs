@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Tokens;
 use super::meter::spoken;
-use super::openai_usage::Usage;
+use super::openai::usage::Usage;
 use super::tokens::roughly;
 use super::tree::{self, add_counts, count};
 use crate::wire::sse;

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::transcript::Conversation;
 use super::{
-    Call, Density, Destination, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path, Tokens,
-    body, estimate, refusal, user_message,
+    Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
+    Tokens, body, estimate, refusal, user_message,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Body, Rejection, sse};
@@ -74,9 +74,22 @@ pub struct Refusals {
     pub event: fn(&Rejection) -> Bytes,
 }
 
+/// Requests that may leave out the model, because the configuration can name one for them.
+#[derive(Debug)]
+pub struct DefaultModel {
+    /// The key in the configuration's `default_models`.
+    pub key: &'static str,
+    /// What the reference says of it.
+    pub text: &'static str,
+    /// The paths, of [`Format::paths`].
+    pub paths: &'static [&'static str],
+}
+
 /// How the chat page speaks a format.
 #[derive(Clone, Copy, Debug)]
 pub struct Chat {
+    /// The flag of providers that it asks in it.
+    pub flag: &'static Flag,
     /// The format's name in the page's script.
     pub name: &'static str,
     /// A model is asked in the format of its provider with the lowest rank.
@@ -114,8 +127,8 @@ pub struct Format {
     /// Understands a request. It is refused when it isn't one of this format or could be read in two
     /// ways.
     pub read: fn(&Head<'_>, Bytes) -> Result<Call, Rejection>,
-    /// The name of the endpoint at a path, if its requests may leave out the model.
-    pub may_name_no_model: fn(&str) -> Option<&'static str>,
+    /// Requests that may leave out the model.
+    pub default_models: &'static [DefaultModel],
     /// A request without a model that names one; `None` if it can't be read.
     pub with_model: fn(&Head<'_>, &Bytes, &str) -> Option<Bytes>,
     /// The tools that a request offers to the model.
@@ -139,6 +152,9 @@ pub struct Format {
     pub conversation: Conversation,
     /// What the user said last in a request.
     pub user_message: fn(&[u8]) -> Option<String>,
+    /// The API whose clients list the models that can be asked in it; none for formats whose clients
+    /// list all.
+    pub lists_for: Option<Dialect>,
     /// How the chat page speaks it, if it does.
     pub chat: Option<Chat>,
     /// The operation that it stands for in OpenTelemetry's conventions for generative AI.
@@ -170,7 +186,7 @@ impl Format {
             takes_untyped: |_| false,
             longest_event: sse::MAX_EVENT,
             read,
-            may_name_no_model: |_| None,
+            default_models: &[],
             with_model: |_, _, _| None,
             tools: |_| Offer::default(),
             prepare: |call, to| Ok(call.outbound(to.model)),
@@ -181,6 +197,7 @@ impl Format {
             refusals: refusal::PLAIN,
             conversation: Conversation::NONE,
             user_message: user_message::last,
+            lists_for: None,
             chat: None,
             operation: "chat",
             export_name: name,
@@ -197,6 +214,14 @@ impl Format {
     #[must_use]
     pub fn target(&self, path: &str) -> Option<&'static str> {
         body::target(self.paths, path)
+    }
+
+    /// The key in `default_models` for requests to a path, if they may leave out the model.
+    #[must_use]
+    pub fn default_model(&self, path: &str) -> Option<&'static str> {
+        let path = self.target(path)?;
+        let mut models = self.default_models.iter();
+        Some(models.find(|one| one.paths.contains(&path))?.key)
     }
 
     /// Whether a request for a WebSocket at this path is meant for it.

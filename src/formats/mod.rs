@@ -26,32 +26,28 @@ pub mod tokens;
 pub mod transcript;
 mod tree;
 pub mod user_message;
-mod vertex;
 
 mod anthropic_messages;
+mod bedrock;
 mod bedrock_converse;
 mod bedrock_count_tokens;
-mod bedrock_error;
 mod bedrock_model_invoke;
-mod bedrock_path;
 mod gemini_generate_content;
-mod google_error;
+mod google;
 mod google_generate_content;
-mod google_path;
 mod google_raw_predict;
+mod openai;
 mod openai_chat;
 mod openai_companions;
 mod openai_completions;
-mod openai_error;
 mod openai_responses;
-mod openai_usage;
 
 pub use base_url::{BaseUrl, BaseUrlError, aws_region, is_version_segment};
 pub use body::NO_MODEL;
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
-pub use format::{Chat, Flag, Format, Frame, OpaquePlace, Refusals, Socket};
+pub use format::{Chat, DefaultModel, Flag, Format, Frame, OpaquePlace, Refusals, Socket};
 pub use known::Known;
 pub use meter::{Meter, MeteredRequest, Pass, Reading, ToolCall};
 pub use offer::Offer;
@@ -79,6 +75,9 @@ pub static ALL: [&Format; 15] = [
     &bedrock_converse::FORMAT,
     &bedrock_count_tokens::FORMAT,
 ];
+
+/// The format that examples and questions are about which name none.
+pub static DEFAULT: &Format = &openai_chat::FORMAT;
 
 /// The format of that name.
 #[must_use]

@@ -1,11 +1,13 @@
 //! The ledger: one record for every request, as it ended.
 //!
 //! A request takes a [`Slot`] before it is accepted and spends it on its record, so an accepted
-//! request always has room in the queue. One thread writes, in groups (`writer`); queries read
-//! through their own read-only connections (`connections`) and see a record once it is durable.
+//! request always has room in the queue. Queries read through connections of their own and see a record
+//! once it is durable.
 //!
-//! The database is `SQLite` or `PostgreSQL` behind one trait (`database`): one schema, one set of
-//! queries. Sums by day (`rollup`) and sessions (`session`) are kept as records are written.
+//! Four roles, each with a trait that says what a store of it promises: the `journal` writes records, the
+//! `archive` finds one of them, `reports` add many of them up, and `balances` are what requests have
+//! left of budgets. `stores` implements them. They are apart because they can be had from different
+//! stores: reports need none of the transactions that the others are about.
 
 mod archive;
 pub mod balances;
@@ -17,7 +19,6 @@ pub mod outlets;
 mod reports;
 mod stores;
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -28,27 +29,22 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use crate::base::secret::Secret;
 use crate::config::Database;
 pub use crate::formats::{Tokens, ToolCall};
-use archive::earlier;
-use balances::holds;
+pub use archive::{
+    AuditQuery, Audited, ChatRow, ChatWrite, Expected, MOST_CHATS, Session, Version, chat_version,
+};
+pub use balances::{Admission, StoredBucket};
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
 pub use journal::retention::Keep;
 pub use journal::room::{Backlog, CAPACITY, Slot};
 pub use journal::written::Written;
+pub use journal::{Batch, Delivery, Queued, Waiting};
 use journal::{misplaced, retention, turn, writer, written};
-pub use reports::histogram::Percentiles;
-pub use reports::sums::{Counts, Totals};
-pub use stores::sql::audit::{AuditQuery, Audited, Version};
-pub use stores::sql::buckets::{Held, Stored};
-pub use stores::sql::chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
-pub use stores::sql::exports::Batch;
-pub use stores::sql::outbox::{Delivery, Queued, Waiting};
-pub use stores::sql::query::{Query, Scope};
-pub use stores::sql::report::{Group, Report, Usage, UsageGroup};
-pub use stores::sql::session::Session;
-pub use stores::sql::tools::ToolUse;
-use stores::sql::{audit, query, report, row, session, tools};
-use stores::{self as database, pool as connections};
+pub use reports::{
+    Counts, Group, Percentiles, Query, Report, Scope, ToolUse, Totals, Usage, UsageGroup,
+};
+use stores::pool::{Connections, Pool, Repeat};
+use stores::{Connection, Store};
 pub use stores::{Failure, Refusal};
 
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
@@ -62,7 +58,7 @@ pub struct Ledger {
 }
 
 struct Inner {
-    store: Arc<dyn database::Store>,
+    store: Arc<dyn Store>,
     /// Where a relative path begins.
     dir: std::path::PathBuf,
     room: Arc<Semaphore>,
@@ -70,11 +66,12 @@ struct Inner {
     queue: mpsc::Sender<writer::Message>,
     writer: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
-    readers: connections::Connections,
+    readers: Arc<Connections>,
     /// Write beside the writer, on a database that nodes share.
-    tellers: Option<connections::Connections>,
+    writers: Option<Connections>,
+    reports: Arc<dyn reports::Reports>,
     /// What is held of budgets, in that database.
-    holds: holds::Holds,
+    holds: balances::Holds,
 }
 
 /// What the writer shares with the rest.
@@ -88,16 +85,16 @@ struct Shared {
     /// Why what is written would be lost: the database's file isn't where it was.
     misplaced: Mutex<Option<String>>,
     /// Those of the connections besides the writer's.
-    pools: Mutex<Vec<Arc<connections::Pool>>>,
+    pools: Mutex<Vec<Arc<Pool>>>,
     /// Bytes of the records that are queued.
     held: AtomicUsize,
     policy: Mutex<retention::Policy>,
     /// Records from before that somebody has taken.
-    earlier: Mutex<earlier::Taken>,
+    earlier: Mutex<archive::earlier::Taken>,
     /// Something was queued for a hook.
     delivery: Notify,
     /// Records are durable.
-    told: written::Told,
+    written: written::Announcer,
     /// Something said was deleted, and can perhaps still be read.
     deleted: AtomicBool,
 }
@@ -114,7 +111,7 @@ impl Shared {
             policy: Mutex::default(),
             earlier: Mutex::default(),
             delivery: Notify::new(),
-            told: written::Told::default(),
+            written: written::Announcer::default(),
             deleted: AtomicBool::new(false),
         }
     }
@@ -149,7 +146,7 @@ impl Shared {
         misplaced.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<Arc<connections::Pool>>> {
+    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Pool>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -162,28 +159,26 @@ impl Ledger {
     }
 
     fn with_capacity(url: &str, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
-        Ledger::over(database::parse(url, dir)?, dir, capacity)
+        Ledger::over(stores::parse(url, dir)?, dir, capacity)
     }
 
-    fn over(store: Arc<dyn database::Store>, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
+    fn over(store: Arc<dyn Store>, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
         let shared = Arc::new(Shared::new());
         let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
         misplaced::watch(&store, &shared)?;
-        let connections = |writes: bool| {
-            connections::Connections::new(store.clone(), writes, queue.clone(), shared.clone())
-        };
-        let (tellers, readers) = (
-            store.is_shared().then(|| connections(true)),
-            connections(false),
-        );
+        let connections =
+            |writes| Connections::new(store.clone(), writes, queue.clone(), shared.clone());
+        let writers = store.is_shared().then(|| connections(true));
+        let readers = Arc::new(connections(false));
         let inner = Inner {
             store,
             dir: dir.to_owned(),
             room: Arc::new(Semaphore::new(capacity)),
             capacity,
-            tellers,
+            writers,
+            reports: readers.clone(),
             readers,
-            holds: holds::Holds::default(),
+            holds: balances::Holds::default(),
             queue,
             writer,
             shared,
@@ -198,7 +193,7 @@ impl Ledger {
     /// # Errors
     /// What such a start would end with.
     pub async fn probe(&self, url: &Secret) -> Result<(), Error> {
-        let store = database::parse(url.expose(), &self.inner.dir)?;
+        let store = stores::parse(url.expose(), &self.inner.dir)?;
         let probed = tokio::task::spawn_blocking(move || store.probe()).await;
         probed.map_err(Error::Query)?
     }
@@ -260,37 +255,7 @@ impl Ledger {
 
     /// Whether other nodes may use the same database: balances are then held in it.
     pub fn is_shared(&self) -> bool {
-        self.inner.tellers.is_some()
-    }
-
-    /// Notes what was done. It is durable when this returns.
-    pub async fn audit(&self, one: Audited) -> Result<(), Error> {
-        self.write(move |connection| audit::add(connection, &one))
-            .await
-    }
-
-    /// What was done, newest first.
-    pub async fn audited(&self, query: AuditQuery) -> Result<Vec<Audited>, Error> {
-        let read = move |connection: &mut dyn database::Connection| audit::page(connection, &query);
-        self.inner.readers.run(read).await
-    }
-
-    /// Keeps a version of the configuration, unless it is the newest. Answers whether it is new.
-    pub async fn add_version(&self, version: Version) -> Result<bool, Error> {
-        self.write(move |connection| audit::add_version(connection, &version))
-            .await
-    }
-
-    /// The versions of the configuration, newest first, without their texts.
-    pub async fn versions(&self) -> Result<Vec<Version>, Error> {
-        self.inner.readers.run(audit::versions).await
-    }
-
-    /// One version of the configuration.
-    pub async fn version(&self, id: &str) -> Result<Option<Version>, Error> {
-        let id = id.to_owned();
-        let read = move |connection: &mut dyn database::Connection| audit::version(connection, &id);
-        self.inner.readers.run(read).await
+        self.inner.writers.is_some()
     }
 
     /// Whether records and all else can be written, as far as is known.
@@ -307,122 +272,49 @@ impl Ledger {
         self.inner.shared.misplaced()
     }
 
+    /// Reads, beside the writer. May run twice when a connection breaks.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.readers.run(work).await
+    }
+
     /// Writes at once, by itself: beside the writer where that may be, else through it. May run
     /// twice when a connection breaks. While writing fails, it fails without waiting.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        self.write_again(connections::Repeat::Always, work).await
+        self.write_again(Repeat::Always, work).await
     }
 
     /// The same for what does something else when it is done twice: where it may have been done, it
     /// fails.
     async fn write_once<T: Send + 'static>(
         &self,
-        work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        self.write_again(connections::Repeat::Uncommitted, work)
-            .await
+        self.write_again(Repeat::Uncommitted, work).await
     }
 
     async fn write_again<T: Send + 'static>(
         &self,
-        repeat: connections::Repeat,
-        work: impl Fn(&mut dyn database::Connection) -> Result<T, Failure> + Send + 'static,
+        repeat: Repeat,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let Some(tellers) = &self.inner.tellers else {
+        let Some(writers) = &self.inner.writers else {
             return turn::run(&self.inner.queue, &self.inner.shared, work).await;
         };
         self.writable()?;
-        let done = tokio::time::timeout(turn::WORK, tellers.run_again(repeat, work)).await;
+        let done = tokio::time::timeout(turn::WORK, writers.run_again(repeat, work)).await;
         done.unwrap_or_else(|_| Err(turn::late()))
     }
 
     /// Hears of new records from now on. On a database that nodes share, of this node's.
     #[must_use]
     pub fn written(&self) -> Written {
-        self.inner.shared.told.listen()
-    }
-
-    /// The matching requests within `scope`, newest first.
-    pub async fn requests(&self, scope: Scope, query: Query) -> Result<Vec<Entry>, Error> {
-        let read = move |connection: &mut dyn database::Connection| {
-            query::requests(connection, &scope, &query)
-        };
-        self.inner.readers.run(read).await
-    }
-
-    /// The sessions within `scope` of which some request matches, newest first.
-    pub async fn sessions(&self, scope: Scope, query: Query) -> Result<Vec<Session>, Error> {
-        let read = move |connection: &mut dyn database::Connection| {
-            session::page(connection, &scope, &query)
-        };
-        self.inner.readers.run(read).await
-    }
-
-    /// How many sessions of a login within `scope` have a request in a time: from its start, in
-    /// Unix milliseconds, and before its end. Without a login, how many of the scope.
-    pub async fn session_count(
-        &self,
-        scope: Scope,
-        login: Option<&str>,
-        time: (i64, i64),
-    ) -> Result<u64, Error> {
-        let login = login.map(str::to_owned);
-        let read = move |connection: &mut dyn database::Connection| {
-            session::count(connection, &scope, login.as_deref(), time)
-        };
-        self.inner.readers.run(read).await
-    }
-
-    /// One request; `None` also where it is not within `scope`.
-    pub async fn request(&self, scope: Scope, id: &str) -> Result<Option<Entry>, Error> {
-        self.one(scope, id, query::request).await
-    }
-
-    /// The calls of tools in a request's answer, in order; empty where they were purged.
-    pub async fn tools(&self, scope: Scope, id: &str) -> Result<Vec<ToolCall>, Error> {
-        self.one(scope, id, query::tools).await
-    }
-
-    /// The headers by which a request can be filtered.
-    pub async fn headers(&self, scope: Scope, id: &str) -> Result<Vec<(String, String)>, Error> {
-        self.one(scope, id, query::headers).await
-    }
-
-    /// What was said in a request, if it was captured and is kept.
-    pub async fn capture(&self, scope: Scope, id: &str) -> Result<Option<Capture>, Error> {
-        self.one(scope, id, query::capture).await
-    }
-
-    async fn one<T: Send + 'static>(
-        &self,
-        scope: Scope,
-        id: &str,
-        read: fn(&mut dyn database::Connection, &Scope, &str) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        let id = id.to_owned();
-        let read = move |connection: &mut dyn database::Connection| read(connection, &scope, &id);
-        self.inner.readers.run(read).await
-    }
-
-    /// Sums over the calls of tools within `scope`, by tool and day. The query's time is what
-    /// bounds the work.
-    pub async fn tool_use(&self, scope: Scope, query: Query) -> Result<Vec<ToolUse>, Error> {
-        let read = move |connection: &mut dyn database::Connection| {
-            tools::used(connection, &scope, &query)
-        };
-        self.inner.readers.run(read).await
-    }
-
-    /// Sums over the requests within `scope`.
-    pub async fn usage(&self, scope: Scope, report: Report) -> Result<Usage, Error> {
-        report.check()?;
-        let read = move |connection: &mut dyn database::Connection| {
-            report::usage(connection, &scope, &report)
-        };
-        self.inner.readers.run(read).await?
+        self.inner.shared.written.listen()
     }
 
     /// Admits nothing more and waits, at most ten seconds, until what was handed over is durable.
@@ -444,22 +336,6 @@ impl Ledger {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Headers as they are stored, each name and value once.
-fn distinct(headers: &[(String, String)]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-    let mut all: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                database::key(name, row::limit::HEADER_NAME),
-                database::key(value, row::limit::HEADER_VALUE),
-            )
-        })
-        .collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 #[cfg(test)]

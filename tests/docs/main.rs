@@ -282,6 +282,22 @@ fn promises_are_held_by_tests() {
     assert!(held > 10, "{held}");
 }
 
+#[test]
+fn the_page_of_tests_lists_the_programs_that_there_are() {
+    let page = Page::read(Path::new("tests/README.md"));
+    let row = Regex::new(r"(?m)^\| `([a-z0-9_]+)` \|.*\|.*\|.*\|.*\|.*\|$").unwrap();
+    let rows = row.captures_iter(&page.text);
+    let listed: BTreeSet<String> = rows.map(|row| row[1].to_owned()).collect();
+    let mut there = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.join("main.rs").exists() || path.extension().is_some_and(|ending| ending == "rs") {
+            there.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(listed, there);
+}
+
 impl Block {
     /// Lines of commands, those that go on put together.
     fn commands(&self) -> Vec<String> {

@@ -39,7 +39,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The README, what is promised, how to contribute, and all of `docs`.
+/// The READMEs, what is promised, how to contribute, and all of `docs`.
 pub(crate) fn all() -> Vec<Page> {
     let docs = std::fs::read_dir(root().join("docs")).unwrap();
     let mut paths: Vec<PathBuf> = docs
@@ -47,7 +47,13 @@ pub(crate) fn all() -> Vec<Page> {
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
         .collect();
     paths.sort();
-    paths.extend(["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(PathBuf::from));
+    let others = [
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "tests/README.md",
+    ];
+    paths.extend(others.map(PathBuf::from));
     paths.iter().map(|path| Page::read(path)).collect()
 }
 

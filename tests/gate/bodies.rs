@@ -11,7 +11,7 @@ use iris::formats::{ALL, Call, Destination, Format, Head};
 use serde_json::Value;
 
 use crate::process::{go, has, say, setting, source};
-use crate::random::Random;
+use support::random::Random;
 
 /// How many there are by default.
 const BODIES: usize = 100_000;

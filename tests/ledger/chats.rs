@@ -6,16 +6,25 @@ use iris::config::{Database, Purge, Retention};
 use iris::records::{ChatWrite, Expected, Ledger, MOST_CHATS, chat_version};
 
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    each_has_their_own_and_what_is_old_goes,
+    beyond_the_bound_the_oldest_go,
+    a_write_follows_the_version_that_it_names,
+];
 
 async fn ids(ledger: &Ledger, login: &str) -> Vec<String> {
     let chats = ledger.chats(login).await.unwrap();
     chats.into_iter().map(|chat| chat.id).collect()
 }
 
-pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
+async fn each_has_their_own_and_what_is_old_goes(place: &Place) {
     let ledger = place.open();
     let keep = async |login: &str, id: &str, body: &str| {
-        let kept = ledger.keep_chat(login, (id, "a title"), body.into(), Expected::Anything);
+        let kept = ledger.keep_chat(login, id, "a title", body.into(), Expected::Anything);
         assert_eq!(kept.await.unwrap(), ChatWrite::Done);
     };
     keep("ann", "one", "{\"a\":1}").await;
@@ -61,13 +70,12 @@ pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
     assert_eq!(body("bob").await, None);
 }
 
-pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
+async fn beyond_the_bound_the_oldest_go(place: &Place) {
     let ledger = place.open();
     for nth in 0..MOST_CHATS + 3 {
         let id = format!("chat-{nth:04}");
-        let named = (id.as_str(), "t");
         ledger
-            .keep_chat("ann", named, b"{}".to_vec(), Expected::Anything)
+            .keep_chat("ann", &id, "t", b"{}".to_vec(), Expected::Anything)
             .await
             .unwrap();
         // The time tells which is the oldest.
@@ -79,7 +87,7 @@ pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
     let long = vec![b'x'; 30 << 20];
     for id in ["long-1", "long-2", "long-3"] {
         ledger
-            .keep_chat("ann", (id, "t"), long.clone(), Expected::Anything)
+            .keep_chat("ann", id, "t", long.clone(), Expected::Anything)
             .await
             .unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -87,10 +95,10 @@ pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
     assert_eq!(ids(&ledger, "ann").await, ["long-3", "long-2"]);
 }
 
-pub(crate) async fn a_write_follows_the_version_that_it_names(place: Place) {
+async fn a_write_follows_the_version_that_it_names(place: &Place) {
     let ledger = place.open();
     let keep = async |body: &str, expected: Expected| {
-        let kept = ledger.keep_chat("ann", ("one", "t"), body.into(), expected);
+        let kept = ledger.keep_chat("ann", "one", "t", body.into(), expected);
         kept.await.unwrap()
     };
     let at = |body: &str| Expected::Version(chat_version(body.as_bytes()));

@@ -9,6 +9,19 @@ use iris::records::{Entry, EntryId, Expected, Group, Ledger, Query, Record, Repo
 
 use crate::budgets::{amounts, rules};
 use crate::store::{Place, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    one_login_of_several_callers_shares_nothing,
+    what_agrees_in_its_beginning_stays_apart,
+    a_bucket_is_shown_under_the_name_that_its_owner_has_now,
+];
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    records_from_before_go_to_who_made_them,
+];
 
 const DAY: i64 = 86_400_000;
 
@@ -29,7 +42,7 @@ fn report(groups: Vec<Group>) -> Report {
     }
 }
 
-pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
+async fn one_login_of_several_callers_shares_nothing(place: &Place) {
     const LOGIN: &str = "amelie@passkey";
     let ledger = place.open();
     let callers = ["user:10", "external:elsewhere.net:10", "user:4242"];
@@ -41,7 +54,7 @@ pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
     let mut heard = ledger.written();
     write(&ledger, records.clone()).await;
     for caller in callers {
-        let kept = ledger.keep_chat(caller, ("c1", caller), caller.into(), Expected::Anything);
+        let kept = ledger.keep_chat(caller, "c1", caller, caller.into(), Expected::Anything);
         kept.await.unwrap();
     }
     for (caller, own) in callers.iter().zip(&records) {
@@ -59,7 +72,7 @@ pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
             .collect();
         assert_eq!(seen, [(&own.entry.caller, 1)]);
         assert_eq!(sessions[0].models, std::slice::from_ref(&own.entry.model));
-        let counted = ledger.session_count(scope(), Some(LOGIN), (0, DAY));
+        let counted = ledger.session_count(scope(), Some(LOGIN), 0..DAY);
         assert_eq!(counted.await.unwrap(), 1);
         for by in [vec![], vec![Group::Login], vec![Group::Hour]] {
             let usage = ledger.usage(scope(), report(by)).await.unwrap();
@@ -114,7 +127,7 @@ fn named(name: &str, at: i64) -> Record {
     record
 }
 
-pub(crate) async fn what_agrees_in_its_beginning_stays_apart(place: Place) {
+async fn what_agrees_in_its_beginning_stays_apart(place: &Place) {
     let ledger = place.open();
     let long = "x".repeat(600);
     let record = |end: &str, at| named(&format!("{long}{end}"), at);
@@ -271,7 +284,7 @@ async fn seen(ledger: &Ledger, key: &str) -> (usize, usize, u64, usize) {
     )
 }
 
-pub(crate) async fn records_from_before_go_to_who_made_them(place: Place) {
+async fn records_from_before_go_to_who_made_them(place: &Place) {
     place.begin_earlier().await;
     let ledger = place.open();
     let everything = ledger
@@ -334,7 +347,7 @@ pub(crate) async fn records_from_before_go_to_who_made_them(place: Place) {
     assert_eq!(states, expected);
 }
 
-pub(crate) async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(place: Place) {
+async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(place: &Place) {
     let ledger = place.open();
     let terms = Terms {
         unit: Unit::Requests,

@@ -4,11 +4,18 @@
 
 use iris::policy::budget::Definitions;
 use iris::records::balances::{Quotas, Reservation};
-use iris::records::{Ledger, Stored};
+use iris::records::{Ledger, StoredBucket};
 
 use crate::books::{Books, ESTIMATE, endings, orders};
 use crate::budgets::{Rules, amounts, rules, settle};
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    every_order_of_two_nodes_keeps_the_books,
+];
 
 const CAPACITY: [i64; 2] = [25, 3];
 const REFILL: i64 = 12;
@@ -54,7 +61,7 @@ impl World {
                 r#"{"bucket":"tokens"},{"bucket":"requests"}"#,
             ),
             nodes: [node().await, node().await],
-            database: place.server().client(&place.database).await,
+            database: place.client().await,
             spent: 0,
         }
     }
@@ -64,9 +71,10 @@ impl World {
         let (stored, _) = self.nodes[node].1.buckets().await.unwrap();
         let of = |name: &str| stored.iter().find(|one| one.bucket == name);
         let [tokens, requests] = ["tokens", "requests"].map(of);
-        let balance =
-            |nth: usize, one: Option<&Stored>| one.map_or(CAPACITY[nth], |one| one.level.balance);
-        let held = |one: Option<&Stored>| one.map_or(0, |one| one.held);
+        let balance = |nth: usize, one: Option<&StoredBucket>| {
+            one.map_or(CAPACITY[nth], |one| one.level.balance)
+        };
+        let held = |one: Option<&StoredBucket>| one.map_or(0, |one| one.held);
         Books {
             balance: [balance(0, tokens), balance(1, requests)],
             held: [held(tokens), held(requests)],
@@ -128,8 +136,8 @@ impl World {
     }
 }
 
-pub(crate) async fn every_order_of_two_nodes_keeps_the_books(place: Place) {
-    let mut world = World::new(&place).await;
+async fn every_order_of_two_nodes_keeps_the_books(place: &Place) {
+    let mut world = World::new(place).await;
     let two = [End::Settled(17), End::Lost];
     let four = [
         End::Settled(ESTIMATE),

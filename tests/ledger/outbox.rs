@@ -5,6 +5,22 @@ use std::time::Duration;
 use iris::records::{Delivery, Record};
 
 use crate::store::{Place, entry, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    each_delivery_is_taken_by_one_and_comes_back_until_it_is_done,
+    what_is_too_much_or_for_nobody_is_forgotten,
+];
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    two_nodes_never_take_the_same,
+];
+pub(crate) const FILES: &[Test<Place>] = tests![
+    Place;
+    what_was_told_is_not_in_the_files,
+];
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -18,7 +34,7 @@ fn telling(at: i64, hook: &str, said: &str) -> Record {
     record
 }
 
-pub(crate) async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_done(place: Place) {
+async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_done(place: &Place) {
     let ledger = place.open();
     let records = (0..40).map(|nth| telling(nth, "log", &format!("{nth}")));
     write(&ledger, records).await;
@@ -68,12 +84,12 @@ pub(crate) async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_don
     assert_eq!(ledger.due("log", 100, LEASE).await.unwrap().len(), 10);
 }
 
-pub(crate) async fn what_is_too_much_or_for_nobody_is_forgotten(place: Place) {
+async fn what_is_too_much_or_for_nobody_is_forgotten(place: &Place) {
     let ledger = place.open();
     let records = (0..10).flat_map(|nth| [telling(nth, "log", "x"), telling(nth, "gone", "y")]);
     write(&ledger, records).await;
     let log = vec!["log".to_owned()];
-    let forgotten = ledger.retain_deliveries(log.clone(), (4, 1 << 20));
+    let forgotten = ledger.retain_deliveries(log.clone(), 4, 1 << 20);
     assert_eq!(
         forgotten.await.unwrap(),
         [("gone".to_owned(), 10), ("log".to_owned(), 6)]
@@ -82,15 +98,15 @@ pub(crate) async fn what_is_too_much_or_for_nobody_is_forgotten(place: Place) {
     assert_eq!(left.len(), 4);
     assert!(ledger.due("gone", 100, LEASE).await.unwrap().is_empty());
     let size = i64::try_from(left[0].payload.len()).unwrap();
-    let forgotten = ledger.retain_deliveries(log.clone(), (4, 2 * size));
+    let forgotten = ledger.retain_deliveries(log.clone(), 4, 2 * size);
     assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
-    let forgotten = ledger.retain_deliveries(log, (4, 2 * size));
+    let forgotten = ledger.retain_deliveries(log, 4, 2 * size);
     assert_eq!(forgotten.await.unwrap(), []);
-    let forgotten = ledger.retain_deliveries(Vec::new(), (4, 1 << 20));
+    let forgotten = ledger.retain_deliveries(Vec::new(), 4, 1 << 20);
     assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
 }
 
-pub(crate) async fn two_nodes_never_take_the_same(place: Place) {
+async fn two_nodes_never_take_the_same(place: &Place) {
     let nodes = [place.open(), place.open()];
     write(&nodes[0], (0..200).map(|nth| telling(nth, "log", "x"))).await;
     let tasks = (0..8).map(|nth| {
@@ -116,7 +132,7 @@ pub(crate) async fn two_nodes_never_take_the_same(place: Place) {
     assert_eq!((all.len(), distinct.len()), (200, 200));
 }
 
-pub(crate) async fn what_was_told_is_not_in_the_files(place: Place) {
+async fn what_was_told_is_not_in_the_files(place: &Place) {
     let planted = "a-word-nobody-else-says";
     let is_there = || {
         std::fs::read_dir(place.file()).unwrap().any(|file| {
@@ -137,7 +153,7 @@ pub(crate) async fn what_was_told_is_not_in_the_files(place: Place) {
     // Nor what is for nobody any more.
     write(&ledger, [telling(2, "gone", planted)]).await;
     assert!(is_there());
-    let gone = ledger.retain_deliveries(vec!["log".to_owned()], (10, 1 << 20));
+    let gone = ledger.retain_deliveries(vec!["log".to_owned()], 10, 1 << 20);
     assert_eq!(gone.await.unwrap(), [("gone".to_owned(), 1)]);
     ledger.purge().await.unwrap();
     assert!(!is_there());

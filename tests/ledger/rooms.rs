@@ -6,7 +6,14 @@ use iris::records::balances::Quotas;
 use crate::budgets::{amounts, rules, settle};
 use crate::standby::Bouncer;
 use crate::store::{Place, all, entry, full, write};
-use crate::tally;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    at_the_limit_the_connections_that_are_open_do_all_the_work,
+    a_pooler_that_shares_sessions_is_no_trouble,
+];
 
 /// Everything that a gateway does with its ledger, several times at once.
 async fn use_it(ledger: &Ledger, node: i64) {
@@ -37,8 +44,8 @@ async fn use_it(ledger: &Ledger, node: i64) {
     assert!(ledger.healthy());
 }
 
-pub(crate) async fn at_the_limit_the_connections_that_are_open_do_all_the_work(place: Place) {
-    let client = place.server().client(&place.database).await;
+async fn at_the_limit_the_connections_that_are_open_do_all_the_work(place: &Place) {
+    let client = place.client().await;
     // The writer's alone, and one more.
     for limit in [1, 2] {
         let user = format!("few_{limit}_of_{}", place.database);
@@ -54,7 +61,8 @@ pub(crate) async fn at_the_limit_the_connections_that_are_open_do_all_the_work(p
         use_it(&ledger, limit).await;
         assert_eq!(all(&ledger).await.len(), 24);
         // Records come before everything else, also for a connection.
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
+        let end =
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = $1";
         client.query(end, &[&user]).await.unwrap();
         use_it(&ledger, limit + 10).await;
         assert_eq!(all(&ledger).await.len(), 48);
@@ -64,9 +72,9 @@ pub(crate) async fn at_the_limit_the_connections_that_are_open_do_all_the_work(p
     }
 }
 
-pub(crate) async fn a_pooler_that_shares_sessions_is_no_trouble(place: Place) {
+async fn a_pooler_that_shares_sessions_is_no_trouble(place: &Place) {
     let Some(bouncer) = Bouncer::start(place.server(), 3).await else {
-        return tally::skip("pgbouncer is not installed");
+        return support::harness::skip("pgbouncer is not installed");
     };
     let open = || {
         let (url, dir) = (bouncer.url(&place.database), place.file().to_owned());

@@ -1,6 +1,13 @@
 //! Databases of every version, and that a new one is like one that has grown.
 
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    a_new_database_is_like_one_of_any_version_that_was_updated,
+];
 
 /// The scripts of one database's dialect, from version 1 on.
 macro_rules! scripts {
@@ -62,7 +69,7 @@ impl Place {
             file.pragma_update(None, "user_version", note).unwrap();
             return;
         }
-        let client = self.server().client(&self.database).await;
+        let client = self.client().await;
         for script in &POSTGRES[..version] {
             client.batch_execute(script).await.unwrap();
         }
@@ -81,7 +88,7 @@ impl Place {
             }
             return;
         }
-        let client = self.server().client(&self.database).await;
+        let client = self.client().await;
         let sql = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
         client.batch_execute(sql).await.unwrap();
     }
@@ -122,7 +129,7 @@ impl Place {
     }
 }
 
-pub(crate) async fn a_new_database_is_like_one_of_any_version_that_was_updated(place: Place) {
+pub(crate) async fn a_new_database_is_like_one_of_any_version_that_was_updated(place: &Place) {
     drop(place.open());
     let new = place.schema().await;
     assert!(new.len() > 200, "{new:?}");

@@ -9,7 +9,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::{COMPLETION, Gateway, Received, Script, answer, post, provider};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{COMPLETION, Received, Script, answer, provider};
 
 const ASK: &str =
     r#"{"model":"m","messages":[{"role":"user","content":"I am pat@example.org"}], "n":1.0}"#;
@@ -482,6 +484,7 @@ async fn a_hook_that_is_down_is_left_alone() {
     for _ in 0..40 {
         gateway.chat(ASK).await;
     }
+    // It is tried again meanwhile, with pauses.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let calls = drain(&mut asked).len();
     assert!((1..=12).contains(&calls), "it was told {calls} times");

@@ -9,9 +9,9 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{
-    COMPLETION, Gateway, Log, Received, STREAM, Script, answer, provider, read_request, server,
-    write,
+use crate::Gateway;
+use support::provider::{
+    COMPLETION, Log, Received, STREAM, Script, answer, provider, read_request, server, write,
 };
 
 const ASK: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
@@ -169,6 +169,7 @@ async fn a_limit_that_is_over_is_over() {
     let (second, _log) = well().await;
     let gateway = two(first, second, json!({})).await;
     assert_eq!(gateway.chat(ASK).await.status, 200);
+    // A little longer than the limit.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     assert_eq!(gateway.chat(ASK).await.status, 200);
     assert_eq!(count(&asked), 2);
@@ -289,24 +290,11 @@ async fn a_provider_whose_configuration_changes_is_a_new_one() {
         assert_eq!(gateway.chat(ASK).await.status, 200);
     }
     assert_eq!(health(&gateway, "p").await["ejected"], true);
-    let change = |from: String, to: String| {
-        let text = std::fs::read_to_string(gateway.config()).unwrap();
-        std::fs::write(gateway.config(), text.replace(&from, &to)).unwrap();
-    };
+    let change = async |from: &str, to: &str| gateway.change(|text| text.replace(from, to)).await;
     // What is no part of how it is reached leaves it as it is.
-    change(
-        r#""preference":9"#.to_owned(),
-        r#""preference":8"#.to_owned(),
-    );
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    change(r#""preference":9"#, r#""preference":8"#).await;
     assert_eq!(health(&gateway, "p").await["ejected"], true);
-    change(gone.to_string(), mended.to_string());
-    for _ in 0..100 {
-        if health(&gateway, "p").await.is_null() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    change(&gone.to_string(), &mended.to_string()).await;
     assert_eq!(health(&gateway, "p").await, Value::Null);
     assert_eq!(gateway.chat(ASK).await.status, 200);
     assert_eq!(count(&asked), 1);

@@ -7,11 +7,13 @@
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
+mod agents;
 mod api;
 mod charged;
 mod chats;
 mod commands;
 mod compressed;
+mod demo_tour;
 mod discovery;
 mod endings;
 mod estimates;
@@ -44,6 +46,7 @@ mod process;
 mod program;
 mod proxies;
 mod quotas;
+mod refusals;
 mod requests;
 mod rotation;
 mod routing;
@@ -53,12 +56,13 @@ mod sessions;
 mod shapes;
 mod sockets;
 mod starts;
-mod support;
-mod terminal;
 mod tls;
+mod token_counts;
 mod told;
 mod trailers;
 mod unwritable;
 mod usage;
 mod warnings;
 mod websocket;
+
+support::library_gateway!();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::management::{get, put, shown};
-use crate::support::{COMPLETION, Gateway, Log, server};
+use support::provider::{COMPLETION, Log, server};
 
 /// A gateway whose provider's key lies in a file of `dir`, and what the provider is sent.
 async fn gateway(key: &Path) -> (Gateway, Log) {
@@ -85,6 +86,7 @@ async fn a_key_stays_while_its_file_is_missing_or_half_written() {
             Some(content) => std::fs::write(&key, content).unwrap(),
             None => std::fs::remove_file(&key).unwrap(),
         }
+        // The file has been looked at since.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         sent(&gateway, &log, "sk-first").await;
         findings(&gateway, "the previous value stays in use").await;

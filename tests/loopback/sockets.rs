@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
-use crate::support::{Gateway, write};
+use crate::Gateway;
+use support::provider::write;
 
 /// What a provider got: the number of its connection, two headers of the handshake, and the model.
 type Heard = std::sync::Arc<std::sync::Mutex<Vec<(usize, String, String, String)>>>;
@@ -113,15 +114,11 @@ async fn a_kept_connection_is_for_the_same_headers_and_rules() {
         ]
     );
     // Another key, and then another server.
-    let change = async |from: &str, to: &str, rounds: u32| {
-        let text = std::fs::read_to_string(gateway.config()).unwrap();
-        std::fs::write(gateway.config(), text.replace(from, to)).unwrap();
-        tokio::time::sleep(Duration::from_millis(1_500) * rounds).await;
-    };
-    change("\"first\"", "\"second\"", 1).await;
+    let change = async |from: &str, to: &str| gateway.change(|text| text.replace(from, to)).await;
+    change("\"first\"", "\"second\"").await;
     assert_eq!(response(&mut socket, "n").await, "response.completed");
     assert_eq!(seen(&old_heard), [row(2, "second", "n")]);
-    change(&old.to_string(), &new.to_string(), 1).await;
+    change(&old.to_string(), &new.to_string()).await;
     assert_eq!(response(&mut socket, "n").await, "response.completed");
     assert_eq!(seen(&old_heard), []);
     assert_eq!(seen(&new_heard), [row(0, "second", "n")]);
@@ -240,6 +237,7 @@ async fn half_sent_messages_are_held_to_the_pace_of_bodies() {
     }
     // A caller may be silent between messages.
     let mut socket = open(&gateway).await;
+    // Longer than one may take over a message.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(response(&mut socket, "m").await, "response.completed");
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::COMPLETION;
+use support::provider::COMPLETION;
 
 const CERTIFICATE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -156,7 +156,7 @@ impl Gateway {
             self.address,
             body.len()
         );
-        crate::support::raw(self.address, &request).await
+        support::http::raw(self.address, &request).await
     }
 
     /// Asks until the answer has a word.
@@ -250,6 +250,7 @@ async fn a_provider_is_trusted_by_certificates_of_its_own() {
     gateway.ask_until(" 200 ").await;
     // What is no certificate does not take the place of one.
     std::fs::write(&path, "CANARY").unwrap();
+    // It has been looked at since.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let answer = gateway.ask().await;
     assert!(answer.contains(" 200 "), "{answer}");

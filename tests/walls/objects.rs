@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::daemon::{ADA, BOB, EVE, KIM, Person, STRANGER};
 use crate::policy::{MODELS, PAGES, Policy, ROUTES};
-use crate::support::{answer, provider};
 use crate::world::{Answer, Gateway, until};
+use support::provider::{answer, provider};
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![nobody_reads_what_is_anothers_on_any_route,];
 
 const SESSION: &str = "ada-session-of-thursday";
 const CHAT: &str = "ada-chat-of-thursday";
@@ -194,7 +197,7 @@ fn check(who: Person, policy: Policy, answer: &Answer, what: &str) {
     );
 }
 
-pub async fn nobody_reads_what_is_anothers_on_any_route() {
+async fn nobody_reads_what_is_anothers_on_any_route() {
     let mut gateway = gateway().await;
     let ids = adas().await;
     let ratio = nothing_told(&ids).await;

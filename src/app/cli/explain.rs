@@ -1,13 +1,12 @@
 //! `iris explain`.
 
-use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
-use super::ask::{self, Question};
 use super::{Places, print, print_json};
+use crate::client::ask::{self, Question, sentences};
 use crate::formats;
 use crate::policy::identity::Caller;
 use crate::web::api::whatif;
@@ -44,7 +43,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
     /// The API format of the request.
-    #[arg(long, value_name = "FORMAT", default_value = "openai_chat")]
+    #[arg(long, value_name = "FORMAT", default_value = formats::DEFAULT.name)]
     api: String,
     /// Print JSON.
     #[arg(long)]
@@ -57,7 +56,7 @@ impl Explain {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         if let Some(id) = &self.request {
             let url = self.url.clone().or_else(|| std::env::var("IRIS_URL").ok());
-            return ask::story(id, url, self.json);
+            return ask::timeline(id, url, self.json);
         }
         // Without --request, the parser asks for both.
         let caller = self.caller.as_deref().unwrap_or_default();
@@ -95,10 +94,4 @@ impl Explain {
             ExitCode::FAILURE
         })
     }
-}
-
-/// An answer and what led to it, for people.
-pub(super) fn sentences(answer: &str, reasons: &[impl Display]) -> String {
-    let reasons = reasons.iter().map(|reason| format!("  - {reason}\n"));
-    format!("{answer}\n{}", reasons.collect::<String>())
 }

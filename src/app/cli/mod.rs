@@ -1,33 +1,30 @@
 //! The command line. Exit codes: 0 for success, 1 for a failure or a refused configuration,
 //! 2 for a wrong use of the command line.
 
-mod ask;
 mod check;
-mod connect;
 mod demo;
 mod explain;
 mod init;
 mod log;
 mod manual;
-mod place;
 mod prices;
 mod progress;
 mod serve;
 mod service;
 mod status_line;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::base::output;
+use crate::client;
 use crate::client::agents::sh as quoted;
+use crate::client::terminal::{print, print_drawn, print_json, table};
 use crate::config;
 use crate::exchange::rules::Rules;
 use crate::wire::harmless;
-use crate::wire::text::{harmless_json, harmless_lines};
+use crate::wire::text::harmless_lines;
 
 /// A private AI gateway that joins your tailnet.
 #[derive(Parser)]
@@ -53,12 +50,8 @@ enum Command {
     Explain(explain::Explain),
     /// Show what models cost, and where the figures are from.
     Prices(prices::Prices),
-    /// List the models that a running gateway offers you.
-    Models(ask::Models),
-    /// Run an agent against a running gateway, or print or write its settings.
-    Connect(connect::Connect),
-    /// Show the state of a running gateway.
-    Status(ask::Status),
+    #[command(flatten)]
+    Client(client::Command),
     /// Install Iris as a service that starts with the machine, remove it, or show its state.
     Service(service::Service),
     /// Print the completion script of a shell.
@@ -147,9 +140,7 @@ pub fn run() -> ExitCode {
         }
         Command::Explain(explain) => explain.run(),
         Command::Prices(prices) => prices.run(),
-        Command::Models(models) => models.run(),
-        Command::Connect(connect) => connect.run(),
-        Command::Status(status) => status.run(),
+        Command::Client(command) => command.run(),
         Command::Service(service) => service.run(),
         Command::Completions(completions) => Ok(completions.run()),
         Command::Man(man) => man.run(),
@@ -162,57 +153,11 @@ pub fn run() -> ExitCode {
     code
 }
 
-/// Writes to standard output, without characters that steer a terminal. A reader that has gone away,
-/// as after `| head`, ends the command without a complaint.
-fn print(text: &str) {
-    print_drawn(&harmless_lines(text));
-}
-
-/// Writes JSON to standard output, as [`print()`] does text.
-fn print_json(value: &serde_json::Value) {
-    print_drawn(&format!("{}\n", harmless_json(&format!("{value:#}"))));
-}
-
-/// The same for a text that is to steer the terminal, and has nothing of others in it that does.
-/// A running gateway never waits for its terminal.
-fn print_drawn(text: &str) {
-    if let Some(screen) = output::screen() {
-        return screen.put(text.as_bytes().to_vec());
-    }
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 /// Whether an environment variable can have this name.
 fn is_variable(name: &str) -> bool {
     let part = |char: char| char.is_ascii_alphanumeric() || char == '_';
     let starts = name.starts_with(|char: char| part(char) && !char.is_ascii_digit());
     starts && name.chars().all(part)
-}
-
-/// A table with as much room for each column as its widest cell takes.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|nth| {
-            rows.iter()
-                .filter_map(|row| row.get(nth))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut out = String::new();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        out.push_str(cells.join("  ").trim_end());
-        out.push('\n');
-    }
-    out
 }
 
 #[cfg(test)]

@@ -217,15 +217,13 @@ fn welcome(at: &Served, rules: &Rules) -> String {
         );
     }
     let mut out = format!("\nModels, by provider:\n\n{}\n", table(&rows));
-    let api = formats::named("openai_chat");
     let local = Caller::hypothetical("(loopback)", None);
     let usable = |model: &str| {
         harmless(model) == model
-            && (at.tailnet
-                || api.is_some_and(|api| whatif::verdict(rules, &local, api, model).allowed))
+            && (at.tailnet || whatif::verdict(rules, &local, formats::DEFAULT, model).allowed)
     };
     let mut chats = providers()
-        .filter(|(_, one)| one.compatibility.has("openai_chat"))
+        .filter(|(_, one)| formats::DEFAULT.is_spoken_with(one.compatibility.flags()))
         .flat_map(|(_, one)| &one.models);
     match chats.find(|model| usable(model)) {
         Some(model) => {

@@ -10,7 +10,8 @@ mod programs;
 pub use file::{Change, Unreadable};
 pub use programs::ALL;
 
-/// A format, as far as programs care.
+/// A format, as far as programs care. A colleague's machine knows formats by the names that the
+/// configuration and the gateway's API have for them: it doesn't need the formats themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
     /// OpenAI's chat completions.
@@ -24,7 +25,7 @@ pub enum Speaks {
 }
 
 impl Speaks {
-    /// The name of the format (`ApiKind`).
+    /// The name of the format, and of its flag.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
@@ -32,6 +33,17 @@ impl Speaks {
             Self::Responses => "openai_responses",
             Self::Messages => "anthropic_messages",
             Self::Gemini => "gemini_generate_content",
+        }
+    }
+
+    /// The endpoint that a gateway's list of models shows for it.
+    #[must_use]
+    pub fn endpoint(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::Gemini => "/v1beta/models/{model}:generateContent",
         }
     }
 
@@ -287,6 +299,19 @@ mod tests {
         }
         assert!(is_name("hf.co/unsloth/Qwen3 (big):Q4_K_M") && !is_name("-m") && !is_name(""));
         assert_eq!(dotenv("openai/gpt-5:x"), "openai/gpt-5:x");
+    }
+
+    #[test]
+    fn formats_are_those_that_the_gateway_lists() {
+        for speaks in [
+            Speaks::Chat,
+            Speaks::Responses,
+            Speaks::Messages,
+            Speaks::Gemini,
+        ] {
+            let format = crate::formats::named(speaks.kind()).unwrap();
+            assert_eq!(format.endpoint, Some(speaks.endpoint()));
+        }
     }
 
     #[test]

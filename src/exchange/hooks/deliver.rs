@@ -203,11 +203,7 @@ impl<'e> Deliverer<'e> {
     /// Forgets what nobody is to be told any more, and what is too much.
     async fn tidy(&self, hooks: &IndexMap<String, Hook>) {
         let names: Vec<String> = hooks.keys().cloned().collect();
-        match self
-            .ledger
-            .retain_deliveries(names, (KEPT, KEPT_BYTES))
-            .await
-        {
+        match self.ledger.retain_deliveries(names, KEPT, KEPT_BYTES).await {
             Ok(dropped) => {
                 for (hook, rows) in dropped {
                     tracing::error!(

@@ -3,6 +3,7 @@
 mod error;
 mod meter;
 mod session;
+mod transcript;
 
 use std::borrow::Cow;
 
@@ -13,10 +14,9 @@ use super::body;
 use super::meter::Assembling;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
-use super::transcript::Conversation;
 use super::{
-    Call, Chat, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace, Path, Splice, known,
-    opening, transcript,
+    Call, Chat, Dialect, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace, Path,
+    Splice, known, opening,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
@@ -24,6 +24,7 @@ use crate::wire::Rejection;
 pub(in crate::formats) use error::{REFUSALS, refuse};
 pub(in crate::formats) use meter::{Events, read};
 pub(in crate::formats) use session::of as session;
+pub(in crate::formats) use transcript::CONVERSATION;
 
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/messages";
@@ -88,12 +89,11 @@ pub(super) static FORMAT: Format = Format {
     tools,
     count_response: Some(count_response),
     refusals: REFUSALS,
-    conversation: Conversation {
-        sent: transcript::anthropic::messages,
-        answered: transcript::anthropic::answer,
-    },
+    conversation: CONVERSATION,
+    lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",
     chat: Some(Chat {
+        flag: &FLAG,
         name: "messages",
         rank: 1,
     }),

@@ -4,6 +4,7 @@
 
 mod block;
 mod meter;
+mod transcript;
 mod usage;
 
 use bytes::Bytes;
@@ -11,15 +12,12 @@ use bytes::Bytes;
 use super::bedrock_model_invoke::tools as vendor_tools;
 use super::meter::Assembling;
 use super::offer;
-use super::transcript::Conversation;
-use super::{
-    Call, Flag, Format, Head, Offer, OpaquePlace, bedrock_error, bedrock_path, body, known,
-    opening, transcript,
-};
+use super::{Call, Flag, Format, Head, Offer, OpaquePlace, bedrock, body, known, opening};
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{Events, read};
+use transcript::CONVERSATION;
 
 /// Keys whose values only the model's vendor can read.
 const OPAQUE: &[&str] = &["signature", "redactedContent"];
@@ -70,16 +68,13 @@ pub(super) static FLAG: Flag = Flag {
 pub(super) static FORMAT: Format = Format {
     flags: &[&FLAG],
     endpoint: Some("/bedrock/model/{model}/converse"),
-    recognises: |path| matches!(bedrock_path::operation(path), Some("converse" | STREAM)),
+    recognises: |path| matches!(bedrock::path::operation(path), Some("converse" | STREAM)),
     opaque: OPAQUE,
     opaque_places: OPAQUE_PLACES,
-    takes_untyped: bedrock_path::takes_untyped,
+    takes_untyped: bedrock::path::takes_untyped,
     tools,
-    refusals: bedrock_error::REFUSALS,
-    conversation: Conversation {
-        sent: transcript::bedrock::messages,
-        answered: transcript::bedrock::answer,
-    },
+    refusals: bedrock::error::REFUSALS,
+    conversation: CONVERSATION,
     ..Format::new(
         "bedrock_converse",
         &known::CONVERSE,
@@ -89,7 +84,7 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let call = bedrock_path::call(head.path, head.query, body)?;
+    let call = bedrock::path::call(head.path, head.query, body)?;
     let keys = [
         "system",
         "messages",

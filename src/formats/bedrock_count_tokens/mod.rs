@@ -5,20 +5,20 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Call, Format, Head, Meter, Pass, Reading, Refusals, bedrock_converse, bedrock_error,
-    bedrock_model_invoke, bedrock_path, failure, known,
+    Call, Format, Head, Meter, Pass, Reading, Refusals, bedrock, bedrock_converse,
+    bedrock_model_invoke, failure, known,
 };
 use crate::wire::{Rejection, sse};
 
 /// Bedrock's `CountTokens`.
 pub(super) static FORMAT: Format = Format {
     flags: &[&bedrock_model_invoke::FLAG, &bedrock_converse::FLAG],
-    recognises: |path| bedrock_path::operation(path) == Some("count-tokens"),
-    takes_untyped: bedrock_path::takes_untyped,
+    recognises: |path| bedrock::path::operation(path) == Some("count-tokens"),
+    takes_untyped: bedrock::path::takes_untyped,
     count_response: Some(|count| json!({ "inputTokens": count })),
     refusals: Refusals {
         event: |_| Bytes::new(),
-        ..bedrock_error::REFUSALS
+        ..bedrock::error::REFUSALS
     },
     ..Format::new("bedrock_count_tokens", &known::COUNT_TOKENS, read, |_| {
         Box::new(Unmetered::default())
@@ -28,7 +28,7 @@ pub(super) static FORMAT: Format = Format {
 fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     Ok(Call {
         billed: false,
-        ..bedrock_path::call(head.path, head.query, body)?
+        ..bedrock::path::call(head.path, head.query, body)?
     })
 }
 

@@ -15,11 +15,7 @@ use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
-use super::transcript::Conversation;
-use super::{
-    Call, Flag, Format, Head, Offer, bedrock_error, bedrock_path, body, known, opening, transcript,
-    tree,
-};
+use super::{Call, Flag, Format, Head, Offer, bedrock, body, known, opening, tree};
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
@@ -49,24 +45,21 @@ pub(super) static FLAG: Flag = Flag {
 pub(super) static FORMAT: Format = Format {
     flags: &[&FLAG],
     endpoint: Some("/bedrock/model/{model}/invoke"),
-    recognises: |path| matches!(bedrock_path::operation(path), Some("invoke" | STREAM)),
+    recognises: |path| matches!(bedrock::path::operation(path), Some("invoke" | STREAM)),
     opaque: anthropic::OPAQUE,
     opaque_places: anthropic::OPAQUE_PLACES,
-    takes_untyped: bedrock_path::takes_untyped,
+    takes_untyped: bedrock::path::takes_untyped,
     tools: |body| tools(body, 0..body.len()),
     counts_in_head,
-    refusals: bedrock_error::REFUSALS,
-    conversation: Conversation {
-        sent: transcript::anthropic::messages,
-        answered: transcript::anthropic::answer,
-    },
+    refusals: bedrock::error::REFUSALS,
+    conversation: anthropic::CONVERSATION,
     ..Format::new("bedrock_model_invoke", &known::INVOKE, read, |request| {
         Box::new(chunk::Chunks::new(request))
     })
 };
 
 fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let call = bedrock_path::call(head.path, head.query, body)?;
+    let call = bedrock::path::call(head.path, head.query, body)?;
     let fields = body::scan(&call.body, &KEYS)?;
     let value = |nth| fields.get(nth).map(|at| &call.body[at]);
     let mut choices = call.choices;

@@ -6,6 +6,7 @@ mod meter;
 mod partial;
 mod request;
 mod strip;
+mod transcript;
 
 use std::borrow::Cow;
 
@@ -13,16 +14,16 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::offer::{self, What};
-use super::transcript::Conversation;
 use super::{
-    Call, Chat, Destination, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path, google_error,
-    google_path, is_method, known, transcript, vertex,
+    Call, Chat, Destination, Dialect, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path,
+    google, is_method, known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::{meter, read};
 pub(super) use request::{body, renamed};
+pub(super) use transcript::CONVERSATION;
 
 /// Methods of a model that are relayed.
 pub(in crate::formats) const VERBS: [&str; 5] = [
@@ -70,15 +71,14 @@ pub(super) static FORMAT: Format = Format {
     opaque_places: OPAQUE_PLACES,
     tools,
     prepare,
-    density: google_path::density,
+    density: google::path::density,
     count_response: Some(count_response),
-    refusals: google_error::REFUSALS,
-    conversation: Conversation {
-        sent: transcript::google::contents,
-        answered: transcript::google::answer,
-    },
+    refusals: google::error::REFUSALS,
+    conversation: CONVERSATION,
+    lists_for: Some(Dialect::Google),
     operation: "generate_content",
     chat: Some(Chat {
+        flag: &FLAG,
         name: "gemini",
         rank: 3,
     }),
@@ -111,12 +111,12 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let Some((version, collection, rest)) = split(head.path) else {
         return Err(super::body::bad_request("the path names no model"));
     };
-    let target = google_path::target(rest, &VERBS)?;
+    let target = google::path::target(rest, &VERBS)?;
     let model = match collection {
         "models" => target.model,
         other => format!("{other}/{}", target.model),
     };
-    google_path::same_in_query(head.query, &model)?;
+    google::path::same_in_query(head.query, &model)?;
     let parts = request::body(&body, &model)?;
     Ok(Call {
         stream: target.verb == "streamGenerateContent",
@@ -140,7 +140,7 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
     let mut splice = renamed(call, to.model)?;
     let path = if to.flags.contains(&FOR_VERTEX.name) {
         splice.edits.extend(strip::unknown_fields(&call.body)?);
-        vertex::path(to, after)?
+        google::vertex::path(to, after)?
     } else {
         let (collection, name) = to
             .model

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::formats::body::{bad_request, scan};
-use crate::formats::google_path::{prefix, two_models};
+use crate::formats::google::path::{prefix, two_models};
 use crate::formats::{Call, Splice, known, opening};
 use crate::wire::{Rejection, json};
 

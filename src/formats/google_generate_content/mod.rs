@@ -10,11 +10,7 @@ use serde_json::Value;
 
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
-use super::transcript::Conversation;
-use super::{
-    Call, Destination, Flag, Format, Head, Outbound, Path, Reading, google_error, google_path,
-    known, transcript, vertex,
-};
+use super::{Call, Destination, Flag, Format, Head, Outbound, Path, Reading, google, known};
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
@@ -40,17 +36,14 @@ pub(super) static FORMAT: Format = Format {
     endpoint: Some(
         "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",
     ),
-    recognises: |path| vertex::split(path, "google").is_some(),
+    recognises: |path| google::vertex::split(path, "google").is_some(),
     opaque_places: gemini::OPAQUE_PLACES,
     tools: gemini::tools,
     prepare,
-    density: google_path::density,
+    density: google::path::density,
     count_response: Some(gemini::count_response),
-    refusals: google_error::REFUSALS,
-    conversation: Conversation {
-        sent: transcript::google::contents,
-        answered: transcript::google::answer,
-    },
+    refusals: google::error::REFUSALS,
+    conversation: gemini::CONVERSATION,
     operation: "generate_content",
     ..Format::new("google_generate_content", &known::GOOGLE, read, |request| {
         let is_predict = matches!(request.path, Path::Around { after, .. } if after == ":predict");
@@ -59,12 +52,12 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let Some((before, rest)) = vertex::split(head.path, "google") else {
+    let Some((before, rest)) = google::vertex::split(head.path, "google") else {
         return Err(super::body::bad_request("the path names no model"));
     };
-    vertex::plain(&before)?;
-    let target = google_path::target(rest, &VERBS)?;
-    google_path::same_in_query(head.query, &target.model)?;
+    google::vertex::plain(&before)?;
+    let target = google::path::target(rest, &VERBS)?;
+    google::path::same_in_query(head.query, &target.model)?;
     let parts = gemini::body(&body, &target.model)?;
     Ok(Call {
         stream: target.verb == "streamGenerateContent",
@@ -85,7 +78,7 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
     let Path::Around { before, after } = &call.path else {
         return Ok(call.outbound(to.model));
     };
-    let before = vertex::filled(before, to)?;
+    let before = google::vertex::filled(before, to)?;
     let model = super::body::path_segment(to.model);
     Ok(Outbound {
         path: Cow::Owned(format!("{before}{model}{after}")),

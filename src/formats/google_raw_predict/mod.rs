@@ -10,10 +10,8 @@ use bytes::Bytes;
 
 use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
-use super::transcript::Conversation;
 use super::{
-    Call, Destination, Flag, Format, Head, Outbound, Path, Refusals, Splice, google_error,
-    google_path, known, transcript, vertex,
+    Call, Destination, Flag, Format, Head, Outbound, Path, Refusals, Splice, google, known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
@@ -36,7 +34,7 @@ pub(super) static FORMAT: Format = Format {
     endpoint: Some(
         "/v1/projects/{project}/locations/{region}/publishers/anthropic/models/{model}:rawPredict",
     ),
-    recognises: |path| vertex::split(path, "anthropic").is_some(),
+    recognises: |path| google::vertex::split(path, "anthropic").is_some(),
     opaque: anthropic::OPAQUE,
     opaque_places: anthropic::OPAQUE_PLACES,
     tools: anthropic::tools,
@@ -44,12 +42,9 @@ pub(super) static FORMAT: Format = Format {
     count_response: Some(anthropic::count_response),
     refusals: Refusals {
         event: anthropic::REFUSALS.event,
-        ..google_error::REFUSALS
+        ..google::error::REFUSALS
     },
-    conversation: Conversation {
-        sent: transcript::anthropic::messages,
-        answered: transcript::anthropic::answer,
-    },
+    conversation: anthropic::CONVERSATION,
     ..Format::new(
         "google_raw_predict",
         &known::RAW_PREDICT,
@@ -59,12 +54,12 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let Some((before, rest)) = vertex::split(head.path, "anthropic") else {
+    let Some((before, rest)) = google::vertex::split(head.path, "anthropic") else {
         return Err(bad_request("the path names no model"));
     };
-    vertex::plain(&before)?;
-    let target = google_path::target(rest, &VERBS)?;
-    google_path::same_in_query(head.query, &target.model)?;
+    google::vertex::plain(&before)?;
+    let target = google::path::target(rest, &VERBS)?;
+    google::path::same_in_query(head.query, &target.model)?;
     let keys = ["model", "stream", "system", "messages", "max_tokens"];
     let fields = body::scan(&body, &keys)?;
     let stream = body::flag(&body, fields.get(1), "stream")?;
@@ -83,7 +78,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         call.path = Path::Fixed(Cow::Owned(format!("{before}{COUNT}:{}", target.verb)));
     } else {
         if fields.get(0).is_some() && body::model(&body, fields.get(0))? != call.model {
-            return Err(google_path::two_models());
+            return Err(google::path::two_models());
         }
         call.path = Path::Around {
             before: before.into_owned(),
@@ -104,11 +99,11 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
     let mut out = call.outbound(to.model);
     out.path = match &call.path {
         Path::Around { before, after } => {
-            let before = vertex::filled(before, to)?;
+            let before = google::vertex::filled(before, to)?;
             let model = body::path_segment(to.model);
             Cow::Owned(format!("{before}{model}{after}"))
         }
-        Path::Fixed(path) => Cow::Owned(vertex::filled(path, to)?.into_owned()),
+        Path::Fixed(path) => Cow::Owned(google::vertex::filled(path, to)?.into_owned()),
     };
     Ok(out)
 }

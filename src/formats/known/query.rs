@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use super::{Known, Parameter};
 use crate::formats::Call;
 use crate::formats::body::bad_request;
-use crate::formats::google_path;
+use crate::formats::google;
 use crate::wire::Rejection;
 
 const fn any(name: &'static str) -> Parameter {
@@ -134,7 +134,7 @@ pub fn check(known: &Known, call: &Call, query: Option<&str>) -> Result<(), Reje
         }
         let bare = bare(&name);
         let names_this =
-            MODELS.contains(&&*bare) && google_path::names(&decoded(value), &call.model);
+            MODELS.contains(&&*bare) && google::path::names(&decoded(value), &call.model);
         if names_this {
             continue;
         }

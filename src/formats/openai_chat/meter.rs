@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::formats::merge::{merge, size};
 use crate::formats::meter::{Assembly, Room, Seen, is_response, spoken};
-use crate::formats::openai_usage::{self, OfChoices, Usage};
+use crate::formats::openai::usage::{self, OfChoices, Usage};
 use crate::formats::tree::{self, add_counts_at};
 use crate::formats::{Pass, Reading, ToolCall};
 use crate::wire::sse;
@@ -45,7 +45,7 @@ impl Assembly for Chunks {
             _ => Vec::new(),
         };
         let is_report = chunk.get("usage").is_some_and(Value::is_object);
-        let told = openai_usage::take(&mut chunk, &mut choices, &mut self.of_choices);
+        let told = usage::take(&mut chunk, &mut choices, &mut self.of_choices);
         let mut seen = Seen {
             counted: told.counts_output,
             ..Seen::default()

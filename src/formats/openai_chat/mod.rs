@@ -10,10 +10,7 @@ use bytes::Bytes;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::offer;
-use super::transcript::Conversation;
-use super::{
-    Call, Chat, Flag, Format, Head, Offer, Path, Splice, known, openai_error, opening, transcript,
-};
+use super::{Call, Chat, Flag, Format, Head, Offer, Path, Splice, known, openai, opening};
 use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{Chunks, read};
@@ -45,13 +42,11 @@ pub(super) static FORMAT: Format = Format {
     endpoint: Some(ENDPOINT),
     paths: &[ENDPOINT],
     tools,
-    refusals: openai_error::REFUSALS,
-    conversation: Conversation {
-        sent: transcript::openai::chat,
-        answered: transcript::openai::chat_answer,
-    },
+    refusals: openai::error::REFUSALS,
+    conversation: openai::transcript::CHAT,
     export_name: "oai_chat",
     chat: Some(Chat {
+        flag: &FLAG,
         name: "chat",
         rank: 0,
     }),

@@ -13,10 +13,9 @@ use http::header;
 use super::body::{self, bad_request};
 use super::call::is_model;
 use super::tokens::PICTURE;
-use super::transcript::Conversation;
 use super::{
-    Call, Density, Flag, Format, Head, Meter, MeteredRequest, Path, Splice, known, openai_chat,
-    openai_error, openai_responses, transcript,
+    Call, DefaultModel, Density, Flag, Format, Head, Meter, MeteredRequest, Path, Splice, known,
+    openai, openai_chat, openai_responses,
 };
 use crate::wire::{Rejection, multipart};
 
@@ -37,14 +36,10 @@ const fn companion(
     Format {
         flags: FLAGS,
         accepts: &["application/json", FORM],
-        may_name_no_model,
         with_model,
         density: |_| Density::VECTORS,
-        refusals: openai_error::REFUSALS,
-        conversation: Conversation {
-            sent: transcript::openai::companion,
-            ..Conversation::NONE
-        },
+        refusals: openai::error::REFUSALS,
+        conversation: openai::transcript::COMPANIONS,
         ..Format::new(name, &known::COMPANIONS, read, meter)
     }
 }
@@ -59,13 +54,19 @@ pub(super) static EMBEDDINGS: Format = Format {
         |request| meter(&EMBEDDINGS, request),
     )
 };
+const DRAWS: [&str; 3] = [
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/images/variations",
+];
 /// `POST /v1/images/…`.
 pub(super) static IMAGES: Format = Format {
-    paths: &[
-        "/v1/images/generations",
-        "/v1/images/edits",
-        "/v1/images/variations",
-    ],
+    paths: &DRAWS,
+    default_models: &[DefaultModel {
+        key: "images",
+        text: "Of `/v1/images/…`.",
+        paths: &DRAWS,
+    }],
     longest_event: WITH_IMAGE,
     density: |_| Density::PICTURES,
     ..companion(
@@ -74,11 +75,24 @@ pub(super) static IMAGES: Format = Format {
         |request| meter(&IMAGES, request),
     )
 };
+const SPEAKS: &str = "/v1/audio/speech";
 /// What listens instead of speaking.
 const HEARS: [&str; 2] = ["/v1/audio/transcriptions", "/v1/audio/translations"];
 /// `POST /v1/audio/…`.
 pub(super) static AUDIO: Format = Format {
-    paths: &["/v1/audio/speech", HEARS[0], HEARS[1]],
+    paths: &[SPEAKS, HEARS[0], HEARS[1]],
+    default_models: &[
+        DefaultModel {
+            key: "speech",
+            text: "Of `/v1/audio/speech`.",
+            paths: &[SPEAKS],
+        },
+        DefaultModel {
+            key: "transcriptions",
+            text: "Of `/v1/audio/transcriptions` and `/v1/audio/translations`.",
+            paths: &HEARS,
+        },
+    ],
     density: |path| match path {
         Path::Fixed(path) if HEARS.contains(&path.as_ref()) => Density::TRANSCRIPT,
         _ => Density::SPEECH,
@@ -92,6 +106,11 @@ pub(super) static AUDIO: Format = Format {
 /// `POST /v1/moderations`, which costs nothing.
 pub(super) static MODERATIONS: Format = Format {
     paths: &["/v1/moderations"],
+    default_models: &[DefaultModel {
+        key: "moderations",
+        text: "Of `/v1/moderations`.",
+        paths: &["/v1/moderations"],
+    }],
     ..companion(
         "openai_moderations",
         |head, body| {
@@ -168,16 +187,6 @@ fn read(companion: &Format, head: &Head<'_>, body: Bytes) -> Result<Call, Reject
         },
         ..Call::new(model, body)
     })
-}
-
-fn may_name_no_model(path: &str) -> Option<&'static str> {
-    match path.strip_prefix("/v1").unwrap_or(path) {
-        "/moderations" => Some("moderations"),
-        "/audio/speech" => Some("speech"),
-        "/audio/transcriptions" | "/audio/translations" => Some("transcriptions"),
-        path if path.starts_with("/images/") => Some("images"),
-        _ => None,
-    }
 }
 
 fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::formats::openai_usage::Usage;
+use crate::formats::openai::usage::Usage;
 use crate::formats::tree::{self, add_counts};
 use crate::formats::{Density, Meter, Pass, Reading, failure};
 use crate::wire::sse;

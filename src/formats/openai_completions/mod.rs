@@ -7,12 +7,10 @@ use serde_json::{Value, json};
 
 use super::merge::{merge, size};
 use super::meter::{Assembling, Assembly, Room, Seen, is_response, spoken};
-use super::openai_usage::{self, OfChoices, Usage};
-use super::transcript::Conversation;
+use super::openai::usage::{self, OfChoices, Usage};
 use super::tree::{self, add_counts_at};
 use super::{
-    Call, Format, Head, Pass, Path, Reading, Splice, body, known, openai_chat, openai_error,
-    opening, transcript,
+    Call, Format, Head, Pass, Path, Reading, Splice, body, known, openai, openai_chat, opening,
 };
 use crate::wire::{Rejection, sse};
 
@@ -31,11 +29,8 @@ const KEYS: [&str; 6] = [
 pub(super) static FORMAT: Format = Format {
     flags: &[&openai_chat::FLAG],
     paths: &[ENDPOINT],
-    refusals: openai_error::REFUSALS,
-    conversation: Conversation {
-        sent: transcript::openai::completion,
-        answered: transcript::openai::completion_answer,
-    },
+    refusals: openai::error::REFUSALS,
+    conversation: openai::transcript::COMPLETIONS,
     operation: "text_completion",
     export_name: "oai_completions",
     ..Format::new(
@@ -98,7 +93,7 @@ impl Assembly for Chunks {
         let is_report = chunk.get("usage").is_some_and(Value::is_object);
         let list = choices.as_array_mut().map(Vec::as_mut_slice);
         let list = list.unwrap_or_default();
-        let told = openai_usage::take(&mut chunk, list, &mut self.of_choices);
+        let told = usage::take(&mut chunk, list, &mut self.of_choices);
         let mut seen = Seen {
             counted: told.counts_output,
             ..Seen::default()

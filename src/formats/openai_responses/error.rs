@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::formats::openai_error;
+use crate::formats::openai;
 use crate::wire::Rejection;
 
 /// A refusal in the middle of a stream, for each of its readers: the API's reference has `code`
@@ -16,7 +16,7 @@ pub(super) fn event(rejection: &Rejection) -> Bytes {
         "code": rejection.code.0,
         "message": rejection.message,
         "param": null,
-        "error": openai_error::object(rejection),
+        "error": openai::error::object(rejection),
     });
     format!("event: error\ndata: {event}\n\n").into()
 }

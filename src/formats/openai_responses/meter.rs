@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::formats::merge::{merge, size};
 use crate::formats::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken};
-use crate::formats::openai_usage::{self, Usage};
+use crate::formats::openai::usage::{self, Usage};
 use crate::formats::tree::{self, add_counts, add_counts_at};
 use crate::formats::{Reading, ToolCall};
 use crate::wire::sse;
@@ -98,7 +98,7 @@ impl Events {
         };
         // A later one may tell what an earlier one didn't.
         let seen = Seen {
-            counted: openai_usage::counts_output(&usage),
+            counted: usage::counts_output(&usage),
             ..Seen::default()
         };
         if self.response.is_none() && response.is_object() && room.take(size(&response)) {

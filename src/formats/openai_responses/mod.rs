@@ -11,10 +11,9 @@ use bytes::Bytes;
 use super::meter::Assembling;
 use serde_json::json;
 
-use super::transcript::Conversation;
 use super::{
     Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, Path, Refusals, Socket, Splice,
-    body, known, openai_error, opening, transcript,
+    body, known, openai, opening,
 };
 use super::{offer, openai_chat};
 use crate::wire::{Rejection, json as strict};
@@ -74,14 +73,12 @@ pub(super) static FORMAT: Format = Format {
     ),
     refusals: Refusals {
         event: error::event,
-        ..openai_error::REFUSALS
+        ..openai::error::REFUSALS
     },
-    conversation: Conversation {
-        sent: transcript::openai::response,
-        answered: |answer| transcript::openai::items(&answer["output"], "assistant"),
-    },
+    conversation: openai::transcript::RESPONSES,
     export_name: "oai_responses",
     chat: Some(Chat {
+        flag: &FLAG,
         name: "responses",
         rank: 2,
     }),

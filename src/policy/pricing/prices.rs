@@ -10,7 +10,7 @@ use super::local;
 use super::{Book, Glob};
 use crate::base::money::{CostBasis, Factor, Field, Price, Rate};
 use crate::config;
-use crate::formats::BaseUrl;
+use crate::formats::{self, BaseUrl};
 
 /// Where a provider's basis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,21 +272,22 @@ impl Quote {
 fn infer(provider: &config::Provider) -> Option<CostBasis> {
     let base = provider.base.as_ref().ok();
     let host = base.map(BaseUrl::host).unwrap_or_default();
-    let flags = &provider.compatibility;
-    if let Some(basis) = by_host(&host) {
-        Some(basis)
-    } else if flags.has("anthropic_messages") {
-        Some(CostBasis::Anthropic)
-    } else if flags.has("gemini_generate_content") {
-        Some(CostBasis::Google)
-    } else if flags.has("google_generate_content") || flags.has("google_raw_predict") {
-        Some(CostBasis::Vertex)
-    } else if flags.has("bedrock_converse") || flags.has("bedrock_model_invoke") {
-        Some(CostBasis::Bedrock)
-    } else {
-        None
-    }
+    by_host(&host).or_else(|| {
+        let on = provider.compatibility.flags();
+        let mut flags = formats::flags(&formats::ALL);
+        flags.retain(|flag| on.contains(&flag.name));
+        let speaks_for = |basis: &CostBasis| flags.iter().any(|flag| flag.vendor == Some(*basis));
+        VENDORS.into_iter().find(speaks_for)
+    })
 }
+
+/// Vendors that formats speak for, those before others that also sell their models.
+const VENDORS: [CostBasis; 4] = [
+    CostBasis::Anthropic,
+    CostBasis::Google,
+    CostBasis::Vertex,
+    CostBasis::Bedrock,
+];
 
 fn by_host(host: &str) -> Option<CostBasis> {
     Some(match host {

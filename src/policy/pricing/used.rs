@@ -4,7 +4,7 @@
 use super::names::same_but_region;
 use super::{Cost, Quote, settle};
 use crate::base::money::{CostBasis, Factor, Mode, Money};
-use crate::formats::Tokens;
+use crate::formats::{self, Format, Tokens};
 
 /// What a response says of its price, besides its counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,13 +67,7 @@ impl Quote {
     /// The factor for the tier `priority`: the list's vendor has one, or where the list is that of
     /// many vendors or there is none, the vendor of the format.
     fn priority(&self, api: &str) -> Factor {
-        let by_format = match api {
-            "anthropic_messages" => Some(CostBasis::Anthropic),
-            "gemini_generate_content" => Some(CostBasis::Google),
-            "google_generate_content" | "google_raw_predict" => Some(CostBasis::Vertex),
-            "bedrock_converse" | "bedrock_model_invoke" => Some(CostBasis::Bedrock),
-            _ => None,
-        };
+        let by_format = formats::named(api).and_then(Format::vendor);
         let vendor = match self.basis {
             None | Some(CostBasis::OpenRouter | CostBasis::Vercel) => by_format,
             basis => basis.map(|basis| basis.without_region().unwrap_or(basis)),

@@ -12,6 +12,7 @@ use crate::config::{
     self, AuthMode, Authorization, Certificates, Network, Proxying, ServiceAccount,
 };
 use crate::formats::{BaseUrl, Destination, Format};
+use crate::policy::access::Subject;
 
 /// One provider.
 #[derive(Clone)]
@@ -65,6 +66,12 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// A model of it, as grants know it.
+    #[must_use]
+    pub fn subject<'a>(&'a self, model: &'a str) -> Subject<'a> {
+        Subject::model(&self.id, model)
+    }
+
     /// Parses a provider.
     ///
     /// # Errors
@@ -238,7 +245,7 @@ mod tests {
             &|one: &mut config::Provider| one.network = Network::Host,
             &|one: &mut config::Provider| one.proxy = Proxying::Never,
             &|one: &mut config::Provider| one.add_headers = vec![("a".to_owned(), "b".to_owned())],
-            &|one: &mut config::Provider| one.path_version = Some(String::new()),
+            &|one: &mut config::Provider| one.base = BaseUrl::with_version("http://p", ""),
             &|one: &mut config::Provider| one.stream_options = Some(false),
         ] {
             assert_ne!(config(change), same);

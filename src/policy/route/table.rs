@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::Provider;
 use super::choice::{self, Candidate, Choice, Now};
 use crate::base::reasons::{Reason, Tie};
+use crate::config::Choice as _;
 use crate::config::{self, Alias, Routing, Strategy};
 use crate::formats::Format;
-use crate::policy::access::Permit;
+use crate::policy::access::{Permit, Subject};
 
 /// Providers and aliases of a configuration.
 pub struct RouteTable {
@@ -28,6 +29,14 @@ pub struct Route {
     pub model: String,
     /// Why this provider.
     pub reasons: Vec<Reason>,
+}
+
+impl Route {
+    /// What a grant must give.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        self.provider.subject(&self.model)
+    }
 }
 
 /// A model of a listing.
@@ -120,7 +129,7 @@ impl RouteTable {
                     .iter()
                     .map(move |model| Found { provider, model })
             })
-            .filter(|found| permit.covers(&found.provider.id, found.model).is_some())
+            .filter(|found| permit.covers(found.provider.subject(found.model)))
     }
 
     /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name,
@@ -324,7 +333,7 @@ impl Search<'_> {
         // Without a grant for the one that is meant, a caller can only mean the other.
         let is_granted = |serving: &Serving<'_>| {
             let mut providers = serving.providers.iter();
-            providers.any(|one| permit.covers(&one.id, serving.model).is_some())
+            providers.any(|one| permit.covers(one.subject(serving.model)))
         };
         let other = readings.find(|other| !is_granted(&first) && is_granted(other));
         let chosen = other.unwrap_or(first);
@@ -344,8 +353,9 @@ impl Search<'_> {
         }
         let mut candidates = Vec::new();
         for provider in providers {
-            self.found.push(format!("{}/{model}", provider.id));
-            let Some((pattern, source)) = self.permit.covers(&provider.id, model) else {
+            let subject = provider.subject(model);
+            self.found.push(subject.to_string());
+            let Some(granted) = self.permit.why(subject) else {
                 continue;
             };
             self.granted.push(Arc::clone(provider));
@@ -353,10 +363,7 @@ impl Search<'_> {
                 candidates.push(Candidate {
                     provider: Arc::clone(provider),
                     model: model.to_owned(),
-                    granted: Reason::Granted {
-                        pattern: pattern.to_string(),
-                        grant: source.to_owned(),
-                    },
+                    granted,
                 });
             }
         }

@@ -5,8 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::{Connection, Failure, Value, rows};
+use super::Archive;
 use crate::records::{Error, Ledger};
 
 /// Devices that are remembered to have asked.
@@ -22,7 +21,7 @@ pub(crate) struct Taken {
 }
 
 /// What the records of a login from before have for a key.
-fn earlier(login: &str) -> String {
+pub(crate) fn earlier(login: &str) -> String {
     format!("login:{login}")
 }
 
@@ -43,8 +42,11 @@ impl Ledger {
         // the writer has no time, and most devices are not named.
         if is_free && self.is_named(login, node).await? {
             let names = [key, login, node].map(str::to_owned);
-            self.write(move |connection| take(connection, &names))
-                .await?;
+            self.write(move |connection| {
+                let [key, login, node] = &names;
+                connection.take_earlier(key, login, node)
+            })
+            .await?;
             (keys, is_free) = self.earlier_of(key, login).await?;
         }
         let mut taken = self.taken();
@@ -63,16 +65,9 @@ impl Ledger {
 
     /// Whether earlier records of a login name a device.
     async fn is_named(&self, login: &str, node: &str) -> Result<bool, Error> {
-        let (before, node) = (earlier(login), node.to_owned());
-        let read = move |connection: &mut dyn Connection| {
-            let sql = "SELECT 1 FROM entries WHERE caller = $1 AND node_id = $2 LIMIT 1";
-            let values = vec![
-                Value::key(&before, limit::CALLER),
-                Value::key(&node, limit::NODE),
-            ];
-            rows(connection, sql, values, |_| Ok(()))
-        };
-        Ok(!self.inner.readers.run(read).await?.is_empty())
+        let [login, node] = [login, node].map(str::to_owned);
+        self.read(move |connection| connection.is_named(&login, &node))
+            .await
     }
 
     /// The keys of all records that are a caller's.
@@ -90,55 +85,12 @@ impl Ledger {
 
     /// What a caller has taken, and whether something of their login is still nobody's.
     async fn earlier_of(&self, key: &str, login: &str) -> Result<(Vec<String>, bool), Error> {
-        let names = [key, login].map(str::to_owned);
-        let read = move |connection: &mut dyn Connection| {
-            let [key, login] = &names;
-            let sql = "SELECT login, caller FROM earlier_logins WHERE caller = $1 \
-                OR (login = $2 AND caller = '')";
-            let values = vec![
-                Value::key(key, limit::CALLER),
-                Value::key(login, limit::LOGIN),
-            ];
-            rows(connection, sql, values, |row| {
-                Ok((row.text()?, row.text()?))
-            })
-        };
-        let found = self.inner.readers.run(read).await?;
-        let is_free = found.iter().any(|(_, caller)| caller.is_empty());
-        let taken = found.iter().filter(|(_, caller)| !caller.is_empty());
+        let [key, login] = [key, login].map(str::to_owned);
+        let logins = self
+            .read(move |connection| connection.earlier(&key, &login))
+            .await?;
+        let is_free = logins.iter().any(|(_, caller)| caller.is_empty());
+        let taken = logins.iter().filter(|(_, caller)| !caller.is_empty());
         Ok((taken.map(|(login, _)| earlier(login)).collect(), is_free))
     }
-}
-
-fn take(connection: &mut dyn Connection, names: &[String; 3]) -> Result<(), Failure> {
-    connection.begin()?;
-    let taken = try_take(connection, names).and_then(|()| connection.commit());
-    if taken.is_err() {
-        connection.rollback();
-    }
-    taken
-}
-
-fn try_take(
-    connection: &mut dyn Connection,
-    [key, login, node]: &[String; 3],
-) -> Result<(), Failure> {
-    let (key, before) = (Value::key(key, limit::CALLER), earlier(login));
-    let sql = "UPDATE earlier_logins SET caller = $1 WHERE login = $2 AND caller = '' \
-        AND EXISTS (SELECT 1 FROM entries WHERE entries.caller = $3 AND entries.node_id = $4)";
-    let row = vec![
-        key.clone(),
-        Value::key(login, limit::LOGIN),
-        Value::key(&before, limit::CALLER),
-        Value::key(node, limit::NODE),
-    ];
-    let changed = connection.execute(sql, vec![row])?;
-    if changed.into_iter().sum::<u64>() > 0 {
-        // Conversations go on, and there are few of them.
-        let sql = "UPDATE chats SET caller = $1 WHERE caller = $2 \
-            AND id NOT IN (SELECT id FROM chats WHERE caller = $1)";
-        let row = vec![key, Value::key(&before, limit::CALLER)];
-        connection.execute(sql, vec![row])?;
-    }
-    Ok(())
 }

@@ -4,16 +4,57 @@
 //! requests don't wait for each other's, holds are taken in groups: while one group is on its way,
 //! the next gathers. Within a group each sees what those before it hold, as if each had come alone.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::base::bucket::{Chain, Level, Link};
+use super::Balances;
+use crate::base::bucket::{Account, Chain, Level, Link, Short};
 use crate::records::journal::turn;
-use crate::records::stores;
-use crate::records::stores::sql::buckets::{self, Hold, Wanted};
-use crate::records::{Error, Held, Ledger, Stored, millis};
+use crate::records::{Error, Ledger, millis};
+
+/// A bucket as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBucket {
+    /// What it is told apart by ([`Link::key`]).
+    pub key: String,
+    /// What people call it, such as `daily:pat@example.org`.
+    pub bucket: String,
+    /// Such as `daily:<user>`.
+    pub template: String,
+    /// What it holds.
+    pub level: Level,
+    /// What of it is held for requests of all nodes; 0 where a node is alone.
+    pub held: i64,
+    /// It is from before buckets had keys; its key is its name then.
+    pub is_earlier: bool,
+}
+
+/// Buckets as they stand, and whether they are held for a request: what of which, or which
+/// chains are short.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// By the keys of buckets, before this request.
+    pub accounts: BTreeMap<String, Account>,
+    /// What is held now, or why nothing is.
+    pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
+}
+
+/// What a request wants of buckets.
+pub(crate) struct Wanted {
+    pub(crate) chains: Vec<Chain>,
+    /// `None` to look only.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// How what a request wants is held.
+pub(crate) struct Hold {
+    pub(crate) name: String,
+    /// For how many milliseconds, unless it is renewed.
+    pub(crate) lease: i64,
+}
 
 /// Holds of one transaction.
 const GROUP: usize = 256;
@@ -24,7 +65,7 @@ pub(crate) struct Holds(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    asked: Vec<Asked>,
+    asked: Vec<WaitingHold>,
     /// Names of holds that are given up.
     released: Vec<String>,
     /// To be told once what came before is done.
@@ -35,14 +76,14 @@ struct Waiting {
 
 /// What one transaction does.
 struct Group {
-    asked: Vec<Asked>,
+    asked: Vec<WaitingHold>,
     released: Vec<String>,
     flushes: Vec<oneshot::Sender<()>>,
 }
 
-struct Asked {
+struct WaitingHold {
     wanted: Wanted,
-    done: oneshot::Sender<Result<Held, String>>,
+    done: oneshot::Sender<Result<Admission, String>>,
 }
 
 impl Holds {
@@ -80,8 +121,8 @@ impl Drop for Task<'_> {
 impl Ledger {
     /// All buckets that were ever used, as they are stored, and the time by the database's clock.
     /// People wait for them before they change something, and not for a server that is silent.
-    pub async fn buckets(&self) -> Result<(Vec<Stored>, i64), Error> {
-        let read = self.inner.readers.run(buckets::all);
+    pub async fn buckets(&self) -> Result<(Vec<StoredBucket>, i64), Error> {
+        let read = self.read(|connection| connection.buckets());
         let read = tokio::time::timeout(turn::TURN, read).await;
         read.unwrap_or_else(|_| Err(turn::busy()))
     }
@@ -93,7 +134,7 @@ impl Ledger {
         hold: &str,
         chains: Vec<Chain>,
         lease: Duration,
-    ) -> Result<Held, Error> {
+    ) -> Result<Admission, Error> {
         let hold = Hold {
             name: hold.to_owned(),
             lease: millis(lease),
@@ -102,14 +143,18 @@ impl Ledger {
     }
 
     /// Looks whether the estimates of `chains` could be held.
-    pub async fn look(&self, chains: Vec<Chain>) -> Result<Held, Error> {
+    pub async fn look(&self, chains: Vec<Chain>) -> Result<Admission, Error> {
         self.want(chains, None).await
     }
 
-    async fn want(&self, chains: Vec<Chain>, hold: Option<Hold>) -> Result<Held, Error> {
+    async fn want(&self, chains: Vec<Chain>, hold: Option<Hold>) -> Result<Admission, Error> {
         let (done, answer) = oneshot::channel();
         let wanted = Wanted { chains, hold };
-        self.inner.holds.lock().asked.push(Asked { wanted, done });
+        self.inner
+            .holds
+            .lock()
+            .asked
+            .push(WaitingHold { wanted, done });
         self.take_holds();
         let held = answer.await.map_err(|_| "its task has ended".to_owned());
         held.flatten().map_err(Error::Write)
@@ -177,12 +222,12 @@ impl Ledger {
     async fn hold_group(
         &self,
         wanted: Vec<Wanted>,
-        waiting: Vec<oneshot::Sender<Result<Held, String>>>,
+        waiting: Vec<oneshot::Sender<Result<Admission, String>>>,
         released: Vec<String>,
     ) {
         let count = released.len();
         let held = self
-            .write(move |connection| buckets::hold(connection, &wanted, &released))
+            .write(move |connection| connection.hold(&wanted, &released))
             .await;
         match held {
             Ok(held) => {
@@ -208,12 +253,8 @@ impl Ledger {
 
     /// Puts off when holds expire; those of nodes that are gone end here.
     pub async fn renew(&self, holds: Vec<String>, lease: Duration) -> Result<(), Error> {
-        self.write(move |connection| {
-            let now = connection.now()?;
-            let until = now.saturating_add(millis(lease));
-            buckets::renew(connection, &holds, (now, until))
-        })
-        .await
+        self.write(move |connection| connection.renew(&holds, millis(lease)))
+            .await
     }
 
     /// Adds to a bucket, at most up to its capacity. Once that is durable, `then` is called with what
@@ -225,7 +266,7 @@ impl Ledger {
         then: impl Fn(&Link, Level) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.write_once(move |connection| {
-            let level = buckets::refill(connection, &link, amount)?;
+            let level = connection.refill(&link, amount)?;
             Ok(then(&link, level))
         })
         .await
@@ -233,9 +274,7 @@ impl Ledger {
 
     /// Forgets the buckets whose definition is not among `templates`.
     pub async fn retain_buckets(&self, templates: Vec<String>) -> Result<(), Error> {
-        self.write(move |connection: &mut dyn stores::Connection| {
-            buckets::retain(connection, &templates)
-        })
-        .await
+        self.write(move |connection| connection.retain_buckets(&templates))
+            .await
     }
 }

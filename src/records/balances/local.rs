@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::{Admission, StoredBucket};
 use crate::base::bucket::{Account, Chain, Level, Link, Terms, admit_all, spend};
-use crate::records::{Held, Stored};
 
 /// Buckets kept before those are looked for that nobody would miss.
 const SWEEP: usize = 16_384;
@@ -25,7 +25,7 @@ struct Book {
 }
 
 impl Local {
-    pub(super) fn new(stored: Vec<Stored>) -> Self {
+    pub(super) fn new(stored: Vec<StoredBucket>) -> Self {
         let books = stored.into_iter().map(|one| {
             let book = Book {
                 bucket: one.bucket,
@@ -80,18 +80,18 @@ impl Local {
     }
 
     /// Whether the estimates of `chains` could be held.
-    pub(super) fn look(&mut self, chains: &[Chain], now: i64) -> Held {
+    pub(super) fn look(&mut self, chains: &[Chain], now: i64) -> Admission {
         self.sweep(now);
         let links = chains.iter().flat_map(|chain| &chain.links);
         let accounts: BTreeMap<String, Account> = links
             .map(|link| (link.key.clone(), self.book(link, now).account))
             .collect();
         let outcome = admit_all(chains, &mut accounts.clone());
-        Held { accounts, outcome }
+        Admission { accounts, outcome }
     }
 
     /// Holds the estimates of `chains`; all or none.
-    pub(super) fn hold(&mut self, chains: &[Chain], now: i64) -> Held {
+    pub(super) fn hold(&mut self, chains: &[Chain], now: i64) -> Admission {
         let held = self.look(chains, now);
         for (bucket, part) in held.outcome.iter().flatten() {
             if let Some(book) = self.books.get_mut(bucket) {
@@ -137,8 +137,8 @@ impl Local {
         self.books.retain(|_, book| keep(&book.template));
     }
 
-    pub(super) fn stored(&self) -> Vec<Stored> {
-        let stored = self.books.iter().map(|(key, book)| Stored {
+    pub(super) fn stored(&self) -> Vec<StoredBucket> {
+        let stored = self.books.iter().map(|(key, book)| StoredBucket {
             key: key.clone(),
             bucket: book.bucket.clone(),
             is_earlier: book.is_earlier,
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn full_buckets_are_forgotten_once_there_are_many() {
-        let used = |bucket: &str| Stored {
+        let used = |bucket: &str| StoredBucket {
             key: bucket.to_owned(),
             is_earlier: false,
             bucket: bucket.to_owned(),
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_bucket_from_before_is_taken_over_by_its_own_definition_once() {
-        let earlier = |bucket: &str, template: &str| Stored {
+        let earlier = |bucket: &str, template: &str| StoredBucket {
             key: bucket.to_owned(),
             bucket: bucket.to_owned(),
             template: template.to_owned(),

@@ -9,19 +9,41 @@
 //!
 //! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
 
-pub(crate) mod holds;
+mod holds;
 mod local;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::bucket::{Account, Chain, Link, Settlement};
+use crate::base::bucket::{Account, Chain, Level, Link, Settlement};
 use crate::base::clock;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
+use crate::records::stores::Failure;
 use crate::records::{self, Ledger};
+pub use holds::{Admission, StoredBucket};
+pub(crate) use holds::{Holds, Wanted};
+
+/// What a store of balances is for: they are exact, follow the records after a crash, and are shared by
+/// the nodes that share the store. What a request has cost is taken with its record ([`Journal`]). A node
+/// alone holds in memory, and uses no more of this than to read and change balances.
+///
+/// [`Journal`]: crate::records::journal::Journal
+pub(crate) trait Balances {
+    /// Holds what is wanted, for each all or nothing, as if one had come after the other, or looks whether
+    /// it could be held; and gives up the holds that are `released`. In a transaction of its own.
+    fn hold(&mut self, wanted: &[Wanted], released: &[String]) -> Result<Vec<Admission>, Failure>;
+    /// Puts off when holds expire by so many milliseconds, and drops those of nodes that are gone.
+    fn renew(&mut self, holds: &[String], lease: i64) -> Result<(), Failure>;
+    /// Adds to a bucket, at most up to its capacity; in a transaction of its own.
+    fn refill(&mut self, link: &Link, amount: i64) -> Result<Level, Failure>;
+    /// Forgets the buckets whose definition is not among `templates`.
+    fn retain_buckets(&mut self, templates: &[String]) -> Result<(), Failure>;
+    /// All buckets that were ever used, by name, and the time by the clock of all.
+    fn buckets(&mut self) -> Result<(Vec<StoredBucket>, i64), Failure>;
+}
 
 /// How long a hold in a shared database outlives its node.
 const LEASE: Duration = Duration::from_mins(2);
@@ -150,7 +172,7 @@ impl Quotas {
         Ok(reservation)
     }
 
-    async fn hold(&self, wanted: &mut Reservation) -> Result<records::Held, Denied> {
+    async fn hold(&self, wanted: &mut Reservation) -> Result<Admission, Denied> {
         if let Some(local) = &self.inner.local {
             let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
             return Ok(local.hold(&wanted.chains, clock::unix_ms()));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::money::Money;
 use crate::config;
-use crate::policy::access::{Access, Permit};
+use crate::policy::access::{Access, Permit, Subject};
 use crate::policy::identity::Caller;
 
 struct World {
@@ -36,7 +36,7 @@ impl World {
     async fn reserve(&self, tokens: i64, cost: Option<i64>) -> Result<Reservation, Denied> {
         let plan = self
             .definitions
-            .plan(&self.permit, &self.caller, "p", "m")?;
+            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         let estimate = amounts(tokens, cost);
         self.quotas.reserve(plan, estimate, String::new()).await
     }

@@ -1,13 +1,59 @@
 //! What leaves the gateway, as those see it who send it: deliveries for hooks, and batches for
-//! exporters.
+//! exporters. Both are queued in the transaction of the record that they are about.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::records::stores::Connection;
-use crate::records::stores::sql::exports;
-use crate::records::stores::sql::outbox;
-use crate::records::{Batch, EntryId, Error, Ledger, Queued, Waiting, millis};
+use super::Journal;
+use crate::records::{EntryId, Error, Ledger, millis};
+
+/// Entries that are taken together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Its name.
+    pub name: String,
+    /// In the order of their ids.
+    pub entries: Vec<EntryId>,
+}
+
+/// Something that a hook is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Name of the hook.
+    pub hook: String,
+    /// Which event it is.
+    pub event: String,
+    /// JSON.
+    pub payload: Vec<u8>,
+}
+
+/// A delivery from the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Its own name.
+    pub id: String,
+    /// Name of the hook.
+    pub hook: String,
+    /// Which event it is.
+    pub event: String,
+    /// JSON.
+    pub payload: Vec<u8>,
+    /// How often it was tried before.
+    pub tries: u32,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// What waits for a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its name.
+    pub hook: String,
+    /// Deliveries.
+    pub count: u64,
+    /// When the oldest came, in Unix milliseconds.
+    pub oldest: i64,
+}
 
 impl Ledger {
     /// Waits until something is queued for a hook.
@@ -23,28 +69,25 @@ impl Ledger {
         lease: Duration,
     ) -> Result<Vec<Queued>, Error> {
         let hook = hook.to_owned();
-        self.write(move |connection| {
-            let now = connection.now()?;
-            let until = now.saturating_add(millis(lease));
-            outbox::due(connection, &hook, count, (now, until))
-        })
-        .await
+        self.write(move |connection| connection.due(&hook, count, millis(lease)))
+            .await
     }
 
     /// Makes all deliveries due now: for a node that is alone, when it starts.
     pub async fn hasten(&self) -> Result<(), Error> {
-        self.write(outbox::hasten).await
+        self.write(|connection| connection.hasten()).await
     }
 
     /// What waits for each hook.
     pub async fn deliveries_waiting(&self) -> Result<Vec<Waiting>, Error> {
-        self.inner.readers.run(outbox::waiting).await
+        self.read(|connection| connection.deliveries_waiting())
+            .await
     }
 
     /// Forgets a delivery. What it said can soon be read nowhere.
     pub async fn delivered(&self, id: &str) -> Result<(), Error> {
         let id = id.to_owned();
-        self.write(move |connection| outbox::delivered(connection, &id))
+        self.write(move |connection| connection.delivered(&id))
             .await?;
         self.inner.shared.deleted.store(true, Ordering::Relaxed);
         Ok(())
@@ -53,11 +96,8 @@ impl Ledger {
     /// Makes a delivery due once more.
     pub async fn put_off(&self, id: &str, wait: Duration) -> Result<(), Error> {
         let id = id.to_owned();
-        self.write(move |connection| {
-            let due_at = connection.now()?.saturating_add(millis(wait));
-            outbox::put_off(connection, &id, due_at)
-        })
-        .await
+        self.write(move |connection| connection.put_off(&id, millis(wait)))
+            .await
     }
 
     /// Forgets what is for other hooks than `hooks`, and of each the oldest beyond so many rows
@@ -65,10 +105,11 @@ impl Ledger {
     pub async fn retain_deliveries(
         &self,
         hooks: Vec<String>,
-        kept: (usize, i64),
+        rows: usize,
+        bytes: i64,
     ) -> Result<Vec<(String, u64)>, Error> {
         let gone = self
-            .write(move |connection| outbox::retain(connection, &hooks, kept))
+            .write(move |connection| connection.retain_deliveries(&hooks, rows, bytes))
             .await?;
         if !gone.is_empty() {
             self.inner.shared.deleted.store(true, Ordering::Relaxed);
@@ -79,7 +120,7 @@ impl Ledger {
     /// Queues for an exporter what was written while it was off.
     pub async fn start_export(&self, exporter: &str) -> Result<(), Error> {
         let (exporter, alone) = (exporter.to_owned(), !self.is_shared());
-        self.write(move |connection| exports::start(connection, &exporter, alone))
+        self.write(move |connection| connection.start_export(&exporter, alone))
             .await
     }
 
@@ -93,40 +134,36 @@ impl Ledger {
         lease: Duration,
     ) -> Result<Option<Batch>, Error> {
         let (exporter, name) = (exporter.to_owned(), name.to_owned());
-        self.write(move |connection| {
-            let now = connection.now()?;
-            let until = now.saturating_add(millis(lease));
-            exports::take(connection, &exporter, (&name, limit), (now, until))
-        })
-        .await
+        self.write(move |connection| connection.take_batch(&exporter, &name, limit, millis(lease)))
+            .await
     }
 
     /// Puts entries back that did not fit into their batch.
     pub async fn put_back(&self, exporter: &str, entries: Vec<EntryId>) -> Result<(), Error> {
         let exporter = exporter.to_owned();
-        self.write(move |connection| exports::put_back(connection, &exporter, &entries))
+        self.write(move |connection| connection.put_back(&exporter, &entries))
             .await
     }
 
     /// Lets a batch that could not be sent be taken up again at once.
     pub async fn abandon_batch(&self, exporter: &str, batch: &str) -> Result<(), Error> {
         let (exporter, batch) = (exporter.to_owned(), batch.to_owned());
-        self.write(move |connection| exports::abandon(connection, &exporter, &batch))
+        self.write(move |connection| connection.abandon_batch(&exporter, &batch))
             .await
     }
 
     /// Notes durably that a batch is where it should be.
     pub async fn exported(&self, exporter: &str, batch: Batch) -> Result<(), Error> {
         let exporter = exporter.to_owned();
-        self.write(move |connection| exports::done(connection, &exporter, &batch))
+        self.write(move |connection| connection.exported(&exporter, &batch))
             .await
     }
 
     /// How many entries an exporter has yet to take.
     pub async fn export_waiting(&self, exporter: &str) -> Result<u64, Error> {
         let exporter = exporter.to_owned();
-        let read = move |connection: &mut dyn Connection| exports::waiting(connection, &exporter);
-        self.inner.readers.run(read).await
+        self.read(move |connection| connection.export_waiting(&exporter))
+            .await
     }
 }
 

@@ -6,9 +6,8 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
+use super::{misplaced, writer};
 use crate::base::memory;
-use crate::records::journal::misplaced;
-use crate::records::journal::writer;
 use crate::records::{Inner, Ledger, Record, Unavailable};
 
 /// Records that may be promised or queued at once. It bounds the memory held while the database

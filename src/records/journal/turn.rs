@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::records::journal::writer::Message;
+use super::writer::Message;
 use crate::records::stores::{Connection, Failure};
 use crate::records::{Error, Shared};
 

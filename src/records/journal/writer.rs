@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::{Journal, misplaced, retention};
 use crate::base::clock;
 use crate::base::panics;
-use crate::records::journal::misplaced;
-use crate::records::journal::retention;
-use crate::records::stores::sql::group;
 use crate::records::stores::{Connection, Failure, Refusal, Store};
 use crate::records::{Error, Record, Shared};
 
@@ -187,7 +185,7 @@ impl Writer {
         let (mut nth, before) = (0, self.group.len());
         while let Some((record, _)) = self.group.get(nth) {
             let connection = &mut *self.connection;
-            let write = || group::write(connection, &[record], &policy);
+            let write = || connection.write(&[record], &policy);
             match catch_unwind(AssertUnwindSafe(write)) {
                 Ok(Ok(_)) => nth += 1,
                 // That is another trouble, which may pass.
@@ -287,7 +285,7 @@ impl Writer {
     fn write(&mut self) -> Result<usize, Failure> {
         let policy = self.policy();
         let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
-        group::write(&mut *self.connection, &records, &policy)
+        self.connection.write(&records, &policy)
     }
 
     /// Whether what is written stays.
@@ -360,8 +358,8 @@ impl Writer {
         {
             self.shared.delivery.notify_one();
         }
-        let told = &self.shared.told;
-        told.tell(self.group.iter().map(|(record, _)| &**record));
+        let written = &self.shared.written;
+        written.tell(self.group.iter().map(|(record, _)| &**record));
         for (record, room) in self.group.drain(..) {
             self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
             drop(room);
@@ -406,8 +404,10 @@ impl Writer {
         self.connect()?;
         let policy = self.policy();
         let failed = |error: Failure| error.to_string();
-        let (purged, is_more) =
-            retention::purge(&mut *self.connection, &policy, clock::unix_ms()).map_err(failed)?;
+        let (purged, is_more) = self
+            .connection
+            .purge(&policy, clock::unix_ms())
+            .map_err(failed)?;
         self.unscrubbed |= purged > 0 || self.shared.deleted.swap(false, Ordering::Relaxed);
         if self.unscrubbed && !is_more {
             self.unscrubbed = !self.connection.scrub().map_err(failed)?;

@@ -16,15 +16,15 @@ const BEHIND: usize = 64;
 type Callers = Arc<BTreeSet<String>>;
 
 /// Where the writer tells.
-pub(crate) struct Told(Sender<Callers>);
+pub(crate) struct Announcer(Sender<Callers>);
 
-impl Default for Told {
+impl Default for Announcer {
     fn default() -> Self {
         Self(Sender::new(BEHIND))
     }
 }
 
-impl Told {
+impl Announcer {
     /// Tells of records that are durable.
     pub(crate) fn tell<'r>(&self, records: impl Iterator<Item = &'r Record>) {
         if self.0.receiver_count() > 0 {

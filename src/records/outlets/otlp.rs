@@ -2,6 +2,7 @@
 //! each request, and what is counted of them, named by the conventions for generative AI
 //! (<https://opentelemetry.io/docs/specs/semconv/gen-ai/>). Nothing that was said is in them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::config::{
     Certificates, Exporter, Item, Kind, Reader, Table, check_tls, header_value, http_problem,
     section, words,
 };
+use crate::formats;
 use crate::net::client::Post;
 use crate::records::metrics::{Key, Series, Spread};
 use crate::records::{Batch, Entry, Outcome};
@@ -176,13 +178,8 @@ fn whole(key: &str, value: u64) -> Value {
 }
 
 /// The operation that a format stands for.
-fn operation(api: &str) -> &'static str {
-    match api {
-        "openai_completions" => "text_completion",
-        "openai_embeddings" => "embeddings",
-        "gemini_generate_content" | "google_generate_content" => "generate_content",
-        _ => "chat",
-    }
+fn operation(format: &str) -> &'static str {
+    formats::named(format).map_or("chat", |format| format.operation)
 }
 
 fn span(entry: &Entry) -> Value {
@@ -286,10 +283,8 @@ type Counted = (Option<&'static str>, Spread);
 /// What was counted since the start of the process.
 fn counted(outlets: &Outlets<'_>, began: i64) -> Value {
     let now = clock::unix_ms();
-    let times = (
-        began.saturating_mul(1_000_000).to_string(),
-        now.saturating_mul(1_000_000).to_string(),
-    );
+    let nanoseconds = |ms: i64| ms.saturating_mul(1_000_000).to_string();
+    let time = nanoseconds(began)..nanoseconds(now);
     let all = outlets.metrics.all();
     let points = |of: fn(&Series) -> Vec<Counted>| -> Vec<Value> {
         all.iter()
@@ -297,7 +292,7 @@ fn counted(outlets: &Outlets<'_>, began: i64) -> Value {
                 of(series)
                     .into_iter()
                     .filter(|(_, spread)| spread.count() > 0)
-                    .map(|(kind, spread)| point(key, kind, &spread, &times))
+                    .map(|(kind, spread)| point(key, kind, &spread, &time))
                     .collect::<Vec<_>>()
             })
             .collect()
@@ -324,12 +319,7 @@ fn counted(outlets: &Outlets<'_>, began: i64) -> Value {
     }] })
 }
 
-fn point(
-    key: &Key,
-    kind: Option<&'static str>,
-    spread: &Spread,
-    (began, now): &(String, String),
-) -> Value {
+fn point(key: &Key, kind: Option<&'static str>, spread: &Spread, time: &Range<String>) -> Value {
     let mut attributes = vec![
         text("gen_ai.operation.name", operation(&key.api)),
         text("gen_ai.provider.name", &key.provider),
@@ -340,8 +330,8 @@ fn point(
     let counts: Vec<String> = spread.counts.iter().map(u64::to_string).collect();
     json!({
         "attributes": attributes,
-        "startTimeUnixNano": began,
-        "timeUnixNano": now,
+        "startTimeUnixNano": time.start,
+        "timeUnixNano": time.end,
         "count": spread.count().to_string(),
         "sum": spread.sum,
         "bucketCounts": counts,
@@ -385,7 +375,7 @@ impl Reader<Vec<(String, Secret)>> for Headers {
 }
 
 fn check(otlp: Otlp, table: &Table<'_>) -> Option<Otlp> {
-    check_tls(&otlp.ca, &otlp.endpoint, table);
+    check_tls(otlp.ca.as_ref(), &otlp.endpoint, table);
     let problem = if otlp.endpoint.is_empty() {
         Some("exporters.otlp needs an endpoint such as http://collector:4318".to_owned())
     } else if otlp.endpoint.contains('?') {

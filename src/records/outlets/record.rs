@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::formats;
 use crate::records::{Capture, Entry, Outcome, Tokens, ToolCall};
 
 /// One record.
@@ -103,7 +104,7 @@ impl<'a> Exported<'a> {
                 tags: &entry.tags,
             },
             model: &entry.model,
-            api_type: api_type(&entry.api),
+            api_type: formats::named(&entry.api).map_or(&entry.api, |format| format.export_name),
             usage: &entry.tokens,
             estimated_cost: cost,
             duration_ms: entry.duration_ms,
@@ -137,17 +138,6 @@ fn number(entry: &Entry) -> i64 {
     let digest = Sha256::digest(entry.id.as_str().as_bytes());
     let hash = i64::from(u16::from_be_bytes([digest[0], digest[1]]) >> 1);
     (entry.started_at.clamp(0, (1 << 48) - 1) << 15) | hash
-}
-
-/// The names that Aperture has for formats; ours where it has none.
-fn api_type(api: &str) -> &str {
-    match api {
-        "openai_chat" => "oai_chat",
-        "openai_completions" => "oai_completions",
-        "openai_responses" => "oai_responses",
-        "anthropic_messages" => "ant_messages",
-        other => other,
-    }
 }
 
 /// JSON as it is, and all else as text.

@@ -19,7 +19,7 @@ pub(crate) const BUCKETS: usize = 30;
 const FIRST_MS: f64 = 32.0;
 
 /// The bucket of a latency.
-pub(crate) fn bucket(ms: f64) -> usize {
+pub(super) fn bucket(ms: f64) -> usize {
     ENDS_MS
         .iter()
         .position(|&end| ms <= end)
@@ -50,7 +50,7 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    pub(crate) fn of(counts: &[i64]) -> Percentiles {
+    pub(super) fn of(counts: &[i64]) -> Percentiles {
         Percentiles {
             p50: percentile(counts, 50),
             p90: percentile(counts, 90),

@@ -2,40 +2,50 @@
 
 use serde::Serialize;
 
-use crate::records::reports::histogram::{self, BUCKETS, Percentiles};
-use crate::records::stores::sql::row::{self, COUNTERS};
-use crate::records::stores::{Failure, Row, Value};
-use crate::records::{Entry, Outcome};
+use super::histogram::{self, BUCKETS, Percentiles};
+use crate::records::{Entry, Outcome, Tokens};
+
+/// Counts of tokens that an entry has.
+pub(crate) const COUNTS: usize = 10;
 
 /// Requests, errors, the counts of tokens, cost, priced and unpriced: what sessions add up.
-pub(crate) const PLAIN: usize = 2 + COUNTERS.len() + 3;
+pub(crate) const PLAIN: usize = 2 + COUNTS + 3;
 
 /// Those, and two histograms: what reports add up.
 pub(crate) const ALL: usize = PLAIN + 2 * BUCKETS;
 
-/// The columns that hold sums, in the order of [`Sums`].
-pub(crate) fn columns(count: usize) -> Vec<String> {
-    let named = ["requests", "errors"].into_iter().chain(COUNTERS);
-    let named = named.chain(["cost", "priced", "unpriced"]);
-    let buckets = |kind| (0..BUCKETS).map(move |nth| format!("{kind}{nth:02}"));
-    let all = named.map(str::to_owned);
-    all.chain(buckets('d'))
-        .chain(buckets('t'))
-        .take(count)
-        .collect()
+/// A provider may claim any count. This is more than any request has, and a sum of a hundred
+/// million of them still fits; an overflow would stop the queue behind the record.
+const COUNT_MAX: u64 = 1 << 36;
+
+/// Nanodollars: ten thousand dollars for one request, for the same reason.
+const COST_MAX: i64 = 10_000_000_000_000;
+
+/// The counts, bounded.
+pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; COUNTS] {
+    [
+        tokens.input,
+        tokens.output,
+        tokens.cached,
+        tokens.cache_write,
+        tokens.cache_write_5m,
+        tokens.cache_write_1h,
+        tokens.reasoning,
+        tokens.image_input,
+        tokens.image_output,
+        tokens.web_searches,
+    ]
+    .map(|count| count.map(|count| count.min(COUNT_MAX).cast_signed()))
 }
 
-/// `requests = usage_daily.requests + excluded.requests, …`: adds a row to the one that is there.
-pub(crate) fn additions(table: &str, count: usize) -> String {
-    let added = columns(count)
-        .into_iter()
-        .map(|column| format!("{column} = {table}.{column} + excluded.{column}"));
-    added.collect::<Vec<_>>().join(", ")
+/// The cost in nanodollars, bounded.
+pub(crate) fn cost(entry: &Entry) -> Option<i64> {
+    entry.cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
 }
 
 /// Sums over entries.
 #[derive(Clone, Debug)]
-pub(crate) struct Sums([i64; ALL]);
+pub(crate) struct Sums(pub [i64; ALL]);
 
 impl Default for Sums {
     fn default() -> Self {
@@ -46,7 +56,7 @@ impl Default for Sums {
 /// What one entry adds.
 pub(crate) struct Measured {
     pub outcome: Outcome,
-    pub counts: [Option<i64>; COUNTERS.len()],
+    pub counts: [Option<i64>; COUNTS],
     pub cost: Option<i64>,
     pub duration_ms: Option<f64>,
     pub first_token_ms: Option<f64>,
@@ -56,8 +66,8 @@ impl Measured {
     pub(crate) fn of(entry: &Entry) -> Measured {
         Measured {
             outcome: entry.outcome,
-            counts: row::counts(&entry.tokens),
-            cost: row::cost(entry),
+            counts: counts(&entry.tokens),
+            cost: cost(entry),
             duration_ms: Some(entry.duration_ms),
             first_token_ms: entry.first_token_ms,
         }
@@ -89,19 +99,6 @@ impl Sums {
         for (sum, more) in self.0.iter_mut().zip(other.0) {
             *sum = sum.saturating_add(more);
         }
-    }
-
-    /// The first `count` sums, to be written.
-    pub(crate) fn values<'v>(&self, count: usize) -> impl Iterator<Item = Value<'v>> {
-        self.0[..count].iter().copied().map(Value::from)
-    }
-
-    pub(crate) fn read(row: &mut Row, count: usize) -> Result<Sums, Failure> {
-        let mut sums = Sums::default();
-        for sum in &mut sums.0[..count] {
-            *sum = row.integer()?;
-        }
-        Ok(sums)
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -269,11 +269,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::records::stores::sqlite::Place;
+    use crate::records::stores::sqlite::SqliteStore;
 
     /// A server that takes so many connections.
     struct Server {
-        place: Place,
+        place: SqliteStore,
         room: AtomicUsize,
         asked: AtomicUsize,
     }
@@ -305,7 +305,7 @@ mod tests {
 
     fn pool(room: usize) -> (Arc<Pool>, Arc<Server>) {
         let server = Arc::new(Server {
-            place: Place::parse("sqlite::memory:", Path::new(".")).unwrap(),
+            place: SqliteStore::parse("sqlite::memory:", Path::new(".")).unwrap(),
             room: AtomicUsize::new(room),
             asked: AtomicUsize::new(0),
         });

@@ -92,9 +92,11 @@ pub(super) async fn keep(
     }
     let expected = expected(headers)?;
     let title: String = chat.title.chars().take(TITLE).collect();
-    let (caller, named) = (asked.caller.key(), (asked.id, title.as_str()));
+    let (caller, id) = (asked.caller.key(), asked.id);
     let version = chat_version(body.as_bytes());
-    let kept = view.ledger.keep_chat(caller, named, body.into(), expected);
+    let kept = view
+        .ledger
+        .keep_chat(caller, id, &title, body.into(), expected);
     match kept.await.map_err(|error| unavailable(&error))? {
         ChatWrite::Done => {
             let answer = json!({ "id": asked.id, "version": version });

@@ -69,7 +69,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Va
             let models: Vec<&String> = provider
                 .models
                 .iter()
-                .filter(|model| permit.covers(&provider.id, model).is_some())
+                .filter(|model| permit.covers(provider.subject(model)))
                 .collect();
             (!models.is_empty()).then(|| {
                 let flags: serde_json::Map<String, Value> = provider

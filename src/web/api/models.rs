@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::routes::{bad, decoded};
 use super::{View, listing, not_found};
-use crate::formats::{Dialect, is_method};
+use crate::formats::{self, Dialect, is_method};
 use crate::policy::access::Permit;
 use crate::policy::route::{Found, Now, Provider, Traffic};
 use crate::wire::Rejection;
@@ -35,15 +35,13 @@ impl Form {
 
     /// Whether a provider can be asked in the API of this form.
     fn fits(self, provider: &Provider) -> bool {
-        let flags: &[&str] = match self {
+        let dialect = match self {
             Self::OpenAi => return true,
-            Self::Anthropic => &["anthropic_messages"],
-            Self::Gemini => &[
-                "gemini_generate_content",
-                "experimental_gemini_cli_vertex_compat",
-            ],
+            Self::Anthropic => Dialect::Anthropic,
+            Self::Gemini => Dialect::Google,
         };
-        provider.flags.iter().any(|flag| flags.contains(flag))
+        let mut formats = formats::ALL.into_iter();
+        formats.any(|format| format.lists_for == Some(dialect) && provider.speaks(format))
     }
 }
 

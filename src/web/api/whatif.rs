@@ -9,7 +9,7 @@ use super::{Asked, View};
 use crate::base::reasons::{self, Reason};
 use crate::exchange::rules::Rules;
 use crate::formats::{self, Format};
-use crate::policy::access::Permit;
+use crate::policy::access::{Permit, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{NoRoute, Now, Traffic};
 use crate::wire::{Body, Rejection};
@@ -64,14 +64,16 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
     let none = match rules.routes.select(&permit, api, model, now) {
         Ok(choice) => {
             let route = choice.first;
-            reasons.extend(route.reasons);
-            let (provider, its_model) = (&route.provider.id, &route.model);
-            reasons.extend(buckets(rules, &permit, caller, provider, its_model));
+            reasons.extend(route.reasons.iter().cloned());
+            reasons.extend(buckets(rules, &permit, caller, route.subject()));
             reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
                 provider: other.provider.id.clone(),
                 model: other.model.clone(),
             }));
-            let answer = format!("yes: {model} goes to provider {provider} as {its_model:?}");
+            let answer = format!(
+                "yes: {model} goes to provider {} as {:?}",
+                route.provider.id, route.model
+            );
             return Verdict {
                 allowed: true,
                 answer,
@@ -97,14 +99,8 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
 }
 
 /// The budgets and limits that would pay.
-fn buckets(
-    rules: &Rules,
-    permit: &Permit,
-    caller: &Caller,
-    provider: &str,
-    model: &str,
-) -> Vec<Reason> {
-    match rules.quotas.plan(permit, caller, provider, model) {
+fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>) -> Vec<Reason> {
+    match rules.quotas.plan(permit, caller, subject) {
         Ok(plan) => plan.describe(),
         Err(denied) => vec![Reason::NeverPaid {
             why: denied.to_string(),
@@ -122,7 +118,7 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
     let (Some(login), Some(model)) = (value("login"), value("model")) else {
         return Err(bad("`login` and `model` must be given".to_owned()));
     };
-    let name = value("api").unwrap_or("openai_chat");
+    let name = value("api").unwrap_or(formats::DEFAULT.name);
     let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
     let (node, resolver) = (value("node"), view.resolver);
     let known = match resolver {

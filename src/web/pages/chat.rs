@@ -9,18 +9,11 @@ use serde_json::json;
 use super::layout::Page;
 use super::{Visit, parts};
 use crate::exchange::rules::Rules;
+use crate::formats;
 use crate::policy::access::Permit;
 use crate::web::api::chats;
 use crate::wire::Rejection;
 use http::StatusCode;
-
-/// Formats that the script speaks, the best first: compatibility flag, and its name there.
-const FORMATS: [(&str, &str); 4] = [
-    ("openai_chat", "chat"),
-    ("anthropic_messages", "messages"),
-    ("openai_responses", "responses"),
-    ("gemini_generate_content", "gemini"),
-];
 
 /// A model of the picker.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,13 +36,14 @@ impl Choice {
 /// and by its names, where it has any; else all that are granted.
 fn choices(rules: &Rules, permit: &Permit) -> Vec<Choice> {
     let granted = rules.routes.models(permit).filter_map(|found| {
-        let speaks = |flag: &str| found.provider.flags.contains(&flag);
-        let (_, format) = FORMATS.iter().find(|(flag, _)| speaks(flag))?;
+        let spoken = formats::ALL.iter().filter_map(|format| format.chat);
+        let spoken = spoken.filter(|chat| found.provider.flags.contains(&chat.flag.name));
+        let chat = spoken.min_by_key(|chat| chat.rank)?;
         Some(Choice {
             provider: found.provider.id.clone(),
             model: found.model.to_owned(),
             label: found.model.to_owned(),
-            format,
+            format: chat.name,
         })
     });
     let mut granted: Vec<Choice> = granted.collect();

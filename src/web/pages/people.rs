@@ -82,7 +82,7 @@ async fn in_sessions(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection
     if !filters.without(&["login"]).is_empty() {
         return Ok(html! {});
     }
-    let time = (lens.period.from, lens.period.to);
+    let time = lens.period.from..lens.period.to;
     let scope = visit.ask("/api/sessions", &Query::default())?.scope();
     // What an admin sees here is of one login; a user's own is all that they see.
     let login = login.filter(|_| visit.is_admin());

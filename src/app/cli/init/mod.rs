@@ -24,6 +24,7 @@ use clap::Args;
 
 use super::{default_state_dir, print, quoted};
 use crate::base::atomic_file;
+use crate::client::agents::Speaks;
 use crate::config;
 use crate::net::tailnet::{self, Machine};
 use answers::{Admins, Answers, Budget, Control, Hostname, ME, Tailnet};
@@ -327,8 +328,8 @@ fn next(file: &Path, answers: &Answers) -> String {
         flags.any(|one| *one == flag)
     };
     for (flag, agent, name) in [
-        ("anthropic_messages", "claude-code", "Claude Code"),
-        ("openai_responses", "codex", "Codex"),
+        (Speaks::Messages.kind(), "claude-code", "Claude Code"),
+        (Speaks::Responses.kind(), "codex", "Codex"),
     ] {
         if speaks(flag) {
             let _ = writeln!(out, "{name} can use it: iris connect {agent}");

@@ -8,9 +8,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::config::{Database, Retention};
-use crate::records::database::{Row, Value};
 use crate::records::entry::tests::entry;
-use crate::records::stores::sql::row;
+use crate::records::stores::sql::{Row, Value, row};
 use crate::records::stores::sqlite;
 use crate::records::tests::said;
 use crate::records::{Capture, Delivery, Ledger, Query, Scope};
@@ -21,7 +20,7 @@ const BAD: &str = "bad@example.com";
 
 /// A database in memory, and what goes wrong with it.
 struct Faulty {
-    place: sqlite::Place,
+    place: sqlite::SqliteStore,
     faults: Arc<Faults>,
 }
 
@@ -56,7 +55,7 @@ impl Store for Faulty {
 
     fn open_writer(&self) -> Result<Box<dyn Connection>, Error> {
         self.faults.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(Open {
+        Ok(Box::new(FaultyConnection {
             connection: self.place.open_writer()?,
             faults: self.faults.clone(),
         }))
@@ -67,12 +66,12 @@ impl Store for Faulty {
     }
 }
 
-struct Open {
+struct FaultyConnection {
     connection: Box<dyn Connection>,
     faults: Arc<Faults>,
 }
 
-impl Connection for Open {
+impl Connection for FaultyConnection {
     fn begin(&mut self) -> Result<(), Failure> {
         if Faults::takes_one(&self.faults.failing) {
             return Err(Failure::Value("as it was told".to_owned()));
@@ -192,7 +191,7 @@ impl Driven {
 
 fn faulty(faults: &Arc<Faults>) -> Arc<dyn Store> {
     Arc::new(Faulty {
-        place: sqlite::Place::parse("sqlite::memory:", std::path::Path::new(".")).unwrap(),
+        place: sqlite::SqliteStore::parse("sqlite::memory:", std::path::Path::new(".")).unwrap(),
         faults: faults.clone(),
     })
 }

@@ -125,19 +125,19 @@ fn failure(refused: &[Refused]) -> Failure {
 }
 
 /// A host of the URL: its name, its address where the URL gives it, and its port.
-struct Place {
+struct Target {
     host: Option<Host>,
     address: Option<IpAddr>,
     port: u16,
 }
 
-fn hosts(config: &Config) -> Vec<Place> {
+fn hosts(config: &Config) -> Vec<Target> {
     let (hosts, addresses, ports) = (
         config.get_hosts(),
         config.get_hostaddrs(),
         config.get_ports(),
     );
-    let places = (0..hosts.len().max(addresses.len())).map(|nth| Place {
+    let places = (0..hosts.len().max(addresses.len())).map(|nth| Target {
         host: hosts.get(nth).cloned(),
         address: addresses.get(nth).copied(),
         port: *ports.get(nth).or(ports.first()).unwrap_or(&5432),
@@ -169,7 +169,7 @@ async fn race<T>(attempts: VecDeque<impl Future<Output = Option<T>>>) -> Option<
 async fn connect_host(
     config: &Config,
     tls: Option<&MakeRustlsConnect>,
-    place: &Place,
+    place: &Target,
     refused: &RefCell<Vec<Refused>>,
 ) -> Option<Connected> {
     let port = place.port;
@@ -209,7 +209,7 @@ async fn connect_host(
 async fn connect_one(
     config: &Config,
     tls: Option<&MakeRustlsConnect>,
-    place: &Place,
+    place: &Target,
     address: Option<IpAddr>,
 ) -> Result<Connected, (String, Refusal)> {
     let mut plain = without_hosts(config);

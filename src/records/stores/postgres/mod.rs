@@ -22,7 +22,7 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 use crate::net::client;
 use crate::records::Error;
 use crate::records::stores::{Connection, Failure, Schema, Store, VERSION};
-use open::{Open, PATIENCE};
+use open::{PATIENCE, ServerConnection};
 
 /// A peer that acknowledges nothing for this long is gone; a server that is only slow acknowledges.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ const SCHEMA: Schema = Schema {
 };
 
 /// Where the server is.
-pub(crate) struct Server {
+pub(super) struct Server {
     /// Replaced where the password is another one.
     config: RwLock<Config>,
     name: String,
@@ -69,7 +69,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn parse(url: &str) -> Result<Server, Error> {
+    pub(super) fn parse(url: &str) -> Result<Server, Error> {
         let mut config = crate::config::postgres(url).map_err(Error::Url)?;
         let (_, root) = crate::config::postgres_root(url).map_err(Error::Url)?;
         keep_alive(&mut config);
@@ -93,9 +93,9 @@ impl Server {
         })
     }
 
-    fn connect(&self, writes: bool) -> Result<Open, Failure> {
+    fn connect(&self, writes: bool) -> Result<ServerConnection, Failure> {
         let tls = self.tls()?;
-        Open::connect(&self.current(), tls.as_ref(), writes, &self.generation)
+        ServerConnection::connect(&self.current(), tls.as_ref(), writes, &self.generation)
     }
 
     /// The file is read for each connection, so that another certificate in it is taken up.
@@ -119,7 +119,7 @@ impl Server {
         config.clone()
     }
 
-    fn migrate(&self, open: &mut Open) -> Result<(), Error> {
+    fn migrate(&self, open: &mut ServerConnection) -> Result<(), Error> {
         // Records are rewritten; and other nodes wait for the one that does it.
         open.patience = MIGRATION;
         let migrated = self.migrate_slowly(open);
@@ -127,7 +127,7 @@ impl Server {
         migrated
     }
 
-    fn migrate_slowly(&self, open: &mut Open) -> Result<(), Error> {
+    fn migrate_slowly(&self, open: &mut ServerConnection) -> Result<(), Error> {
         let failed = |source| self.error("migrate its schema", source);
         open.begin().map_err(failed)?;
         open.batch("SET LOCAL statement_timeout = 0")
@@ -254,7 +254,7 @@ fn without_protocols(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
 }
 
 /// An error with all its causes: the first says only what kind it is.
-pub(crate) fn explain(error: &tokio_postgres::Error) -> String {
+pub(super) fn explain(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

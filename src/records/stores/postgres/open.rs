@@ -65,7 +65,7 @@ fn runtime() -> Result<&'static Runtime, Failure> {
 }
 
 /// An open connection.
-pub(super) struct Open {
+pub(super) struct ServerConnection {
     runtime: &'static Runtime,
     session: Session,
     /// What sends and receives, while it is run.
@@ -139,19 +139,34 @@ impl Session {
         Ok(statement)
     }
 
-    /// Executes a statement for each of `rows`; all are sent before the first answer is waited for.
-    async fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
-        if let Some(statement) = self.prepare(sql, rows.len()).await? {
+    /// Executes a statement for each of `rows`, and `commits` behind the last; all is sent before the
+    /// first answer is waited for.
+    async fn execute(
+        &mut self,
+        sql: &str,
+        rows: Vec<Vec<Value<'_>>>,
+        commits: bool,
+    ) -> Result<Vec<u64>, Failure> {
+        let statement = self.prepare(sql, rows.len()).await?;
+        let client = &self.client;
+        // A statement that fails makes the commit behind it a rollback.
+        let commit = async {
+            if commits {
+                client.batch_execute("COMMIT").await?;
+            }
+            Ok(())
+        };
+        let changed = if let Some(statement) = statement {
             let sent = rows
                 .into_iter()
-                .map(|values| self.client.execute_raw(&statement, values));
-            return Ok(future::try_join_all(sent).await?);
-        }
-        let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
-        let sent = rows
-            .iter()
-            .map(|values| self.client.execute_typed(sql, values));
-        Ok(future::try_join_all(sent).await?)
+                .map(|values| client.execute_raw(&statement, values));
+            future::try_join(future::try_join_all(sent), commit).await
+        } else {
+            let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
+            let sent = rows.iter().map(|values| client.execute_typed(sql, values));
+            future::try_join(future::try_join_all(sent), commit).await
+        };
+        Ok(changed.map(|(changed, ())| changed)?)
     }
 
     async fn question(&self, question: Question<'_>) -> Result<Vec<Row>, Failure> {
@@ -166,18 +181,18 @@ fn row(row: &tokio_postgres::Row) -> Result<Row, Failure> {
     Ok(Row::new(values.collect::<Result<_, _>>()?))
 }
 
-impl Open {
+impl ServerConnection {
     pub(super) fn connect(
         config: &Config,
         tls: Option<&MakeRustlsConnect>,
         writes: bool,
         current: &Arc<AtomicU64>,
-    ) -> Result<Open, Failure> {
+    ) -> Result<ServerConnection, Failure> {
         let runtime = runtime()?;
         let generation = current.load(Ordering::Relaxed);
         let connected = runtime.block_on(connect(config, tls))?;
         let is_pooled = connected.is_pooled;
-        let mut open = Open {
+        let mut open = ServerConnection {
             runtime,
             driver: connected.driver,
             session: Session {
@@ -307,7 +322,7 @@ impl Open {
     }
 }
 
-impl Connection for Open {
+impl Connection for ServerConnection {
     fn begin(&mut self) -> Result<(), Failure> {
         self.rollback();
         self.in_transaction = true;
@@ -338,7 +353,7 @@ impl Connection for Open {
     }
 
     fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
-        self.statement(async |session| session.execute(sql, rows).await)
+        self.statement(async |session| session.execute(sql, rows, false).await)
     }
 
     fn execute_and_commit(
@@ -347,23 +362,7 @@ impl Connection for Open {
         rows: Vec<Vec<Value<'_>>>,
     ) -> Result<Vec<u64>, Failure> {
         self.is_committing = true;
-        let changed = self.wait(async |session| {
-            // A statement that fails makes the commit behind it a rollback.
-            let statement = session.prepare(sql, rows.len()).await?;
-            let client = &session.client;
-            let commit = client.batch_execute("COMMIT");
-            if let Some(statement) = statement {
-                let sent = rows
-                    .into_iter()
-                    .map(|values| client.execute_raw(&statement, values));
-                let (changed, ()) = future::try_join(future::try_join_all(sent), commit).await?;
-                return Ok(changed);
-            }
-            let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
-            let sent = rows.iter().map(|values| client.execute_typed(sql, values));
-            let (changed, ()) = future::try_join(future::try_join_all(sent), commit).await?;
-            Ok(changed)
-        })?;
+        let changed = self.wait(async |session| session.execute(sql, rows, true).await)?;
         self.in_transaction = false;
         Ok(changed)
     }

@@ -1,79 +1,14 @@
-//! The audit log, and the versions of the configuration.
+//! The audit log and the versions of the configuration, as rows.
 
-use serde::Serialize;
-use serde_json::Value as Json;
-
-use crate::records::EntryId;
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::{Connection, Failure, Row, Value, key, rows};
+use super::row::limit;
+use super::value::{Row, Value, key};
+use super::{Connection, Failure, rows};
+use crate::records::{AuditQuery, Audited, EntryId, Version};
 
 /// Versions that are kept; beyond it the oldest go.
 const VERSIONS: usize = 500;
 
-/// Something that was done, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Audited {
-    /// Its own name.
-    pub id: EntryId,
-    /// Unix milliseconds, the same as in the id.
-    pub at: i64,
-    /// Login or tags; empty for the gateway itself.
-    pub actor: String,
-    /// The node that it was done from.
-    pub node: String,
-    /// What was done, such as `config_saved`.
-    pub kind: String,
-    /// What it was done to.
-    pub subject: String,
-    /// More on it.
-    pub detail: Json,
-    /// How often, where it was done again and again.
-    pub count: i64,
-    /// What the actor is told apart by from others of the same login. Empty for the gateway itself and
-    /// in rows from before it was kept.
-    pub caller: String,
-}
-
-/// Which rows of the audit log are asked for.
-#[derive(Clone, Debug, Default)]
-pub struct AuditQuery {
-    /// Only this actor's.
-    pub actor: Option<String>,
-    /// Only of this kind.
-    pub kind: Option<String>,
-    /// Only from then on, in Unix milliseconds.
-    pub from: Option<i64>,
-    /// Only before then.
-    pub to: Option<i64>,
-    /// Only those before this one.
-    pub before: Option<String>,
-    /// Rows at most.
-    pub limit: usize,
-}
-
-/// A version of the configuration that was in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Version {
-    /// Its own name.
-    pub id: EntryId,
-    /// Unix milliseconds.
-    pub at: i64,
-    /// Who made it; empty where it was found in the file.
-    pub actor: String,
-    /// From which node.
-    pub node: String,
-    /// `saved`, `rolled_back` or `file`.
-    pub how: String,
-    /// Of the whole text, secrets included.
-    pub hash: String,
-    /// The version before.
-    pub parent: Option<String>,
-    /// Without its secrets; left out of lists.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub text: String,
-}
-
-pub(crate) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), Failure> {
+pub(super) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), Failure> {
     let sql = "INSERT INTO audit (id, at, actor, node, kind, subject, detail, count, caller) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING";
     let row = vec![
@@ -90,7 +25,7 @@ pub(crate) fn add(connection: &mut dyn Connection, one: &Audited) -> Result<(), 
     connection.execute(sql, vec![row]).map(drop)
 }
 
-pub(crate) fn page(
+pub(super) fn page(
     connection: &mut dyn Connection,
     query: &AuditQuery,
 ) -> Result<Vec<Audited>, Failure> {
@@ -148,22 +83,10 @@ fn shown(text: String, limit: usize) -> String {
     key(&text, limit).into_owned()
 }
 
-/// Adds a version, unless the newest has the same hash; its parent is the newest. Answers with
-/// whether it was new.
-pub(crate) fn add_version(
+pub(super) fn add_version(
     connection: &mut dyn Connection,
     version: &Version,
 ) -> Result<bool, Failure> {
-    connection.begin()?;
-    let added =
-        try_add_version(connection, version).and_then(|added| connection.commit().map(|()| added));
-    if added.is_err() {
-        connection.rollback();
-    }
-    added
-}
-
-fn try_add_version(connection: &mut dyn Connection, version: &Version) -> Result<bool, Failure> {
     let newest = "SELECT id, hash FROM config_versions ORDER BY id DESC LIMIT 1";
     let newest = rows(connection, newest, Vec::new(), |row| {
         Ok((row.text()?, row.text()?))
@@ -196,14 +119,13 @@ fn try_add_version(connection: &mut dyn Connection, version: &Version) -> Result
     Ok(true)
 }
 
-/// The versions, newest first, without their texts.
-pub(crate) fn versions(connection: &mut dyn Connection) -> Result<Vec<Version>, Failure> {
+pub(super) fn versions(connection: &mut dyn Connection) -> Result<Vec<Version>, Failure> {
     let sql = "SELECT id, at, actor, node, how, hash, parent, '' FROM config_versions \
         ORDER BY id DESC";
     rows(connection, sql, Vec::new(), read)
 }
 
-pub(crate) fn version(
+pub(super) fn version(
     connection: &mut dyn Connection,
     id: &str,
 ) -> Result<Option<Version>, Failure> {

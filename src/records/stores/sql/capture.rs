@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use zstd::bulk::Compressor;
 
+use super::Failure;
+use super::value::{Row, Value};
 use crate::records::Capture;
-use crate::records::stores::{Failure, Row, Value};
 
 /// zstd's own default: higher levels cost several times the work for a tenth of the size.
 const LEVEL: i32 = 3;
@@ -15,16 +16,16 @@ const LEVEL: i32 = 3;
 /// is saved.
 const SHORT: usize = 512;
 
-pub(crate) const INSERT: &str = "INSERT INTO captures (entry_id, request_headers, request_body, \
+pub(super) const INSERT: &str = "INSERT INTO captures (entry_id, request_headers, request_body, \
     request_size, response_headers, response_body, response_size, raw, raw_size, truncated) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// The columns for [`read`].
-pub(crate) const SELECTED: &str = "captures.request_headers, captures.request_body, \
+pub(super) const SELECTED: &str = "captures.request_headers, captures.request_body, \
     captures.request_size, captures.response_headers, captures.response_body, \
     captures.response_size, captures.raw, captures.raw_size, captures.truncated";
 
-pub(crate) fn write<'r>(
+pub(super) fn write<'r>(
     id: &'r str,
     capture: &'r Capture,
     raws: bool,
@@ -44,7 +45,7 @@ pub(crate) fn write<'r>(
     ])
 }
 
-pub(crate) fn read(row: &mut Row) -> Result<Capture, Failure> {
+pub(super) fn read(row: &mut Row) -> Result<Capture, Failure> {
     Ok(Capture {
         request_headers: row.json()?,
         request_body: body(row)?.unwrap_or_default(),

@@ -1,24 +1,18 @@
-//! What exporters have yet to take. Each entry is queued for each exporter in its own
-//! transaction, taken in batches that have names, and forgotten when a batch is done. A batch
-//! that was begun and not ended is taken up again under its name, with the same entries.
+//! The queue of exporters, as rows. Entries are queued in their own transaction, taken in batches that
+//! have names, and forgotten when a batch is done. A batch that was begun and not ended is taken up
+//! again under its name, with the same entries.
 
-use crate::records::stores::{Connection, Failure, Row, Value, rows};
-use crate::records::{EntryId, Record};
+use std::borrow::Cow;
 
-/// Entries that are taken together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Its name.
-    pub name: String,
-    /// In the order of their ids.
-    pub entries: Vec<EntryId>,
-}
+use super::value::{Row, Value};
+use super::{Connection, Failure, rows, transaction};
+use crate::records::{Batch, EntryId, Record};
 
 const INSERT: &str = "INSERT INTO export_queue (exporter, entry_id, batch, until) \
     VALUES ($1, $2, NULL, 0) ON CONFLICT (exporter, entry_id) DO NOTHING";
 
 /// Queues the records of a group; within its transaction.
-pub(crate) fn queue(
+pub(super) fn queue(
     connection: &mut dyn Connection,
     records: &[&Record],
     exporters: &[String],
@@ -32,9 +26,7 @@ pub(crate) fn queue(
     Ok(())
 }
 
-/// Queues what was written while an exporter was off: all that is newer than the newest that it
-/// has taken. `alone` says that nobody else can be taking a batch.
-pub(crate) fn start(
+pub(super) fn start(
     connection: &mut dyn Connection,
     exporter: &str,
     alone: bool,
@@ -54,28 +46,46 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Takes a batch of up to `limit` entries, under the name `name` unless one was left behind.
-pub(crate) fn take(
+pub(super) fn take(
     connection: &mut dyn Connection,
     exporter: &str,
-    (name, limit): (&str, usize),
-    (now, until): (i64, i64),
+    name: &str,
+    limit: usize,
+    lease: i64,
 ) -> Result<Option<Batch>, Failure> {
-    connection.begin()?;
-    let taken = try_take(connection, exporter, (name, limit), (now, until))
-        .and_then(|taken| connection.commit().map(|()| taken));
-    if taken.is_err() {
-        connection.rollback();
-    }
-    taken
+    let now = connection.now()?;
+    let until = now.saturating_add(lease);
+    transaction(connection, |connection| {
+        let (name, entries) = next(connection, exporter, name, limit, now)?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let sql =
+            "UPDATE export_queue SET batch = $1, until = $2 WHERE exporter = $3 AND entry_id = $4";
+        let taken = entries.iter().map(|entry| {
+            vec![
+                Value::text(&*name),
+                until.into(),
+                exporter.into(),
+                entry.as_str().into(),
+            ]
+        });
+        connection.execute(sql, taken.collect())?;
+        Ok(Some(Batch {
+            name: name.into_owned(),
+            entries: entries.into_iter().map(EntryId).collect(),
+        }))
+    })
 }
 
-fn try_take(
+/// The batch to take: one that was left behind, or a new one; its name and its entries.
+fn next<'n>(
     connection: &mut dyn Connection,
     exporter: &str,
-    (name, limit): (&str, usize),
-    (now, until): (i64, i64),
-) -> Result<Option<Batch>, Failure> {
+    name: &'n str,
+    limit: usize,
+    now: i64,
+) -> Result<(Cow<'n, str>, Vec<String>), Failure> {
     let lock = connection.lock();
     let skip = if lock.is_empty() { "" } else { " SKIP LOCKED" };
     // One of this name was taken when the answer to the commit got lost; other entries under the
@@ -90,42 +100,22 @@ fn try_take(
         Row::text,
     )?
     .pop();
-    let (name, entries) = if let Some(left) = left {
+    if let Some(left) = left {
         let sql = "SELECT entry_id FROM export_queue WHERE exporter = $1 AND batch = $2 \
             ORDER BY entry_id";
         let values = vec![exporter.into(), Value::text(&left)];
         let entries = rows(connection, sql, values, Row::text)?;
-        (left, entries)
-    } else {
-        let sql = format!(
-            "SELECT entry_id FROM export_queue WHERE exporter = $1 AND batch IS NULL \
-             ORDER BY entry_id LIMIT {limit}{lock}{skip}"
-        );
-        let entries = rows(connection, &sql, vec![exporter.into()], Row::text)?;
-        (name.to_owned(), entries)
-    };
-    if entries.is_empty() {
-        return Ok(None);
+        return Ok((left.into(), entries));
     }
-    let sql =
-        "UPDATE export_queue SET batch = $1, until = $2 WHERE exporter = $3 AND entry_id = $4";
-    let held = entries.iter().map(|entry| {
-        vec![
-            Value::text(&name),
-            until.into(),
-            exporter.into(),
-            entry.as_str().into(),
-        ]
-    });
-    connection.execute(sql, held.collect())?;
-    Ok(Some(Batch {
-        name,
-        entries: entries.into_iter().map(EntryId).collect(),
-    }))
+    let sql = format!(
+        "SELECT entry_id FROM export_queue WHERE exporter = $1 AND batch IS NULL \
+         ORDER BY entry_id LIMIT {limit}{lock}{skip}"
+    );
+    let entries = rows(connection, &sql, vec![exporter.into()], Row::text)?;
+    Ok((name.into(), entries))
 }
 
-/// Puts entries back that did not fit into their batch.
-pub(crate) fn put_back(
+pub(super) fn put_back(
     connection: &mut dyn Connection,
     exporter: &str,
     entries: &[EntryId],
@@ -138,8 +128,7 @@ pub(crate) fn put_back(
     connection.execute(sql, back.collect()).map(drop)
 }
 
-/// Lets a batch that could not be sent be taken up again at once.
-pub(crate) fn abandon(
+pub(super) fn abandon(
     connection: &mut dyn Connection,
     exporter: &str,
     batch: &str,
@@ -149,62 +138,28 @@ pub(crate) fn abandon(
     connection.execute(sql, vec![row]).map(drop)
 }
 
-/// Forgets a batch that is where it should be.
-pub(crate) fn done(
+pub(super) fn done(
     connection: &mut dyn Connection,
     exporter: &str,
     batch: &Batch,
 ) -> Result<(), Failure> {
-    connection.begin()?;
-    let forgotten = try_done(connection, exporter, batch).and_then(|()| connection.commit());
-    if forgotten.is_err() {
-        connection.rollback();
-    }
-    forgotten
+    transaction(connection, |connection| {
+        let sql = "DELETE FROM export_queue WHERE exporter = $1 AND entry_id = $2";
+        let gone = batch
+            .entries
+            .iter()
+            .map(|entry| vec![exporter.into(), entry.as_str().into()]);
+        connection.execute(sql, gone.collect())?;
+        let last = batch.entries.iter().max().map_or("", EntryId::as_str);
+        let sql = "UPDATE export_cursor SET last_entry = $1 WHERE name = $2 AND last_entry < $1";
+        connection
+            .execute(sql, vec![vec![last.into(), exporter.into()]])
+            .map(drop)
+    })
 }
 
-fn try_done(connection: &mut dyn Connection, exporter: &str, batch: &Batch) -> Result<(), Failure> {
-    let sql = "DELETE FROM export_queue WHERE exporter = $1 AND entry_id = $2";
-    let gone = batch
-        .entries
-        .iter()
-        .map(|entry| vec![exporter.into(), entry.as_str().into()]);
-    connection.execute(sql, gone.collect())?;
-    let last = batch.entries.iter().max().map_or("", EntryId::as_str);
-    let sql = "UPDATE export_cursor SET last_entry = $1 WHERE name = $2 AND last_entry < $1";
-    connection
-        .execute(sql, vec![vec![last.into(), exporter.into()]])
-        .map(drop)
-}
-
-/// How many entries wait.
-pub(crate) fn waiting(connection: &mut dyn Connection, exporter: &str) -> Result<u64, Failure> {
+pub(super) fn waiting(connection: &mut dyn Connection, exporter: &str) -> Result<u64, Failure> {
     let sql = "SELECT COUNT(*) FROM export_queue WHERE exporter = $1";
     let counts = rows(connection, sql, vec![exporter.into()], Row::count)?;
     Ok(counts.into_iter().sum())
-}
-
-/// How far an exporter has come.
-pub(crate) enum Progress {
-    /// It has not begun.
-    Idle,
-    /// It has taken all before this entry.
-    Upto(String),
-    /// It has taken all.
-    Done,
-}
-
-/// How far an exporter has come.
-pub(crate) fn progress(
-    connection: &mut dyn Connection,
-    exporter: &str,
-) -> Result<Progress, Failure> {
-    let sql = "SELECT last_entry FROM export_cursor WHERE name = $1";
-    if rows(connection, sql, vec![exporter.into()], Row::text)?.is_empty() {
-        return Ok(Progress::Idle);
-    }
-    let sql = "SELECT MIN(entry_id) FROM export_queue WHERE exporter = $1";
-    let oldest = rows(connection, sql, vec![exporter.into()], Row::maybe_text)?;
-    let oldest = oldest.into_iter().flatten().next();
-    Ok(oldest.map_or(Progress::Done, Progress::Upto))
 }

@@ -1,15 +1,220 @@
-//! Statements of both databases.
+//! The store over SQL: all four roles, once for both databases. `SQLite` and `PostgreSQL` differ in how a
+//! connection is had, kept and used, and in a few words; a [`Connection`] knows both, and the roles are
+//! written over it. A store that speaks no SQL, or other SQL, implements the role that it is for by itself.
+//!
+//! SQL is written once, with `$1` for the first value, which both understand; where they differ, a
+//! connection says what stands in a statement. Statements are made of parts that stand in the code, and
+//! whatever comes from outside is bound.
 
-pub(crate) mod audit;
-pub(crate) mod buckets;
-pub(crate) mod capture;
-pub(crate) mod chats;
-pub(crate) mod exports;
-pub(crate) mod group;
-pub(crate) mod outbox;
-pub(crate) mod query;
-pub(crate) mod report;
-pub(crate) mod rollup;
+mod archive;
+mod audit;
+mod balances;
+mod capture;
+mod chats;
+mod earlier;
+mod exports;
+mod journal;
+mod outbox;
+mod purge;
+pub(super) mod query;
+pub(super) mod report;
+mod rollup;
 pub(crate) mod row;
-pub(crate) mod session;
-pub(crate) mod tools;
+pub(super) mod session;
+mod sums;
+pub(super) mod tools;
+mod value;
+
+use std::borrow::Cow;
+
+use super::Failure;
+use crate::base::clock;
+use crate::records::Error;
+pub(crate) use value::{Row, Value};
+
+/// The version of the schema.
+pub(super) const VERSION: i64 = 8;
+
+/// What makes and changes the tables of a database, in its dialect. A new database gets the whole schema
+/// at once; `tests/ledger/schema.rs` checks that the migrations lead to the same one.
+pub(super) struct Schema {
+    pub(super) new: [&'static str; 1],
+    /// The scripts that bring a database from version N to N + 1, from 1 on. Only ever appended to.
+    pub(super) migrations: [&'static str; VERSION as usize - 1],
+}
+
+impl Schema {
+    /// The scripts that are still missing from a database of version `found`; one of version 0 is new.
+    pub(super) fn missing(&self, name: &str, found: i64) -> Result<&[&'static str], Error> {
+        if found == 0 {
+            return Ok(&self.new);
+        }
+        usize::try_from(found.saturating_sub(1))
+            .ok()
+            .and_then(|version| self.migrations.get(version..))
+            .ok_or_else(|| Error::Newer {
+                name: name.to_owned(),
+                found,
+                known: VERSION,
+            })
+    }
+
+    /// The same, for a database that is about to be brought up to date: it can take a while where there
+    /// are records, and says so.
+    pub(super) fn begin(&self, name: &str, found: i64) -> Result<&[&'static str], Error> {
+        let scripts = self.missing(name, found)?;
+        if found > 0 && !scripts.is_empty() {
+            tracing::info!(
+                ledger = name,
+                version = VERSION,
+                "ledger: updating its schema; records are rewritten, which can take minutes"
+            );
+        }
+        Ok(scripts)
+    }
+}
+
+/// A statement with its values.
+pub(crate) type Question<'a> = (Cow<'a, str>, Vec<Value<'a>>);
+
+/// One connection, used by one thread at a time.
+pub(crate) trait Connection: Send {
+    /// Begins a transaction; one left open by an earlier failure is undone first.
+    fn begin(&mut self) -> Result<(), Failure>;
+    fn commit(&mut self) -> Result<(), Failure>;
+    fn rollback(&mut self);
+    /// Runs one statement for each of `rows`, in order: how many rows each has changed.
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure>;
+    /// Hands each row of the answer to `each`.
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<Value<'_>>,
+        each: &mut dyn FnMut(Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure>;
+    /// Runs a statement as `execute` does, as the last of the transaction, and commits.
+    fn execute_and_commit(
+        &mut self,
+        sql: &str,
+        rows: Vec<Vec<Value<'_>>>,
+    ) -> Result<Vec<u64>, Failure> {
+        let changed = self.execute(sql, rows)?;
+        self.commit()?;
+        Ok(changed)
+    }
+    /// Runs statements in order, and answers with the rows of each. None may need another's answer:
+    /// a server far away gets all of them at once.
+    fn ask(&mut self, questions: Vec<Question<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
+        let mut answers = Vec::new();
+        for (sql, values) in questions {
+            let mut rows = Vec::new();
+            self.query(&sql, values, &mut |row| {
+                rows.push(row);
+                Ok(())
+            })?;
+            answers.push(rows);
+        }
+        Ok(answers)
+    }
+    /// An expression for the time by the clock that all who share the database go by, in Unix
+    /// milliseconds. `None` where that is this machine's.
+    fn clock(&self) -> Option<&'static str> {
+        None
+    }
+    /// The time by that clock.
+    fn now(&mut self) -> Result<i64, Failure> {
+        let Some(clock) = self.clock() else {
+            return Ok(clock::unix_ms());
+        };
+        let question = (format!("SELECT {clock}").into(), Vec::new());
+        let mut answers = self.ask(vec![question])?.into_iter();
+        let row = answers.next().into_iter().flatten().next();
+        row.ok_or_else(|| Failure::Value("no time".to_owned()))?
+            .integer()
+    }
+    /// Looks whether a connection that was not used for a while still works.
+    fn check(&mut self) {}
+    /// What a `SELECT` ends with to lock its rows until the transaction ends; nothing where
+    /// only one connection writes.
+    fn lock(&self) -> &'static str {
+        ""
+    }
+    /// What stands before a column to keep the database from walking along that column's index; nothing
+    /// where it finds out by itself.
+    fn unindexed(&self) -> &'static str {
+        ""
+    }
+    /// Makes what was deleted unreadable; false when somebody reads, and it has to be tried again.
+    fn scrub(&mut self) -> Result<bool, Failure>;
+    /// Whether another has to be opened in its place.
+    fn is_broken(&self) -> bool;
+    /// Whether the transaction that failed last can have been committed all the same: the answer to
+    /// its commit got lost.
+    fn may_have_committed(&self) -> bool {
+        false
+    }
+}
+
+/// All rows of an answer, as `read` makes them.
+pub(super) fn rows<T>(
+    connection: &mut dyn Connection,
+    sql: &str,
+    values: Vec<Value<'_>>,
+    read: impl Fn(&mut Row) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::new();
+    connection.query(sql, values, &mut |mut row| {
+        all.push(read(&mut row)?);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// `$7, $8, $9` for `count` values after the first `bound` ones.
+pub(super) fn places(bound: usize, count: usize) -> String {
+    let mut places = String::new();
+    for nth in bound + 1..=bound + count {
+        if !places.is_empty() {
+            places.push_str(", ");
+        }
+        places.push('$');
+        places.push_str(&nth.to_string());
+    }
+    places
+}
+
+/// Runs `work`, which commits by itself, in a transaction that is undone when it fails.
+fn committing<T>(
+    connection: &mut dyn Connection,
+    work: impl FnOnce(&mut dyn Connection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    connection.begin()?;
+    let done = work(connection);
+    if done.is_err() {
+        connection.rollback();
+    }
+    done
+}
+
+/// Runs `work` in a transaction, which is undone when it fails.
+fn transaction<T>(
+    connection: &mut dyn Connection,
+    work: impl FnOnce(&mut dyn Connection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    committing(connection, |connection| {
+        let done = work(connection)?;
+        connection.commit()?;
+        Ok(done)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::places;
+
+    #[test]
+    fn places_are_numbered_from_the_first_that_is_free() {
+        assert_eq!(places(2, 3), "$3, $4, $5");
+        assert_eq!(places(0, 0), "");
+    }
+}

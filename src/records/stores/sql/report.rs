@@ -1,82 +1,28 @@
-//! Reports: sums over the requests of a time, by whatever they are told apart.
-//!
-//! Whole UTC days are read from the sums that are kept by day; other ranges, and hours, from the
-//! entries themselves.
+//! Reports as statements over the sums by day, or over the entries.
 
-use std::collections::BTreeMap;
+use super::query::Filter;
+use super::row::{self, COUNTERS, limit};
+use super::sums::{self, ALL};
+use super::value::{Row, Value};
+use super::{Connection, Failure, rollup};
+use crate::records::reports::report::{DAY_MS, GROUPS, Groups, Part};
+use crate::records::reports::sums::{Measured, Sums};
+use crate::records::{EntryId, Group, Report, Scope};
 
-use indexmap::IndexMap;
-use serde::Serialize;
-
-use crate::records::reports::sums::{self, ALL, Measured, Sums};
-use crate::records::stores::sql::query::{Filter, Scope};
-use crate::records::stores::sql::rollup::{self, DAY_MS};
-use crate::records::stores::sql::row;
-use crate::records::stores::sql::row::{COUNTERS, limit};
-use crate::records::stores::{Connection, Failure, Row, Value};
-use crate::records::{EntryId, Error, Outcome, Totals};
-
-/// An hour in milliseconds.
-const HOUR_MS: i64 = 3_600_000;
-
-/// The longest time that is read from the entries: two days.
-const ENTRIES_MS: i64 = 2 * DAY_MS;
-
-/// Groups of a report at most.
-const GROUPS: usize = 10_000;
-
-/// By what a report tells requests apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Group {
-    /// A UTC hour.
-    Hour,
-    /// A UTC day.
-    Day,
-    Login,
-    Model,
-    Provider,
-    Agent,
-    Api,
-    Status,
-    Outcome,
-    /// The value of the report's header.
-    Header,
+/// The groups of a report, of one more than there may be at most.
+pub(crate) fn groups(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    report: &Report,
+) -> Result<Groups, Failure> {
+    if report.is_of_days() {
+        days(connection, scope, report)
+    } else {
+        entries(connection, scope, report)
+    }
 }
 
 impl Group {
-    /// Its name in an answer.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Group::Hour => "hour",
-            Group::Day => "day",
-            Group::Login => "login",
-            Group::Model => "model",
-            Group::Provider => "provider",
-            Group::Agent => "agent",
-            Group::Api => "api",
-            Group::Status => "status",
-            Group::Outcome => "outcome",
-            Group::Header => "header",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Group> {
-        [
-            Group::Hour,
-            Group::Day,
-            Group::Login,
-            Group::Model,
-            Group::Provider,
-            Group::Agent,
-            Group::Api,
-            Group::Status,
-            Group::Outcome,
-            Group::Header,
-        ]
-        .into_iter()
-        .find(|group| group.as_str() == text)
-    }
-
     /// The column's bit in a grain.
     fn bit(self) -> i64 {
         match self {
@@ -110,88 +56,9 @@ impl Group {
             _ => Part::Text(row.text()?),
         })
     }
-
-    /// What an answer says for a part of a key.
-    fn name(self, part: Part) -> String {
-        let time = |ms: i64, length: usize| {
-            let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-            time.to_string().chars().take(length).collect::<String>()
-        };
-        match (self, part) {
-            (Group::Day, Part::Integer(day)) => time(day.saturating_mul(DAY_MS), 10),
-            (Group::Hour, Part::Integer(hour)) => time(hour.saturating_mul(HOUR_MS), 13) + ":00Z",
-            (_, Part::Integer(number)) => number.to_string(),
-            (_, Part::Text(text)) => text,
-        }
-    }
-}
-
-/// What requests of one group have in common.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Integer(i64),
-    Text(String),
-}
-
-/// Which requests to add up, and how. An empty list does not filter; one with several values
-/// takes any of them.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Started at this time or later, in unix milliseconds.
-    pub from: i64,
-    /// Started before this time.
-    pub to: i64,
-    pub groups: Vec<Group>,
-    pub logins: Vec<String>,
-    pub models: Vec<String>,
-    pub providers: Vec<String>,
-    pub agents: Vec<String>,
-    pub apis: Vec<String>,
-    pub statuses: Vec<u16>,
-    pub outcomes: Vec<Outcome>,
-    /// Only requests with this header, whose name is in lower case.
-    pub header: Option<String>,
-    /// And with one of these values of it.
-    pub header_values: Vec<String>,
-}
-
-/// What a report says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Usage {
-    /// In the order of their keys.
-    pub groups: Vec<UsageGroup>,
-    /// Over all groups. A request with two values of the header counts for both.
-    pub totals: Totals,
-}
-
-/// The requests that have the same in every group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct UsageGroup {
-    /// The name of each group and what the requests have in it.
-    #[serde(flatten)]
-    pub key: IndexMap<&'static str, String>,
-    #[serde(flatten)]
-    pub totals: Totals,
 }
 
 impl Report {
-    fn is_of_days(&self) -> bool {
-        self.from % DAY_MS == 0 && self.to % DAY_MS == 0 && !self.groups.contains(&Group::Hour)
-    }
-
-    /// Whether it can be answered at all.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.groups.contains(&Group::Header) && self.header.is_none() {
-            return Err(Error::Report("a report by header must name the header"));
-        }
-        if !self.is_of_days() && self.to.saturating_sub(self.from) > ENTRIES_MS {
-            return Err(Error::Report(
-                "reports by hour, and of times that are not whole UTC days, cover 48 hours at most",
-            ));
-        }
-        Ok(())
-    }
-
     /// The conditions that lists of values make, and the bits of the columns they look at.
     fn filter<'q>(&'q self, filter: &mut Filter<'q>, scope: &'q Scope, of_sums: bool) -> i64 {
         let mut bits = 0;
@@ -229,50 +96,12 @@ impl Report {
     }
 }
 
-/// Answers a report that was checked; more than 10,000 groups are refused.
-pub(crate) fn usage(
-    connection: &mut dyn Connection,
-    scope: &Scope,
-    report: &Report,
-) -> Result<Result<Usage, Error>, Failure> {
-    let mut groups = BTreeMap::new();
-    let whole = if report.is_of_days() {
-        days(connection, scope, report, &mut groups)?
-    } else {
-        entries(connection, scope, report, &mut groups)?
-    };
-    if !whole {
-        return Ok(Err(Error::Report(
-            "the report has more than 10000 groups; ask for fewer days or groups",
-        )));
-    }
-    let mut totals = Sums::default();
-    let groups = groups.into_iter().map(|(key, sums): (Vec<Part>, Sums)| {
-        totals.add(&sums);
-        let named = report.groups.iter().zip(key);
-        UsageGroup {
-            key: named
-                .map(|(group, part)| (group.as_str(), group.name(part)))
-                .collect(),
-            totals: sums.totals(),
-        }
-    });
-    Ok(Ok(Usage {
-        groups: groups.collect(),
-        totals: totals.totals(),
-    }))
-}
-
-/// Groups by their keys.
-type Groups = BTreeMap<Vec<Part>, Sums>;
-
-/// Reads sums by day; false when there are too many.
+/// Reads sums by day.
 fn days(
     connection: &mut dyn Connection,
     scope: &Scope,
     report: &Report,
-    groups: &mut Groups,
-) -> Result<bool, Failure> {
+) -> Result<Groups, Failure> {
     let mut filter = Filter::default();
     let mut bits = report.filter(&mut filter, scope, true);
     bits |= report
@@ -311,22 +140,23 @@ fn days(
         selected.join(", "),
         GROUPS + 1
     );
+    let mut groups = Groups::new();
     connection.query(&sql, values, &mut |mut row| {
         let key = report.groups.iter().map(|group| group.read(&mut row));
         let key = key.collect::<Result<_, _>>()?;
         groups.insert(key, Sums::read(&mut row, ALL)?);
         Ok(())
     })?;
-    Ok(groups.len() <= GROUPS)
+    Ok(groups)
 }
 
-/// Adds up the entries themselves; false when there are too many groups.
+/// Adds up the entries themselves.
 fn entries(
     connection: &mut dyn Connection,
     scope: &Scope,
     report: &Report,
-    groups: &mut Groups,
-) -> Result<bool, Failure> {
+) -> Result<Groups, Failure> {
+    let mut groups = Groups::new();
     if report.groups.is_empty() {
         groups.insert(Vec::new(), Sums::default());
     }
@@ -358,7 +188,7 @@ fn entries(
         }
         Ok(())
     })?;
-    Ok(groups.len() <= GROUPS)
+    Ok(groups)
 }
 
 fn measure(row: &mut Row) -> Result<Measured, Failure> {

@@ -8,23 +8,23 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use crate::records::reports::sums::{self, Measured, Sums};
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::{Connection, Failure, Value, key, places};
+use super::row::limit;
+use super::sums;
+use super::value::{Value, key};
+use super::{Connection, Failure, places};
+use crate::records::reports::report::DAY_MS;
+use crate::records::reports::sums::{Measured, Sums};
 use crate::records::{Entry, Record};
 
-/// A day in milliseconds.
-pub(crate) const DAY_MS: i64 = 86_400_000;
-
 /// Columns, as bits. A login comes with the key of its caller.
-pub(crate) const LOGIN: i64 = 1;
-pub(crate) const MODEL: i64 = 1 << 1;
-pub(crate) const PROVIDER: i64 = 1 << 2;
-pub(crate) const AGENT: i64 = 1 << 3;
-pub(crate) const API: i64 = 1 << 4;
-pub(crate) const STATUS: i64 = 1 << 5;
-pub(crate) const OUTCOME: i64 = 1 << 6;
-pub(crate) const HEADER: i64 = 1 << 7;
+pub(super) const LOGIN: i64 = 1;
+pub(super) const MODEL: i64 = 1 << 1;
+pub(super) const PROVIDER: i64 = 1 << 2;
+pub(super) const AGENT: i64 = 1 << 3;
+pub(super) const API: i64 = 1 << 4;
+pub(super) const STATUS: i64 = 1 << 5;
+pub(super) const OUTCOME: i64 = 1 << 6;
+pub(super) const HEADER: i64 = 1 << 7;
 
 /// All but the header.
 const FINE: i64 = HEADER - 1;
@@ -54,7 +54,7 @@ const GRAINS: [i64; 17] = [
 ];
 
 /// The coarsest grain that tells `columns` apart.
-pub(crate) fn grain(columns: i64) -> i64 {
+pub(super) fn grain(columns: i64) -> i64 {
     let header = columns & HEADER;
     let fits = |grain: &&i64| *grain & columns == columns && *grain & HEADER == header;
     GRAINS.iter().find(fits).copied().unwrap_or(FINE | header)
@@ -161,17 +161,31 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Headers as they are stored, each name and value once.
+pub(super) fn distinct(headers: &[(String, String)]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    let mut all: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                key(name, limit::HEADER_NAME),
+                key(value, limit::HEADER_VALUE),
+            )
+        })
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// Adds `records` to the sums. To be called in the transaction that writes them, and only with
 /// those that it has written.
-pub(crate) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
     // The requests of a group are much alike: first they make a few fine rows, then those make
     // the coarser ones.
     let mut finest: HashMap<Key<'_>, Sums> = HashMap::new();
     for record in records {
         let measured = Measured::of(&record.entry);
-        let headers = crate::records::distinct(&record.headers)
-            .into_iter()
-            .map(Some);
+        let headers = distinct(&record.headers).into_iter().map(Some);
         for header in std::iter::once(None).chain(headers) {
             let key = Key::finest(&record.entry, header);
             finest.entry(key).or_default().add_one(&measured);

@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::records::stores::{Failure, Row, Value, places};
+use super::value::{Row, Value};
+use super::{Failure, places};
+use crate::records::reports::sums::{COUNTS, cost, counts};
 use crate::records::{Entry, EntryId, Outcome, Tokens};
 
 /// The columns of `entries`.
@@ -51,8 +53,8 @@ const COLUMNS: [&str; 42] = [
     "caller",
 ];
 
-/// The columns of the counts of tokens, as [`counts`] gives them.
-pub(crate) const COUNTERS: [&str; 10] = [
+/// The columns of the counts of tokens, in the order of [`counts`].
+pub(super) const COUNTERS: [&str; COUNTS] = [
     "input_tokens",
     "output_tokens",
     "cached_tokens",
@@ -65,30 +67,23 @@ pub(crate) const COUNTERS: [&str; 10] = [
     "web_searches",
 ];
 
-/// A provider may claim any count. This is more than any request has, and a sum of a hundred
-/// million of them still fits; an overflow would stop the queue behind the record.
-const COUNT_MAX: u64 = 1 << 36;
-
-/// Nanodollars: ten thousand dollars for one request, for the same reason.
-const COST_MAX: i64 = 10_000_000_000_000;
-
-/// Bytes of what is part of a key; what is longer ends with a hash (`database::key`). All keys
+/// Bytes of what is part of a key; what is longer ends with a hash (`value::key`). All keys
 /// together stay below the 2,704 bytes that `PostgreSQL` has room for.
-pub(crate) mod limit {
+pub(super) mod limit {
     /// Longer than any id.
-    pub(in crate::records) const ID: usize = 64;
-    pub(in crate::records) const CALLER: usize = 384;
-    pub(in crate::records) const LOGIN: usize = 320;
-    pub(in crate::records) const SESSION: usize = 256;
-    pub(in crate::records) const NODE: usize = 128;
-    pub(in crate::records) const MODEL: usize = 256;
-    pub(in crate::records) const PROVIDER: usize = 128;
-    pub(in crate::records) const AGENT: usize = 64;
-    pub(in crate::records) const API: usize = 64;
-    pub(in crate::records) const HEADER_NAME: usize = 128;
-    pub(in crate::records) const HEADER_VALUE: usize = 256;
-    pub(in crate::records) const TOOL: usize = 256;
-    pub(in crate::records) const BUCKET: usize = 512;
+    pub(crate) const ID: usize = 64;
+    pub(crate) const CALLER: usize = 384;
+    pub(crate) const LOGIN: usize = 320;
+    pub(crate) const SESSION: usize = 256;
+    pub(crate) const NODE: usize = 128;
+    pub(crate) const MODEL: usize = 256;
+    pub(crate) const PROVIDER: usize = 128;
+    pub(crate) const AGENT: usize = 64;
+    pub(crate) const API: usize = 64;
+    pub(crate) const HEADER_NAME: usize = 128;
+    pub(crate) const HEADER_VALUE: usize = 256;
+    pub(crate) const TOOL: usize = 256;
+    pub(crate) const BUCKET: usize = 512;
 }
 
 /// Only an id already written is skipped. `INSERT OR IGNORE` would also drop, in silence, a
@@ -102,7 +97,7 @@ pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns for [`read`], of a query from `entries`.
-pub(crate) static SELECTED: LazyLock<String> = LazyLock::new(|| {
+pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
     let columns = COLUMNS.map(|column| format!("entries.{column}"));
     format!(
         "{}, CASE WHEN EXISTS (SELECT 1 FROM captures WHERE captures.entry_id = entries.id) \
@@ -112,7 +107,7 @@ pub(crate) static SELECTED: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The values of an entry, in the order of [`COLUMNS`].
-pub(crate) fn write(entry: &Entry) -> Vec<Value<'_>> {
+pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
     let mut row = vec![
         entry.id.as_str().into(),
         Value::key(&entry.session, limit::SESSION),
@@ -160,29 +155,7 @@ pub(crate) fn write(entry: &Entry) -> Vec<Value<'_>> {
     row
 }
 
-/// The counts in the order of [`COUNTERS`], bounded.
-pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; 10] {
-    [
-        tokens.input,
-        tokens.output,
-        tokens.cached,
-        tokens.cache_write,
-        tokens.cache_write_5m,
-        tokens.cache_write_1h,
-        tokens.reasoning,
-        tokens.image_input,
-        tokens.image_output,
-        tokens.web_searches,
-    ]
-    .map(|count| count.map(|count| count.min(COUNT_MAX).cast_signed()))
-}
-
-/// The cost in nanodollars, bounded.
-pub(crate) fn cost(entry: &Entry) -> Option<i64> {
-    entry.cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
-}
-
-pub(crate) fn read(row: &mut Row) -> Result<Entry, Failure> {
+pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
     let mut entry = Entry {
         id: EntryId(row.text()?),
         session: row.text()?,
@@ -223,17 +196,17 @@ pub(crate) fn read(row: &mut Row) -> Result<Entry, Failure> {
     Ok(entry)
 }
 
-pub(crate) fn status(row: &mut Row) -> Result<u16, Failure> {
+pub(super) fn status(row: &mut Row) -> Result<u16, Failure> {
     Ok(u16::try_from(row.integer()?).unwrap_or_default())
 }
 
-pub(crate) fn outcome(row: &mut Row) -> Result<Outcome, Failure> {
+pub(super) fn outcome(row: &mut Row) -> Result<Outcome, Failure> {
     let text = row.text()?;
     Outcome::parse(&text).ok_or_else(|| Failure::Value(format!("outcome {text:?}")))
 }
 
 /// The ten counts, and whether they were estimated.
-pub(crate) fn tokens(row: &mut Row) -> Result<Tokens, Failure> {
+pub(super) fn tokens(row: &mut Row) -> Result<Tokens, Failure> {
     let mut count = || {
         let count = row.maybe_integer()?;
         Ok::<_, Failure>(count.map(|count| count.max(0).cast_unsigned()))

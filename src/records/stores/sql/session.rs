@@ -1,41 +1,18 @@
-//! Sessions: added up as entries are written, and read a page at a time. A session is known by
+//! Sessions as rows: added up as entries are written, and read a page at a time. A session is known by
 //! its caller and its id together, so nobody can join another's.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::LazyLock;
 
-use serde::Serialize;
-
-use crate::records::reports::sums::{self, Counts, Measured, PLAIN, Sums};
-use crate::records::stores::sql::query::{Filter, Query, Scope};
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::{Connection, Failure, Row, Value, key, places, rows};
-use crate::records::{EntryId, Record};
-
-/// The requests of one caller that carry one session id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Session {
-    pub id: String,
-    /// Whose it is: `Caller::key`.
-    pub caller: String,
-    /// What people called the caller with the last request.
-    pub login: String,
-    /// Of the last request, as are the agent, the model and the provider.
-    pub node_name: String,
-    pub agent: String,
-    pub model: String,
-    pub provider: String,
-    /// All models that answered, in the order of their names.
-    pub models: Vec<String>,
-    #[serde(flatten)]
-    pub counts: Counts,
-    /// When its first and its last request started, in unix milliseconds.
-    pub started_at: i64,
-    pub last_at: i64,
-    /// The cursor of this row for [`Query::before`].
-    pub last_request: EntryId,
-}
+use super::query::Filter;
+use super::row::limit;
+use super::sums::{self, PLAIN};
+use super::value::{Row, Value, key};
+use super::{Connection, Failure, places, rows};
+use crate::records::reports::sums::{Measured, Sums};
+use crate::records::{EntryId, Query, Record, Scope, Session};
 
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let last = ["login", "node_name", "agent", "model", "provider"].map(|column| {
@@ -77,7 +54,7 @@ struct Added<'a> {
 
 /// Adds `records` to their sessions. To be called in the transaction that writes them, and only
 /// with those that it has written.
-pub(crate) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
     let mut sessions: BTreeMap<(Cow<'_, str>, Cow<'_, str>), Added<'_>> = BTreeMap::new();
     let mut models = BTreeSet::new();
     for record in records {
@@ -141,8 +118,7 @@ fn is_rare(connection: &mut dyn Connection, tool: Option<&str>) -> Result<bool, 
     Ok(counted.first().is_some_and(|count| *count <= RARE))
 }
 
-/// A page of sessions, those with the latest requests first.
-pub(crate) fn page(
+pub(super) fn page(
     connection: &mut dyn Connection,
     scope: &Scope,
     query: &Query,
@@ -191,18 +167,16 @@ pub(crate) fn page(
     Ok(sessions)
 }
 
-/// How many sessions within `scope`, of one login or of any, have a request from `from` on and
-/// before `to`.
 pub(crate) fn count(
     connection: &mut dyn Connection,
     scope: &Scope,
     login: Option<&str>,
-    (from, to): (i64, i64),
+    time: &Range<i64>,
 ) -> Result<u64, Failure> {
     let mut filter = Filter::default();
     filter.within("sessions.caller", scope);
     filter.equal("sessions.login", login, limit::LOGIN);
-    let (from, to) = (filter.bind(from.into()), filter.bind(to.into()));
+    let (from, to) = (filter.bind(time.start.into()), filter.bind(time.end.into()));
     // A session that began or ended within the time has a request there. One that spans all of it
     // is looked into.
     filter.condition(format!(

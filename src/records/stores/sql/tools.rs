@@ -1,28 +1,16 @@
 //! Sums over the calls of tools: by tool and UTC day. They are read from the records, of which a
 //! month is looked through in a second or less.
 
-use serde::Serialize;
-
-use crate::records::stores::sql::query::{Filter, Query, Scope};
-use crate::records::stores::sql::rollup::DAY_MS;
-use crate::records::stores::sql::row::limit;
-use crate::records::stores::{Connection, Failure, Row, Value, rows};
+use super::query::Filter;
+use super::row::limit;
+use super::value::{Row, Value};
+use super::{Connection, Failure, rows};
+use crate::records::reports::report::DAY_MS;
+use crate::records::{Query, Scope, ToolUse};
 
 /// Rows at most: a model can make up names without end.
 const ROWS: i64 = 10_000;
 
-/// What one tool was called on one day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ToolUse {
-    pub name: String,
-    /// A UTC date.
-    pub day: String,
-    pub calls: u64,
-    /// Requests whose answers called it.
-    pub requests: u64,
-}
-
-/// The calls within `scope`, by day, those of the most used tools of a day first.
 pub(crate) fn used(
     connection: &mut dyn Connection,
     scope: &Scope,

@@ -1,5 +1,7 @@
 //! `SQLite`: one file, or memory.
 
+mod files;
+
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -10,8 +12,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
 use crate::records::Error;
-use crate::records::journal::misplaced::Files;
 use crate::records::stores::{Connection, Failure, Row, Schema, Store, VERSION, Value};
+use files::Files;
 
 /// The first `SQLite` without the race that can corrupt a database when one connection resets the
 /// write-ahead log while another checkpoints.
@@ -49,8 +51,8 @@ const SCHEMA: Schema = Schema {
     ],
 };
 
-/// Where the database is.
-pub(crate) struct Place {
+/// The database, by where it is.
+pub(crate) struct SqliteStore {
     at: At,
     name: String,
     /// Those that are open.
@@ -63,15 +65,15 @@ enum At {
     Memory(String),
 }
 
-impl Place {
-    pub(crate) fn parse(url: &str, dir: &Path) -> Result<Place, Error> {
+impl SqliteStore {
+    pub(crate) fn parse(url: &str, dir: &Path) -> Result<SqliteStore, Error> {
         if let Some(problem) = crate::config::database_problem(url) {
             return Err(Error::Url(problem));
         }
         let rest = url.strip_prefix("sqlite:").unwrap_or_default();
         if rest == ":memory:" {
             let name = getrandom::u64().expect("the operating system gave no random bytes");
-            return Ok(Place {
+            return Ok(SqliteStore {
                 at: At::Memory(format!("file:/iris-ledger-{name:016x}?vfs=memdb")),
                 name: ":memory:".to_owned(),
                 files: Files::default(),
@@ -79,7 +81,7 @@ impl Place {
         }
         let path = rest.strip_prefix("//").unwrap_or(rest);
         let path = dir.join(path);
-        Ok(Place {
+        Ok(SqliteStore {
             name: path.display().to_string(),
             at: At::File(path),
             files: Files::default(),
@@ -137,7 +139,7 @@ impl Place {
     }
 }
 
-impl Store for Place {
+impl Store for SqliteStore {
     fn name(&self) -> &str {
         &self.name
     }
@@ -229,7 +231,7 @@ impl Store for Place {
         connection
             .busy_timeout(WRITER_BUSY)
             .map_err(sqlite("set its busy timeout"))?;
-        Ok(Box::new(Open(connection)))
+        Ok(Box::new(FileConnection(connection)))
     }
 
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error> {
@@ -241,7 +243,7 @@ impl Store for Place {
             .pragma_update(None, "query_only", "ON")
             .and_then(|()| connection.pragma_update(None, "cache_size", READER_CACHE))
             .map_err(|source| self.sqlite("make a connection read-only", source))?;
-        Ok(Box::new(Open(connection)))
+        Ok(Box::new(FileConnection(connection)))
     }
 }
 
@@ -287,9 +289,9 @@ fn create(path: &Path) -> Result<(), Error> {
 }
 
 /// An open connection.
-struct Open(rusqlite::Connection);
+struct FileConnection(rusqlite::Connection);
 
-impl Open {
+impl FileConnection {
     /// `SQLite` numbers the values of a statement as they come, whatever number stands behind the `$`.
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Failure> {
         let statement = self.0.prepare_cached(sql)?;
@@ -302,7 +304,7 @@ impl Open {
     }
 }
 
-impl Connection for Open {
+impl Connection for FileConnection {
     fn begin(&mut self) -> Result<(), Failure> {
         self.rollback();
         Ok(self.0.execute_batch("BEGIN IMMEDIATE")?)
@@ -425,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_transaction_that_is_undone_leaves_nothing() {
-        let place = Place::parse("sqlite::memory:", Path::new(".")).unwrap();
+        let place = SqliteStore::parse("sqlite::memory:", Path::new(".")).unwrap();
         assert_eq!(place.name(), ":memory:");
         let mut open = place.open_writer().unwrap();
         assert!(!open.is_broken());

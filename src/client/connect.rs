@@ -1,0 +1,327 @@
+//! `iris connect`: runs an agent against a gateway, or tells or writes its settings.
+
+use std::fs;
+use std::io::{IsTerminal, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::agents::{self, Agent, Folder, Settings, Target, Told};
+use super::ask;
+use super::terminal::print;
+
+/// Models that an error lists.
+const LISTED: usize = 10;
+
+/// Run an agent against a running gateway. Nothing of the agent's own settings is changed, unless
+/// `--write` asks for it.
+#[derive(Args)]
+pub struct Connect {
+    /// The agent: claude-code, codex, gemini-cli, opencode, qwen-code, continue, cline, aider,
+    /// copilot-cli or llm.
+    agent: String,
+    /// The model to begin with [default: the first that you may use].
+    #[arg(long, short)]
+    model: Option<String>,
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "IRIS_URL",
+        help = "The gateway [default: http://ai, then http://127.0.0.1:8088]"
+    )]
+    url: Option<String>,
+    /// Print the settings instead.
+    #[arg(long, conflicts_with = "write")]
+    print: bool,
+    /// Put the settings into the agent's own files, once you have seen what changes.
+    #[arg(long)]
+    write: bool,
+    /// Do not ask before writing.
+    #[arg(long, requires = "write")]
+    yes: bool,
+    /// Arguments for the agent.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+impl Connect {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let Some(agent) = agents::find(&self.agent) else {
+            let known: Vec<&str> = agents::ALL.iter().map(|agent| agent.id).collect();
+            bail!(
+                "unknown agent {:?}; known agents: {}. For any other, set its OpenAI base URL to {}/v1",
+                self.agent,
+                known.join(", "),
+                self.url
+                    .as_deref()
+                    .unwrap_or("http://ai")
+                    .trim_end_matches('/')
+            );
+        };
+        let (base, list) = ask::offered(self.url.as_deref())?;
+        let model = self.model(agent, &list)?;
+        let target = Target {
+            base: &base,
+            model: &model,
+        };
+        let settings = agent.settings(&target);
+        if let Some(doubt) = agent.doubt(&base) {
+            let _ = writeln!(std::io::stderr(), "note: {doubt}");
+        }
+        if self.print {
+            print(&shown(agent, &settings));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.write {
+            return self.write(agent, &settings);
+        }
+        start(agent, settings, &base, &self.args)
+    }
+
+    /// The model that was asked for, or the first that can be asked in the agent's format.
+    fn model(&self, agent: &Agent, list: &Value) -> anyhow::Result<String> {
+        let endpoint = agent.speaks.endpoint();
+        let rows = list["data"].as_array().map_or(&[][..], Vec::as_slice);
+        // A name is written into an environment, a command and files: one that could be more than a
+        // name there is nobody's model.
+        let rows: Vec<&Value> = rows
+            .iter()
+            .filter(|row| row["id"].as_str().is_some_and(agents::is_name))
+            .collect();
+        let rows = rows.iter().copied();
+        let speaks = |row: &&Value| {
+            let endpoints = row["supported_endpoints"].as_array();
+            endpoints.is_some_and(|all| all.iter().any(|one| one == endpoint))
+        };
+        let id = |row: &Value| row["id"].as_str().unwrap_or_default().to_owned();
+        let fitting: Vec<String> = rows.clone().filter(speaks).map(id).collect();
+        let (name, format) = (agent.name, agent.speaks.name());
+        ensure!(
+            !fitting.is_empty(),
+            "{name} speaks {format}, and no model that you may use can be asked in it; `iris models` \
+             lists what you have"
+        );
+        let Some(wanted) = &self.model else {
+            return Ok(fitting[0].clone());
+        };
+        // A provider may stand in front of a model's name.
+        let is_wanted = |row: &&Value| {
+            let named = format!(
+                "{}/{}",
+                row["owned_by"].as_str().unwrap_or_default(),
+                id(row)
+            );
+            id(row) == *wanted || named == *wanted
+        };
+        if rows.clone().filter(speaks).any(|row| is_wanted(&row)) {
+            return Ok(wanted.clone());
+        }
+        if rows.clone().any(|row| is_wanted(&row)) {
+            bail!(
+                "{name} speaks {format}, in which {wanted} can't be asked; it can ask {}",
+                some(&fitting)
+            );
+        }
+        bail!(
+            "you have no access to a model {wanted}; {name} can ask {}",
+            some(&fitting)
+        )
+    }
+
+    fn write(&self, agent: &Agent, settings: &Settings) -> anyhow::Result<ExitCode> {
+        ensure!(
+            !settings.own.is_empty(),
+            "{} has no file for these settings; --print shows them",
+            agent.name
+        );
+        let home = home()?;
+        let mut changes = Vec::new();
+        for own in &settings.own {
+            let path = home.join(own.path);
+            let before = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("can't read {}", path.display()));
+                }
+            };
+            let after = own
+                .change
+                .apply(&before)
+                .with_context(|| path.display().to_string())?;
+            if after != before {
+                changes.push((path, before, after));
+            }
+        }
+        if changes.is_empty() {
+            print("Nothing to change: it is all there.\n");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (path, before, after) in &changes {
+            let name = path.display().to_string();
+            let diff = TextDiff::from_lines(before, after);
+            print(&diff.unified_diff().header(&name, &name).to_string());
+        }
+        if !self.yes && !confirmed()? {
+            print("Nothing was changed.\n");
+            return Ok(ExitCode::FAILURE);
+        }
+        for (path, _, after) in &changes {
+            replace(path, after).with_context(|| format!("can't write {}", path.display()))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn some(models: &[String]) -> String {
+    let more = models.len().saturating_sub(LISTED);
+    let mut text = models[..models.len() - more].join(", ");
+    if more > 0 {
+        text = format!("{text} and {more} more");
+    }
+    text
+}
+
+fn home() -> anyhow::Result<PathBuf> {
+    std::env::home_dir().context("there is no home folder: HOME is not set")
+}
+
+/// Asks on the terminal; without one, --yes must have been given.
+fn confirmed() -> anyhow::Result<bool> {
+    ensure!(
+        std::io::stdin().is_terminal(),
+        "there is no terminal to ask at: say --yes"
+    );
+    print("Write this? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+/// Writes a file beside the one that it takes the place of. A link stays one.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut beside = path.clone().into_os_string();
+    beside.push(".iris-new");
+    private(Path::new(&beside), text)?;
+    if let Ok(there) = fs::metadata(&path) {
+        fs::set_permissions(&beside, there.permissions())?;
+    }
+    fs::rename(&beside, &path)
+}
+
+/// Writes a file for its owner alone.
+fn private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// All settings, for people and for a shell.
+fn shown(agent: &Agent, settings: &Settings) -> String {
+    let mut text = String::new();
+    for own in &settings.own {
+        text = format!("{text}# ~/{}\n{}\n", own.path, own.change.new_file());
+    }
+    if settings.folder.is_none() {
+        text += "# in a shell\n";
+        text += &agents::exports(&settings.env);
+        text += &agents::command(agent.program, &settings.args);
+        text += "\n";
+    }
+    text
+}
+
+/// Becomes the agent: its signals and its exit code are its own.
+fn start(
+    agent: &Agent,
+    settings: Settings,
+    base: &str,
+    args: &[String],
+) -> anyhow::Result<ExitCode> {
+    let mut command = Command::new(agent.program);
+    command.args(&settings.args).envs(settings.env);
+    past_proxies(&mut command, base);
+    if let Some(folder) = &settings.folder {
+        lead(&mut command, agent, folder)?;
+    }
+    let error = command.args(args).exec();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        bail!(
+            "{} is not installed: there is no {}",
+            agent.name,
+            agent.program
+        );
+    }
+    Err(error).with_context(|| format!("can't run {}", agent.program))
+}
+
+/// Has an agent reach the gateway without a proxy, which would read what is said. The gateway was
+/// found without one.
+fn past_proxies(command: &mut Command, base: &str) {
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !proxies
+        .iter()
+        .any(|name| is_set(name) || is_set(&name.to_ascii_lowercase()))
+    {
+        return;
+    }
+    let Some(host) = base.parse::<http::Uri>().ok().and_then(|uri| {
+        let host = uri.host()?;
+        Some(host.trim_matches(['[', ']']).to_owned())
+    }) else {
+        return;
+    };
+    for name in ["NO_PROXY", "no_proxy"] {
+        let known = ["NO_PROXY", "no_proxy"].map(std::env::var);
+        let [own, other] = known.map(Result::unwrap_or_default);
+        let known = if own.is_empty() { other } else { own };
+        let list = if known.is_empty() {
+            host.clone()
+        } else {
+            format!("{known},{host}")
+        };
+        command.env(name, list);
+    }
+    let _ = writeln!(
+        std::io::stderr(),
+        "note: the agent reaches the gateway without the proxy of your environment (NO_PROXY has {host})"
+    );
+}
+
+/// Makes the folder that an agent is to read, among what is cached, and tells it.
+fn lead(command: &mut Command, agent: &Agent, folder: &Folder) -> anyhow::Result<()> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
+    let cache = cache.map_or_else(
+        || home().map(|home| home.join(".cache")),
+        |cache| Ok(cache.into()),
+    );
+    let root = cache?.join("iris/connect").join(agent.id);
+    let file = root.join(folder.file);
+    let made = || -> std::io::Result<()> {
+        let within = file.parent().unwrap_or(&root);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(within)?;
+        private(&file, &folder.text)
+    };
+    made().with_context(|| format!("can't write {}", file.display()))?;
+    match folder.told {
+        Told::Folder(name) => command.env(name, root),
+        Told::File(name) => command.env(name, file),
+        Told::FolderArgument(name) => command.arg(name).arg(root),
+        Told::FileArgument(name) => command.arg(name).arg(file),
+    };
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Turns of a conversation in Anthropic's messages, wherever they are served.
+
+use serde_json::Value;
+
+use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
+
+/// The turns of a request and its response.
+pub(in crate::formats) const CONVERSATION: Conversation = Conversation {
+    sent: messages,
+    answered: |answer| vec![turn("assistant", parts(&answer["content"], block))],
+};
+
+fn messages(request: &Value) -> Vec<Turn> {
+    let mut turns = vec![turn("system", parts(&request["system"], block))];
+    let messages = request["messages"].as_array().into_iter().flatten();
+    turns.extend(messages.map(|message| {
+        let role = message["role"].as_str().unwrap_or_default();
+        turn(role, parts(&message["content"], block))
+    }));
+    turns
+}
+
+fn block(block: &Value) -> Option<Part> {
+    let kind = block["type"].as_str()?;
+    Some(match kind {
+        "text" => Part::Text(text(&block["text"])),
+        "thinking" => Part::Thought(text(&block["thinking"])),
+        "tool_use" | "server_tool_use" | "mcp_tool_use" => Part::Call {
+            name: text(&block["name"]),
+            input: input(&block["input"]),
+        },
+        _ if kind.ends_with("tool_result") => Part::Result {
+            of: text(&block["tool_use_id"]),
+            text: flat(&block["content"]),
+            failed: block["is_error"] == true,
+        },
+        other => {
+            let media = block["source"]["media_type"].as_str();
+            Part::Other(media.unwrap_or(other).to_owned())
+        }
+    })
+}

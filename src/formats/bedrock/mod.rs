@@ -1,0 +1,4 @@
+//! What the formats of Amazon Bedrock share.
+
+pub(super) mod error;
+pub(super) mod path;

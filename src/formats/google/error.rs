@@ -1,0 +1,80 @@
+//! The error object of Google's APIs: `google.rpc.Status` as JSON, whose `status` their SDKs
+//! name the error by (<https://cloud.google.com/apis/design/errors>).
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use crate::formats::{Refusals, respond};
+use crate::wire::{Body, Rejection};
+
+/// How clients are told of failures.
+pub(in crate::formats) const REFUSALS: Refusals = Refusals {
+    response: refuse,
+    event,
+};
+
+/// A refusal.
+pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
+    respond(rejection, json(rejection).into_bytes())
+}
+
+/// A refusal as an event of a stream without names.
+pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
+    format!("data: {}\n\n", json(rejection)).into()
+}
+
+fn json(rejection: &Rejection) -> String {
+    serde_json::json!({
+        "error": {
+            "code": rejection.status.as_u16(),
+            "message": rejection.message,
+            // A guardrail's block is denied permission, whatever its status.
+            "status": if rejection.code.0 == "guardrail_blocked" {
+                "PERMISSION_DENIED"
+            } else {
+                status(rejection.status)
+            },
+        }
+    })
+    .to_string()
+}
+
+/// The name of `google.rpc.Code` for a status.
+fn status(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "PERMISSION_DENIED",
+        StatusCode::NOT_FOUND => "NOT_FOUND",
+        StatusCode::TOO_MANY_REQUESTS => "RESOURCE_EXHAUSTED",
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
+        StatusCode::NOT_IMPLEMENTED => "UNIMPLEMENTED",
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
+        status if status.is_client_error() => "INVALID_ARGUMENT",
+        _ => "INTERNAL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_its_name() {
+        for (code, name) in [
+            (400, "INVALID_ARGUMENT"),
+            (403, "PERMISSION_DENIED"),
+            (404, "NOT_FOUND"),
+            (413, "INVALID_ARGUMENT"),
+            (415, "INVALID_ARGUMENT"),
+            (429, "RESOURCE_EXHAUSTED"),
+            (502, "UNAVAILABLE"),
+            (503, "UNAVAILABLE"),
+            (504, "DEADLINE_EXCEEDED"),
+        ] {
+            let status = StatusCode::from_u16(code).unwrap();
+            let told = json(&Rejection::new(status, "code", "why"));
+            let expected = serde_json::json!({"error":{"code":code,"message":"why","status":name}});
+            assert_eq!(told, expected.to_string());
+        }
+    }
+}

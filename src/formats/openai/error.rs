@@ -1,0 +1,51 @@
+//! The error object that OpenAI's APIs share; their SDKs choose the exception by status and
+//! show `message`.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::formats::{NO_MODEL, Refusals, respond};
+use crate::wire::{Body, Rejection};
+
+/// How clients are told of failures.
+pub(in crate::formats) const REFUSALS: Refusals = Refusals {
+    response: refuse,
+    event,
+};
+
+/// A refusal.
+pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
+    respond(rejection, json(rejection).into_bytes())
+}
+
+/// A refusal as an event of a stream without names.
+pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
+    format!("data: {}\n\n", json(rejection)).into()
+}
+
+fn json(rejection: &Rejection) -> String {
+    json!({ "error": object(rejection) }).to_string()
+}
+
+/// The error object alone.
+pub(in crate::formats) fn object(rejection: &Rejection) -> Value {
+    let kind = match rejection.status {
+        // A guardrail's block is told by its name, whatever its status.
+        _ if rejection.code.0 == "guardrail_blocked" => "guardrail_blocked",
+        StatusCode::BAD_REQUEST
+        | StatusCode::NOT_FOUND
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE => "invalid_request_error",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
+        StatusCode::TOO_MANY_REQUESTS => "insufficient_quota",
+        status if status.is_client_error() => "invalid_request_error",
+        _ => "server_error",
+    };
+    json!({
+        "message": rejection.message,
+        "type": kind,
+        "param": (rejection.code.0 == NO_MODEL).then_some("model"),
+        "code": rejection.code.0,
+    })
+}

@@ -1,0 +1,120 @@
+//! What belongs to one record, and the rest of the archive.
+
+use super::query::Filter;
+use super::row::{self, limit};
+use super::value::Value;
+use super::{Connection, Failure, audit, capture, chats, earlier, rows, session};
+use crate::formats::ToolCall;
+use crate::records::archive::Archive;
+use crate::records::archive::chats::Chat;
+use crate::records::{
+    AuditQuery, Audited, Capture, ChatRow, ChatWrite, Entry, Expected, Query, Scope, Session,
+    Version,
+};
+
+impl Archive for dyn Connection + '_ {
+    fn request(&mut self, scope: &Scope, id: &str) -> Result<Option<Entry>, Failure> {
+        let (condition, values) = one(scope, id);
+        let sql = format!("SELECT {} FROM entries {condition}", *row::SELECTED);
+        Ok(rows(self, &sql, values, row::read)?.pop())
+    }
+
+    fn tools(&mut self, scope: &Scope, id: &str) -> Result<Vec<ToolCall>, Failure> {
+        let (condition, values) = one(scope, id);
+        let sql = format!(
+            "SELECT entry_tools.name, entry_tools.params FROM entry_tools \
+             JOIN entries ON entries.id = entry_tools.entry_id {condition} \
+             ORDER BY entry_tools.position"
+        );
+        rows(self, &sql, values, |row| {
+            Ok(ToolCall {
+                name: row.text()?,
+                params: row.text()?,
+            })
+        })
+    }
+
+    fn headers(&mut self, scope: &Scope, id: &str) -> Result<Vec<(String, String)>, Failure> {
+        let (condition, values) = one(scope, id);
+        let sql = format!(
+            "SELECT entry_headers.name, entry_headers.value FROM entry_headers \
+             JOIN entries ON entries.id = entry_headers.entry_id {condition} \
+             ORDER BY entry_headers.name, entry_headers.value"
+        );
+        rows(self, &sql, values, |row| Ok((row.text()?, row.text()?)))
+    }
+
+    fn capture(&mut self, scope: &Scope, id: &str) -> Result<Option<Capture>, Failure> {
+        let (condition, values) = one(scope, id);
+        let sql = format!(
+            "SELECT {} FROM captures JOIN entries ON entries.id = captures.entry_id {condition}",
+            capture::SELECTED
+        );
+        Ok(rows(self, &sql, values, capture::read)?.pop())
+    }
+
+    fn sessions(&mut self, scope: &Scope, query: &Query) -> Result<Vec<Session>, Failure> {
+        session::page(self, scope, query)
+    }
+
+    fn audit(&mut self, one: &Audited) -> Result<(), Failure> {
+        audit::add(self, one)
+    }
+
+    fn audited(&mut self, query: &AuditQuery) -> Result<Vec<Audited>, Failure> {
+        audit::page(self, query)
+    }
+
+    fn add_version(&mut self, version: &Version) -> Result<bool, Failure> {
+        audit::add_version(self, version)
+    }
+
+    fn versions(&mut self) -> Result<Vec<Version>, Failure> {
+        audit::versions(self)
+    }
+
+    fn version(&mut self, id: &str) -> Result<Option<Version>, Failure> {
+        audit::version(self, id)
+    }
+
+    fn chats(&mut self, caller: &str) -> Result<Vec<ChatRow>, Failure> {
+        chats::all(self, caller)
+    }
+
+    fn chat(&mut self, caller: &str, id: &str) -> Result<Option<Vec<u8>>, Failure> {
+        chats::body(self, caller, id)
+    }
+
+    fn keep_chat(&mut self, chat: &Chat, expected: &Expected) -> Result<ChatWrite, Failure> {
+        chats::keep(self, chat, expected)
+    }
+
+    fn delete_chat(
+        &mut self,
+        caller: &str,
+        id: &str,
+        expected: &Expected,
+    ) -> Result<ChatWrite, Failure> {
+        chats::delete(self, caller, id, expected)
+    }
+
+    fn is_named(&mut self, login: &str, node: &str) -> Result<bool, Failure> {
+        earlier::is_named(self, login, node)
+    }
+
+    fn earlier(&mut self, key: &str, login: &str) -> Result<Vec<(String, String)>, Failure> {
+        earlier::taken(self, key, login)
+    }
+
+    fn take_earlier(&mut self, key: &str, login: &str, node: &str) -> Result<(), Failure> {
+        earlier::take(self, key, login, node)
+    }
+}
+
+/// The condition that a statement finds one record with.
+fn one<'q>(scope: &'q Scope, id: &'q str) -> (String, Vec<Value<'q>>) {
+    let mut filter = Filter::default();
+    filter.equal("entries.id", Some(id), limit::ID);
+    filter.within("entries.caller", scope);
+    filter.into_parts()
+}
