@@ -198,8 +198,8 @@ fn serve_as_meant<B>(request: &mut Request<B>) {
     {
         return;
     }
-    let meant = formats::base_url::meant(method, uri.path());
-    let meant = meant.and_then(|path| formats::base_url::replaced(uri, &path));
+    let meant = formats::lenient_path::meant(method, uri.path());
+    let meant = meant.and_then(|path| formats::lenient_path::replaced(uri, &path));
     if let Some(meant) = meant {
         *request.uri_mut() = meant;
     }

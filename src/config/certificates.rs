@@ -99,7 +99,7 @@ impl Setting for Certificates {
 }
 
 /// Warns of certificates for a server that is not reached over TLS.
-pub(crate) fn check_tls(ca: &Option<Certificates>, url: &str, table: &Table<'_>) {
+pub(crate) fn check_tls(ca: Option<&Certificates>, url: &str, table: &Table<'_>) {
     if ca.is_some() && url.trim_start().starts_with("http://") {
         let message = format!(
             "{}.ca has no effect: the URL begins with http://, so there is no certificate",

@@ -178,14 +178,14 @@ impl Reader<Purge> for Purged {
     }
 }
 
-fn check_retention(read: Retention, table: &Table<'_>) -> Option<Retention> {
+fn check_retention(read: Retention, table: &Table<'_>) -> Retention {
     if read.duration == Some(Duration::ZERO) && read.require_export {
         table.warn_at(
             "require_export",
             "with a duration of \"0\" nothing is written, so nothing waits for an export",
         );
     }
-    Some(read)
+    read
 }
 
 fn check_header(read: Filterable, table: &Table<'_>) -> Option<Filterable> {

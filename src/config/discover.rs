@@ -19,7 +19,7 @@ section! {
     check: check
 }
 
-fn check(read: Discover, table: &Table<'_>) -> Option<Discover> {
+fn check(read: Discover, table: &Table<'_>) -> Discover {
     let error = |message: String| {
         let (at, path) = (table.position("hosts"), format!("{}.hosts", table.path));
         table.findings.error(at, &path, message);
@@ -32,7 +32,7 @@ fn check(read: Discover, table: &Table<'_>) -> Option<Discover> {
             error(format!("{host:?} {why}"));
         }
     }
-    Some(read)
+    read
 }
 
 /// What is wrong with a host.

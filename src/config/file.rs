@@ -115,7 +115,7 @@ impl Reader<BTreeMap<String, Vec<String>>> for Groups {
 }
 
 /// What only the whole document can tell.
-fn check(mut file: File, table: &Table<'_>) -> Option<File> {
+fn check(mut file: File, table: &Table<'_>) -> File {
     if let Some(item) = table.get("grants") {
         file.grants = grant::read(&item, &file.tailnet.capabilities, &file.groups);
     }
@@ -161,5 +161,5 @@ fn check(mut file: File, table: &Table<'_>) -> Option<File> {
             "no grant in grants or temp_grants assigns role:admin; nobody will be able to manage this instance",
         );
     }
-    Some(file)
+    file
 }

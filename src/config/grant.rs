@@ -243,7 +243,7 @@ section! {
         /// Where it stands.
         at: Position,
     }
-    check: |read: LegacyGrant, table: &Table<'_>| Some(LegacyGrant { at: table.at, ..read })
+    check: |read: LegacyGrant, table: &Table<'_>| LegacyGrant { at: table.at, ..read }
 }
 
 section! {

@@ -46,7 +46,7 @@ words! {
 
 section! {
     /// A guard that looks in all that is said.
-    struct Patterns {
+    struct InTexts {
         /// `patterns` looks in all that is said; `tools` at the tools that are offered.
         #[key(required)]
         kind: String => Words(&["patterns"]),
@@ -74,14 +74,14 @@ section! {
 
 /// A guard that can't be understood is an error: it must not let through what it should stop.
 impl Setting for Guard {
-    const KIND: Kind = Kind::Any(&[Patterns::KIND, Tools::KIND]);
+    const KIND: Kind = Kind::Any(&[InTexts::KIND, Tools::KIND]);
 
     fn read(item: &Item<'_>) -> Option<Self> {
         let table = item.table()?;
         let word = table.get("kind").and_then(|kind| kind.string());
         match word.unwrap_or_default() {
             "patterns" => {
-                let read = Patterns::of(table)?;
+                let read = InTexts::of(table)?;
                 let (detect, patterns) = (read.detect, read.patterns);
                 let kind = GuardKind::Patterns { detect, patterns };
                 Some(Self {

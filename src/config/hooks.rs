@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::address;
 use super::certificates::{self, Certificates};
-use super::declare::{Trimmed, Words};
+use super::declare::{Choice, Trimmed, Words};
 use super::provider::Authorization;
 use super::table::Table;
 use super::{section, words};
@@ -54,7 +54,7 @@ words! {
     }
 }
 
-fn check(mut read: Hook, table: &Table<'_>) -> Option<Hook> {
+fn check(mut read: Hook, table: &Table<'_>) -> Hook {
     let (name, url) = (table.name, &read.url);
     let warn = |at, message: String| table.findings.warn(at, &table.path, message);
     if url.is_empty() {
@@ -80,6 +80,6 @@ fn check(mut read: Hook, table: &Table<'_>) -> Option<Hook> {
         );
         Authorization::Bearer
     });
-    certificates::check_tls(&read.ca, url, table);
-    Some(read)
+    certificates::check_tls(read.ca.as_ref(), url, table);
+    read
 }

@@ -83,7 +83,7 @@ impl Reader<Option<String>> for Credential {
     }
 }
 
-fn check_connector(read: Connector, table: &Table<'_>) -> Option<Connector> {
+fn check_connector(read: Connector, table: &Table<'_>) -> Connector {
     let id = table.name;
     let warn = |message: String| table.warn(message);
     if read.url.is_empty() {
@@ -92,5 +92,5 @@ fn check_connector(read: Connector, table: &Table<'_>) -> Option<Connector> {
     if !matches!(read.protocol.as_str(), "mcp" | "http") {
         warn(format!("connector {id}: protocol is \"mcp\" or \"http\""));
     }
-    Some(read)
+    read
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::declare::{Count, Perhaps};
 use super::section;
-use crate::base::memory;
 
 section! {
     /// Bounds in bytes and connections.
@@ -22,7 +21,7 @@ section! {
         capture: usize = 4 << 20 => Count(0, 64 << 20),
         /// What all bodies hold at once, in bytes: a request counts as three times its length. Beyond it, requests wait. Without it, half of the memory that the container or the machine has; see [CONTAINERS.md](CONTAINERS.md#memory).
         #[key(example = "536870912")]
-        memory: Option<usize> => Perhaps(Count(memory::LEAST as i64, 1 << 40)),
+        memory: Option<usize> => Perhaps(Count(16 << 20, 1 << 40)),
     }
 }
 

@@ -4,7 +4,6 @@
 mod access;
 mod address;
 mod aws;
-mod baseurl;
 mod capability;
 mod certificates;
 mod chat;
@@ -44,15 +43,14 @@ mod tailnet;
 pub(crate) use address::http_problem;
 pub(crate) use certificates::check_tls;
 pub(crate) use credential::header_value;
-pub(crate) use declare::{Kind, Reader, Trimmed, section, words};
+pub(crate) use declare::{Choice, Kind, Reader, Trimmed, section, words};
 pub(crate) use table::{Item, Table};
 
 pub use access::Access;
 pub use address::{database_problem, host_of};
 #[cfg(feature = "postgres")]
 pub use address::{postgres, postgres_root};
-pub use aws::{AwsKey, aws_region};
-pub use baseurl::{BaseUrl, BaseUrlError};
+pub use aws::AwsKey;
 pub use certificates::Certificates;
 pub use chat::{Chat, ChatModel, History};
 pub use database::{Database, Filterable, Headers, Purge, Retention};

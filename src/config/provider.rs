@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::aws::{AwsKey, aws_region};
-use super::baseurl::{BaseUrl, BaseUrlError, is_version_segment};
+use super::aws::AwsKey;
 use super::certificates::{self, Certificates};
 use super::credential;
 use super::declare::{Key, Kind, Reader, Setting, TEXTS, Trimmed};
@@ -15,7 +14,7 @@ use super::table::{Item, Table};
 use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
 use crate::base::secret::Secret;
-use crate::formats;
+use crate::formats::{self, BaseUrl, BaseUrlError, aws_region, is_version_segment};
 use crate::wire::headers::is_passable as headers_may_pass;
 
 section! {
@@ -86,6 +85,8 @@ section! {
         at: Position,
         /// The service account that `apikey` is a key of.
         service_account: Option<Arc<ServiceAccount>>,
+        /// `baseurl` with `path_version`, parsed; or what is wrong with it.
+        base: Result<BaseUrl, BaseUrlError> = BaseUrl::parse(""),
     }
     check: check
 }
@@ -106,14 +107,13 @@ section! {
 }
 
 impl Provider {
-    /// The base URL, parsed.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn base(&self) -> Result<BaseUrl, BaseUrlError> {
-        match &self.path_version {
-            Some(version) => BaseUrl::with_version(&self.baseurl, version),
-            None => BaseUrl::parse(&self.baseurl),
+    /// A provider at a URL, as one that says nothing else.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self {
+            baseurl: url.to_owned(),
+            base: BaseUrl::parse(url),
+            ..Self::default()
         }
     }
 }
@@ -244,9 +244,13 @@ impl Setting for Proxying {
     }
 }
 
-fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
+fn check(mut read: Provider, table: &Table<'_>) -> Provider {
     let (id, findings) = (table.name, table.findings);
     read.at = table.at;
+    read.base = match &read.path_version {
+        Some(version) => BaseUrl::with_version(&read.baseurl, version),
+        None => BaseUrl::parse(&read.baseurl),
+    };
     if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
         let message =
             format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
@@ -256,7 +260,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
         read.network = Network::Tailnet;
     }
     read.service_account = service_account(id, &read.apikey, table);
-    certificates::check_tls(&read.ca, &read.baseurl, table);
+    certificates::check_tls(read.ca.as_ref(), &read.baseurl, table);
     if read.baseurl.is_empty() {
         let message = format!("provider {id} has no baseurl configured");
         findings.warn(table.at, &table.path, message);
@@ -266,7 +270,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
         findings.warn(table.position("models"), &table.path, message);
     }
     if formats::DEFAULT.is_spoken_with(read.compatibility.flags())
-        && let Some(better) = read.base().ok().and_then(|base| base.for_openai())
+        && let Some(better) = read.base.as_ref().ok().and_then(BaseUrl::for_openai)
     {
         let message = format!(
             "baseurl of provider {id} {:?} is not that of the API in OpenAI's format; \
@@ -278,7 +282,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
     if read.authorization == Authorization::AwsSigv4 {
         check_signature(id, &read, table);
     }
-    Some(read)
+    read
 }
 
 /// What a signature of AWS needs; the key is never shown.
@@ -290,7 +294,7 @@ fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
         );
         warn_of_key(table, message);
     }
-    let host = provider.base().ok().map(|base| base.host());
+    let host = provider.base.as_ref().ok().map(BaseUrl::host);
     let told = host.as_deref().and_then(aws_region);
     if told.is_none() && provider.region.is_none() {
         let message =

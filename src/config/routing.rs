@@ -73,7 +73,7 @@ words! {
     }
 }
 
-fn check_alias(mut read: Alias, table: &Table<'_>) -> Option<Alias> {
+fn check_alias(mut read: Alias, table: &Table<'_>) -> Alias {
     read.at = table.at;
     if read.dst.is_empty() {
         let message = format!(
@@ -82,10 +82,10 @@ fn check_alias(mut read: Alias, table: &Table<'_>) -> Option<Alias> {
         );
         table.warn(message);
     }
-    Some(read)
+    read
 }
 
-fn check_aliases(mut read: Aliases, table: &Table<'_>) -> Option<Aliases> {
+fn check_aliases(mut read: Aliases, table: &Table<'_>) -> Aliases {
     for (name, alias) in &mut read.models {
         alias.strategy = alias.own_strategy.unwrap_or(read.strategy);
         if alias.strategy == Strategy::Weighted && alias.dst.iter().all(|one| one.weight == 0) {
@@ -94,7 +94,7 @@ fn check_aliases(mut read: Aliases, table: &Table<'_>) -> Option<Aliases> {
             table.findings.warn(alias.at, &path, message);
         }
     }
-    Some(read)
+    read
 }
 
 /// `"provider/model"`, or `{"model": "provider/model", "weight": 3}`.

@@ -77,7 +77,7 @@ words! {
     }
 }
 
-fn check(read: Tailnet, table: &Table<'_>) -> Option<Tailnet> {
+fn check(read: Tailnet, table: &Table<'_>) -> Tailnet {
     let error = |key: &str, message: String| {
         table.error_at(key, message);
     };
@@ -121,7 +121,7 @@ fn check(read: Tailnet, table: &Table<'_>) -> Option<Tailnet> {
                 .to_owned(),
         );
     }
-    Some(read)
+    read
 }
 
 /// What is wrong with a label of a DNS name.

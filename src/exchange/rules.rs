@@ -145,7 +145,7 @@ impl Filterable {
 /// Providers that are this gateway itself, as far as the configuration tells.
 fn own_addresses(file: &config::File, findings: &mut Vec<Finding>) {
     for (id, provider) in &file.providers {
-        let Ok(base) = provider.base() else {
+        let Ok(base) = &provider.base else {
             continue;
         };
         if provider.disabled || !is_own(file, provider.network, &base.host(), base.port()) {

@@ -2,7 +2,7 @@
 //! of the program needs as a [`Format`]; [`ALL`] lists them. Nothing outside a format's folder knows
 //! its fields or its name.
 
-pub mod base_url;
+mod base_url;
 mod body;
 mod call;
 #[cfg(test)]
@@ -12,6 +12,7 @@ mod failure;
 mod foreign;
 mod format;
 pub mod known;
+pub mod lenient_path;
 mod merge;
 mod meter;
 mod offer;
@@ -38,6 +39,7 @@ mod openai_companions;
 mod openai_completions;
 mod openai_responses;
 
+pub use base_url::{BaseUrl, BaseUrlError, aws_region, is_version_segment};
 pub use body::NO_MODEL;
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use dialect::{Dialect, is_method};

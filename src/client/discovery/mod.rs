@@ -17,7 +17,7 @@ use server::baseurl;
 pub use server::{Formats, Kind, Server};
 pub(crate) use server::{compatibility, free_id, id_at};
 
-use crate::config::{self, BaseUrl, CAPABILITY, File};
+use crate::config::{self, CAPABILITY, File};
 use crate::net::client::Client;
 use crate::policy::identity::is_tailnet;
 use crate::policy::route::Provider;
@@ -40,7 +40,7 @@ const MOST_MODELS: usize = 500;
 #[must_use]
 pub fn hosts(file: &File, own: Option<&str>) -> Vec<String> {
     let providers = file.providers.values().filter_map(|provider| {
-        let (host, _) = host_of(&provider.baseurl)?;
+        let host = provider.base.as_ref().ok()?.host();
         is_node(&host, own?).then_some(host)
     });
     let named = file
@@ -79,22 +79,16 @@ fn short<'h>(host: &'h str, own: Option<&str>) -> &'h str {
         .unwrap_or(host)
 }
 
-/// Host and port of a URL.
-fn host_of(url: &str) -> Option<(String, u16)> {
-    let base = BaseUrl::parse(url).ok()?;
-    Some((base.host(), base.port()))
-}
-
 /// The provider that a server is already.
 #[must_use]
 pub fn covering<'f>(file: &'f File, server: &Server, own: Option<&str>) -> Option<&'f str> {
-    let is_it = |url: &str| {
-        host_of(url).is_some_and(|(host, port)| {
-            port == server.port && short(&host, own) == short(&server.host, own)
+    let is_it = |provider: &config::Provider| {
+        provider.base.as_ref().is_ok_and(|base| {
+            base.port() == server.port && short(&base.host(), own) == short(&server.host, own)
         })
     };
     let mut providers = file.providers.iter();
-    let found = providers.find(|(_, provider)| is_it(&provider.baseurl));
+    let found = providers.find(|(_, provider)| is_it(provider));
     found.map(|(id, _)| id.as_str())
 }
 
@@ -178,11 +172,7 @@ pub async fn server(
 /// # Errors
 /// What is wrong with the URL.
 pub(crate) fn at(url: &str) -> Result<Provider, String> {
-    let provider = config::Provider {
-        baseurl: url.to_owned(),
-        ..config::Provider::default()
-    };
-    Provider::new("discovered", &provider)
+    Provider::new("discovered", &config::Provider::at(url))
 }
 
 async fn ask(
@@ -337,7 +327,10 @@ mod tests {
 
     #[test]
     fn names_of_hosts_are_compared_in_one_form() {
-        assert_eq!(host_of("http://[FD7A::1]:11434/v1").unwrap().0, "fd7a::1");
+        use crate::formats::BaseUrl;
+
+        let base = BaseUrl::parse("http://[FD7A::1]:11434/v1").unwrap();
+        assert_eq!(base.host(), "fd7a::1");
     }
 
     #[test]

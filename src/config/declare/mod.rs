@@ -68,12 +68,7 @@ impl Key {
 
     #[cfg_attr(
         not(test),
-        expect(
-            unused_mut,
-            unused_variables,
-            clippy::unused_self,
-            reason = "only tests look at examples"
-        )
+        expect(unused_mut, unused_variables, reason = "only tests look at examples")
     )]
     pub(crate) fn example(mut self, json: &'static str) -> Self {
         #[cfg(test)]
@@ -144,6 +139,27 @@ pub(crate) trait Reader<T> {
     }
 }
 
+/// A choice among words.
+pub(crate) trait Choice: Copy + PartialEq + 'static {
+    /// Every word, and what it stands for.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The choice that a word stands for.
+    fn of_word(word: &str) -> Option<Self> {
+        let mut words = Self::WORDS.iter();
+        words
+            .find(|(known, _)| *known == word)
+            .map(|(_, choice)| *choice)
+    }
+
+    /// Its own word.
+    fn word(self) -> &'static str {
+        let mut words = Self::WORDS.iter();
+        let own = words.find(|(word, choice)| *choice == self && !word.is_empty());
+        own.map_or("", |(word, _)| word)
+    }
+}
+
 /// A section, or another object with keys of its own.
 pub(crate) trait Section: Default {
     /// Its keys, in the order of the reference.
@@ -191,7 +207,7 @@ pub(crate) fn not_yet(table: &Table<'_>, key: &'static str) {
 /// the name is for keys that can't be the name of a field. Options of a key: `start` if it is read
 /// only when the process starts (`start = view` compares `view(value)`), `required`, `idle`, and
 /// `example` with another value than the default for the tests. `check` takes the struct as it was
-/// read, and the table, and gives back what of it can be used.
+/// read, and the table, and gives it back, or nothing if it can't be used.
 macro_rules! section {
     (
         $(#[$attribute:meta])*
@@ -205,7 +221,7 @@ macro_rules! section {
         $(beside {
             $(
                 $(#[doc = $beside_doc:literal])+
-                $beside:ident: $beside_type:ty,
+                $beside:ident: $beside_type:ty $(= $beside_default:expr)?,
             )*
         })?
         $(check: $check:expr)?
@@ -220,7 +236,7 @@ macro_rules! section {
             fn default() -> Self {
                 Self {
                     $($name: $crate::config::section!(@default $($default)?),)*
-                    $($($beside: Default::default(),)*)?
+                    $($($beside: $crate::config::section!(@default $($beside_default)?),)*)?
                 }
             }
         }
@@ -290,7 +306,7 @@ macro_rules! section {
     (@written $name:ident) => { stringify!($name) };
     (@written $name:ident $written:literal) => { $written };
     (@check $read:expr, $table:expr,) => { Some($read) };
-    (@check $read:expr, $table:expr, $check:expr) => { $check($read, $table) };
+    (@check $read:expr, $table:expr, $check:expr) => { Option::from($check($read, $table)) };
     (@start [start = $view:path $(, $($rest:tt)*)?] $before:expr, $now:expr, $key:expr) => {
         ($view(&$before) != $view(&$now)).then_some($key)
     };
@@ -326,25 +342,9 @@ macro_rules! words {
             $($(#[$variant_attribute])* $variant,)+
         }
 
-        impl $choice {
+        impl $crate::config::declare::Choice for $choice {
             const WORDS: &'static [(&'static str, Self)] =
                 &[$(($word, Self::$variant), $(($more, Self::$variant),)*)+];
-
-            /// The choice that a word stands for.
-            #[allow(dead_code, reason = "most are only read")]
-            pub(crate) fn of_word(word: &str) -> Option<Self> {
-                let mut words = Self::WORDS.iter();
-                words.find(|(known, _)| *known == word).map(|(_, choice)| *choice)
-            }
-
-            /// Its word in a configuration.
-            #[must_use]
-            #[allow(dead_code, reason = "not every choice is written anywhere")]
-            pub(crate) fn word(self) -> &'static str {
-                let mut words = Self::WORDS.iter();
-                let own = words.find(|(word, choice)| *choice == self && !word.is_empty());
-                own.map_or("", |(word, _)| word)
-            }
         }
 
         impl $crate::config::declare::Setting for $choice {
@@ -356,12 +356,12 @@ macro_rules! words {
             }
 
             fn json(&self) -> Option<serde_json::Value> {
-                Some(self.word().into())
+                Some($crate::config::declare::Choice::word(*self).into())
             }
         }
     };
-    (@read $item:expr,) => { $item.choice(Self::WORDS) };
-    (@read $item:expr, $unknown:expr) => { $item.choice_or(Self::WORDS, $unknown) };
+    (@read $item:expr,) => { $item.choice(<Self as $crate::config::declare::Choice>::WORDS) };
+    (@read $item:expr, $unknown:expr) => { $item.choice_or(<Self as $crate::config::declare::Choice>::WORDS, $unknown) };
 }
 
 pub(crate) use {section, words};

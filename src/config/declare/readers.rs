@@ -94,7 +94,9 @@ impl Setting for Duration {
     fn json(&self) -> Option<Value> {
         let seconds = self.as_secs();
         let units = [(3_600, "h"), (60, "m"), (1, "s")];
-        let unit = units.into_iter().find(|(size, _)| seconds % size == 0);
+        let unit = units
+            .into_iter()
+            .find(|(size, _)| seconds.is_multiple_of(*size));
         Some(match unit {
             Some((size, unit)) if seconds > 0 => format!("{}{unit}", seconds / size).into(),
             _ => "0".into(),

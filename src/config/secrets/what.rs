@@ -8,21 +8,15 @@ use super::PLACEHOLDER;
 use crate::config::hujson::{Node, Value};
 
 /// Names of fields that hold a secret, in lower case and with `_` for `-`.
-const SECRET: [&str; 15] = [
+const SECRET: [&str; 9] = [
     "apikey",
-    "api_key",
-    "access_key",
     "access_key_id",
-    "access_secret",
-    "auth_key",
     "credential",
     "credentials",
     "passphrase",
     "passwd",
     "password",
-    "private_key",
     "secret",
-    "secret_key",
     "token",
 ];
 

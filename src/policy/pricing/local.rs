@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use crate::base::money::{Field, Price, Rate, Table};
-use crate::config::BaseUrl;
+use crate::formats::BaseUrl;
 use crate::policy::identity::is_tailnet;
 
 /// What such a price says of where it is from.

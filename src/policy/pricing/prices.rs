@@ -10,7 +10,7 @@ use super::local;
 use super::{Book, Glob};
 use crate::base::money::{CostBasis, Factor, Field, Price, Rate};
 use crate::config;
-use crate::formats;
+use crate::formats::{self, BaseUrl};
 
 /// Where a provider's basis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,9 +116,7 @@ impl Prices {
             let (class, basis) = match provider.cost_basis {
                 Some(basis) => (Class::Explicit, Some(basis)),
                 // A local model with a public model's name is not that model.
-                None if provider.base().is_ok_and(|base| local::is_local(&base)) => {
-                    (Class::Local, None)
-                }
+                None if provider.base.as_ref().is_ok_and(local::is_local) => (Class::Local, None),
                 None => match inferred() {
                     Some(basis) => (Class::Inferred, Some(basis)),
                     None => (Class::None, None),
@@ -272,8 +270,8 @@ impl Quote {
 /// The list of a provider that names none: its host knows best, then the formats that only
 /// one vendor speaks. `OpenAI`'s formats are everybody's and tell nothing.
 fn infer(provider: &config::Provider) -> Option<CostBasis> {
-    let base = provider.base().ok();
-    let host = base.map(|base| base.host()).unwrap_or_default();
+    let base = provider.base.as_ref().ok();
+    let host = base.map(BaseUrl::host).unwrap_or_default();
     by_host(&host).or_else(|| {
         let on = provider.compatibility.flags();
         let mut flags = formats::flags(&formats::ALL);

@@ -9,9 +9,9 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::base::secret::Secret;
 use crate::config::{
-    self, AuthMode, Authorization, BaseUrl, Certificates, Network, Proxying, ServiceAccount,
+    self, AuthMode, Authorization, Certificates, Network, Proxying, ServiceAccount,
 };
-use crate::formats::{Destination, Format};
+use crate::formats::{BaseUrl, Destination, Format};
 use crate::policy::access::Subject;
 
 /// One provider.
@@ -77,7 +77,7 @@ impl Provider {
     /// # Errors
     /// A sentence that says what is wrong with its `baseurl`.
     pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
-        let base = config.base().map_err(|error| error.to_string())?;
+        let base = config.base.clone().map_err(|error| error.to_string())?;
         let account = config.service_account.clone();
         let project = account
             .as_ref()
@@ -209,10 +209,9 @@ mod tests {
             ("https://aiplatform.googleapis.com", "configured"),
         ] {
             let config = config::Provider {
-                baseurl: base.to_owned(),
                 region: Some("configured".to_owned()),
                 project: Some("p".to_owned()),
-                ..config::Provider::default()
+                ..config::Provider::at(base)
             };
             let provider = Provider::new("p", &config).unwrap();
             let to = provider.destination("m");
@@ -223,10 +222,7 @@ mod tests {
     #[test]
     fn a_fingerprint_changes_with_what_is_sent_and_with_nothing_else() {
         let config = |change: &dyn Fn(&mut config::Provider)| {
-            let mut config = config::Provider {
-                baseurl: "http://p".to_owned(),
-                ..config::Provider::default()
-            };
+            let mut config = config::Provider::at("http://p");
             change(&mut config);
             Provider::new("p", &config).unwrap().fingerprint()
         };
@@ -236,12 +232,12 @@ mod tests {
                 as &dyn Fn(&mut config::Provider),
             &|one: &mut config::Provider| one.preference = 3,
             &|one: &mut config::Provider| one.name = "P".to_owned(),
-            &|one: &mut config::Provider| one.baseurl = "http://p/".to_owned(),
+            &|one: &mut config::Provider| one.base = BaseUrl::parse("http://p/"),
         ] {
             assert_eq!(config(change), same);
         }
         for change in [
-            &(|one: &mut config::Provider| one.baseurl = "https://p".to_owned())
+            &(|one: &mut config::Provider| one.base = BaseUrl::parse("https://p"))
                 as &dyn Fn(&mut config::Provider),
             &|one: &mut config::Provider| one.apikey = Secret::new("k".to_owned()),
             &|one: &mut config::Provider| one.authorization = Authorization::XApiKey,
@@ -249,7 +245,7 @@ mod tests {
             &|one: &mut config::Provider| one.network = Network::Host,
             &|one: &mut config::Provider| one.proxy = Proxying::Never,
             &|one: &mut config::Provider| one.add_headers = vec![("a".to_owned(), "b".to_owned())],
-            &|one: &mut config::Provider| one.path_version = Some(String::new()),
+            &|one: &mut config::Provider| one.base = BaseUrl::with_version("http://p", ""),
             &|one: &mut config::Provider| one.stream_options = Some(false),
         ] {
             assert_ne!(config(change), same);

@@ -9,6 +9,7 @@ use super::choice::{self, Evidence};
 use super::search::Search;
 use super::{Choice, NoRoute, Route};
 use crate::base::reasons::Reason;
+use crate::config::Choice as _;
 use crate::config::{self, Alias, Routing};
 use crate::formats::Format;
 use crate::policy::access::Permit;

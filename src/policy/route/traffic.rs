@@ -165,10 +165,7 @@ mod tests {
     }
 
     fn provider(baseurl: &str) -> Provider {
-        let config = crate::config::Provider {
-            baseurl: baseurl.to_owned(),
-            ..crate::config::Provider::default()
-        };
+        let config = crate::config::Provider::at(baseurl);
         Provider::new("p", &config).unwrap()
     }
 

@@ -375,7 +375,7 @@ impl Reader<Vec<(String, Secret)>> for Headers {
 }
 
 fn check(otlp: Otlp, table: &Table<'_>) -> Option<Otlp> {
-    check_tls(&otlp.ca, &otlp.endpoint, table);
+    check_tls(otlp.ca.as_ref(), &otlp.endpoint, table);
     let problem = if otlp.endpoint.is_empty() {
         Some("exporters.otlp needs an endpoint such as http://collector:4318".to_owned())
     } else if otlp.endpoint.contains('?') {

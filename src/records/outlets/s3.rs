@@ -275,7 +275,7 @@ fn check(s3: S3, table: &Table<'_>) -> Option<S3> {
     if s3.prefix.ends_with('/') {
         warn("prefix", "exporters.s3.prefix must not end with a slash");
     }
-    check_tls(&s3.ca, &s3.endpoint, table);
+    check_tls(s3.ca.as_ref(), &s3.endpoint, table);
     if s3.bucket_name.is_empty() {
         warn(
             "bucket_name",

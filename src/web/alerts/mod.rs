@@ -369,10 +369,7 @@ mod tests {
         };
         assert_eq!(all().await, []);
         let gpu = rules.routes.providers()[0].clone();
-        let elsewhere = crate::config::Provider {
-            baseurl: "http://other".to_owned(),
-            ..crate::config::Provider::default()
-        };
+        let elsewhere = crate::config::Provider::at("http://other");
         let other = crate::policy::route::Provider::new("other", &elsewhere).unwrap();
         let fail = |provider, model, why, scope, rules| {
             traffic.open(provider, model).failed(why, scope, rules);

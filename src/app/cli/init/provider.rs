@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::key::Key;
 use super::service::{Credential, Place, Service};
 use crate::client::discovery::{self, Formats, Server};
-use crate::config::BaseUrl;
+use crate::formats::BaseUrl;
 
 /// A provider as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::key::{Key, KeyPlace};
 use super::provider::{Missing, Outcome, Provider};
 use super::service::{Credential, SERVICES, Service};
 use crate::client::discovery::Formats;
-use crate::config::BaseUrl;
+use crate::formats::BaseUrl;
 
 /// A provider that is asked for on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-use super::aws::aws_region;
+pub use aws::aws_region;
 use vendors::{
     AZURE, BARE, ENDPOINTS, OWN_ENDPOINTS, ROOTS, ROOTS_WITHOUT_VERSION, SINGLE_ENDPOINTS,
     WITH_VERSION, WITHOUT_VERSION,
 };
 
+mod aws;
 mod vendors;
 
 /// A base URL.
@@ -381,7 +382,8 @@ fn is_version(segment: &str) -> bool {
 }
 
 /// Whether a text can be the version segment that the configuration states.
-pub(super) fn is_version_segment(text: &str) -> bool {
+#[must_use]
+pub fn is_version_segment(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     text.bytes().all(plain) && !matches!(text, "." | "..")
 }
