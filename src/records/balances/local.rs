@@ -79,20 +79,26 @@ impl Local {
         }
     }
 
-    /// Holds the estimates of `chains`; all or none.
-    pub(super) fn hold(&mut self, chains: &[Chain], now: i64) -> Held {
+    /// What would come of holding the estimates of `chains`.
+    pub(super) fn look(&mut self, chains: &[Chain], now: i64) -> Held {
         self.sweep(now);
         let links = chains.iter().flat_map(|chain| &chain.links);
         let accounts: BTreeMap<String, Account> = links
             .map(|link| (link.key.clone(), self.book(link, now).account))
             .collect();
         let outcome = admit_all(chains, &mut accounts.clone());
-        for (bucket, part) in outcome.iter().flatten() {
+        Held { accounts, outcome }
+    }
+
+    /// Holds the estimates of `chains`; all or none.
+    pub(super) fn hold(&mut self, chains: &[Chain], now: i64) -> Held {
+        let held = self.look(chains, now);
+        for (bucket, part) in held.outcome.iter().flatten() {
             if let Some(book) = self.books.get_mut(bucket) {
                 book.account.held = book.account.held.saturating_add(*part);
             }
         }
-        Held { accounts, outcome }
+        held
     }
 
     /// Gives back what was held.

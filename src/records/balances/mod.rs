@@ -22,7 +22,7 @@ pub use definitions::{Definitions, Plan};
 pub use denied::Denied;
 pub use state::State;
 
-use crate::base::bucket::{Account, Chain, Link, Settlement, Unit};
+use crate::base::bucket::{Account, Chain, Link, Settlement, Short, Unit};
 use crate::base::clock;
 use crate::base::money::Money;
 use crate::base::panics;
@@ -96,6 +96,31 @@ impl Quotas {
         })
     }
 
+    /// Looks whether each of its buckets could pay for a request, and how they stand. Nothing stays
+    /// held; `hold` names what a shared database holds for the moment.
+    ///
+    /// # Errors
+    /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
+    pub async fn look(
+        &self,
+        plan: Plan,
+        estimate: Amounts,
+        hold: String,
+    ) -> Result<Vec<State>, Denied> {
+        let (mut wanted, _) = self.wanted(plan, estimate, hold)?;
+        if wanted.chains.is_empty() {
+            return Ok(Vec::new());
+        }
+        let held = if let Some(local) = &self.inner.local {
+            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+            local.look(&wanted.chains, clock::unix_ms())
+        } else {
+            self.hold(&mut wanted).await?
+        };
+        wanted.admitted(held.outcome, &held.accounts)?;
+        Ok(wanted.standing(&held.accounts))
+    }
+
     /// Holds what a request is expected to take of each of its buckets, under a name of its own.
     ///
     /// # Errors
@@ -106,6 +131,24 @@ impl Quotas {
         estimate: Amounts,
         hold: String,
     ) -> Result<Reservation, Denied> {
+        let (mut reservation, sources) = self.wanted(plan, estimate, hold)?;
+        if reservation.chains.is_empty() {
+            return Ok(reservation);
+        }
+        let held = self.hold(&mut reservation).await?;
+        reservation.parts = reservation.admitted(held.outcome, &held.accounts)?;
+        reservation.open = true;
+        reservation.describe(&held.accounts, &sources);
+        Ok(reservation)
+    }
+
+    /// What is to be held, and for which grants.
+    fn wanted(
+        &self,
+        plan: Plan,
+        estimate: Amounts,
+        hold: String,
+    ) -> Result<(Reservation, Vec<String>), Denied> {
         let (chains, sources): (Vec<_>, Vec<_>) = plan
             .chains
             .into_iter()
@@ -128,7 +171,7 @@ impl Quotas {
                 bucket: chain.links[0].bucket.clone(),
             });
         }
-        let mut reservation = Reservation {
+        let reservation = Reservation {
             inner: Arc::clone(&self.inner),
             hold,
             chains,
@@ -139,23 +182,7 @@ impl Quotas {
             states: Vec::new(),
             crossed: Vec::new(),
         };
-        if reservation.chains.is_empty() {
-            return Ok(reservation);
-        }
-        let held = self.hold(&mut reservation).await?;
-        match held.outcome {
-            Ok(parts) => {
-                reservation.parts = parts;
-                reservation.open = true;
-            }
-            Err(short) => {
-                reservation.open = false;
-                let chains = &reservation.chains;
-                return Err(Denied::exhausted(chains, &held.accounts, &short));
-            }
-        }
-        reservation.describe(&held.accounts, &sources);
-        Ok(reservation)
+        Ok((reservation, sources))
     }
 
     async fn hold(&self, wanted: &mut Reservation) -> Result<records::Held, Denied> {
@@ -318,8 +345,29 @@ impl Inner {
 }
 
 impl Reservation {
+    /// What is to be held of each bucket, unless one of them can't pay.
+    fn admitted(
+        &mut self,
+        outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
+        accounts: &BTreeMap<String, Account>,
+    ) -> Result<BTreeMap<String, i64>, Denied> {
+        outcome.map_err(|short| {
+            self.open = false;
+            Denied::exhausted(&self.chains, accounts, &short)
+        })
+    }
+
+    /// The buckets as they stand.
+    fn standing(&self, accounts: &BTreeMap<String, Account>) -> Vec<State> {
+        let links = self.chains.iter().flat_map(|chain| &chain.links);
+        links
+            .filter_map(|link| Some(State::new(link, *accounts.get(&link.key)?)))
+            .collect()
+    }
+
     /// Says what is held of what, and whom to warn.
     fn describe(&mut self, before: &BTreeMap<String, Account>, sources: &[String]) {
+        self.states = self.standing(before);
         for (chain, source) in self.chains.iter().zip(sources) {
             let mut left: i64 = 0;
             let mut names = Vec::new();
@@ -327,7 +375,6 @@ impl Reservation {
                 let Some(account) = before.get(&link.key) else {
                     continue;
                 };
-                self.states.push(State::new(link, *account));
                 let free = account.level.balance.saturating_sub(account.held);
                 left = left.saturating_add(free);
                 names.push(link.bucket.as_str());

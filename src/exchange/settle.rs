@@ -1,23 +1,172 @@
-//! What a request is charged for: what its provider has counted, and where it has not, what the
-//! bytes stand for. The caller has no say in it: a response without a count is an estimate, not free.
+//! What an exchange comes to: its outcome, what it counts, what it costs, and what is kept of it. One
+//! pure function, the same for requests over HTTP, frames of a WebSocket, and refusals.
+//!
+//! It is charged for what its provider has counted, and where it has not, for what the bytes stand for.
+//! The caller has no say in it: a response without a count is an estimate, not free.
 
-use super::Ending;
+use super::attempts::Price;
+use super::blobs;
+use super::draft::{Facts, Kept};
+use super::ending::{Ended, Ending};
 use crate::base::money::{Mode, Money};
 use crate::formats::tokens::PICTURE;
-use crate::formats::{Density, Reading, Tokens};
-use crate::policy::pricing::{Cost, Prices, Quote, Terms};
-use crate::records::Entry;
+use crate::formats::{Density, Reading, Tokens, ToolCall};
+use crate::policy::pricing::{Cost, Quote, Terms};
 use crate::records::balances::Amounts;
+use crate::records::{Capture, Entry, Outcome};
+
+/// What an exchange comes to.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) outcome: Outcome,
+    pub(super) error: Option<String>,
+    pub(super) tokens: Tokens,
+    /// Nanodollars; `None` where no price is known.
+    pub(super) cost: Option<i64>,
+    /// Whose price it is.
+    pub(super) cost_basis: Option<String>,
+    /// Why it is another price than that of the model that was asked for, if it is.
+    pub(super) dearer: Option<String>,
+    pub(super) finish_reason: Option<String>,
+    pub(super) tools: Vec<ToolCall>,
+}
+
+/// Decides what an exchange comes to.
+pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
+    let (entry, attempt) = (&facts.entry, facts.attempts.last());
+    let reading = &mut ended.reading;
+    if let Some(in_head) = attempt.map(|attempt| attempt.in_head) {
+        reading.tokens.input = reading.tokens.input.or(in_head.input);
+        reading.tokens.output = reading.tokens.output.or(in_head.output);
+    }
+    // Nobody has worked where no provider was reached.
+    let price = attempt
+        .filter(|attempt| attempt.is_asked())
+        .and_then(|attempt| attempt.price.as_ref());
+    let charge = match price {
+        Some(price) => charged(entry, price, ended),
+        None => Charge::none(),
+    };
+    let reading = &mut ended.reading;
+    Settled {
+        outcome: ended.ending.outcome(),
+        error: ended.ending.error().map(str::to_owned),
+        tokens: reading.tokens,
+        cost: charge.cost,
+        cost_basis: charge.basis,
+        dearer: charge.dearer,
+        finish_reason: reading.finish_reason.take(),
+        tools: std::mem::take(&mut reading.tool_calls),
+    }
+}
+
+impl Settled {
+    /// What it takes of budgets.
+    pub(super) fn spent(&self) -> Amounts {
+        let counted = [self.tokens.input, self.tokens.output];
+        let tokens = counted
+            .into_iter()
+            .flatten()
+            .fold(0_u64, u64::saturating_add);
+        Amounts {
+            tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
+            cost: self.cost.map(Money::from_nanodollars),
+        }
+    }
+
+    /// Completes the entry. What is left are the calls of tools in the response.
+    pub(super) fn complete(self, entry: &mut Entry) -> Vec<ToolCall> {
+        entry.outcome = self.outcome;
+        entry.error = self.error;
+        entry.tokens = self.tokens;
+        entry.cost = self.cost;
+        entry.cost_basis = self.cost_basis;
+        entry.reasons.extend(self.dearer);
+        entry.finish_reason = self.finish_reason;
+        entry.tool_calls = u32::try_from(self.tools.len()).unwrap_or(u32::MAX);
+        self.tools
+    }
+}
+
+/// What is kept of both bodies; `None` where captures are not kept.
+pub(super) fn captured(kept: &mut Kept, ended: Ended) -> Option<Capture> {
+    let mut capture = kept.capture.take()?;
+    // Hooks may be told more than is kept.
+    let over = ended.body.len() > kept.room;
+    let mut body = ended.body;
+    body.truncate(kept.room);
+    capture.request_body = blobs::without(&capture.request_body, kept.opaque);
+    capture.response_body = blobs::without(&body, kept.opaque);
+    capture.raw = ended.raw.map(|mut raw| {
+        raw.truncate(kept.room);
+        raw
+    });
+    capture.truncated |= ended.truncated || over;
+    Some(capture)
+}
+
+/// What is paid for an exchange.
+struct Charge {
+    cost: Option<i64>,
+    basis: Option<String>,
+    dearer: Option<String>,
+}
+
+impl Charge {
+    /// What no provider was asked for costs nothing.
+    fn none() -> Self {
+        Self {
+            cost: Some(0),
+            basis: None,
+            dearer: None,
+        }
+    }
+}
+
+/// The charge for a request that a provider was asked for, by counts that are completed here.
+/// An error without usage costs nothing; what has no known price stays unknown.
+fn charged(entry: &Entry, price: &Price, ended: &mut Ended) -> Charge {
+    let sizes = Sizes {
+        density: price.density,
+        request: price.asked_bytes,
+        response: ended.length,
+    };
+    complete(&mut ended.reading, &ended.ending, entry.status, sizes);
+    let reading = &ended.reading;
+    let used = of_used(entry, price, reading);
+    let dearer = used.as_ref().map(|(_, why)| why.clone());
+    let quote = used.as_ref().map_or(&price.quote, |(quote, _)| quote);
+    let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
+    let is_error = !(200..300).contains(&entry.status)
+        || matches!(
+            ended.ending,
+            Ending::ProviderFailed(_) | Ending::ProviderCut(_)
+        );
+    let is_empty = is_uncounted && entry.response_bytes == 0;
+    if is_uncounted && (is_error || is_empty) {
+        return Charge {
+            dearer,
+            ..Charge::none()
+        };
+    }
+    let cost = cost(quote, reading, &entry.api);
+    let basis = cost.as_ref().and(quote.resolved_model.clone());
+    Charge {
+        cost: cost.map(|cost| cost.total.nanodollars()),
+        basis,
+        dearer,
+    }
+}
 
 /// The sizes of an exchange.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
+struct Sizes {
     /// What its bytes stand for.
-    pub density: Density,
+    density: Density,
     /// Bytes of the request's body.
-    pub request: u64,
+    request: u64,
     /// Bytes of the response's body, decompressed.
-    pub response: u64,
+    response: u64,
 }
 
 /// Completes the counts of a request that a provider was asked for and charges for, by estimates
@@ -25,7 +174,7 @@ pub(super) struct Sizes {
 ///
 /// A provider's error is charged only if it counts something. A response without a byte says that
 /// there was nothing to charge for.
-pub(super) fn complete(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
+fn complete(reading: &mut Reading, ending: &Ending, status: u16, sizes: Sizes) {
     estimate(reading, ending, status, sizes);
     if let Some(total) = reading.total.filter(|_| reading.tokens.estimated) {
         let density = reading.density.unwrap_or(sizes.density);
@@ -89,38 +238,6 @@ fn has_answered(status: u16) -> bool {
     !matches!(status, 0 | 504)
 }
 
-/// What the request takes of budgets.
-pub(super) fn spent(entry: &Entry) -> Amounts {
-    let counted = [entry.tokens.input, entry.tokens.output];
-    let tokens = counted
-        .into_iter()
-        .flatten()
-        .fold(0_u64, u64::saturating_add);
-    Amounts {
-        tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
-        cost: entry.cost.map(Money::from_nanodollars),
-    }
-}
-
-/// Puts the cost of an answer on its entry. What no provider was asked for costs nothing, and
-/// neither does an error without usage; what has no known price stays unknown.
-pub(super) fn charge(entry: &mut Entry, quote: Option<&Quote>, reading: &Reading, ending: &Ending) {
-    let Some(quote) = quote else {
-        entry.cost = Some(0);
-        return;
-    };
-    let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
-    let is_error = !(200..300).contains(&entry.status)
-        || matches!(ending, Ending::ProviderFailed(_) | Ending::ProviderCut(_));
-    let is_empty = is_uncounted && entry.response_bytes == 0;
-    if is_uncounted && (is_error || is_empty) {
-        entry.cost = Some(0);
-    } else if let Some(cost) = cost(quote, reading, &entry.api) {
-        entry.cost = Some(cost.total.nanodollars());
-        entry.cost_basis.clone_from(&quote.resolved_model);
-    }
-}
-
 fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Cost> {
     let terms = Terms {
         mode: Mode::of(reading.tier.as_deref().unwrap_or_default()),
@@ -131,25 +248,20 @@ fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Cost> {
 }
 
 /// The price of the model that the provider says it has used, if it is another than the one that was
-/// asked for and costs more.
-pub(super) fn of_used(
-    entry: &mut Entry,
-    quote: &Quote,
-    prices: &Prices,
-    reading: &Reading,
-) -> Option<Quote> {
+/// asked for and costs more; and why it is charged.
+fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, String)> {
     let used = reading.model.as_deref()?;
     if used == entry.model || used.is_empty() || used.len() > MAX_MODEL {
         return None;
     }
-    let other = prices.quote(&entry.provider, used);
+    let other = price.prices.quote(&entry.provider, used);
     let cost = |quote: &Quote| cost(quote, reading, &entry.api);
-    let dearer = quote.dearer(&entry.model, used, other, cost)?;
-    entry.reasons.push(format!(
+    let dearer = price.quote.dearer(&entry.model, used, other, cost)?;
+    let why = format!(
         "provider {} says that it used model {used:?}: its price is charged, which is higher",
         entry.provider
-    ));
-    Some(dearer)
+    );
+    Some((dearer, why))
 }
 
 /// A longer name is no model's.
