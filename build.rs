@@ -1,4 +1,4 @@
-//! Builds `src/net/tailnet/go` into a C archive and links it, when the feature
+//! Builds `src/net/tailnet/tsnet/go` into a C archive and links it, when the feature
 //! `tailnet` is on. The user's Go environment is left as it is, so a vendored
 //! folder (`GOFLAGS=-mod=vendor`) or a filled module cache (`GOPROXY=off`)
 //! builds without a network.
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::{env, fs};
 
-const SOURCES: &str = "src/net/tailnet/go";
+const SOURCES: &str = "src/net/tailnet/tsnet/go";
 const MINIMUM: (u32, u32) = (1, 26);
 
 /// Go's flags, a line each. `./try` starts the same build before Cargo does, so they stand in a file. The tags leave
 /// out parts of tailscale.com that a gateway has no use for: the archive is a third smaller without them.
-const FLAGS: &str = include_str!("src/net/tailnet/go/flags.txt");
+const FLAGS: &str = include_str!("src/net/tailnet/tsnet/go/flags.txt");
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -92,7 +92,7 @@ fn build(archive: &Path, target: &str) {
     }
     let status = go.arg("-o").arg(archive).arg(".").status();
     if !status.is_ok_and(|status| status.success()) {
-        fail("`go build` failed in src/net/tailnet/go; its own message is above");
+        fail("`go build` failed in src/net/tailnet/tsnet/go; its own message is above");
     }
 }
 

@@ -24,7 +24,7 @@ ci:
 # Format both languages.
 fmt:
     cargo fmt
-    gofmt -w src/net/tailnet/go
+    gofmt -w src/net/tailnet/tsnet/go
 
 # Lints without Go: seconds instead of minutes.
 lint:

@@ -90,7 +90,7 @@ fn only_the_boundary_to_go_is_unsafe() {
             }
             assert_eq!(
                 path,
-                Path::new("net/tailnet/ffi.rs"),
+                Path::new("net/tailnet/tsnet/ffi.rs"),
                 "unsafe code in {}:{}",
                 path.display(),
                 nth + 1

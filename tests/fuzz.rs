@@ -324,15 +324,15 @@ fn a_request_has_the_same_fault_in_whatever_pieces_it_comes() {
     ];
     fuzz(13, &documents, &pieces, |bytes, random| {
         let read = |cut: &mut dyn FnMut(usize) -> usize| {
-            let (mut strict, mut at) = (iris::net::listen::Strict::default(), 0);
+            let (mut reader, mut at) = (iris::net::http1::Reader::default(), 0);
             while at < bytes.len() {
                 let end = at + cut(bytes.len() - at);
-                if let Err((within, fault)) = strict.read(&bytes[at..end]) {
+                if let Err((within, fault)) = reader.read(&bytes[at..end]) {
                     return Err((at + within, fault));
                 }
                 at = end;
             }
-            Ok(strict.is_open())
+            Ok(reader.is_open())
         };
         let whole = read(&mut |left| left);
         assert_eq!(read(&mut |_| 1), whole);

@@ -41,7 +41,7 @@ licences() {
         [ -z "$file" ] || kind=$(kind_of "$file")
         echo "$path $kind" >>"$out/go-licences.txt"
         grep -qxF "$kind" <<<"$allowed" || { echo "$path: $kind is not among those of deny.toml"; wrong=1; }
-    done < <(cd src/net/tailnet/go && GOFLAGS=-mod=readonly go list -deps \
+    done < <(cd src/net/tailnet/tsnet/go && GOFLAGS=-mod=readonly go list -deps \
         -f '{{with .Module}}{{if .Version}}{{.Path}}@{{.Version}}|{{.Dir}}{{end}}{{end}}' ./... | sort -u)
     [ -s "$out/go-licences.txt" ] || { echo "no Go module was found"; wrong=1; }
     echo "Go modules: $(wc -l <"$out/go-licences.txt"), $(cut -d' ' -f2 "$out/go-licences.txt" | sort | uniq -c | tr -s ' \n' ' ')"
@@ -80,7 +80,7 @@ builds() {
         cargo install cargo-auditable --version 0.7.7 --locked
     fi
     cargo fetch --locked
-    (cd src/net/tailnet/go && go mod download)
+    (cd src/net/tailnet/tsnet/go && go mod download)
     local folder
     folder=$(mktemp -d)
     build "$folder/one" one

@@ -1,45 +1,31 @@
-//! One accepted connection: TLS, HTTP, and for each request the gate, the caller, and the
-//! choice between a model and everything else.
+//! Dispatches the requests of a connection: each passes the gate, gets its caller, and goes to a model,
+//! to the API or to a page.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use super::Engines;
-use super::detach::detach;
-use super::first_head::{self, Again};
-use super::h2_stream::{Answer, Streams};
-use super::idle::Open;
-use super::stalled::Stalled;
-use super::strict::{OneReading, Upgraded};
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::exchange::Verified;
 use crate::formats::{self, Api, Dialect};
+use crate::net::Limits;
+use crate::net::http1::Upgraded;
 use crate::net::listen::{Accepted, Gate, Stream};
+use crate::net::serve::Connection;
+use crate::net::write_timeout::WriteTimeout;
 use crate::policy::identity::{Caller, Refused};
 use crate::web::api::{self, View};
 use crate::web::pages;
 use crate::wire::{Body, Rejection, headers};
-
-/// Requests that one h2 connection may have open.
-const H2_STREAMS: u32 = 100;
-
-/// How long a connection without a request is waited for when the gateway stops.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -53,37 +39,34 @@ pub(super) struct Door {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(engines: Arc<Engines>, door: Arc<Door>, accepted: Accepted) {
-    let Accepted {
-        stream,
-        source,
-        destination: _,
-    } = accepted;
-    let limit = engines.gateway.rules.borrow().file.timeouts.head;
-    match stream {
-        Stream::Tailnet(stream) => secured(engines, door, stream, source, limit).await,
-        Stream::Loopback(stream) => secured(engines, door, stream, source, limit).await,
+    let source = accepted.source;
+    match accepted.stream {
+        Stream::Tailnet(stream) => secured(engines, door, stream, source).await,
+        Stream::Loopback(stream) => secured(engines, door, stream, source).await,
     }
 }
 
-async fn secured<S>(
-    engines: Arc<Engines>,
-    door: Arc<Door>,
-    stream: S,
-    source: SocketAddr,
-    limit: Duration,
-) where
+async fn secured<S>(engines: Arc<Engines>, door: Arc<Door>, stream: S, source: SocketAddr)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let idle = engines.gateway.rules.borrow().file.timeouts.idle;
-    let stream = Stalled::new(stream, idle);
+    let limits = {
+        let rules = engines.gateway.rules.borrow();
+        Limits {
+            head: rules.file.timeouts.head,
+            idle: rules.file.timeouts.idle,
+            head_bytes: rules.file.limits.request_head,
+        }
+    };
+    let stream = WriteTimeout::new(stream, limits.idle);
     let Some(tls) = door.tls.clone() else {
-        return begin(engines, door, stream, source, limit).await;
+        return plain(engines, door, stream, source, limits).await;
     };
     // Boxed, because what TLS holds is several times what a plain connection does, and that would
     // have room for it.
     let encrypted = async move {
-        match within(limit, tls.accept(stream)).await {
-            Ok(Ok(stream)) => begin(engines, door, stream, source, limit).await,
+        match within(limits.head, tls.accept(stream)).await {
+            Ok(Ok(stream)) => plain(engines, door, stream, source, limits).await,
             Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
             Err(_) => tracing::debug!(%source, "TLS took too long"),
         }
@@ -91,142 +74,34 @@ async fn secured<S>(
     Box::pin(encrypted).await;
 }
 
-/// Waits for the first head.
-async fn begin<S>(
+async fn plain<S>(
     engines: Arc<Engines>,
     door: Arc<Door>,
     stream: S,
     source: SocketAddr,
-    limit: Duration,
+    limits: Limits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgraded = Upgraded::default();
-    let mut stream = OneReading::new(stream, source, Arc::clone(&upgraded));
-    let most = engines.gateway.rules.borrow().file.limits.request_head;
-    let stop = engines.stop.clone();
-    let stopped = async {
-        stop.cancelled().await;
-        // The request of a connection that was accepted just now is still on its way.
-        tokio::time::sleep(FIRST_REQUEST).await;
-    };
-    let begun = tokio::select! {
-        begun = within(limit, first_head::read(&mut stream, most)) => begun,
-        () = stopped => return,
-    };
-    match begun {
-        // Boxed, so that a connection without a request has no room for one.
-        Ok(Ok(head)) => {
-            let stream = Again::new(stream, head);
-            Box::pin(http(engines, door, stream, (source, upgraded), limit)).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%source, %error, "a connection broke"),
-        Err(_) => tracing::debug!(%source, "a head took too long"),
-    }
-}
-
-async fn http<S>(
-    engines: Arc<Engines>,
-    door: Arc<Door>,
-    stream: Again<S>,
-    (source, upgraded): (SocketAddr, Upgraded),
-    limit: Duration,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (head, idle) = {
-        let rules = engines.gateway.rules.borrow();
-        (rules.file.limits.request_head, rules.file.timeouts.idle)
+    let connection = Connection {
+        stream,
+        source,
+        limits,
+        upgraded: Arc::clone(&upgraded),
+        stop: engines.stop.clone(),
     };
     let peer = Arc::new(Peer {
         address: source.ip(),
         device: OnceLock::new(),
         upgraded,
-        heard: Notify::new(),
     });
-    let stop = engines.stop.clone();
-    let heard = Arc::clone(&peer);
     let answered = move |request| {
         let (engines, door, peer) = (Arc::clone(&engines), Arc::clone(&door), Arc::clone(&peer));
-        peer.heard.notify_one();
-        // Boxed, because it is large, and hyper keeps room for it while an answer streams.
+        // Boxed, because it is large, and hyper keeps room for it while a response streams.
         Box::pin(async move { answer(&engines, &door, &peer, request).await })
     };
-    let is_http2 = stream.is_http2();
-    let stream = TokioIo::new(stream);
-    // hyper-util's builder for both versions would give the parser the first 24 bytes alone, for which
-    // it would then have room twice.
-    let ended = if is_http2 {
-        let mut builder = http2::Builder::new(Streams::new(idle));
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(H2_STREAMS)
-            .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
-            .keep_alive_interval(Duration::from_secs(30));
-        let open = Open::none();
-        let counted = open.clone();
-        let service = service_fn(move |request| {
-            let (one, answered) = (counted.one(), answered(request));
-            async { Ok::<_, Infallible>(answered.await.map(|body| Answer::of(body, one))) }
-        });
-        let mut connection = pin!(builder.serve_connection(stream, service));
-        let shut_down = http2::Connection::graceful_shutdown;
-        tokio::select! {
-            ended = until_stopped(connection.as_mut(), shut_down, stop, &heard) => ended,
-            () = open.none_for(limit) => {
-                tracing::debug!(%source, "nobody asks anything");
-                shut_down(connection.as_mut());
-                tokio::select! {
-                    ended = connection => ended,
-                    // Some of an answer may still be on its way. Who takes none of it, nor leave, is
-                    // waited for no longer.
-                    () = open.none_for(idle) => Ok(()),
-                }
-            }
-        }
-    } else {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .half_close(false)
-            .max_buf_size(head)
-            .header_read_timeout((!limit.is_zero()).then_some(limit));
-        let service = service_fn(move |request| {
-            let answered = answered(request);
-            async { Ok::<_, Infallible>(answered.await) }
-        });
-        let connection = pin!(builder.serve_connection(stream, service).with_upgrades());
-        until_stopped(
-            connection,
-            http1::UpgradeableConnection::graceful_shutdown,
-            stop,
-            &heard,
-        )
-        .await
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%source, %error, "a connection ended with an error");
-    }
-}
-
-/// Waits for the end of a connection, and has it end when the gateway stops.
-async fn until_stopped<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
-    shut_down: impl FnOnce(Pin<&mut C>),
-    stop: CancellationToken,
-    peer: &Peer,
-) -> hyper::Result<()> {
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = stop.cancelled() => {}
-    }
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = within(FIRST_REQUEST, peer.heard.notified()) => {
-            shut_down(connection.as_mut());
-            connection.await
-        }
-    }
+    connection.serve(answered).await;
 }
 
 /// The other end of a connection.
@@ -236,8 +111,6 @@ struct Peer {
     device: OnceLock<Arc<str>>,
     /// Set when it becomes a WebSocket.
     upgraded: Upgraded,
-    /// A request has come.
-    heard: Notify,
 }
 
 async fn answer(
@@ -246,7 +119,6 @@ async fn answer(
     peer: &Peer,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    detach(&mut request);
     let dialect = Dialect::of(request.uri().path(), request.headers());
     let url = asked_url(&request, door);
     serve_as_meant(&mut request);

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate;
 use super::connection::{self, Door};
-use super::{Engines, Served, in_use, keep};
+use super::{Engines, Served, keep};
 use crate::app::systemd::Service;
 use crate::base::panics;
 use crate::config::{self, Mode};
@@ -322,6 +322,11 @@ async fn accept(
             }
         }
     }
+}
+
+/// An address in use, said so that a person knows what to change.
+fn in_use(error: io::Error, what: &str) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("{what} cannot be listened on"))
 }
 
 #[cfg(test)]

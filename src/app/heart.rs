@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Engines;
-use crate::app::systemd::Manager;
+use crate::app::systemd::{Manager, Service};
 
 /// Beats within the time after which a silent process is hung: one late beat is not a missed one.
 const BEATS: u32 = 4;
@@ -77,8 +77,16 @@ impl Pulse {
     }
 }
 
+/// Starts to beat, if the service manager watches for signs of life.
+pub(super) fn start(engines: &Arc<Engines>, service: &Service) {
+    if let Some(within) = service.watchdog() {
+        let manager = service.manager().clone();
+        tokio::spawn(beat(Arc::downgrade(engines), manager, within));
+    }
+}
+
 /// Tells the manager of each beat that was answered. Goes on while running requests end.
-pub(super) async fn beat(engines: Weak<Engines>, manager: Manager, within: Duration) {
+async fn beat(engines: Weak<Engines>, manager: Manager, within: Duration) {
     loop {
         let Some(beat) = engines.upgrade().map(|engines| engines.heart.next()) else {
             return;

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
+use super::settings::{self, discovered};
 use super::unwritten::{Unwritten, soon, write_later};
-use super::{Engines, keep, set_memory, set_stale, timeouts};
-use crate::app::systemd::{Manager, Service};
+use super::{Engines, keep};
+use crate::app::systemd::Manager;
 use crate::base::panics;
 use crate::client::discovery;
 use crate::config::{self, Finding, Loaded, Severity, Subject};
@@ -28,12 +29,21 @@ const DISCOVERY: Duration = Duration::from_secs(15);
 /// Between two times that refusals are written to the audit log.
 const REFUSALS: Duration = Duration::from_mins(1);
 
+/// Where rules come from.
+pub(super) struct Sources {
+    pub manager: Manager,
+    /// Whether a configuration was named.
+    pub has_file: bool,
+    /// What the file took from others.
+    pub files: config::Files,
+    /// Configurations that were saved through the API.
+    pub saved: mpsc::Receiver<Saved>,
+}
+
 /// Keeps the rules up to date until the gateway stops.
 pub(super) fn spawn(
     engines: &Arc<Engines>,
-    service: &Service,
-    (has_file, files): (bool, config::Files),
-    saved: mpsc::Receiver<Saved>,
+    sources: Sources,
     sender: watch::Sender<Arc<Rules>>,
 ) -> anyhow::Result<()> {
     let audited = Arc::clone(engines);
@@ -54,12 +64,9 @@ pub(super) fn spawn(
     let follow = Arc::new(Mutex::new(Follow {
         engines: Arc::clone(engines),
         unwritten,
-        manager: service.manager().clone(),
-        has_file,
-        files,
+        sources,
         loaded: None,
         hangup: signal(SignalKind::hangup())?,
-        saved,
         sender,
     }));
     keep(engines, "the reading of the configuration", move || {
@@ -73,25 +80,21 @@ pub(super) fn spawn(
 struct Follow {
     engines: Arc<Engines>,
     unwritten: Arc<Unwritten>,
-    manager: Manager,
-    has_file: bool,
-    /// What the file took from others.
-    files: config::Files,
+    sources: Sources,
     /// The version that was read last.
     loaded: Option<Version>,
     hangup: tokio::signal::unix::Signal,
-    saved: mpsc::Receiver<Saved>,
     sender: watch::Sender<Arc<Rules>>,
 }
 
 impl Follow {
     async fn run(&mut self) {
-        let first = if self.has_file {
+        let first = if self.sources.has_file {
             None
         } else {
             Some(self.servers().await)
         };
-        self.has_file = true;
+        self.sources.has_file = true;
         self.file(first).await;
     }
 
@@ -99,7 +102,7 @@ impl Follow {
     async fn file(&mut self, mut first: Option<Saved>) {
         let path = self.engines.control.path().to_owned();
         let mut watch = config::watch(&path);
-        watch.follow(&self.files);
+        watch.follow(&self.sources.files);
         if first.is_none() {
             self.remember(self.version("start")).await;
         }
@@ -110,18 +113,18 @@ impl Follow {
                 tokio::select! {
                     _ = self.hangup.recv() => None,
                     () = watch.changed() => None,
-                    Some(saved) = self.saved.recv() => Some(saved),
+                    Some(saved) = self.sources.saved.recv() => Some(saved),
                 }
             };
             if saved.is_some() {
                 // A save is known already and is not a change; what comes after it is.
                 watch = config::watch(&path);
             }
-            self.manager.reloading();
+            self.sources.manager.reloading();
             let done = panics::caught("the reading of the configuration", self.read(&path)).await;
             let done = done.unwrap_or_else(|| Err(Rejection::panicked().message.into_owned()));
-            watch.follow(&self.files);
-            self.manager.reloaded(match &done {
+            watch.follow(&self.sources.files);
+            self.sources.manager.reloaded(match &done {
                 Ok(()) => None,
                 Err(_) => Some("the configuration file has errors, the previous one is in use"),
             });
@@ -137,7 +140,7 @@ impl Follow {
     /// Puts the file's rules in force, or says why not.
     async fn read(&mut self, path: &Path) -> Result<(), String> {
         panics::point("reload");
-        let loaded = self.files.load(path);
+        let loaded = self.sources.files.load(path);
         let loaded = loaded.and_then(|loaded| self.without_new_typos(loaded));
         let loaded = loaded.map_err(|findings| {
             tell(Some(path), &findings);
@@ -226,7 +229,7 @@ impl Follow {
             }
             tokio::select! {
                 _ = self.hangup.recv() => {}
-                Some(saved) = self.saved.recv() => return saved,
+                Some(saved) = self.sources.saved.recv() => return saved,
                 () = tokio::time::sleep(DISCOVERY) => {}
             }
         }
@@ -243,23 +246,18 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     for key in engines.warnings.awaiting_restart(new) {
         tracing::warn!("{key} has changed, which takes effect at the next restart");
     }
-    engines.gateway.upstream.client.set_timeouts(timeouts(new));
-    set_stale(engines.resolver.as_deref(), &new.tailnet);
-    set_memory(new);
+    engines
+        .gateway
+        .upstream
+        .client
+        .set_timeouts(settings::timeouts(new));
+    settings::set_stale(engines.resolver.as_deref(), &new.tailnet);
+    settings::set_memory(new);
     let ledger = &engines.gateway.ledger;
     ledger.set_retention(&new.database, &outlets::names(&new.exporters));
     let generation = rules.generation;
     sender.send_replace(Arc::new(rules));
     tracing::info!(generation, "a new configuration is in force");
-}
-
-/// The configuration for servers that were found.
-pub(super) fn discovered(servers: &[discovery::Server]) -> anyhow::Result<Loaded> {
-    let text = discovery::configuration(servers, super::LOOPBACK.parse()?);
-    config::parse(&text, &|_| None).map_err(|findings| {
-        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!(lines.join("\n"))
-    })
 }
 
 /// Puts findings into the log.

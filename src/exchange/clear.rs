@@ -22,9 +22,9 @@ use crate::exchange::guardrails::{self, Found, Limits};
 use crate::exchange::hooks::{self, Answer, Story};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
+use crate::policy::budget::State;
 use crate::policy::route::Route;
 use crate::records::Entry;
-use crate::records::balances::State;
 use crate::wire::Rejection;
 
 /// Looking at a body takes long enough from here on, in bytes.

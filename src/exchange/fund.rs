@@ -17,9 +17,10 @@ use crate::base::money::{Mode, Money};
 use crate::base::{clock, panics};
 use crate::exchange::hooks::{self, After};
 use crate::formats::{Call, Outbound, Tokens};
+use crate::policy::budget::{Amounts, Denied, State};
 use crate::policy::route::Route;
 use crate::records::Entry;
-use crate::records::balances::{Amounts, Denied, Reservation, State};
+use crate::records::balances::Reservation;
 use crate::wire::Rejection;
 
 /// Tokens that an answer is expected to have at most, where its caller sets no bound.
@@ -192,20 +193,12 @@ impl Gateway {
     /// Whether the buckets of the first provider could pay for a request, and how they stand.
     pub(super) async fn look_at_buckets(&self, routed: &Routed) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice().first);
-        let Some(facts) = routed.facts() else {
-            return Ok(Vec::new());
-        };
         let denied = |why| denied(&why, asked, route);
         let (provider, model) = place(route);
         let (permit, caller) = (&asked.permit, &asked.who.caller);
         let plan = asked.rules.quotas.plan(permit, caller, provider, model);
         let plan = plan.map_err(denied)?;
-        if plan.is_empty() {
-            return Ok(Vec::new());
-        }
-        let name = format!("{}/0", facts.entry.id);
-        let looked = self.quotas.look(plan, FREE, name).await;
-        looked.map_err(denied)
+        self.quotas.look(&plan, FREE).await.map_err(denied)
     }
 
     /// What is held for an attempt; `None` where no bucket has to pay.

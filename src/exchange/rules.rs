@@ -10,9 +10,9 @@ use crate::config::{self, Finding, Severity};
 use crate::exchange::guardrails::Guards;
 use crate::formats::known;
 use crate::policy::access::{Access, BucketRef, Capability, ModelPattern};
+use crate::policy::budget::Definitions;
 use crate::policy::pricing::Prices;
 use crate::policy::route::RouteTable;
-use crate::records::balances::Definitions;
 
 /// Compiled rules.
 pub struct Rules {

@@ -53,11 +53,16 @@ pub struct Held {
     pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
 }
 
-/// What a request wants to hold.
+/// What a request wants of buckets.
 pub(super) struct Wanted {
-    /// The name of the hold.
-    pub(super) hold: String,
     pub(super) chains: Vec<Chain>,
+    /// `None` to look only.
+    pub(super) hold: Option<Hold>,
+}
+
+/// How what a request wants is held.
+pub(super) struct Hold {
+    pub(super) name: String,
     /// For how many milliseconds, unless it is renewed.
     pub(super) lease: i64,
 }
@@ -90,8 +95,8 @@ pub(super) fn settle(
     store(connection, levels)
 }
 
-/// Holds what is wanted, for each all or nothing, as if one had come after the other; and gives up
-/// the holds that are `released`. In a transaction of its own.
+/// Holds what is wanted, for each all or nothing, as if one had come after the other, or looks whether
+/// it could be held; and gives up the holds that are `released`. In a transaction of its own.
 pub(super) fn hold(
     connection: &mut dyn Connection,
     wanted: &[Wanted],
@@ -111,7 +116,8 @@ fn try_hold(
     released: &[String],
 ) -> Result<Vec<Held>, Failure> {
     // An answer that got lost may have left one of this name behind.
-    let names = wanted.iter().map(|one| &one.hold).chain(released);
+    let holds = wanted.iter().filter_map(|one| one.hold.as_ref());
+    let names = holds.map(|hold| &hold.name).chain(released);
     let names: Vec<&str> = names.map(String::as_str).collect();
     let chains = wanted.iter().flat_map(|one| &one.chains);
     let links = chains.flat_map(|chain| &chain.links);
@@ -138,17 +144,19 @@ fn try_hold(
             })
             .collect();
         let outcome = admit_all(&one.chains, &mut accounts.clone());
-        let until = now.saturating_add(one.lease);
-        for (bucket, amount) in outcome.iter().flatten() {
-            let bucket = key(bucket);
-            let sum = sums.entry(bucket.clone().into_owned()).or_default();
-            *sum = sum.saturating_add(*amount);
-            rows.push(vec![
-                one.hold.as_str().into(),
-                Value::text(bucket.into_owned()),
-                (*amount).into(),
-                until.into(),
-            ]);
+        if let Some(hold) = &one.hold {
+            let until = now.saturating_add(hold.lease);
+            for (bucket, amount) in outcome.iter().flatten() {
+                let bucket = key(bucket);
+                let sum = sums.entry(bucket.clone().into_owned()).or_default();
+                *sum = sum.saturating_add(*amount);
+                rows.push(vec![
+                    hold.name.as_str().into(),
+                    Value::text(bucket.into_owned()),
+                    (*amount).into(),
+                    until.into(),
+                ]);
+            }
         }
         all.push(Held { accounts, outcome });
     }

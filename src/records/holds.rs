@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::buckets::{self, Wanted};
+use super::buckets::{self, Hold, Wanted};
 use super::{Error, Held, Ledger, Stored, database, millis, turn};
 use crate::base::bucket::{Chain, Level, Link};
 
@@ -92,12 +92,21 @@ impl Ledger {
         chains: Vec<Chain>,
         lease: Duration,
     ) -> Result<Held, Error> {
-        let (done, answer) = oneshot::channel();
-        let wanted = Wanted {
-            hold: hold.to_owned(),
-            chains,
+        let hold = Hold {
+            name: hold.to_owned(),
             lease: millis(lease),
         };
+        self.want(chains, Some(hold)).await
+    }
+
+    /// Looks whether the estimates of `chains` could be held.
+    pub async fn look(&self, chains: Vec<Chain>) -> Result<Held, Error> {
+        self.want(chains, None).await
+    }
+
+    async fn want(&self, chains: Vec<Chain>, hold: Option<Hold>) -> Result<Held, Error> {
+        let (done, answer) = oneshot::channel();
+        let wanted = Wanted { chains, hold };
         self.inner.holds.lock().asked.push(Asked { wanted, done });
         self.take_holds();
         let held = answer.await.map_err(|_| "its task has ended".to_owned());
@@ -108,7 +117,8 @@ impl Ledger {
     pub fn release(&self, hold: String) {
         let mut waiting = self.inner.holds.lock();
         // One that has not been taken never is.
-        waiting.asked.retain(|asked| asked.wanted.hold != hold);
+        let is_it = |wanted: &Wanted| wanted.hold.as_ref().is_some_and(|one| one.name == hold);
+        waiting.asked.retain(|asked| !is_it(&asked.wanted));
         waiting.released.push(hold);
         drop(waiting);
         self.take_holds();

@@ -5,8 +5,9 @@ use std::time::Duration;
 use iris::base::money::Money;
 use iris::config;
 use iris::policy::access::{Access, Permit};
+use iris::policy::budget::{Amounts, Definitions, Denied, State};
 use iris::policy::identity::Caller;
-use iris::records::balances::{Amounts, Definitions, Denied, Quotas, Reservation};
+use iris::records::balances::{Quotas, Reservation};
 use iris::records::{EntryId, Ledger, Record};
 
 use crate::store::{Place, entry};
@@ -52,11 +53,17 @@ impl Rules {
         quotas.reserve(plan, estimate, name).await
     }
 
+    async fn look(&self, quotas: &Quotas, cost: i64) -> Result<Vec<State>, Denied> {
+        let plan = self
+            .definitions
+            .plan(&self.permit, &self.caller, "p", "m")?;
+        quotas.look(&plan, amounts(100, cost)).await
+    }
+
     /// What each bucket holds, and what of it is held.
     async fn levels(&self, quotas: &Quotas) -> Vec<(String, i64, i64)> {
         let states = quotas.states(&self.definitions, Vec::new()).await.unwrap();
-        let level =
-            |state: iris::records::balances::State| (state.bucket, state.current, state.held);
+        let level = |state: State| (state.bucket, state.current, state.held);
         states.into_iter().map(level).collect()
     }
 }
@@ -340,4 +347,24 @@ pub(crate) async fn a_bucket_that_counts_something_else_is_another(place: Place)
         let again = Quotas::open(place.open()).await.unwrap();
         assert_eq!(both(&again).await, (1_000 * CENT - 6 * CENT, 59));
     }
+}
+
+pub(crate) async fn a_look_holds_nothing(place: Place) {
+    let ledger = place.open();
+    let quotas = Quotas::open(ledger.clone()).await.unwrap();
+    let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
+    for _ in 0..3 {
+        let states = rules.look(&quotas, 6 * CENT).await.unwrap();
+        let seen: Vec<_> = states.iter().map(|one| (one.current, one.held)).collect();
+        assert_eq!(seen, [(10 * CENT, 0)]);
+    }
+    let held = rules.reserve(&quotas, 6 * CENT).await.unwrap();
+    let looked = rules.look(&quotas, 6 * CENT).await.unwrap_err();
+    let refused = rules.reserve(&quotas, 6 * CENT).await.err().unwrap();
+    assert_eq!(looked, refused);
+    let states = rules.look(&quotas, 4 * CENT).await.unwrap();
+    assert_eq!((states[0].current, states[0].held), (10 * CENT, 6 * CENT));
+    drop(held);
+    ledger.flush().await.unwrap();
+    assert_eq!(rules.levels(&quotas).await, [("all".into(), 10 * CENT, 0)]);
 }

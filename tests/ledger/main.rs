@@ -76,6 +76,7 @@ const EVERY: &[(&str, Test)] = &[
     test!(exports::each_record_is_queued_for_each_exporter),
     test!(exports::a_batch_is_one_exporters_until_it_is_given_back),
     test!(budgets::overdrafts_help_out_in_order),
+    test!(budgets::a_look_holds_nothing),
     test!(outbox::each_delivery_is_taken_by_one_and_comes_back_until_it_is_done),
     test!(outbox::what_is_too_much_or_for_nobody_is_forgotten),
     test!(audit::what_was_done_is_found_and_paged),

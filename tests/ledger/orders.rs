@@ -2,7 +2,8 @@
 //! of `docs/BUDGETS.md`. Each step is a transaction that locks the buckets' rows, and is awaited
 //! before the next: what two nodes do at once is one of these orders.
 
-use iris::records::balances::{Definitions, Quotas, Reservation};
+use iris::policy::budget::Definitions;
+use iris::records::balances::{Quotas, Reservation};
 use iris::records::{Ledger, Stored};
 
 use crate::books::{Books, ESTIMATE, endings, orders};

@@ -8,7 +8,7 @@
 
 # The one place that names each version is the manifest of its language.
 RUST=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
-GO=$(sed -n 's/^go \([0-9.]*\)$/\1/p' src/net/tailnet/go/go.mod)
+GO=$(sed -n 's/^go \([0-9.]*\)$/\1/p' src/net/tailnet/tsnet/go/go.mod)
 # In front of the paths of a system; the tests of these scripts have one of their own.
 SYSTEM=${IRIS_TEST_SYSTEM:-}
 # Since this version, Go fetches a newer one from the module proxy by itself.

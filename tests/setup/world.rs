@@ -80,7 +80,7 @@ impl World {
             "bin",
             "home",
             "store",
-            "project/src/net/tailnet/go",
+            "project/src/net/tailnet/tsnet/go",
             "project/tests/setup",
         ] {
             fs::create_dir_all(world.path(folder)).unwrap();
@@ -93,8 +93,8 @@ impl World {
             "try",
             "test",
             "Cargo.toml",
-            "src/net/tailnet/go/go.mod",
-            "src/net/tailnet/go/flags.txt",
+            "src/net/tailnet/tsnet/go/go.mod",
+            "src/net/tailnet/tsnet/go/flags.txt",
         ];
         for file in files.map(str::to_owned).into_iter().chain(setup) {
             fs::copy(project.join(&file), world.path("project").join(&file)).unwrap();

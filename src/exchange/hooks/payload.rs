@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Wired;
 use crate::formats::user_message;
 use crate::policy::access::{HookEvent, HookPart};
-use crate::records::balances::State;
+use crate::policy::budget::State;
 use crate::records::{Entry, Tokens, ToolCall};
 
 /// Nanodollars in a dollar.

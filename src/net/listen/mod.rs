@@ -2,7 +2,6 @@
 //! that every request passes before it is routed.
 
 mod gate;
-mod strict;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +12,6 @@ use crate::net::socket;
 use crate::net::tailnet;
 
 pub use gate::{Gate, is_from_elsewhere};
-pub use strict::{Fault, Strict};
 
 /// Where connections come from.
 pub enum Listener {

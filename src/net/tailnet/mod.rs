@@ -1,71 +1,73 @@
-//! A node on a tailnet: accept and make connections there, and ask who is at
-//! the other end.
+//! A node on a tailnet: it accepts and makes connections there, and says who is at the other end.
 //!
-//! There are two kinds behind one [`Node`]. [`Node::embedded`] joins as a node
-//! of its own, with Tailscale's Go implementation linked into this process;
-//! [`Node::host`] uses the `tailscaled` that already runs on this machine.
+//! [`Node`] is what the rest of the program uses. Behind it stands one implementation of
+//! [`Tailnet`], each in a folder of its own:
 //!
-//! # The boundary to Go
+//! - [`tsnet`] joins as a node of its own, with Tailscale's Go implementation linked into this process;
+//! - [`daemon`] uses the `tailscaled` that already runs on this machine.
 //!
-//! Go is called with integers and JSON and answers with integers, JSON and
-//! file descriptors (`go/abi.go`). An accepted connection arrives as one
-//! message with its descriptor and both its addresses, and is an ordinary
-//! local socket from then on; Go copies between it and the tailnet. Nothing
-//! is called back. All calls may block and run on tokio's blocking threads.
-//!
-//! # Signals and processes
-//!
-//! As a C archive, the Go runtime installs handlers only for the signals it
-//! needs itself (faults such as `SIGSEGV`, and `SIGURG` for preemption), with
-//! `SA_ONSTACK`, and passes faults outside of Go on to the handler that was
-//! there before. The Go code never uses `os/signal`, so `SIGINT`, `SIGTERM`,
-//! `SIGHUP` and the like belong to tokio alone. After a fork without exec
-//! neither runtime works: start no such child.
+//! A trait rather than an enum, although there are two: the enum was matched in six methods, so that a
+//! third implementation would have changed all of them. Now it is a folder with a constructor. What
+//! an implementation reports of itself is completed by the [`publisher`], answers of `WhoIs` are read
+//! in [`whois`], and callers are kept by the [`resolver`], all the same for each of them.
 
-mod control;
-mod ffi;
-mod host;
-mod keeper;
-mod node;
+mod daemon;
 mod publisher;
 mod resolver;
 mod stream;
+mod tsnet;
 mod whois;
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::policy::identity::{WhoIs, is_tailnet};
 
-pub use control::{Control, Member, Network, Owner};
-pub use host::{Machine, resolve_inside};
+pub use daemon::{Machine, machine, resolve_inside};
 pub use resolver::Resolver;
 pub use stream::{Accepted, Listener, Stream};
+pub use tsnet::{Control, Member, Network, Options, Owner};
 
 /// A control server that has nothing to say repeats itself each minute; one that is silent for
 /// longer than this is not heard.
 pub const SILENCE: Duration = Duration::from_secs(75);
 
-/// How an embedded node joins. There is no `Debug`: it would print the key.
-#[derive(Clone, Default)]
-pub struct Options {
-    pub hostname: String,
-    /// Where the node keeps its keys; made with mode 0700 if it isn't there.
-    pub state_dir: PathBuf,
-    /// An auth key or an OAuth client secret (`tskey-client-…`, which needs
-    /// `tags`); without one, the status carries an address to sign in at.
-    pub auth_key: Option<String>,
-    pub control_url: Option<String>,
-    pub ephemeral: bool,
-    pub tags: Vec<String>,
-    /// A soft limit for the memory of the Go runtime, in bytes.
-    pub memory_limit: Option<u64>,
+/// A way to take part in a tailnet. Each call may be cancelled.
+trait Tailnet: Send + Sync {
+    /// Listens on the node's own addresses, IPv4 and IPv6.
+    fn listen(&self, port: u16) -> BoxFuture<'_, Result<Listener, Error>>;
+
+    /// Connects as [`Node::dial_watched`] says.
+    fn dial<'a>(&'a self, to: Dial<'a>) -> BoxFuture<'a, Result<Stream, Error>>;
+
+    /// Who has a tailnet address.
+    fn whois(&self, source: IpAddr) -> BoxFuture<'_, Result<Option<WhoIs>, Error>>;
+
+    /// A certificate for a domain, which has the form of one.
+    fn certificate<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<Certificate, Error>>;
+
+    /// Leaves the tailnet, where the node is this process's own.
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Whether it is the machine's own node, so that the machine's network reaches what it does.
+    fn is_machine(&self) -> bool;
+}
+
+/// Where to connect to.
+#[derive(Clone, Copy)]
+struct Dial<'a> {
+    host: &'a str,
+    port: u16,
+    /// To what is on the tailnet, or not at all.
+    inside: bool,
+    /// How long the other node may be silent; zero for any time.
+    silence: Duration,
 }
 
 /// A node on a tailnet. Clones are the same node.
@@ -73,28 +75,25 @@ pub struct Options {
 pub struct Node(Arc<Inner>);
 
 struct Inner {
-    kind: Kind,
+    tailnet: Box<dyn Tailnet>,
+    status: watch::Receiver<Status>,
     stale_after: watch::Sender<Duration>,
 }
 
-enum Kind {
-    Embedded(node::Embedded),
-    Host(host::Host),
-}
-
 impl Node {
-    /// Starts a node of its own; [`Node::watch`] tells when it is running.
-    pub async fn embedded(options: Options) -> Result<Self, Error> {
-        let (stale_after, receiver) = watch::channel(Duration::ZERO);
-        let kind = Kind::Embedded(node::Embedded::open(options, receiver).await?);
-        Ok(Self(Arc::new(Inner { kind, stale_after })))
-    }
-
-    /// Uses this machine's `tailscaled`, over its LocalAPI socket.
-    pub async fn host(socket: Option<PathBuf>) -> Result<Self, Error> {
-        let (stale_after, receiver) = watch::channel(Duration::ZERO);
-        let kind = Kind::Host(host::Host::open(socket, receiver).await?);
-        Ok(Self(Arc::new(Inner { kind, stale_after })))
+    /// A node that reports its `status`; `stale_after` is how it is told what
+    /// [`Node::set_stale_after`] sets.
+    fn new(
+        tailnet: impl Tailnet + 'static,
+        status: watch::Receiver<Status>,
+        stale_after: watch::Sender<Duration>,
+    ) -> Self {
+        let tailnet = Box::new(tailnet);
+        Self(Arc::new(Inner {
+            tailnet,
+            status,
+            stale_after,
+        }))
     }
 
     /// Sets how old the network map may get before [`Status::is_stale`]; zero for any age.
@@ -108,29 +107,23 @@ impl Node {
 
     /// The status now and at each change.
     pub fn watch(&self) -> watch::Receiver<Status> {
-        match &self.0.kind {
-            Kind::Embedded(node) => node.watch(),
-            Kind::Host(host) => host.watch(),
-        }
+        self.0.status.clone()
     }
 
     /// The status as last reported.
     pub fn status(&self) -> Status {
-        self.watch().borrow().clone()
+        self.0.status.borrow().clone()
     }
 
     /// Listens on the node's own addresses, IPv4 and IPv6.
     pub async fn listen(&self, port: u16) -> Result<Listener, Error> {
-        match &self.0.kind {
-            Kind::Embedded(node) => node.listen(port).await,
-            Kind::Host(host) => host.listen(port),
-        }
+        self.0.tailnet.listen(port).await
     }
 
     /// Whether it is the machine's own node, so that the machine's network
     /// reaches what it does.
     pub fn is_machine(&self) -> bool {
-        matches!(&self.0.kind, Kind::Host(_))
+        self.0.tailnet.is_machine()
     }
 
     /// Connects to a tailnet address, a MagicDNS name, or anything else that
@@ -149,17 +142,13 @@ impl Node {
         inside: bool,
         silence: Duration,
     ) -> Result<Stream, Error> {
-        match &self.0.kind {
-            Kind::Embedded(node) => node.dial(host, port, inside, silence).await,
-            Kind::Host(_) => {
-                let addresses = if inside {
-                    resolve_inside(host, port).await?
-                } else {
-                    crate::net::socket::resolve(host, port).await?
-                };
-                Ok(tokio::net::TcpStream::connect(&*addresses).await?.into())
-            }
-        }
+        let to = Dial {
+            host,
+            port,
+            inside,
+            silence,
+        };
+        self.0.tailnet.dial(to).await
     }
 
     /// Who has this address; `None` if no node of the tailnet does.
@@ -169,10 +158,7 @@ impl Node {
         if !is_tailnet(source) {
             return Ok(None);
         }
-        match &self.0.kind {
-            Kind::Embedded(node) => node.whois(source).await,
-            Kind::Host(host) => host.whois(source).await,
-        }
+        self.0.tailnet.whois(source).await
     }
 
     /// A certificate for one of [`Status::cert_domains`]; ordered if there is
@@ -185,28 +171,14 @@ impl Node {
         {
             return Err(Error::Node(format!("{domain:?} is not a domain name")));
         }
-        match &self.0.kind {
-            Kind::Embedded(node) => node.certificate(domain).await,
-            Kind::Host(host) => host.certificate(domain).await,
-        }
+        self.0.tailnet.certificate(domain).await
     }
 
     /// Leaves the tailnet, and is removed from it if ephemeral. In host mode
     /// only the watching ends.
     pub async fn close(&self) -> Result<(), Error> {
-        match &self.0.kind {
-            Kind::Embedded(node) => node.close().await,
-            Kind::Host(host) => {
-                host.close();
-                Ok(())
-            }
-        }
+        self.0.tailnet.close().await
     }
-}
-
-/// Who this machine's `tailscaled` is signed in as.
-pub async fn machine(socket: Option<PathBuf>) -> Result<Machine, Error> {
-    host::machine(socket).await
 }
 
 /// What a node knows about itself.

@@ -79,7 +79,7 @@ impl Local {
         }
     }
 
-    /// What would come of holding the estimates of `chains`.
+    /// Whether the estimates of `chains` could be held.
     pub(super) fn look(&mut self, chains: &[Chain], now: i64) -> Held {
         self.sweep(now);
         let links = chains.iter().flat_map(|chain| &chain.links);

@@ -4,28 +4,21 @@
 //! A request holds an estimate before it is sent ([`Quotas::reserve`]) and takes what it has cost
 //! when it ends ([`Reservation::settle`]), in the transaction of its record. Between the two
 //! others see the estimate as gone, so that requests side by side can't spend the same money. A
-//! reservation that is dropped gives back what it held.
+//! reservation that is dropped gives back what it held. [`Quotas::look`] holds nothing: it says
+//! whether a request could be paid for, before anything is done for it that has a price of its own.
 //!
 //! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
 
-mod definitions;
-mod denied;
 mod local;
-mod low;
-mod state;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use definitions::{Definitions, Plan};
-pub use denied::Denied;
-pub use state::State;
-
-use crate::base::bucket::{Account, Chain, Link, Settlement, Short, Unit};
+use crate::base::bucket::{Account, Chain, Link, Settlement};
 use crate::base::clock;
-use crate::base::money::Money;
 use crate::base::panics;
+use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
 use crate::records::{self, Ledger};
 
 /// How long a hold in a shared database outlives its node.
@@ -44,16 +37,7 @@ struct Inner {
     /// Names of its holds in a shared database.
     holds: Mutex<HashSet<String>>,
     /// Those of which hooks were told that they run low.
-    low: Mutex<low::Low>,
-}
-
-/// What a request takes: estimated before, counted after.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amounts {
-    /// Tokens read and written.
-    pub tokens: i64,
-    /// What they cost; `None` where no price is known.
-    pub cost: Option<Money>,
+    low: Mutex<Low>,
 }
 
 /// What is held for a request that runs.
@@ -96,29 +80,31 @@ impl Quotas {
         })
     }
 
-    /// Looks whether each of its buckets could pay for a request, and how they stand. Nothing stays
-    /// held; `hold` names what a shared database holds for the moment.
+    /// Looks whether every bucket of a plan could pay for a request, and what each has; holds
+    /// nothing.
     ///
     /// # Errors
     /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
-    pub async fn look(
-        &self,
-        plan: Plan,
-        estimate: Amounts,
-        hold: String,
-    ) -> Result<Vec<State>, Denied> {
-        let (mut wanted, _) = self.wanted(plan, estimate, hold)?;
-        if wanted.chains.is_empty() {
+    pub async fn look(&self, plan: &Plan, estimate: Amounts) -> Result<Vec<State>, Denied> {
+        let planned = plan.clone().into_chains(estimate)?;
+        let chains: Vec<Chain> = planned.into_iter().map(|(chain, _)| chain).collect();
+        if chains.is_empty() {
             return Ok(Vec::new());
         }
         let held = if let Some(local) = &self.inner.local {
             let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
-            local.look(&wanted.chains, clock::unix_ms())
+            local.look(&chains, clock::unix_ms())
         } else {
-            self.hold(&mut wanted).await?
+            let held = self.inner.ledger.look(chains.clone()).await;
+            held.map_err(unavailable)?
         };
-        wanted.admitted(held.outcome, &held.accounts)?;
-        Ok(wanted.standing(&held.accounts))
+        if let Err(short) = &held.outcome {
+            return Err(Denied::exhausted(&chains, &held.accounts, short));
+        }
+        let links = chains.iter().flat_map(|chain| &chain.links);
+        let states =
+            links.filter_map(|link| Some(State::new(link, *held.accounts.get(&link.key)?)));
+        Ok(states.collect())
     }
 
     /// Holds what a request is expected to take of each of its buckets, under a name of its own.
@@ -131,47 +117,8 @@ impl Quotas {
         estimate: Amounts,
         hold: String,
     ) -> Result<Reservation, Denied> {
-        let (mut reservation, sources) = self.wanted(plan, estimate, hold)?;
-        if reservation.chains.is_empty() {
-            return Ok(reservation);
-        }
-        let held = self.hold(&mut reservation).await?;
-        reservation.parts = reservation.admitted(held.outcome, &held.accounts)?;
-        reservation.open = true;
-        reservation.describe(&held.accounts, &sources);
-        Ok(reservation)
-    }
-
-    /// What is to be held, and for which grants.
-    fn wanted(
-        &self,
-        plan: Plan,
-        estimate: Amounts,
-        hold: String,
-    ) -> Result<(Reservation, Vec<String>), Denied> {
-        let (chains, sources): (Vec<_>, Vec<_>) = plan
-            .chains
-            .into_iter()
-            .map(|planned| {
-                let amount = match planned.unit {
-                    Unit::Money => estimate.cost.map_or(0, Money::nanodollars),
-                    Unit::Tokens => estimate.tokens,
-                    Unit::Requests | Unit::Parallel => 1,
-                };
-                let links = planned.links;
-                (Chain { links, amount }, planned.source)
-            })
-            .unzip();
-        let unpriced = chains.iter().find(|chain| {
-            let terms = &chain.links[0].terms;
-            terms.unit == Unit::Money && terms.refuses_unpriced && estimate.cost.is_none()
-        });
-        if let Some(chain) = unpriced {
-            return Err(Denied::Unpriced {
-                bucket: chain.links[0].bucket.clone(),
-            });
-        }
-        let reservation = Reservation {
+        let (chains, sources): (Vec<_>, Vec<_>) = plan.into_chains(estimate)?.into_iter().unzip();
+        let mut reservation = Reservation {
             inner: Arc::clone(&self.inner),
             hold,
             chains,
@@ -182,7 +129,23 @@ impl Quotas {
             states: Vec::new(),
             crossed: Vec::new(),
         };
-        Ok((reservation, sources))
+        if reservation.chains.is_empty() {
+            return Ok(reservation);
+        }
+        let held = self.hold(&mut reservation).await?;
+        match held.outcome {
+            Ok(parts) => {
+                reservation.parts = parts;
+                reservation.open = true;
+            }
+            Err(short) => {
+                reservation.open = false;
+                let chains = &reservation.chains;
+                return Err(Denied::exhausted(chains, &held.accounts, &short));
+            }
+        }
+        reservation.describe(&held.accounts, &sources);
+        Ok(reservation)
     }
 
     async fn hold(&self, wanted: &mut Reservation) -> Result<records::Held, Denied> {
@@ -202,10 +165,7 @@ impl Quotas {
         if matches!(&held, Ok(held) if held.outcome.is_err()) {
             self.inner.holds().remove(&wanted.hold);
         }
-        held.map_err(|error| {
-            tracing::error!(%error, "budgets can't be looked at");
-            Denied::Unavailable
-        })
+        held.map_err(unavailable)
     }
 
     /// Keeps the holds of this node in a shared database from expiring; never returns.
@@ -334,8 +294,15 @@ impl Quotas {
     }
 }
 
+/// Balances are not known.
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+fn unavailable(error: records::Error) -> Denied {
+    tracing::error!(%error, "budgets can't be looked at");
+    Denied::Unavailable
+}
+
 impl Inner {
-    fn low(&self) -> std::sync::MutexGuard<'_, low::Low> {
+    fn low(&self) -> std::sync::MutexGuard<'_, Low> {
         self.low.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -345,29 +312,8 @@ impl Inner {
 }
 
 impl Reservation {
-    /// What is to be held of each bucket, unless one of them can't pay.
-    fn admitted(
-        &mut self,
-        outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
-        accounts: &BTreeMap<String, Account>,
-    ) -> Result<BTreeMap<String, i64>, Denied> {
-        outcome.map_err(|short| {
-            self.open = false;
-            Denied::exhausted(&self.chains, accounts, &short)
-        })
-    }
-
-    /// The buckets as they stand.
-    fn standing(&self, accounts: &BTreeMap<String, Account>) -> Vec<State> {
-        let links = self.chains.iter().flat_map(|chain| &chain.links);
-        links
-            .filter_map(|link| Some(State::new(link, *accounts.get(&link.key)?)))
-            .collect()
-    }
-
     /// Says what is held of what, and whom to warn.
     fn describe(&mut self, before: &BTreeMap<String, Account>, sources: &[String]) {
-        self.states = self.standing(before);
         for (chain, source) in self.chains.iter().zip(sources) {
             let mut left: i64 = 0;
             let mut names = Vec::new();
@@ -375,6 +321,7 @@ impl Reservation {
                 let Some(account) = before.get(&link.key) else {
                     continue;
                 };
+                self.states.push(State::new(link, *account));
                 let free = account.level.balance.saturating_sub(account.held);
                 left = left.saturating_add(free);
                 names.push(link.bucket.as_str());
@@ -415,12 +362,7 @@ impl Reservation {
         let chains: Vec<Chain> = chains
             .into_iter()
             .map(|chain| Chain {
-                amount: match chain.links[0].terms.unit {
-                    Unit::Money => spent.cost.map_or(0, Money::nanodollars),
-                    Unit::Tokens => spent.tokens,
-                    Unit::Requests => 1,
-                    Unit::Parallel => 0,
-                },
+                amount: spent.spent(chain.links[0].terms.unit),
                 ..chain
             })
             .filter(|chain| chain.amount > 0)

@@ -1,6 +1,7 @@
 //! What a reservation tells of, and what it takes of each kind of bucket.
 
 use super::*;
+use crate::base::money::Money;
 use crate::config;
 use crate::policy::access::{Access, Permit};
 use crate::policy::identity::Caller;

@@ -8,8 +8,9 @@ use super::{Asked, View};
 use crate::base::bucket::Link;
 use crate::config;
 use crate::policy::access::Role;
+use crate::policy::budget::State;
 use crate::records;
-use crate::records::balances::{Quotas, State};
+use crate::records::balances::Quotas;
 use crate::wire::{Body, Rejection};
 
 /// What is added to which bucket, by its key or by the name that no other has, such as `$5.00`.

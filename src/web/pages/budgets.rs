@@ -8,7 +8,7 @@ use super::layout::Page;
 use super::query::Query;
 use super::{Visit, format, parts};
 use crate::base::bucket::Unit;
-use crate::records::balances::State;
+use crate::policy::budget::State;
 use crate::web::api::quotas;
 use crate::wire::Rejection;
 

@@ -1,16 +1,16 @@
 #![no_main]
 //! A request has the same fault, or none, whatever the pieces in which it comes.
-use iris::net::listen::Strict;
+use iris::net::http1::Reader;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let read = |size: usize| {
-        let mut strict = Strict::default();
+        let mut reader = Reader::default();
         for (nth, piece) in data.chunks(size).enumerate() {
-            if let Err((at, fault)) = strict.read(piece) {
+            if let Err((at, fault)) = reader.read(piece) {
                 return Err((nth * size + at, fault));
             }
         }
-        Ok(strict.is_open())
+        Ok(reader.is_open())
     };
     let whole = read(data.len().max(1));
     assert_eq!(read(1), whole);

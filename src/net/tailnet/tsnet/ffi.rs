@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use tokio::io::unix::AsyncFd;
 
-use super::Error;
+use crate::net::tailnet::Error;
 
 #[cfg(feature = "tailnet")]
 mod go {

@@ -42,7 +42,9 @@ pub enum Denied {
 }
 
 impl Denied {
-    pub(super) fn exhausted(
+    /// What is said of `chains` of which some are `short`.
+    #[must_use]
+    pub fn exhausted(
         chains: &[Chain],
         accounts: &BTreeMap<String, Account>,
         short: &[(usize, Short)],

@@ -9,14 +9,14 @@ const KEPT: usize = 16_384;
 
 /// Chains of buckets that are below their threshold, by their keys.
 #[derive(Default)]
-pub(super) struct Low(HashSet<String>);
+pub struct Low(HashSet<String>);
 
 impl Low {
     /// Whether a chain begins to run low now that `left` is left of it.
     ///
     /// Estimates take a bucket below its threshold for a moment and give back: it has to recover
     /// by a tenth of what lies above the threshold before it can begin again.
-    pub(super) fn begins(&mut self, keys: &str, is_low: bool, left: i64, terms: &Terms) -> bool {
+    pub fn begins(&mut self, keys: &str, is_low: bool, left: i64, terms: &Terms) -> bool {
         if is_low {
             if self.0.contains(keys) {
                 return false;

@@ -1,7 +1,7 @@
-//! For streams that look at what is read and let pass what is written.
+//! For streams that look at what is read and pass on what is written.
 
 /// Writes of a wrapper are those of its field `inner`.
-macro_rules! writes_pass {
+macro_rules! pass_writes {
     ($wrapper:ident) => {
         impl<S: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for $wrapper<S> {
             fn poll_write(
@@ -37,4 +37,4 @@ macro_rules! writes_pass {
         }
     };
 }
-pub(super) use writes_pass;
+pub(super) use pass_writes;

@@ -33,7 +33,9 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn new(link: &Link, account: Account) -> Self {
+    /// A bucket as it stands.
+    #[must_use]
+    pub fn new(link: &Link, account: Account) -> Self {
         let terms = &link.terms;
         let missing = terms.capacity.saturating_sub(account.level.balance);
         Self {

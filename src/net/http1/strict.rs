@@ -1,6 +1,6 @@
-//! Keeps what can be read in two ways from the parser of HTTP/1. In its place the parser gets
-//! what it refuses, so that the refusal comes after the answers that are still due, and the
-//! connection ends with it.
+//! Keeps requests that can be read in two ways from the parser of HTTP/1. In their place the parser
+//! gets bytes that it refuses, so that the refusal comes after the responses that are still due, and
+//! the connection ends with it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,47 +11,47 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::passing::writes_pass;
-use crate::net::listen::Strict;
+use super::pass_writes::pass_writes;
+use super::reader::Reader;
 
 /// No part of a request may begin with this, but for the extension of a chunk, in which the second
 /// byte is refused. A parser that waits for the end of a head looks again at the rest.
 const REFUSED: &[u8] = b"\0\n\r\n\r\n";
 
-/// Tells the reader of a connection that it is no HTTP any more.
-pub(super) type Upgraded = Arc<AtomicBool>;
+/// Set when a connection has become a WebSocket, whose bytes are no longer HTTP.
+pub type Upgraded = Arc<AtomicBool>;
 
-/// A stream whose requests can be read one way only.
-pub(super) struct OneReading<S> {
+/// A stream whose requests can be read in one way only.
+pub(in crate::net) struct StrictHttp1<S> {
     inner: S,
     source: SocketAddr,
-    strict: Strict,
+    reader: Reader,
     upgraded: Upgraded,
-    /// What is left to say in place of what was found.
+    /// What is left to write in place of the request that was refused.
     instead: Option<&'static [u8]>,
 }
 
-impl<S> OneReading<S> {
+impl<S> StrictHttp1<S> {
     /// Wraps a stream from its first byte on.
-    pub(super) fn new(inner: S, source: SocketAddr, upgraded: Upgraded) -> Self {
+    pub(in crate::net) fn new(inner: S, source: SocketAddr, upgraded: Upgraded) -> Self {
         Self {
             inner,
             source,
-            strict: Strict::default(),
+            reader: Reader::default(),
             upgraded,
             instead: None,
         }
     }
 
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
-        if self.strict.is_open() {
+        if self.reader.is_open() {
             return;
         }
         if self.upgraded.load(Ordering::Acquire) {
-            self.strict.open();
+            self.reader.open();
             return;
         }
-        if let Err((at, fault)) = self.strict.read(&buf.filled()[before..]) {
+        if let Err((at, fault)) = self.reader.read(&buf.filled()[before..]) {
             tracing::info!(source = %self.source.ip(), status = 400, code = "bad_http", "refused: {fault}");
             buf.set_filled(before + at);
             self.instead = Some(REFUSED);
@@ -68,7 +68,7 @@ impl<S> OneReading<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> OneReading<S> {
+impl<S: AsyncRead + Unpin> StrictHttp1<S> {
     /// Drops what still comes, until the caller is gone: there may be an answer on its way, which
     /// ends early if this looks like the end.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -83,7 +83,7 @@ impl<S: AsyncRead + Unpin> OneReading<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for OneReading<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StrictHttp1<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -106,4 +106,4 @@ impl<S: AsyncRead + Unpin> AsyncRead for OneReading<S> {
     }
 }
 
-writes_pass!(OneReading);
+pass_writes!(StrictHttp1);

@@ -27,7 +27,7 @@ impl fmt::Display for Fault {
 
 /// Reads along with a connection.
 #[derive(Debug, Default)]
-pub struct Strict {
+pub struct Reader {
     at: At,
     head: Head,
 }
@@ -133,7 +133,7 @@ impl Short {
     }
 }
 
-impl Strict {
+impl Reader {
     /// What follows is no HTTP/1: the connection has become a WebSocket.
     pub fn open(&mut self) {
         self.at = At::Open;

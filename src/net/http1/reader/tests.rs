@@ -4,11 +4,11 @@ use super::*;
 
 fn read(text: &str) -> Result<(), Fault> {
     // In one piece, and byte by byte.
-    let whole = Strict::default().read(text.as_bytes());
-    let mut strict = Strict::default();
+    let whole = Reader::default().read(text.as_bytes());
+    let mut reader = Reader::default();
     let single = text
         .bytes()
-        .try_for_each(|byte| strict.read(&[byte]).map_err(|(_, fault)| fault));
+        .try_for_each(|byte| reader.read(&[byte]).map_err(|(_, fault)| fault));
     let whole = whole.map_err(|(_, fault)| fault);
     assert_eq!(whole, single, "{text:?}");
     whole
@@ -33,22 +33,22 @@ fn requests_one_after_the_other() {
 
 #[test]
 fn another_protocol_is_not_looked_at() {
-    let mut strict = Strict::default();
-    assert!(!strict.is_open());
-    strict.read(b"PRI * HTTP/2.0\r\n").unwrap();
-    strict.read(b"\r\nSM\r\n\r\n\0\0\n").unwrap();
-    assert!(strict.is_open());
+    let mut reader = Reader::default();
+    assert!(!reader.is_open());
+    reader.read(b"PRI * HTTP/2.0\r\n").unwrap();
+    reader.read(b"\r\nSM\r\n\r\n\0\0\n").unwrap();
+    assert!(reader.is_open());
     assert!(read("PRI * HTTP/2.0\r\n\r\nXX").is_err());
-    let mut strict = Strict::default();
-    strict.read(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    strict.open();
-    strict.read(b"\x81\x00").unwrap();
+    let mut reader = Reader::default();
+    reader.read(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    reader.open();
+    reader.read(b"\x81\x00").unwrap();
 }
 
 #[test]
 fn a_fault_is_found_where_it_stands() {
     let text = "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let (at, fault) = Strict::default().read(text.as_bytes()).unwrap_err();
+    let (at, fault) = Reader::default().read(text.as_bytes()).unwrap_err();
     // The head is not whole without its last byte.
     assert_eq!(
         (at, fault),
@@ -60,7 +60,7 @@ fn a_fault_is_found_where_it_stands() {
 /// Where the fault of a text is, and which.
 fn fault(text: &str) -> Option<(usize, &'static str)> {
     read(text).ok();
-    let found = Strict::default().read(text.as_bytes()).err();
+    let found = Reader::default().read(text.as_bytes()).err();
     found.map(|(at, fault)| (at, fault.0))
 }
 

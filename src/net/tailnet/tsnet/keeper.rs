@@ -1,7 +1,7 @@
 //! How a node that its control server no longer lets in comes back: with its auth key, once, and
 //! else with an address to sign in at. Tailscale's code waits for somebody to restart it.
 
-use super::{State, Status, TroubleKind};
+use crate::net::tailnet::{State, Status, TroubleKind};
 
 /// Between two attempts, in milliseconds: at first, and at most.
 const FIRST_PAUSE: i64 = 5_000;

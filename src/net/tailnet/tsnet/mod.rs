@@ -1,11 +1,36 @@
-//! The embedded node.
+//! The embedded node: Tailscale's `tsnet`, linked into this process as a C archive.
+//!
+//! # The boundary to Go
+//!
+//! Go is called with integers and JSON and answers with integers, JSON and
+//! file descriptors (`go/abi.go`). An accepted connection arrives as one
+//! message with its descriptor and both its addresses, and is an ordinary
+//! local socket from then on; Go copies between it and the tailnet. Nothing
+//! is called back. All calls may block and run on tokio's blocking threads.
+//!
+//! # Signals and processes
+//!
+//! As a C archive, the Go runtime installs handlers only for the signals it
+//! needs itself (faults such as `SIGSEGV`, and `SIGURG` for preemption), with
+//! `SA_ONSTACK`, and passes faults outside of Go on to the handler that was
+//! there before. The Go code never uses `os/signal`, so `SIGINT`, `SIGTERM`,
+//! `SIGHUP` and the like belong to tokio alone. After a fork without exec
+//! neither runtime works: start no such child.
+
+mod announced;
+mod control;
+mod ffi;
+mod keeper;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
@@ -13,20 +38,36 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::ffi::{self, Call};
-use super::keeper::{Keeper, Rejoin};
 use super::publisher::Publisher;
-use super::{Certificate, Error, Listener, Options, State, Status, Stream};
+use super::{Certificate, Dial, Error, Listener, Node, State, Status, Stream, Tailnet};
 use crate::base::clock::{self, Moment};
 use crate::policy::identity::WhoIs;
+use announced::Announced;
+use ffi::Call;
+use keeper::{Keeper, Rejoin};
+
+pub use control::{Control, Member, Network, Owner};
 
 /// Between two looks at how old the network map is.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(super) struct Embedded {
-    handle: Arc<Handle>,
-    status: watch::Receiver<Status>,
+/// How an embedded node joins. There is no `Debug`: it would print the key.
+#[derive(Clone, Default)]
+pub struct Options {
+    pub hostname: String,
+    /// Where the node keeps its keys; made with mode 0700 if it isn't there.
+    pub state_dir: PathBuf,
+    /// An auth key or an OAuth client secret (`tskey-client-…`, which needs
+    /// `tags`); without one, the status carries an address to sign in at.
+    pub auth_key: Option<String>,
+    pub control_url: Option<String>,
+    pub ephemeral: bool,
+    pub tags: Vec<String>,
+    /// A soft limit for the memory of the Go runtime, in bytes.
+    pub memory_limit: Option<u64>,
 }
+
+struct Embedded(Arc<Handle>);
 
 /// The node's number in the archive; the node closes when this is dropped.
 struct Handle {
@@ -101,11 +142,10 @@ struct CertificateReply {
     key: String,
 }
 
-impl Embedded {
-    pub(super) async fn open(
-        options: Options,
-        stale_after: watch::Receiver<Duration>,
-    ) -> Result<Self, Error> {
+impl Node {
+    /// Starts a node of its own; [`Node::watch`] tells when it is running.
+    pub async fn embedded(options: Options) -> Result<Self, Error> {
+        let (stale_after, stale_receiver) = watch::channel(Duration::ZERO);
         let state_dir = std::path::absolute(&options.state_dir)?;
         let state_dir = state_dir.to_str().ok_or_else(|| {
             Error::Node(format!(
@@ -141,70 +181,74 @@ impl Embedded {
         let follow = Follow {
             handle: Arc::downgrade(&handle),
             keeper: Keeper::new(about.has_key, about.known),
-            publisher: Publisher::new(sender, stale_after),
+            publisher: Publisher::new(sender, stale_receiver),
             last: Status::default(),
             attempt: None,
         };
         tokio::spawn(follow.run(lines));
-        Ok(Self { handle, status })
+        Ok(Self::new(Embedded(handle), status, stale_after))
     }
+}
 
-    pub(super) fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
-    }
-
-    pub(super) async fn listen(&self, port: u16) -> Result<Listener, Error> {
-        let socket = self
-            .handle
-            .socket(Call::Listen, &ListenRequest { port })
-            .await?;
-        Ok(Listener::announced(socket)?)
-    }
-
-    /// `inside` dials over the tailnet or not at all.
-    pub(super) async fn dial(
-        &self,
-        host: &str,
-        port: u16,
-        inside: bool,
-        silence: Duration,
-    ) -> Result<Stream, Error> {
-        let request = DialRequest {
-            host,
-            port,
-            inside,
-            silence_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
-        };
-        let socket = self.handle.socket(Call::Dial, &request).await?;
-        Ok(unix_stream(socket)?.into())
-    }
-
-    pub(super) async fn whois(&self, source: IpAddr) -> Result<Option<WhoIs>, Error> {
-        let reply = self
-            .handle
-            .ask(Call::WhoIs, &WhoIsRequest { ip: source })
-            .await?;
-        if reply.is_empty() {
-            Ok(None)
-        } else {
-            WhoIs::parse(&reply).map(Some)
+impl Tailnet for Embedded {
+    fn listen(&self, port: u16) -> BoxFuture<'_, Result<Listener, Error>> {
+        async move {
+            let request = ListenRequest { port };
+            let socket = self.0.socket(Call::Listen, &request).await?;
+            Ok(Listener::new(Announced::new(socket)?))
         }
+        .boxed()
     }
 
-    pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
-        let reply = self
-            .handle
-            .ask(Call::Certificate, &CertificateRequest { domain })
-            .await?;
-        let CertificateReply { chain, key } = serde_json::from_slice(&reply)?;
-        Ok(Certificate { chain, key })
-    }
-
-    pub(super) async fn close(&self) -> Result<(), Error> {
-        if self.handle.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+    fn dial<'a>(&'a self, to: Dial<'a>) -> BoxFuture<'a, Result<Stream, Error>> {
+        async move {
+            let request = DialRequest {
+                host: to.host,
+                port: to.port,
+                inside: to.inside,
+                silence_ms: u64::try_from(to.silence.as_millis()).unwrap_or(u64::MAX),
+            };
+            let socket = self.0.socket(Call::Dial, &request).await?;
+            Ok(unix_stream(socket)?.into())
         }
-        self.handle.ask(Call::Close, &()).await.map(drop)
+        .boxed()
+    }
+
+    fn whois(&self, source: IpAddr) -> BoxFuture<'_, Result<Option<WhoIs>, Error>> {
+        async move {
+            let request = WhoIsRequest { ip: source };
+            let reply = self.0.ask(Call::WhoIs, &request).await?;
+            if reply.is_empty() {
+                Ok(None)
+            } else {
+                WhoIs::parse(&reply).map(Some)
+            }
+        }
+        .boxed()
+    }
+
+    fn certificate<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<Certificate, Error>> {
+        async move {
+            let request = CertificateRequest { domain };
+            let reply = self.0.ask(Call::Certificate, &request).await?;
+            let CertificateReply { chain, key } = serde_json::from_slice(&reply)?;
+            Ok(Certificate { chain, key })
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            if self.0.closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+            self.0.ask(Call::Close, &()).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn is_machine(&self) -> bool {
+        false
     }
 }
 
@@ -341,7 +385,7 @@ impl Follow {
 }
 
 /// Runs a call into Go on a thread that may block.
-pub(super) async fn blocking<T: Send + 'static>(
+async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(call).await {

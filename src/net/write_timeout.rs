@@ -1,5 +1,5 @@
-//! A bound for a caller who has stopped reading. Nothing else ends such a connection: while it
-//! can't be written to, nobody looks at the answer that waits, nor at its time limits.
+//! Ends the connection of a caller who has stopped reading. Nothing else would: while a connection
+//! can't be written to, the response that waits isn't polled, and so neither are its time limits.
 
 use std::future::Future;
 use std::io;
@@ -11,16 +11,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// A stream that fails when none of what is written has been taken for too long.
-pub(super) struct Stalled<S> {
+pub struct WriteTimeout<S> {
     inner: S,
     within: Duration,
     /// Set while the other side takes nothing.
     blocked: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Stalled<S> {
+impl<S> WriteTimeout<S> {
     /// Wraps a stream; zero waits without end.
-    pub(super) fn new(inner: S, within: Duration) -> Self {
+    pub fn new(inner: S, within: Duration) -> Self {
         Self {
             inner,
             within,
@@ -51,7 +51,7 @@ impl<S> Stalled<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stalled<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalled<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stalled<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_given_up() {
         let (_reader, writer) = tokio::io::duplex(64);
-        let mut writer = Stalled::new(writer, LIMIT);
+        let mut writer = WriteTimeout::new(writer, LIMIT);
         let error = writer.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -113,7 +113,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_reads_slowly_is_waited_for() {
         let (mut reader, writer) = tokio::io::duplex(64);
-        let mut writer = Stalled::new(writer, LIMIT);
+        let mut writer = WriteTimeout::new(writer, LIMIT);
         let reads = tokio::spawn(async move {
             let mut piece = [0; 64];
             while reader.read(&mut piece).await.unwrap() > 0 {

@@ -1,6 +1,6 @@
-//! One request of a connection of HTTP/2, to the end of its answer. What is written to the connection
-//! says nothing of it: a caller may take all but this answer, whose body nobody asks for more, so
-//! that none of its own bounds is looked at.
+//! One request of a connection of HTTP/2, to the end of its response. The time limit for writes to the
+//! connection isn't enough: a caller may read every response but one, whose body is then no longer
+//! polled, so that none of its own limits applies.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::time::Instant;
 
-use super::idle::One;
+use super::idle::OpenRequest;
 use crate::wire::Body;
 
 tokio::task_local! {
@@ -93,27 +93,27 @@ impl Pace {
 }
 
 /// An answer that is open until its last byte is taken, or nobody wants it any more.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
     pace: Arc<Pace>,
-    _one: One,
+    _open: OpenRequest,
 }
 
-impl Answer {
+impl ResponseBody {
     /// The body of the answer to the request that runs, which is one of [`Streams`].
-    pub(super) fn of(body: Body, one: One) -> Self {
+    pub(super) fn of(body: Body, open: OpenRequest) -> Self {
         let pace = PACE.with(Arc::clone);
         // It may never be asked for a first piece.
         pace.give();
         Self {
             body,
             pace,
-            _one: one,
+            _open: open,
         }
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = <Body as hyper::body::Body>::Error;
 

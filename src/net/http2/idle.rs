@@ -1,5 +1,5 @@
-//! Which connections of HTTP/2 nobody asks anything on. hyper bounds how long a request's head may
-//! take in HTTP/1 alone; over HTTP/2, a client that answers its pings would keep a connection for ever.
+//! Finds connections of HTTP/2 without requests. hyper bounds how long a request's head may take in
+//! HTTP/1 alone; over HTTP/2, a client that answers its pings would keep a connection for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use tokio::sync::watch;
 
 /// The requests of a connection whose answers have not ended.
 #[derive(Clone)]
-pub(super) struct Open(Arc<watch::Sender<usize>>);
+pub(super) struct OpenRequests(Arc<watch::Sender<usize>>);
 
-impl Open {
+impl OpenRequests {
     /// Of a connection that has just begun.
     pub(super) fn none() -> Self {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    /// One more, until what is returned is dropped.
-    pub(super) fn one(&self) -> One {
+    /// OpenRequest more, until what is returned is dropped.
+    pub(super) fn one(&self) -> OpenRequest {
         self.0.send_modify(|open| *open += 1);
-        One(self.clone())
+        OpenRequest(self.clone())
     }
 
     /// Waits until there has been none for so long; zero is for ever.
@@ -39,10 +39,10 @@ impl Open {
     }
 }
 
-/// One of them.
-pub(super) struct One(Open);
+/// OpenRequest of them.
+pub(super) struct OpenRequest(OpenRequests);
 
-impl Drop for One {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.0.send_modify(|open| *open -= 1);
     }
@@ -58,7 +58,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_once_its_last_answer_has_ended_long_ago() {
-        let open = Open::none();
+        let open = OpenRequests::none();
         let began = Instant::now();
         open.none_for(LONG).await;
         assert_eq!(began.elapsed(), LONG);

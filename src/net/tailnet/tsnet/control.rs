@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Error;
+use super::blocking;
 use super::ffi::{self, Call};
-use super::node::blocking;
+use crate::net::tailnet::Error;
 
 /// A whole tailnet: who may join, and what its packet filter allows. There is no `Debug`: it would
 /// print the keys.

@@ -1,17 +1,14 @@
-//! A request of HTTP/1 without the buffer that its head was read into: its parts are pieces of it, and
-//! all of it would be held for as long as an answer takes.
+//! Detaches a request of HTTP/1 from the buffer that its head was read into. Its parts are pieces of that
+//! buffer, and would keep all of it for as long as a response takes.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 
 /// Gives the target and the headers of a request room of their own.
 pub(super) fn detach<B>(request: &mut Request<B>) {
-    if request.version() >= Version::HTTP_2 {
-        return;
-    }
     values(request.headers_mut());
     let target = Bytes::from(request.uri().to_string());
-    // What was a target is one.
+    // It was parsed as a target before.
     if let Ok(own) = Uri::from_maybe_shared(target) {
         *request.uri_mut() = own;
     }
@@ -26,7 +23,7 @@ fn values(headers: &mut HeaderMap) {
     let mut all = all.freeze();
     for value in headers.values_mut() {
         let own = all.split_to(value.len());
-        // What was a value is one.
+        // It was parsed as a value before.
         if let Ok(mut own) = HeaderValue::from_maybe_shared(own) {
             own.set_sensitive(value.is_sensitive());
             *value = own;

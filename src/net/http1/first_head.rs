@@ -1,6 +1,6 @@
-//! The first head of a connection, read before anything is set up to serve it: who dribbles one
-//! costs little more than the bytes that have come. hyper would have its buffers by then, and
-//! would wait without end for a client that sends too little to tell its version of HTTP.
+//! The first head of a connection, read before anything is set up to serve it, so that a client that
+//! sends one slowly costs little more than the bytes that have come. hyper would have its buffers by
+//! then, and would wait without end for a client that sends too little to tell its version of HTTP.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,19 +9,22 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::passing::writes_pass;
+use super::pass_writes::pass_writes;
 
 /// Bytes that are read at once: a usual head with a short body.
 const PIECE: usize = 4 << 10;
 /// What a connection of HTTP/2 begins with (RFC 9113, section 3.4): its first request comes later.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Waits for the first head of a connection, and reads it with what has come behind it. What is longer
-/// than `most` bytes, or ends early, is left to be refused by who parses it.
+/// Waits for the first head of a connection, and reads it with what has come behind it. A head that is
+/// longer than `most` bytes, or ends early, is left for the parser to refuse.
 ///
 /// # Errors
 /// When the connection breaks.
-pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, most: usize) -> io::Result<Vec<u8>> {
+pub(in crate::net) async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    most: usize,
+) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     loop {
         let seen = head.len();
@@ -57,16 +60,16 @@ fn is_whole(head: &[u8], seen: usize) -> bool {
     ends(b"\n\r\n") || ends(b"\n\n")
 }
 
-/// A stream that gives once more what was read of it.
-pub(super) struct Again<S> {
+/// A stream from which the first head can be read again.
+pub(in crate::net) struct Rewind<S> {
     inner: S,
     head: Vec<u8>,
     given: usize,
 }
 
-impl<S> Again<S> {
+impl<S> Rewind<S> {
     /// Gives `head` before what is still to come from `inner`.
-    pub(super) fn new(inner: S, head: Vec<u8>) -> Self {
+    pub(in crate::net) fn new(inner: S, head: Vec<u8>) -> Self {
         Self {
             inner,
             head,
@@ -75,12 +78,12 @@ impl<S> Again<S> {
     }
 
     /// Whether what follows is HTTP/2, before any of it is read again.
-    pub(super) fn is_http2(&self) -> bool {
+    pub(in crate::net) fn is_http2(&self) -> bool {
         self.head.starts_with(PREFACE)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -100,7 +103,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
     }
 }
 
-writes_pass!(Again);
+pass_writes!(Rewind);
 
 #[cfg(test)]
 mod tests {
@@ -115,19 +118,19 @@ mod tests {
         let (mut client, mut server) = tokio::io::duplex(64);
         let reads = tokio::spawn(async move {
             let head = read(&mut server, most).await.unwrap();
-            Again::new(server, head)
+            Rewind::new(server, head)
         });
         for &byte in bytes {
             client.write_all(&[byte]).await.unwrap();
         }
         let waited = tokio::time::timeout(Duration::from_secs(5), reads).await;
-        let Ok(again) = waited else {
+        let Ok(rewind) = waited else {
             return false;
         };
-        let mut again = again.unwrap();
+        let mut rewind = rewind.unwrap();
         drop(client);
         let mut whole = Vec::new();
-        again.read_to_end(&mut whole).await.unwrap();
+        rewind.read_to_end(&mut whole).await.unwrap();
         assert_eq!(whole, bytes, "nothing is lost, and nothing comes twice");
         true
     }

@@ -1,0 +1,69 @@
+//! Budgets and limits: which buckets pay for a request, how much of each it is expected to take, and
+//! why one refuses it. What buckets hold, and what of it is held for requests that run, is kept by
+//! `records::balances`.
+
+mod definitions;
+mod denied;
+mod low;
+mod state;
+
+pub use definitions::{Definitions, Plan};
+pub use denied::Denied;
+pub use low::Low;
+pub use state::State;
+
+use crate::base::bucket::{Chain, Unit};
+use crate::base::money::Money;
+
+/// What a request takes: estimated before, counted after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Tokens read and written.
+    pub tokens: i64,
+    /// What they cost; `None` where no price is known.
+    pub cost: Option<Money>,
+}
+
+impl Amounts {
+    /// What a bucket of this unit is expected to give.
+    fn estimated(self, unit: Unit) -> i64 {
+        match unit {
+            Unit::Parallel => 1,
+            unit => self.spent(unit),
+        }
+    }
+
+    /// What is taken of a bucket of this unit once the request has ended.
+    #[must_use]
+    pub fn spent(self, unit: Unit) -> i64 {
+        match unit {
+            Unit::Money => self.cost.map_or(0, Money::nanodollars),
+            Unit::Tokens => self.tokens,
+            Unit::Requests => 1,
+            Unit::Parallel => 0,
+        }
+    }
+}
+
+impl Plan {
+    /// What a request is expected to take of each chain of buckets, and the grants that name it.
+    ///
+    /// # Errors
+    /// [`Denied::Unpriced`] where a bucket pays for nothing without a price.
+    pub fn into_chains(self, estimate: Amounts) -> Result<Vec<(Chain, String)>, Denied> {
+        let chains = self.chains.into_iter().map(|planned| {
+            let first = &planned.links[0];
+            if first.terms.unit == Unit::Money
+                && first.terms.refuses_unpriced
+                && estimate.cost.is_none()
+            {
+                let bucket = first.bucket.clone();
+                return Err(Denied::Unpriced { bucket });
+            }
+            let amount = estimate.estimated(planned.unit);
+            let links = planned.links;
+            Ok((Chain { links, amount }, planned.source))
+        });
+        chains.collect()
+    }
+}
