@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -67,7 +68,7 @@ impl Gateway {
         let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
         let answered = match route::body(admitted.context(), &mut head, incoming).await {
             // Boxed, so that who sends a body slowly takes no room for what comes after it.
-            Ok(body) => Box::pin(self.answer(admitted, head, body)).await,
+            Ok(body) => self.answer(admitted, head, body).boxed().await,
             Err(rejection) => {
                 let (draft, _) = admitted.into_parts();
                 Err(Refused::new(draft, Stage::Route, rejection))
