@@ -46,13 +46,17 @@ tailnet word="":
 walls word="":
     cargo test --no-default-features --features postgres --test walls -- {{ word }}
 
-# SDKs and coding agents through the gateway; `direct` as the first word leaves it out.
-clients *words:
-    cargo test --no-default-features --test clients -- {{ words }}
+# SDKs and coding agents through the gateway, or those whose name has a word in it; IRIS_CLIENTS_DIRECT=1 leaves it out.
+clients word="":
+    cargo test --no-default-features --test clients -- {{ word }}
 
-# The pages in a browser: a journey by a word of its name, or `serve` to look around oneself.
+# The pages in a browser, or the journeys whose name has a word in it.
 pages word="":
     cargo test --no-default-features --features postgres --test pages -- {{ word }}
+
+# Keeps the gateways of `pages` running, to look around.
+serve:
+    cargo test --no-default-features --features postgres --test pages -- --ignored serve
 
 # Takes the README's pictures of the dashboard again, in docs/images: look at them.
 pictures:
@@ -63,7 +67,7 @@ pictures:
 crash:
     IRIS_CRASH_RESTARTS=50 IRIS_CRASH_PANICS=3 IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
         cargo test --no-default-features --features postgres --test crash -- \
-        restarts panics service kills cuts errors
+        --skip install --skip database --skip account --skip flood --skip changes
 
 # A million requests against the provider's own account, so many a second or as fast as it goes;
 # takes a network namespace.
@@ -81,7 +85,7 @@ nightly:
 
 # Discovery and `iris init` with llama-server, a real Ollama and a real vLLM, which take 4 GB of packages.
 models:
-    cargo test --no-default-features --features postgres --test models -- llama ollama vllm
+    cargo test --no-default-features --features postgres --test models -- --include-ignored
 
 # Crowds of long bodies in the memory of a container of 1 GiB: about a gigabyte of requests for each way to send them.
 memory mib="1024":
@@ -113,7 +117,7 @@ bench-peers *peers:
 
 # Over a real tailnet, beside a Go reverse proxy on tsnet and `tailscale serve`.
 bench-tailnet:
-    cargo test --release --test tailnet -- measure
+    cargo test --release --test tailnet -- --ignored measure
 
 # The quick form: Iris against nginx, in less than three minutes.
 bench-quick:

@@ -227,7 +227,7 @@ fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
         let decode = |cuts: &mut dyn FnMut() -> usize| {
             let (mut decoder, mut events) = (sse::Decoder::default(), Vec::new());
             let call = read(REQUESTS[0].as_bytes()).unwrap();
-            let mut meter = ALL[0].meter(&call, 10_000);
+            let mut meter = ALL[0].meter(&call.metered(10_000));
             let mut rest = bytes;
             while !rest.is_empty() {
                 let (piece, after) = rest.split_at(cuts().clamp(1, rest.len()));
@@ -254,7 +254,7 @@ fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
     ];
     fuzz(4, &documents, &PIECES, |bytes, _| {
         let call = read(REQUESTS[3].as_bytes()).unwrap();
-        let mut meter = ALL[0].meter(&call, 10_000);
+        let mut meter = ALL[0].meter(&call.metered(10_000));
         meter.body(bytes);
         meter.finish();
     });

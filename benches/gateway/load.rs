@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::peers::Target;
 use crate::process::Running;
-use crate::provider::{EVENTS, micros};
+use support::quick_provider::{EVENTS, micros};
 
 const HEADERS: [(&str, &str); 2] = [
     ("content-type", "application/json"),

@@ -16,7 +16,6 @@
 mod load;
 mod peers;
 mod process;
-mod provider;
 mod report;
 
 use std::time::Duration;
@@ -53,7 +52,7 @@ fn main() {
     // The provider is a process of its own, so that its CPU time is nobody else's.
     if let Some(port) = words.iter().position(|word| word == "provider") {
         let port = words[port + 1].parse().unwrap();
-        return provider::run(port);
+        return support::quick_provider::run(port);
     }
     let quick = words.iter().any(|word| word == "--quick");
     let plan = if quick { QUICK } else { FULL };

@@ -16,7 +16,7 @@ use iris::exchange::hooks::Tally;
 use iris::exchange::rules::Rules;
 use iris::exchange::upstream::Upstream;
 use iris::exchange::{Gateway, Uncounted, Verified};
-use iris::formats::{self, Api};
+use iris::formats::{self, Format};
 use iris::net::client::{Client, Timeouts};
 use iris::policy::identity::Caller;
 use iris::policy::identity::{User, WhoIs};
@@ -250,7 +250,7 @@ fn compiled(path: &Path) -> Arc<Rules> {
     Arc::new(Rules::compile(loaded, 1))
 }
 
-fn format() -> &'static dyn Api {
+fn format() -> &'static Format {
     formats::ALL
         .iter()
         .copied()

@@ -24,8 +24,6 @@ mod peers;
 #[expect(dead_code, reason = "the bench of gateways uses more")]
 #[path = "../gateway/process.rs"]
 mod process;
-#[path = "../gateway/provider.rs"]
-mod provider;
 
 use std::time::Duration;
 
@@ -34,7 +32,7 @@ use plot::{Curve, Panel};
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let Some(port) = words.iter().position(|word| word == "provider") {
-        return provider::run(words[port + 1].parse().unwrap());
+        return support::quick_provider::run(words[port + 1].parse().unwrap());
     }
     let named: Vec<&str> = words
         .iter()

@@ -16,7 +16,7 @@ use super::Engines;
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::exchange::Verified;
-use crate::formats::{self, Api, Dialect};
+use crate::formats::{self, Dialect, Format};
 use crate::net::Limits;
 use crate::net::http1::Upgraded;
 use crate::net::listen::{Accepted, Gate, Stream};
@@ -123,12 +123,10 @@ async fn answer(
     let url = asked_url(&request, door);
     serve_as_meant(&mut request);
     let api = formats::ALL
-        .iter()
-        .copied()
+        .into_iter()
         .find(|api| api.recognises(request.method(), request.uri().path()));
     let socket = formats::ALL
-        .iter()
-        .copied()
+        .into_iter()
         .find(|api| asks_for_socket(&request) && api.recognises_socket(request.uri().path()));
     let api = api.or(socket);
     let (path, version) = (request.uri().path().to_owned(), request.version());
@@ -270,7 +268,7 @@ fn asks_for_socket<B>(request: &Request<B>) -> bool {
 /// Opens a WebSocket, which lives on when its request is answered. Says too whether it did.
 fn open_socket(
     engines: &Arc<Engines>,
-    api: Option<&'static dyn Api>,
+    api: Option<&'static Format>,
     who: Verified,
     request: Request<Incoming>,
 ) -> (Response<Body>, bool) {
@@ -299,7 +297,7 @@ fn origin(url: &str) -> &str {
 
 async fn dispatch(
     engines: &Engines,
-    api: Option<&'static dyn Api>,
+    api: Option<&'static Format>,
     who: Verified,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -309,7 +307,7 @@ async fn dispatch(
         let response = engines.gateway.handle(api, who, request).await;
         let code = response.headers().get("x-iris-error");
         if code.is_some_and(|code| code == "no_role") {
-            engines.refusals.count(&caller, api.kind().0, "no_role");
+            engines.refusals.count(&caller, api.name, "no_role");
         }
         return response;
     }

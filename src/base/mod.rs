@@ -7,4 +7,5 @@ pub mod memory;
 pub mod money;
 pub mod output;
 pub mod panics;
+pub mod reasons;
 pub mod secret;

@@ -1,24 +1,19 @@
 //! The section `access`: what being an admin does not imply.
 
+use super::section;
 use super::table::Table;
 
-/// Limits of what admins may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// Whether an admin may read what others said without a grant with `read_captures`.
-    pub admins_read_captures: bool,
-    /// References that a save through the API may add, such as `OPENAI_KEY` or
-    /// `file:/run/secrets/*`. Only who can write the file changes them.
-    pub references: Vec<String>,
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        Self {
-            admins_read_captures: true,
-            references: Vec::new(),
-        }
+section! {
+    /// Limits of what admins may do.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Access {
+        /// Whether an admin may read what others said without a grant with `read_captures`.
+        admins_read_captures: bool = true,
+        /// References such as `OPENAI_KEY` or `file:/run/secrets/*` that a save through the API may add.
+        // Only who can write the file changes them.
+        references: Vec<String>,
     }
+    check: check
 }
 
 impl Access {
@@ -35,19 +30,7 @@ impl Access {
     }
 }
 
-/// The section of a document; the defaults where it has none.
-pub(super) fn section(document: &Table<'_>) -> Access {
-    document.table("access").map(read).unwrap_or_default()
-}
-
-fn read(table: Table<'_>) -> Access {
-    let default = Access::default();
-    let read = Access {
-        admins_read_captures: table
-            .boolean("admins_read_captures")
-            .unwrap_or(default.admins_read_captures),
-        references: table.strings("references").unwrap_or_default(),
-    };
+fn check(read: Access, table: &Table<'_>) -> Option<Access> {
     // A start that is empty would allow everything.
     if read.references.iter().any(|pattern| pattern == "*") {
         table.findings.error(
@@ -56,8 +39,7 @@ fn read(table: Table<'_>) -> Access {
             "\"*\" would let admins read every variable and every file: name what they may refer to",
         );
     }
-    table.finish();
-    read
+    Some(read)
 }
 
 #[cfg(test)]

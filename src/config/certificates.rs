@@ -9,8 +9,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::declare::{Kind, Setting};
 use super::finding::{Finding, Severity, Subject};
-use super::table::Table;
+use super::table::{Item, Table};
 
 /// One certificate or several.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -80,25 +81,26 @@ fn instead(text: &str) -> &'static str {
     }
 }
 
-/// The certificates under `ca`; `None` without the key. What can't be read is an error, because
-/// trusting others in its place would not be safe.
-pub(super) fn read(table: &Table<'_>) -> Option<Certificates> {
-    let item = table.get("ca")?;
-    match Certificates::parse(item.string()?) {
-        Ok(read) => Some(read),
-        Err(problem) => {
-            let message = format!("{} {problem}", item.path);
-            let error = Finding::new(Severity::Error, item.node.at, &item.path, message);
-            item.findings.add(error.about(Subject::Credential));
-            None
+/// What can't be read is an error, because trusting others in its place would not be safe.
+impl Setting for Certificates {
+    const KIND: Kind = Kind::Text;
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        match Self::parse(item.string()?) {
+            Ok(read) => Some(read),
+            Err(problem) => {
+                let message = format!("{} {problem}", item.path);
+                let error = Finding::new(Severity::Error, item.node.at, &item.path, message);
+                item.findings.add(error.about(Subject::Credential));
+                None
+            }
         }
     }
 }
 
-/// The same for a server whose URL is `url`, which has to be of TLS for them to mean something.
-pub(super) fn read_for(table: &Table<'_>, url: &str) -> Option<Certificates> {
-    let read = read(table);
-    if read.is_some() && url.trim_start().starts_with("http://") {
+/// Warns of certificates for a server that is not reached over TLS.
+pub(super) fn check_tls(ca: &Option<Certificates>, url: &str, table: &Table<'_>) {
+    if ca.is_some() && url.trim_start().starts_with("http://") {
         let message = format!(
             "{}.ca has no effect: the URL begins with http://, so there is no certificate",
             table.path
@@ -107,7 +109,6 @@ pub(super) fn read_for(table: &Table<'_>, url: &str) -> Option<Certificates> {
             .findings
             .warn(table.position("ca"), &table.path, message);
     }
-    read
 }
 
 #[cfg(test)]

@@ -3,31 +3,30 @@
 //! form that one would think of is read: a list of names, a list of objects, or an object from a
 //! name to what it is called.
 
+use super::declare::{Kind, Reader, Section, Setting};
 use super::hujson::Value;
-use super::table::{Item, Table};
+use super::table::Item;
+use super::{section, words};
 
-/// How the chat is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Chat {
+section! {
+    /// How the chat is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Chat {
+        /// Where conversations are kept: in the browser, or beside the records, for their owner alone.
+        history: History,
+    }
+}
+
+words! {
     /// Where conversations are kept.
-    pub history: History,
-}
-
-/// Where conversations are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum History {
-    /// In the browser that they were had in.
-    #[default]
-    Browser,
-    /// Beside the records, for their owner alone.
-    Ledger,
-}
-
-pub(super) fn section(table: Table<'_>) -> Chat {
-    let words = [("browser", History::Browser), ("ledger", History::Ledger)];
-    let history = table.choice("history", &words).unwrap_or_default();
-    table.finish();
-    Chat { history }
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum History {
+        /// In the browser that they were had in.
+        #[default]
+        Browser = "browser",
+        /// Beside the records, for their owner alone.
+        Ledger = "ledger",
+    }
 }
 
 /// A model of the chat.
@@ -39,62 +38,78 @@ pub struct ChatModel {
     pub label: Option<String>,
 }
 
-pub(super) fn models(item: &Item<'_>) -> Vec<ChatModel> {
-    match &item.node.value {
-        Value::Object(_) => {
-            let Some(table) = item.table() else {
-                return Vec::new();
-            };
-            let named = table.named();
-            named
-                .map(|(name, item)| ChatModel {
-                    model: name.to_owned(),
-                    label: label(&item),
-                })
-                .collect()
-        }
-        _ => item
-            .items()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| model(&item))
-            .collect(),
+section! {
+    /// A model of a list.
+    struct Listed {
+        /// As `model` or `provider/model`.
+        model: Option<String>,
+        /// The same.
+        id: Option<String>,
+        /// What people are shown instead.
+        name: Option<String>,
+        /// The same.
+        label: Option<String>,
     }
 }
 
-fn model(item: &Item<'_>) -> Option<ChatModel> {
+section! {
+    /// What an object calls its model.
+    struct Called {
+        /// What people are shown instead.
+        name: Option<String>,
+        /// The same.
+        label: Option<String>,
+    }
+}
+
+/// The models, as a list or by name.
+pub(super) struct Models;
+
+impl Reader<Option<Vec<ChatModel>>> for Models {
+    fn kind(&self) -> Kind {
+        const LISTED: &[Kind] = &[Kind::Text, Listed::KIND];
+        const CALLED: &[Kind] = &[Kind::Text, Called::KIND];
+        Kind::Any(&[
+            Kind::List(&Kind::Any(LISTED)),
+            Kind::Map("model", &Kind::Any(CALLED)),
+        ])
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Option<Vec<ChatModel>>> {
+        if !matches!(item.node.value, Value::Object(_)) {
+            let items = item.items().into_iter().flatten();
+            return Some(Some(items.filter_map(|item| listed(&item)).collect()));
+        }
+        let table = item.table()?;
+        let named = table.named().map(|(name, item)| ChatModel {
+            model: name.to_owned(),
+            label: called(&item),
+        });
+        Some(Some(named.collect()))
+    }
+}
+
+fn listed(item: &Item<'_>) -> Option<ChatModel> {
     if !matches!(item.node.value, Value::Object(_)) {
         let model = item.string()?.to_owned();
         return Some(ChatModel { model, label: None });
     }
-    let table = item.table()?;
-    let (id, label) = (table.string("id"), called(&table));
-    let model = table.string("model").or(id);
-    table.finish();
-    let Some(model) = model else {
+    let read = Listed::of(item.table()?)?;
+    let Some(model) = read.model.or(read.id) else {
         let message = "an entry of chat_models has no \"model\"";
         item.findings.warn(item.node.at, &item.path, message);
         return None;
     };
+    let label = read.name.or(read.label);
     Some(ChatModel { model, label })
 }
 
 /// A text, or an object with a name.
-fn label(item: &Item<'_>) -> Option<String> {
+fn called(item: &Item<'_>) -> Option<String> {
     if !matches!(item.node.value, Value::Object(_)) {
-        return item
-            .string()
-            .map(str::to_owned)
-            .filter(|label| !label.is_empty());
+        let label = item.string().map(str::to_owned);
+        return label.filter(|label| !label.is_empty());
     }
-    let table = item.table()?;
-    let label = called(&table);
-    table.finish();
-    label
-}
-
-/// What an object calls its model.
-fn called(table: &Table<'_>) -> Option<String> {
-    let label = table.string("label");
-    table.string("name").or(label)
+    let read = Called::of(item.table()?)?;
+    read.name.or(read.label)
 }

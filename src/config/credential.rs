@@ -5,14 +5,8 @@ use std::borrow::Cow;
 
 use super::finding::{Finding, Severity, Subject};
 use super::keyfile;
-use super::table::{Item, Table};
+use super::table::Item;
 use crate::base::secret::Secret;
-
-/// The credential under a key; empty without one.
-pub(super) fn read(table: &Table<'_>, key: &'static str) -> Secret {
-    let item = table.get(key);
-    item.and_then(|item| of(&item)).unwrap_or_default()
-}
 
 /// A credential from its value.
 pub(super) fn of(item: &Item<'_>) -> Option<Secret> {

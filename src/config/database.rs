@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::address;
+use super::declare::{Kind, Reader};
+use super::section;
 use super::table::{self, Item, Table};
 use crate::base::secret::Secret;
 
@@ -10,129 +14,171 @@ use crate::base::secret::Secret;
 const RETENTION: std::ops::RangeInclusive<Duration> =
     Duration::from_hours(1)..=Duration::from_hours(3_650 * 24);
 
-/// Where records are kept, and for how long.
-#[derive(Clone, Debug)]
-pub struct Database {
-    /// `sqlite:PATH`, where a relative path begins in the state directory, or `postgres://…`.
-    pub url: Secret,
-    /// How long captures are kept.
-    pub retention: Retention,
-    /// Whether a capture holds the answer as it came, besides the one put together.
-    pub save_raws: bool,
-    /// Whether a capture keeps what a provider has encrypted for itself.
-    pub keep_encrypted_blobs: bool,
-    /// Headers by which records can be filtered.
-    pub filterable: Vec<Filterable>,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: Secret::new("sqlite:iris.db".to_owned()),
-            retention: Retention::default(),
-            save_raws: false,
-            keep_encrypted_blobs: false,
-            filterable: Vec::new(),
-        }
+section! {
+    /// Where records are kept, and for how long.
+    #[derive(Clone, Debug)]
+    pub struct Database {
+        /// `sqlite:PATH`, where a relative path begins in the state directory, or `postgres://…`.
+        #[key(start = without_password)]
+        url: Secret = Secret::new("sqlite:iris.db".to_owned()) => Url,
+        /// How long what was said is kept.
+        retention: Retention,
+        /// Whether a capture holds the answer as it came, besides the one put together.
+        save_raws: bool,
+        /// Whether a capture keeps what a provider has encrypted for itself.
+        keep_encrypted_blobs: bool,
+        /// Headers by which records can be found.
+        headers: Headers,
     }
 }
 
-/// A header by which records can be filtered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filterable {
-    /// Its name, in any case.
-    pub name: String,
-    /// Whether only its presence is recorded.
-    pub redact_values: bool,
+section! {
+    /// Headers by which records can be found.
+    #[derive(Clone, Debug)]
+    pub struct Headers {
+        /// Which.
+        filterable: Vec<Filterable>,
+    }
 }
 
-/// How long captures are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// From the start of the request on; `None` is for ever, zero never writes them.
-    pub duration: Option<Duration>,
-    /// Purge only what every exporter has taken.
-    pub require_export: bool,
-    /// Whether captures are purged.
+section! {
+    /// A header by which records can be found.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Filterable {
+        /// Name of the header.
+        // In any case.
+        #[key(required)]
+        name: String,
+        /// Whether only its presence is recorded.
+        redact_values: bool,
+    }
+    check: check_header
+}
+
+section! {
+    /// How long captures are kept.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Retention {
+        /// From the start of a request on: `"30d"`, `"720h"`; `"0"` writes nothing, `""` keeps for ever.
+        #[key(example = r#""30d""#)]
+        duration: Option<Duration> => Kept,
+        /// Purge only what every exporter has taken.
+        require_export: bool,
+        /// What is purged.
+        #[key(example = r#"["tools"]"#)]
+        purge: Purge = Purge { captures: true, tools: false } => Purged,
+    }
+    check: check_retention
+}
+
+/// What is purged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purge {
+    /// Captures.
     pub captures: bool,
-    /// Whether the calls of tools are purged.
+    /// The calls of tools.
     pub tools: bool,
 }
 
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            duration: None,
-            require_export: false,
-            captures: true,
-            tools: false,
-        }
-    }
-}
+/// The URL of a database.
+struct Url;
 
-pub(super) fn read(table: &Table<'_>) -> Database {
-    let mut read = Database {
-        save_raws: table.boolean("save_raws").unwrap_or_default(),
-        keep_encrypted_blobs: table.boolean("keep_encrypted_blobs").unwrap_or_default(),
-        ..Database::default()
-    };
-    if let Some(url) = table.string("url") {
-        let url = url.trim();
+impl Reader<Secret> for Url {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Secret> {
+        let url = item.string()?.trim();
         if let Some(problem) = address::database_problem(url) {
-            let path = format!("{}.url", table.path);
             let message = format!("invalid database URL: {problem}");
-            table.findings.error(table.position("url"), &path, message);
+            item.findings.error(item.node.at, &item.path, message);
         }
-        read.url = Secret::new(url.to_owned());
+        Some(Secret::new(url.to_owned()))
     }
-    if let Some(table) = table.table("retention") {
-        read.retention = retention(&table);
-        table.finish();
+
+    fn json(&self, url: &Secret) -> Option<Value> {
+        let default = Database::default().url;
+        (*url == default).then(|| default.expose().into())
     }
-    if let Some(headers) = table.table("headers") {
-        let entries = headers.get("filterable").and_then(|item| item.items());
-        read.filterable = entries
-            .into_iter()
-            .flatten()
-            .filter_map(|item| filterable(&item))
-            .collect();
-        headers.finish();
-    }
-    read
 }
 
-fn retention(table: &Table<'_>) -> Retention {
-    let error = |key: &str, message: String| {
-        let path = format!("{}.{key}", table.path);
-        table.findings.error(table.position(key), &path, message);
+/// A URL without its password, which the ledger takes for new connections.
+fn without_password(url: &Secret) -> (&str, &str) {
+    let url = url.expose();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return ("", url);
     };
-    let mut read = Retention {
-        require_export: table.boolean("require_export").unwrap_or_default(),
-        ..Retention::default()
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let Some((user, _)) = authority.rsplit_once('@') else {
+        return ("", url);
     };
-    if let Some(text) = table.string("duration").filter(|text| !text.is_empty()) {
-        match table::duration(&text) {
-            Some(kept) if kept.is_zero() || RETENTION.contains(&kept) => read.duration = Some(kept),
-            Some(_) => error(
-                "duration",
-                format!("{text:?} is not \"0\" and not between one hour and 3650 days"),
-            ),
-            None => error(
-                "duration",
-                format!("invalid duration {text:?}; write \"30d\" or \"720h\", at most 3650 days"),
-            ),
-        }
+    let name = user.split(':').next().unwrap_or_default();
+    (&url[..scheme.len() + 3 + name.len()], &rest[user.len()..])
+}
+
+/// A time for which something is kept: zero is never, none for ever.
+struct Kept;
+
+impl Reader<Option<Duration>> for Kept {
+    fn kind(&self) -> Kind {
+        Kind::Text
     }
-    if let Some(purge) = table.strings("purge") {
-        read.captures = purge.iter().any(|what| what == "captures");
-        read.tools = purge.iter().any(|what| what == "tools");
-        for what in purge {
-            if what != "captures" && what != "tools" {
-                let message = format!("{what:?} can't be purged; \"captures\" and \"tools\" can");
-                error("purge", message);
+
+    fn read(&self, item: &Item<'_>) -> Option<Option<Duration>> {
+        let text = item.string()?;
+        if text.is_empty() {
+            return None;
+        }
+        let read = table::duration(text);
+        let problem = match read {
+            Some(kept) if kept.is_zero() || RETENTION.contains(&kept) => return Some(read),
+            Some(_) => format!("{text:?} is not \"0\" and not between one hour and 3650 days"),
+            None => {
+                format!("invalid duration {text:?}; write \"30d\" or \"720h\", at most 3650 days")
+            }
+        };
+        item.findings.error(item.node.at, &item.path, problem);
+        None
+    }
+
+    fn json(&self, kept: &Option<Duration>) -> Option<Value> {
+        kept.is_none().then(|| "".into())
+    }
+}
+
+/// A list of what is purged.
+struct Purged;
+
+impl Reader<Purge> for Purged {
+    fn kind(&self) -> Kind {
+        Kind::List(&Kind::Word(&["captures", "tools"]))
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Purge> {
+        let mut read = Purge::default();
+        for what in item.strings()? {
+            match what.as_str() {
+                "captures" => read.captures = true,
+                "tools" => read.tools = true,
+                _ => {
+                    let message =
+                        format!("{what:?} can't be purged; \"captures\" and \"tools\" can");
+                    item.findings.error(item.node.at, &item.path, message);
+                }
             }
         }
+        Some(read)
     }
+
+    fn json(&self, purge: &Purge) -> Option<Value> {
+        let all = [("captures", purge.captures), ("tools", purge.tools)];
+        let purged = all.into_iter().filter(|(_, is_purged)| *is_purged);
+        Some(purged.map(|(what, _)| json!(what)).collect())
+    }
+}
+
+fn check_retention(read: Retention, table: &Table<'_>) -> Option<Retention> {
     if read.duration == Some(Duration::ZERO) && read.require_export {
         table.findings.warn(
             table.position("require_export"),
@@ -140,19 +186,13 @@ fn retention(table: &Table<'_>) -> Retention {
             "with a duration of \"0\" nothing is written, so nothing waits for an export",
         );
     }
-    read
+    Some(read)
 }
 
-fn filterable(item: &Item<'_>) -> Option<Filterable> {
-    let table = item.table()?;
-    let read = Filterable {
-        name: table.string("name").unwrap_or_default(),
-        redact_values: table.boolean("redact_values").unwrap_or_default(),
-    };
-    table.finish();
+fn check_header(read: Filterable, table: &Table<'_>) -> Option<Filterable> {
     if http::HeaderName::from_bytes(read.name.as_bytes()).is_err() {
         let message = format!("{:?} is not the name of a header", read.name);
-        item.findings.warn(item.node.at, &item.path, message);
+        table.findings.warn(table.at, &table.path, message);
         return None;
     }
     Some(read)
@@ -190,10 +230,10 @@ mod tests {
         ] {
             let read = retention(&format!(r#"{{"duration": "{text}"}}"#));
             assert_eq!(read.duration, wanted, "{text}");
-            assert!((read.captures, read.tools) == (true, false));
+            assert!((read.purge.captures, read.purge.tools) == (true, false));
         }
         let both = retention(r#"{"purge": ["captures", "tools"]}"#);
-        assert!(both.captures && both.tools);
+        assert!(both.purge.captures && both.purge.tools);
     }
 
     #[test]

@@ -3,34 +3,36 @@
 
 use std::net::IpAddr;
 
+use super::section;
 use super::table::Table;
 
 /// Hosts that may be named.
 const MOST: usize = 32;
 
-/// Where model servers are looked for when an admin asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Discover {
-    /// Names or addresses.
-    pub hosts: Vec<String>,
+section! {
+    /// Where model servers are looked for when an admin asks.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Discover {
+        /// Names or addresses, besides this machine and the nodes that providers name; 32 at most.
+        hosts: Vec<String>,
+    }
+    check: check
 }
 
-pub(super) fn read(table: Table<'_>) -> Discover {
-    let hosts = table.strings("hosts").unwrap_or_default();
+fn check(read: Discover, table: &Table<'_>) -> Option<Discover> {
     let error = |message: String| {
         let (at, path) = (table.position("hosts"), format!("{}.hosts", table.path));
         table.findings.error(at, &path, message);
     };
-    if hosts.len() > MOST {
-        error(format!("{} hosts are more than {MOST}", hosts.len()));
+    if read.hosts.len() > MOST {
+        error(format!("{} hosts are more than {MOST}", read.hosts.len()));
     }
-    for host in &hosts {
+    for host in &read.hosts {
         if let Some(why) = unfit(host) {
             error(format!("{host:?} {why}"));
         }
     }
-    table.finish();
-    Discover { hosts }
+    Some(read)
 }
 
 /// What is wrong with a host.

@@ -158,9 +158,6 @@ fn distance(one: &str, other: &str) -> usize {
 #[derive(Default)]
 pub(super) struct Findings {
     found: RefCell<Vec<Finding>>,
-    /// Keys that readers asked an object for, with its path.
-    #[cfg(test)]
-    asked: RefCell<std::collections::BTreeMap<String, std::collections::BTreeSet<String>>>,
 }
 
 impl Findings {
@@ -174,22 +171,6 @@ impl Findings {
 
     pub(super) fn error(&self, at: Position, path: &str, message: impl Into<String>) {
         self.add(Finding::new(Severity::Error, at, path, message));
-    }
-
-    /// Notes what a reader knows of the object at `path`.
-    #[cfg(test)]
-    pub(super) fn asked(&self, path: &str, keys: &[&str]) {
-        let mut asked = self.asked.borrow_mut();
-        let of = asked.entry(path.to_owned()).or_default();
-        of.extend(keys.iter().map(|key| (*key).to_owned()));
-    }
-
-    /// What readers asked for, by the path of the object.
-    #[cfg(test)]
-    pub(super) fn all_asked(
-        &self,
-    ) -> std::collections::BTreeMap<String, std::collections::BTreeSet<String>> {
-        self.asked.borrow().clone()
     }
 
     /// All, in the order of the text.

@@ -1,10 +1,10 @@
-//! The settings that a process reads at its start and never again. Whatever else changes in a
-//! configuration is in force as soon as it is read.
+//! The settings that a process reads at its start and never again: keys that are declared with
+//! `start`. Whatever else changes in a configuration is in force as soon as it is read.
 
+use super::declare::Section;
 use super::{Database, File, Limits, Listen, Tailnet};
 
-/// What a process was started with. Sections are taken apart by name here, so that a new key
-/// does not compile until it is decided which kind it is.
+/// What a process was started with.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     tailnet: Tailnet,
@@ -33,84 +33,19 @@ impl Fixed {
 
     /// The keys that another file has other values for: they wait for the next start.
     #[must_use]
-    pub fn waiting(&self, file: &File) -> Vec<&'static str> {
-        let Tailnet {
-            mode,
-            hostname,
-            auth_key,
-            control_url,
-            ephemeral,
-            tags,
-            // Does nothing yet.
-            service: _,
-            // Looked at for each request.
-            capabilities: _,
-            socket,
-            // Set anew whenever a configuration is read.
-            stale_after: _,
-            stale_refuses: _,
-        } = &self.tailnet;
-        let Listen {
-            http,
-            https,
-            loopback,
-            // The doors follow it.
-            names: _,
-        } = &self.listen;
-        let Limits {
-            connections,
-            // Those of a connection and of a request are read when one comes.
-            request_body: _,
-            request_head: _,
-            capture: _,
-            // Those who hold more than a new bound allows go on.
-            memory: _,
-        } = &self.limits;
-        let Database {
-            url,
-            // The ledger takes these while it runs.
-            retention: _,
-            save_raws: _,
-            keep_encrypted_blobs: _,
-            filterable: _,
-        } = &self.database;
-        let (tailnet, listen) = (&file.tailnet, &file.listen);
-        let all = [
-            ("tailnet.mode", *mode == tailnet.mode),
-            ("tailnet.hostname", *hostname == tailnet.hostname),
-            ("tailnet.auth_key", *auth_key == tailnet.auth_key),
-            ("tailnet.control_url", *control_url == tailnet.control_url),
-            ("tailnet.ephemeral", *ephemeral == tailnet.ephemeral),
-            ("tailnet.tags", *tags == tailnet.tags),
-            ("tailnet.socket", *socket == tailnet.socket),
-            ("listen.http", *http == listen.http),
-            ("listen.https", *https == listen.https),
-            ("listen.loopback", *loopback == listen.loopback),
-            (
-                "database.url",
-                without_password(url.expose()) == without_password(file.database.url.expose()),
-            ),
-            (
-                "limits.connections",
-                *connections == file.limits.connections,
-            ),
+    pub fn waiting(&self, file: &File) -> Vec<String> {
+        let sections = [
+            ("tailnet", self.tailnet.waiting(&file.tailnet)),
+            ("listen", self.listen.waiting(&file.listen)),
+            ("database", self.database.waiting(&file.database)),
+            ("limits", self.limits.waiting(&file.limits)),
         ];
-        let waiting = all.into_iter().filter(|(_, is_same)| !is_same);
-        waiting.map(|(key, _)| key).collect()
+        let keys = sections.into_iter().flat_map(|(section, keys)| {
+            let key = move |key| format!("{section}.{key}");
+            keys.into_iter().map(key)
+        });
+        keys.collect()
     }
-}
-
-/// A URL without its password, which the ledger takes for new connections.
-fn without_password(url: &str) -> (&str, &str) {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return ("", url);
-    };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let Some((user, _)) = authority.rsplit_once('@') else {
-        return ("", url);
-    };
-    let name = user.split(':').next().unwrap_or_default();
-    (&url[..scheme.len() + 3 + name.len()], &rest[user.len()..])
 }
 
 #[cfg(test)]

@@ -5,45 +5,81 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::file::{CAPABILITY, Grant};
-use super::finding::{Subject, meant};
-use super::hujson::{Node, Value};
-use super::provider::{header, is_unsendable, name_only, unlikely_credential};
-use super::schema::{Field, capability_field, meant_field};
+use super::capability::{self, Field};
+use super::declare::{Described, Kind, Reader, Section};
+use super::finding::{Finding, Severity, Subject, meant};
+use super::hujson::{Node, Position, Value};
+use super::provider::{header, header_problem};
+use super::section;
 use super::subjects::{self, Groups};
 use super::table::{Item, Table};
+use super::tailnet::CAPABILITY;
+
+section! {
+    /// A grant: to whom, and what.
+    #[derive(Clone, Debug)]
+    pub struct Grant {
+        /// Logins, `group:…`, `tag:…`, `*` for every user and node of the tailnet, `(loopback)` for this machine.
+        #[key(required)]
+        src: Vec<String>,
+        /// Capability objects, by the name of the capability.
+        #[key(required)]
+        app: App => Described(Kind::Capabilities(capability::keys)),
+    }
+    beside {
+        /// Where it stands.
+        at: Position,
+    }
+}
+
+/// Capability objects by capability name, as JSON.
+type App = BTreeMap<String, Vec<Box<RawValue>>>;
 
 /// Reads `grants`. `names` are the capability names whose objects are ours to check.
 pub(super) fn read(item: &Item<'_>, names: &[String], groups: &Groups) -> Vec<Grant> {
-    let Some(items) = item.items() else {
-        return Vec::new();
-    };
+    let items = item.items().into_iter().flatten();
     items
         .filter_map(|item| grant(item.table()?, names, groups))
         .collect()
 }
 
 fn grant(table: Table<'_>, names: &[String], groups: &Groups) -> Option<Grant> {
-    if table.has("dst") {
+    let warn = |at, message: &str| table.findings.warn(at, &table.path, message);
+    if table.get("dst").is_some() || table.has("dst") {
         table.findings.error(
             table.position("dst"),
             &table.path,
             "a grant of this file has no dst: it is always about this gateway",
         );
     }
-    table.get("dst");
-    let src = table.get("src");
-    if src.is_none() {
-        table.findings.warn(
-            table.at,
-            &table.path,
-            "this grant has no src and matches nobody",
-        );
+    match table.get("src") {
+        Some(src) => subjects::of_grant(&src, groups),
+        None => warn(table.at, "this grant has no src and matches nobody"),
     }
-    let mut app = BTreeMap::new();
-    let capabilities = table.table("app");
-    let has_app = capabilities.is_some();
-    for (name, item) in capabilities.iter().flat_map(Table::named) {
+    let app = table
+        .table("app")
+        .map(|capabilities| app(&capabilities, names));
+    let is_whole = table.has("src") && table.has("app");
+    for key in ["ip", "srcPosture"] {
+        // Known, so that more can be said of it than that it is unknown.
+        table.get(key);
+        if is_whole && table.has(key) {
+            let message = format!("{key:?} has a meaning only in the tailnet policy");
+            warn(table.position(key), &message);
+        }
+    }
+    let at = table.at;
+    let read = Grant::of(table)?;
+    Some(Grant {
+        app: app?,
+        at,
+        ..read
+    })
+}
+
+fn app(capabilities: &Table<'_>, names: &[String]) -> App {
+    let mut app = App::new();
+    for (name, item) in capabilities.named() {
         let Some(objects) = item.items() else {
             continue;
         };
@@ -62,32 +98,12 @@ fn grant(table: Table<'_>, names: &[String], groups: &Groups) -> Option<Grant> {
             item.findings.warn(item.node.at, &item.path, message);
         } else if !ours && let Some(meant) = meant(name, names.iter().map(String::as_str)) {
             let message = format!("the capability {name:?} is not known and grants nothing");
-            let warning = super::Severity::Warning;
-            let finding = super::Finding::new(warning, item.node.at, &item.path, message);
+            let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
             let finding = finding.hint(format!("did you mean {meant:?}?"));
             item.findings.add(finding.about(Subject::Typo));
         }
     }
-    if let Some(src) = &src {
-        subjects::of_grant(src, groups);
-    }
-    let src = src.and_then(|item| item.strings()).unwrap_or_default();
-    if table.has("src") && table.has("app") {
-        for key in ["ip", "srcPosture"] {
-            if table.has(key) {
-                table.findings.warn(
-                    table.position(key),
-                    &table.path,
-                    format!("{key:?} has a meaning only in the tailnet policy"),
-                );
-            }
-        }
-    }
-    table.get("ip");
-    table.get("srcPosture");
-    let at = table.at;
-    table.finish();
-    has_app.then_some(Grant { src, app, at })
+    app
 }
 
 /// Aperture decodes capability objects strictly.
@@ -104,10 +120,12 @@ fn check(object: &Item<'_>) {
     for member in members {
         let value = Item {
             node: &member.node,
+            key: &member.key,
+            owner: object.key,
             path: format!("{}.{}", object.path, member.key),
             findings: object.findings,
         };
-        match capability_field(&member.key, &value) {
+        match capability::field(&member.key, &value) {
             Field::Sound => match member.key.as_str() {
                 "add_headers" => add_headers(&member.node, object),
                 "quotas" => quotas(&member.node, object),
@@ -122,9 +140,9 @@ fn check(object: &Item<'_>) {
             }
             Field::Unknown if !member.key.starts_with("Access-Control-Allow-") => {
                 let message = format!("json: unknown field {:?}", member.key);
-                let warning = super::Severity::Warning;
-                let mut finding = super::Finding::new(warning, member.at, &object.path, message);
-                if let Some(meant) = meant_field(&member.key) {
+                let warning = Severity::Warning;
+                let mut finding = Finding::new(warning, member.at, &object.path, message);
+                if let Some(meant) = capability::meant_field(&member.key) {
                     finding = finding
                         .hint(format!("did you mean {meant:?}?"))
                         .about(Subject::Typo);
@@ -133,8 +151,8 @@ fn check(object: &Item<'_>) {
             }
             Field::Idle | Field::Unknown => {
                 let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
-                let note = super::Severity::Note;
-                let finding = super::Finding::new(note, member.at, &object.path, message);
+                let note = Severity::Note;
+                let finding = Finding::new(note, member.at, &object.path, message);
                 object.findings.add(finding);
             }
         }
@@ -146,23 +164,10 @@ fn add_headers(node: &Node, object: &Item<'_>) {
         return;
     };
     for entry in entries {
-        let Value::String(text) = &entry.value else {
-            continue;
-        };
-        if let Some(header) = header(text) {
-            if let Some(problem) = unlikely_credential(&header) {
-                let name = name_only(text);
-                let message = format!("the value of the add_headers entry \"{name}\" {problem}");
-                object.findings.warn(entry.at, &object.path, message);
-            }
-        } else {
-            let what = if is_unsendable(text) {
-                "holds a line break or another character that no header can carry"
-            } else {
-                "must be in \"Header-Name: value\" format"
-            };
-            let message = format!("add_headers entry \"{}\" {what}", name_only(text));
-            object.findings.warn(entry.at, &object.path, message);
+        if let Value::String(text) = &entry.value
+            && let Some(problem) = header_problem(text, header(text).as_ref())
+        {
+            object.findings.warn(entry.at, &object.path, problem);
         }
     }
 }
@@ -200,84 +205,167 @@ fn raw(value: &serde_json::Value) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()
 }
 
-/// A hook of the old form, in which what it is for stands beside its name.
-fn legacy_hook(hook: Table<'_>) -> Option<serde_json::Value> {
-    let matched = hook.table("match")?;
-    let names = |key| matched.strings(key).unwrap_or_default();
-    let (providers, models) = (names("providers"), names("models"));
-    let name = hook.string("hook")?;
-    // One pattern is one model; lists of several are wired for everything.
-    let part = |list: &[String]| match list {
-        [one] if one != "*" => one.clone(),
-        _ => "**".to_owned(),
+/// Looks at whom grants of the old form name.
+pub(super) fn check_legacy(item: &Item<'_>, groups: &Groups) {
+    let Value::Array(grants) = &item.node.value else {
+        return;
     };
-    let models = match (part(&providers).as_str(), part(&models).as_str()) {
-        ("**", "**") => "**".to_owned(),
-        ("**", model) => format!("*/{model}"),
-        (provider, model) => format!("{provider}/{model}"),
-    };
-    let wired = json!([{
-        "name": name,
-        "events": names("events"),
-        "send": hook.strings("fields").unwrap_or_default(),
-        "models": models,
-    }]);
-    matched.finish();
-    hook.finish();
-    Some(json!({ "send_hooks": wired }))
+    for (nth, grant) in grants.iter().enumerate() {
+        let Value::Object(members) = &grant.value else {
+            continue;
+        };
+        if let Some(src) = members.iter().rev().find(|member| member.key == "src") {
+            subjects::of_grant(
+                &Item {
+                    node: &src.node,
+                    key: "src",
+                    owner: item.key,
+                    path: format!("{}[{nth}].src", item.path),
+                    findings: item.findings,
+                },
+                groups,
+            );
+        }
+    }
 }
 
-/// Reads `temp_grants`, whose typed objects mean the same as today's capability objects.
-pub(super) fn read_legacy(item: &Item<'_>, groups: &Groups) -> Vec<Grant> {
-    let Some(items) = item.items() else {
-        return Vec::new();
-    };
-    items
-        .filter_map(|item| {
-            let table = item.table()?;
-            if let Some(src) = table.get("src") {
-                subjects::of_grant(&src, groups);
-            }
-            let src = table.strings("src").unwrap_or_default();
-            let mut objects = Vec::new();
-            for entry in table
-                .get("grants")
-                .and_then(|item| item.items())
-                .into_iter()
-                .flatten()
-            {
-                let Some(entry) = entry.table() else { continue };
-                if let Some(item) = entry.get("role") {
-                    if let Field::Broken(finding) = capability_field("role", &item) {
-                        item.findings.add(finding);
-                    }
-                    let role = item.node.value.to_json();
-                    objects.extend(raw(&json!({ "role": role })));
-                }
-                let providers = entry.get("providers").and_then(|item| item.items());
-                for pair in providers.into_iter().flatten() {
-                    let Some(pair) = pair.table() else { continue };
-                    let provider = pair.string("provider").unwrap_or_default();
-                    // In the old form a star means any name, slashes included.
-                    let model = match pair.string("model").unwrap_or_default().as_str() {
-                        "*" => "**".to_owned(),
-                        other => other.to_owned(),
-                    };
-                    objects.extend(raw(&json!({ "models": format!("{provider}/{model}") })));
-                    pair.finish();
-                }
-                if let Some(hook) = entry.table("hook") {
-                    objects.extend(legacy_hook(hook).and_then(|object| raw(&object)));
-                }
-                entry.finish();
-            }
-            let at = table.at;
-            table.finish();
-            Some(Grant {
-                src,
-                app: BTreeMap::from([(CAPABILITY.to_owned(), objects)]),
-                at,
-            })
-        })
-        .collect()
+section! {
+    /// A grant of the old form, whose typed objects mean the same as today's capability objects.
+    #[derive(Clone, Debug)]
+    pub struct LegacyGrant {
+        /// As in `grants`.
+        #[key(required)]
+        src: Vec<String>,
+        /// What is granted.
+        #[key(default = None)]
+        grants: Vec<LegacyObject>,
+    }
+    beside {
+        /// Where it stands.
+        at: Position,
+    }
+    check: |read: LegacyGrant, table: &Table<'_>| Some(LegacyGrant { at: table.at, ..read })
+}
+
+section! {
+    /// What is granted.
+    #[derive(Clone, Debug)]
+    pub struct LegacyObject {
+        /// As in `grants`.
+        role: Option<serde_json::Value> => Role,
+        /// Models.
+        #[key(default = None)]
+        providers: Vec<LegacyModel>,
+        /// A hook that is asked or told.
+        hook: Option<LegacyHook>,
+    }
+}
+
+section! {
+    /// Models of a provider.
+    #[derive(Clone, Debug)]
+    pub struct LegacyModel {
+        /// Glob on its id.
+        provider: Option<String>,
+        /// Glob on its name; `*` is any.
+        model: Option<String>,
+    }
+}
+
+section! {
+    /// A hook, in front of whose name stands what it is for.
+    #[derive(Clone, Debug)]
+    pub struct LegacyHook {
+        /// When and for what.
+        #[key(required)]
+        matched as "match": Option<LegacyMatch>,
+        /// Name of its definition.
+        hook: Option<String>,
+        /// What it is told.
+        fields: Option<Vec<String>>,
+    }
+}
+
+section! {
+    /// When a hook is asked or told, and for what.
+    #[derive(Clone, Debug)]
+    pub struct LegacyMatch {
+        /// Globs.
+        providers: Option<Vec<String>>,
+        /// Globs.
+        models: Option<Vec<String>>,
+        /// When.
+        events: Option<Vec<String>>,
+    }
+}
+
+/// A role, as it is written: the policy decides whether it is one.
+struct Role;
+
+impl Reader<Option<serde_json::Value>> for Role {
+    fn kind(&self) -> Kind {
+        Kind::Word(&["user", "admin"])
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Option<serde_json::Value>> {
+        if let Field::Broken(finding) = capability::field("role", item) {
+            item.findings.add(finding);
+        }
+        Some(Some(item.node.value.to_json()))
+    }
+}
+
+impl LegacyGrant {
+    /// The same as a grant of today.
+    pub(super) fn modern(self) -> Grant {
+        let objects = self.grants.into_iter().flat_map(LegacyObject::modern);
+        let objects = objects.filter_map(|object| raw(&object)).collect();
+        Grant {
+            src: self.src,
+            app: App::from([(CAPABILITY.to_owned(), objects)]),
+            at: self.at,
+        }
+    }
+}
+
+impl LegacyObject {
+    fn modern(self) -> Vec<serde_json::Value> {
+        let mut objects = Vec::new();
+        objects.extend(self.role.map(|role| json!({ "role": role })));
+        objects.extend(self.providers.into_iter().map(|pair| {
+            let provider = pair.provider.unwrap_or_default();
+            // In the old form a star means any name, slashes included.
+            let model = match pair.model.unwrap_or_default().as_str() {
+                "*" => "**".to_owned(),
+                other => other.to_owned(),
+            };
+            json!({ "models": format!("{provider}/{model}") })
+        }));
+        objects.extend(self.hook.and_then(LegacyHook::modern));
+        objects
+    }
+}
+
+impl LegacyHook {
+    fn modern(self) -> Option<serde_json::Value> {
+        let (matched, name) = (self.matched?, self.hook?);
+        // One pattern is one model; lists of several are wired for everything.
+        let part = |list: Option<Vec<String>>| match list.as_deref() {
+            Some([one]) if one != "*" => one.clone(),
+            _ => "**".to_owned(),
+        };
+        let (providers, models) = (part(matched.providers), part(matched.models));
+        let models = match (providers.as_str(), models.as_str()) {
+            ("**", "**") => "**".to_owned(),
+            ("**", model) => format!("*/{model}"),
+            (provider, model) => format!("{provider}/{model}"),
+        };
+        let wired = json!([{
+            "name": name,
+            "events": matched.events.unwrap_or_default(),
+            "send": self.fields.unwrap_or_default(),
+            "models": models,
+        }]);
+        Some(json!({ "send_hooks": wired }))
+    }
 }

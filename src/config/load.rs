@@ -6,12 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::declare::Section;
 use super::files::Files;
 use super::finding::{Finding, Findings, Severity};
 use super::hujson::Position;
 use super::secrets::Hidden;
 use super::table::Item;
-use super::{File, expand, hujson, read};
+use super::{File, expand, hujson};
 
 /// A configuration larger than this is not read: it is another file by mistake.
 pub const LONGEST: usize = 8 << 20;
@@ -53,12 +54,8 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
         let hint = "set the environment variable, or write ${file:/path} to read a file";
         findings.add(Finding::new(Severity::Error, *at, "", message).hint(hint));
     }
-    let item = Item {
-        node: &root,
-        path: String::new(),
-        findings: &findings,
-    };
-    let file = read::file(&item);
+    let item = Item::root(&root, &findings);
+    let file = item.table().and_then(File::of).unwrap_or_default();
     let mut findings = findings.sorted();
     hidden.hide(&mut findings);
     if findings

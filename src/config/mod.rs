@@ -5,10 +5,12 @@ mod access;
 mod address;
 mod aws;
 mod baseurl;
+mod capability;
 mod certificates;
 mod chat;
 mod credential;
 mod database;
+mod declare;
 mod discover;
 mod edit;
 mod expand;
@@ -16,18 +18,21 @@ mod exporters;
 mod file;
 mod files;
 mod finding;
+mod fits;
 mod fixed;
 mod grant;
+mod guards;
 mod hooks;
 mod hujson;
 mod keyfile;
 mod later;
+mod limits;
+mod listen;
 mod load;
 mod prices;
 mod provider;
 mod proxy;
 mod quotas;
-mod read;
 mod routing;
 mod schema;
 mod secrets;
@@ -35,6 +40,8 @@ mod stored;
 mod subjects;
 mod table;
 mod tailnet;
+
+pub(crate) use declare::{section, words};
 
 pub use access::Access;
 pub use address::{database_problem, host_of};
@@ -44,31 +51,34 @@ pub use aws::{AwsKey, aws_region};
 pub use baseurl::{BaseUrl, BaseUrlError};
 pub use certificates::Certificates;
 pub use chat::{Chat, ChatModel, History};
-pub use database::{Database, Filterable, Retention};
+pub use database::{Database, Filterable, Headers, Purge, Retention};
 pub use discover::Discover;
 pub use edit::with_provider;
 pub use exporters::{Exporters, Format, Otlp, S3};
-pub use file::{
-    Alias, Aliases, CAPABILITY, DefaultModels, Destination, File, Grant, LOOPBACK, Limits, Listen,
-    Mode, Routing, Share, StaleRefuses, Strategy, Tailnet, Timeouts,
-};
+pub use file::File;
 pub use files::Files;
 pub use finding::{Finding, Severity, Subject, refusal};
 pub use fixed::Fixed;
-pub use hooks::{Guard, GuardAction, GuardKind, Hook};
+pub use grant::Grant;
+pub use guards::{Guard, GuardAction, GuardKind};
+pub use hooks::{FailPolicy, Hook};
 pub use hujson::Position;
 pub use keyfile::ServiceAccount;
-pub use later::{Connector, Mcp};
+pub use later::{Connector, Connectors, Flag, Mcp, Server};
+pub use limits::{Limits, Timeouts};
+pub use listen::{LOOPBACK, Listen};
 pub(crate) use load::references;
 pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use proxy::{Environment, Proxy, Proxying};
 pub use quotas::{Quota, amount};
+pub use routing::{Alias, Aliases, DefaultModels, Destination, Routing, Share, Strategy};
 #[cfg(test)]
 pub(crate) use schema::tests::capabilities;
 pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, catalog, redacted, restored};
 pub(crate) use stored::{check_with, is_there, store};
+pub use tailnet::{CAPABILITY, Mode, StaleRefuses, Tailnet};
 
 #[cfg(test)]
 mod tests;

@@ -1,57 +1,74 @@
 //! The section `prices`: what models cost, where the built-in table is wrong or silent.
 
-use indexmap::IndexMap;
-
+use super::declare::{Kind, Reader, Section, Setting};
 use super::hujson::Value;
+use super::section;
 use super::table::Item;
 use crate::base::money::{Price, Problem, Table};
 
-/// Reads prices by `model` or `provider/model`. A price that can't be read is an error: a
-/// guess in its place would be charged.
-pub(super) fn read(item: &Item<'_>) -> IndexMap<String, Price> {
-    let Some(all) = item.table() else {
-        return IndexMap::new();
-    };
-    all.named()
-        .filter_map(|(name, item)| Some((name.to_owned(), price(&item)?)))
-        .collect()
+section! {
+    /// What stands beside the rates of a model.
+    struct Beside {
+        /// Tokens that the model can read.
+        context_window_tokens: Option<u64> => Tokens,
+        /// Tokens that it can write.
+        max_output_tokens: Option<u64> => Tokens,
+        /// Whether the price differs from request to request.
+        variable: bool,
+        /// Prices of other ways to ask.
+        modes: Modes,
+    }
 }
 
-fn price(item: &Item<'_>) -> Option<Price> {
-    let mut read = Price::default();
-    for (key, item) in item.table()?.named() {
-        match key {
-            "context_window_tokens" => read.context_window = tokens(&item),
-            "max_output_tokens" => read.max_output = tokens(&item),
-            "variable" => read.variable = item.boolean().unwrap_or_default(),
-            "modes" => modes(&mut read, &item),
-            _ => rate(&mut read.standard, key, &item),
+section! {
+    /// Rates of other ways to ask.
+    struct Modes {
+        /// Prices of batches.
+        batch: Option<Table>,
+        /// Prices of the service tier `priority`.
+        priority: Option<Table>,
+        /// Prices of the service tier `flex`.
+        flex: Option<Table>,
+    }
+}
+
+/// A price that can't be read is an error: a guess in its place would be charged.
+impl Setting for Price {
+    const KIND: Kind = Kind::Prices(Beside::keys);
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let table = item.table()?;
+        let mut standard = Table::default();
+        for (key, item) in table.besides(&Beside::keys()) {
+            rate(&mut standard, key, &item);
         }
+        let beside = Beside::of(table)?;
+        if standard.named().next().is_none() {
+            let message = "this prices nothing: it has neither input nor output";
+            item.findings.warn(item.node.at, &item.path, message);
+        }
+        Some(Self {
+            standard,
+            context_window: beside.context_window_tokens,
+            max_output: beside.max_output_tokens,
+            variable: beside.variable,
+            batch: beside.modes.batch,
+            priority: beside.modes.priority,
+            flex: beside.modes.flex,
+        })
     }
-    if read.standard.named().next().is_none() {
-        let message = "this prices nothing: it has neither input nor output";
-        item.findings.warn(item.node.at, &item.path, message);
-    }
-    Some(read)
 }
 
-fn modes(price: &mut Price, item: &Item<'_>) {
-    let Some(modes) = item.table() else {
-        return;
-    };
-    let of = |name: &'static str| modes.get(name).and_then(|item| table(&item));
-    price.batch = of("batch");
-    price.priority = of("priority");
-    price.flex = of("flex");
-    modes.finish();
-}
+impl Setting for Table {
+    const KIND: Kind = Kind::Prices(Vec::new);
 
-fn table(item: &Item<'_>) -> Option<Table> {
-    let mut read = Table::default();
-    for (key, item) in item.table()?.named() {
-        rate(&mut read, key, &item);
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let mut read = Self::default();
+        for (key, item) in item.table()?.named() {
+            rate(&mut read, key, &item);
+        }
+        Some(read)
     }
-    Some(read)
 }
 
 fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
@@ -76,12 +93,21 @@ fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
     }
 }
 
-fn tokens(item: &Item<'_>) -> Option<u64> {
-    let read = item.integer()?;
-    let tokens = u64::try_from(read).ok();
-    if tokens.is_none() {
-        let message = format!("{read} is not a number of tokens");
-        item.findings.error(item.node.at, &item.path, message);
+/// A number of tokens.
+struct Tokens;
+
+impl Reader<Option<u64>> for Tokens {
+    fn kind(&self) -> Kind {
+        Kind::Integer(0, i64::MAX)
     }
-    tokens
+
+    fn read(&self, item: &Item<'_>) -> Option<Option<u64>> {
+        let read = item.integer()?;
+        let tokens = u64::try_from(read).ok();
+        if tokens.is_none() {
+            let message = format!("{read} is not a number of tokens");
+            item.findings.error(item.node.at, &item.path, message);
+        }
+        Some(tokens)
+    }
 }

@@ -6,105 +6,102 @@ use super::aws::{AwsKey, aws_region};
 use super::baseurl::{BaseUrl, BaseUrlError, is_version_segment};
 use super::certificates::{self, Certificates};
 use super::credential;
+use super::declare::{Key, Kind, Reader, Setting, TEXTS, Trimmed};
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
 use super::table::{Item, Table};
+use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
 use crate::base::secret::Secret;
+use crate::formats;
 use crate::wire::headers::is_passable as headers_may_pass;
 
-/// One provider, as configured.
-#[derive(Clone, Debug)]
-pub struct Provider {
-    /// Where it stands.
-    pub at: Position,
-    /// URL in front of every path.
-    pub baseurl: String,
-    /// The version segment of paths, where the URL doesn't tell it; empty for none.
-    pub path_version: Option<String>,
-    /// Whether `stream_options` is added to requests for streams; `None` until it is refused.
-    pub stream_options: Option<bool>,
-    /// Models as the provider names them.
-    pub models: Vec<String>,
-    /// Credential; may be empty.
-    pub apikey: Secret,
-    /// The service account that `apikey` is a key of.
-    pub service_account: Option<Arc<ServiceAccount>>,
-    /// Google's project, where no service account tells it.
-    pub project: Option<String>,
-    /// The cloud's region, where the URL does not tell it.
-    pub region: Option<String>,
-    /// Header that carries it.
-    pub authorization: Authorization,
-    /// Whose credential goes upstream.
-    pub auth_mode: AuthMode,
-    /// Name for people.
-    pub name: String,
-    /// Free text.
-    pub description: String,
-    /// Formats that it speaks.
-    pub compatibility: Compatibility,
-    /// Higher wins among several for one model.
-    pub preference: i64,
-    /// Kept, but not used.
-    pub disabled: bool,
-    /// Name and value of headers for every request.
-    pub add_headers: Vec<(String, String)>,
-    /// Headers that pass in either direction besides those of its formats.
-    pub pass_headers: Vec<String>,
-    /// Query parameters that pass besides those of its formats.
-    pub pass_query: Vec<String>,
-    /// Keys of requests that are allowed, though they are refused or a guardrail doesn't know them.
-    pub pass_keys: Vec<String>,
-    /// Kind of upstream, for listings.
-    pub upstream: String,
-    /// Which network it is reached over.
-    pub network: Network,
-    /// The certificates that it is trusted by, where it isn't those of this machine's store.
-    pub ca: Option<Certificates>,
-    /// Which proxy it is reached over.
-    pub proxy: Proxying,
-    /// Whose price list its models are priced by; `None` to infer it.
-    pub cost_basis: Option<CostBasis>,
-    /// Names under which models are priced; the first that matches counts.
-    pub model_cost_map: Vec<CostName>,
+section! {
+    /// One provider, as configured.
+    #[derive(Clone, Debug)]
+    pub struct Provider {
+        /// URL in front of every path. With or without `/v1` at its end is the same. Other known forms are used as they are; see [ROUTING.md](ROUTING.md#base-urls).
+        #[key(required, example = r#""http://gpu:8080/v1""#)]
+        baseurl: String => Trimmed,
+        /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
+        #[key(example = r#""""#)]
+        path_version: Option<String> => PathVersion,
+        /// Whether `stream_options` is added to requests for streams, which asks for their usage. Without it, it is added until the provider refuses it.
+        stream_options: Option<bool>,
+        /// Models as the provider names them.
+        #[key(required)]
+        models: Vec<String>,
+        /// Credential. Better a reference than the key itself: `${NAME}`, `${file:/path}`.
+        apikey: Secret,
+        /// The header that carries it, or how requests are signed with it.
+        authorization: Authorization,
+        /// Whose credential goes to the provider: the configured one, the caller's (else the configured one), or none.
+        auth_mode: AuthMode,
+        /// Formats that it speaks; see [FORMATS.md](FORMATS.md). One that turns something on and does not mention `openai_chat` turns that off.
+        compatibility: Compatibility,
+        /// Name for people.
+        name: String,
+        /// Free text.
+        description: String,
+        /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
+        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        ca: Option<Certificates>,
+        /// Higher wins among several for one model.
+        preference: i64,
+        /// Kept, but not used.
+        disabled: bool,
+        /// Headers for every request, as `"Name: value"`.
+        #[key(example = r#"["X-Team: platform"]"#)]
+        add_headers: Vec<(String, String)> => Headers,
+        /// Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.
+        #[key(example = r#"["X-Tenant"]"#)]
+        pass_headers: Vec<String> => PassHeaders,
+        /// Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).
+        #[key(example = r#"["region"]"#)]
+        pass_query: Vec<String>,
+        /// Top-level keys of requests that are allowed though Iris refuses them, or though a guardrail doesn't know them; see [ALLOWED.md](ALLOWED.md).
+        #[key(example = r#"["provider"]"#)]
+        pass_keys: Vec<String>,
+        /// Which network it is reached over. `auto`: the tailnet for its addresses and names, else the host's.
+        network: Network,
+        /// An HTTP proxy on the way to it, such as `http://user:password@proxy:3128`, or `none`. Without it, `HTTPS_PROXY` and its like count for public providers; see [ROUTING.md](ROUTING.md#proxies).
+        proxy: Proxying,
+        /// An older way to write `"network": "tailnet"`.
+        tailnet: bool,
+        /// Google's project, where no service account tells it.
+        project: Option<String> => Segment,
+        /// The cloud's region, where the URL does not tell it.
+        region: Option<String> => Segment,
+        /// Kind of the server, for listings.
+        upstream: String,
+        /// Whose price list its models are priced by; without it, it is inferred. See [PRICING.md](PRICING.md).
+        cost_basis: Option<CostBasis>,
+        /// Names under which models are priced; the first that matches counts.
+        model_cost_map: Vec<CostName>,
+    }
+    beside {
+        /// Where it stands.
+        at: Position,
+        /// The service account that `apikey` is a key of.
+        service_account: Option<Arc<ServiceAccount>>,
+    }
+    check: check
 }
 
-impl Default for Provider {
-    fn default() -> Self {
-        Self {
-            at: Position::default(),
-            baseurl: String::new(),
-            path_version: None,
-            stream_options: None,
-            models: Vec::new(),
-            apikey: Secret::default(),
-            service_account: None,
-            project: None,
-            region: None,
-            authorization: Authorization::Bearer,
-            auth_mode: AuthMode::Override,
-            name: String::new(),
-            description: String::new(),
-            compatibility: Compatibility {
-                openai_chat: true,
-                ..Compatibility::default()
-            },
-            preference: 0,
-            disabled: false,
-            add_headers: Vec::new(),
-            pass_headers: Vec::new(),
-            pass_query: Vec::new(),
-            pass_keys: Vec::new(),
-            upstream: String::new(),
-            network: Network::Auto,
-            ca: None,
-            proxy: Proxying::Environment,
-            cost_basis: None,
-            model_cost_map: Vec::new(),
-        }
+section! {
+    /// A name under which models are priced.
+    #[derive(Clone, Debug)]
+    pub struct CostName {
+        /// Glob on a model's name.
+        #[key(required)]
+        pattern as "match": String,
+        /// The name to look up; empty for the model's own.
+        priced_as as "as": String,
+        /// Factor for the price, with up to nine decimals.
+        #[key(example = "1.1")]
+        adjustment: Factor,
     }
 }
 
@@ -121,240 +118,167 @@ impl Provider {
     }
 }
 
-/// The header that carries a credential.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Authorization {
-    /// `Authorization: Bearer …`.
-    #[default]
-    Bearer,
-    /// `x-api-key: …`.
-    XApiKey,
-    /// `x-goog-api-key: …`.
-    XGoogApiKey,
-    /// `Authorization: Splunk …`.
-    Hec,
-    /// `cf-aig-authorization: Bearer …`.
-    CfAigAuthorization,
-    /// A signature of AWS, version 4.
-    AwsSigv4,
-}
-
-impl Authorization {
-    /// The words of the configuration.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "" | "bearer" => Self::Bearer,
-            "x-api-key" => Self::XApiKey,
-            "x-goog-api-key" => Self::XGoogApiKey,
-            "hec" => Self::Hec,
-            "cf-aig-authorization" => Self::CfAigAuthorization,
-            "aws-sigv4" => Self::AwsSigv4,
-            _ => return None,
-        })
+words! {
+    /// The header that carries a credential.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum Authorization {
+        /// `Authorization: Bearer …`.
+        #[default]
+        Bearer = "bearer" | "",
+        /// `x-api-key: …`.
+        XApiKey = "x-api-key",
+        /// `x-goog-api-key: …`.
+        XGoogApiKey = "x-goog-api-key",
+        /// `Authorization: Splunk …`.
+        Hec = "hec",
+        /// `cf-aig-authorization: Bearer …`.
+        CfAigAuthorization = "cf-aig-authorization",
+        /// A signature of AWS, version 4.
+        AwsSigv4 = "aws-sigv4",
+    }
+    unknown: |item, text| {
+        let message = format!("provider {} has invalid authorization type: {text}", item.owner);
+        item.findings.warn(item.node.at, item.parent(), message);
     }
 }
 
-/// Whose credential goes upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum AuthMode {
-    /// The configured one.
-    #[default]
-    Override,
-    /// The caller's, else the configured one.
-    Passthrough,
-    /// None.
-    None,
+words! {
+    /// Whose credential goes upstream.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum AuthMode {
+        /// The configured one.
+        #[default]
+        Override = "" | "override",
+        /// The caller's, else the configured one.
+        Passthrough = "passthrough",
+        /// None.
+        None = "none",
+    }
 }
 
-/// Which network a provider is reached over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Network {
-    /// The tailnet for its addresses and names, else the host's.
-    #[default]
-    Auto,
-    /// The tailnet.
-    Tailnet,
-    /// The host's.
-    Host,
+words! {
+    /// Which network a provider is reached over.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum Network {
+        /// The tailnet for its addresses and names, else the host's.
+        #[default]
+        Auto = "auto",
+        /// The tailnet.
+        Tailnet = "tailnet",
+        /// The host's.
+        Host = "host",
+    }
 }
 
-/// Formats that a provider speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent flags of the document"
-)]
-pub struct Compatibility {
-    /// OpenAI chat completions.
-    pub openai_chat: bool,
-    /// OpenAI responses.
-    pub openai_responses: bool,
-    /// The same over a WebSocket.
-    pub openai_responses_websocket: bool,
-    /// Anthropic messages.
-    pub anthropic_messages: bool,
-    /// Gemini's developer API.
-    pub gemini_generate_content: bool,
-    /// Bedrock `InvokeModel`.
-    pub bedrock_model_invoke: bool,
-    /// Bedrock `Converse`.
-    pub bedrock_converse: bool,
-    /// Vertex, Google's models.
-    pub google_generate_content: bool,
-    /// Vertex, Anthropic's models.
-    pub google_raw_predict: bool,
-    /// Short model paths of the Gemini CLI for Vertex.
-    pub experimental_gemini_cli_vertex_compat: bool,
+/// Formats that a provider speaks, by their flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compatibility(Vec<&'static str>);
+
+/// What a provider speaks that does not say.
+impl Default for Compatibility {
+    fn default() -> Self {
+        let usual = known_flags().into_iter().filter(|flag| flag.is_default);
+        Self(usual.map(|flag| flag.name).collect())
+    }
 }
 
 impl Compatibility {
     /// The flags that are on.
     #[must_use]
-    pub fn flags(&self) -> Vec<&'static str> {
-        [
-            ("openai_chat", self.openai_chat),
-            ("openai_responses", self.openai_responses),
-            (
-                "openai_responses_websocket",
-                self.openai_responses_websocket,
-            ),
-            ("anthropic_messages", self.anthropic_messages),
-            ("gemini_generate_content", self.gemini_generate_content),
-            ("bedrock_model_invoke", self.bedrock_model_invoke),
-            ("bedrock_converse", self.bedrock_converse),
-            ("google_generate_content", self.google_generate_content),
-            ("google_raw_predict", self.google_raw_predict),
-            (
-                "experimental_gemini_cli_vertex_compat",
-                self.experimental_gemini_cli_vertex_compat,
-            ),
-        ]
-        .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| name)
-        .collect()
+    pub fn flags(&self) -> &[&'static str] {
+        &self.0
+    }
+
+    /// Whether a flag is on.
+    #[must_use]
+    pub fn has(&self, flag: &str) -> bool {
+        self.0.contains(&flag)
     }
 }
 
-/// A name under which models are priced.
-#[derive(Clone, Debug)]
-pub struct CostName {
-    /// Glob on a model's name.
-    pub pattern: String,
-    /// The name to look up; empty for the model's own.
-    pub priced_as: String,
-    /// Factor for the price.
-    pub adjustment: Factor,
+fn known_flags() -> Vec<&'static formats::Flag> {
+    formats::flags(&formats::ALL)
 }
 
-pub(super) fn read(id: &str, item: &Item<'_>) -> Option<Provider> {
-    let table = item.table()?;
-    let findings = table.findings;
+fn flag_keys() -> Vec<Key> {
+    let keys = known_flags().into_iter().map(|flag| {
+        Key::new(flag.name, Kind::Flag, flag.text).default(Some(flag.is_default.into()))
+    });
+    keys.collect()
+}
+
+/// An object that turns something on and does not mention what is on without it turns that off.
+impl Setting for Compatibility {
+    const KIND: Kind = Kind::Object(flag_keys);
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let table = item.table()?;
+        let known = known_flags().into_iter().map(|flag| flag.name);
+        let on = known.filter(|flag| table.boolean(flag).unwrap_or_default());
+        let mut read = Self(on.collect());
+        if read.0.is_empty() {
+            let mut usual = Self::default().0;
+            usual.retain(|flag| !table.has(flag));
+            read.0 = usual;
+        }
+        table.finish();
+        Some(read)
+    }
+}
+
+/// What can't be read is an error: another way could lead to somebody else.
+impl Setting for Proxying {
+    const KIND: Kind = Kind::Text;
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let read = Self::parse(item.string()?);
+        Some(read.unwrap_or_else(|why| {
+            let message = format!("provider {} has an invalid proxy: {why}", item.owner);
+            item.findings.error(item.node.at, item.parent(), message);
+            Self::Never
+        }))
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        (*self == Self::Environment).then(|| "".into())
+    }
+}
+
+fn check(mut read: Provider, table: &Table<'_>) -> Option<Provider> {
+    let (id, findings) = (table.name, table.findings);
+    read.at = table.at;
     if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
         let message =
             format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
         findings.error(table.at, &table.path, message);
     }
-    let mut authorization = Authorization::Bearer;
-    if let Some(text) = table.string("authorization") {
-        authorization = Authorization::parse(&text).unwrap_or_else(|| {
-            let message = format!("provider {id} has invalid authorization type: {text}");
-            findings.warn(table.position("authorization"), &table.path, message);
-            Authorization::Bearer
-        });
+    if read.tailnet {
+        read.network = Network::Tailnet;
     }
-    let modes = [
-        ("", AuthMode::Override),
-        ("override", AuthMode::Override),
-        ("passthrough", AuthMode::Passthrough),
-        ("none", AuthMode::None),
-    ];
-    let networks = [
-        ("auto", Network::Auto),
-        ("tailnet", Network::Tailnet),
-        ("host", Network::Host),
-    ];
-    let mut network = table.choice("network", &networks).unwrap_or_default();
-    // An early spelling of the same wish.
-    if table.boolean("tailnet") == Some(true) {
-        network = Network::Tailnet;
-    }
-    let apikey = credential::read(&table, "apikey");
-    let baseurl = table.string("baseurl").unwrap_or_default();
-    let baseurl = baseurl.trim().to_owned();
-    let provider = Provider {
-        at: table.at,
-        ca: certificates::read_for(&table, &baseurl),
-        baseurl,
-        path_version: path_version(id, &table),
-        stream_options: table.boolean("stream_options"),
-        models: table.strings("models").unwrap_or_default(),
-        service_account: service_account(id, &apikey, &table),
-        apikey,
-        project: segment(id, "project", &table),
-        region: segment(id, "region", &table),
-        authorization,
-        auth_mode: table.choice("auth_mode", &modes).unwrap_or_default(),
-        name: table.string("name").unwrap_or_default(),
-        description: table.string("description").unwrap_or_default(),
-        compatibility: compatibility(&table),
-        preference: table.integer("preference").unwrap_or_default(),
-        disabled: table.boolean("disabled").unwrap_or_default(),
-        add_headers: table
-            .get("add_headers")
-            .map(|item| headers(&item, id))
-            .unwrap_or_default(),
-        pass_headers: pass_headers(id, &table),
-        pass_query: table.strings("pass_query").unwrap_or_default(),
-        pass_keys: table.strings("pass_keys").unwrap_or_default(),
-        upstream: table.string("upstream").unwrap_or_default(),
-        network,
-        proxy: proxy(id, &table),
-        cost_basis: cost_basis(id, &table),
-        model_cost_map: table
-            .get("model_cost_map")
-            .map(|item| cost_map(&item))
-            .unwrap_or_default(),
-    };
-    check(id, &provider, &table);
-    table.finish();
-    Some(provider)
-}
-
-/// The proxy on the way to it.
-fn proxy(id: &str, table: &Table<'_>) -> Proxying {
-    let text = table.string("proxy").unwrap_or_default();
-    Proxying::parse(&text).unwrap_or_else(|why| {
-        let message = format!("provider {id} has an invalid proxy: {why}");
-        let at = table.position("proxy");
-        table.findings.error(at, &table.path, message);
-        Proxying::Never
-    })
-}
-
-fn check(id: &str, provider: &Provider, table: &Table<'_>) {
-    let findings = table.findings;
-    if provider.baseurl.is_empty() {
+    read.service_account = service_account(id, &read.apikey, table);
+    certificates::check_tls(&read.ca, &read.baseurl, table);
+    if read.baseurl.is_empty() {
         let message = format!("provider {id} has no baseurl configured");
         findings.warn(table.at, &table.path, message);
     }
-    if provider.models.is_empty() && !provider.disabled {
+    if read.models.is_empty() && !read.disabled {
         let message = format!("provider {id} lists no models; nothing is routed to it");
         findings.warn(table.position("models"), &table.path, message);
     }
-    if provider.compatibility.openai_chat
-        && let Some(better) = provider.base().ok().and_then(|base| base.for_openai())
+    if read.compatibility.has("openai_chat")
+        && let Some(better) = read.base().ok().and_then(|base| base.for_openai())
     {
         let message = format!(
             "baseurl of provider {id} {:?} is not that of the API in OpenAI's format; \
              write \"{better}\"",
-            provider.baseurl
+            read.baseurl
         );
         findings.warn(table.position("baseurl"), &table.path, message);
     }
-    if provider.authorization == Authorization::AwsSigv4 {
-        check_signature(id, provider, table);
+    if read.authorization == Authorization::AwsSigv4 {
+        check_signature(id, &read, table);
     }
+    Some(read)
 }
 
 /// What a signature of AWS needs; the key is never shown.
@@ -396,99 +320,98 @@ fn warn_of_key(table: &Table<'_>, message: String) {
 }
 
 /// The version segment of paths: `v1`, or nothing.
-fn path_version(id: &str, table: &Table<'_>) -> Option<String> {
-    let text = table.string("path_version")?;
-    if is_version_segment(&text) {
-        return Some(text);
+struct PathVersion;
+
+impl Reader<Option<String>> for PathVersion {
+    fn kind(&self) -> Kind {
+        Kind::Text
     }
-    let message = format!(
-        "path_version of provider {id} is {text:?}; expected one segment of a path such as \"v1\", \
-         or \"\" for none"
-    );
-    let at = table.position("path_version");
-    table.findings.warn(at, &table.path, message);
-    None
+
+    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
+        let text = item.string()?;
+        if is_version_segment(text) {
+            return Some(Some(text.to_owned()));
+        }
+        let message = format!(
+            "path_version of provider {} is {text:?}; expected one segment of a path such as \"v1\", \
+             or \"\" for none",
+            item.owner
+        );
+        item.findings.warn(item.node.at, item.parent(), message);
+        None
+    }
 }
 
 /// A name that becomes part of paths.
-fn segment(id: &str, key: &'static str, table: &Table<'_>) -> Option<String> {
-    let text = table.string(key)?;
-    let plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
-    if plain && !matches!(text.as_str(), "" | "." | "..") {
-        return Some(text);
+struct Segment;
+
+impl Reader<Option<String>> for Segment {
+    fn kind(&self) -> Kind {
+        Kind::Text
     }
-    let message = format!("{key} of provider {id} is not the name of one: {text:?}");
-    let at = table.position(key);
-    table.findings.warn(at, &table.path, message);
-    None
+
+    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
+        let text = item.string()?;
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
+        if plain && !matches!(text, "" | "." | "..") {
+            return Some(Some(text.to_owned()));
+        }
+        let (key, id) = (item.key, item.owner);
+        let message = format!("{key} of provider {id} is not the name of one: {text:?}");
+        item.findings.warn(item.node.at, item.parent(), message);
+        None
+    }
 }
 
-/// An object that turns something on and does not mention `openai_chat` clears it.
-fn compatibility(table: &Table<'_>) -> Compatibility {
-    let Some(flags) = table.table("compatibility") else {
-        return Compatibility {
-            openai_chat: true,
-            ..Compatibility::default()
-        };
-    };
-    let on = |key| flags.boolean(key).unwrap_or_default();
-    let mut read = Compatibility {
-        openai_chat: on("openai_chat"),
-        openai_responses: on("openai_responses"),
-        openai_responses_websocket: on("openai_responses_websocket"),
-        anthropic_messages: on("anthropic_messages"),
-        gemini_generate_content: on("gemini_generate_content"),
-        bedrock_model_invoke: on("bedrock_model_invoke"),
-        bedrock_converse: on("bedrock_converse"),
-        google_generate_content: on("google_generate_content"),
-        google_raw_predict: on("google_raw_predict"),
-        experimental_gemini_cli_vertex_compat: on("experimental_gemini_cli_vertex_compat"),
-    };
-    if read == Compatibility::default() && !flags.has("openai_chat") {
-        read.openai_chat = true;
-    }
-    flags.finish();
-    read
-}
+/// A list of `"Name: value"`.
+struct Headers;
 
-fn headers(item: &Item<'_>, id: &str) -> Vec<(String, String)> {
-    let Some(items) = item.items() else {
-        return Vec::new();
-    };
-    items
-        .filter_map(|entry| {
+impl Reader<Vec<(String, String)>> for Headers {
+    fn kind(&self) -> Kind {
+        TEXTS
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Vec<(String, String)>> {
+        let read = item.items()?.filter_map(|entry| {
             let text = entry.string()?;
             let header = header(text);
-            if header.is_none() && is_unsendable(text) {
-                let message = format!(
-                    "provider {id}: the value of the add_headers entry \"{}\" holds a line break or another character that no header can carry",
-                    name_only(text)
-                );
-                entry.findings.warn(entry.node.at, &entry.path, message);
-            } else if header.is_none() {
-                let message = format!(
-                    "provider {id}: add_headers entry \"{}\" must be in \"Header-Name: value\" format",
-                    name_only(text)
-                );
-                entry.findings.warn(entry.node.at, &entry.path, message);
-            } else if let Some(problem) = header.as_ref().and_then(unlikely_credential) {
-                let message = format!(
-                    "provider {id}: the value of the add_headers entry \"{}\" {problem}",
-                    name_only(text)
-                );
+            if let Some(problem) = header_problem(text, header.as_ref()) {
+                let message = format!("provider {}: {problem}", entry.owner);
                 entry.findings.warn(entry.node.at, &entry.path, message);
             }
             header
-        })
-        .collect()
+        });
+        Some(read.collect())
+    }
+
+    fn json(&self, headers: &Vec<(String, String)>) -> Option<serde_json::Value> {
+        headers.is_empty().then(|| serde_json::json!([]))
+    }
+}
+
+/// What is wrong with an entry of `add_headers`, of which `header` was made.
+pub(super) fn header_problem(text: &str, header: Option<&(String, String)>) -> Option<String> {
+    let name = name_only(text);
+    let Some(header) = header else {
+        return Some(if is_unsendable(text) {
+            format!(
+                "the value of the add_headers entry \"{name}\" holds a line break or another \
+                 character that no header can carry"
+            )
+        } else {
+            format!("add_headers entry \"{name}\" must be in \"Header-Name: value\" format")
+        });
+    };
+    let problem = unlikely_credential(header)?;
+    Some(format!(
+        "the value of the add_headers entry \"{name}\" {problem}"
+    ))
 }
 
 /// Why a header that is for a credential can't hold one.
-pub(super) fn unlikely_credential(
-    (name, value): &(String, String),
-) -> Option<std::borrow::Cow<'static, str>> {
+fn unlikely_credential((name, value): &(String, String)) -> Option<std::borrow::Cow<'static, str>> {
     let is_credential = super::secrets::is_credential(name);
     is_credential
         .then(|| credential::header_problem(value))
@@ -496,23 +419,34 @@ pub(super) fn unlikely_credential(
 }
 
 /// Headers that may pass; others are found and don't.
-fn pass_headers(id: &str, table: &Table<'_>) -> Vec<String> {
-    let mut names = table.strings("pass_headers").unwrap_or_default();
-    names.retain(|name| {
-        let may_pass =
-            http::HeaderName::from_bytes(name.as_bytes()).is_ok() && headers_may_pass(name);
-        if !may_pass {
-            let message = format!(
-                "provider {id}: pass_headers entry {name:?} never passes; expected the name of a \
-                 header that carries no credential or identity and that Iris doesn't set: remove it"
-            );
-            table
-                .findings
-                .warn(table.position("pass_headers"), &table.path, message);
-        }
-        may_pass
-    });
-    names
+struct PassHeaders;
+
+impl Reader<Vec<String>> for PassHeaders {
+    fn kind(&self) -> Kind {
+        TEXTS
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<Vec<String>> {
+        let mut names = item.strings()?;
+        names.retain(|name| {
+            let may_pass =
+                http::HeaderName::from_bytes(name.as_bytes()).is_ok() && headers_may_pass(name);
+            if !may_pass {
+                let message = format!(
+                    "provider {}: pass_headers entry {name:?} never passes; expected the name of a \
+                     header that carries no credential or identity and that Iris doesn't set: remove it",
+                    item.owner
+                );
+                item.findings.warn(item.node.at, item.parent(), message);
+            }
+            may_pass
+        });
+        Some(names)
+    }
+
+    fn json(&self, names: &Vec<String>) -> Option<serde_json::Value> {
+        names.json()
+    }
 }
 
 /// A header from its text, if it is one.
@@ -525,7 +459,7 @@ pub(super) fn header(text: &str) -> Option<(String, String)> {
 }
 
 /// Whether a text would be a header but for characters of its value.
-pub(super) fn is_unsendable(text: &str) -> bool {
+fn is_unsendable(text: &str) -> bool {
     text.split_once(':').is_some_and(|(name, value)| {
         http::HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
             && http::HeaderValue::from_str(value.trim()).is_err()
@@ -533,7 +467,7 @@ pub(super) fn is_unsendable(text: &str) -> bool {
 }
 
 /// What of a malformed header may be shown: its value can be a credential.
-pub(super) fn name_only(text: &str) -> String {
+fn name_only(text: &str) -> String {
     let name: String = text
         .split([':', '=', ' '])
         .next()
@@ -548,49 +482,51 @@ pub(super) fn name_only(text: &str) -> String {
     }
 }
 
-fn cost_basis(id: &str, table: &Table<'_>) -> Option<CostBasis> {
-    let text = table.string("cost_basis").filter(|text| !text.is_empty())?;
-    let read = CostBasis::parse(&text);
-    if read.is_none() {
-        let message = format!("provider {id} has invalid cost_basis: {text}");
-        let known: Vec<_> = CostBasis::ALL.iter().map(|basis| basis.as_str()).collect();
-        let at = table.position("cost_basis");
-        let finding = Finding::new(Severity::Warning, at, &table.path, message);
-        table
-            .findings
-            .add(finding.hint(format!("known are {}", known.join(", "))));
+impl Setting for CostBasis {
+    const KIND: Kind = Kind::Word(&COST_BASES);
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let text = item.string().filter(|text| !text.is_empty())?;
+        let read = Self::parse(text);
+        if read.is_none() {
+            let message = format!("provider {} has invalid cost_basis: {text}", item.owner);
+            let finding = Finding::new(Severity::Warning, item.node.at, item.parent(), message);
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            item.findings
+                .add(finding.hint(format!("known are {known}")));
+        }
+        read
     }
-    read
 }
 
-fn cost_map(item: &Item<'_>) -> Vec<CostName> {
-    let Some(items) = item.items() else {
-        return Vec::new();
-    };
-    items
-        .filter_map(|entry| {
-            let table = entry.table()?;
-            let adjustment = table.get("adjustment").map(|item| adjustment(&item));
-            let read = CostName {
-                pattern: table.string("match").unwrap_or_default(),
-                priced_as: table.string("as").unwrap_or_default(),
-                adjustment: adjustment.unwrap_or_default(),
-            };
-            table.finish();
-            Some(read)
-        })
-        .collect()
-}
+/// The words, and the empty one, which stands for none.
+const COST_BASES: [&str; CostBasis::ALL.len() + 1] = {
+    let mut words = [""; CostBasis::ALL.len() + 1];
+    let mut nth = 0;
+    while nth < CostBasis::ALL.len() {
+        words[nth] = CostBasis::ALL[nth].as_str();
+        nth += 1;
+    }
+    words
+};
 
 /// The factor as it was written: the shortest text of a number has all its digits.
-fn adjustment(item: &Item<'_>) -> Factor {
-    let read = match &item.node.value {
-        Value::Number(number) => Factor::parse(&number.to_string()),
-        _ => None,
-    };
-    read.unwrap_or_else(|| {
-        let message = "adjustment is a number from 0 to a million, with up to nine decimals";
-        item.findings.warn(item.node.at, &item.path, message);
-        Factor::ONE
-    })
+impl Setting for Factor {
+    const KIND: Kind = Kind::Number;
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let read = match &item.node.value {
+            Value::Number(number) => Self::parse(&number.to_string()),
+            _ => None,
+        };
+        if read.is_none() {
+            let message = "adjustment is a number from 0 to a million, with up to nine decimals";
+            item.findings.warn(item.node.at, &item.path, message);
+        }
+        read
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        (*self == Self::ONE).then(|| 1.into())
+    }
 }

@@ -126,6 +126,12 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Those of this process, as [`Environment::read`] gives them.
+    #[must_use]
+    pub fn of_process() -> (Self, Vec<String>) {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
     /// Reads the variables. With it come the names of those that can't be used, and why.
     #[must_use]
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {

@@ -3,9 +3,10 @@
 //! A definition that cannot be understood stays in the configuration and refuses every request
 //! that it governs: a typing mistake must not turn a budget off.
 
-use indexmap::IndexMap;
-
-use super::table::{Item, Table};
+use super::declare::{Kind, Section, Setting, Words};
+use super::finding::{Finding, Severity};
+use super::section;
+use super::table::Item;
 use crate::base::bucket::{Terms, Unit};
 use crate::base::money::Money;
 
@@ -23,34 +24,46 @@ const PER: [(&str, i64); 5] = [
 /// A budget or a limit: what its buckets may hold, or what is wrong with it.
 pub type Quota = Result<Terms, String>;
 
-pub(super) fn read(item: &Item<'_>) -> IndexMap<String, Quota> {
-    let Some(all) = item.table() else {
-        return IndexMap::new();
-    };
-    let mut read = IndexMap::new();
-    for (name, item) in all.named() {
-        let quota = match item.table() {
-            Some(table) => {
-                let quota = template(name).and_then(|()| terms(&table));
-                table.finish();
-                quota
-            }
-            None => Err("expected an object".to_owned()),
-        };
+section! {
+    /// A budget or a limit, as it is written.
+    struct Definition {
+        /// The most that a bucket holds: `"$5.00"`, `"60 requests"`, `"100000 tokens"` or `"4 parallel"`.
+        #[key(required, example = r#""60 requests""#)]
+        capacity: Option<String>,
+        /// What flows in, such as `"$5.00/day"`; per `min`, `hour`, `day`, `week` or `month`.
+        #[key(example = r#""60 requests/min""#)]
+        rate: String,
+        /// What happens when it is empty.
+        on_exceed: String = "reject".to_owned() => Words(&["reject", ""]),
+        /// A share (`"20%"`) or an amount below which answers carry a warning.
+        #[key(example = r#""20%""#)]
+        warn_below: Option<String>,
+        /// What happens to models without a known price.
+        unpriced: String = "allow".to_owned() => Words(&["allow", "reject", ""]),
+    }
+}
+
+impl Setting for Quota {
+    const KIND: Kind = Definition::KIND;
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let name = item.key;
+        let written = item.table().and_then(Definition::of);
+        let quota = written
+            .ok_or_else(|| "expected an object".to_owned())
+            .and_then(|written| template(name).and_then(|()| terms(&written)));
         if let Err(details) = &quota {
             let message = if template(name).is_err() {
                 format!("quota \"{name}\": {details}")
             } else {
                 format!("quota {name}: {details}")
             };
-            let finding =
-                super::Finding::new(super::Severity::Warning, item.node.at, &item.path, message);
+            let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
             let hint = "until this is fixed, requests charged to it are refused";
             item.findings.add(finding.hint(hint));
         }
-        read.insert(name.to_owned(), quota);
+        Some(quota)
     }
-    read
 }
 
 /// What follows a colon in a name stands for the caller.
@@ -63,48 +76,43 @@ fn template(name: &str) -> Result<(), String> {
     }
 }
 
-fn terms(table: &Table<'_>) -> Quota {
-    // All are read before any is refused, so that none counts as unknown.
-    let capacity = table.string("capacity");
-    let rate = table.string("rate");
-    let exceeded = table.string("on_exceed");
-    let warn_below = table.string("warn_below");
-    let unpriced = table.string("unpriced");
-    let capacity = capacity.ok_or("it has no capacity")?;
-    let (unit, capacity) = amount(&capacity).ok_or_else(|| {
+fn terms(written: &Definition) -> Quota {
+    let capacity = written.capacity.as_deref().ok_or("it has no capacity")?;
+    let (unit, capacity) = amount(capacity).ok_or_else(|| {
         format!(
             "capacity {capacity:?} is not of the form \"$5.00\", \"60 requests\", \
              \"100000 tokens\" or \"4 parallel\""
         )
     })?;
-    let (rate, per) = match rate.as_deref() {
-        None | Some("") => (0, MINUTE),
-        Some(_) if unit == Unit::Parallel => {
+    let (rate, per) = match written.rate.as_str() {
+        "" => (0, MINUTE),
+        _ if unit == Unit::Parallel => {
             return Err("what runs in parallel has no rate".to_owned());
         }
-        Some(text) => flow(text, unit).ok_or_else(|| {
+        text => flow(text, unit).ok_or_else(|| {
             format!(
                 "rate {text:?} is not of the form \"{}/day\" (min, hour, day, week, month)",
                 example(unit)
             )
         })?,
     };
-    if let Some(other) = exceeded.filter(|word| !matches!(word.as_str(), "" | "reject")) {
+    let other = &written.on_exceed;
+    if !matches!(other.as_str(), "" | "reject") {
         return Err(format!("on_exceed is \"reject\", not {other:?}"));
     }
-    let warn_below = match warn_below {
+    let warn_below = match &written.warn_below {
         None => 0,
-        Some(text) => threshold(&text, unit, capacity).ok_or_else(|| {
+        Some(text) => threshold(text, unit, capacity).ok_or_else(|| {
             format!(
                 "warn_below {text:?} is neither a share such as \"20%\" nor an amount such as {:?}",
                 example(unit)
             )
         })?,
     };
-    let refuses_unpriced = match unpriced.as_deref() {
-        None | Some("" | "allow") => false,
-        Some("reject") => true,
-        Some(other) => {
+    let refuses_unpriced = match written.unpriced.as_str() {
+        "" | "allow" => false,
+        "reject" => true,
+        other => {
             return Err(format!(
                 "unpriced is \"allow\" or \"reject\", not {other:?}"
             ));

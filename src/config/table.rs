@@ -5,26 +5,44 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::declare::{Key, Reader};
 use super::finding::{Findings, Subject, meant};
 use super::hujson::{Member, Node, Position, Value};
 
 /// An object of the document, being read.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     members: &'a [Member],
     known: RefCell<Vec<&'a str>>,
+    /// The key that it stands under; for an item of a list, that of the list.
+    pub name: &'a str,
     pub at: Position,
     pub path: String,
     pub findings: &'a Findings,
 }
 
 /// A value with the keys that lead to it.
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     pub node: &'a Node,
+    /// The key that it stands under; for an item of a list, that of the list.
+    pub key: &'a str,
+    /// The key that the object stands under which has it.
+    pub owner: &'a str,
     pub path: String,
     pub findings: &'a Findings,
 }
 
 impl<'a> Item<'a> {
+    /// The document.
+    pub(super) fn root(node: &'a Node, findings: &'a Findings) -> Self {
+        Self {
+            node,
+            key: "",
+            owner: "",
+            path: String::new(),
+            findings,
+        }
+    }
+
     /// Says that the value is not what it should be, as Aperture does.
     fn mismatch<T>(&self, wanted: &str) -> Option<T> {
         let kind = self.node.value.kind();
@@ -61,9 +79,12 @@ impl<'a> Item<'a> {
         let Value::Array(items) = &self.node.value else {
             return self.mismatch("array");
         };
+        let (key, owner) = (self.key, self.owner);
         let (path, findings) = (self.path.clone(), self.findings);
         Some(items.iter().enumerate().map(move |(nth, node)| Item {
             node,
+            key,
+            owner,
             path: format!("{path}[{nth}]"),
             findings,
         }))
@@ -92,10 +113,52 @@ impl<'a> Item<'a> {
         Some(Table {
             members,
             known: RefCell::default(),
+            name: self.key,
             at: self.node.at,
             path: self.path.clone(),
             findings: self.findings,
         })
+    }
+
+    /// A duration such as `1h30m`; what can't be read is an error, because there is no safe
+    /// value to put in its place.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        let text = self.string()?;
+        let read = duration(text);
+        if read.is_none() {
+            let message = format!("invalid duration {text:?}; write it as in \"90s\" or \"1h30m\"");
+            self.findings.error(self.node.at, &self.path, message);
+        }
+        read
+    }
+
+    /// A choice among words; an unknown one is an error.
+    pub(super) fn choice<T: Copy>(&self, among: &[(&str, T)]) -> Option<T> {
+        self.choice_or(among, |item, text| {
+            let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let message = format!("{text:?} is not one of {}", words.join(", "));
+            item.findings.error(item.node.at, &item.path, message);
+        })
+    }
+
+    /// A choice among words; `unknown` says so of another one.
+    pub(super) fn choice_or<T: Copy>(
+        &self,
+        among: &[(&str, T)],
+        unknown: impl FnOnce(&Self, &str),
+    ) -> Option<T> {
+        let text = self.string()?;
+        let known = among.iter().find(|(word, _)| *word == text);
+        if known.is_none() {
+            unknown(self, text);
+        }
+        known.map(|(_, value)| *value)
+    }
+
+    /// The path of the object that has it.
+    pub(super) fn parent(&self) -> &str {
+        let end = self.path.len().saturating_sub(self.key.len() + 1);
+        &self.path[..end]
     }
 }
 
@@ -110,6 +173,8 @@ impl<'a> Table<'a> {
     fn item(&self, member: &'a Member) -> Item<'a> {
         Item {
             node: &member.node,
+            key: &member.key,
+            owner: self.name,
             path: join(&self.path, &member.key),
             findings: self.findings,
         }
@@ -132,45 +197,13 @@ impl<'a> Table<'a> {
         self.get(key)?.boolean()
     }
 
-    pub(super) fn integer(&self, key: &'static str) -> Option<i64> {
-        self.get(key)?.integer()
-    }
-
-    pub(super) fn strings(&self, key: &'static str) -> Option<Vec<String>> {
-        self.get(key)?.strings()
-    }
-
     pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
         self.get(key)?.table()
     }
 
-    /// A duration such as `1h30m`; what can't be read is an error, because there is no safe
-    /// value to put in its place.
-    pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
-        let item = self.get(key)?;
-        let text = item.string()?;
-        let read = duration(text);
-        if read.is_none() {
-            let message = format!("invalid duration {text:?}; write it as in \"90s\" or \"1h30m\"");
-            self.findings.error(item.node.at, &item.path, message);
-        }
-        read
-    }
-
-    /// A choice among words; an unknown one is an error.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, among: &[(&str, T)]) -> Option<T> {
-        let item = self.get(key)?;
-        let text = item.string()?;
-        let found = among
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value);
-        if found.is_none() {
-            let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
-            let message = format!("{text:?} is not one of {}", words.join(", "));
-            self.findings.error(item.node.at, &item.path, message);
-        }
-        found
+    /// The value of a key, in the way of this reader.
+    pub(crate) fn read<T>(&self, key: &'static str, reader: &impl Reader<T>) -> Option<T> {
+        reader.read(&self.get(key)?)
     }
 
     /// All members, for objects whose keys are names. Of duplicates the last one.
@@ -188,6 +221,15 @@ impl<'a> Table<'a> {
             .map(|(_, member)| (member.key.as_str(), self.item(member)))
     }
 
+    /// The members that are not among these keys, for objects in which names stand beside keys.
+    pub(super) fn besides(&self, keys: &[Key]) -> Vec<(&'a str, Item<'a>)> {
+        let is_other = |(name, _): &(&'a str, Item<'a>)| keys.iter().all(|key| key.name != *name);
+        let others: Vec<_> = self.named().filter(is_other).collect();
+        let mut known = self.known.borrow_mut();
+        known.extend(others.iter().map(|(name, _)| *name));
+        others
+    }
+
     /// Whether a key is there at all.
     pub(super) fn has(&self, key: &str) -> bool {
         self.members.iter().any(|member| member.key == key)
@@ -196,8 +238,6 @@ impl<'a> Table<'a> {
     /// Ends the reading: what was never asked for is unknown.
     pub(super) fn finish(self) {
         let known = self.known.borrow();
-        #[cfg(test)]
-        self.findings.asked(&self.path, &known);
         for member in self.members {
             if !known.contains(&member.key.as_str()) {
                 let message = format!("unknown config key \"{}\"", member.key);

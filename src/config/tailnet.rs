@@ -1,47 +1,83 @@
 //! The section `tailnet`. What can't work is an error here, before a node starts with it: there is
 //! no safe value to put in its place, and a node that can't join is hard to tell from one that waits.
 
-use super::file::{Mode, StaleRefuses, Tailnet};
-use super::table::Table;
-use super::{address, credential, later};
+use std::path::PathBuf;
+use std::time::Duration;
 
-pub(super) fn read(table: Table<'_>) -> Tailnet {
-    let modes = [
-        ("embedded", Mode::Embedded),
-        ("host", Mode::Host),
-        ("off", Mode::Off),
-    ];
-    let refuses = [("all", StaleRefuses::All), ("policy", StaleRefuses::Policy)];
-    let default = Tailnet::default();
-    let read = Tailnet {
-        mode: table.choice("mode", &modes).unwrap_or(default.mode),
-        hostname: table.string("hostname").unwrap_or(default.hostname),
-        auth_key: credential::read(&table, "auth_key"),
-        control_url: table
-            .string("control_url")
-            .map(|url| url.trim().to_owned())
-            .unwrap_or_default(),
-        ephemeral: table.boolean("ephemeral").unwrap_or_default(),
-        tags: table.strings("tags").unwrap_or_default(),
-        service: table.string("service").unwrap_or_default(),
-        capabilities: table
-            .strings("capabilities")
-            .unwrap_or(default.capabilities),
-        socket: table
-            .string("socket")
-            .filter(|path| !path.is_empty())
-            .map(Into::into),
-        stale_after: table.duration("stale_after").unwrap_or_default(),
-        stale_refuses: table
-            .choice("stale_refuses", &refuses)
-            .unwrap_or(default.stale_refuses),
-    };
-    check(&table, &read);
-    table.finish();
-    read
+use super::address;
+use super::declare::Trimmed;
+use super::table::Table;
+use super::{section, words};
+use crate::base::secret::Secret;
+
+/// The capability name that Aperture's policies use.
+pub const CAPABILITY: &str = "tailscale.com/cap/aperture";
+
+section! {
+    /// How the gateway is on a tailnet.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Tailnet {
+        /// `embedded`: a node of its own. `host`: through this machine's `tailscaled`. `off`: loopback only.
+        #[key(start)]
+        mode: Mode = Mode::Embedded,
+        /// Name of the node: letters, digits and `-`, which doesn't begin or end it.
+        #[key(start)]
+        hostname: String = "ai".to_owned(),
+        /// Auth key, or OAuth client secret (which needs `tags`), used when the node joins. Without one, the address to sign in at is printed.
+        #[key(start)]
+        auth_key: Secret,
+        /// A Headscale server; empty for Tailscale.
+        #[key(start)]
+        control_url: String => Trimmed,
+        /// Whether the node is removed when it stops.
+        #[key(start)]
+        ephemeral: bool,
+        /// Tags to ask for.
+        #[key(start, example = r#"["tag:ai"]"#)]
+        tags: Vec<String>,
+        /// Tailscale Service to answer for.
+        #[key(idle)]
+        service: String,
+        /// Names of app capabilities that count as grants, in this file and in the tailnet policy.
+        capabilities: Vec<String> = vec![CAPABILITY.to_owned()],
+        /// Socket of `tailscaled` in `host` mode; empty for the usual place.
+        #[key(start)]
+        socket: Option<PathBuf>,
+        /// How long the control server may not be heard before callers on the tailnet are refused; `0` for ever. See [GRANTS.md](GRANTS.md#when-the-control-server-is-away).
+        #[key(example = r#""15m""#)]
+        stale_after: Duration,
+        /// Who is refused then. `all`: every caller on the tailnet. `policy`: only what the tailnet policy grants.
+        stale_refuses: StaleRefuses = StaleRefuses::All,
+    }
+    check: check
 }
 
-fn check(table: &Table<'_>, read: &Tailnet) {
+words! {
+    /// Who is refused while the network map is too old.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum StaleRefuses {
+        /// Every caller on the tailnet.
+        All = "all",
+        /// What only the tailnet policy grants.
+        Policy = "policy",
+    }
+}
+
+words! {
+    /// Ways to be on a tailnet.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Mode {
+        /// As a node of its own.
+        Embedded = "embedded",
+        /// Through this machine's `tailscaled`.
+        Host = "host",
+        /// Not at all: loopback only.
+        Off = "off",
+    }
+}
+
+fn check(read: Tailnet, table: &Table<'_>) -> Option<Tailnet> {
     let error = |key: &str, message: String| {
         table
             .findings
@@ -87,11 +123,7 @@ fn check(table: &Table<'_>, read: &Tailnet) {
                 .to_owned(),
         );
     }
-    if !read.service.is_empty()
-        && let Some(item) = table.get("service")
-    {
-        later::not_yet(&item, "tailnet.service");
-    }
+    Some(read)
 }
 
 /// What is wrong with a label of a DNS name.

@@ -31,7 +31,7 @@ fn the_seven_lines_of_the_guide() {
     let loaded = parse(text, &|_| None).unwrap();
     let provider = &loaded.file.providers["private"];
     assert_eq!(provider.models, ["qwen3-coder-30b", "llama-3.1-70b"]);
-    assert!(provider.compatibility.openai_chat);
+    assert!(provider.compatibility.has("openai_chat"));
     assert_eq!(provider.authorization, Authorization::Bearer);
     says(
         text,
@@ -277,12 +277,14 @@ fn compatibility_that_names_another_format_clears_chat() {
         let text = format!(
             r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"],"compatibility":{flags}}}}}}}"#
         );
-        parse(&text, &|_| None).unwrap().file.providers["p"].compatibility
+        parse(&text, &|_| None).unwrap().file.providers["p"]
+            .compatibility
+            .clone()
     };
-    assert!(flags("{}").openai_chat);
-    assert!(!flags(r#"{"anthropic_messages":true}"#).openai_chat);
-    assert!(flags(r#"{"anthropic_messages":true,"openai_chat":true}"#).openai_chat);
-    assert!(!flags(r#"{"openai_chat":false}"#).openai_chat);
+    assert!(flags("{}").has("openai_chat"));
+    assert!(!flags(r#"{"anthropic_messages":true}"#).has("openai_chat"));
+    assert!(flags(r#"{"anthropic_messages":true,"openai_chat":true}"#).has("openai_chat"));
+    assert!(!flags(r#"{"openai_chat":false}"#).has("openai_chat"));
 }
 
 #[test]

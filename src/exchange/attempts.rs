@@ -10,6 +10,7 @@ use super::clear::Cleared;
 use super::context::Asked;
 use super::ending::Ending;
 use super::fund::Unfunded;
+use crate::base::reasons::{self, Reason};
 use crate::config::{AuthMode, Routing};
 use crate::exchange::hooks::After;
 use crate::exchange::upstream::Failure;
@@ -76,7 +77,7 @@ impl Attempt {
         let price = call.billed.then(|| Price {
             quote: rules.prices.quote(&route.provider.id, &route.model),
             prices: Arc::clone(&rules.prices),
-            density: asked.formats.served.density(call),
+            density: (asked.formats.served.density)(&call.path),
             asked_bytes: call.text_bytes(),
         });
         Self {
@@ -383,7 +384,7 @@ fn go_on<A>(
     result: Result<A, Rejection>,
     limit: Option<Option<Duration>>,
 ) -> Then<A> {
-    leave(tries, cleared, why, "another");
+    leave(tries, cleared, why, reasons::Next::Another);
     let attempts = cleared.draft().facts().map(|facts| facts.attempts.len());
     tries.earlier = Some(Earlier {
         at: attempts.unwrap_or_default().saturating_sub(1),
@@ -395,7 +396,7 @@ fn go_on<A>(
 
 /// Goes on with the only provider, which refused the connection.
 fn repeat<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str) -> Then<A> {
-    leave(tries, cleared, why, "the same again");
+    leave(tries, cleared, why, reasons::Next::Same);
     let route = cleared.draft().attempt();
     if let Some(route) = route.map(|attempt| attempt.route.clone()) {
         cleared.choices_mut().push_front(route);
@@ -403,17 +404,20 @@ fn repeat<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str) -> Then<A> 
     Then::Next(Some(backoff(PAUSE, 0, PAUSE)))
 }
 
-fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: &str) {
-    let took = cleared.draft().elapsed_ms() - tries.began_ms;
+fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: reasons::Next) {
+    let ms = cleared.draft().elapsed_ms() - tries.began_ms;
     let Some(attempt) = cleared.draft().attempt() else {
         return;
     };
     attempt.leave();
-    let sentence = format!(
-        "attempt {} at provider {} failed after {took:.0} ms: {why}; asking {next}",
-        tries.nth, attempt.route.provider.id
-    );
-    cleared.draft().reason(sentence);
+    let provider = attempt.route.provider.id.clone();
+    cleared.draft().reason(Reason::AttemptFailed {
+        attempt: tries.nth,
+        provider,
+        ms,
+        why: why.to_owned(),
+        next,
+    });
     tries.nth += 1;
 }
 
@@ -422,9 +426,8 @@ fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: &str) 
 fn unpaid<A>(tries: &mut Tries<A>, cleared: &mut Cleared) -> Then<A> {
     if !cleared.choices().is_empty() {
         if let Some(attempt) = cleared.draft().attempt() {
-            let id = &attempt.route.provider.id;
-            let sentence = format!("no budget pays for provider {id}; asking another");
-            cleared.draft().reason(sentence);
+            let provider = attempt.route.provider.id.clone();
+            cleared.draft().reason(Reason::Unpaid { provider });
         }
         return Then::Next(None);
     }

@@ -18,6 +18,7 @@ use super::refusal::Refused;
 use super::route::Routed;
 use super::{Gateway, lists};
 use crate::base::panics;
+use crate::base::reasons::Reason;
 use crate::exchange::guardrails::{self, Found, Limits};
 use crate::exchange::hooks::{self, Answer, Story};
 use crate::formats::{Call, Frame};
@@ -121,7 +122,7 @@ impl Gateway {
                 lists::choices(&permit, &routed.choice().first, &asked.call)?;
                 look(routed, seen).await?;
             }
-            let wired = hooks::wired(&rules.file.hooks, &permit, place(&routed.choice().first));
+            let wired = hooks::wired(&rules.file.hooks, &permit, routed.choice().first.subject());
             let is_next = |wired: &&hooks::Wired<'_>| {
                 wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
             };
@@ -134,12 +135,11 @@ impl Gateway {
                 None => match self.look_at_buckets(routed).await {
                     Ok(found) => states.insert(found).clone(),
                     Err(rejection) if rejection.status == StatusCode::TOO_MANY_REQUESTS => {
-                        let id = routed.choice().first.provider.id.clone();
+                        let provider = routed.choice().first.provider.id.clone();
                         if !routed.skip() {
                             return Err(rejection);
                         }
-                        let sentence = format!("no budget pays for provider {id}; asking another");
-                        routed.draft().reason(sentence);
+                        routed.draft().reason(Reason::Unpaid { provider });
                         is_new = true;
                         continue;
                     }
@@ -161,7 +161,7 @@ impl Gateway {
         }
     }
 
-    /// What a hook says, with a sentence on the record.
+    /// What a hook says, with a reason on the record.
     async fn asked_hook(
         &self,
         routed: &mut Routed,
@@ -175,55 +175,56 @@ impl Gateway {
         let story = story(&facts.entry, asked, &routed.choice().first, states);
         let client = &self.upstream.client;
         let said = hooks::ask(client, wired, &story, &asked.call.body, &self.tally).await;
-        let (answer, sentence) = match said {
-            Ok((answer, sentence)) => (Ok(answer), sentence),
-            Err((rejection, sentence)) => (Err(rejection), sentence),
+        let (answer, reason) = match said {
+            Ok((answer, reason)) => (Ok(answer), reason),
+            Err((rejection, reason)) => (Err(rejection), reason),
         };
-        routed.draft().reason(sentence);
+        routed.draft().reason(reason);
         answer
     }
 }
 
-/// Where a request goes, as grants name it.
-pub(super) fn place(route: &Route) -> (&str, &str) {
-    (&route.provider.id, &route.model)
-}
-
 /// Whether a provider can help out: no other guard and no other hook would have had to look.
 fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool {
-    let guards = asked.permit.guards(&route.provider.id, &route.model);
+    let guards = asked.permit.guards(route.subject());
     let mut guards = guards.into_iter();
     let guard = guards.find(|name| !seen.guards.contains(*name));
-    let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, place(route));
+    let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
     let hook = wired.into_iter().find(|wired| {
         wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
     });
     let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
         return true;
     };
-    draft.reason(format!(
-        "provider {} is no alternative: {unseen} has not looked at the request",
-        route.provider.id
-    ));
+    draft.reason(Reason::Unchecked {
+        provider: route.provider.id.clone(),
+        guardrail: unseen.to_owned(),
+    });
     false
 }
 
 /// Has the guards look.
 async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
     let permit = Arc::clone(&routed.asked().permit);
-    let provider = Arc::clone(&routed.choice().first.provider);
-    for name in permit.guards(&provider.id, &routed.choice().first.model.clone()) {
+    let (provider, model) = {
+        let route = &routed.choice().first;
+        (Arc::clone(&route.provider), route.model.clone())
+    };
+    for name in permit.guards(provider.subject(&model)) {
         seen.guards.insert(name.to_owned());
+        let guard = name.to_owned();
         match looked(routed.asked(), name, &provider.pass_keys).await? {
             Found::Nothing => {}
-            Found::Reported(sentence) => routed.draft().reason(sentence),
-            Found::Removed(body, sentence) => {
-                routed.draft().reason(sentence);
+            Found::Reported(found) => {
+                routed.draft().reason(Reason::GuardReports { guard, found });
+            }
+            Found::Removed(body, what) => {
+                routed.draft().reason(Reason::GuardRemoves { guard, what });
                 let left = reread(routed.asked(), name, body)?;
                 routed.replace(left);
             }
-            Found::Blocked(rejection, sentence) => {
-                routed.draft().reason(sentence);
+            Found::Blocked(rejection, what) => {
+                routed.draft().reason(Reason::GuardBlocks { guard, what });
                 return Err(rejection);
             }
         }

@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::Verified;
 use crate::exchange::rules::Rules;
-use crate::formats::{Api, Call, Head};
+use crate::formats::{Call, Format, Head};
 use crate::policy::access::Permit;
 use crate::policy::route::Provider;
 
@@ -15,15 +15,15 @@ use crate::policy::route::Provider;
 #[derive(Clone, Copy)]
 pub struct Formats {
     /// The caller's: it makes refusals, and what tells of the failure of a stream.
-    pub caller: &'static dyn Api,
+    pub caller: &'static Format,
     /// The provider's: it makes requests, and reads responses.
-    pub served: &'static dyn Api,
+    pub served: &'static Format,
 }
 
 impl Formats {
     /// One format both ways.
     #[must_use]
-    pub fn both(api: &'static dyn Api) -> Self {
+    pub fn both(api: &'static Format) -> Self {
         Self {
             caller: api,
             served: api,

@@ -14,6 +14,7 @@ use super::attempts::Attempt;
 use super::conclude::conclude;
 use super::context::Asked;
 use super::ending::{Ended, Ending, Stage};
+use crate::base::reasons::Reason;
 use crate::base::{clock, memory};
 use crate::config::Routing;
 use crate::policy::route::{Responses, Route};
@@ -74,7 +75,7 @@ impl Kept {
         let opaque = if rules.file.database.keep_encrypted_blobs {
             &[]
         } else {
-            asked.formats.served.opaque()
+            asked.formats.served.opaque
         };
         let room = rules.file.limits.capture;
         Self {
@@ -130,8 +131,8 @@ impl Draft {
     }
 
     /// Notes why something was decided.
-    pub(super) fn reason(&mut self, sentence: String) {
-        self.note(|entry| entry.reasons.push(sentence));
+    pub(super) fn reason(&mut self, reason: Reason) {
+        self.note(|entry| entry.reasons.push(reason));
     }
 
     /// The attempt that was made last.

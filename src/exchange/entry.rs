@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 
 use super::admit::Ticket;
 use super::agent;
-use crate::formats::{Api, Call};
+use crate::base::reasons::Reason;
+use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
 use crate::records::{Entry, Outcome, Tokens};
@@ -24,7 +25,7 @@ const SESSION_HEADERS: [&str; 4] = [
 /// The record as far as the request's head tells.
 pub(super) fn new(
     ticket: Ticket,
-    api: &dyn Api,
+    api: &Format,
     caller: &Caller,
     head: &http::request::Parts,
     permit: &Permit,
@@ -43,7 +44,7 @@ pub(super) fn new(
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),
         tags: caller.tags().to_vec(),
-        api: api.kind().0.to_owned(),
+        api: api.name.to_owned(),
         model_requested: String::new(),
         model: String::new(),
         provider: String::new(),
@@ -67,17 +68,15 @@ pub(super) fn new(
         agent: agent::name(&user_agent),
         user_agent,
         reasons: vec![
-            format!(
-                "caller {} on node {}, role {} by {}",
-                caller.name(),
-                caller.node_name(),
-                permit.role().word(),
-                permit.role_source()
-            ),
-            format!(
-                "grants that match this caller: {}",
-                permit.sources().collect::<Vec<_>>().join("; ")
-            ),
+            Reason::Caller {
+                caller: caller.name().to_owned(),
+                node: caller.node_name().to_owned(),
+                role: permit.role().word().to_owned(),
+                grant: permit.role_source().to_owned(),
+            },
+            Reason::Grants {
+                grants: permit.sources().map(str::to_owned).collect(),
+            },
         ],
         error: None,
     }

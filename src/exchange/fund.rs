@@ -9,11 +9,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Gateway;
 use super::attempts::{Attempt, Price, Reached};
-use super::clear::{Cleared, place, story};
+use super::clear::{Cleared, story};
 use super::context::Asked;
 use super::draft::Facts;
 use super::route::Routed;
 use crate::base::money::{Mode, Money};
+use crate::base::reasons::Reason;
 use crate::base::{clock, panics};
 use crate::exchange::hooks::{self, After};
 use crate::formats::{Call, Outbound, Tokens};
@@ -87,8 +88,8 @@ impl Funded<'_> {
     }
 
     /// Notes why something was decided.
-    pub(super) fn reason(&mut self, sentence: String) {
-        self.entry.reasons.push(sentence);
+    pub(super) fn reason(&mut self, reason: Reason) {
+        self.entry.reasons.push(reason);
     }
 
     pub(super) fn elapsed_ms(&self) -> f64 {
@@ -194,9 +195,8 @@ impl Gateway {
     pub(super) async fn look_at_buckets(&self, routed: &Routed) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice().first);
         let denied = |why| denied(&why, asked, route);
-        let (provider, model) = place(route);
         let (permit, caller) = (&asked.permit, &asked.who.caller);
-        let plan = asked.rules.quotas.plan(permit, caller, provider, model);
+        let plan = asked.rules.quotas.plan(permit, caller, route.subject());
         let plan = plan.map_err(denied)?;
         self.quotas.look(&plan, FREE).await.map_err(denied)
     }
@@ -210,9 +210,8 @@ impl Gateway {
         name: String,
     ) -> Result<Option<Reservation>, Rejection> {
         let denied = |why| denied(&why, asked, route);
-        let (provider, model) = place(route);
         let (permit, caller) = (&asked.permit, &asked.who.caller);
-        let plan = asked.rules.quotas.plan(permit, caller, provider, model);
+        let plan = asked.rules.quotas.plan(permit, caller, route.subject());
         let plan = plan.map_err(denied)?;
         if plan.is_empty() {
             return Ok(None);
@@ -230,7 +229,7 @@ impl Gateway {
         states: Vec<State>,
         warnings: &[String],
     ) -> Option<After> {
-        let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, place(route));
+        let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
         if wired.is_empty() {
             return None;
         }
@@ -257,10 +256,9 @@ impl Gateway {
 }
 
 fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection {
-    let (provider, model) = place(route);
     tracing::warn!(
         login_name = asked.who.caller.name(),
-        model = format!("{provider}/{model}"),
+        model = %route.subject(),
         detail = %denied,
         "refused by a budget"
     );

@@ -3,37 +3,32 @@
 use http::{HeaderMap, HeaderName};
 
 use crate::config::AuthMode;
-use crate::formats::{Api, Call, known};
+use crate::formats::{Call, Format, known};
 use crate::policy::access::Permit;
 use crate::policy::route::{Provider, Route};
 use crate::wire::Rejection;
 use crate::wire::headers::{self, Passed};
 
 /// The headers for a provider.
-pub(super) fn headers(api: &dyn Api, provider: &Provider, from: &HeaderMap) -> Passed {
+pub(super) fn headers(api: &Format, provider: &Provider, from: &HeaderMap) -> Passed {
     let passthrough = provider.auth_mode == AuthMode::Passthrough;
-    headers::forwarded(
-        from,
-        api.known().request,
-        &provider.pass_headers,
-        passthrough,
-    )
+    headers::forwarded(from, api.known.request, &provider.pass_headers, passthrough)
 }
 
 /// Leaves those headers of a response that the caller may get.
-pub(super) fn returned(api: &dyn Api, more: &[HeaderName], headers: &mut HeaderMap) {
-    headers::returned(headers, api.known().response, more);
+pub(super) fn returned(api: &Format, more: &[HeaderName], headers: &mut HeaderMap) {
+    headers::returned(headers, api.known.response, more);
 }
 
 /// The query for a provider.
-pub(super) fn query(api: &dyn Api, provider: &Provider, query: Option<&str>) -> Option<String> {
-    known::passed_query(api.known(), &provider.pass_query, query)
+pub(super) fn query(api: &Format, provider: &Provider, query: Option<&str>) -> Option<String> {
+    known::passed_query(api.known, &provider.pass_query, query)
 }
 
 /// Refuses what a call chooses beside its model, if it goes to `route`.
 pub(super) fn choices(permit: &Permit, route: &Route, call: &Call) -> Result<(), Rejection> {
     let provider = &route.provider;
-    let is_granted = |model: &str| permit.covers(&provider.id, model).is_some();
+    let is_granted = |model: &str| permit.covers(provider.subject(model));
     known::conflict(
         &call.choices,
         (

@@ -6,7 +6,8 @@ use http::{StatusCode, header};
 use super::context::{Asked, Context};
 use super::draft::Draft;
 use super::ending::Stage;
-use crate::formats::{Api, NO_MODEL};
+use crate::base::reasons::Reason;
+use crate::formats::{Format, NO_MODEL};
 use crate::policy::route::NoRoute;
 use crate::wire::{Rejection, body};
 
@@ -58,7 +59,7 @@ pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Pa
     } else {
         format!("name one of these: {}{more}", names.join(", "))
     };
-    let endpoint = context.formats.caller.may_name_no_model(head.uri.path());
+    let endpoint = (context.formats.caller.may_name_no_model)(head.uri.path());
     let setting = endpoint
         .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
         .unwrap_or_default();
@@ -75,18 +76,22 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
     };
     let (reason, message) = match none {
         NoRoute::OtherApi { through } => {
-            let message = format!(
-                "model {model:?} is available through {}, not {}",
-                through.join(", "),
-                asked.formats.caller.kind().0
-            );
-            (message.clone(), message)
+            let reason = Reason::OtherFormat {
+                model: model.clone(),
+                through: through.iter().copied().map(str::to_owned).collect(),
+                format: asked.formats.caller.name.to_owned(),
+            };
+            let message = reason.to_string();
+            (reason, message)
         }
-        NoRoute::Unknown => (format!("no provider serves {model:?}"), not_found()),
-        NoRoute::NotGranted { candidates } => (
-            format!("no grant covers any of {}", candidates.join(", ")),
-            not_found(),
-        ),
+        NoRoute::Unknown => {
+            let model = model.clone();
+            (Reason::NotServed { model }, not_found())
+        }
+        NoRoute::NotGranted { candidates } => {
+            let models = candidates.clone();
+            (Reason::NotGranted { models }, not_found())
+        }
     };
     draft.reason(reason);
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
@@ -94,18 +99,18 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
 
 /// A body that is not declared as what its format reads could have been sent by a web page
 /// without asking.
-pub(super) fn unreadable_type(api: &dyn Api, headers: &http::HeaderMap) -> Result<(), Rejection> {
+pub(super) fn unreadable_type(api: &Format, headers: &http::HeaderMap) -> Result<(), Rejection> {
     let value = headers.get(header::CONTENT_TYPE);
     let text = value.and_then(|value| value.to_str().ok());
     let declared = text
         .and_then(|value| value.split(';').next())
         .map(|kind| kind.trim().to_ascii_lowercase());
-    let accepted = api.accepts();
+    let accepted = api.accepts;
     // A program that reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
     let readable = match declared {
         Some(ref declared) => is_one && accepted.contains(&declared.as_str()),
-        None => !headers.contains_key(header::CONTENT_TYPE) && api.takes_untyped(headers),
+        None => !headers.contains_key(header::CONTENT_TYPE) && (api.takes_untyped)(headers),
     };
     if !readable {
         return Err(Rejection::new(

@@ -33,8 +33,7 @@ pub(super) fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route
             if seen != Some(current.generation) {
                 seen = Some(current.generation);
                 let permit = current.access.permit(&who.caller);
-                let covered =
-                    permit.is_ok_and(|permit| permit.covers(&provider.id, &model).is_some());
+                let covered = permit.is_ok_and(|permit| permit.covers(provider.subject(&model)));
                 if !covered {
                     return revoked("access to this model was withdrawn");
                 }

@@ -135,7 +135,7 @@ impl Gateway {
     /// The providers for a call.
     fn chosen(&self, asked: &Asked, draft: &mut Draft) -> Result<Choice, Rejection> {
         let (call, rules) = (&asked.call, &asked.rules);
-        let format = asked.formats.served.kind().0;
+        let format = asked.formats.served.name;
         let has_choice = rules.routes.providers().len() > 1;
         let holder = has_choice
             .then(|| self.traffic.held().holder(format, &call.body))
@@ -161,14 +161,12 @@ impl Gateway {
 fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Rejection> {
     let (api, read) = (context.formats.caller, head_of(head));
     let defaults = &context.rules.file.default_models;
-    let default = api
-        .may_name_no_model(read.path)
-        .and_then(|endpoint| defaults.get(endpoint));
+    let default = (api.may_name_no_model)(read.path).and_then(|endpoint| defaults.get(endpoint));
     let call = match default {
         None => api.read(&read, body),
         Some(default) => match api.read(&read, body.clone()) {
             Err(rejection) if rejection.code.0 == NO_MODEL => {
-                match api.with_model(&read, &body, default) {
+                match (api.with_model)(&read, &body, default) {
                     Some(body) => api.read(&read, body),
                     None => Err(rejection),
                 }
@@ -181,7 +179,7 @@ fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Reje
         // There every answer comes as events, and the query is that of the WebSocket.
         call.stream = true;
     } else {
-        known::check_query(api.known(), &call, head.uri.query())?;
+        known::check_query(api.known, &call, head.uri.query())?;
     }
     Ok(call)
 }

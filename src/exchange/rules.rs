@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use crate::config::{self, Finding, Severity};
 use crate::exchange::guardrails::Guards;
 use crate::formats::known;
-use crate::policy::access::{Access, BucketRef, Capability, ModelPattern};
+use crate::policy::access::{Access, BucketRef, Capability, is_named};
 use crate::policy::budget::Definitions;
 use crate::policy::pricing::Prices;
 use crate::policy::route::RouteTable;
@@ -115,7 +115,7 @@ pub struct Filterable(Vec<(HeaderName, bool)>);
 
 impl Filterable {
     fn compile(file: &config::File) -> Self {
-        let named = file.database.filterable.iter();
+        let named = file.database.headers.filterable.iter();
         Self(
             named
                 .filter_map(|header| Some((header.name.parse().ok()?, header.redact_values)))
@@ -210,15 +210,11 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
         {
             let text = pattern.to_string();
             let name = text.split('/').next().unwrap_or_default();
-            let of_provider = ModelPattern::new(&format!("{name}/**"));
             // Nearly every pattern names one provider: looking through all of them for each grant
             // would take the square of their number.
             if name != "**"
                 && !file.providers.contains_key(name)
-                && !file
-                    .providers
-                    .keys()
-                    .any(|id| of_provider.matches(id, "any"))
+                && !file.providers.keys().any(|id| is_named(id, name))
             {
                 let message = format!(
                     "models pattern \"{text}\" references provider \"{name}\" which does not match any declared provider"
@@ -233,7 +229,7 @@ fn dangling_patterns(file: &config::File, findings: &mut Vec<Finding>) {
 /// Grants for MCP servers that are not declared.
 fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
     let servers = file.mcp.iter().flat_map(|mcp| mcp.servers.keys());
-    let declared: Vec<&String> = servers.chain(file.connectors.keys()).collect();
+    let declared: Vec<&String> = servers.chain(file.connectors.servers.keys()).collect();
     for (nth, grant) in file.grants.iter().enumerate() {
         let ours = grant.app.iter();
         let ours = ours.filter(|(name, _)| file.tailnet.capabilities.contains(name));
@@ -244,10 +240,7 @@ fn dangling_servers(file: &config::File, findings: &mut Vec<Finding>) {
                     continue;
                 };
                 let name = pattern.split('/').next().unwrap_or_default();
-                let of_server = ModelPattern::new(&format!("{name}/**"));
-                if !matches!(name, "*" | "**")
-                    && !declared.iter().any(|id| of_server.matches(id, "any"))
-                {
+                if !matches!(name, "*" | "**") && !declared.iter().any(|id| is_named(id, name)) {
                     let message = format!(
                         "{field} pattern \"{pattern}\" references server \"{name}\" which does not match any declared MCP server"
                     );

@@ -9,6 +9,7 @@ use super::blobs;
 use super::draft::{Facts, Kept};
 use super::ending::{Ended, Ending};
 use crate::base::money::{Mode, Money};
+use crate::base::reasons::Reason;
 use crate::formats::tokens::PICTURE;
 use crate::formats::{Density, Reading, Tokens, ToolCall};
 use crate::policy::budget::Amounts;
@@ -26,7 +27,7 @@ pub(super) struct Settled {
     /// Whose price it is.
     pub(super) cost_basis: Option<String>,
     /// Why it is another price than that of the model that was asked for, if it is.
-    pub(super) dearer: Option<String>,
+    pub(super) dearer: Option<Reason>,
     pub(super) finish_reason: Option<String>,
     pub(super) tools: Vec<ToolCall>,
 }
@@ -109,7 +110,7 @@ pub(super) fn captured(kept: &mut Kept, ended: Ended) -> Option<Capture> {
 struct Charge {
     cost: Option<i64>,
     basis: Option<String>,
-    dearer: Option<String>,
+    dearer: Option<Reason>,
 }
 
 impl Charge {
@@ -249,7 +250,7 @@ fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Cost> {
 
 /// The price of the model that the provider says it has used, if it is another than the one that was
 /// asked for and costs more; and why it is charged.
-fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, String)> {
+fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, Reason)> {
     let used = reading.model.as_deref()?;
     if used == entry.model || used.is_empty() || used.len() > MAX_MODEL {
         return None;
@@ -257,10 +258,10 @@ fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, St
     let other = price.prices.quote(&entry.provider, used);
     let cost = |quote: &Quote| cost(quote, reading, &entry.api);
     let dearer = price.quote.dearer(&entry.model, used, other, cost)?;
-    let why = format!(
-        "provider {} says that it used model {used:?}: its price is charged, which is higher",
-        entry.provider
-    );
+    let why = Reason::DearerModel {
+        provider: entry.provider.clone(),
+        model: used.to_owned(),
+    };
     Some((dearer, why))
 }
 

@@ -5,8 +5,14 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::respond;
+use super::{Refusals, respond};
 use crate::wire::{Body, Rejection, event_stream};
+
+/// How clients are told of failures.
+pub(super) const REFUSALS: Refusals = Refusals {
+    response: refuse,
+    event,
+};
 
 /// A refusal.
 pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use super::body::{self, bad_request, model_in_path};
-use super::{ApiKind, Call, Path, Splice, known};
+use super::{Call, Path, Splice, known};
 use crate::wire::{Rejection, json};
 
 /// Keys by which a query or a body could name a model once more.
@@ -17,17 +17,17 @@ pub(super) fn split(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("/model/")?.rsplit_once('/')
 }
 
+/// The operation.
+pub(super) fn operation(path: &str) -> Option<&str> {
+    split(path).map(|(_, operation)| operation)
+}
+
 /// Understands a request for one of the operations of a model; `path` is one that [`split`]
 /// takes, and `query` and `body` may not name another model than it does.
 ///
 /// # Errors
 /// A 400 if the body is no JSON object, or the model could be read in two ways.
-pub(super) fn call(
-    kind: ApiKind,
-    path: &str,
-    query: Option<&str>,
-    body: bytes::Bytes,
-) -> Result<Call, Rejection> {
+pub(super) fn call(path: &str, query: Option<&str>, body: bytes::Bytes) -> Result<Call, Rejection> {
     let (raw, operation) =
         split(path).ok_or_else(|| bad_request("the path names no model of Bedrock"))?;
     let model = model_in_path(raw)?;
@@ -69,7 +69,7 @@ pub(super) fn call(
             json: true,
             ..Splice::default()
         },
-        ..Call::new(kind, model, body)
+        ..Call::new(model, body)
     })
 }
 
@@ -87,7 +87,7 @@ mod tests {
 
     fn ask(path: &str, query: Option<&str>, body: &str) -> Result<Call, Rejection> {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        call(ApiKind("bedrock"), path, query, body)
+        call(path, query, body)
     }
 
     #[test]

@@ -86,6 +86,12 @@ pub(super) fn answer_limit(
     Some(limit.saturating_mul(count(body, answers).unwrap_or(1).max(1)))
 }
 
+/// The one of a format's paths that a caller means, who may leave out the version.
+pub(super) fn target(paths: &[&'static str], path: &str) -> Option<&'static str> {
+    let is_meant = |known: &&str| *known == path || known.strip_prefix("/v1") == Some(path);
+    paths.iter().copied().find(is_meant)
+}
+
 /// What a segment of a path may hold as it is (RFC 3986, section 3.3), but for the characters
 /// that some servers read as more than themselves.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC

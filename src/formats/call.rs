@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::known::{Choice, Why};
-use super::{ApiKind, Splice, tokens};
+use super::{MeteredRequest, Splice, tokens};
 use crate::wire::json;
 
 /// A model's name is a header, a column and a line of a log: it has a bound.
@@ -27,8 +27,6 @@ pub struct Head<'a> {
 /// A request as its format understands it; the bytes are kept as they came.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
-    /// Which format it is in.
-    pub kind: ApiKind,
     /// The model as the caller named it.
     pub model: String,
     /// Whether the caller wants the answer as a stream.
@@ -97,9 +95,8 @@ impl Default for Path {
 
 impl Call {
     /// A call whose model stands in the JSON body, at the range that `splice` tells.
-    pub(super) fn new(kind: ApiKind, model: String, body: Bytes) -> Self {
+    pub(super) fn new(model: String, body: Bytes) -> Self {
         Self {
-            kind,
             model,
             billed: true,
             body,
@@ -115,6 +112,18 @@ impl Call {
             plain.splice.edits.clear();
         }
         plain
+    }
+
+    /// What the meter of its response needs to know, which may hold `room` bytes.
+    #[must_use]
+    pub fn metered(&self, room: usize) -> MeteredRequest<'_> {
+        MeteredRequest {
+            path: &self.path,
+            billed: self.billed,
+            hide_usage: self.splice.hide_usage,
+            text_bytes: self.text_bytes(),
+            room,
+        }
     }
 
     /// Bytes of the body that count as text: a picture or a file in it counts as what a model sees.

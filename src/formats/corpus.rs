@@ -1,9 +1,11 @@
 //! Recorded exchanges: what each format's tests have in common. A stream must read the same
 //! however it is cut, and as the answer that would have come unstreamed.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
-use super::{Meter, Reading};
+use super::{Meter, MeteredRequest, Path, Reading};
 use crate::wire::{event_stream, sse};
 
 /// One exchange; each part is a file beside the format.
@@ -20,6 +22,18 @@ pub(super) struct Exchange {
     /// `tokens` without those that are unknown, `finish_reason`, `tool_calls`, `tier`, `complete`,
     /// and `failure` where there is one.
     pub expected: &'static str,
+}
+
+/// A request of so many bytes, whose meter may hold `room` bytes.
+pub(super) fn metered(text_bytes: u64, room: usize) -> MeteredRequest<'static> {
+    static PATH: Path = Path::Fixed(Cow::Borrowed(""));
+    MeteredRequest {
+        path: &PATH,
+        billed: true,
+        hide_usage: false,
+        text_bytes,
+        room,
+    }
 }
 
 /// How a stream is cut into events.

@@ -7,25 +7,23 @@ use super::{Meter, anthropic_messages, bedrock_converse, gemini_generate_content
 use crate::wire::sse;
 
 fn meter(format: &str) -> Box<dyn Meter> {
+    let request = super::corpus::metered(400, 1 << 20);
     match format {
         "messages" => Box::new(Assembling::new(
             anthropic_messages::Events::default(),
             anthropic_messages::read,
-            400,
-            1 << 20,
+            &request,
         )),
         "converse" => Box::new(Assembling::new(
             bedrock_converse::Events::default(),
             bedrock_converse::read,
-            400,
-            1 << 20,
+            &request,
         )),
-        "gemini" => gemini_generate_content::meter(gemini_generate_content::read, 400, 1 << 20),
+        "gemini" => gemini_generate_content::meter(gemini_generate_content::read, &request),
         _ => Box::new(Assembling::new(
             openai_chat::Chunks::new(false),
             openai_chat::read,
-            400,
-            1 << 20,
+            &request,
         )),
     }
 }

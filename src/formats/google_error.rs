@@ -4,8 +4,14 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::respond;
+use super::{Refusals, respond};
 use crate::wire::{Body, Rejection};
+
+/// How clients are told of failures.
+pub(super) const REFUSALS: Refusals = Refusals {
+    response: refuse,
+    event,
+};
 
 /// A refusal.
 pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {

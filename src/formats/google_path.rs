@@ -7,7 +7,7 @@ use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::body::{bad_request, model_in_path};
-use super::{Call, Density, Path};
+use super::{Density, Path};
 use crate::wire::Rejection;
 
 /// The end of a path.
@@ -39,9 +39,9 @@ pub(super) fn target<'p>(rest: &'p str, verbs: &[&str]) -> Result<Target<'p>, Re
     })
 }
 
-/// What the bytes of a call stand for, by the verb in its path.
-pub(super) fn density(call: &Call) -> Density {
-    let Path::Around { after, .. } = &call.path else {
+/// What the bytes of a request for a path stand for, by its verb.
+pub(super) fn density(path: &Path) -> Density {
+    let Path::Around { after, .. } = path else {
         return Density::TEXT;
     };
     match after.as_str() {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::foreign::Foreign;
 use super::tokens::{BYTES_PER_TOKEN, Density, roughly};
-use super::{Tokens, failure};
+use super::{Path, Tokens, failure};
 use crate::base::memory::Hold;
 use crate::wire::sse;
 
@@ -19,6 +19,21 @@ pub enum Pass {
     Through,
     /// The caller did not ask for it: the gateway did.
     Hidden,
+}
+
+/// The request whose response is metered, as it was sent to the provider.
+#[derive(Clone, Copy, Debug)]
+pub struct MeteredRequest<'a> {
+    /// Where it went.
+    pub path: &'a Path,
+    /// Whether the provider charges for it. A count of tokens is a forecast, not usage.
+    pub billed: bool,
+    /// The usage of a stream was asked for by the gateway alone.
+    pub hide_usage: bool,
+    /// Bytes of it that count as text.
+    pub text_bytes: u64,
+    /// Bytes that may be held of what a stream says.
+    pub room: usize,
 }
 
 /// Reads usage from an answer as it passes. No I/O, no clock, no errors: what it can't read
@@ -315,12 +330,16 @@ pub(super) struct Assembling<A> {
 }
 
 impl<A: Assembly> Assembling<A> {
-    pub(super) fn new(assembly: A, read: Read, request_bytes: u64, room: usize) -> Self {
+    pub(super) fn new(assembly: A, read: Read, request: &MeteredRequest<'_>) -> Self {
         Self {
             assembly,
-            read,
-            request_bytes,
-            room: Room::new(room),
+            read: if request.billed {
+                read
+            } else {
+                |_| Reading::default()
+            },
+            request_bytes: request.text_bytes,
+            room: Room::new(request.room),
             whole: None,
             has_output: false,
             ends: false,

@@ -311,11 +311,11 @@ impl Tool<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::formats::{self, ApiKind};
+    use crate::formats;
 
     /// The request without tools whose name does not begin with `ok`; nothing if none is left.
     fn stripped(kind: &'static str, body: &str) -> Option<String> {
-        let known = formats::ALL.iter().find(|api| api.kind() == ApiKind(kind));
+        let known = formats::named(kind);
         let offer = known.unwrap().tools(body.as_bytes());
         let mut cuts = offer.without(&|name| name.starts_with("ok"))?;
         cuts.sort_by_key(|cut| std::cmp::Reverse(cut.start));

@@ -5,8 +5,14 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{NO_MODEL, respond};
+use super::{NO_MODEL, Refusals, respond};
 use crate::wire::{Body, Rejection};
+
+/// How clients are told of failures.
+pub(super) const REFUSALS: Refusals = Refusals {
+    response: refuse,
+    event,
+};
 
 /// A refusal.
 pub(super) fn refuse(rejection: &Rejection) -> Response<Body> {

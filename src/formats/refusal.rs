@@ -2,7 +2,14 @@
 
 use http::{HeaderValue, Response, header};
 
+use super::Refusals;
 use crate::wire::{Body, Rejection, body, unpack};
+
+/// Refusals outside of any vendor's shape.
+pub(super) const PLAIN: Refusals = Refusals {
+    response: plain,
+    event: |_| bytes::Bytes::new(),
+};
 
 /// Builds the response for a refusal around a JSON body in some format's shape.
 pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {

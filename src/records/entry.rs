@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Delivery, Tokens};
 use crate::base::bucket::Settlement;
+use crate::base::reasons::{self, Reason};
 use crate::formats::ToolCall;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
@@ -156,8 +157,9 @@ pub struct Entry {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub user_agent: String,
-    /// The decisions made for this request with their reasons, in order.
-    pub reasons: Vec<String>,
+    /// The decisions made for this request, in order.
+    #[serde(serialize_with = "reasons::as_sentences")]
+    pub reasons: Vec<Reason>,
     pub error: Option<String>,
     /// Whether there is a capture at the time of reading. Not written.
     pub captured: bool,
@@ -352,7 +354,7 @@ pub(super) mod tests {
             request_bytes: 100,
             response_bytes: 200,
             user_agent: "client/1".into(),
-            reasons: vec!["route: \"fast\" is main".into(), "budget: 3 left".into()],
+            reasons: vec![Reason::NoRole, Reason::Sentence("budget: 3 left".into())],
             error: None,
             captured: false,
         }

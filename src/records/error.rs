@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::CAPACITY;
-use super::database::{Failure, Refusal};
+use super::stores::{Failure, Refusal};
 
 /// What a connection could not do with a database.
 pub(super) const WRITE: &str = "write to it";

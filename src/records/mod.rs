@@ -7,42 +7,15 @@
 //! The database is `SQLite` or `PostgreSQL` behind one trait (`database`): one schema, one set of
 //! queries. Sums by day (`rollup`) and sessions (`session`) are kept as records are written.
 
-mod audit;
+mod archive;
 pub mod balances;
-mod buckets;
-mod capture;
-mod chats;
-mod connections;
-mod database;
-#[cfg(feature = "postgres")]
-mod dialect;
-mod earlier;
 mod entry;
 mod error;
-mod exports;
-mod group;
-mod histogram;
-mod holds;
+mod journal;
 pub mod metrics;
-mod misplaced;
-mod outbox;
 pub mod outlets;
-#[cfg(feature = "postgres")]
-mod postgres;
-mod query;
-mod queues;
-mod report;
-mod retention;
-mod rollup;
-mod room;
-mod row;
-mod session;
-mod sqlite;
-mod sums;
-mod tools;
-mod turn;
-mod writer;
-mod written;
+mod reports;
+mod stores;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -55,23 +28,28 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use crate::base::secret::Secret;
 use crate::config::Database;
 pub use crate::formats::{Tokens, ToolCall};
-pub use audit::{AuditQuery, Audited, Version};
-pub use buckets::{Held, Stored};
-pub use chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
-pub use database::{Failure, Refusal};
+use archive::earlier;
+use balances::holds;
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
-pub use exports::Batch;
-pub use histogram::Percentiles;
-pub use outbox::{Delivery, Queued, Waiting};
-pub use query::{Query, Scope};
-pub use report::{Group, Report, Usage, UsageGroup};
-pub use retention::Keep;
-pub use room::{Backlog, CAPACITY, Slot};
-pub use session::Session;
-pub use sums::{Counts, Totals};
-pub use tools::ToolUse;
-pub use written::Written;
+pub use journal::retention::Keep;
+pub use journal::room::{Backlog, CAPACITY, Slot};
+pub use journal::written::Written;
+use journal::{misplaced, retention, turn, writer, written};
+pub use reports::histogram::Percentiles;
+pub use reports::sums::{Counts, Totals};
+pub use stores::sql::audit::{AuditQuery, Audited, Version};
+pub use stores::sql::buckets::{Held, Stored};
+pub use stores::sql::chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
+pub use stores::sql::exports::Batch;
+pub use stores::sql::outbox::{Delivery, Queued, Waiting};
+pub use stores::sql::query::{Query, Scope};
+pub use stores::sql::report::{Group, Report, Usage, UsageGroup};
+pub use stores::sql::session::Session;
+pub use stores::sql::tools::ToolUse;
+use stores::sql::{audit, query, report, row, session, tools};
+use stores::{self as database, pool as connections};
+pub use stores::{Failure, Refusal};
 
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.

@@ -7,7 +7,7 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use zstd::stream::write::Decoder as Zstd;
 
-use super::unpack::{is_zlib, names};
+use super::unpack::{ZSTD_WINDOW, is_zlib, names};
 
 /// What one slice may grow to; a bomb is given up. A fuzzer finds bombs all the time, and nothing
 /// more behind the first 64 KiB of one.
@@ -19,10 +19,6 @@ const SLICE: usize = 128;
 const MAX_FREE: usize = 8 * MAX_GROWN;
 /// How many times its size a larger body may be.
 const MAX_RATIO: usize = 128;
-
-/// What a body may ask a decoder to remember, as a power of two: 8 MiB, which is what a body sent
-/// over HTTP may ask for (RFC 9659, section 3).
-pub(super) const ZSTD_WINDOW: u32 = 23;
 
 /// Opens one compressed body, piece by piece.
 pub struct Decoding {

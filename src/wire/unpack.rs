@@ -13,7 +13,6 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::sync::Semaphore;
 
 use super::Rejection;
-use super::decode::ZSTD_WINDOW;
 use crate::base::memory::{Hold, weighed};
 
 /// The codings that are opened, the best first.
@@ -21,6 +20,9 @@ pub const ACCEPTED: &str = "zstd, gzip, br, deflate";
 /// The code of a refusal for another coding.
 pub const UNSUPPORTED: &str = "unsupported_coding";
 
+/// What a body may ask a decoder to remember, as a power of two: 8 MiB, which is what a body sent
+/// over HTTP may ask for (RFC 9659, section 3).
+pub(super) const ZSTD_WINDOW: u32 = 23;
 /// Up to here a body is not asked how long it was before: a conversation in which a file is read
 /// ten times over shrinks to almost nothing.
 const FREE: usize = 8 << 20;

@@ -13,11 +13,24 @@ use crate::provider::{MODEL, Served, WORD};
 use crate::records::{self, Mark};
 use crate::world::{TINY, World};
 
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    claude_code,
+    claude_code_counts_its_context,
+    codex_over_http,
+    codex_over_a_websocket,
+    codex_as_it_comes,
+    gemini_cli,
+    opencode,
+    through_connect,
+    llm_through_connect,
+];
+
 const LIMIT: Duration = Duration::from_mins(2);
 const PROMPT: &str = "What does the note say?";
 
 /// Anthropic's agent, which names its session in the body.
-pub async fn claude_code(world: &World) -> anyhow::Result<()> {
+async fn claude_code(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
     let mut command = claude(world, &home);
     command
@@ -36,7 +49,7 @@ pub async fn claude_code(world: &World) -> anyhow::Result<()> {
 }
 
 /// It has each part of its prompt counted by itself, at the same time.
-pub async fn claude_code_counts_its_context(world: &World) -> anyhow::Result<()> {
+async fn claude_code_counts_its_context(world: &World) -> anyhow::Result<()> {
     let mark = Mark::set(world).await?;
     let home = world.home()?;
     let mut command = claude(world, &home);
@@ -67,19 +80,19 @@ fn claude(world: &World, home: &Path) -> Command {
 }
 
 /// OpenAI's agent; its own header names the session.
-pub async fn codex_over_http(world: &World) -> anyhow::Result<()> {
+async fn codex_over_http(world: &World) -> anyhow::Result<()> {
     let provider = codex_provider(world, false);
     codex(world, false, &["model_provider=gateway", &provider]).await
 }
 
 /// It prefers a socket to a provider that supports them.
-pub async fn codex_over_a_websocket(world: &World) -> anyhow::Result<()> {
+async fn codex_over_a_websocket(world: &World) -> anyhow::Result<()> {
     let provider = codex_provider(world, true);
     codex(world, true, &["model_provider=gateway", &provider]).await
 }
 
 /// As it comes, told only another address for OpenAI.
-pub async fn codex_as_it_comes(world: &World) -> anyhow::Result<()> {
+async fn codex_as_it_comes(world: &World) -> anyhow::Result<()> {
     let address = format!(r#"openai_base_url="{}/v1""#, world.base(MODEL));
     codex(world, true, &[&address]).await
 }
@@ -117,7 +130,7 @@ async fn codex(world: &World, socket: bool, settings: &[&str]) -> anyhow::Result
 }
 
 /// Google's agent, which names no session: its turns are known by how they began.
-pub async fn gemini_cli(world: &World) -> anyhow::Result<()> {
+async fn gemini_cli(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
     let folder = home.join(".gemini");
     std::fs::create_dir(&folder)?;
@@ -141,7 +154,7 @@ pub async fn gemini_cli(world: &World) -> anyhow::Result<()> {
 }
 
 /// An agent on top of Vercel's SDK; its own header names the session.
-pub async fn opencode(world: &World) -> anyhow::Result<()> {
+async fn opencode(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
     let config = json!({
         "autoupdate": false,
@@ -168,7 +181,7 @@ pub async fn opencode(world: &World) -> anyhow::Result<()> {
 }
 
 /// Each as `iris connect` starts it, with nothing but that.
-pub async fn through_connect(world: &World) -> anyhow::Result<()> {
+async fn through_connect(world: &World) -> anyhow::Result<()> {
     if world.direct() {
         return Ok(());
     }
@@ -237,7 +250,7 @@ pub async fn through_connect(world: &World) -> anyhow::Result<()> {
 }
 
 /// `llm` has no tools of its own: a real model is asked, as `iris connect` sets it up.
-pub async fn llm_through_connect(world: &World) -> anyhow::Result<()> {
+async fn llm_through_connect(world: &World) -> anyhow::Result<()> {
     if world.direct() {
         return Ok(());
     }

@@ -10,9 +10,14 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    the_schema_and_the_check_agree,
+];
+
 /// The schema takes what is right, and refuses a wrong type and an unknown key wherever the check
 /// complains of it. A validator that many use does the schema's part.
-pub async fn the_schema_and_the_check_agree(world: &World) -> anyhow::Result<()> {
+async fn the_schema_and_the_check_agree(world: &World) -> anyhow::Result<()> {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let mut documents = Vec::new();
     for name in ["minimal.hujson", "demo.hujson", "example.hujson"] {

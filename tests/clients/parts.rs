@@ -1,13 +1,12 @@
 //! The real parts: an inference server, and clients that run as processes of their own.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 
 /// What the scripts have built and installed.
 pub struct Parts {
@@ -21,36 +20,15 @@ pub struct Parts {
 impl Parts {
     /// Builds and installs what is missing; says on standard error what and how long.
     pub fn prepare() -> anyhow::Result<Self> {
-        let servers = script("prepare.sh")?;
-        let clients = script("clients.sh")?;
-        let part = |found: &HashMap<String, PathBuf>, name: &str| {
-            let path = found.get(name).cloned();
-            path.with_context(|| format!("{name} was not prepared"))
-        };
+        let servers = support::parts::Parts::prepare("prepare.sh", &[])?;
+        let clients = support::parts::Parts::prepare("clients.sh", &[])?;
         Ok(Self {
-            llama_server: part(&servers, "llama_server")?,
-            model: part(&servers, "model")?,
-            python: part(&clients, "python")?,
-            node_modules: part(&clients, "node_modules")?,
+            llama_server: servers.get("llama_server")?,
+            model: servers.get("model")?,
+            python: clients.get("python")?,
+            node_modules: clients.get("node_modules")?,
         })
     }
-}
-
-/// Runs a script of `tests/servers` and reads the parts that it names.
-fn script(name: &str) -> anyhow::Result<HashMap<String, PathBuf>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/servers")
-        .join(name);
-    let output = Command::new(script).stderr(Stdio::inherit()).output()?;
-    ensure!(
-        output.status.success(),
-        "tests/servers/{name} failed; its message is above"
-    );
-    Ok(String::from_utf8(output.stdout)?
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, path)| (name.to_owned(), path.into()))
-        .collect())
 }
 
 /// A process in a group of its own, which ends with all of its group when it is dropped.
@@ -127,11 +105,4 @@ pub fn end_daemons(dir: &Path) {
             let _ = Command::new("kill").arg(id).stderr(Stdio::null()).status();
         }
     }
-}
-
-/// A loopback port that is free at the moment.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
 }

@@ -12,6 +12,23 @@ use crate::provider::{HELLO, MODEL};
 use crate::records::{self, Call, Mark};
 use crate::world::{TINY, World};
 
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    openai_python_with_real_inference,
+    openai_python_at_the_wire,
+    openai_node_with_real_inference,
+    openai_node_at_the_wire,
+    anthropic_python_with_real_inference,
+    anthropic_python_at_the_wire,
+    anthropic_node_with_real_inference,
+    anthropic_node_at_the_wire,
+    genai_python,
+    genai_node,
+    boto3,
+    ai_sdk,
+    llm_with_real_inference,
+];
+
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// What a script prints.
@@ -31,19 +48,19 @@ struct Refusal {
     message: String,
 }
 
-pub async fn openai_python_with_real_inference(world: &World) -> anyhow::Result<()> {
+async fn openai_python_with_real_inference(world: &World) -> anyhow::Result<()> {
     openai(world, "openai_python.py", TINY, "openai-python").await
 }
 
-pub async fn openai_python_at_the_wire(world: &World) -> anyhow::Result<()> {
+async fn openai_python_at_the_wire(world: &World) -> anyhow::Result<()> {
     openai(world, "openai_python.py", MODEL, "openai-python").await
 }
 
-pub async fn openai_node_with_real_inference(world: &World) -> anyhow::Result<()> {
+async fn openai_node_with_real_inference(world: &World) -> anyhow::Result<()> {
     openai(world, "openai_node.mjs", TINY, "openai-js").await
 }
 
-pub async fn openai_node_at_the_wire(world: &World) -> anyhow::Result<()> {
+async fn openai_node_at_the_wire(world: &World) -> anyhow::Result<()> {
     openai(world, "openai_node.mjs", MODEL, "openai-js").await
 }
 
@@ -66,19 +83,19 @@ async fn openai(world: &World, script: &str, model: &str, agent: &str) -> anyhow
     closed(&printed)
 }
 
-pub async fn anthropic_python_with_real_inference(world: &World) -> anyhow::Result<()> {
+async fn anthropic_python_with_real_inference(world: &World) -> anyhow::Result<()> {
     anthropic(world, "anthropic_python.py", TINY, "anthropic-python").await
 }
 
-pub async fn anthropic_python_at_the_wire(world: &World) -> anyhow::Result<()> {
+async fn anthropic_python_at_the_wire(world: &World) -> anyhow::Result<()> {
     anthropic(world, "anthropic_python.py", MODEL, "anthropic-python").await
 }
 
-pub async fn anthropic_node_with_real_inference(world: &World) -> anyhow::Result<()> {
+async fn anthropic_node_with_real_inference(world: &World) -> anyhow::Result<()> {
     anthropic(world, "anthropic_node.mjs", TINY, "anthropic-js").await
 }
 
-pub async fn anthropic_node_at_the_wire(world: &World) -> anyhow::Result<()> {
+async fn anthropic_node_at_the_wire(world: &World) -> anyhow::Result<()> {
     anthropic(world, "anthropic_node.mjs", MODEL, "anthropic-js").await
 }
 
@@ -97,7 +114,7 @@ async fn anthropic(world: &World, script: &str, model: &str, agent: &str) -> any
     closed(&printed)
 }
 
-pub async fn genai_python(world: &World) -> anyhow::Result<()> {
+async fn genai_python(world: &World) -> anyhow::Result<()> {
     let (printed, _) = run(world, "genai_python.py", MODEL, "google-genai-python").await?;
     genai(
         world,
@@ -107,7 +124,7 @@ pub async fn genai_python(world: &World) -> anyhow::Result<()> {
     )
 }
 
-pub async fn genai_node(world: &World) -> anyhow::Result<()> {
+async fn genai_node(world: &World) -> anyhow::Result<()> {
     let (printed, _) = run(world, "genai_node.mjs", MODEL, "google-genai-js").await?;
     genai(world, &printed, &["generate"], "ApiError")
 }
@@ -129,7 +146,7 @@ fn genai(world: &World, printed: &Printed, names: &[&str], class: &str) -> anyho
 }
 
 /// The AWS SDK, which signs its requests and reads Amazon's own framing.
-pub async fn boto3(world: &World) -> anyhow::Result<()> {
+async fn boto3(world: &World) -> anyhow::Result<()> {
     let (printed, _) = run(world, "bedrock_python.py", MODEL, "boto3").await?;
     if world.direct() {
         return Ok(());
@@ -144,7 +161,7 @@ pub async fn boto3(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub async fn ai_sdk(world: &World) -> anyhow::Result<()> {
+async fn ai_sdk(world: &World) -> anyhow::Result<()> {
     let (printed, _) = run(world, "ai_sdk.mjs", MODEL, "ai-sdk").await?;
     if world.direct() {
         return Ok(());
@@ -155,7 +172,7 @@ pub async fn ai_sdk(world: &World) -> anyhow::Result<()> {
 }
 
 /// A program on top of the OpenAI SDK, which streams and keeps a chat of its own.
-pub async fn llm_with_real_inference(world: &World) -> anyhow::Result<()> {
+async fn llm_with_real_inference(world: &World) -> anyhow::Result<()> {
     let mark = Mark::set(world).await?;
     let home = world.home()?;
     let models = format!(

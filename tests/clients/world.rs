@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::parts::{Parts, Process, end_daemons, free_port};
+use crate::parts::{Parts, Process, end_daemons};
 use crate::provider::{self, Provider};
+use support::process::free_address;
 
 /// The model of the inference server.
 pub const TINY: &str = "tiny";
@@ -41,7 +42,9 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(parts: &Parts, direct: bool) -> anyhow::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
+        let parts = &Parts::prepare()?;
+        let direct = std::env::var_os("IRIS_CLIENTS_DIRECT").is_some();
         let dir = tempfile::tempdir()?;
         let root = dir.path();
         // Found by the scripts above their own folder.
@@ -172,7 +175,7 @@ impl World {
 
 /// Starts the inference server and waits until it answers.
 async fn inference(parts: &Parts, root: &Path) -> anyhow::Result<(Process, String)> {
-    let port = free_port()?;
+    let port = free_address().port();
     let dir = root.join("inference");
     std::fs::create_dir(&dir)?;
     let process = Process::start(

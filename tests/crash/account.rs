@@ -21,7 +21,10 @@ use crate::iris::{Iris, Place, Size};
 use crate::provider::{Asked, Plan, Provider, Served, Usage};
 use crate::records::{self, Entry};
 use crate::tailnet::{self, GATEWAY};
-use crate::{random, times};
+use crate::times;
+use support::random::random;
+
+pub const TESTS: &[support::harness::Test<()>] = support::tests![sums_equal_the_providers,];
 
 const PEOPLE: u16 = 25;
 const AT_ONCE: u16 = 50;
@@ -221,7 +224,7 @@ async fn watch(pid: u32, next: Arc<AtomicUsize>, count: usize) -> anyhow::Result
 }
 
 /// The outer half: a namespace for the tailnet, or none.
-pub async fn sums_equal_the_providers() -> anyhow::Result<()> {
+async fn sums_equal_the_providers() -> anyhow::Result<()> {
     match tailnet::in_a_namespace("account")? {
         Some(true) => Ok(()),
         Some(false) => anyhow::bail!("in the namespace"),

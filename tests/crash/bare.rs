@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::iris;
-use crate::machine::Machine;
+use support::machine::Machine;
 
 /// A machine with the program in `/srv`, which the tests also give configurations.
 pub struct Bare {
@@ -49,7 +49,7 @@ impl Bare {
         write("keyed.hujson", &keyed.to_string())?;
         write("key", "tskey-auth-1\n")?;
         write("empty", "\n")?;
-        let machine = Machine::bare(dir.path(), env!("CARGO_BIN_EXE_iris")).await?;
+        let machine = Machine::bare(dir.path(), &support::iris()).await?;
         Ok(machine.map(|machine| Self {
             machine,
             address,

@@ -13,7 +13,11 @@ use tokio::task::JoinHandle;
 use crate::client::chat;
 use crate::iris::{Iris, Place};
 use crate::provider::{Asked, Plan, Provider};
-use crate::{random, records, times};
+use crate::{records, times};
+use support::random::random;
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![a_storm_of_reloads_is_not_felt, clocks_may_jump,];
 
 fn decide(asked: &Asked<'_>) -> Plan {
     if asked.mark.starts_with("tick") {
@@ -149,7 +153,7 @@ async fn in_force(iris: &Iris, nth: usize) -> anyhow::Result<()> {
 }
 
 /// A hundred configurations, of which every third is none.
-pub async fn a_storm_of_reloads_is_not_felt() -> anyhow::Result<()> {
+async fn a_storm_of_reloads_is_not_felt() -> anyhow::Result<()> {
     let reloads = times("IRIS_CRASH_RELOADS", 100);
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;
@@ -216,9 +220,9 @@ fn ticks(iris: &Iris) -> anyhow::Result<u64> {
 }
 
 /// Four hundred days forwards and backwards, under load.
-pub async fn clocks_may_jump() -> anyhow::Result<()> {
+async fn clocks_may_jump() -> anyhow::Result<()> {
     let Some(library) = faketime() else {
-        crate::tally::skip("libfaketime is not installed (the package is `faketime`)");
+        support::harness::skip("libfaketime is not installed (the package is `faketime`)");
         return Ok(());
     };
     let dir = tempfile::tempdir()?;

@@ -10,11 +10,15 @@ use crate::disk::Disk;
 use crate::iris::Place;
 use crate::kills::{Seen, config, decide, kept, load};
 use crate::provider::Provider;
-use crate::{random, records, times};
+use crate::{records, times};
+use support::random::random;
 
-pub async fn only_what_was_synced_is_acknowledged() -> anyhow::Result<()> {
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![only_what_was_synced_is_acknowledged,];
+
+async fn only_what_was_synced_is_acknowledged() -> anyhow::Result<()> {
     if let Some(why) = Disk::missing() {
-        crate::tally::skip(why);
+        support::harness::skip(why);
         return Ok(());
     }
     let cuts = times("IRIS_CRASH_CUTS", 5);

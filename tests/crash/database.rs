@@ -14,7 +14,15 @@ use tokio::task::JoinSet;
 use crate::client::chat;
 use crate::iris::{Iris, Place};
 use crate::provider::{Plan, Provider};
-use crate::{random, records, times};
+use crate::{records, times};
+use support::random::random;
+
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    held_by_another_it_loses_nothing,
+    #[cfg(feature = "postgres")]
+    gone_it_loses_nothing,
+    damaged_it_is_refused_or_serves,
+];
 
 const AT_ONCE: usize = 6;
 /// What may be held in memory for records that can't be written.
@@ -152,7 +160,7 @@ async fn all_once(iris: &Iris, marks: &[String]) -> anyhow::Result<()> {
     }
 }
 
-pub async fn held_by_another_it_loses_nothing() -> anyhow::Result<()> {
+async fn held_by_another_it_loses_nothing() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider =
         Provider::start(&dir.path().join("account"), |_| Plan::Whole(Duration::ZERO)).await?;
@@ -174,10 +182,8 @@ pub async fn held_by_another_it_loses_nothing() -> anyhow::Result<()> {
 }
 
 #[cfg(feature = "postgres")]
-pub async fn gone_it_loses_nothing() -> anyhow::Result<()> {
-    let server = tokio::task::spawn_blocking(crate::server::Server::start).await?;
-    // It takes a moment to start.
-    drop(server.client("postgres").await);
+async fn gone_it_loses_nothing() -> anyhow::Result<()> {
+    let server = tokio::task::spawn_blocking(support::postgres::Server::start).await?;
     let dir = tempfile::tempdir()?;
     let provider =
         Provider::start(&dir.path().join("account"), |_| Plan::Whole(Duration::ZERO)).await?;
@@ -210,7 +216,7 @@ fn damage(file: &Path, seed: u64, places: usize) -> anyhow::Result<()> {
 
 /// A damaged file is refused with its name and a way out, or it serves: then its pages answer or say
 /// that they can't, and nothing ends the program.
-pub async fn damaged_it_is_refused_or_serves() -> anyhow::Result<()> {
+async fn damaged_it_is_refused_or_serves() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider =
         Provider::start(&dir.path().join("account"), |_| Plan::Whole(Duration::ZERO)).await?;

@@ -12,8 +12,8 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context;
 use fuser::{BackgroundSession, Config, Errno, FileAttr, FileType, INodeNo};
 
-use crate::random;
 use served::Served;
+use support::random::random;
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;

@@ -15,6 +15,8 @@ use crate::kills::{Seen, config, kept, refill};
 use crate::provider::{Plan, Provider};
 use crate::{records, times};
 
+pub const TESTS: &[support::harness::Test<()>] = support::tests![the_nth_write_fails,];
+
 const AT_ONCE: usize = 6;
 /// The last n of the long form is this one, and the short form takes some of them.
 const LAST: usize = 500;
@@ -125,9 +127,9 @@ async fn one(iris: &mut Iris, disk: &Disk, nth: u64, fault: Fault) -> anyhow::Re
     Ok(back)
 }
 
-pub async fn the_nth_write_fails() -> anyhow::Result<()> {
+async fn the_nth_write_fails() -> anyhow::Result<()> {
     if let Some(why) = Disk::missing() {
-        crate::tally::skip(why);
+        support::harness::skip(why);
         return Ok(());
     }
     let count = times("IRIS_CRASH_ERRORS", 14).clamp(1, LAST);

@@ -16,6 +16,14 @@ use crate::client::{CHAT, chat};
 use crate::iris::{Iris, Place};
 use crate::provider::{self, Asked, Plan, Provider};
 
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    descriptors_run_out,
+    slow_callers_are_closed,
+    slow_readers_are_bounded,
+    slow_readers_leave_room_on_a_shared_connection,
+    overload_is_refused_quickly,
+];
+
 /// Marks say what a request is for.
 fn decide(asked: &Asked<'_>) -> Plan {
     match asked.mark.split('-').next() {
@@ -133,7 +141,7 @@ async fn ask(iris: &Iris, mark: &str) -> anyhow::Result<(u16, Duration)> {
 }
 
 /// Few descriptors, and more callers than they suffice for.
-pub async fn descriptors_run_out() -> anyhow::Result<()> {
+async fn descriptors_run_out() -> anyhow::Result<()> {
     let world = World::start(&json!({}), &["prlimit", "--nofile=192:192"]).await?;
     let streams = Streams::open(&world.iris, 20).await?;
     // As many as the kernel's queue lets in, and some beyond that.
@@ -271,7 +279,7 @@ async fn slow_part(part: &str, head: &str, most_kib: f64) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub async fn slow_callers_are_closed() -> anyhow::Result<()> {
+async fn slow_callers_are_closed() -> anyhow::Result<()> {
     let body = "content-type: application/json\r\ncontent-length: 1000000\r\n\r\n{";
     slow_part("head", "", 10.0).await?;
     slow_part("body", body, 24.0).await
@@ -294,7 +302,7 @@ async fn unread(iris: &Iris, nth: usize) -> anyhow::Result<TcpStream> {
 }
 
 /// Forty callers who don't read, on the connection to their provider that all others share.
-pub async fn slow_readers_leave_room_on_a_shared_connection() -> anyhow::Result<()> {
+async fn slow_readers_leave_room_on_a_shared_connection() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider = Provider::start_shared(&dir.path().join("account"), decide).await?;
     let nothing = json!({ "duration": "0", "purge": ["captures", "tools"] });
@@ -350,7 +358,7 @@ fn kernel_memory(pid: u32) -> anyhow::Result<u64> {
 }
 
 /// Three hundred callers who ask for an endless stream and don't read it.
-pub async fn slow_readers_are_bounded() -> anyhow::Result<()> {
+async fn slow_readers_are_bounded() -> anyhow::Result<()> {
     // What a capture keeps of an answer has a limit of its own.
     let nothing = json!({ "duration": "0", "purge": ["captures", "tools"] });
     let limits = json!({ "timeouts": { "idle": "15s" }, "database": { "retention": nothing } });
@@ -451,7 +459,7 @@ const ANSWER: Duration = Duration::from_millis(300);
 const AT_ONCE: usize = 12;
 
 /// Five times as many requests as a bucket lets through.
-pub async fn overload_is_refused_quickly() -> anyhow::Result<()> {
+async fn overload_is_refused_quickly() -> anyhow::Result<()> {
     let grants = json!([{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
         { "role": "admin" }, { "models": "**", "quotas": [{ "bucket": "open" }] },
     ] } }]);

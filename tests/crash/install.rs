@@ -9,9 +9,14 @@ use anyhow::{Context, ensure};
 use crate::bare::{Bare, config};
 use crate::service::served;
 
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    a_bare_machine_becomes_a_service_and_a_bare_machine_again,
+    a_user_has_a_service_without_root,
+];
+
 const KEY: &str = r#"a "key" with $HOME and \"#;
 
-pub async fn a_bare_machine_becomes_a_service_and_a_bare_machine_again() -> anyhow::Result<()> {
+async fn a_bare_machine_becomes_a_service_and_a_bare_machine_again() -> anyhow::Result<()> {
     let Some(bare) = Bare::start().await? else {
         return Ok(());
     };
@@ -399,7 +404,7 @@ fn removed(bare: &Bare) -> anyhow::Result<()> {
     bare.is_bare()
 }
 
-pub async fn a_user_has_a_service_without_root() -> anyhow::Result<()> {
+async fn a_user_has_a_service_without_root() -> anyhow::Result<()> {
     let Some(bare) = Bare::start().await? else {
         return Ok(());
     };

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use crate::client::{Client, chat};
 use crate::iris::{Iris, Place};
 use crate::provider::{Asked, Plan, Provider};
-use crate::{random, records, times};
+use crate::{records, times};
+use support::random::random;
+
+pub const TESTS: &[support::harness::Test<()>] = support::tests![nothing_acknowledged_is_lost,];
 
 /// Requests at once.
 const AT_ONCE: usize = 12;
@@ -192,7 +195,7 @@ pub async fn kept(place: &Place, iris: &Iris, seen: &Seen, after: &str) -> anyho
     Ok(last.unwrap_or_else(|| after.to_owned()))
 }
 
-pub async fn nothing_acknowledged_is_lost() -> anyhow::Result<()> {
+async fn nothing_acknowledged_is_lost() -> anyhow::Result<()> {
     let kills = times("IRIS_CRASH_KILLS", 20);
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;

@@ -17,6 +17,12 @@ use crate::iris::{Iris, Place};
 use crate::provider::{Asked, Plan, Provider};
 use crate::{kills, records, times};
 
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    one_request_is_hurt_and_no_other,
+    a_record_that_can_not_be_written_holds_up_no_other,
+    what_runs_beside_the_requests_begins_anew,
+];
+
 /// Callers at once, each with a connection of its own.
 const CALLERS: usize = 4;
 /// Requests of each.
@@ -141,7 +147,7 @@ async fn load(iris: &Iris) -> anyhow::Result<Ends> {
     Ok(ends)
 }
 
-pub async fn one_request_is_hurt_and_no_other() -> anyhow::Result<()> {
+async fn one_request_is_hurt_and_no_other() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;
     let mut panics = 0;
@@ -247,7 +253,7 @@ async fn idle(client: &mut Client) -> anyhow::Result<()> {
 }
 
 /// A record at which the writer panics again and again is given up, and the log has it.
-pub async fn a_record_that_can_not_be_written_holds_up_no_other() -> anyhow::Result<()> {
+async fn a_record_that_can_not_be_written_holds_up_no_other() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;
     let mut place = Place::new(&kills::config(&provider))?;
@@ -278,7 +284,7 @@ pub async fn a_record_that_can_not_be_written_holds_up_no_other() -> anyhow::Res
 }
 
 /// Each panics twice, so it has begun anew in between; then what it does is done.
-pub async fn what_runs_beside_the_requests_begins_anew() -> anyhow::Result<()> {
+async fn what_runs_beside_the_requests_begins_anew() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;
     let mut config = kills::config(&provider);

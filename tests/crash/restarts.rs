@@ -14,7 +14,13 @@ use serde_json::json;
 use crate::client::{Client, chat};
 use crate::iris::{HANDING_OVER, Place};
 use crate::provider::{Asked, Plan, Provider};
-use crate::{kills, random, records, times};
+use crate::{kills, records, times};
+use support::random::random;
+
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    no_connection_is_refused,
+    a_socket_that_is_no_loopback_door_is_not_served,
+];
 
 /// Callers at once.
 const CALLERS: usize = 8;
@@ -73,7 +79,7 @@ async fn answered(place: &Place, nth: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub async fn no_connection_is_refused() -> anyhow::Result<()> {
+async fn no_connection_is_refused() -> anyhow::Result<()> {
     let rounds = times("IRIS_CRASH_RESTARTS", 5);
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;
@@ -149,7 +155,7 @@ fn handed(place: &Place, how: &str, what: OwnedFd) -> anyhow::Result<String> {
     Ok(said)
 }
 
-pub async fn a_socket_that_is_no_loopback_door_is_not_served() -> anyhow::Result<()> {
+async fn a_socket_that_is_no_loopback_door_is_not_served() -> anyhow::Result<()> {
     let place = Place::new(&json!({}))?;
     let local = || TcpListener::bind("127.0.0.1:0");
     let here = local()?;

@@ -11,12 +11,15 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::iris;
-use crate::machine::Machine;
+use support::machine::Machine;
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![what_is_killed_or_hangs_is_started_again,];
 
 /// The longest that anything here may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-pub async fn what_is_killed_or_hangs_is_started_again() -> anyhow::Result<()> {
+async fn what_is_killed_or_hangs_is_started_again() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let address = iris::free_address()?;
     let write = |name: &str, text: &str| {
@@ -39,8 +42,8 @@ pub async fn what_is_killed_or_hangs_is_started_again() -> anyhow::Result<()> {
         "grants": [{ "src": ["(loopback)"],
             "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }] } }],
     });
-    let program = env!("CARGO_BIN_EXE_iris");
-    let Some(machine) = Machine::start(dir.path(), program, &config.to_string()).await? else {
+    let program = support::iris();
+    let Some(machine) = Machine::start(dir.path(), &program, &config.to_string()).await? else {
         return Ok(());
     };
     lives(&machine, address)

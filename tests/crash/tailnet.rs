@@ -27,12 +27,7 @@ const DEVICES: u16 = 2;
 
 /// Runs a test of this program in a namespace. `None` where there can be none.
 pub fn in_a_namespace(test: &str) -> anyhow::Result<Option<bool>> {
-    let user = Command::new("id").arg("-u").output()?;
-    let mut command = Command::new("unshare");
-    if user.stdout.trim_ascii() != b"0" {
-        command.arg("--map-root-user");
-    }
-    command.arg("--net");
+    let mut command = support::namespace::unshare();
     let mut trial = Command::new(command.get_program());
     trial.args(command.get_args()).args(["ip", "link"]);
     if !trial.output().is_ok_and(|output| output.status.success()) {

@@ -10,8 +10,6 @@
     reason = "waits for a process, on threads of the tests"
 )]
 
-#[path = "../pages/browser.rs"]
-mod browser;
 mod door;
 mod running;
 
@@ -20,8 +18,8 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use browser::Browser;
 use running::{Demo, run};
+use support::browser::Browser;
 
 /// What is shown of each of the tour's lines, in order; empty where a line prints nothing.
 const ANSWERS: [&[&str]; 11] = [

@@ -1,118 +1,55 @@
 //! Exports to a real S3 server and to a real collector of OpenTelemetry, which are ended and
 //! started again in the middle: what has arrived is compared with the records one by one.
-//!
-//! `cargo test --test exports -- WORD` runs those whose name contains WORD.
-#![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
 #![expect(
-    unreachable_pub,
-    dead_code,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a program of its own, whose helpers are shared and fail as its tests do"
+    reason = "a test that can't go on has failed"
 )]
 
-#[path = "../loopback/support.rs"]
-mod support;
-#[path = "../tally/mod.rs"]
-mod tally;
-
-use std::collections::{BTreeMap, HashMap};
-use std::net::TcpStream;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use support::{COMPLETION, Gateway, answer, provider};
-use tally::Tally;
+use support::parts::Parts;
+use support::process::{Process, free_address, listens};
+use support::provider::{COMPLETION, answer, provider};
+
+support::library_gateway!();
 
 /// What `exports.sh` has built.
-struct Parts {
-    s3: PathBuf,
-    otelcol: PathBuf,
-    python: PathBuf,
+fn parts() -> &'static Parts {
+    static PARTS: LazyLock<Parts> =
+        LazyLock::new(|| Parts::prepare("exports.sh", &[]).expect("the servers are built"));
+    &PARTS
 }
 
-impl Parts {
-    fn prepare() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/exports.sh");
-        let output = Command::new(script).stderr(Stdio::inherit()).output();
-        let output = output.expect("tests/servers/exports.sh runs");
-        assert!(output.status.success(), "its message is above");
-        let text = String::from_utf8(output.stdout).unwrap();
-        let found: HashMap<&str, &str> = text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .collect();
-        Self {
-            s3: found["S3"].into(),
-            otelcol: found["OTELCOL"].into(),
-            python: found["PYTHON"].into(),
-        }
-    }
+fn part(name: &str) -> PathBuf {
+    parts().get(name).unwrap()
 }
 
-/// A server that ends with the test.
-struct Server(Child);
-
-impl Server {
-    fn start(command: &mut Command, port: u16) -> Self {
-        let child = command.stdin(Stdio::null()).spawn().expect("it starts");
-        let server = Self(child);
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < until, "nobody listens on {port}");
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        server
-    }
+/// Starts a server and waits until it listens; it ends as in a crash when it is dropped.
+fn started(command: &mut Command, at: SocketAddr, log: &Path) -> Process {
+    let server = Process::start(command, log).unwrap();
+    listens(at, || server.log());
+    server
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // As a crash does.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_what_the_records_are() {
+    objects("cbor").await;
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn main() -> ExitCode {
-    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let parts = Parts::prepare();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut tally = Tally::default();
-    let mut run = |name: &str, test: &mut dyn FnMut()| {
-        if only
-            .as_ref()
-            .is_some_and(|only| !name.contains(only.as_str()))
-        {
-            return;
-        }
-        let began = Instant::now();
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
-        let outcome = done.map_err(|_| "it panicked; the message is above".to_owned());
-        tally.end(name, began.elapsed(), outcome);
-    };
-    run("objects_are_what_the_records_are", &mut || {
-        runtime.block_on(objects(&parts, "cbor"));
-    });
-    run("lines_are_what_the_records_are", &mut || {
-        runtime.block_on(objects(&parts, "jsonl"));
-    });
-    run("spans_are_what_the_records_are", &mut || {
-        runtime.block_on(spans(&parts));
-    });
-    runtime.shutdown_background();
-    tally.close()
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_what_the_records_are() {
+    objects("jsonl").await;
 }
 
 async fn gateway(exporters: Value) -> Gateway {
@@ -164,25 +101,24 @@ async fn exported(gateway: &Gateway) -> Value {
     panic!("{}", get(gateway, "/api/exporters").await);
 }
 
-async fn objects(parts: &Parts, format: &str) {
-    let dir = tempfile::tempdir().unwrap();
+async fn objects(format: &str) {
+    let (dir, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::create_dir(dir.path().join("records")).unwrap();
-    let port = free_port();
+    let at = free_address();
     let start = || {
-        Server::start(
-            Command::new(&parts.s3)
+        started(
+            Command::new(part("S3"))
                 .env("ROOT_ACCESS_KEY", "key")
                 .env("ROOT_SECRET_KEY", "secret")
-                .args(["--port", &format!("127.0.0.1:{port}"), "posix"])
-                .arg(dir.path())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
-            port,
+                .args(["--port", &at.to_string(), "posix"])
+                .arg(dir.path()),
+            at,
+            &logs.path().join("s3"),
         )
     };
     let s3 = start();
     let mut gateway = gateway(json!({ "s3": {
-        "endpoint": format!("http://127.0.0.1:{port}"), "bucket_name": "records", "prefix": "ai/ours",
+        "endpoint": format!("http://{at}"), "bucket_name": "records", "prefix": "ai/ours",
         "access_key_id": "key", "access_secret": "secret", "every": 1, "limit": 20, "format": format,
     } }))
     .await;
@@ -207,13 +143,13 @@ async fn objects(parts: &Parts, format: &str) {
     let gateway = gateway.again().await;
     ask(&gateway, 30).await;
     exported(&gateway).await;
-    compare(parts, &gateway, dir.path()).await;
+    compare(&gateway, dir.path()).await;
 }
 
 /// What lies in the bucket, read by somebody else, against the records.
-async fn compare(parts: &Parts, gateway: &Gateway, dir: &Path) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports/read.py");
-    let output = Command::new(&parts.python)
+async fn compare(gateway: &Gateway, dir: &Path) {
+    let script = support::root().join("tests/exports/read.py");
+    let output = Command::new(part("PYTHON"))
         .arg(script)
         .arg(dir.join("records"))
         .stderr(Stdio::inherit())
@@ -254,12 +190,13 @@ async fn compare(parts: &Parts, gateway: &Gateway, dir: &Path) {
     assert_eq!(seen.len(), 150, "not all were exported");
 }
 
-async fn spans(parts: &Parts) {
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_what_the_records_are() {
     let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let at = free_address();
     let config = dir.path().join("otel.yaml");
     let text = format!(
-        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}}}\n\
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{at}\"}}}}}}}}\n\
          exporters: {{debug: {{verbosity: detailed}}}}\n\
          service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    \
          traces: {{receivers: [otlp], exporters: [debug]}}\n    \
@@ -268,25 +205,15 @@ async fn spans(parts: &Parts) {
     std::fs::write(&config, text).unwrap();
     let log = dir.path().join("log");
     let start = || {
-        let out = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        Server::start(
-            Command::new(&parts.otelcol)
-                .arg("--config")
-                .arg(&config)
-                .stdout(out.try_clone().unwrap())
-                .stderr(out),
-            port,
+        started(
+            Command::new(part("OTELCOL")).arg("--config").arg(&config),
+            at,
+            &log,
         )
     };
     let collector = start();
-    let gateway = gateway(
-        json!({ "otlp": { "endpoint": format!("http://127.0.0.1:{port}"), "every": "1s" } }),
-    )
-    .await;
+    let gateway =
+        gateway(json!({ "otlp": { "endpoint": format!("http://{at}"), "every": "1s" } })).await;
     ask(&gateway, 40).await;
     exported(&gateway).await;
     drop(collector);

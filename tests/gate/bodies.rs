@@ -7,11 +7,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use iris::formats::{ALL, Api, Call, Destination, Head};
+use iris::formats::{ALL, Call, Destination, Format, Head};
 use serde_json::Value;
 
 use crate::process::{go, has, say, setting, source};
-use crate::random::Random;
+use support::random::Random;
 
 /// How many there are by default.
 const BODIES: usize = 100_000;
@@ -217,7 +217,7 @@ struct Judged {
     sent: Bytes,
 }
 
-fn judge(api: &dyn Api, path: &str, body: &[u8], renamed: bool) -> Option<Judged> {
+fn judge(api: &Format, path: &str, body: &[u8], renamed: bool) -> Option<Judged> {
     let head = Head {
         path,
         query: None,
@@ -374,7 +374,7 @@ fn every_parser_reads_what_was_judged() {
     let mut judges = judges(dir.path());
     let mut random = Random::new(seed);
     let apis = PATHS.map(|path| {
-        let meant = |api: &&&dyn Api| api.recognises(&http::Method::POST, path);
+        let meant = |api: &&&Format| api.recognises(&http::Method::POST, path);
         (*ALL.iter().find(meant).unwrap(), path)
     });
     let (mut done, mut accepted) = (0, 0);

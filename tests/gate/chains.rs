@@ -15,11 +15,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::cases::{Case, all};
 use crate::corpus::{gateway, sent};
-use crate::process::{Running, free, go, has, serve, source};
-use crate::provider::Provider;
-use crate::support::COMPLETION;
+use crate::process::{go, has, source};
+use support::malformed::cases::{Case, all};
+use support::malformed::provider::Provider;
+use support::process::{Running, free_address, serve};
+use support::provider::COMPLETION;
 
 /// Cases that reach a provider.
 fn accepted() -> Vec<Case> {
@@ -75,7 +76,7 @@ fn compare(back: &str, seen: &[Value], expected: &[Value]) {
 async fn chain(back: &str, start: impl FnOnce(SocketAddr, &Path, &Path) -> Running) {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let at = free();
+    let at = free_address();
     let running = start(at, &log, dir.path());
     let wrong = through(at).await;
     assert!(wrong.is_empty(), "{back}: {}", wrong.join("\n"));

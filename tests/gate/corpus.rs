@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use crate::cases::{ASK, Case, all};
-use crate::http2;
-use crate::provider::{Provider, Seen};
-use crate::support::{CHAT, Gateway, STREAM, provider, write};
+use crate::Gateway;
 use crate::wire::{Answers, exchange};
+use support::http::CHAT;
+use support::malformed::cases::{ASK, Case, all};
+use support::malformed::http2;
+use support::malformed::provider::{Provider, Seen};
+use support::provider::{STREAM, provider, write};
 
 /// Cases run side by side, each of these with a gateway of its own.
 const SIDE_BY_SIDE: usize = 6;

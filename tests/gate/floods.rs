@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::frames::{
+use crate::process::say;
+use crate::server::Server;
+use support::malformed::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, POST, PREFACE,
     PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, frames, head, text,
 };
-use crate::process::say;
-use crate::server::Server;
 
 /// What a flood may take of memory, in KiB.
 const MEMORY: u64 = 16 * 1024;

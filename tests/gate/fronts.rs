@@ -13,9 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::process::{Running, free, has, serve};
-use crate::provider::Provider;
-use crate::support::{Gateway, read_request, send_to};
+use crate::Gateway;
+use crate::process::has;
+use support::http::send_to;
+use support::malformed::provider::Provider;
+use support::process::{Running, free_address, serve};
+use support::provider::read_request;
 
 /// The longest wait for what has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -168,7 +171,11 @@ async fn gateway(provider: SocketAddr, names: &[&str]) -> Gateway {
 
 /// A proxy in front of a gateway, with a folder for it.
 async fn front(start: Start, gateway: &Gateway) -> (SocketAddr, Running, tempfile::TempDir) {
-    let (at, back, dir) = (free(), gateway.address, tempfile::tempdir().unwrap());
+    let (at, back, dir) = (
+        free_address(),
+        gateway.address,
+        tempfile::tempdir().unwrap(),
+    );
     let path = dir.path().to_owned();
     let running = tokio::task::spawn_blocking(move || start(at, back, &path));
     (at, running.await.unwrap(), dir)

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::process::{say, setting};
 use crate::server::Server;
-use crate::support::COMPLETION;
+use support::provider::COMPLETION;
 
 const MIB: usize = 1 << 20;
 /// Bodies at once.

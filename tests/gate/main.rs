@@ -9,21 +9,15 @@
 
 mod bodies;
 mod bombs;
-mod cases;
 mod chains;
 mod corpus;
 mod floods;
-mod frames;
 mod fronts;
 mod h2spec;
 mod held;
-mod http2;
 mod mutants;
 mod process;
-mod provider;
-mod random;
 mod server;
-#[path = "../loopback/support.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod support;
 mod wire;
+
+support::library_gateway!();

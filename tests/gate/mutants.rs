@@ -11,12 +11,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cases::all;
 use crate::corpus::gateway;
-use crate::process::{Running, free, go, has, say, serve, setting, source};
-use crate::provider::Provider;
-use crate::random::Random;
+use crate::process::{go, has, say, setting, source};
 use crate::wire::answers;
+use support::malformed::cases::all;
+use support::malformed::provider::Provider;
+use support::process::{Running, free_address, serve};
+use support::random::Random;
 
 const MUTANTS: u64 = 3_000;
 /// So many at once.
@@ -164,7 +165,7 @@ fn differ(ours: &Outcome, theirs: &Outcome) -> bool {
 fn others(dir: &std::path::Path) -> Vec<(&'static str, SocketAddr, Running)> {
     let mut others = Vec::new();
     let mut start = |name, mut command: Command| {
-        let at = free();
+        let at = free_address();
         let log = dir.join(format!("{name}.log"));
         command.arg(at.port().to_string()).arg(log).arg("{}");
         others.push((name, at, serve(&mut command, at)));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::{Running, free, serve};
+use support::process::{Running, free_address, serve};
 
 /// `iris serve` on loopback, with one provider that nobody asks.
 pub struct Server {
@@ -28,7 +28,7 @@ impl Server {
     /// With sections put into the configuration, and maybe in a control group.
     pub fn with(more: &Value, group: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let at = free();
+        let at = free_address();
         let mut config = json!({
             "tailnet": { "mode": "off" },
             "listen": { "loopback": at.to_string() },

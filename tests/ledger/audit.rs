@@ -4,6 +4,18 @@ use iris::records::{AuditQuery, Audited, EntryId, Version};
 use serde_json::json;
 
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    what_was_done_is_found_and_paged,
+    versions_have_parents_and_a_bound,
+];
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    what_was_done_outlives_the_process,
+];
 
 /// Versions that are kept.
 const KEPT: usize = 500;
@@ -35,7 +47,7 @@ fn version(at: i64, hash: &str) -> Version {
     }
 }
 
-pub(crate) async fn what_was_done_is_found_and_paged(place: Place) {
+async fn what_was_done_is_found_and_paged(place: &Place) {
     let ledger = place.open();
     let rows = [
         done(1_000, "ann@example.com", "config_saved"),
@@ -112,7 +124,7 @@ pub(crate) async fn what_was_done_is_found_and_paged(place: Place) {
     assert_eq!(by(AuditQuery::default()).await.len(), 4);
 }
 
-pub(crate) async fn what_was_done_outlives_the_process(place: Place) {
+async fn what_was_done_outlives_the_process(place: &Place) {
     let ledger = place.open();
     // Durable when it is answered: nothing is flushed or closed.
     ledger
@@ -131,7 +143,7 @@ pub(crate) async fn what_was_done_outlives_the_process(place: Place) {
     assert!(!ledger.add_version(version(2_000, "one")).await.unwrap());
 }
 
-pub(crate) async fn versions_have_parents_and_a_bound(place: Place) {
+async fn versions_have_parents_and_a_bound(place: &Place) {
     let ledger = place.open();
     for nth in 0..KEPT + 3 {
         let at = i64::try_from(nth).unwrap() * 1_000;

@@ -4,13 +4,38 @@ use std::time::Duration;
 
 use iris::base::money::Money;
 use iris::config;
-use iris::policy::access::{Access, Permit};
+use iris::policy::access::{Access, Permit, Subject};
 use iris::policy::budget::{Amounts, Definitions, Denied, State};
 use iris::policy::identity::Caller;
 use iris::records::balances::{Quotas, Reservation};
 use iris::records::{EntryId, Ledger, Record};
 
 use crate::store::{Place, entry};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    overdrafts_help_out_in_order,
+    a_look_holds_nothing,
+    a_bucket_that_counts_something_else_is_another,
+];
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    two_hundred_at_once_spend_what_there_is,
+    balances_outlive_the_process,
+];
+pub(crate) const FILES: &[Test<Place>] = tests![
+    Place;
+    a_refill_comes_after_what_was_taken_before_it,
+];
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    two_nodes_spend_one_budget,
+    two_nodes_spend_one_budget_whatever_the_isolation,
+    a_node_that_dies_frees_what_it_held,
+    a_hold_that_is_renewed_outlives_its_lease,
+];
 
 const CENT: i64 = 10_000_000;
 
@@ -49,14 +74,14 @@ impl Rules {
     ) -> Result<Reservation, Denied> {
         let plan = self
             .definitions
-            .plan(&self.permit, &self.caller, "p", "m")?;
+            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         quotas.reserve(plan, estimate, name).await
     }
 
     async fn look(&self, quotas: &Quotas, cost: i64) -> Result<Vec<State>, Denied> {
         let plan = self
             .definitions
-            .plan(&self.permit, &self.caller, "p", "m")?;
+            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         quotas.look(&plan, amounts(100, cost)).await
     }
 
@@ -145,16 +170,16 @@ async fn race(place: &Place, nodes: usize) {
     );
 }
 
-pub(crate) async fn two_hundred_at_once_spend_what_there_is(place: Place) {
-    race(&place, 1).await;
+async fn two_hundred_at_once_spend_what_there_is(place: &Place) {
+    race(place, 1).await;
 }
 
-pub(crate) async fn two_nodes_spend_one_budget(place: Place) {
-    race(&place, 2).await;
+async fn two_nodes_spend_one_budget(place: &Place) {
+    race(place, 2).await;
 }
 
-pub(crate) async fn two_nodes_spend_one_budget_whatever_the_isolation(place: Place) {
-    let mut client = place.server().client(&place.database).await;
+async fn two_nodes_spend_one_budget_whatever_the_isolation(place: &Place) {
+    let mut client = place.client().await;
     let all = r#""all":{"capacity":"1000 tokens"}"#;
     let rules = std::sync::Arc::new(rules(all, r#"{"bucket":"all"}"#));
     let set = "SET default_transaction_isolation = 'repeatable read'";
@@ -189,7 +214,7 @@ pub(crate) async fn two_nodes_spend_one_budget_whatever_the_isolation(place: Pla
     assert_eq!(held.len(), 1, "there is room for one");
 }
 
-pub(crate) async fn balances_outlive_the_process(place: Place) {
+async fn balances_outlive_the_process(place: &Place) {
     let rules = rules(
         r#""daily:<user>":{"capacity":"$1.00","rate":"$0.00/day"},"rpm":{"capacity":"5 requests","rate":"1 request/month"}"#,
         r#"{"bucket":"daily:<user>"},{"bucket":"rpm"}"#,
@@ -221,7 +246,7 @@ pub(crate) async fn balances_outlive_the_process(place: Place) {
     assert_eq!(stored, [0]);
 }
 
-pub(crate) async fn overdrafts_help_out_in_order(place: Place) {
+async fn overdrafts_help_out_in_order(place: &Place) {
     let rules = rules(
         r#""daily:<user>":{"capacity":"$0.10"},"extra:<user>":{"capacity":"$0.20"},"team":{"capacity":"$5.00"},"all":{"capacity":"$9.00"}"#,
         r#"{"bucket":"daily:<user>","overdraft":["extra:<user>"]},{"bucket":"daily:<user>","overdraft":["team"]},{"bucket":"all"},{"bucket":"team"}"#,
@@ -248,7 +273,7 @@ pub(crate) async fn overdrafts_help_out_in_order(place: Place) {
     assert_eq!(refilled.current, 20 * CENT, "no more than its capacity");
 }
 
-pub(crate) async fn a_refill_comes_after_what_was_taken_before_it(place: Place) {
+async fn a_refill_comes_after_what_was_taken_before_it(place: &Place) {
     let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
     let ledger = place.open();
     let quotas = Quotas::open(ledger.clone()).await.unwrap();
@@ -262,7 +287,7 @@ pub(crate) async fn a_refill_comes_after_what_was_taken_before_it(place: Place) 
     assert_eq!(rules.levels(&reopened).await, full);
 }
 
-pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {
+async fn a_node_that_dies_frees_what_it_held(place: &Place) {
     let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
     let ledger = place.open();
     let quotas = Quotas::open(ledger.clone()).await.unwrap();
@@ -272,7 +297,7 @@ pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {
     let denied = rules.reserve(&other, CENT).await.err().unwrap();
     assert_eq!(denied.rejection().status, 429, "{denied}");
     // Its lease ends.
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let sql = "UPDATE bucket_holds SET expires_at = 1";
     client.batch_execute(sql).await.unwrap();
     let reservation = rules.reserve(&other, CENT).await.unwrap();
@@ -284,7 +309,7 @@ pub(crate) async fn a_node_that_dies_frees_what_it_held(place: Place) {
     );
 }
 
-pub(crate) async fn a_hold_that_is_renewed_outlives_its_lease(place: Place) {
+async fn a_hold_that_is_renewed_outlives_its_lease(place: &Place) {
     let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);
     let ledger = place.open();
     assert!(ledger.is_shared());
@@ -294,7 +319,7 @@ pub(crate) async fn a_hold_that_is_renewed_outlives_its_lease(place: Place) {
         std::mem::forget(held.await.unwrap());
     }
     assert_eq!(rules.levels(&quotas).await[0].2, 8 * CENT);
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let sql = "UPDATE bucket_holds SET expires_at = 1";
     client.batch_execute(sql).await.unwrap();
     let lease = Duration::from_mins(1);
@@ -309,7 +334,7 @@ pub(crate) async fn a_hold_that_is_renewed_outlives_its_lease(place: Place) {
     assert_eq!(rules.levels(&quotas).await[0].2, 0);
 }
 
-pub(crate) async fn a_bucket_that_counts_something_else_is_another(place: Place) {
+async fn a_bucket_that_counts_something_else_is_another(place: &Place) {
     let reference = r#"{"bucket":"b"}"#;
     let dollars = rules(r#""b":{"capacity":"$10.00"}"#, reference);
     let requests = rules(r#""b":{"capacity":"60 requests"}"#, reference);
@@ -349,7 +374,7 @@ pub(crate) async fn a_bucket_that_counts_something_else_is_another(place: Place)
     }
 }
 
-pub(crate) async fn a_look_holds_nothing(place: Place) {
+pub(crate) async fn a_look_holds_nothing(place: &Place) {
     let ledger = place.open();
     let quotas = Quotas::open(ledger.clone()).await.unwrap();
     let rules = rules(r#""all":{"capacity":"$0.10"}"#, r#"{"bucket":"all"}"#);

@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
-use iris::config::{Database, Retention};
+use iris::config::{Database, Purge, Retention};
 use iris::records::{ChatWrite, Expected, Ledger, MOST_CHATS, chat_version};
 
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    each_has_their_own_and_what_is_old_goes,
+    beyond_the_bound_the_oldest_go,
+    a_write_follows_the_version_that_it_names,
+];
 
 async fn ids(ledger: &Ledger, login: &str) -> Vec<String> {
     let chats = ledger.chats(login).await.unwrap();
     chats.into_iter().map(|chat| chat.id).collect()
 }
 
-pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
+async fn each_has_their_own_and_what_is_old_goes(place: &Place) {
     let ledger = place.open();
     let keep = async |login: &str, id: &str, body: &str| {
         let kept = ledger.keep_chat(login, (id, "a title"), body.into(), Expected::Anything);
@@ -39,7 +48,10 @@ pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
     let retain = |duration, captures| {
         let retention = Retention {
             duration: Some(duration),
-            captures,
+            purge: Purge {
+                captures,
+                tools: false,
+            },
             ..Retention::default()
         };
         let database = Database {
@@ -58,7 +70,7 @@ pub(crate) async fn each_has_their_own_and_what_is_old_goes(place: Place) {
     assert_eq!(body("bob").await, None);
 }
 
-pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
+async fn beyond_the_bound_the_oldest_go(place: &Place) {
     let ledger = place.open();
     for nth in 0..MOST_CHATS + 3 {
         let id = format!("chat-{nth:04}");
@@ -84,7 +96,7 @@ pub(crate) async fn beyond_the_bound_the_oldest_go(place: Place) {
     assert_eq!(ids(&ledger, "ann").await, ["long-3", "long-2"]);
 }
 
-pub(crate) async fn a_write_follows_the_version_that_it_names(place: Place) {
+async fn a_write_follows_the_version_that_it_names(place: &Place) {
     let ledger = place.open();
     let keep = async |body: &str, expected: Expected| {
         let kept = ledger.keep_chat("ann", ("one", "t"), body.into(), expected);

@@ -9,8 +9,17 @@ use iris::records::balances::Quotas;
 use crate::budgets::{amounts, rules, settle};
 use crate::relay::Relay;
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
 
-pub(crate) async fn holds_at_once_share_their_round_trips(place: Place) {
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    holds_at_once_share_their_round_trips,
+    who_does_not_wait_any_more_holds_nothing,
+    leases_are_by_the_clock_of_the_database,
+];
+
+async fn holds_at_once_share_their_round_trips(place: &Place) {
     const COUNT: usize = 200;
     let relay = Relay::start(place.server()).await;
     let (url, dir) = (relay.url(&place.database), place.file().to_owned());
@@ -57,7 +66,7 @@ pub(crate) async fn holds_at_once_share_their_round_trips(place: Place) {
     assert_eq!(place.integers(balance).await, [0]);
 }
 
-pub(crate) async fn who_does_not_wait_any_more_holds_nothing(place: Place) {
+async fn who_does_not_wait_any_more_holds_nothing(place: &Place) {
     let ledger = place.open();
     let quotas = Quotas::open(ledger.clone()).await.unwrap();
     let rules = rules(
@@ -82,10 +91,10 @@ pub(crate) async fn who_does_not_wait_any_more_holds_nothing(place: Place) {
     );
 }
 
-pub(crate) async fn leases_are_by_the_clock_of_the_database(place: Place) {
+async fn leases_are_by_the_clock_of_the_database(place: &Place) {
     let ledger = place.open();
     // A server whose clock is an hour ahead of this machine's.
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let ahead = "CREATE SCHEMA ahead; \
         CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE \
         AS 'SELECT pg_catalog.clock_timestamp() + interval ''1 hour'''";

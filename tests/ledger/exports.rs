@@ -6,6 +6,14 @@ use iris::config::Database;
 use iris::records::{EntryId, Ledger, Record};
 
 use crate::store::{Place, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    each_record_is_queued_for_each_exporter,
+    a_batch_is_one_exporters_until_it_is_given_back,
+];
 
 const LEASE: Duration = Duration::from_mins(5);
 
@@ -32,7 +40,7 @@ async fn take(
     taken.unwrap().map(|batch| (batch.name, batch.entries))
 }
 
-pub(crate) async fn each_record_is_queued_for_each_exporter(place: Place) {
+async fn each_record_is_queued_for_each_exporter(place: &Place) {
     let ledger = place.open();
     let early = records(1, 2);
     write(&ledger, early.iter().cloned()).await;
@@ -55,7 +63,7 @@ pub(crate) async fn each_record_is_queued_for_each_exporter(place: Place) {
     assert_eq!(ledger.export_waiting("none").await.unwrap(), 0);
 }
 
-pub(crate) async fn a_batch_is_one_exporters_until_it_is_given_back(place: Place) {
+async fn a_batch_is_one_exporters_until_it_is_given_back(place: &Place) {
     let ledger = place.open();
     ledger.set_retention(&Database::default(), &["s3"]);
     let records = records(1, 5);

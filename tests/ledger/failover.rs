@@ -11,6 +11,18 @@ use crate::budgets::{amounts, rules, settle};
 use crate::relay::Relay;
 use crate::standby::standby;
 use crate::store::{Place, all, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    a_server_that_takes_no_writes_any_more_is_left,
+    every_host_and_address_is_tried,
+    a_start_on_a_standby_waits_until_it_is_promoted,
+    what_was_closed_while_idle_is_felt_by_nobody,
+    what_was_forgotten_while_idle_is_noticed,
+    what_is_committed_without_an_answer_is_not_done_twice,
+];
 
 /// Opens a ledger on a thread that may wait.
 async fn open(url: String, place: &Place) -> Result<Ledger, Error> {
@@ -25,9 +37,9 @@ async fn until(mut is_true: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) async fn a_server_that_takes_no_writes_any_more_is_left(place: Place) {
+async fn a_server_that_takes_no_writes_any_more_is_left(place: &Place) {
     let relay = Relay::start(place.server()).await;
-    let ledger = open(relay.url(&place.database), &place).await.unwrap();
+    let ledger = open(relay.url(&place.database), place).await.unwrap();
     write(&ledger, [full(entry(1, "ann@example.com", "s"), "x")]).await;
     assert_eq!(all(&ledger).await.len(), 1);
     let standby = standby(place.server()).await;
@@ -45,7 +57,7 @@ pub(crate) async fn a_server_that_takes_no_writes_any_more_is_left(place: Place)
     assert!(ledger.healthy());
     // A server becomes read-only under its connections: none of them is of use any more.
     all(&ledger).await;
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let set = async |to: &str| {
         for sql in [
             "SET default_transaction_read_only = off",
@@ -73,7 +85,7 @@ pub(crate) async fn a_server_that_takes_no_writes_any_more_is_left(place: Place)
     standby.stop();
 }
 
-pub(crate) async fn every_host_and_address_is_tried(place: Place) {
+async fn every_host_and_address_is_tried(place: &Place) {
     let standby = standby(place.server()).await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().map(|address| (silent, address.port()));
@@ -87,16 +99,16 @@ pub(crate) async fn every_host_and_address_is_tried(place: Place) {
             .iter()
             .map(|port| format!("127.0.0.1:{port}"))
             .collect();
-        let (user, hosts) = (crate::server::USER, hosts.join(","));
+        let (user, hosts) = (support::postgres::USER, hosts.join(","));
         format!("postgres://{user}@{hosts}/{}{more}", place.database)
     };
     let primary = place.server().port;
     // One that refuses, one that says nothing, one that only reads, and the one.
-    let ledger = open(url(&[closed, mute, standby.port, primary], ""), &place).await;
+    let ledger = open(url(&[closed, mute, standby.port, primary], ""), place).await;
     let ledger = ledger.unwrap();
     write(&ledger, [full(entry(1, "ann@example.com", "s"), "x")]).await;
     assert_eq!(all(&ledger).await.len(), 1);
-    let error = open(url(&[mute, closed], "?connect_timeout=1"), &place).await;
+    let error = open(url(&[mute, closed], "?connect_timeout=1"), place).await;
     let error = error.err().unwrap().to_string();
     for words in ["refused", "no answer from the server within 1s"] {
         assert!(error.contains(words), "{error}");
@@ -104,7 +116,7 @@ pub(crate) async fn every_host_and_address_is_tried(place: Place) {
     standby.stop();
 }
 
-pub(crate) async fn a_start_on_a_standby_waits_until_it_is_promoted(place: Place) {
+async fn a_start_on_a_standby_waits_until_it_is_promoted(place: &Place) {
     drop(place.open());
     let standby = standby(place.server()).await;
     let has_opened = Arc::new(AtomicBool::new(false));
@@ -119,7 +131,7 @@ pub(crate) async fn a_start_on_a_standby_waits_until_it_is_promoted(place: Place
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!has_opened.load(Ordering::Relaxed), "it waits");
-    let client = standby.client("postgres").await;
+    let client = crate::store::client(&standby, "postgres").await;
     client.batch_execute("SELECT pg_promote()").await.unwrap();
     let ledger = opening.await.unwrap().unwrap();
     write(&ledger, [full(entry(1, "ann@example.com", "s"), "x")]).await;
@@ -153,10 +165,10 @@ async fn burst(ledger: &Ledger, from: i64) {
     assert!(watched.join().unwrap(), "nothing was refused");
 }
 
-pub(crate) async fn what_was_closed_while_idle_is_felt_by_nobody(place: Place) {
+async fn what_was_closed_while_idle_is_felt_by_nobody(place: &Place) {
     let relay = Relay::start(place.server()).await;
-    let ledger = open(relay.url(&place.database), &place).await.unwrap();
-    let client = place.server().client(&place.database).await;
+    let ledger = open(relay.url(&place.database), place).await.unwrap();
+    let client = place.client().await;
     for round in 0..3 {
         burst(&ledger, round * 100).await;
         if round == 1 {
@@ -173,9 +185,9 @@ pub(crate) async fn what_was_closed_while_idle_is_felt_by_nobody(place: Place) {
     assert_eq!(all(&ledger).await.len(), 80);
 }
 
-pub(crate) async fn what_is_committed_without_an_answer_is_not_done_twice(place: Place) {
+async fn what_is_committed_without_an_answer_is_not_done_twice(place: &Place) {
     let relay = Relay::start(place.server()).await;
-    let ledger = open(relay.url(&place.database), &place).await.unwrap();
+    let ledger = open(relay.url(&place.database), place).await.unwrap();
     ledger.set_retention(&iris::config::Database::default(), &["s3"]);
     let records = (1..=6).map(|nth| full(entry(nth, "ann@example.com", "s"), "x"));
     write(&ledger, records).await;
@@ -203,9 +215,9 @@ pub(crate) async fn what_is_committed_without_an_answer_is_not_done_twice(place:
     assert_eq!(place.integers(stored).await, [2]);
 }
 
-pub(crate) async fn what_was_forgotten_while_idle_is_noticed(place: Place) {
+async fn what_was_forgotten_while_idle_is_noticed(place: &Place) {
     let relay = Relay::start(place.server()).await;
-    let ledger = open(relay.url(&place.database), &place).await.unwrap();
+    let ledger = open(relay.url(&place.database), place).await.unwrap();
     burst(&ledger, 0).await;
     // What is idle for longer is asked first whether it still works.
     tokio::time::sleep(Duration::from_millis(10_500)).await;

@@ -6,6 +6,24 @@ use std::time::Duration;
 use iris::records::{EntryId, Ledger, Query, Record, Scope};
 
 use crate::store::{Place, all, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    opening_again_migrates_nothing,
+    two_ledgers_share_a_database,
+];
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    many_that_start_at_once_migrate_once,
+    a_killed_server_loses_and_doubles_nothing,
+    connections_are_kept,
+    a_newer_schema_is_refused,
+    a_user_without_the_right_to_create_can_write,
+    tls_is_used_and_verified_where_asked_for,
+    a_server_is_trusted_by_the_file_that_its_url_names,
+];
 
 /// Whether the sums by day and by session are those over the entries.
 async fn assert_sums_agree(place: &Place) {
@@ -34,7 +52,7 @@ async fn assert_sums_agree(place: &Place) {
     assert!(entries[0] == 0 || place.integers(finest).await[0] > 0);
 }
 
-pub(crate) async fn opening_again_migrates_nothing(place: Place) {
+async fn opening_again_migrates_nothing(place: &Place) {
     let ledger = place.open();
     let record: Record = entry(1_000, "ann@example.com", "s").into();
     write(&ledger, [record.clone()]).await;
@@ -44,10 +62,10 @@ pub(crate) async fn opening_again_migrates_nothing(place: Place) {
         assert_eq!(all(&ledger).await[0], record.entry);
         assert_eq!(all(&ledger).await.len(), 1);
     }
-    assert_sums_agree(&place).await;
+    assert_sums_agree(place).await;
 }
 
-pub(crate) async fn two_ledgers_share_a_database(place: Place) {
+async fn two_ledgers_share_a_database(place: &Place) {
     let ledgers = [place.open(), place.open()];
     let is_server = place.url.starts_with("postgres");
     assert!(ledgers.iter().all(|ledger| ledger.is_shared() == is_server));
@@ -78,10 +96,10 @@ pub(crate) async fn two_ledgers_share_a_database(place: Place) {
         assert_eq!(page.len(), 5);
         assert!(page.iter().all(|session| session.counts.requests == 80));
     }
-    assert_sums_agree(&place).await;
+    assert_sums_agree(place).await;
 }
 
-pub(crate) async fn many_that_start_at_once_migrate_once(place: Place) {
+async fn many_that_start_at_once_migrate_once(place: &Place) {
     let opening: Vec<_> = (0..6)
         .map(|_| {
             let (url, dir) = (place.url.clone(), place.file().to_owned());
@@ -98,10 +116,10 @@ pub(crate) async fn many_that_start_at_once_migrate_once(place: Place) {
     assert!(versions[1] >= 3, "the last script has run");
 }
 
-pub(crate) async fn connections_are_kept(place: Place) {
+async fn connections_are_kept(place: &Place) {
     let url = format!("{}?application_name=kept", place.url);
     let ledger = Ledger::open(&url, place.file()).unwrap();
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let mut seen = HashSet::<i32>::new();
     for nth in 0..3 {
         write(&ledger, [full(entry(nth, "ann@example.com", "s"), "x")]).await;
@@ -114,9 +132,9 @@ pub(crate) async fn connections_are_kept(place: Place) {
     assert_eq!(seen.len(), 2);
 }
 
-pub(crate) async fn a_newer_schema_is_refused(place: Place) {
+async fn a_newer_schema_is_refused(place: &Place) {
     drop(place.open());
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let newer = "UPDATE iris_schema SET version = 99";
     client.batch_execute(newer).await.unwrap();
     let error = Ledger::open(&place.url, place.file()).err().unwrap();
@@ -126,7 +144,7 @@ pub(crate) async fn a_newer_schema_is_refused(place: Place) {
     );
 }
 
-pub(crate) async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
+async fn a_killed_server_loses_and_doubles_nothing(place: &Place) {
     let ledger = place.open();
     let mut sent = HashSet::<EntryId>::new();
     let mut send = |from: i64, count: i64| {
@@ -162,12 +180,12 @@ pub(crate) async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
     assert_eq!(found.len(), sent.len());
     let found: HashSet<_> = found.into_iter().map(|entry| entry.id).collect();
     assert_eq!(found, sent);
-    assert_sums_agree(&place).await;
+    assert_sums_agree(place).await;
 }
 
-pub(crate) async fn a_user_without_the_right_to_create_can_write(place: Place) {
+async fn a_user_without_the_right_to_create_can_write(place: &Place) {
     drop(place.open());
-    let client = place.server().client(&place.database).await;
+    let client = place.client().await;
     let user = format!("writer_of_{}", place.database);
     let setup = format!(
         "CREATE ROLE {user} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
@@ -181,8 +199,8 @@ pub(crate) async fn a_user_without_the_right_to_create_can_write(place: Place) {
     assert_eq!(all(&ledger).await.len(), 1);
 }
 
-pub(crate) async fn tls_is_used_and_verified_where_asked_for(place: Place) {
-    let client = place.server().client(&place.database).await;
+async fn tls_is_used_and_verified_where_asked_for(place: &Place) {
+    let client = place.client().await;
     for (mode, encrypted) in [
         ("require", 2),
         ("verify-full", 2),
@@ -206,7 +224,7 @@ pub(crate) async fn tls_is_used_and_verified_where_asked_for(place: Place) {
     assert!(error.contains("certificate not valid for name"), "{error}");
 }
 
-pub(crate) async fn a_server_is_trusted_by_the_file_that_its_url_names(place: Place) {
+async fn a_server_is_trusted_by_the_file_that_its_url_names(place: &Place) {
     let fixture = |name: &str| {
         let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read_to_string(path).unwrap()

@@ -9,6 +9,19 @@ use iris::records::{Entry, EntryId, Expected, Group, Ledger, Query, Record, Repo
 
 use crate::budgets::{amounts, rules};
 use crate::store::{Place, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    one_login_of_several_callers_shares_nothing,
+    what_agrees_in_its_beginning_stays_apart,
+    a_bucket_is_shown_under_the_name_that_its_owner_has_now,
+];
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    records_from_before_go_to_who_made_them,
+];
 
 const DAY: i64 = 86_400_000;
 
@@ -29,7 +42,7 @@ fn report(groups: Vec<Group>) -> Report {
     }
 }
 
-pub(crate) async fn one_login_of_several_callers_shares_nothing(place: Place) {
+async fn one_login_of_several_callers_shares_nothing(place: &Place) {
     const LOGIN: &str = "amelie@passkey";
     let ledger = place.open();
     let callers = ["user:10", "external:elsewhere.net:10", "user:4242"];
@@ -114,7 +127,7 @@ fn named(name: &str, at: i64) -> Record {
     record
 }
 
-pub(crate) async fn what_agrees_in_its_beginning_stays_apart(place: Place) {
+async fn what_agrees_in_its_beginning_stays_apart(place: &Place) {
     let ledger = place.open();
     let long = "x".repeat(600);
     let record = |end: &str, at| named(&format!("{long}{end}"), at);
@@ -186,16 +199,6 @@ pub(crate) async fn what_agrees_in_its_beginning_stays_apart(place: Place) {
     }
 }
 
-/// The schema before callers had keys.
-const BEFORE: [&str; 6] = [
-    include_str!("../../src/records/schema.sql"),
-    include_str!("../../src/records/buckets.sql"),
-    include_str!("../../src/records/outbox.sql"),
-    include_str!("../../src/records/audit.sql"),
-    include_str!("../../src/records/exports.sql"),
-    include_str!("../../src/records/chats.sql"),
-];
-
 /// Records of one session of each login, with their sums, a conversation and buckets.
 fn earlier_rows() -> String {
     let mut rows = String::new();
@@ -261,35 +264,7 @@ impl Place {
         let chat =
             format!("INSERT INTO chats VALUES ('amelie@passkey', 'c1', 1, 'earlier', {body});");
         let rows = earlier_rows() + &chat;
-        if self.url.starts_with("sqlite:") {
-            let file = rusqlite::Connection::open(self.dir.path().join("ledger.db")).unwrap();
-            for script in BEFORE {
-                file.execute_batch(script).unwrap();
-            }
-            file.execute_batch(&rows).unwrap();
-            file.pragma_update(None, "user_version", 6).unwrap();
-            return;
-        }
-        let client = self.server().client(&self.database).await;
-        for script in BEFORE {
-            let words = [
-                ("STRICT, WITHOUT ROWID", ""),
-                ("STRICT", ""),
-                (" INTEGER", " BIGINT"),
-                (" REAL", " DOUBLE PRECISION"),
-                (" BLOB", " BYTEA"),
-                (" TEXT", " TEXT COLLATE \"C\""),
-            ];
-            let script = words
-                .iter()
-                .fold(script.to_owned(), |script, (ours, theirs)| {
-                    script.replace(ours, theirs)
-                });
-            client.batch_execute(&script).await.unwrap();
-        }
-        client.batch_execute(&rows).await.unwrap();
-        let version = "CREATE TABLE iris_schema (version BIGINT NOT NULL); INSERT INTO iris_schema VALUES (6)";
-        client.batch_execute(version).await.unwrap();
+        self.begin_at(6, &rows).await;
     }
 }
 
@@ -309,7 +284,7 @@ async fn seen(ledger: &Ledger, key: &str) -> (usize, usize, u64, usize) {
     )
 }
 
-pub(crate) async fn records_from_before_go_to_who_made_them(place: Place) {
+async fn records_from_before_go_to_who_made_them(place: &Place) {
     place.begin_earlier().await;
     let ledger = place.open();
     let everything = ledger
@@ -372,7 +347,7 @@ pub(crate) async fn records_from_before_go_to_who_made_them(place: Place) {
     assert_eq!(states, expected);
 }
 
-pub(crate) async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(place: Place) {
+async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(place: &Place) {
     let ledger = place.open();
     let terms = Terms {
         unit: Unit::Requests,

@@ -9,6 +9,13 @@ use iris::records::{Ledger, Stored};
 use crate::books::{Books, ESTIMATE, endings, orders};
 use crate::budgets::{Rules, amounts, rules, settle};
 use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    every_order_of_two_nodes_keeps_the_books,
+];
 
 const CAPACITY: [i64; 2] = [25, 3];
 const REFILL: i64 = 12;
@@ -54,7 +61,7 @@ impl World {
                 r#"{"bucket":"tokens"},{"bucket":"requests"}"#,
             ),
             nodes: [node().await, node().await],
-            database: place.server().client(&place.database).await,
+            database: place.client().await,
             spent: 0,
         }
     }
@@ -128,8 +135,8 @@ impl World {
     }
 }
 
-pub(crate) async fn every_order_of_two_nodes_keeps_the_books(place: Place) {
-    let mut world = World::new(&place).await;
+async fn every_order_of_two_nodes_keeps_the_books(place: &Place) {
+    let mut world = World::new(place).await;
     let two = [End::Settled(17), End::Lost];
     let four = [
         End::Settled(ESTIMATE),

@@ -5,6 +5,22 @@ use std::time::Duration;
 use iris::records::{Delivery, Record};
 
 use crate::store::{Place, entry, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    each_delivery_is_taken_by_one_and_comes_back_until_it_is_done,
+    what_is_too_much_or_for_nobody_is_forgotten,
+];
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    two_nodes_never_take_the_same,
+];
+pub(crate) const FILES: &[Test<Place>] = tests![
+    Place;
+    what_was_told_is_not_in_the_files,
+];
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -18,7 +34,7 @@ fn telling(at: i64, hook: &str, said: &str) -> Record {
     record
 }
 
-pub(crate) async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_done(place: Place) {
+async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_done(place: &Place) {
     let ledger = place.open();
     let records = (0..40).map(|nth| telling(nth, "log", &format!("{nth}")));
     write(&ledger, records).await;
@@ -68,7 +84,7 @@ pub(crate) async fn each_delivery_is_taken_by_one_and_comes_back_until_it_is_don
     assert_eq!(ledger.due("log", 100, LEASE).await.unwrap().len(), 10);
 }
 
-pub(crate) async fn what_is_too_much_or_for_nobody_is_forgotten(place: Place) {
+async fn what_is_too_much_or_for_nobody_is_forgotten(place: &Place) {
     let ledger = place.open();
     let records = (0..10).flat_map(|nth| [telling(nth, "log", "x"), telling(nth, "gone", "y")]);
     write(&ledger, records).await;
@@ -90,7 +106,7 @@ pub(crate) async fn what_is_too_much_or_for_nobody_is_forgotten(place: Place) {
     assert_eq!(forgotten.await.unwrap(), [("log".to_owned(), 2)]);
 }
 
-pub(crate) async fn two_nodes_never_take_the_same(place: Place) {
+async fn two_nodes_never_take_the_same(place: &Place) {
     let nodes = [place.open(), place.open()];
     write(&nodes[0], (0..200).map(|nth| telling(nth, "log", "x"))).await;
     let tasks = (0..8).map(|nth| {
@@ -116,7 +132,7 @@ pub(crate) async fn two_nodes_never_take_the_same(place: Place) {
     assert_eq!((all.len(), distinct.len()), (200, 200));
 }
 
-pub(crate) async fn what_was_told_is_not_in_the_files(place: Place) {
+async fn what_was_told_is_not_in_the_files(place: &Place) {
     let planted = "a-word-nobody-else-says";
     let is_there = || {
         std::fs::read_dir(place.file()).unwrap().any(|file| {

@@ -15,6 +15,14 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::store::{Place, entry, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    figures_equal_sql,
+    long_tables_are_turned,
+];
 
 const DAY: i64 = 86_400_000;
 const HOUR: i64 = 3_600_000;
@@ -231,22 +239,22 @@ fn integers(row: &[String]) -> Vec<i64> {
     row.iter().map(|cell| cell.parse().unwrap()).collect()
 }
 
-pub(crate) async fn figures_equal_sql(place: Place) {
+async fn figures_equal_sql(place: &Place) {
     let now = unix_ms();
     let ledger = place.open();
     write(&ledger, records(now)).await;
     ledger.close().await.unwrap();
     drop(ledger);
-    let pages = Pages::over(&place).await;
+    let pages = Pages::over(place).await;
     for (query, sql) in filters(now) {
-        breakdowns(&place, &pages, &query, &sql).await;
-        charts(&place, &pages, &query, &sql).await;
-        lists(&place, &pages, &query, &sql).await;
+        breakdowns(place, &pages, &query, &sql).await;
+        charts(place, &pages, &query, &sql).await;
+        lists(place, &pages, &query, &sql).await;
     }
     pages.gateway.stop().await.unwrap();
 }
 
-pub(crate) async fn long_tables_are_turned(place: Place) {
+async fn long_tables_are_turned(place: &Place) {
     let now = unix_ms();
     let ledger = place.open();
     let people: Vec<String> = (0..120).map(|nth| format!("user{nth:03}")).collect();
@@ -256,7 +264,7 @@ pub(crate) async fn long_tables_are_turned(place: Place) {
     write(&ledger, records).await;
     ledger.close().await.unwrap();
     drop(ledger);
-    let pages = Pages::over(&place).await;
+    let pages = Pages::over(place).await;
     let mut shown = Vec::new();
     let mut path = "/ui/users?days=7&sort=requests".to_owned();
     let next = Regex::new(r#"rel="next" href="([^"]*)""#).unwrap();

@@ -5,6 +5,20 @@ use std::collections::HashSet;
 use iris::records::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens, ToolCall};
 
 use crate::store::{Place, all, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    requests_round_trip_filter_and_page,
+    each_filter_finds_its_own,
+    nobody_sees_what_is_not_theirs,
+    sessions_of_different_logins_stay_apart,
+    sessions_are_found_by_a_tool_however_common,
+    strange_records_do_not_stop_the_queue,
+    calls_of_tools_are_counted_by_day,
+    concurrent_records_are_all_there_once,
+];
 
 const ANN: &str = "ann@example.com";
 const BOB: &str = "bob@example.com";
@@ -13,7 +27,7 @@ fn own(login: &str) -> Scope {
     Scope::Own(vec![login.into()])
 }
 
-pub(crate) async fn requests_round_trip_filter_and_page(place: Place) {
+async fn requests_round_trip_filter_and_page(place: &Place) {
     let ledger = place.open();
     let mut entries: Vec<_> = (0..5).map(|n| entry(n, ANN, "s1")).collect();
     entries.push(entry(9, BOB, "s2"));
@@ -57,7 +71,7 @@ pub(crate) async fn requests_round_trip_filter_and_page(place: Place) {
     assert_eq!(read(forward).await.unwrap(), entries[4..]);
 }
 
-pub(crate) async fn each_filter_finds_its_own(place: Place) {
+async fn each_filter_finds_its_own(place: &Place) {
     let ledger = place.open();
     let base = entry(1_000, ANN, "s1");
     let mut other = full(entry(2_000, BOB, "s2"), "x");
@@ -132,7 +146,7 @@ const MISSING: &[fn(&mut Query)] = &[
     |query| query.model = Some("a\0b".into()),
 ];
 
-pub(crate) async fn nobody_sees_what_is_not_theirs(place: Place) {
+async fn nobody_sees_what_is_not_theirs(place: &Place) {
     let ledger = place.open();
     let database = iris::config::Database {
         save_raws: true,
@@ -164,7 +178,7 @@ pub(crate) async fn nobody_sees_what_is_not_theirs(place: Place) {
     assert!(found.iter().all(|entry| entry.login == BOB) && found.len() == 1);
 }
 
-pub(crate) async fn sessions_of_different_logins_stay_apart(place: Place) {
+async fn sessions_of_different_logins_stay_apart(place: &Place) {
     let ledger = place.open();
     let entries = [entry(1, ANN, "s"), entry(2, BOB, "s"), entry(3, ANN, "s")];
     write(&ledger, entries.iter().cloned().map(Record::from)).await;
@@ -212,7 +226,7 @@ pub(crate) async fn sessions_of_different_logins_stay_apart(place: Place) {
 }
 
 /// A tool that very many requests call is looked for in another way than a rare one.
-pub(crate) async fn sessions_are_found_by_a_tool_however_common(place: Place) {
+async fn sessions_are_found_by_a_tool_however_common(place: &Place) {
     let ledger = place.open();
     let called = (0..2_100).map(|nth| {
         let session = if nth % 3 == 0 { "s1" } else { "s2" };
@@ -234,7 +248,7 @@ pub(crate) async fn sessions_are_found_by_a_tool_however_common(place: Place) {
     assert!(found("write", ANN).await.unwrap().is_empty());
 }
 
-pub(crate) async fn strange_records_do_not_stop_the_queue(place: Place) {
+async fn strange_records_do_not_stop_the_queue(place: &Place) {
     let ledger = place.open();
     let mut strange = full(entry(1_000, ANN, "s1"), "zero \0 character");
     strange.entry.duration_ms = f64::NAN;
@@ -269,7 +283,7 @@ pub(crate) async fn strange_records_do_not_stop_the_queue(place: Place) {
     assert_eq!(sessions[0].counts.input_tokens, 4 << 36);
 }
 
-pub(crate) async fn calls_of_tools_are_counted_by_day(place: Place) {
+async fn calls_of_tools_are_counted_by_day(place: &Place) {
     const DAY: i64 = 86_400_000;
     let ledger = place.open();
     let call = |name: &str| ToolCall {
@@ -319,7 +333,7 @@ pub(crate) async fn calls_of_tools_are_counted_by_day(place: Place) {
     );
 }
 
-pub(crate) async fn concurrent_records_are_all_there_once(place: Place) {
+async fn concurrent_records_are_all_there_once(place: &Place) {
     let ledger = place.open();
     let tasks: Vec<_> = (0..20)
         .map(|task| {

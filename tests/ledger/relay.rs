@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Server;
+use support::postgres::Server;
 
 #[derive(Clone)]
 pub(crate) struct Relay {
@@ -55,7 +55,7 @@ impl Relay {
 
     /// The URL of a server, by way of the relay.
     pub(crate) fn url(&self, database: &str) -> String {
-        let user = crate::server::USER;
+        let user = support::postgres::USER;
         format!("postgres://{user}@{}/{database}", self.address)
     }
 

@@ -3,6 +3,16 @@
 use iris::records::{Entry, Error, Group, Outcome, Query, Record, Report, Scope, Usage};
 
 use crate::store::{Place, all, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    a_report_equals_plain_sums,
+    hours_are_read_from_the_entries,
+    percentiles_keep_their_bound,
+    questions_without_an_answer_are_refused,
+];
 
 const DAY: i64 = 86_400_000;
 const HOUR: i64 = 3_600_000;
@@ -97,7 +107,7 @@ fn check(usage: &Usage, entries: &[Entry], groups: &[Group], what: &str) {
     assert_eq!(read(&usage.totals), plain(entries.iter()), "{what}");
 }
 
-pub(crate) async fn a_report_equals_plain_sums(place: Place) {
+async fn a_report_equals_plain_sums(place: &Place) {
     let ledger = place.open();
     write(&ledger, records()).await;
     let entries = all(&ledger).await;
@@ -156,7 +166,7 @@ pub(crate) async fn a_report_equals_plain_sums(place: Place) {
     assert_eq!(usage.totals.counts.requests, 0);
 }
 
-pub(crate) async fn hours_are_read_from_the_entries(place: Place) {
+async fn hours_are_read_from_the_entries(place: &Place) {
     let ledger = place.open();
     write(&ledger, records()).await;
     let report = Report {
@@ -204,7 +214,7 @@ pub(crate) async fn hours_are_read_from_the_entries(place: Place) {
     assert_eq!(usage.totals.counts.requests, 17);
 }
 
-pub(crate) async fn percentiles_keep_their_bound(place: Place) {
+async fn percentiles_keep_their_bound(place: &Place) {
     let ledger = place.open();
     write(&ledger, records()).await;
     let usage = ledger.usage(Scope::Everyone, whole()).await.unwrap();
@@ -235,7 +245,7 @@ pub(crate) async fn percentiles_keep_their_bound(place: Place) {
     }
 }
 
-pub(crate) async fn questions_without_an_answer_are_refused(place: Place) {
+async fn questions_without_an_answer_are_refused(place: &Place) {
     let ledger = place.open();
     let usage = ledger.usage(Scope::Everyone, whole()).await.unwrap();
     assert_eq!((usage.groups.len(), usage.totals.counts.requests), (1, 0));

@@ -2,10 +2,24 @@
 
 use std::time::Duration;
 
-use iris::config::{Database, Retention};
+use iris::config::{Database, Purge, Retention};
 use iris::records::{Keep, Ledger, Record, Report, Scope};
 
 use crate::store::{Place, entry, full, write};
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    zero_writes_nothing_that_was_said,
+    old_captures_are_purged_and_sums_stay,
+    a_purge_waits_for_the_export,
+];
+pub(crate) const FILES: &[Test<Place>] = tests![
+    Place;
+    what_was_purged_is_not_in_the_files,
+    what_was_purged_while_somebody_read_goes_later,
+];
 
 const DAYS: Duration = Duration::from_hours(24 * 30);
 
@@ -48,7 +62,7 @@ async fn kept(ledger: &Ledger, records: &[Record]) -> (usize, usize) {
     (captures, tools)
 }
 
-pub(crate) async fn zero_writes_nothing_that_was_said(place: Place) {
+async fn zero_writes_nothing_that_was_said(place: &Place) {
     let ledger = place.open();
     let records = records(4, "x");
     write(&ledger, records[..1].iter().cloned()).await;
@@ -65,7 +79,10 @@ pub(crate) async fn zero_writes_nothing_that_was_said(place: Place) {
     assert_eq!(ledger.policy(), keep(false, true, false));
     write(&ledger, records[1..2].iter().cloned()).await;
     let tools_too = Retention {
-        tools: true,
+        purge: Purge {
+            captures: true,
+            tools: true,
+        },
         ..zero
     };
     retain(&ledger, tools_too, &[]);
@@ -78,7 +95,7 @@ pub(crate) async fn zero_writes_nothing_that_was_said(place: Place) {
     assert_eq!(ledger.policy(), keep(true, true, true));
 }
 
-pub(crate) async fn old_captures_are_purged_and_sums_stay(place: Place) {
+async fn old_captures_are_purged_and_sums_stay(place: &Place) {
     let ledger = place.open();
     let records = records(900, "x");
     write(&ledger, records.iter().cloned()).await;
@@ -100,7 +117,10 @@ pub(crate) async fn old_captures_are_purged_and_sums_stay(place: Place) {
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await, (450, 900));
     let tools_too = Retention {
-        tools: true,
+        purge: Purge {
+            captures: true,
+            tools: true,
+        },
         ..month
     };
     retain(&ledger, tools_too, &[]);
@@ -111,7 +131,7 @@ pub(crate) async fn old_captures_are_purged_and_sums_stay(place: Place) {
     assert_eq!(after.totals.counts.requests, 900);
 }
 
-pub(crate) async fn a_purge_waits_for_the_export(place: Place) {
+async fn a_purge_waits_for_the_export(place: &Place) {
     let ledger = place.open();
     let mut records = records(8, "x");
     records.sort_by(|a, b| a.entry.id.cmp(&b.entry.id));
@@ -179,23 +199,26 @@ async fn plant(ledger: &Ledger) -> Vec<Record> {
 fn retain_nothing(ledger: &Ledger) {
     let nothing = Retention {
         duration: Some(Duration::ZERO),
-        tools: true,
+        purge: Purge {
+            captures: true,
+            tools: true,
+        },
         ..Retention::default()
     };
     retain(ledger, nothing, &[]);
 }
 
-pub(crate) async fn what_was_purged_is_not_in_the_files(place: Place) {
+async fn what_was_purged_is_not_in_the_files(place: &Place) {
     let ledger = place.open();
     let records = plant(&ledger).await;
-    assert!(is_planted(&place));
+    assert!(is_planted(place));
     retain_nothing(&ledger);
     ledger.purge().await.unwrap();
     assert_eq!(kept(&ledger, &records).await, (0, 0));
-    assert!(!is_planted(&place));
+    assert!(!is_planted(place));
 }
 
-pub(crate) async fn what_was_purged_while_somebody_read_goes_later(place: Place) {
+async fn what_was_purged_while_somebody_read_goes_later(place: &Place) {
     let ledger = place.open();
     plant(&ledger).await;
     let reader = rusqlite::Connection::open(place.file().join("ledger.db")).unwrap();
@@ -205,8 +228,8 @@ pub(crate) async fn what_was_purged_while_somebody_read_goes_later(place: Place)
     assert_eq!(counted, 40);
     retain_nothing(&ledger);
     ledger.purge().await.unwrap();
-    assert!(is_planted(&place), "somebody reads what was there");
+    assert!(is_planted(place), "somebody reads what was there");
     reader.execute_batch("COMMIT").unwrap();
     ledger.purge().await.unwrap();
-    assert!(!is_planted(&place));
+    assert!(!is_planted(place));
 }

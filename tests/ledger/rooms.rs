@@ -6,7 +6,14 @@ use iris::records::balances::Quotas;
 use crate::budgets::{amounts, rules, settle};
 use crate::standby::Bouncer;
 use crate::store::{Place, all, entry, full, write};
-use crate::tally;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    at_the_limit_the_connections_that_are_open_do_all_the_work,
+    a_pooler_that_shares_sessions_is_no_trouble,
+];
 
 /// Everything that a gateway does with its ledger, several times at once.
 async fn use_it(ledger: &Ledger, node: i64) {
@@ -37,8 +44,8 @@ async fn use_it(ledger: &Ledger, node: i64) {
     assert!(ledger.healthy());
 }
 
-pub(crate) async fn at_the_limit_the_connections_that_are_open_do_all_the_work(place: Place) {
-    let client = place.server().client(&place.database).await;
+async fn at_the_limit_the_connections_that_are_open_do_all_the_work(place: &Place) {
+    let client = place.client().await;
     // The writer's alone, and one more.
     for limit in [1, 2] {
         let user = format!("few_{limit}_of_{}", place.database);
@@ -64,9 +71,9 @@ pub(crate) async fn at_the_limit_the_connections_that_are_open_do_all_the_work(p
     }
 }
 
-pub(crate) async fn a_pooler_that_shares_sessions_is_no_trouble(place: Place) {
+async fn a_pooler_that_shares_sessions_is_no_trouble(place: &Place) {
     let Some(bouncer) = Bouncer::start(place.server(), 3).await else {
-        return tally::skip("pgbouncer is not installed");
+        return support::harness::skip("pgbouncer is not installed");
     };
     let open = || {
         let (url, dir) = (bouncer.url(&place.database), place.file().to_owned());

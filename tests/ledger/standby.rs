@@ -1,15 +1,10 @@
 //! What stands beside a server: a standby that follows it, and a pooler in front of it.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, USER, give, launch, program};
-
-fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port()
-}
+use support::postgres::{Server, USER, give, program};
+use support::process::free_address;
 
 /// A standby of `primary`, which takes queries.
 pub(crate) async fn standby(primary: &Server) -> Server {
@@ -27,16 +22,9 @@ pub(crate) async fn standby(primary: &Server) -> Server {
         .status()
         .unwrap();
     assert!(made.success(), "pg_basebackup: {made}");
-    let port = free_port();
-    let child = launch(&primary.programs, dir.path(), port);
-    let standby = Server {
-        dir: Arc::new(dir),
-        programs: primary.programs.clone(),
-        port,
-        child: Arc::new(Mutex::new(child)),
-    };
-    drop(standby.client("postgres").await);
-    standby
+    let port = free_address().port();
+    let programs = primary.programs.clone();
+    Server::launched(programs, dir, port).expect("the standby starts")
 }
 
 /// `PgBouncer` in front of a server, which gives clients another session with every transaction.
@@ -58,7 +46,7 @@ impl Bouncer {
         let mut places = places.iter().map(std::path::Path::new);
         let place = places.find(|place| place.join("pgbouncer").exists())?;
         let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = free_address().port();
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user={USER}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\

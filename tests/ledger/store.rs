@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use iris::base::reasons::Reason;
 use iris::records::{
     Capture, Entry, EntryId, Ledger, Outcome, Query, Record, Scope, Tokens, ToolCall,
 };
 
-use crate::server::Server;
+use support::postgres::Server;
+use tokio_postgres::{Client, NoTls};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -36,7 +38,7 @@ impl Place {
             Kind::File => "sqlite:ledger.db".to_owned(),
             Kind::Postgres => {
                 let server = server.expect("it runs for tests of this kind");
-                let client = server.client("postgres").await;
+                let client = client(server, "postgres").await;
                 let create = format!("CREATE DATABASE {database}");
                 client.batch_execute(&create).await.unwrap();
                 server.url(&database)
@@ -53,6 +55,11 @@ impl Place {
     /// Of a test on `PostgreSQL`.
     pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().unwrap()
+    }
+
+    /// A client that may do everything in its database.
+    pub(crate) async fn client(&self) -> Client {
+        client(self.server(), &self.database).await
     }
 
     pub(crate) fn open(&self) -> Ledger {
@@ -73,7 +80,7 @@ impl Place {
                 .query_row([], |row| (0..columns).map(|nth| row.get(nth)).collect())
                 .unwrap();
         }
-        let client = self.server().client(&self.database).await;
+        let client = self.client().await;
         let row = client.query_one(sql, &[]).await.unwrap();
         (0..row.len()).map(|nth| row.get(nth)).collect()
     }
@@ -89,12 +96,21 @@ impl Place {
                 .unwrap();
             return rows.collect::<Result<_, _>>().unwrap();
         }
-        let client = self.server().client(&self.database).await;
+        let client = self.client().await;
         let rows = client.query(sql, &[]).await.unwrap();
         rows.iter()
             .map(|row| (0..row.len()).map(|nth| row.get(nth)).collect())
             .collect()
     }
+}
+
+/// A client that may do everything.
+pub(crate) async fn client(server: &Server, database: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(&server.url(database), NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// Writes and waits.
@@ -159,7 +175,7 @@ pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         request_bytes: 100,
         response_bytes: 200,
         user_agent: "client/1".into(),
-        reasons: vec!["route: \"fast\" is main".into()],
+        reasons: vec![Reason::Sentence("route: \"fast\" is main".into())],
         error: None,
         captured: false,
     }

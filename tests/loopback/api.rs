@@ -5,7 +5,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{COMPLETION, Gateway, Reply, answer, post, provider};
+use crate::Gateway;
+use support::http::{Reply, post};
+use support::provider::{COMPLETION, answer, provider};
 
 /// A gateway with some records.
 async fn with_records() -> Gateway {
@@ -287,7 +289,7 @@ async fn a_capture_holds_what_was_said_and_no_credential() {
     .await;
     let gateway = Gateway::start(address, json!({})).await;
     let mut request = post(
-        crate::support::CHAT,
+        support::http::CHAT,
         r#"{"model":"m","messages":[{"role":"user","content":"the question"}]}"#,
     );
     let key = "Bearer sk-caller-secret".parse().unwrap();

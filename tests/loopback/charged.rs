@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::metering::{IMAGES, Lab, MESSAGES, RESPONSES, counts};
-use crate::support::CHAT;
+use support::http::CHAT;
 
 const INVOKE: &str = "/bedrock/model/m/invoke";
 const PREDICT: &str = "/v1/projects/p/locations/l/publishers/google/models/m:predict";

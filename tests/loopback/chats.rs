@@ -5,7 +5,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Reply};
+use crate::Gateway;
+use support::http::Reply;
 
 async fn start(more: Value) -> Gateway {
     // Nobody is asked for a model.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use crate::support::{COMPLETION, Gateway, answer, provider, server};
+use crate::Gateway;
+use support::provider::{COMPLETION, answer, provider, server};
 
 pub fn iris(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_iris"))
@@ -406,7 +407,7 @@ async fn a_changed_file_takes_effect_and_a_broken_one_does_not() {
 
 #[tokio::test]
 async fn exports_go_out_however_often_something_else_changes() {
-    let respond: crate::support::Script = |mut stream| {
+    let respond: support::provider::Script = |mut stream| {
         async move { answer(&mut stream, "200 OK", "connection: close\r\n", "{}").await }.boxed()
     };
     let (address, _asked) = provider(respond).await;

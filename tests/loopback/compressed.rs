@@ -9,8 +9,10 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::hooks::{body, document, well};
-use crate::support::{CHAT, COMPLETION, Gateway, Received, Reply, server};
+use support::http::{CHAT, Reply};
+use support::provider::{COMPLETION, Received, server};
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -151,20 +153,25 @@ async fn a_hook_that_reads_compressed_bodies_gets_them() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (sender, turns) = (sender.clone(), Arc::clone(&turns));
             tokio::spawn(async move {
-                while let Some(request) = crate::support::read_request(&mut stream).await {
+                while let Some(request) = support::provider::read_request(&mut stream).await {
                     let refuses = turns.load(std::sync::atomic::Ordering::Relaxed);
                     let is_packed = request.header("content-encoding").is_some();
                     let _ = sender.send(request).await;
                     if refuses && is_packed {
-                        crate::support::answer(&mut stream, "415 Unsupported Media Type", "", "{}")
-                            .await;
+                        support::provider::answer(
+                            &mut stream,
+                            "415 Unsupported Media Type",
+                            "",
+                            "{}",
+                        )
+                        .await;
                     } else {
                         let says = if refuses {
                             ""
                         } else {
                             "accept-encoding: zstd, gzip\r\n"
                         };
-                        crate::support::answer(
+                        support::provider::answer(
                             &mut stream,
                             "200 OK",
                             says,

@@ -9,7 +9,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{COMPLETION, Gateway, Log, Received, Reply, answer, post, provider, server};
+use crate::Gateway;
+use support::http::{Reply, post};
+use support::provider::{COMPLETION, Log, Received, answer, provider, server};
 
 const LIST: &str = r#"{"object":"list","data":[{"id":"llama3.2:3b","object":"model","owned_by":"library"},{"id":"tiny:latest","object":"model","owned_by":"library"},{"id":"bad\u001b[2J","object":"model","owned_by":"library"}]}"#;
 const MESSAGE: &str = r#"{"id":"x","type":"message","role":"assistant","model":"tiny:latest","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":5}}"#;
@@ -354,7 +356,7 @@ async fn what_a_server_says_of_formats_is_not_believed_blindly() {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let request = crate::support::read_request(&mut stream).await;
+                let request = support::provider::read_request(&mut stream).await;
                 if request.is_some_and(|request| request.target() == "GET /v1/models") {
                     answer(&mut stream, "200 OK", "connection: close\r\n", LIST).await;
                 } else {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::*;
+use crate::Gateway;
+use support::provider::{STREAM, Script, answer, provider, read_request, write};
 
 const ASK_STREAM: &str = r#"{"model":"m","stream":true,"max_tokens":100,"messages":[]}"#;
 const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word \"},\"finish_reason\":null}]}\n\n";

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use crate::Gateway;
 use crate::metering::{IMAGES, Lab, MESSAGES, RESPONSES, counts, events};
-use crate::support::{CHAT, Gateway, STREAM, post, server};
+use support::http::{CHAT, post};
+use support::provider::{STREAM, server};
 
 #[tokio::test]
 async fn reasoning_that_nobody_can_read_is_estimated_by_its_bytes() {

@@ -7,7 +7,8 @@ use http::StatusCode;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{COMPLETION, Gateway, STREAM, answer, provider, write};
+use crate::Gateway;
+use support::provider::{COMPLETION, STREAM, answer, provider, write};
 
 const ASK: &str = r#"{"model":"m","messages":[]}"#;
 const ASK_STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
@@ -299,7 +300,7 @@ async fn stopping_waits_for_what_runs_and_writes_every_record() {
             "POST /v1/chat/completions HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ASK}",
             ASK.len()
         );
-        crate::support::raw(target, &head).await
+        support::http::raw(target, &head).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     gateway.stop().await;
@@ -388,7 +389,7 @@ async fn a_provider_that_has_no_room_yet_is_not_taken_for_dead() {
         let task = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::time::sleep(Duration::from_secs(8)).await;
-            crate::support::read_request(&mut stream).await.unwrap();
+            support::provider::read_request(&mut stream).await.unwrap();
             answer(&mut stream, "200 OK", "", COMPLETION).await;
         });
         (address, task)
@@ -413,7 +414,7 @@ async fn response_headers_pass_up_to_the_bound_and_the_error_names_it() {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                crate::support::read_request(&mut stream).await;
+                support::provider::read_request(&mut stream).await;
                 let value = "v".repeat(length);
                 let more: Vec<String> = (0..fields)
                     .map(|nth| format!("x-{nth}: {value}\r\n"))

@@ -4,7 +4,9 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, STREAM, answer, post, provider, write};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{STREAM, answer, provider, write};
 
 const ASK: &str = r#"{ "max_tokens":9, "model":"m", "messages":[{"role":"user","content":"hi"}],
   "metadata":{"user_id":"{\"session_id\":\"3f-1\"}"} }"#;

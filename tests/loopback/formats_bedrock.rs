@@ -8,7 +8,9 @@ use iris::wire::event_stream::{Decoder, encode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Gateway, answer, post, provider, write};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{answer, provider, write};
 
 const ASK: &str = r#"{ "messages":[{"role":"user","content":[{"text":"hi"}]}] }"#;
 const ANSWER: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"ahoy"}]}},"stopReason":"end_turn","usage":{"inputTokens":4,"outputTokens":2,"totalTokens":16,"cacheReadInputTokens":10,"cacheWriteInputTokens":0},"metrics":{"latencyMs":5}}"#;
@@ -48,7 +50,7 @@ fn names(stream: &[u8]) -> Vec<String> {
 
 async fn whole() -> (
     std::net::SocketAddr,
-    tokio::sync::mpsc::Receiver<crate::support::Received>,
+    tokio::sync::mpsc::Receiver<support::provider::Received>,
 ) {
     provider(|mut stream| {
         async move { answer(&mut stream, "200 OK", "connection: close\r\n", ANSWER).await }.boxed()

@@ -6,7 +6,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, STREAM, answer, post, provider, write};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{STREAM, answer, provider, write};
 
 const GENERATE: &str = "/v1beta/models/m:generateContent";
 const ASK: &str = r#"{ "contents":[{"role":"user","parts":[{"text":"hi"}]}] }"#;
@@ -23,7 +25,7 @@ fn gemini() -> Value {
 
 async fn whole() -> (
     std::net::SocketAddr,
-    tokio::sync::mpsc::Receiver<crate::support::Received>,
+    tokio::sync::mpsc::Receiver<support::provider::Received>,
 ) {
     provider(|mut stream| {
         async move { answer(&mut stream, "200 OK", "connection: close\r\n", ANSWER).await }.boxed()
@@ -31,7 +33,7 @@ async fn whole() -> (
     .await
 }
 
-fn status(reply: &crate::support::Reply) -> String {
+fn status(reply: &support::http::Reply) -> String {
     reply.json()["error"]["status"]
         .as_str()
         .unwrap_or_default()
@@ -245,7 +247,7 @@ fn vertex(tokens: std::net::SocketAddr, flag: &str) -> Value {
 
 async fn tokens() -> (
     std::net::SocketAddr,
-    tokio::sync::mpsc::Receiver<crate::support::Received>,
+    tokio::sync::mpsc::Receiver<support::provider::Received>,
 ) {
     provider(|mut stream| {
         async move {

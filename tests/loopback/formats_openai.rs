@@ -4,7 +4,9 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Reply, STREAM, answer, post, provider, write};
+use crate::Gateway;
+use support::http::{Reply, post};
+use support::provider::{STREAM, answer, provider, write};
 
 const RESPONSES: &str = "/v1/responses";
 const RESPONSE: &str = r#"{"id":"resp_1","object":"response","status":"completed","model":"m","service_tier":"default","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"hi"}]}],"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":3,"output_tokens_details":{"reasoning_tokens":1}}}"#;

@@ -7,8 +7,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::guardrails::{body, drain, gateway, model, pii, reasons};
-use crate::support::{Gateway, post};
+use support::http::post;
 
 #[tokio::test]
 async fn what_of_a_form_is_text_is_looked_at() {

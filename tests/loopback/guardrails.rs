@@ -9,7 +9,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::{COMPLETION, Gateway, Received, Script, answer, post, provider};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{COMPLETION, Received, Script, answer, provider};
 
 const ASK: &str =
     r#"{"model":"m","messages":[{"role":"user","content":"I am pat@example.org"}], "n":1.0}"#;

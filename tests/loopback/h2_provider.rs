@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::process::{Process, localhost};
-use crate::support::COMPLETION;
+use support::provider::COMPLETION;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -373,7 +373,7 @@ async fn nginx_costs_no_request() {
         "keepalive_requests 2; http2_max_concurrent_streams 2;",
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let (at, home) = (crate::process::free(), dir.path().display());
+        let (at, home) = (support::process::free_address(), dir.path().display());
         let (certificate, key) = localhost();
         let text = format!(
             "daemon off; master_process off; pid {home}/pid; error_log {home}/error; events {{}}

@@ -3,13 +3,15 @@
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use crate::support::{CHAT, COMPLETION, Gateway, Received, answer, post, provider};
+use crate::Gateway;
+use support::http::{CHAT, post};
+use support::provider::{COMPLETION, Received, answer, provider};
 
 async fn sent(
     provider_config: Value,
     headers: &[(&str, &str)],
     body: &str,
-) -> (Received, crate::support::Reply) {
+) -> (Received, support::http::Reply) {
     let (address, mut received) = provider(|mut stream| {
         async move {
             let more = "set-cookie: a=b\r\nx-own: dropped\r\nx-request-id: kept\r\nclear-site-data: \"*\"\r\nnel: {}\r\nreport-to: {}\r\nreporting-endpoints: a=\"http://x\"\r\naccept-ch: DPR\r\nx-iris-session: forged\r\nx-iris-request-id: forged\r\nauthorization: Bearer leaked\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\n";

@@ -9,9 +9,9 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{
-    COMPLETION, Gateway, Log, Received, STREAM, Script, answer, provider, read_request, server,
-    write,
+use crate::Gateway;
+use support::provider::{
+    COMPLETION, Log, Received, STREAM, Script, answer, provider, read_request, server, write,
 };
 
 const ASK: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Log, post, server};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{Log, server};
 
 const RESPONSES: &str = "/v1/responses";
 

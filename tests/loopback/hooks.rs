@@ -8,7 +8,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::{CHAT, COMPLETION, Gateway, Received, Script, answer, post, provider, write};
+use crate::Gateway;
+use support::http::{CHAT, post};
+use support::provider::{COMPLETION, Received, Script, answer, provider, write};
 
 pub const ASK: &str = r#"{"model":"m","messages":[{"role":"user","content":"what did I say?"}]}"#;
 

@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{CHAT, COMPLETION, Gateway, STREAM, Script, answer, post, provider, write};
+use crate::Gateway;
+use support::http::{CHAT, post};
+use support::provider::{COMPLETION, STREAM, Script, answer, provider, write};
 
 /// Nothing here takes as long, if it ends.
 const LONG: Duration = Duration::from_secs(10);

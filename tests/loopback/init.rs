@@ -8,8 +8,8 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::commands::{iris, name, out};
-use crate::support::{COMPLETION, Received, answer, provider, server};
-use crate::terminal::Terminal;
+use support::provider::{COMPLETION, Received, answer, provider, server};
+use support::terminal::Terminal;
 
 fn checked(path: &str) {
     let output = iris(&["check", "--strict", path]);

@@ -9,8 +9,8 @@ use iris::config::File;
 use serde_json::{Value, json};
 
 use crate::commands::{name, out};
-use crate::support::{Received, server};
-use crate::terminal::Terminal;
+use support::provider::{Received, server};
+use support::terminal::Terminal;
 
 /// `iris init` for this machine alone, with variables of its own.
 pub fn init(file: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {

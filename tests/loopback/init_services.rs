@@ -5,7 +5,7 @@ use iris::config::Authorization;
 use serde_json::json;
 
 use crate::init_providers::{init, said, written};
-use crate::support::{Received, server};
+use support::provider::{Received, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_is_asked_as_its_own_programs_ask() {

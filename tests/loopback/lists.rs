@@ -7,7 +7,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::{CHAT, COMPLETION, Gateway, Received, answer, post, provider};
+use crate::Gateway;
+use support::http::{CHAT, post};
+use support::provider::{COMPLETION, Received, answer, provider};
 
 async fn model() -> (SocketAddr, Receiver<Received>) {
     provider(|mut stream| {

@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{COMPLETION, Gateway, answer, provider};
+use crate::Gateway;
+use support::provider::{COMPLETION, answer, provider};
 
 /// A page that listens, and what it has heard.
 struct Listener {

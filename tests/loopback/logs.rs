@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::program::{Iris, PATIENCE, command, signal};
-use crate::support::{COMPLETION, server};
+use support::provider::{COMPLETION, server};
 
 async fn upstream() -> SocketAddr {
     server("127.0.0.1:0", |_| ("200 OK", COMPLETION.to_owned()))

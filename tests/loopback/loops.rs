@@ -6,8 +6,10 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::process::{ASK, Process, free};
-use crate::support::{CHAT, COMPLETION, Log, post, send_to, server};
+use crate::process::{ASK, Process};
+use support::http::{CHAT, post, send_to};
+use support::process::free_address;
+use support::provider::{COMPLETION, Log, server};
 
 /// Every format that `p` may be asked in.
 const FORMATS: [(&str, &str); 4] = [
@@ -46,7 +48,7 @@ async fn records(gateway: &Process) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_gateway_that_is_its_own_provider_refuses_in_every_format() {
-    let address = free();
+    let address = free_address();
     let gateway = Process::start_at(address, json!({ "p": to(address) }), json!({}), &[]).await;
     for (path, body) in FORMATS {
         let reply = send_to(address, post(path, body)).await.unwrap();
@@ -73,7 +75,7 @@ async fn a_gateway_that_is_its_own_provider_refuses_in_every_format() {
 
 #[tokio::test]
 async fn two_gateways_that_ask_each_other_stop_and_ask_elsewhere() {
-    let (one, two) = (free(), free());
+    let (one, two) = (free_address(), free_address());
     let (model, seen) = model().await;
     let providers = |first, second| {
         let mut all = json!({ "a": to(first), "b": to(second) });
@@ -130,7 +132,7 @@ async fn what_callers_write_into_via_is_about_their_own_request_alone() {
 
 #[tokio::test]
 async fn a_websocket_that_comes_back_is_refused() {
-    let address = free();
+    let address = free_address();
     let mut provider = to(address);
     provider["compatibility"] =
         json!({ "openai_responses": true, "openai_responses_websocket": true });

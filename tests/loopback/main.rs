@@ -53,8 +53,6 @@ mod sessions;
 mod shapes;
 mod sockets;
 mod starts;
-mod support;
-mod terminal;
 mod tls;
 mod told;
 mod trailers;
@@ -62,3 +60,5 @@ mod unwritable;
 mod usage;
 mod warnings;
 mod websocket;
+
+support::library_gateway!();

@@ -6,7 +6,9 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{COMPLETION, Gateway, Reply, answer, provider};
+use crate::Gateway;
+use support::http::Reply;
+use support::provider::{COMPLETION, answer, provider};
 
 const CONFIG: &str = "/aperture/config";
 const SECRET: &str = "sk-canary-0123456789";
@@ -335,7 +337,7 @@ async fn metrics_need_a_grant_of_their_own() {
         1,
     );
     assert_eq!(put(&gateway, &text, &tag).await.status, 200);
-    let ask = crate::support::post(crate::support::CHAT, r#"{"model":"m","messages":[]}"#);
+    let ask = support::http::post(support::http::CHAT, r#"{"model":"m","messages":[]}"#);
     assert_eq!(gateway.send(ask).await.status, 200);
     let reply = get(&gateway, "/metrics").await;
     assert!(

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{CHAT, Gateway, Reply, STREAM, post, read_request, write};
+use crate::Gateway;
+use support::http::{CHAT, Reply, post};
+use support::provider::{STREAM, read_request, write};
 
 pub const RESPONSES: &str = "/v1/responses";
 pub const MESSAGES: &str = "/v1/messages";

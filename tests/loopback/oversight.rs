@@ -6,8 +6,9 @@ use iris::records::{
 };
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::management::{ask, audited, get};
-use crate::support::{COMPLETION, Gateway, answer, provider};
+use support::provider::{COMPLETION, answer, provider};
 
 async fn gateway(more: Value) -> Gateway {
     let (address, _received) = provider(|mut stream| {

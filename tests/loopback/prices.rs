@@ -5,8 +5,10 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
+use crate::Gateway;
 use crate::commands::{iris, name, out, written};
-use crate::support::{COMPLETION, Gateway, Reply, answer, provider};
+use support::http::Reply;
+use support::provider::{COMPLETION, answer, provider};
 
 async fn get(gateway: &Gateway, path: &str, tag: Option<&str>) -> Reply {
     let mut request = Request::get(path);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{CHAT, Reply, post, send_to};
+use support::http::{CHAT, Reply, post, send_to};
+use support::process::free_address;
 
 pub const ASK: &str = r#"{"model":"m","messages":[]}"#;
 
@@ -24,16 +25,10 @@ pub struct Process {
     dir: tempfile::TempDir,
 }
 
-/// A port that is free at the moment.
-pub fn free() -> SocketAddr {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    unused.local_addr().unwrap()
-}
-
 impl Process {
     /// A gateway with these providers, which trusts the certificate for localhost.
     pub async fn start(providers: Value, more: Value, environment: &[(&str, &str)]) -> Self {
-        Self::start_at(free(), providers, more, environment).await
+        Self::start_at(free_address(), providers, more, environment).await
     }
 
     /// The same at an address.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::process::free_address;
 
 /// The longest that anything here may take.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,11 +19,6 @@ pub struct Iris {
     pub id: u32,
     pub address: SocketAddr,
     pub dir: tempfile::TempDir,
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// Each of them is a line of the log at every reload.

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::process::Process;
-use crate::support::{COMPLETION, answer, server};
+use support::provider::{COMPLETION, answer, server};
 
 /// `Proxy-Authorization` of the user `me` with the password `pw`.
 const CREDENTIAL: &str = "Basic bWU6cHc=";
@@ -164,7 +164,7 @@ async fn a_provider_names_its_proxy() {
     assert_eq!(heads.lock().unwrap().len(), 2);
     let (status, shown) = {
         let request = http::Request::get("/api/config").body(Full::default());
-        let reply = crate::support::send_to(gateway.address, request.unwrap()).await;
+        let reply = support::http::send_to(gateway.address, request.unwrap()).await;
         let reply = reply.unwrap();
         (reply.status, reply.text())
     };

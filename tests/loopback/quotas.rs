@@ -8,9 +8,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::support::{
-    CHAT, COMPLETION, Gateway, Received, Reply, STREAM, answer, post, provider, write,
-};
+use crate::Gateway;
+use support::http::{CHAT, Reply, post};
+use support::provider::{COMPLETION, Received, STREAM, answer, provider, write};
 
 /// Costs a cent: 3 tokens read and 5 written at these prices.
 const ASK: &str = r#"{"model":"m","max_tokens":5,"messages":[]}"#;

@@ -9,7 +9,9 @@ use http_body_util::Full;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{CHAT, COMPLETION, Gateway, answer, post, provider, raw, write};
+use crate::Gateway;
+use support::http::{CHAT, post, raw};
+use support::provider::{COMPLETION, answer, provider, write};
 
 async fn gateway(more: serde_json::Value) -> Gateway {
     let (address, received) = provider(|mut stream| {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::management::{get, put, shown};
-use crate::support::{COMPLETION, Gateway, Log, server};
+use support::provider::{COMPLETION, Log, server};
 
 /// A gateway whose provider's key lies in a file of `dir`, and what the provider is sent.
 async fn gateway(key: &Path) -> (Gateway, Log) {

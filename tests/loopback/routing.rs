@@ -7,7 +7,8 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::{COMPLETION, Gateway, Received, STREAM, Script, answer, provider, write};
+use crate::Gateway;
+use support::provider::{COMPLETION, Received, STREAM, Script, answer, provider, write};
 
 const ASK: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 const STREAMED: &str = r#"{"model":"m","stream":true,"messages":[]}"#;

@@ -7,8 +7,9 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::management::{ask, audited, get, put, shown};
-use crate::support::{COMPLETION, Gateway, answer, provider};
+use support::provider::{COMPLETION, answer, provider};
 
 const CANARY: &str = "sk-canary-0123456789";
 const VALIDATE: &str = "/aperture/config:validate";
@@ -351,7 +352,7 @@ async fn the_first_save_makes_the_file_and_is_in_force_without_a_restart() {
             request = request.header("if-match", tag);
         }
         let request = request.body(Full::from(body)).unwrap();
-        crate::support::send_to(address, request).await.unwrap()
+        support::http::send_to(address, request).await.unwrap()
     };
     let shown = send("GET", "/api/config", None, String::new()).await;
     assert_eq!(shown.json()["exists"], false);

@@ -6,7 +6,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{COMPLETION, Gateway, Log, Received, Reply, post, server};
+use crate::Gateway;
+use support::http::{Reply, post};
+use support::provider::{COMPLETION, Log, Received, server};
 
 /// A provider that has no count of tokens, as Ollama has none, and answers the rest.
 pub fn ollama(request: &Received) -> (&'static str, String) {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Received, post, server};
+use crate::Gateway;
+use support::http::post;
+use support::provider::{Received, server};
 
 const RESPONSES: &str = "/v1/responses";
 

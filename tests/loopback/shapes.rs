@@ -6,8 +6,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
+use crate::Gateway;
 use crate::sdk_routes::{ask, gateway, get, is_error_of, ollama};
-use crate::support::{Gateway, server};
+use support::provider::server;
 
 /// Paths that nobody serves, and the API that each belongs to.
 const UNKNOWN: [(&str, &str); 25] = [

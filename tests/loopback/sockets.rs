@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
-use crate::support::{Gateway, write};
+use crate::Gateway;
+use support::provider::write;
 
 /// What a provider got: the number of its connection, two headers of the handshake, and the model.
 type Heard = std::sync::Arc<std::sync::Mutex<Vec<(usize, String, String, String)>>>;

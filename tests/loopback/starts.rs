@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, Stdio};
 use std::time::SystemTime;
 
 use crate::program::{Iris, command, document, signal};
-use crate::support::{COMPLETION, server};
+use support::provider::{COMPLETION, server};
 
 fn modified(path: &Path) -> SystemTime {
     std::fs::metadata(path).unwrap().modified().unwrap()
@@ -38,7 +38,7 @@ fn held_up(words: &[String], database: &rusqlite::Connection) -> (Child, BufRead
 /// of the database, which a lock holds up here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_changes_during_a_start_is_read_again() {
-    let answers = |_: &crate::support::Received| ("200 OK", COMPLETION.to_owned());
+    let answers = |_: &support::provider::Received| ("200 OK", COMPLETION.to_owned());
     let (upstream, _) = server("127.0.0.1:0", answers).await;
     let changed = move |path: &Path, model: &str, address| {
         rewrite(path, &document(address, upstream, model));

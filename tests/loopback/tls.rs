@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::COMPLETION;
+use support::provider::COMPLETION;
 
 const CERTIFICATE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -156,7 +156,7 @@ impl Gateway {
             self.address,
             body.len()
         );
-        crate::support::raw(self.address, &request).await
+        support::http::raw(self.address, &request).await
     }
 
     /// Asks until the answer has a word.

@@ -7,9 +7,10 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
+use crate::Gateway;
 use crate::guardrails::{ALLOWS, drain, gateway, hook, model, told};
 use crate::hooks::{ASK, body, document, gone, well};
-use crate::support::{Gateway, STREAM, answer, provider, write};
+use support::provider::{STREAM, answer, provider, write};
 
 const TOOLS: &str = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"t","type":"function","function":{"name":"bash","arguments":"{\"cmd\":\"ls\"}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
 
@@ -164,7 +165,7 @@ async fn what_could_not_be_told_is_told_later_and_slows_nobody() {
     while ids.len() < 5 {
         let accepted = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
         let (mut stream, _) = accepted.unwrap().unwrap();
-        let received = crate::support::read_request(&mut stream).await.unwrap();
+        let received = support::provider::read_request(&mut stream).await.unwrap();
         ids.insert(body(&received)["metadata"]["request_id"].to_string());
         answer(&mut stream, "200 OK", "connection: close\r\n", "{}").await;
     }

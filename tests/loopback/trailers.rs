@@ -12,7 +12,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{CHAT, COMPLETION, Gateway, answer, provider, raw, read_request, write};
+use crate::Gateway;
+use support::http::{CHAT, raw};
+use support::provider::{COMPLETION, answer, provider, read_request, write};
 
 const KEY: &str = "sk-behind-the-body-0123456789";
 const CLAIMS: [(&str, &str); 6] = [

@@ -7,8 +7,10 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::management::{ask, get, put, shown};
-use crate::support::{COMPLETION, Gateway, Log, Reply, server};
+use support::http::Reply;
+use support::provider::{COMPLETION, Log, server};
 
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 /// How long a state is waited for that should come in a second.

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{Gateway, Reply, post, read_request};
+use crate::Gateway;
+use support::http::{Reply, post};
+use support::provider::read_request;
 
 const CHAT: &str = "/v1/chat/completions";
 

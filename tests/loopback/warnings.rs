@@ -7,8 +7,10 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::Gateway;
 use crate::commands::{iris, out};
-use crate::support::{COMPLETION, Gateway, Reply, answer, provider};
+use support::http::Reply;
+use support::provider::{COMPLETION, answer, provider};
 
 async fn get(gateway: &Gateway, path: &str) -> Reply {
     let request = Request::get(path).body(Full::default()).unwrap();

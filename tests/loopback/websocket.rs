@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async, client_async};
 
-use crate::support::{Gateway, server};
+use crate::Gateway;
+use support::provider::server;
 
 type Socket = WebSocketStream<TcpStream>;
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{post, send_to};
 use crate::{Server, get};
+use support::http::{post, send_to};
 
 /// Asks a gateway in all formats that the server speaks.
 pub async fn all(gateway: SocketAddr, server: &Server, provider: &str) {

@@ -1,39 +1,33 @@
 //! Real model servers on this machine: `iris serve` without a configuration offers all formats that they
 //! speak, `iris init` writes a file that does the same, and each request has a correct record.
 //!
-//! `cargo test --test models` asks llama-server, which the tests build anyway. The others are large and
-//! run only when they are named: `cargo test --test models -- llama ollama vllm`.
+//! llama-server is built by the tests anyway. The others are large and run only when they are asked
+//! for: `cargo test --test models -- --include-ignored`, or `--ignored vllm`.
 //!
 //! Each server listens at its usual port, where it is looked for, so each has a network namespace.
-#![expect(clippy::print_stdout, reason = "a harness tells how tests went")]
 #![expect(
     unreachable_pub,
-    dead_code,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a program of its own, whose helpers are shared and fail as its tests do"
+    reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
 mod asked;
-#[path = "../loopback/support.rs"]
-mod support;
-#[path = "../tally/mod.rs"]
-mod tally;
-#[path = "../loopback/terminal.rs"]
-mod terminal;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use http::Request;
 use http_body_util::Full;
 use serde_json::Value;
 
-use tally::Tally;
-use terminal::Terminal;
+use support::harness;
+use support::http::send_to;
+use support::parts::Parts;
+use support::process::Process;
+use support::terminal::Terminal;
 
 /// The argument with which the test starts itself inside a namespace.
 const INSIDE: &str = "--inside";
@@ -91,111 +85,39 @@ fn main() -> ExitCode {
         runtime.block_on(judged(server));
         return ExitCode::SUCCESS;
     }
-    let words: Vec<&str> = arguments
-        .iter()
-        .map(String::as_str)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
-    let mut tally = Tally::default();
-    for server in SERVERS {
-        let is_wanted =
-            words.contains(&server.word) || (words.is_empty() && server.word == "llama");
-        if !is_wanted {
-            println!("{} runs when it is named: just models", server.word);
-            continue;
-        }
-        let began = Instant::now();
-        let outcome = if in_namespace(&server) {
-            Ok(())
-        } else {
-            Err("what is above says how".to_owned())
-        };
-        tally.end(server.word, began.elapsed(), outcome);
-    }
-    tally.close()
+    let tests = SERVERS.iter().map(|server| {
+        let test = harness::trial(server.word, move || in_namespace(server));
+        test.with_ignored_flag(server.word != "llama")
+    });
+    harness::run(tests.collect())
 }
 
 /// Builds what a server needs, and starts this program once more where it can have its port.
-fn in_namespace(server: &Server) -> bool {
+fn in_namespace(server: &Server) -> anyhow::Result<()> {
     // The model of llama-server is Ollama's too.
-    let mut parts = prepared("prepare.sh", &[]);
+    let mut all = vec![Parts::prepare("prepare.sh", &[])?];
     if server.word != "llama" {
-        parts.extend(prepared("models.sh", &[server.word]));
+        all.push(Parts::prepare("models.sh", &[server.word])?);
     }
-    let user = Command::new("id").arg("-u").output().unwrap();
-    let mut command = Command::new("unshare");
-    if user.stdout.trim_ascii() != b"0" {
-        command.arg("--map-root-user");
-    }
-    command
+    let parts = all.iter().flat_map(Parts::iter);
+    let status = support::namespace::unshare()
         // With a namespace of processes all children of a server end with it: vLLM has several.
-        .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .arg(std::env::current_exe().unwrap())
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(std::env::current_exe()?)
         .args([INSIDE, server.word])
-        .envs(
-            parts
-                .iter()
-                .map(|(name, path)| (format!("PART_{name}"), path)),
-        );
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn prepared(script: &str, arguments: &[&str]) -> HashMap<String, PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/servers")
-        .join(script);
-    let output = Command::new(path)
-        .args(arguments)
-        .stderr(Stdio::inherit())
-        .output();
-    let output = output.unwrap_or_else(|error| panic!("{script}: {error}"));
-    assert!(output.status.success(), "the message of {script} is above");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().filter_map(|line| line.split_once('='));
-    lines
-        .map(|(name, path)| (name.to_owned(), path.into()))
-        .collect()
+        .envs(parts.map(|(name, path)| (format!("PART_{name}"), path)))
+        .status()?;
+    anyhow::ensure!(status.success(), "what is above says how");
+    Ok(())
 }
 
 fn part(name: &str) -> String {
     std::env::var(format!("PART_{name}")).unwrap_or_else(|_| panic!("{name} was not prepared"))
 }
 
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn start(command: &mut Command, log: &Path) -> Self {
-        let file = std::fs::File::create(log).unwrap();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn();
-        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")))
-    }
-
-    fn stop(mut self) {
-        let id = self.0.id().to_string();
-        let _ = Command::new("kill").arg(id).status();
-        let status = self.0.wait().unwrap();
-        assert!(status.success(), "it ended with {status}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What happens inside.
 async fn judged(server: &Server) {
-    let up = Command::new("ip")
-        .args(["link", "set", "lo", "up"])
-        .status();
-    assert!(up.unwrap().success(), "loopback is up");
+    support::namespace::ip("link set lo up");
     let dir = tempfile::tempdir().unwrap();
     let _server = started(server, dir.path()).await;
 
@@ -207,10 +129,10 @@ async fn judged(server: &Server) {
         .current_dir(dir.path())
         .env_remove("IRIS_CONFIG")
         .args(["serve", "--state-dir", name(&state)]);
-    let gateway = Process::start(&mut command, &log);
+    let gateway = Process::start(&mut command, &log).unwrap();
     offered(server, &log).await;
     asked::all(gateway_address(), server, server.id).await;
-    gateway.stop();
+    stopped(gateway).await;
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains(server.formats[0]), "{text}");
 
@@ -233,10 +155,17 @@ async fn judged(server: &Server) {
             name(&state),
         ]),
         &log,
-    );
+    )
+    .unwrap();
     offered(server, &log).await;
     asked::all(gateway_address(), server, server.id).await;
-    gateway.stop();
+    stopped(gateway).await;
+}
+
+/// It ends well once it is asked to.
+async fn stopped(mut gateway: Process) {
+    let status = gateway.stop().await.unwrap();
+    assert!(status.success(), "it ended with {status}");
 }
 
 fn name(path: &Path) -> &str {
@@ -289,7 +218,7 @@ async fn started(server: &Server, dir: &Path) -> Process {
             command
         }
     };
-    let process = Process::start(&mut command, &log);
+    let process = Process::start(&mut command, &log).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], server.port));
     if server.word == "ollama" {
         until("ollama", &log, || async {
@@ -351,7 +280,7 @@ async fn until<F: Future<Output = bool>>(what: &str, log: &Path, is_so: impl Fn(
 
 pub async fn get(address: SocketAddr, path: &str) -> Option<Value> {
     let request = Request::get(path).body(Full::default()).unwrap();
-    let reply = support::send_to(address, request).await.ok()?;
+    let reply = send_to(address, request).await.ok()?;
     let json = serde_json::from_slice(&reply.body).ok();
     json.filter(|_| reply.status.is_success())
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use iris::base::reasons::Reason;
 use iris::policy::identity::Caller;
 use iris::records::{Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
 use serde_json::json;
@@ -214,8 +215,14 @@ fn record(
             format!("{agent}/2.1 (external, cli)")
         },
         reasons: vec![
-            format!("models pattern \"{provider}/**\" of grants[0], line 12"),
-            format!("provider {provider} is the only one with \"{model}\""),
+            Reason::Granted {
+                pattern: format!("{provider}/**"),
+                grant: "grants[0], line 12".to_owned(),
+            },
+            Reason::OnlyProvider {
+                provider: provider.to_owned(),
+                model: model.to_owned(),
+            },
         ],
         error: failed.then(|| "the provider is overloaded".to_owned()),
         captured: false,
@@ -302,7 +309,7 @@ fn hostile(at: i64) -> Record {
     entry.error = Some(evil.clone());
     entry.finish_reason = Some(evil.clone());
     entry.cost_basis = Some(evil.clone());
-    entry.reasons = vec![evil.clone()];
+    entry.reasons = vec![Reason::Sentence(evil.clone())];
     entry.tags = vec![evil.clone()];
     entry.tool_calls = 1;
     record.tools = vec![ToolCall {

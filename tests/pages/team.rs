@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use iris::base::reasons::Reason;
 use iris::policy::identity::Caller;
 use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens};
 
@@ -212,7 +213,10 @@ fn record(
         request_bytes: input * 4,
         response_bytes: output * 6,
         user_agent: format!("{}/2.1", kind.agent),
-        reasons: vec!["models pattern \"**\" of grants[0]".to_owned()],
+        reasons: vec![Reason::Granted {
+            pattern: "**".to_owned(),
+            grant: "grants[0]".to_owned(),
+        }],
         error: failed.then(|| "the provider is overloaded".to_owned()),
         captured: false,
     })

@@ -9,9 +9,9 @@ use iris::app::{Options, Running, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::browser::Browser;
 use crate::provider::{self, Provider};
 use crate::{seed, team};
+use support::browser::Browser;
 
 pub(crate) struct World {
     /// Addresses such as `http://127.0.0.1:4711`.

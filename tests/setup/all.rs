@@ -12,7 +12,8 @@ use crate::world::World;
 
 const LIBRARY: &str =
     "test result: ok. 40 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s";
-const OURS: &str = "7 passed, 0 failed, 1 skipped";
+const OURS: &str =
+    "test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 9.1s";
 
 /// A machine with all that the programs `walls` and `loopback` need, and a Cargo that runs `tests`,
 /// a part of a `case` on its arguments.
@@ -40,7 +41,7 @@ fn with_tests(tests: &str) -> World {
 fn totals_are_added_up_and_a_failure_is_not_the_end() {
     let tests = format!(
         "*' --lib '*) echo '{LIBRARY}' ;;
-*' walls '*) echo '  SKIPPED: it takes root'; echo '{OURS}' ;;
+*' walls '*) echo 'test a ... SKIPPED: it takes root'; echo '{OURS}' ;;
 *' loopback '*) echo 'test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured'; exit 101 ;;"
     );
     let world = with_tests(&tests);
@@ -277,7 +278,9 @@ fn all_means_what_cargo_runs() {
         .output()
         .unwrap();
     let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
-    let targets = metadata["packages"][0]["targets"].as_array().unwrap();
+    let mut packages = metadata["packages"].as_array().unwrap().iter();
+    let iris = packages.find(|package| package["name"] == "iris").unwrap();
+    let targets = iris["targets"].as_array().unwrap();
     let tests = targets.iter().filter(|target| target["kind"][0] == "test");
     let mut cargo: BTreeSet<&str> = tests
         .map(|target| target["name"].as_str().unwrap())
@@ -305,7 +308,7 @@ fn needs() -> BTreeMap<String, BTreeSet<String>> {
 fn programs_that_tests_start_are_among_their_needs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let started = Regex::new(r#"Command::new\("([a-z0-9]+)"\)"#).unwrap();
-    let included = Regex::new(r#"#\[path = "([^"]+)"\]"#).unwrap();
+    let shared = Regex::new(r"\bsupport::([a-z0-9_]+)::").unwrap();
     let (needs, mut looked_at) = (needs(), 0);
     for entry in fs::read_dir(&root).unwrap() {
         let folder = entry.unwrap().path();
@@ -318,12 +321,17 @@ fn programs_that_tests_start_are_among_their_needs() {
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
             .collect();
-        let main = fs::read_to_string(folder.join("main.rs")).unwrap();
-        files.extend(
-            included
-                .captures_iter(&main)
-                .map(|path| folder.join(&path[1])),
-        );
+        let own: String = files
+            .iter()
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+        for module in shared.captures_iter(&own) {
+            let file = root.join("support/src").join(&module[1]);
+            files.push(match file.is_dir() {
+                true => file.join("mod.rs"),
+                false => file.with_extension("rs"),
+            });
+        }
         for file in files {
             let text = fs::read_to_string(&file).unwrap();
             for program in started.captures_iter(&text) {

@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Gateway, Reply, post, read_request};
+use crate::Gateway;
+use support::http::{Reply, post};
+use support::provider::read_request;
 
 /// Requests that run side by side: each broken answer lingers for a fifth of a second.
 const AT_ONCE: usize = 200;

@@ -2,19 +2,12 @@
 //! caller: each leaves one record, and those that came to their end count what the provider
 //! counted. On either database.
 #![expect(
-    unreachable_pub,
-    dead_code,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a program of its own, whose helpers fail as its tests do, and not all are used"
+    reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
 mod cut;
-#[cfg(feature = "postgres")]
-#[path = "../ledger/server.rs"]
-mod server;
-#[path = "../loopback/support.rs"]
-mod support;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,8 +23,10 @@ use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use support::{CHAT, Gateway};
+use support::http::CHAT;
 use tokio::net::{TcpListener, TcpStream};
+
+support::library_gateway!();
 
 const STREAMS: usize = 10_000;
 const AT_ONCE: usize = 64;
@@ -102,12 +97,8 @@ trait ThenYield: futures_util::Stream<Item = String> + Sized {
 
 impl<S: futures_util::Stream<Item = String>> ThenYield for S {}
 
-/// Splitmix64: the same cuts each time.
 fn random(seed: usize) -> usize {
-    let mut mixed = (seed as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    usize::try_from((mixed ^ (mixed >> 31)) >> 1).unwrap()
+    usize::try_from(support::random::random(seed as u64) >> 1).unwrap()
 }
 
 fn is_cut(nth: usize) -> bool {
@@ -257,11 +248,9 @@ async fn on_sqlite() {
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres() {
-    let server = tokio::task::spawn_blocking(server::Server::start)
+    let server = tokio::task::spawn_blocking(support::postgres::Server::start)
         .await
         .unwrap();
-    // It takes a moment to start.
-    drop(server.client("postgres").await);
     every_stream_is_one_record(&server.url("postgres")).await;
     server.stop();
 }

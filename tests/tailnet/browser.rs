@@ -8,10 +8,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::chromium::Browser;
 use crate::http::Connection;
-use crate::parts::{Parts, until};
+use crate::parts::until;
 use crate::world::{CAPABILITY, World};
+use support::browser::Browser;
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    people_in_browsers_are_known_and_safe,
+];
 
 /// A SOCKS proxy (RFC 1928) into the tailnet. Names are resolved by the node, as they are on a
 /// device; all but the gateway's port 80 is on this machine.
@@ -88,7 +93,7 @@ async fn admin(world: &World) -> anyhow::Result<()> {
 }
 
 /// What both of them do in a browser, and what other sites can do to one that is on the tailnet.
-pub async fn people_in_browsers_are_known_and_safe(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn people_in_browsers_are_known_and_safe(world: &World) -> anyhow::Result<()> {
     let browser = tokio::task::block_in_place(Browser::prepare)?;
     world.headscale.grant(true)?;
     admin(world).await?;

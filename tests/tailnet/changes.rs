@@ -8,9 +8,17 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 use crate::http::{Connection, post};
-use crate::parts::Parts;
 use crate::scenarios::{CHAT, chat, record, session};
 use crate::world::{Headscale, World};
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    a_withdrawn_grant_takes_effect_within_a_second,
+    a_withdrawn_grant_cuts_a_stream,
+    a_new_configuration_takes_effect_under_load,
+    budgets_guards_and_hooks_of_the_policy_act,
+    the_control_server_may_be_away,
+];
 
 /// How soon a change must be felt.
 const SOON: Duration = Duration::from_secs(1);
@@ -48,16 +56,13 @@ pub async fn withdrawal_is_felt_soon(
     Ok(())
 }
 
-pub async fn a_withdrawn_grant_takes_effect_within_a_second(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_withdrawn_grant_takes_effect_within_a_second(world: &World) -> anyhow::Result<()> {
     let mut open = Connection::from(&world.alice, "ai").await?;
     ensure!(open.post(CHAT, chat(json!({}))).await?.status == 200);
     withdrawal_is_felt_soon(&world.headscale, &mut open).await
 }
 
-pub async fn a_withdrawn_grant_cuts_a_stream(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn a_withdrawn_grant_cuts_a_stream(world: &World) -> anyhow::Result<()> {
     // The stream runs on because its reader is slow.
     let mut streaming = Connection::from(&world.alice, "ai").await?;
     let long = json!({ "stream": true, "max_tokens": 7_000, "ignore_eos": true });
@@ -99,7 +104,7 @@ pub async fn a_withdrawn_grant_cuts_a_stream(_: &Parts, world: &World) -> anyhow
 
 /// The control server hangs for a while: who is known goes on as before, on connections that are
 /// open and on new ones, and what changes meanwhile is felt afterwards.
-pub async fn the_control_server_may_be_away(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn the_control_server_may_be_away(world: &World) -> anyhow::Result<()> {
     let mut open = Connection::from(&world.alice, "ai").await?;
     let one = || chat(json!({ "max_tokens": 1 }));
     ensure!(open.post(CHAT, one()).await?.status == 200);
@@ -124,10 +129,7 @@ pub async fn the_control_server_may_be_away(_: &Parts, world: &World) -> anyhow:
     withdrawal_is_felt_soon(&world.headscale, &mut open).await
 }
 
-pub async fn a_new_configuration_takes_effect_under_load(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_new_configuration_takes_effect_under_load(world: &World) -> anyhow::Result<()> {
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let load = async || -> anyhow::Result<()> {
         let mut ai = Connection::from(&world.alice, "ai").await?;
@@ -182,10 +184,7 @@ async fn edits(world: &World) -> anyhow::Result<()> {
 }
 
 /// What the tailnet policy grants acts as what the file grants: budgets, guards and hooks.
-pub async fn budgets_guards_and_hooks_of_the_policy_act(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn budgets_guards_and_hooks_of_the_policy_act(world: &World) -> anyhow::Result<()> {
     world.headscale.give(&json!([
         { "role": "user" },
         { "models": "private/**", "quotas": [{ "bucket": "policy:<user>" }], "guards": ["words"],

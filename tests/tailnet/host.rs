@@ -11,29 +11,24 @@ use serde_json::json;
 
 use crate::changes::withdrawal_is_felt_soon;
 use crate::http::Connection;
-use crate::parts::{Parts, Process, free_port, until};
+use crate::parts::{Parts, until};
 use crate::scenarios::{CHAT, chat};
 use crate::world::{CAPABILITY, Gateway, Headscale, Llama, World, node};
+use support::process::{Process, free_address};
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    host_mode_uses_the_machines_own_tailscaled,
+];
 
 /// The argument with which the test starts itself inside the namespace.
 pub const INSIDE: &str = "--inside-namespace";
 
 /// Starts this program once more, in a namespace.
-pub async fn host_mode_uses_the_machines_own_tailscaled(
-    _: &Parts,
-    _: &World,
-) -> anyhow::Result<()> {
+async fn host_mode_uses_the_machines_own_tailscaled(_: &World) -> anyhow::Result<()> {
     let mut unshare = tokio::task::spawn_blocking(|| {
-        let user = Command::new("id").arg("-u").output()?;
-        let mut command = Command::new("unshare");
-        if user.stdout.trim_ascii() != b"0" {
-            command.arg("--map-root-user");
-        }
-        command
-            .arg("--net")
-            .arg(std::env::current_exe()?)
-            .arg(INSIDE)
-            .output()
+        let mut command = support::namespace::unshare();
+        command.arg(std::env::current_exe()?).arg(INSIDE).output()
     });
     let output = (&mut unshare).await?.context("unshare does not start")?;
     ensure!(
@@ -55,7 +50,7 @@ pub async fn inside(parts: &Parts) -> anyhow::Result<()> {
     )?;
     let socket = dir.path().join("tailscaled.sock");
     let _daemon = tailscaled(parts, dir.path(), &socket, &headscale)?;
-    let local = format!("127.0.0.1:{}", free_port()?);
+    let local = format!("127.0.0.1:{}", free_address().port());
     let config = json!({
         "tailnet": {
             "mode": "host", "socket": socket, "capabilities": [CAPABILITY], "stale_after": "3s",

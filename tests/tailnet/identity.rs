@@ -10,9 +10,15 @@ use iris::net::tailnet::Node;
 use serde_json::{Value, json};
 
 use crate::http::{Connection, post};
-use crate::parts::{Parts, until};
+use crate::parts::until;
 use crate::scenarios::{CHAT, chat, generation_ends, session};
 use crate::world::{self, World};
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    ten_thousand_connections_are_their_own_callers,
+    whoever_may_no_longer_call_is_cut_off,
+];
 
 /// Withdrawing takes effect within this, the control server's part included.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -24,7 +30,7 @@ type Withdraw = fn(&World, &str) -> anyhow::Result<()>;
 
 /// A tagged device streams; then its right is withdrawn in one of the ways that there are. It is
 /// cut off, the generation ends, and what was used is in the record.
-pub async fn whoever_may_no_longer_call_is_cut_off(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn whoever_may_no_longer_call_is_cut_off(world: &World) -> anyhow::Result<()> {
     world.configure(true)?;
     let ways: [(&str, Withdraw); 4] = [
         ("expired", |world, id| world.headscale.expire(id)),
@@ -91,10 +97,7 @@ async fn cut_off(world: &World, name: &str, withdraw: Withdraw) -> anyhow::Resul
 
 /// Ten thousand connections of three callers, many of them at once and some left before they are
 /// accepted: none is taken for another's.
-pub async fn ten_thousand_connections_are_their_own_callers(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn ten_thousand_connections_are_their_own_callers(world: &World) -> anyhow::Result<()> {
     let count = std::env::var("IRIS_IDENTITY_CONNECTIONS").ok();
     let count: usize = count.and_then(|count| count.parse().ok()).unwrap_or(10_000);
     let callers: [(&Node, &str); 3] = [

@@ -9,9 +9,24 @@ use iris::net::tailnet::Node;
 use serde_json::{Value, json};
 
 use crate::http::Connection;
-use crate::parts::{Parts, free_port, until};
+use crate::parts::until;
 use crate::scenarios::{CHAT, chat};
 use crate::world::{CAPABILITY, Gateway, Headscale, World, node};
+use support::process::free_address;
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    a_refused_key_is_said_with_the_control_servers_words,
+    a_control_server_that_can_not_be_talked_to_is_named,
+    an_expired_node_is_offered_a_link,
+    a_deleted_node_joins_again,
+    another_key_of_the_control_server_is_learned,
+    a_node_with_another_name_has_an_alert,
+    damaged_state_is_named,
+    a_provider_on_the_tailnet_is_reached_there_or_not_at_all,
+    an_unreadable_capability_is_logged_once,
+    callers_are_refused_once_the_map_is_too_old,
+];
 
 /// Sets keys of the section `tailnet`, where it says the host name.
 fn with(text: &str, hostname: &str, more: &str) -> String {
@@ -30,7 +45,7 @@ impl Another {
     fn new(world: &World, hostname: &str) -> anyhow::Result<Self> {
         let dir = world.dir.path().join(format!("life-{hostname}"));
         std::fs::create_dir(&dir)?;
-        let local = format!("127.0.0.1:{}", free_port()?);
+        let local = format!("127.0.0.1:{}", free_address().port());
         let name = |hostname: &str| format!("\"hostname\": \"{hostname}\"");
         let text = std::fs::read_to_string(&world.gateway.config)?
             .replace(&name("ai"), &name(hostname))
@@ -101,10 +116,7 @@ async fn answers(node: &Node, host: &str) -> anyhow::Result<()> {
 }
 
 /// The control server's own words are in the log, once, and wherever people look.
-pub async fn a_refused_key_is_said_with_the_control_servers_words(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_refused_key_is_said_with_the_control_servers_words(world: &World) -> anyhow::Result<()> {
     let used = world.headscale.tag_key("tag:ci")?;
     let first = node(
         &world.headscale.url,
@@ -150,10 +162,8 @@ pub async fn a_refused_key_is_said_with_the_control_servers_words(
 }
 
 /// What is no control server, and one that is away while the gateway restarts.
-pub async fn a_control_server_that_can_not_be_talked_to_is_named(
-    parts: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_control_server_that_can_not_be_talked_to_is_named(world: &World) -> anyhow::Result<()> {
+    let parts = &world.parts;
     let mut something = Another::new(world, "something-else")?;
     let other = format!("http://127.0.0.1:{}", world.llama.port);
     something.text = something.text.replace(&world.headscale.url, &other);
@@ -184,7 +194,7 @@ pub async fn a_control_server_that_can_not_be_talked_to_is_named(
 }
 
 /// A key that is used up doesn't keep the link away, while the gateway runs and after a restart.
-pub async fn an_expired_node_is_offered_a_link(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn an_expired_node_is_offered_a_link(world: &World) -> anyhow::Result<()> {
     let one = Another::new(world, "expiring")?;
     let key = world.headscale.user_key("2")?;
     let mut gateway = one.start(&key).await?;
@@ -208,7 +218,7 @@ pub async fn an_expired_node_is_offered_a_link(_: &Parts, world: &World) -> anyh
 
 /// A node that was deleted joins again by a key that can be used again, and shows a link where
 /// there is none.
-pub async fn a_deleted_node_joins_again(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn a_deleted_node_joins_again(world: &World) -> anyhow::Result<()> {
     let reusable = world.headscale.reusable_key("tag:ai")?;
     let one = Another::new(world, "deleted")?;
     let gateway = one.start(&reusable).await?;
@@ -242,10 +252,8 @@ pub async fn a_deleted_node_joins_again(_: &Parts, world: &World) -> anyhow::Res
 
 /// The control server comes back with another key: the node learns it, and grants that were
 /// withdrawn are withdrawn.
-pub async fn another_key_of_the_control_server_is_learned(
-    parts: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn another_key_of_the_control_server_is_learned(world: &World) -> anyhow::Result<()> {
+    let parts = &world.parts;
     let dir = world.dir.path().join("rekeyed");
     let mut headscale = Headscale::start(parts, &dir).await?;
     let one = Another::new(world, "rekeyed-ai")?.on(world, &headscale);
@@ -278,7 +286,7 @@ pub async fn another_key_of_the_control_server_is_learned(
 }
 
 /// A name that another node has, and one that was changed.
-pub async fn a_node_with_another_name_has_an_alert(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn a_node_with_another_name_has_an_alert(world: &World) -> anyhow::Result<()> {
     let mut one = Another::new(world, "namesake")?;
     // The gateway under test has it.
     one.text = one
@@ -307,7 +315,7 @@ pub async fn a_node_with_another_name_has_an_alert(_: &Parts, world: &World) -> 
 }
 
 /// Damaged state ends the start with the file and what to do, and never makes a new node.
-pub async fn damaged_state_is_named(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn damaged_state_is_named(world: &World) -> anyhow::Result<()> {
     let mut one = Another::new(world, "damaged")?;
     let key = world.headscale.tag_key("tag:ai")?;
     // The key is in the environment alone, as a file gave it.
@@ -359,8 +367,7 @@ pub async fn damaged_state_is_named(_: &Parts, world: &World) -> anyhow::Result<
 }
 
 /// A provider that is configured to be on the tailnet is reached there or not at all.
-pub async fn a_provider_on_the_tailnet_is_reached_there_or_not_at_all(
-    _: &Parts,
+async fn a_provider_on_the_tailnet_is_reached_there_or_not_at_all(
     world: &World,
 ) -> anyhow::Result<()> {
     let here = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -433,10 +440,7 @@ pub async fn a_provider_on_the_tailnet_is_reached_there_or_not_at_all(
 }
 
 /// A capability that can't be read is logged when it appears, and not for each request.
-pub async fn an_unreadable_capability_is_logged_once(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn an_unreadable_capability_is_logged_once(world: &World) -> anyhow::Result<()> {
     let count = || {
         let log = world.gateway.process.log();
         log.matches("a capability of the policy grants nothing")
@@ -478,10 +482,8 @@ async fn becomes(open: &mut Connection, status: u16, says: &str) -> anyhow::Resu
 
 /// A map that is older than the configuration allows: callers are refused, as it says, until the
 /// control server is heard again.
-pub async fn callers_are_refused_once_the_map_is_too_old(
-    parts: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn callers_are_refused_once_the_map_is_too_old(world: &World) -> anyhow::Result<()> {
+    let parts = &world.parts;
     let dir = world.dir.path().join("stale");
     let mut headscale = Headscale::start(parts, &dir).await?;
     let mut one = Another::new(world, "stale-ai")?.on(world, &headscale);

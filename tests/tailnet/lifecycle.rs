@@ -9,15 +9,25 @@ use iris::net::tailnet::State;
 use serde_json::Value;
 
 use crate::http::Connection;
-use crate::parts::{Parts, Process, free_port, until};
+use crate::parts::until;
 use crate::world::{Gateway, World, node};
+use support::process::{Process, free_address};
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    the_gateway_stops_and_comes_back_as_the_same_node,
+    a_restart_is_short_and_keeps_the_node,
+    a_gateway_without_a_key_asks_to_be_signed_in,
+    a_person_at_a_terminal_is_led_to_the_first_answer,
+    an_ephemeral_node_leaves_nothing_behind,
+];
 
 /// A folder, a configuration and a loopback address for one more gateway, so that the others keep
 /// theirs.
 fn another(world: &World, hostname: &str) -> anyhow::Result<(PathBuf, String, String)> {
     let dir = world.dir.path().join(hostname);
     std::fs::create_dir(&dir)?;
-    let local = format!("127.0.0.1:{}", free_port()?);
+    let local = format!("127.0.0.1:{}", free_address().port());
     let text = std::fs::read_to_string(&world.gateway.config)?
         .replace(
             "\"hostname\": \"ai\"",
@@ -35,10 +45,7 @@ async fn status(local: &str) -> anyhow::Result<Value> {
         .json()
 }
 
-pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn the_gateway_stops_and_comes_back_as_the_same_node(world: &World) -> anyhow::Result<()> {
     let (dir, text, local) = another(world, "ai-two")?;
     let key = world.headscale.tag_key("tag:ai")?;
     let mut addresses = Vec::new();
@@ -70,7 +77,7 @@ pub async fn the_gateway_stops_and_comes_back_as_the_same_node(
 }
 
 /// How long nobody on the tailnet is answered while one process follows another.
-pub async fn a_restart_is_short_and_keeps_the_node(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn a_restart_is_short_and_keeps_the_node(world: &World) -> anyhow::Result<()> {
     let (dir, text, local) = another(world, "ai-five")?;
     let key = world.headscale.tag_key("tag:ai")?;
     let mut gateway = Gateway::start(&dir, &text, local.clone(), &key).await?;
@@ -111,10 +118,7 @@ pub async fn a_restart_is_short_and_keeps_the_node(_: &Parts, world: &World) -> 
 }
 
 /// Without a key the gateway says where to sign in, and joins once somebody has.
-pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_gateway_without_a_key_asks_to_be_signed_in(world: &World) -> anyhow::Result<()> {
     let (dir, text, local) = another(world, "ai-three")?;
     let mut gateway = Gateway::start(&dir, &text, local.clone(), "").await?;
     let url = until("the address to sign in at", 60, || async {
@@ -149,10 +153,7 @@ pub async fn a_gateway_without_a_key_asks_to_be_signed_in(
 
 /// The first minute: a configuration by `iris init`, a gateway on a terminal, the link that it
 /// shows, and the line that it tells to try.
-pub async fn a_person_at_a_terminal_is_led_to_the_first_answer(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_person_at_a_terminal_is_led_to_the_first_answer(world: &World) -> anyhow::Result<()> {
     let dir = world.dir.path().join("first-minute");
     std::fs::create_dir(&dir)?;
     let config = dir.join("iris.hujson");
@@ -230,10 +231,7 @@ async fn led(world: &World, terminal: &Process) -> anyhow::Result<()> {
 }
 
 /// An ephemeral node is gone from the tailnet when it has stopped.
-pub async fn an_ephemeral_node_leaves_nothing_behind(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn an_ephemeral_node_leaves_nothing_behind(world: &World) -> anyhow::Result<()> {
     let key = world.headscale.guest_key()?;
     let node = node(&world.headscale.url, world.dir.path(), "guest", key).await?;
     ensure!(node.status().state == State::Running);

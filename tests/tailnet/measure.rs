@@ -12,10 +12,11 @@ use iris::net::tailnet::Node;
 use serde_json::json;
 
 use crate::http::{Connection, post};
-use crate::parts::{Parts, Process, free_port, until};
-use crate::provider;
+use crate::parts::{Parts, until};
 use crate::scenarios::{CHAT, chat};
 use crate::world::{self, World, offer};
+use support::process::{Process, free_address};
+use support::quick_provider as provider;
 
 const ROUNDS: usize = 3;
 const SEQUENTIAL: usize = 400;
@@ -68,7 +69,7 @@ pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
         mega(binary),
         mega(idle)
     );
-    let port = free_port()?;
+    let port = free_address().port();
     std::thread::spawn(move || provider::run(port));
     let gpu = world::node(
         &world.headscale.url,

@@ -7,8 +7,14 @@ use anyhow::{Context, ensure};
 use iris::net::tailnet::{Accepted, Listener, Node, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::parts::{Parts, until};
+use crate::parts::until;
 use crate::world::World;
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    half_closes_resets_and_backpressure_pass,
+    whois_tells_what_the_tailnet_knows,
+];
 
 /// A port of a node that nothing else uses.
 const PORT: u16 = 7000;
@@ -24,10 +30,7 @@ async fn pair(
     Ok(tokio::time::timeout(Duration::from_secs(30), both).await??)
 }
 
-pub async fn half_closes_resets_and_backpressure_pass(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn half_closes_resets_and_backpressure_pass(world: &World) -> anyhow::Result<()> {
     let mut listener = world.ci.listen(PORT).await?;
 
     // Each direction ends by itself.
@@ -113,7 +116,7 @@ pub async fn half_closes_resets_and_backpressure_pass(
     .await
 }
 
-pub async fn whois_tells_what_the_tailnet_knows(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn whois_tells_what_the_tailnet_knows(world: &World) -> anyhow::Result<()> {
     let mut listener = world.ci.listen(PORT + 2).await?;
     let (dialled, accepted) = tokio::try_join!(world.alice.dial("ci-runner", PORT + 2), async {
         Ok(listener.accept().await?)

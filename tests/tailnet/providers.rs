@@ -6,9 +6,15 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::http::Connection;
-use crate::parts::{Parts, Process, free_port, until};
+use crate::parts::{Parts, until};
 use crate::scenarios::{CHAT, chat};
 use crate::world::{Gateway, World};
+use support::process::{Process, free_address};
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    a_provider_that_is_gone_costs_no_request,
+];
 
 /// A machine of its own with a node, which passes what comes to this machine's ports.
 fn machine(parts: &Parts, world: &World, name: &str) -> anyhow::Result<Process> {
@@ -39,15 +45,13 @@ fn machine(parts: &Parts, world: &World, name: &str) -> anyhow::Result<Process> 
 
 /// A gateway prefers two machines to the provider of all tests. The one's power fails, the other
 /// leaves the tailnet; each time the request that comes next, on a kept connection, goes elsewhere.
-pub async fn a_provider_that_is_gone_costs_no_request(
-    parts: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_provider_that_is_gone_costs_no_request(world: &World) -> anyhow::Result<()> {
+    let parts = &world.parts;
     let power = machine(parts, world, "gpu-power")?;
     let _member = machine(parts, world, "gpu-member")?;
     let dir = world.dir.path().join("ai-seven");
     std::fs::create_dir(&dir)?;
-    let local = format!("127.0.0.1:{}", free_port()?);
+    let local = format!("127.0.0.1:{}", free_address().port());
     let port = world.llama.port;
     let more = format!(
         r#""timeouts": {{ "connect": "8s", "first_byte": "5m" }},

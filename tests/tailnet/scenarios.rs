@@ -8,8 +8,20 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::http::{Connection, events, post};
-use crate::parts::{Parts, Process, free_port, until};
+use crate::parts::until;
 use crate::world::World;
+use support::process::{Process, free_address};
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    a_colleague_gets_an_answer,
+    streams_are_metered_like_the_server_counts,
+    others_are_refused_as_documented,
+    headers_sent_by_hand_change_nothing,
+    requests_that_can_be_read_in_two_ways_are_refused,
+    a_caller_who_leaves_stops_the_generation,
+    the_openai_sdk_works_through_tailscaled,
+];
 
 pub const CHAT: &str = "/v1/chat/completions";
 
@@ -59,7 +71,7 @@ pub fn session(
     request
 }
 
-pub async fn a_colleague_gets_an_answer(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn a_colleague_gets_an_answer(world: &World) -> anyhow::Result<()> {
     let mut ai = Connection::from(&world.alice, "ai").await?;
     for (nth, path) in [CHAT, "/chat/completions"].into_iter().enumerate() {
         let name = format!("colleague-{nth}");
@@ -107,10 +119,7 @@ pub async fn a_colleague_gets_an_answer(_: &Parts, world: &World) -> anyhow::Res
     Ok(())
 }
 
-pub async fn streams_are_metered_like_the_server_counts(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn streams_are_metered_like_the_server_counts(world: &World) -> anyhow::Result<()> {
     let mut ai = Connection::from(&world.alice, "ai").await?;
     // With the caller's own wish for usage the two counts can be compared in one stream.
     let wish = json!({ "stream": true, "stream_options": { "include_usage": true } });
@@ -166,7 +175,7 @@ pub async fn streams_are_metered_like_the_server_counts(
     Ok(())
 }
 
-pub async fn others_are_refused_as_documented(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn others_are_refused_as_documented(world: &World) -> anyhow::Result<()> {
     let mut alice = Connection::from(&world.alice, "ai").await?;
     let mut bob = Connection::from(&world.bob, "ai").await?;
     let mut ci = Connection::from(&world.ci, "ai").await?;
@@ -209,7 +218,7 @@ pub async fn others_are_refused_as_documented(_: &Parts, world: &World) -> anyho
     Ok(())
 }
 
-pub async fn headers_sent_by_hand_change_nothing(_: &Parts, world: &World) -> anyhow::Result<()> {
+async fn headers_sent_by_hand_change_nothing(world: &World) -> anyhow::Result<()> {
     let names = [
         "Tailscale-User-Login",
         "Tailscale-User-Name",
@@ -248,10 +257,7 @@ pub async fn headers_sent_by_hand_change_nothing(_: &Parts, world: &World) -> an
     Ok(())
 }
 
-pub async fn requests_that_can_be_read_in_two_ways_are_refused(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn requests_that_can_be_read_in_two_ways_are_refused(world: &World) -> anyhow::Result<()> {
     for body in [
         r#"{"model":"tiny","messages":[],"model":"other"}"#,
         r#"{"model":"tiny","Model":"other","messages":[]}"#,
@@ -286,10 +292,7 @@ pub async fn requests_that_can_be_read_in_two_ways_are_refused(
     Ok(())
 }
 
-pub async fn a_caller_who_leaves_stops_the_generation(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn a_caller_who_leaves_stops_the_generation(world: &World) -> anyhow::Result<()> {
     let mut ai = Connection::from(&world.alice, "ai").await?;
     let long = json!({ "stream": true, "max_tokens": 7_000, "ignore_eos": true });
     let mut response = ai.open(session(post(CHAT, chat(long))?, "left")).await?;
@@ -331,13 +334,11 @@ pub async fn a_caller_who_leaves_stops_the_generation(
     Ok(())
 }
 
-pub async fn the_openai_sdk_works_through_tailscaled(
-    parts: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn the_openai_sdk_works_through_tailscaled(world: &World) -> anyhow::Result<()> {
+    let parts = &world.parts;
     let dir = world.dir.path().join("tailscaled");
     std::fs::create_dir(&dir)?;
-    let (proxy, socket) = (free_port()?, dir.join("socket"));
+    let (proxy, socket) = (free_address().port(), dir.join("socket"));
     let _daemon = Process::start(
         Command::new(parts.servers.join("tailscaled"))
             .env("TS_NO_LOGS_NO_SUPPORT", "true")

@@ -9,9 +9,15 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::http::Connection;
-use crate::machine::Machine;
-use crate::parts::{Parts, until};
+use crate::parts::until;
 use crate::world::{CAPABILITY, World};
+use support::machine::Machine;
+
+pub const TESTS: &[support::harness::Test<World>] = support::tests![
+    World;
+    the_unit_runs_with_all_its_restrictions,
+    an_installed_service_joins_with_a_link_or_a_key,
+];
 
 fn config(world: &World, name: &str) -> Value {
     json!({
@@ -28,10 +34,7 @@ fn config(world: &World, name: &str) -> Value {
     })
 }
 
-pub async fn the_unit_runs_with_all_its_restrictions(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn the_unit_runs_with_all_its_restrictions(world: &World) -> anyhow::Result<()> {
     let mut config = config(world, "ai-unit");
     config["tailnet"]["auth_key"] = json!(world.headscale.tag_key("tag:ai")?);
     let dir = world.dir.path().join("machine");
@@ -40,8 +43,8 @@ pub async fn the_unit_runs_with_all_its_restrictions(
     std::fs::create_dir_all(&more)?;
     let relay = format!("[Service]\nEnvironment={}=1\n", crate::PLAIN_RELAY);
     std::fs::write(more.join("relay.conf"), relay)?;
-    let program = env!("CARGO_BIN_EXE_iris");
-    let Some(machine) = Machine::start(&dir, program, &config.to_string()).await? else {
+    let program = support::iris();
+    let Some(machine) = Machine::start(&dir, &program, &config.to_string()).await? else {
         return Ok(());
     };
     works(world, &machine).await.with_context(|| machine.log())
@@ -91,10 +94,7 @@ async fn works(world: &World, machine: &Machine) -> anyhow::Result<()> {
 
 /// `iris service install` on a bare machine: without a key it ends with the link to sign in at, and with
 /// one the gateway is on the tailnet when it ends.
-pub async fn an_installed_service_joins_with_a_link_or_a_key(
-    _: &Parts,
-    world: &World,
-) -> anyhow::Result<()> {
+async fn an_installed_service_joins_with_a_link_or_a_key(world: &World) -> anyhow::Result<()> {
     let dir = world.dir.path().join("bare");
     let files = dir.join("files");
     std::fs::create_dir_all(&files)?;
@@ -104,7 +104,7 @@ pub async fn an_installed_service_joins_with_a_link_or_a_key(
     config["tailnet"]["auth_key"] = json!(seen);
     std::fs::write(files.join("keyed.hujson"), config.to_string())?;
     std::fs::write(files.join("key"), world.headscale.tag_key("tag:ai")?)?;
-    let Some(machine) = Machine::bare(&dir, env!("CARGO_BIN_EXE_iris")).await? else {
+    let Some(machine) = Machine::bare(&dir, &support::iris()).await? else {
         return Ok(());
     };
     let relay = format!(

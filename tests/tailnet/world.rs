@@ -11,7 +11,8 @@ use iris::net::tailnet::{Node, Options, State};
 use serde_json::json;
 
 use crate::http::Connection;
-use crate::parts::{Parts, Process, free_port, until};
+use crate::parts::{Parts, until};
+use support::process::{Process, free_address};
 
 /// Headscale keeps names below tailscale.com for itself.
 pub const CAPABILITY: &str = "example.com/cap/ai";
@@ -28,7 +29,12 @@ impl Headscale {
     pub async fn start(parts: &Parts, dir: &Path) -> anyhow::Result<Self> {
         let dir = dir.join("headscale");
         std::fs::create_dir_all(&dir)?;
-        let (http, metrics, grpc, stun) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let (http, metrics, grpc, stun) = (
+            free_address().port(),
+            free_address().port(),
+            free_address().port(),
+            free_address().port(),
+        );
         let policy = dir.join("policy.json");
         let config = dir.join("config.yaml");
         let path = |name: &str| dir.join(name).display().to_string();
@@ -287,7 +293,7 @@ pub struct Llama {
 
 impl Llama {
     pub async fn start(parts: &Parts, dir: &Path) -> anyhow::Result<Self> {
-        let port = free_port()?;
+        let port = free_address().port();
         let process = Process::start(
             Command::new(&parts.llama_server)
                 .arg("-m")
@@ -417,6 +423,7 @@ impl Gateway {
 
 /// Everything together.
 pub struct World {
+    pub parts: Parts,
     pub headscale: Headscale,
     pub llama: Llama,
     pub gateway: Gateway,
@@ -431,11 +438,11 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(parts: &Parts) -> anyhow::Result<Self> {
+    pub async fn start(parts: Parts) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (headscale, llama) = tokio::try_join!(
-            Headscale::start(parts, dir.path()),
-            Llama::start(parts, dir.path())
+            Headscale::start(&parts, dir.path()),
+            Llama::start(&parts, dir.path())
         )?;
         let (alice_key, bob_key) = (headscale.user_key("1")?, headscale.user_key("2")?);
         let (gpu_key, ci_key) = (headscale.tag_key("tag:gpu")?, headscale.tag_key("tag:ci")?);
@@ -447,7 +454,7 @@ impl World {
             join("ci-runner", ci_key),
         )?;
         let provider = offer(&gpu, llama.port).await?;
-        let local = format!("127.0.0.1:{}", free_port()?);
+        let local = format!("127.0.0.1:{}", free_address().port());
         let hooks = std::net::TcpListener::bind("127.0.0.1:0")?;
         let config = config(
             &headscale.url,
@@ -458,6 +465,7 @@ impl World {
         let key = headscale.tag_key("tag:ai")?;
         let gateway = Gateway::start(dir.path(), &config, local, &key).await?;
         let world = Self {
+            parts,
             headscale,
             llama,
             gateway,

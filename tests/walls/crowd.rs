@@ -13,8 +13,11 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use crate::daemon::{ADA, BOB, Daemon, GATEWAY, UNUSABLE};
-use crate::support::{COMPLETION, answer, provider};
 use crate::world::{Gateway, PORT};
+use support::provider::{COMPLETION, answer, provider};
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![unknown_callers_cost_known_ones_nothing,];
 
 /// Prefixes of callers who are no devices: a network behind a router of subnets, the internet, what
 /// follows the tailnet's range, and the part of it that is `ChromeOS`'s own.
@@ -129,7 +132,7 @@ async fn asks(gone: Arc<AtomicBool>) -> Vec<Duration> {
     took
 }
 
-pub async fn unknown_callers_cost_known_ones_nothing() {
+async fn unknown_callers_cost_known_ones_nothing() {
     let (upstream, received) = provider(|mut stream| {
         async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
     })

@@ -12,9 +12,14 @@ use serde_json::json;
 use tokio::net::TcpSocket;
 
 use crate::daemon::{ADA, CERTIFICATE, GATEWAY, NAME};
-use crate::http2;
-use crate::provider::Provider;
 use crate::world::{Gateway, PORT, until};
+use support::malformed::http2;
+use support::malformed::provider::Provider;
+
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    what_can_be_read_in_two_ways_is_refused_over_tls_too,
+    a_silent_caller_is_closed_over_tls_too,
+];
 
 const HTTPS: u16 = 8443;
 
@@ -75,7 +80,7 @@ async fn open(provider: &Provider, config: &Arc<ClientConfig>) -> Gateway {
 }
 
 /// Whoever has a handshake behind them, and says too little for a version of HTTP, is not waited for.
-pub async fn a_silent_caller_is_closed_over_tls_too() {
+async fn a_silent_caller_is_closed_over_tls_too() {
     let config = client();
     let gateway = open(&Provider::start().await, &config).await;
     for said in ["", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\n"] {
@@ -91,7 +96,7 @@ pub async fn a_silent_caller_is_closed_over_tls_too() {
     drop(gateway);
 }
 
-pub async fn what_can_be_read_in_two_ways_is_refused_over_tls_too() {
+async fn what_can_be_read_in_two_ways_is_refused_over_tls_too() {
     let provider = Provider::start().await;
     let config = client();
     let gateway = open(&provider, &config).await;

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::COMPLETION;
+use support::provider::COMPLETION;
 
 /// What a server was sent: its name, and the request as text.
 type Said = (&'static str, Vec<u8>);

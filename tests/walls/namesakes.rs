@@ -7,8 +7,13 @@ use serde_json::{Value, json};
 use crate::daemon::{
     AMELIE, DEV, KIM, NAMESAKE, OTHER_KIM, PROD, Person, READS_LIKE, SUCCESSOR, tags,
 };
-use crate::support::{COMPLETION, answer, provider};
 use crate::world::{Gateway, until};
+use support::provider::{COMPLETION, answer, provider};
+
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    who_shares_a_name_shares_nothing,
+    nobody_is_what_their_name_reads_like,
+];
 
 const SECRET: &str = "amelie-asked-this";
 
@@ -49,7 +54,7 @@ async fn left(who: Person) -> Vec<i64> {
         .collect()
 }
 
-pub async fn who_shares_a_name_shares_nothing() {
+async fn who_shares_a_name_shares_nothing() {
     let _gateway = gateway().await;
     let chat =
         json!({ "model": "m", "messages": [{ "role": "user", "content": SECRET }] }).to_string();
@@ -140,7 +145,7 @@ async fn one_bucket_of_several_is_refilled() {
     );
 }
 
-pub async fn nobody_is_what_their_name_reads_like() {
+async fn nobody_is_what_their_name_reads_like() {
     let _gateway = gateway().await;
     for who in READS_LIKE {
         let reply = who.get("/api/whoami").await;

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::daemon::{ADA, BOB, EVE, KIM, Person, STRANGER};
 use crate::policy::{MODELS, PAGES, Policy, ROUTES};
-use crate::support::{answer, provider};
 use crate::world::{Answer, Gateway, until};
+use support::provider::{answer, provider};
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![nobody_reads_what_is_anothers_on_any_route,];
 
 const SESSION: &str = "ada-session-of-thursday";
 const CHAT: &str = "ada-chat-of-thursday";
@@ -194,7 +197,7 @@ fn check(who: Person, policy: Policy, answer: &Answer, what: &str) {
     );
 }
 
-pub async fn nobody_reads_what_is_anothers_on_any_route() {
+async fn nobody_reads_what_is_anothers_on_any_route() {
     let mut gateway = gateway().await;
     let ids = adas().await;
     let ratio = nothing_told(&ids).await;
@@ -334,7 +337,7 @@ async fn pages(ids: &Ids) -> usize {
 /// Every format: who has no role gets nothing, who has one no model beyond their grants.
 async fn models() {
     for api in iris::formats::ALL {
-        let kind = api.kind().0;
+        let kind = api.name;
         let known = MODELS.iter().find(|(known, _)| *known == kind);
         let (_, path) =
             known.unwrap_or_else(|| panic!("{kind} needs its line in tests/walls/policy.rs"));

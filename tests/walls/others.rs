@@ -9,6 +9,9 @@ use crate::echo::Heard;
 use crate::secrets::{Answers, configuration, requests};
 use crate::world::{Gateway, files};
 
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![another_user_of_the_machine_reads_nothing,];
+
 /// Whether this is the machine's root, and not one of a namespace that knows nobody else.
 pub fn has_other_users() -> bool {
     let known = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -16,9 +19,9 @@ pub fn has_other_users() -> bool {
 }
 
 /// What another user of the machine gets of it: nothing, whoever made the folder.
-pub async fn another_user_of_the_machine_reads_nothing() {
+async fn another_user_of_the_machine_reads_nothing() {
     if !has_other_users() {
-        crate::tally::skip("it takes root, for there to be another user");
+        support::harness::skip("it takes root, for there to be another user");
         return;
     }
     let heard = Heard::default();

@@ -15,6 +15,12 @@ use crate::world::Gateway;
 #[cfg(feature = "postgres")]
 use crate::{others, places};
 
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    no_secret_is_where_it_has_no_business,
+    #[cfg(feature = "postgres")]
+    no_secret_is_in_postgres_nor_told_when_it_is_gone,
+];
+
 /// A secret, and the places that may hold it.
 struct Canary {
     text: &'static str,
@@ -386,7 +392,7 @@ fn saw_everything(heard: &Heard) {
 }
 
 /// With captures off, on `SQLite`.
-pub async fn no_secret_is_where_it_has_no_business() {
+async fn no_secret_is_where_it_has_no_business() {
     let key = tempfile::tempdir().unwrap();
     let database = json!({ "retention": { "duration": "0", "purge": ["captures", "tools"] } });
     let (mut gateway, heard, answers) = run(database, &key).await;
@@ -407,16 +413,15 @@ pub async fn no_secret_is_where_it_has_no_business() {
 
 /// With captures on, in `PostgreSQL`, whose server goes away at the end.
 #[cfg(feature = "postgres")]
-pub async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
+async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
     if !others::has_other_users() {
-        crate::tally::skip("it takes root, because the server wants a user of its own");
+        support::harness::skip("it takes root, because the server wants a user of its own");
         return;
     }
-    let server = crate::server::Server::start();
+    let server = support::postgres::Server::start();
     // It trusts everybody, whatever password they have.
     let user = format!("postgres:{DATABASE}");
     let url = server.url_of(&user, "127.0.0.1", "postgres");
-    server.client("postgres").await;
     let key = tempfile::tempdir().unwrap();
     let (gateway, heard, mut answers) = run(json!({ "url": url, "save_raws": true }), &key).await;
     saw_everything(&heard);

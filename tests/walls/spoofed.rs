@@ -7,6 +7,9 @@ use crate::daemon::{ADA, BOB, GATEWAY, KIM};
 use crate::echo::Heard;
 use crate::world::{Gateway, PORT};
 
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![no_header_makes_somebody_of_a_caller,];
+
 const NAMES: [&str; 32] = [
     "Tailscale-User-Login",
     "Tailscale-User-Name",
@@ -98,7 +101,7 @@ async fn whole(header: &str, heard: &Heard) -> Vec<String> {
     seen
 }
 
-pub async fn no_header_makes_somebody_of_a_caller() {
+async fn no_header_makes_somebody_of_a_caller() {
     let heard = Heard::default();
     let at = heard.listen("provider").await;
     let grant = |src: &str, objects: Value| json!({ "src": [src], "app": { "tailscale.com/cap/aperture": objects } });

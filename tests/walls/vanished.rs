@@ -8,8 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{CHAT, COMPLETION, Reply, post, send_to, server};
 use crate::world::Gateway;
+use support::http::{CHAT, Reply, post, send_to};
+use support::namespace::ip;
+use support::provider::{COMPLETION, server};
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![a_machine_that_vanishes_is_told_from_one_that_is_slow,];
 
 pub const FAR: &str = "--far-provider";
 const ADDRESS: &str = "10.99.0.1";
@@ -19,11 +24,6 @@ const SLOW: (&str, Duration) = ("slowly", Duration::from_secs(7));
 const NEVER: (&str, Duration) = ("never", Duration::from_mins(10));
 /// More than the time after which a silent connection is dead, and less than requests may take.
 const LONG: Duration = Duration::from_mins(1);
-
-fn ip(line: &str) {
-    let done = Command::new("ip").args(line.split(' ')).status().unwrap();
-    assert!(done.success(), "ip {line}");
-}
 
 /// The far machine: serves, and does what its input says.
 pub fn far() -> ExitCode {
@@ -148,7 +148,7 @@ async fn ask(text: &str) -> (Reply, Duration) {
     (reply.unwrap(), began.elapsed())
 }
 
-pub async fn a_machine_that_vanishes_is_told_from_one_that_is_slow() {
+async fn a_machine_that_vanishes_is_told_from_one_that_is_slow() {
     let mut far = Far::start();
     let (near, seen) = server("127.0.0.1:0", |_| ("200 OK", COMPLETION.to_owned())).await;
     let gateway = Gateway::start(

@@ -99,10 +99,6 @@ impl Gateway {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    pub fn config(&self) -> PathBuf {
-        self.dir.path().join("iris.hujson")
-    }
-
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }

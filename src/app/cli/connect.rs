@@ -86,10 +86,8 @@ impl Connect {
 
     /// The model that was asked for, or the first that can be asked in the agent's format.
     fn model(&self, agent: &Agent, list: &Value) -> anyhow::Result<String> {
-        let api = formats::ALL
-            .iter()
-            .find(|api| api.kind().0 == agent.speaks.kind());
-        let endpoint = api.and_then(|api| api.endpoint()).unwrap_or_default();
+        let format = formats::named(agent.speaks.kind());
+        let endpoint = format.and_then(|one| one.endpoint).unwrap_or_default();
         let rows = list["data"].as_array().map_or(&[][..], Vec::as_slice);
         // A name is written into an environment, a command and files: one that could be more than a
         // name there is nobody's model.

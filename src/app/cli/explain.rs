@@ -1,5 +1,6 @@
 //! `iris explain`.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use serde_json::json;
 
 use super::ask::{self, Question};
 use super::{Places, print, print_json};
+use crate::formats;
 use crate::policy::identity::Caller;
 use crate::web::api::whatif;
 
@@ -70,7 +72,7 @@ impl Explain {
             return ask::verdict(&question, url.clone(), self.json);
         }
         let rules = self.places.rules()?;
-        let Some(api) = whatif::format(&self.api) else {
+        let Some(api) = formats::named(&self.api) else {
             anyhow::bail!("{}", whatif::no_format(&self.api));
         };
         let asking = Caller::hypothetical(caller, self.from.as_deref());
@@ -81,7 +83,7 @@ impl Explain {
                 "model": model,
                 "allowed": verdict.allowed,
                 "answer": verdict.answer,
-                "reasons": verdict.reasons,
+                "reasons": verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
             print_json(&report);
         } else {
@@ -96,12 +98,7 @@ impl Explain {
 }
 
 /// An answer and what led to it, for people.
-pub(super) fn sentences(answer: &str, reasons: &[String]) -> String {
-    let mut out = format!("{answer}\n");
-    for reason in reasons {
-        out.push_str("  - ");
-        out.push_str(reason);
-        out.push('\n');
-    }
-    out
+pub(super) fn sentences(answer: &str, reasons: &[impl Display]) -> String {
+    let reasons = reasons.iter().map(|reason| format!("  - {reason}\n"));
+    format!("{answer}\n{}", reasons.collect::<String>())
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{harmless, print_drawn, quoted, table};
 use crate::app::{Running, Served};
 use crate::exchange::rules::Rules;
+use crate::formats;
 use crate::net::tailnet::{State, Status};
 use crate::policy::identity::Caller;
 use crate::web::alerts;
@@ -216,7 +217,7 @@ fn welcome(at: &Served, rules: &Rules) -> String {
         );
     }
     let mut out = format!("\nModels, by provider:\n\n{}\n", table(&rows));
-    let api = whatif::format("openai_chat");
+    let api = formats::named("openai_chat");
     let local = Caller::hypothetical("(loopback)", None);
     let usable = |model: &str| {
         harmless(model) == model
@@ -224,7 +225,7 @@ fn welcome(at: &Served, rules: &Rules) -> String {
                 || api.is_some_and(|api| whatif::verdict(rules, &local, api, model).allowed))
     };
     let mut chats = providers()
-        .filter(|(_, one)| one.compatibility.openai_chat)
+        .filter(|(_, one)| one.compatibility.has("openai_chat"))
         .flat_map(|(_, one)| &one.models);
     match chats.find(|model| usable(model)) {
         Some(model) => {

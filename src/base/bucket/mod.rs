@@ -5,6 +5,8 @@ mod chain;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use chain::{Account, Chain, Link, Settlement, Short, admit_all, spend};
 
 /// A clock that is this far behind a bucket's was set back. Below that the
@@ -12,7 +14,7 @@ pub use chain::{Account, Chain, Link, Settlement, Short, admit_all, spend};
 const CLOCK_SET_BACK: i64 = 5 * 60 * 1000;
 
 /// What a bucket counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Nanodollars.
@@ -139,7 +141,7 @@ impl Terms {
 }
 
 /// An amount with its unit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown(Unit, i64);
 
 impl fmt::Display for Shown {

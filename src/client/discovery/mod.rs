@@ -12,10 +12,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
-pub use probe::Formats;
 pub(crate) use probe::{Listed, fit, formats, get, models, reason};
 use server::baseurl;
-pub use server::{Kind, Server};
+pub use server::{Formats, Kind, Server};
 pub(crate) use server::{compatibility, free_id, id_at};
 
 use crate::config::{self, BaseUrl, CAPABILITY, File};

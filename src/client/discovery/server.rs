@@ -5,7 +5,70 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Formats, HERE};
+use super::HERE;
+
+/// Formats that a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::struct_excessive_bools, reason = "independent answers")]
+pub struct Formats {
+    /// OpenAI's chat completions.
+    pub chat: bool,
+    /// OpenAI's responses, as Codex needs them.
+    pub responses: bool,
+    /// Anthropic's messages, as Claude Code needs them.
+    pub messages: bool,
+    /// Anthropic's count of tokens.
+    pub count_tokens: bool,
+    /// OpenAI's embeddings.
+    pub embeddings: bool,
+    /// Whether each question was answered, so that asking again would say the same.
+    pub is_certain: bool,
+}
+
+impl Default for Formats {
+    /// What is assumed of a server that does not say.
+    fn default() -> Self {
+        Self {
+            chat: true,
+            responses: false,
+            messages: false,
+            count_tokens: false,
+            embeddings: false,
+            is_certain: false,
+        }
+    }
+}
+
+impl Formats {
+    /// The flags of a provider's `compatibility`. Embeddings and counts of tokens have none of their
+    /// own: they go with the formats of their makers.
+    #[must_use]
+    pub fn flags(self) -> Vec<&'static str> {
+        let flags = [
+            ("openai_chat", self.chat),
+            ("openai_responses", self.responses),
+            ("anthropic_messages", self.messages),
+        ];
+        on(flags)
+    }
+
+    /// Their names for people.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        on([
+            ("chat", self.chat),
+            ("responses", self.responses),
+            ("messages", self.messages),
+            ("count_tokens", self.count_tokens),
+            ("embeddings", self.embeddings),
+        ])
+    }
+}
+
+fn on<const N: usize>(all: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let on = all.into_iter().filter(|(_, on)| *on);
+    on.map(|(name, _)| name).collect()
+}
 
 /// What serves the models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::DOCUMENT;
-use super::{Key, Kind};
+use super::{Key, Kind, document};
 use crate::base::money::Field;
 
 /// What a text that holds a reference looks like: it may become anything.
@@ -12,7 +11,7 @@ const REFERENCE: &str = r"\$\{";
 /// The JSON Schema (2020-12) of a configuration.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut schema = object(DOCUMENT);
+    let mut schema = object(&document());
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Iris configuration");
     schema
@@ -42,8 +41,8 @@ fn object(keys: &[Key]) -> Value {
 fn property(key: &Key) -> Value {
     let mut schema = value(key.kind);
     schema["description"] = json!(description(key));
-    if let Some(default) = key.default.and_then(|text| serde_json::from_str(text).ok()) {
-        schema["default"] = default;
+    if let Some(default) = &key.default {
+        schema["default"] = default.clone();
     }
     schema
 }
@@ -90,18 +89,21 @@ fn value(kind: Kind) -> Value {
         Kind::Port => {
             json!({ "type": "string", "pattern": format!("^(:[0-9]{{1,5}})?$|{REFERENCE}") })
         }
-        Kind::Word(words) => json!({
-            "anyOf": [{ "enum": words }, { "type": "string", "pattern": REFERENCE }],
-        }),
+        Kind::Word(words) => {
+            // The empty word is offered last.
+            let mut words = words.to_vec();
+            words.sort_by_key(|word| word.is_empty());
+            json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": REFERENCE }] })
+        }
         Kind::List(kind) => json!({ "type": "array", "items": value(*kind) }),
-        Kind::Object(keys) => object(keys),
+        Kind::Object(keys) => object(&keys()),
         Kind::Map(_, kind) => json!({ "type": "object", "additionalProperties": value(*kind) }),
         Kind::Any(kinds) => {
             let kinds: Vec<Value> = kinds.iter().map(|kind| value(*kind)).collect();
             json!({ "anyOf": kinds })
         }
         Kind::Capabilities(keys) => {
-            let mut capability = object(keys);
+            let mut capability = object(&keys());
             capability["patternProperties"] = json!({ "^Access-Control-Allow-": {} });
             json!({
                 "type": "object",
@@ -110,7 +112,7 @@ fn value(kind: Kind) -> Value {
             })
         }
         Kind::Prices(keys) => {
-            let mut schema = object(keys);
+            let mut schema = object(&keys());
             let names = Field::ALL.map(Field::name).join("|");
             let pattern = format!("^({names})(_above_[0-9]+k)?$");
             let price = json!({

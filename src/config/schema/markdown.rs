@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use indexmap::IndexMap;
 
-use super::keys::DOCUMENT;
-use super::{Key, Kind};
+use super::{Key, Kind, document};
 use crate::base::money::Field;
 
 /// A line of a table.
@@ -22,7 +21,7 @@ type Sections = IndexMap<String, IndexMap<&'static str, Row>>;
 #[must_use]
 pub fn reference() -> String {
     let mut sections = Sections::new();
-    object("", DOCUMENT, &mut sections);
+    object("", &document(), &mut sections);
     let mut out = String::new();
     for (path, rows) in &sections {
         let title = if path.is_empty() {
@@ -57,10 +56,10 @@ pub fn reference() -> String {
     out
 }
 
-fn object(path: &str, keys: &'static [Key], sections: &mut Sections) {
+fn object(path: &str, keys: &[Key], sections: &mut Sections) {
     for key in keys {
         let kind = kind_name(key.kind);
-        let default = match (key.required, key.default) {
+        let default = match (key.required, &key.default) {
             (true, _) => "required".to_owned(),
             (false, Some(json)) => format!("`{json}`"),
             (false, None) => String::new(),
@@ -99,7 +98,7 @@ fn object(path: &str, keys: &'static [Key], sections: &mut Sections) {
 /// The objects in a value.
 fn inside(path: &str, kind: Kind, sections: &mut Sections) {
     match kind {
-        Kind::Object(keys) => object(path, keys, sections),
+        Kind::Object(keys) => object(path, &keys(), sections),
         Kind::List(kind) => inside(&format!("{path}[]"), *kind, sections),
         Kind::Map(name, kind) => {
             let name = name.replace(':', "-").to_uppercase();
@@ -110,9 +109,9 @@ fn inside(path: &str, kind: Kind, sections: &mut Sections) {
                 inside(path, *kind, sections);
             }
         }
-        Kind::Capabilities(keys) => object(&format!("{path}.CAPABILITY[]"), keys, sections),
+        Kind::Capabilities(keys) => object(&format!("{path}.CAPABILITY[]"), &keys(), sections),
         Kind::Prices(keys) => {
-            object(path, keys, sections);
+            object(path, &keys(), sections);
             let rows = sections.entry(path.to_owned()).or_default();
             for field in Field::ALL {
                 let meaning = format!(

@@ -25,7 +25,7 @@ use indexmap::IndexMap;
 use tokio::sync::Semaphore;
 
 use crate::config::{self, Guard, GuardAction, GuardKind};
-use crate::formats::{Api, Call};
+use crate::formats::{Call, Format};
 use crate::wire::Rejection;
 pub use limits::Limits;
 use limits::Stopped;
@@ -63,7 +63,7 @@ enum Look {
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Its format.
-    pub api: &'a dyn Api,
+    pub api: &'a Format,
     /// As its format understands it.
     pub call: &'a Call,
     /// The content type of its body.
@@ -84,11 +84,11 @@ impl Request<'_> {
 pub enum Found {
     /// Nothing.
     Nothing,
-    /// Something that is no reason to stop; a sentence for the record.
-    Reported(String),
-    /// Something that was taken out: the request without it, and a sentence for the record.
+    /// What is only put on record.
+    Reported(Vec<String>),
+    /// The request without what was found, and what that was.
     Removed(Bytes, String),
-    /// Something for which the request is refused, and a sentence for the record.
+    /// The refusal of the request, and what it is for.
     Blocked(Rejection, String),
 }
 
@@ -138,8 +138,9 @@ impl Guards {
         };
         Ok(match (unknown, found) {
             (unknown, Found::Nothing) => unknown,
-            (Found::Reported(one), Found::Reported(other)) => {
-                Found::Reported(format!("{one}; {other}"))
+            (Found::Reported(mut all), Found::Reported(more)) => {
+                all.extend(more);
+                Found::Reported(all)
             }
             (_, found) => found,
         })

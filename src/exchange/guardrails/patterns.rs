@@ -206,16 +206,12 @@ pub(super) fn look(
     }
     let what = what.join(", ");
     Ok(match action {
-        GuardAction::Report => Found::Reported(format!("guard {name} has found {what}")),
+        GuardAction::Report => Found::Reported(vec![what]),
         // Keys, numbers and what can't be read stay, and so does more than the bound.
-        GuardAction::Redact if is_replaceable && total <= MOST => Found::Removed(
-            spliced(body, &apart(edits)),
-            format!("guard {name} has taken out {what}"),
-        ),
-        GuardAction::Block | GuardAction::Redact => Found::Blocked(
-            blocked(name, &what),
-            format!("guard {name} blocks it for {what}"),
-        ),
+        GuardAction::Redact if is_replaceable && total <= MOST => {
+            Found::Removed(spliced(body, &apart(edits)), what)
+        }
+        GuardAction::Block | GuardAction::Redact => Found::Blocked(blocked(name, &what), what),
     })
 }
 

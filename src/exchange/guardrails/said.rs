@@ -157,7 +157,7 @@ impl<'a> Said<'a> {
     fn object(&mut self, request: Request<'a>) {
         let body = &request.call.body[..];
         let model = request.call.splice.model.as_ref();
-        let opaque = opaque::places(body, request.api.opaque_places());
+        let opaque = opaque::places(body, request.api.opaque_places);
         self.fixed = keys_and_numbers(body);
         if has_tokens(body) {
             self.unreadable = Some(TOKENS);

@@ -35,20 +35,14 @@ pub(super) fn look(
         .collect();
     let what = format!("tools that are not allowed: {}", shown.join(", "));
     match (action, offer.without(&is_allowed)) {
-        (GuardAction::Report, _) => Found::Reported(format!("guard {name} has found {what}")),
+        (GuardAction::Report, _) => Found::Reported(vec![what]),
         (GuardAction::Redact, Some(mut cuts)) => {
             cuts.sort_by_key(|cut| cut.start);
             let edits: Vec<_> = cuts.into_iter().map(|cut| (cut, String::new())).collect();
-            Found::Removed(
-                spliced(body, &edits),
-                format!("guard {name} has taken out {what}"),
-            )
+            Found::Removed(spliced(body, &edits), what)
         }
         // Of a list that offers nothing no provider makes sense.
-        (GuardAction::Redact | GuardAction::Block, _) => Found::Blocked(
-            blocked(name, &what),
-            format!("guard {name} blocks it for {what}"),
-        ),
+        (GuardAction::Redact | GuardAction::Block, _) => Found::Blocked(blocked(name, &what), what),
     }
 }
 

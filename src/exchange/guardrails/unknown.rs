@@ -24,7 +24,7 @@ pub(super) fn look(name: &str, action: GuardAction, request: Request<'_>) -> Fou
         .collect();
     let what = format!("keys that no guardrail can judge: {}", quoted.join(", "));
     match action {
-        GuardAction::Report => Found::Reported(format!("guard {name} has found {what}")),
+        GuardAction::Report => Found::Reported(vec![what]),
         GuardAction::Block | GuardAction::Redact => Found::Blocked(
             blocked(
                 name,
@@ -32,7 +32,7 @@ pub(super) fn look(name: &str, action: GuardAction, request: Request<'_>) -> Fou
                     "{what}; remove them, or have an admin list them in the provider's `pass_keys`"
                 ),
             ),
-            format!("guard {name} blocks it for {what}"),
+            what,
         ),
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn look(name: &str, action: GuardAction, request: Request<'_>) -> Fou
 /// Keys of a request that its format doesn't know, and that its provider's configuration doesn't
 /// allow.
 fn keys(request: Request<'_>) -> Vec<String> {
-    let known = request.api.known();
+    let known = request.api.known;
     let body = &request.call.body[..];
     let passes = |key: &str| request.pass_keys.iter().any(|passed| passed == key);
     if request.is_form() {

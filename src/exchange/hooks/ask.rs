@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 
 use super::payload::{self, Story};
 use super::{Tally, What, Wired, codings};
+use crate::base::reasons::Reason;
+use crate::config::FailPolicy;
 use crate::net::client::{Client, Errand};
 use crate::wire::Rejection;
 
@@ -47,7 +49,7 @@ enum Action {
     Modify,
 }
 
-/// Asks a hook. Answers with what it says, and a sentence for the record.
+/// Asks a hook. Answers with what it says, and the reason for the record.
 ///
 /// # Errors
 /// A 503 when it fails and its definition says that nothing may pass then.
@@ -57,10 +59,10 @@ pub async fn ask(
     story: &Story,
     body: &Bytes,
     tally: &Tally,
-) -> Result<(Answer, String), (Rejection, String)> {
+) -> Result<(Answer, Reason), (Rejection, Reason)> {
     let began = Instant::now();
     let said = exchange(upstream, wired, story, (body, tally)).await;
-    let took = began.elapsed().as_millis();
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let name = wired.name;
     let what = match &said {
         Ok(Answer::Allow) => What::Allowed,
@@ -71,22 +73,28 @@ pub async fn ask(
     tally.count(name, what);
     match said {
         Ok(answer) => {
-            let word = match &answer {
-                Answer::Allow => "allows it".to_owned(),
-                Answer::Modify(_) => "changes the request".to_owned(),
-                Answer::Block(rejection) => format!("blocks it: {}", rejection.message),
+            let hook = name.to_owned();
+            let reason = match &answer {
+                Answer::Allow => Reason::HookAllows { hook, ms },
+                Answer::Modify(_) => Reason::HookModifies { hook, ms },
+                Answer::Block(rejection) => Reason::HookBlocks {
+                    hook,
+                    message: rejection.message.to_string(),
+                    ms,
+                },
             };
-            Ok((answer, format!("hook {name} {word} ({took} ms)")))
+            Ok((answer, reason))
         }
         Err(why) => {
             tracing::warn!(hook = name, why, "a hook failed");
-            if wired.hook.fail_closed {
-                let sentence =
-                    format!("hook {name} failed, and nothing may pass then: {why} ({took} ms)");
-                return Err((unavailable(name), sentence));
+            let hook = name.to_owned();
+            if wired.hook.fail_policy == FailPolicy::Closed {
+                return Err((
+                    unavailable(name),
+                    Reason::HookFailedClosed { hook, why, ms },
+                ));
             }
-            let sentence = format!("hook {name} failed, and is passed over: {why} ({took} ms)");
-            Ok((Answer::Allow, sentence))
+            Ok((Answer::Allow, Reason::HookFailedOpen { hook, why, ms }))
         }
     }
 }

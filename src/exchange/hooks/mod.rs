@@ -23,7 +23,7 @@ pub use payload::Story;
 pub use tally::{Tally, What};
 
 use crate::config::Hook;
-use crate::policy::access::{HookEvent, HookPart, Permit};
+use crate::policy::access::{HookEvent, HookPart, Permit, Subject};
 
 /// A hook that a grant has wired for a request.
 #[derive(Clone, Debug)]
@@ -46,16 +46,16 @@ impl Wired<'_> {
     }
 }
 
-/// The hooks for requests to `provider/model`, in the order in which they run: each once, with
+/// The hooks for requests for the subject, in the order in which they run: each once, with
 /// the events and parts of all grants that name it.
 #[must_use]
 pub fn wired<'a>(
     hooks: &'a IndexMap<String, Hook>,
     permit: &Permit,
-    (provider, model): (&str, &str),
+    subject: Subject<'_>,
 ) -> Vec<Wired<'a>> {
     let mut found: IndexMap<&str, Wired<'a>> = IndexMap::new();
-    for named in permit.hooks(provider, model) {
+    for named in permit.hooks(subject) {
         // A name that stands for nothing is a finding of the configuration.
         let Some((name, hook)) = hooks.get_key_value(&named.name) else {
             continue;

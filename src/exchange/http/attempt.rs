@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::base::clock::within;
 use crate::base::panics;
+use crate::base::reasons::Reason;
 use crate::exchange::attempts::{Outcome, Then, Tries};
 use crate::exchange::clear::Cleared;
 use crate::exchange::fund::Funded;
@@ -82,7 +83,7 @@ impl Gateway {
         let api = funded.formats.served;
         if is_success && funded.rules.routes.providers().len() > 1 {
             let held = self.traffic.held();
-            if let Some(remember) = held.remember(&funded.route().provider.id, api.kind().0)
+            if let Some(remember) = held.remember(&funded.route().provider.id, api.name)
                 && can_name_state(response.headers())
             {
                 response.body_mut().remember(remember);
@@ -93,7 +94,7 @@ impl Gateway {
         let named = named
             .filter(|(name, _)| headers::is_passable(name))
             .collect();
-        let in_head = api.counts_in_head(response.headers());
+        let in_head = (api.counts_in_head)(response.headers());
         let attempt = funded.attempt();
         attempt.headers = named;
         attempt.in_head = in_head;
@@ -133,9 +134,12 @@ impl Gateway {
         if !names_stream_options(&mut response, limit).await || !funded.without_usage_asked() {
             return Ok(response);
         }
-        let took = funded.elapsed_ms() - began;
-        let why = format!("it answered {} to `stream_options`", response.status());
-        note_again(funded, &why, took, "without them");
+        let again = Reason::WithoutStreamOptions {
+            provider: funded.route().provider.id.clone(),
+            ms: funded.elapsed_ms() - began,
+            status: response.status().to_string(),
+        };
+        funded.reason(again);
         // The connection is free again once the refusal is read, or closed.
         drop(response);
         let again = self.send_twice(funded, may_go_on).await?;
@@ -164,8 +168,12 @@ impl Gateway {
             Err(failure @ Failure::Lost { .. }) if !may_go_on => failure,
             sent => return sent,
         };
-        let took = funded.elapsed_ms() - began;
-        note_again(funded, &failure.to_string(), took, "on a new connection");
+        let again = Reason::NewConnection {
+            provider: funded.route().provider.id.clone(),
+            ms: funded.elapsed_ms() - began,
+            why: failure.to_string(),
+        };
+        funded.reason(again);
         self.send(funded, Reuse::Never, may_go_on).await
     }
 
@@ -224,14 +232,6 @@ impl Gateway {
         let plain = mask.whole(decoding.feed(packed).into());
         Response::from_parts(head, Begun::from(plain))
     }
-}
-
-/// Notes why a provider is asked once more.
-fn note_again(funded: &mut Funded<'_>, why: &str, took: f64, how: &str) {
-    let id = &funded.route().provider.id;
-    let sentence =
-        format!("attempt at provider {id} failed after {took:.0} ms: {why}; asking it again {how}");
-    funded.reason(sentence);
 }
 
 /// What is wrong with a response by its status: a provider says that it can't, not that it won't.

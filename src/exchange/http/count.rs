@@ -12,10 +12,10 @@ use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::Value;
 
 use crate::base::clock::within;
+use crate::base::reasons::Reason;
 use crate::exchange::Gateway;
 use crate::exchange::clear::Cleared;
 use crate::exchange::relay::Begun;
-use crate::formats::ApiKind;
 
 /// Marks an estimate in a response.
 pub(super) const ESTIMATED: &str = "x-iris-estimated";
@@ -44,12 +44,12 @@ struct Seen {
 
 impl Uncounted {
     /// Notes whether a provider counts. What has counted once does.
-    fn note(&self, provider: &str, kind: ApiKind, generation: u64, counts: bool) {
+    fn note(&self, provider: &str, format: &'static str, generation: u64, counts: bool) {
         let at = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What another configuration called so is forgotten, so there are never more than providers.
         known.retain(|_, seen| seen.generation == generation);
-        let seen = known.entry((provider.to_owned(), kind.0)).or_insert(Seen {
+        let seen = known.entry((provider.to_owned(), format)).or_insert(Seen {
             at,
             generation,
             counts,
@@ -59,15 +59,15 @@ impl Uncounted {
     }
 
     /// Whether a provider has counted under this configuration.
-    fn counts(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+    fn counts(&self, provider: &str, format: &'static str, generation: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = known.get(&(provider.to_owned(), kind.0));
+        let seen = known.get(&(provider.to_owned(), format));
         seen.is_some_and(|seen| seen.generation == generation && seen.counts)
     }
 
-    fn has(&self, provider: &str, kind: ApiKind, generation: u64) -> bool {
+    fn has(&self, provider: &str, format: &'static str, generation: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = known.get(&(provider.to_owned(), kind.0));
+        let seen = known.get(&(provider.to_owned(), format));
         seen.is_some_and(|seen| {
             let is_fresh = seen.generation == generation && seen.at.elapsed() < REMEMBERED;
             is_fresh && !seen.counts
@@ -83,8 +83,9 @@ impl Gateway {
         cleared: &mut Cleared,
     ) -> Option<Response<Begun>> {
         let route = cleared.choices().front()?;
-        let (kind, generation) = (cleared.asked().call.kind, cleared.asked().rules.generation);
-        if !self.uncounted.has(&route.provider.id, kind, generation) {
+        let asked = cleared.asked();
+        let (format, generation) = (asked.formats.served.name, asked.rules.generation);
+        if !self.uncounted.has(&route.provider.id, format, generation) {
             return None;
         }
         let route = cleared.choices_mut().pop_front()?;
@@ -128,8 +129,8 @@ impl Gateway {
             let names = [&call.model, &route.model];
             names.iter().any(|name| memmem(body, name.as_bytes()))
         };
-        let (provider, kind) = (&route.provider.id, call.kind);
-        let has_counted = self.uncounted.counts(provider, kind, generation);
+        let (provider, format) = (&route.provider.id, cleared.asked().formats.served.name);
+        let has_counted = self.uncounted.counts(provider, format, generation);
         let is_answer = match &body {
             None => false,
             Some(body) if head.status.is_success() => is_packed || is_more_than_error(body, count),
@@ -142,13 +143,13 @@ impl Gateway {
         let tells = body.as_ref().is_some_and(|body| !is_envelope(body));
         if is_answer {
             if head.status.is_success() {
-                self.uncounted.note(provider, kind, generation, true);
+                self.uncounted.note(provider, format, generation, true);
             }
             head.headers.remove(header::TRANSFER_ENCODING);
             return Response::from_parts(head, Begun::from(body.unwrap_or_default()));
         }
         if tells {
-            self.uncounted.note(provider, kind, generation, false);
+            self.uncounted.note(provider, format, generation, false);
         }
         explain(provider, cleared);
         response(count)
@@ -156,8 +157,8 @@ impl Gateway {
 }
 
 fn explain(provider: &str, cleared: &mut Cleared) {
-    let sentence = format!("provider {provider} does not count tokens: the count is an estimate");
-    cleared.draft().reason(sentence);
+    let provider = provider.to_owned();
+    cleared.draft().reason(Reason::EstimatedCount { provider });
 }
 
 fn response(count: &Value) -> Response<Begun> {
@@ -219,11 +220,11 @@ mod tests {
     #[test]
     fn a_provider_is_remembered_under_its_configuration() {
         let known = Uncounted::default();
-        let kind = ApiKind("anthropic_messages");
+        let kind = "anthropic_messages";
         known.note("p", kind, 1, false);
         assert!(known.has("p", kind, 1));
         assert!(!known.has("p", kind, 2) && !known.has("q", kind, 1));
-        assert!(!known.has("p", ApiKind("openai_responses"), 1));
+        assert!(!known.has("p", "openai_responses", 1));
         known.note("q", kind, 2, false);
         assert!(!known.has("p", kind, 1));
         known.note("q", kind, 2, true);

@@ -20,7 +20,7 @@ use super::refusal::Refused;
 use super::{Gateway, Verified, revoke, route};
 use crate::base::panics;
 use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Watch};
-use crate::formats::Api;
+use crate::formats::Format;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Framing, Rejection, headers};
 
@@ -30,7 +30,7 @@ impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
     pub async fn handle<B>(
         &self,
-        api: &'static dyn Api,
+        api: &'static Format,
         who: Verified,
         request: Request<B>,
     ) -> Response<Body>
@@ -152,8 +152,7 @@ impl Gateway {
         }
         let reader = Reader {
             formats: asked.formats,
-            meter: asked.formats.served.meter(&asked.call, form.room),
-            call: asked.call,
+            meter: asked.formats.served.meter(&asked.call.metered(form.room)),
             decoding: Decoding::of(&head.headers),
         };
         let relayed = RelayBody::new(upstream, reader, draft, revoked, &form);

@@ -16,7 +16,7 @@ use crate::base::panics;
 use crate::exchange::context::Formats;
 use crate::exchange::draft::Draft;
 use crate::exchange::ending::{Ending, Stage};
-use crate::formats::{Call, Meter};
+use crate::formats::Meter;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
 use crate::wire::{Framing, Rejection};
@@ -58,8 +58,6 @@ pub struct Form {
 pub struct Reader {
     /// In which formats it comes, and is told.
     pub formats: Formats,
-    /// What it answers.
-    pub call: Call,
     /// Reads it.
     pub meter: Box<dyn Meter>,
     /// Opens it for the meter, if it is compressed.
@@ -72,7 +70,6 @@ pub struct RelayBody {
     state: State,
     is_stream: bool,
     formats: Formats,
-    call: Call,
     revoked: Watch,
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
@@ -108,15 +105,12 @@ impl RelayBody {
         form: &Form,
     ) -> Self {
         let now = Instant::now();
-        let mut call = reader.call;
-        // What was asked is not needed any more, and may be large.
-        call.body = Bytes::new();
         let live = Live {
             tee: Tee::new(
                 reader.meter,
                 reader.decoding,
                 form,
-                reader.formats.served.longest_event(),
+                reader.formats.served.longest_event,
             ),
             mask: upstream.take_mask(),
             upstream,
@@ -136,7 +130,6 @@ impl RelayBody {
             state,
             is_stream: form.is_stream && !form.is_error,
             formats: reader.formats,
-            call,
             revoked,
             idle: form.idle,
             idle_at: Box::pin(sleep_until(now + form.idle)),
@@ -163,7 +156,7 @@ impl RelayBody {
         let last = live.tee.last_event().unwrap_or_default();
         live.end(ending(rejection.message.to_string()));
         if takes_events {
-            let event = self.formats.caller.stream_error(&self.call, rejection);
+            let event = self.formats.caller.stream_error(rejection);
             if !event.is_empty() {
                 let event = Bytes::from([last, event].concat());
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
@@ -296,7 +289,7 @@ impl RelayBody {
         };
         let takes_events = live.tee.takes_events();
         live.end(Ending::of(Stage::Send, &rejection));
-        let event = || self.formats.caller.stream_error(&self.call, &rejection);
+        let event = || self.formats.caller.stream_error(&rejection);
         match panics::caught_now("a format", event) {
             Some(event) if takes_events && !event.is_empty() => {
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));

@@ -12,6 +12,7 @@ use crate::net::client::auth::google::TokenSource;
 use crate::net::client::{
     Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
 };
+use crate::policy::access::Header;
 use crate::policy::route::Scope;
 use crate::wire::headers::Passed;
 use crate::wire::{Mask, Rejection};
@@ -283,7 +284,7 @@ impl Upstream {
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());
         }
-        for (name, value) in funded.permit.headers(&provider.id, &route.model) {
+        for Header { name, value } in funded.permit.headers(route.subject()) {
             if let (Ok(name), Ok(value)) = (
                 header::HeaderName::from_bytes(name.as_bytes()),
                 HeaderValue::from_str(value),

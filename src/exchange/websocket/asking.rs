@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::running::Running;
 use super::session::{Connected, Session, broke_off, silent};
+use crate::base::reasons::Reason;
 use crate::exchange::admit::Ticket;
 use crate::exchange::attempts::{Outcome, Then, Tries};
 use crate::exchange::clear::Cleared;
@@ -85,8 +86,8 @@ impl Session<'_> {
             parts.revoked = revoke::watch(gateway.rules.clone(), asked, route);
             if asked.rules.routes.providers().len() > 1 {
                 let held = gateway.traffic.held();
-                let kind = asked.formats.served.kind();
-                parts.remember = held.remember(&route.provider.id, kind.0);
+                let format = asked.formats.served.name;
+                parts.remember = held.remember(&route.provider.id, format);
             }
         }
         parts
@@ -182,11 +183,8 @@ impl Session<'_> {
         handshake: &Handshake,
         funded: &mut Funded<'_>,
     ) -> Result<(), Rejection> {
-        let sentence = format!(
-            "provider {} closed a kept connection before it answered; asking it again on a new one",
-            funded.route().provider.id
-        );
-        funded.reason(sentence);
+        let provider = funded.route().provider.id.clone();
+        funded.reason(Reason::KeptConnectionClosed { provider });
         self.upstream = None;
         let connected = self.connect(handshake, funded.rules.generation).await;
         connected.map_err(|failure| failure.rejection())?;

@@ -21,12 +21,12 @@ use self::pace::Paced;
 use self::session::{Caller, Session};
 use super::context::{Formats, Surface};
 use super::{Gateway, Verified};
-use crate::formats::Api;
+use crate::formats::Format;
 use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A WebSocket that a caller has asked for.
 pub struct Pending {
-    api: &'static dyn Api,
+    api: &'static Format,
     flag: &'static str,
     who: Verified,
     head: Parts,
@@ -39,11 +39,11 @@ impl Gateway {
     /// use requests instead (426).
     pub fn open_socket<B>(
         &self,
-        api: &'static dyn Api,
+        api: &'static Format,
         who: Verified,
         mut request: Request<B>,
     ) -> (Response<Body>, Option<Pending>) {
-        let Some(flag) = api.socket_flag() else {
+        let Some(flag) = api.socket.map(|socket| socket.flag.name) else {
             return (api.refuse(&no_socket()), None);
         };
         if let Err(rejection) = hops::check(request.headers()) {

@@ -33,7 +33,7 @@ impl Running {
             room = after.room(room);
         }
         let asked = cleared.asked();
-        let meter = asked.formats.served.meter(&asked.call, room);
+        let meter = asked.formats.served.meter(&asked.call.metered(room));
         // What was asked may be large, and is needed only to ask once more.
         if cleared.choices().is_empty() && !parts.again.may_renew() {
             cleared.forget_body();

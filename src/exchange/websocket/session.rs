@@ -25,7 +25,7 @@ use crate::exchange::relay;
 use crate::exchange::upstream::{Handshake, Socket};
 use crate::exchange::verified::Unverified;
 use crate::exchange::{Gateway, Verified};
-use crate::formats::{self, Call};
+use crate::formats;
 use crate::policy::identity::Refused;
 use crate::wire::{Mask, Rejection};
 
@@ -209,7 +209,7 @@ impl Session<'_> {
         };
         let text = match counted(text).await {
             Ok(text) => text,
-            Err(full) => return self.tell(&full.into(), None).await,
+            Err(full) => return self.tell(&full.into()).await,
         };
         let refused = match self.formats.caller.frame(text.as_bytes()) {
             Ok(formats::Frame::Beside) => {
@@ -226,7 +226,7 @@ impl Session<'_> {
         };
         match refused {
             Ok(()) => None,
-            Err(rejection) => self.tell(&rejection, None).await,
+            Err(rejection) => self.tell(&rejection).await,
         }
     }
 
@@ -316,17 +316,12 @@ impl Session<'_> {
             return;
         };
         running.end(ending(rejection.message.to_string()));
-        self.tell(rejection, Some(&running.cleared.asked().call))
-            .await;
+        self.tell(rejection).await;
     }
 
     /// Sends the format's event for a refusal.
-    async fn tell(&mut self, rejection: &Rejection, call: Option<&Call>) -> Option<End> {
-        let none = Call::default();
-        let event = self
-            .formats
-            .caller
-            .stream_error(call.unwrap_or(&none), rejection);
+    async fn tell(&mut self, rejection: &Rejection) -> Option<End> {
+        let event = self.formats.caller.stream_error(rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
         self.give(Message::text(data.unwrap_or_default())).await

@@ -4,8 +4,14 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use crate::formats::respond;
+use crate::formats::{Refusals, respond};
 use crate::wire::{Body, Rejection};
+
+/// How clients are told of failures.
+pub(in crate::formats) const REFUSALS: Refusals = Refusals {
+    response: refuse,
+    event,
+};
 
 /// A refusal.
 pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
@@ -13,7 +19,7 @@ pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
 }
 
 /// A refusal in the middle of a stream.
-pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
+fn event(rejection: &Rejection) -> Bytes {
     format!("event: error\ndata: {}\n\n", json(rejection)).into()
 }
 

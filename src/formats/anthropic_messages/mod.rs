@@ -7,20 +7,21 @@ mod session;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use serde_json::{Value, json};
 
 use super::body;
-use super::estimate;
 use super::meter::Assembling;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
+use super::transcript::Conversation;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
-    Splice, known, opening,
+    Call, Chat, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace, Path, Splice, known,
+    opening, transcript,
 };
-use crate::wire::{Body, Rejection};
+use crate::base::money::CostBasis;
+use crate::wire::Rejection;
 
-pub(in crate::formats) use error::{event, refuse};
+pub(in crate::formats) use error::{REFUSALS, refuse};
 pub(in crate::formats) use meter::{Events, read};
 pub(in crate::formats) use session::of as session;
 
@@ -70,116 +71,77 @@ pub(in crate::formats) const OPAQUE_PLACES: &[OpaquePlace] = &[
     },
 ];
 
+static FLAG: Flag = Flag {
+    name: "anthropic_messages",
+    text: "Anthropic messages.",
+    is_default: false,
+    vendor: Some(CostBasis::Anthropic),
+};
+
 /// Anthropic's messages.
-#[derive(Debug)]
-pub(super) struct AnthropicMessages;
+pub(super) static FORMAT: Format = Format {
+    flags: &[&FLAG],
+    endpoint: Some(ENDPOINT),
+    paths: &[ENDPOINT, COUNT],
+    opaque: OPAQUE,
+    opaque_places: OPAQUE_PLACES,
+    tools,
+    count_response: Some(count_response),
+    refusals: REFUSALS,
+    conversation: Conversation {
+        sent: transcript::anthropic::messages,
+        answered: transcript::anthropic::answer,
+    },
+    export_name: "ant_messages",
+    chat: Some(Chat {
+        name: "messages",
+        rank: 1,
+    }),
+    ..Format::new("anthropic_messages", &known::MESSAGES, understand, meter)
+};
 
-impl Api for AnthropicMessages {
-    fn kind(&self) -> ApiKind {
-        ApiKind("anthropic_messages")
-    }
-
-    fn flags(&self) -> &'static [&'static str] {
-        &["anthropic_messages"]
-    }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        Some(ENDPOINT)
-    }
-
-    fn opaque(&self) -> &'static [&'static str] {
-        OPAQUE
-    }
-
-    fn opaque_places(&self) -> &'static [OpaquePlace] {
-        OPAQUE_PLACES
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::MESSAGES
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && target(path).is_some()
-    }
-
-    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let path = target(head.path).unwrap_or(ENDPOINT);
-        let fields = body::scan(
-            &body,
-            &[
-                "model",
-                "stream",
-                "system",
-                "messages",
-                "metadata",
-                "max_tokens",
-            ],
-        )?;
-        let model = body::model(&body, fields.get(0))?;
-        let stream = body::flag(&body, fields.get(1), "stream")?;
-        let mut choices = known::choices(&body, &fields.members);
-        choices.extend(known::models_of_tools(&body, &fields.members));
-        Ok(Call {
-            stream: stream && path == ENDPOINT,
-            choices,
-            billed: path == ENDPOINT,
-            answer_limit: body::count(&body, fields.get(5)),
-            session: fields.get(4).and_then(|at| session::of(&body[at])),
-            opening: opened(&body, fields.get(2), fields.get(3)),
-            path: Path::Fixed(Cow::Borrowed(path)),
-            splice: Splice {
-                model: fields.get(0),
-                json: true,
-                ..Splice::default()
-            },
-            ..Call::new(self.kind(), model, body)
-        })
-    }
-
-    fn tools(&self, body: &[u8]) -> Offer {
-        tools(body)
-    }
-
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        Ok(call.outbound(to.model))
-    }
-
-    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
-        let count = || estimate::tokens(&call.body);
-        (!call.billed).then(|| serde_json::json!({ "input_tokens": count() }))
-    }
-
-    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        // What `count_tokens` answers is a forecast, not usage.
-        let read = if call.billed {
-            read
-        } else {
-            |_: &[u8]| super::Reading::default()
-        };
-        Box::new(Assembling::new(
-            Events::default(),
-            read,
-            call.text_bytes(),
-            room,
-        ))
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        event(rejection)
-    }
+/// The response to a request for a count.
+pub(in crate::formats) fn count_response(count: u64) -> Value {
+    json!({ "input_tokens": count })
 }
 
-fn target(path: &str) -> Option<&'static str> {
-    match path {
-        ENDPOINT | "/messages" => Some(ENDPOINT),
-        COUNT | "/messages/count_tokens" => Some(COUNT),
-        _ => None,
-    }
+/// A meter for responses.
+pub(in crate::formats) fn meter(request: &MeteredRequest<'_>) -> Box<dyn Meter> {
+    Box::new(Assembling::new(Events::default(), read, request))
+}
+
+fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let path = body::target(FORMAT.paths, head.path).unwrap_or(ENDPOINT);
+    let fields = body::scan(
+        &body,
+        &[
+            "model",
+            "stream",
+            "system",
+            "messages",
+            "metadata",
+            "max_tokens",
+        ],
+    )?;
+    let model = body::model(&body, fields.get(0))?;
+    let stream = body::flag(&body, fields.get(1), "stream")?;
+    let mut choices = known::choices(&body, &fields.members);
+    choices.extend(known::models_of_tools(&body, &fields.members));
+    Ok(Call {
+        stream: stream && path == ENDPOINT,
+        choices,
+        billed: path == ENDPOINT,
+        answer_limit: body::count(&body, fields.get(5)),
+        session: fields.get(4).and_then(|at| session::of(&body[at])),
+        opening: opened(&body, fields.get(2), fields.get(3)),
+        path: Path::Fixed(Cow::Borrowed(path)),
+        splice: Splice {
+            model: fields.get(0),
+            json: true,
+            ..Splice::default()
+        },
+        ..Call::new(model, body)
+    })
 }
 
 /// Tools by their name, those of a server by the server's.

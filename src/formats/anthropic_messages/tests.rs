@@ -11,7 +11,7 @@ fn call(path: &str, body: &str) -> Result<Call, Rejection> {
         query: None,
         headers: &HeaderMap::new(),
     };
-    AnthropicMessages.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn recorded_exchanges() {
     );
     for exchange in &all {
         let call = call(ENDPOINT, exchange.request).unwrap();
-        corpus::check(exchange, |room| AnthropicMessages.meter(&call, room));
+        corpus::check(exchange, |room| FORMAT.meter(&call.metered(room)));
     }
 }
 
@@ -44,7 +44,7 @@ fn counting_is_free_and_no_usage() {
     let call = call("/messages/count_tokens", r#"{"model":"c","messages":[]}"#).unwrap();
     assert!(!call.billed && !call.stream);
     assert_eq!(call.outbound("c").path, COUNT);
-    let mut meter = AnthropicMessages.meter(&call, 100);
+    let mut meter = FORMAT.meter(&call.metered(100));
     meter.body(br#"{"input_tokens":14}"#);
     assert_eq!(meter.finish(), crate::formats::Reading::default());
 }
@@ -74,7 +74,7 @@ fn errors_are_those_of_the_api() {
         (StatusCode::SERVICE_UNAVAILABLE, "overloaded_error"),
         (StatusCode::GATEWAY_TIMEOUT, "timeout_error"),
     ] {
-        let event = event(&Rejection::new(status, "code", "why"));
+        let event = FORMAT.stream_error(&Rejection::new(status, "code", "why"));
         let text = String::from_utf8(event.to_vec()).unwrap();
         assert!(text.starts_with("event: error\ndata: {"), "{text}");
         assert!(text.contains(kind), "{status}: {text}");

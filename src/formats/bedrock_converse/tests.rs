@@ -1,6 +1,9 @@
 //! Recorded exchanges, and what goes to the provider.
 
+use http::{HeaderMap, Method};
+
 use super::*;
+use crate::formats::Meter;
 use crate::formats::corpus;
 use crate::wire::sse;
 
@@ -10,11 +13,15 @@ fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
         query: None,
         headers: &HeaderMap::new(),
     };
-    BedrockConverse.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 fn meter(room: usize) -> Box<dyn Meter> {
-    Box::new(Assembling::new(Events::default(), read, 400, room))
+    Box::new(Assembling::new(
+        Events::default(),
+        read,
+        &corpus::metered(400, room),
+    ))
 }
 
 #[test]
@@ -51,8 +58,8 @@ fn the_path_names_model_and_operation() {
         ("/bedrock/model/m/converse%2Dstream", false),
         ("/bedrock/guardrail/g/version/1/apply", false),
     ] {
-        assert_eq!(BedrockConverse.recognises(&Method::POST, path), known);
-        assert!(!BedrockConverse.recognises(&Method::GET, path));
+        assert_eq!(FORMAT.recognises(&Method::POST, path), known);
+        assert!(!FORMAT.recognises(&Method::GET, path));
     }
 }
 

@@ -8,7 +8,7 @@ use super::read::read;
 use super::vendor::{METRICS, Vendor};
 use crate::formats::meter::{Assembling, sum};
 use crate::formats::tree::{self, add_counts, highest};
-use crate::formats::{Meter, Pass, Reading};
+use crate::formats::{Meter, MeteredRequest, Pass, Reading};
 use crate::wire::sse;
 
 /// Meters a stream of chunks, or an answer.
@@ -19,10 +19,9 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn new(request_bytes: u64, room: usize) -> Self {
+    pub(super) fn new(request: &MeteredRequest<'_>) -> Self {
         Self {
-            inner: Assembling::new(Vendor::default(), read, request_bytes, room)
-                .with_message_output(),
+            inner: Assembling::new(Vendor::default(), read, request).with_message_output(),
             metrics: Map::new(),
         }
     }

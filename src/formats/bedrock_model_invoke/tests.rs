@@ -1,8 +1,10 @@
 //! Recorded exchanges of each vendor, and what goes to the provider.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::formats::Meter;
 use crate::formats::corpus::{self, Exchange, Framing};
 use crate::wire::sse;
 
@@ -14,11 +16,14 @@ fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
         query: None,
         headers: &HeaderMap::new(),
     };
-    BedrockModelInvoke.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 fn meter(request: &str, room: usize) -> Box<dyn Meter> {
-    Box::new(chunk::Chunks::new(request.len() as u64, room))
+    Box::new(chunk::Chunks::new(&corpus::metered(
+        request.len() as u64,
+        room,
+    )))
 }
 
 #[test]
@@ -114,10 +119,6 @@ fn the_path_names_model_and_operation() {
         ("/bedrock/model/m/invoke:converse", false),
         ("/bedrock/async-invoke", false),
     ] {
-        assert_eq!(
-            BedrockModelInvoke.recognises(&Method::POST, path),
-            known,
-            "{path}"
-        );
+        assert_eq!(FORMAT.recognises(&Method::POST, path), known, "{path}");
     }
 }

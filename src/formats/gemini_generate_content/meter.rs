@@ -7,7 +7,7 @@ use super::partial;
 use crate::formats::merge::size;
 use crate::formats::meter::{Assembling, Assembly, Read, Room, Seen, is_response, sealed, sum};
 use crate::formats::tree::{self, add_counts_at, count, highest};
-use crate::formats::{Density, Meter, Pass, Reading, Tokens, ToolCall};
+use crate::formats::{Density, Meter, MeteredRequest, Pass, Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
 /// What an element costs beside its text.
@@ -251,14 +251,9 @@ fn said(part: &Map<String, Value>) -> u64 {
     bytes as u64
 }
 
-/// A meter for a request of `bytes`, which may hold `room` bytes of what a stream says.
-pub(in crate::formats) fn meter(read: Read, bytes: u64, room: usize) -> Box<dyn Meter> {
-    Box::new(Metered(Assembling::new(
-        Contents::default(),
-        read,
-        bytes,
-        room,
-    )))
+/// A meter for responses, each of which `read` reads.
+pub(in crate::formats) fn meter(read: Read, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
+    Box::new(Metered(Assembling::new(Contents::default(), read, request)))
 }
 
 /// Meters this format. A stream without `alt=sse` is an array of responses, read at its end.

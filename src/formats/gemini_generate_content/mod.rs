@@ -10,14 +10,16 @@ mod strip;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use serde_json::{Value, json};
 
 use super::offer::{self, What};
+use super::transcript::Conversation;
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
-    Path, estimate, google_error, google_path, is_method, known, vertex,
+    Call, Chat, Destination, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path, google_error,
+    google_path, is_method, known, transcript, vertex,
 };
-use crate::wire::{Body, Rejection, json};
+use crate::base::money::CostBasis;
+use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::{meter, read};
 pub(super) use request::{body, renamed};
@@ -32,8 +34,6 @@ pub(in crate::formats) const VERBS: [&str; 5] = [
 ];
 /// Versions that clients name.
 const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
-/// Lets a provider of Vertex take requests in this format.
-const FOR_VERTEX: &str = "experimental_gemini_cli_vertex_compat";
 
 /// Signatures on what a model thought.
 pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
@@ -47,116 +47,113 @@ pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
     },
 ];
 
+static FLAG: Flag = Flag {
+    name: "gemini_generate_content",
+    text: "Gemini's developer API.",
+    is_default: false,
+    vendor: Some(CostBasis::Google),
+};
+
+/// Lets a provider of Vertex take requests in this format.
+static FOR_VERTEX: Flag = Flag {
+    name: "experimental_gemini_cli_vertex_compat",
+    text: "Short model paths of the Gemini CLI for Vertex.",
+    is_default: false,
+    vendor: None,
+};
+
 /// Gemini's developer API.
-#[derive(Debug)]
-pub(super) struct GeminiGenerateContent;
+pub(super) static FORMAT: Format = Format {
+    flags: &[&FLAG, &FOR_VERTEX],
+    endpoint: Some("/v1beta/models/{model}:generateContent"),
+    recognises,
+    opaque_places: OPAQUE_PLACES,
+    tools,
+    prepare,
+    density: google_path::density,
+    count_response: Some(count_response),
+    refusals: google_error::REFUSALS,
+    conversation: Conversation {
+        sent: transcript::google::contents,
+        answered: transcript::google::answer,
+    },
+    operation: "generate_content",
+    chat: Some(Chat {
+        name: "gemini",
+        rank: 3,
+    }),
+    ..Format::new(
+        "gemini_generate_content",
+        &known::GOOGLE,
+        understand,
+        |request| meter(read, request),
+    )
+};
 
-impl Api for GeminiGenerateContent {
-    fn kind(&self) -> ApiKind {
-        ApiKind("gemini_generate_content")
-    }
+/// The response to a request for a count.
+pub(super) fn count_response(count: u64) -> Value {
+    json!({ "totalTokens": count })
+}
 
-    fn flags(&self) -> &'static [&'static str] {
-        &["gemini_generate_content", FOR_VERTEX]
-    }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        Some("/v1beta/models/{model}:generateContent")
-    }
-
-    fn opaque_places(&self) -> &'static [OpaquePlace] {
-        OPAQUE_PLACES
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::GOOGLE
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        // What has no method is a model, as listings show it.
-        let has_method = |(version, _, rest): (&str, &str, &str)| {
-            if version == "v1" {
-                is_method(rest)
-            } else {
-                rest.contains(':')
-            }
-        };
-        method == Method::POST && split(path).is_some_and(has_method)
-    }
-
-    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let Some((version, collection, rest)) = split(head.path) else {
-            return Err(super::body::bad_request("the path names no model"));
-        };
-        let target = google_path::target(rest, &VERBS)?;
-        let model = match collection {
-            "models" => target.model,
-            other => format!("{other}/{}", target.model),
-        };
-        google_path::same_in_query(head.query, &model)?;
-        let parts = request::body(&body, &model)?;
-        Ok(Call {
-            stream: target.verb == "streamGenerateContent",
-            billed: target.verb != "countTokens",
-            choices: parts.choices,
-            answer_limit: parts.answer_limit,
-            session: parts.session,
-            opening: parts.opening,
-            path: Path::Around {
-                before: format!("/{version}/"),
-                after: format!(":{}", target.verb),
-            },
-            ..Call::new(self.kind(), model, body)
-        })
-    }
-
-    fn tools(&self, body: &[u8]) -> Offer {
-        tools(body)
-    }
-
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        let Path::Around { before, after } = &call.path else {
-            return Ok(call.outbound(to.model));
-        };
-        let mut splice = renamed(call, to.model)?;
-        let path = if to.flags.contains(&FOR_VERTEX) {
-            splice.edits.extend(strip::unknown_fields(&call.body)?);
-            vertex::path(to, after)?
+fn recognises(path: &str) -> bool {
+    // What has no method is a model, as listings show it.
+    let has_method = |(version, _, rest): (&str, &str, &str)| {
+        if version == "v1" {
+            is_method(rest)
         } else {
-            let (collection, name) = to
-                .model
-                .split_once('/')
-                .filter(|(collection, _)| COLLECTIONS.contains(collection))
-                .unwrap_or(("models", to.model));
-            let name = super::body::path_segment(name);
-            format!("{before}{collection}/{name}{after}")
-        };
-        Ok(Outbound {
-            path: Cow::Owned(path),
-            body: splice.apply(&call.body, None),
-        })
-    }
+            rest.contains(':')
+        }
+    };
+    split(path).is_some_and(has_method)
+}
 
-    fn density(&self, call: &Call) -> Density {
-        google_path::density(call)
-    }
+fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let Some((version, collection, rest)) = split(head.path) else {
+        return Err(super::body::bad_request("the path names no model"));
+    };
+    let target = google_path::target(rest, &VERBS)?;
+    let model = match collection {
+        "models" => target.model,
+        other => format!("{other}/{}", target.model),
+    };
+    google_path::same_in_query(head.query, &model)?;
+    let parts = request::body(&body, &model)?;
+    Ok(Call {
+        stream: target.verb == "streamGenerateContent",
+        billed: target.verb != "countTokens",
+        choices: parts.choices,
+        answer_limit: parts.answer_limit,
+        session: parts.session,
+        opening: parts.opening,
+        path: Path::Around {
+            before: format!("/{version}/"),
+            after: format!(":{}", target.verb),
+        },
+        ..Call::new(model, body)
+    })
+}
 
-    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
-        let count = || estimate::tokens(&call.body);
-        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
-    }
-
-    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        meter(read, call.text_bytes(), room)
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        google_error::refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        google_error::event(rejection)
-    }
+fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+    let Path::Around { before, after } = &call.path else {
+        return Ok(call.outbound(to.model));
+    };
+    let mut splice = renamed(call, to.model)?;
+    let path = if to.flags.contains(&FOR_VERTEX.name) {
+        splice.edits.extend(strip::unknown_fields(&call.body)?);
+        vertex::path(to, after)?
+    } else {
+        let (collection, name) = to
+            .model
+            .split_once('/')
+            .filter(|(collection, _)| COLLECTIONS.contains(collection))
+            .unwrap_or(("models", to.model));
+        let name = super::body::path_segment(name);
+        format!("{before}{collection}/{name}{after}")
+    };
+    Ok(Outbound {
+        path: Cow::Owned(path),
+        body: splice.apply(&call.body, None),
+    })
 }
 
 /// Keys under which functions are declared; this API reads either spelling.
@@ -191,8 +188,8 @@ pub(super) fn tools(body: &[u8]) -> Offer {
 
 /// The keys of an object: each of them offers a tool.
 fn keys(object: &[u8]) -> Vec<String> {
-    let members = json::members(object).unwrap_or_default();
-    let key = |(key, _): (std::ops::Range<usize>, _)| json::string(&object[key]);
+    let members = strict::members(object).unwrap_or_default();
+    let key = |(key, _): (std::ops::Range<usize>, _)| strict::string(&object[key]);
     members
         .into_iter()
         .filter_map(|member| key(member).map(Cow::into_owned))

@@ -1,10 +1,10 @@
 //! Recorded exchanges of this format, and what of its requests goes on to a provider.
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::*;
-use crate::formats::corpus::{check, exchanges};
-use crate::formats::{Reading, Splice};
+use crate::formats::corpus::{check, exchanges, metered};
+use crate::formats::{Meter, Reading, Splice};
 
 const MODEL: &str = "gemini-2.5-flash";
 
@@ -15,7 +15,7 @@ fn ask(path: &str, query: Option<&str>, body: &str) -> Result<Call, Rejection> {
         query,
         headers: &headers,
     };
-    GeminiGenerateContent.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 fn sent(path: &str, body: &str, model: &str, flags: &[&'static str]) -> (String, String) {
@@ -26,13 +26,13 @@ fn sent(path: &str, body: &str, model: &str, flags: &[&'static str]) -> (String,
         flags,
     };
     let call = ask(path, None, body).unwrap();
-    let out = GeminiGenerateContent.prepare(&call, &to).unwrap();
+    let out = FORMAT.prepare(&call, &to).unwrap();
     let body = String::from_utf8(out.body.to_vec()).unwrap();
     (out.path.into_owned(), body)
 }
 
 fn meter(room: usize) -> Box<dyn Meter> {
-    super::meter(read, 400, room)
+    super::meter(read, &metered(400, room))
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_array_reads_as_the_events_would() {
     let one = include_str!("fixtures/text.response.json");
     let both = array(&format!("[{one}\n,\r\n{one}]\n"));
     assert_eq!(both.tokens.output, Some(9));
-    let answer: serde_json::Value = serde_json::from_slice(&both.response.unwrap()).unwrap();
+    let answer: Value = serde_json::from_slice(&both.response.unwrap()).unwrap();
     let text = &answer["candidates"][0]["content"]["parts"][0]["text"];
     assert_eq!(text, "The Rhône and the Elbe.The Rhône and the Elbe.");
     // As far as it came.
@@ -187,7 +187,7 @@ fn a_second_model_is_refused() {
 
 #[test]
 fn paths_of_the_format_and_no_others() {
-    let api = GeminiGenerateContent;
+    let api = &FORMAT;
     for path in [
         "/v1/models/m:generateContent",
         "/v1beta/tunedModels/m:x",
@@ -239,11 +239,5 @@ fn for_vertex_the_path_grows_and_unknown_fields_go() {
         region: None,
         flags: &flags,
     };
-    assert_eq!(
-        GeminiGenerateContent
-            .prepare(&call, &to)
-            .unwrap_err()
-            .status,
-        502
-    );
+    assert_eq!(FORMAT.prepare(&call, &to).unwrap_err().status, 502);
 }

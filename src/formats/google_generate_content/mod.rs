@@ -6,16 +6,17 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Response};
 use serde_json::Value;
 
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
+use super::transcript::Conversation;
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound,
-    Path, Reading, estimate, google_error, google_path, known, vertex,
+    Call, Destination, Flag, Format, Head, Outbound, Path, Reading, google_error, google_path,
+    known, transcript, vertex,
 };
-use crate::wire::{Body, Rejection};
+use crate::base::money::CostBasis;
+use crate::wire::Rejection;
 
 /// Methods of a model that are relayed.
 const VERBS: [&str; 5] = [
@@ -26,98 +27,70 @@ const VERBS: [&str; 5] = [
     "predict",
 ];
 
+static FLAG: Flag = Flag {
+    name: "google_generate_content",
+    text: "Vertex, Google's models.",
+    is_default: false,
+    vendor: Some(CostBasis::Vertex),
+};
+
 /// Vertex, Google's models.
-#[derive(Debug)]
-pub(super) struct GoogleGenerateContent;
+pub(super) static FORMAT: Format = Format {
+    flags: &[&FLAG],
+    endpoint: Some(
+        "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",
+    ),
+    recognises: |path| vertex::split(path, "google").is_some(),
+    opaque_places: gemini::OPAQUE_PLACES,
+    tools: gemini::tools,
+    prepare,
+    density: google_path::density,
+    count_response: Some(gemini::count_response),
+    refusals: google_error::REFUSALS,
+    conversation: Conversation {
+        sent: transcript::google::contents,
+        answered: transcript::google::answer,
+    },
+    operation: "generate_content",
+    ..Format::new("google_generate_content", &known::GOOGLE, read, |request| {
+        let is_predict = matches!(request.path, Path::Around { after, .. } if after == ":predict");
+        gemini::meter(if is_predict { predicted } else { gemini::read }, request)
+    })
+};
 
-impl Api for GoogleGenerateContent {
-    fn kind(&self) -> ApiKind {
-        ApiKind("google_generate_content")
-    }
+fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let Some((before, rest)) = vertex::split(head.path, "google") else {
+        return Err(super::body::bad_request("the path names no model"));
+    };
+    vertex::plain(&before)?;
+    let target = google_path::target(rest, &VERBS)?;
+    google_path::same_in_query(head.query, &target.model)?;
+    let parts = gemini::body(&body, &target.model)?;
+    Ok(Call {
+        stream: target.verb == "streamGenerateContent",
+        billed: target.verb != "countTokens",
+        choices: parts.choices,
+        answer_limit: parts.answer_limit,
+        session: parts.session,
+        opening: parts.opening,
+        path: Path::Around {
+            before: before.into_owned(),
+            after: format!(":{}", target.verb),
+        },
+        ..Call::new(target.model, body)
+    })
+}
 
-    fn flags(&self) -> &'static [&'static str] {
-        &["google_generate_content"]
-    }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        Some(
-            "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",
-        )
-    }
-
-    fn opaque_places(&self) -> &'static [OpaquePlace] {
-        gemini::OPAQUE_PLACES
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::GOOGLE
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && vertex::split(path, "google").is_some()
-    }
-
-    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let Some((before, rest)) = vertex::split(head.path, "google") else {
-            return Err(super::body::bad_request("the path names no model"));
-        };
-        vertex::plain(&before)?;
-        let target = google_path::target(rest, &VERBS)?;
-        google_path::same_in_query(head.query, &target.model)?;
-        let parts = gemini::body(&body, &target.model)?;
-        Ok(Call {
-            stream: target.verb == "streamGenerateContent",
-            billed: target.verb != "countTokens",
-            choices: parts.choices,
-            answer_limit: parts.answer_limit,
-            session: parts.session,
-            opening: parts.opening,
-            path: Path::Around {
-                before: before.into_owned(),
-                after: format!(":{}", target.verb),
-            },
-            ..Call::new(self.kind(), target.model, body)
-        })
-    }
-
-    fn tools(&self, body: &[u8]) -> Offer {
-        gemini::tools(body)
-    }
-
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        let Path::Around { before, after } = &call.path else {
-            return Ok(call.outbound(to.model));
-        };
-        let before = vertex::filled(before, to)?;
-        let model = super::body::path_segment(to.model);
-        Ok(Outbound {
-            path: Cow::Owned(format!("{before}{model}{after}")),
-            body: gemini::renamed(call, to.model)?.apply(&call.body, None),
-        })
-    }
-
-    fn density(&self, call: &Call) -> Density {
-        google_path::density(call)
-    }
-
-    fn estimated_count(&self, call: &Call) -> Option<Value> {
-        let count = || estimate::tokens(&call.body);
-        (!call.billed).then(|| serde_json::json!({ "totalTokens": count() }))
-    }
-
-    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let is_predict = matches!(&call.path, Path::Around { after, .. } if after == ":predict");
-        let read = if is_predict { predicted } else { gemini::read };
-        gemini::meter(read, call.text_bytes(), room)
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        google_error::refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        google_error::event(rejection)
-    }
+fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+    let Path::Around { before, after } = &call.path else {
+        return Ok(call.outbound(to.model));
+    };
+    let before = vertex::filled(before, to)?;
+    let model = super::body::path_segment(to.model);
+    Ok(Outbound {
+        path: Cow::Owned(format!("{before}{model}{after}")),
+        body: gemini::renamed(call, to.model)?.apply(&call.body, None),
+    })
 }
 
 /// Reads the predictions of an older model. A response without any is whole: pictures are left out
@@ -157,7 +130,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::formats::corpus::{check, exchanges};
+    use crate::formats::corpus::{check, exchanges, metered};
 
     fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
         let headers = HeaderMap::new();
@@ -166,13 +139,15 @@ mod tests {
             query: None,
             headers: &headers,
         };
-        GoogleGenerateContent.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     #[test]
     fn recorded_exchanges() {
         for exchange in exchanges!["predict", "generate"] {
-            check(&exchange, |room| gemini::meter(predicted, 400, room));
+            check(&exchange, |room| {
+                gemini::meter(predicted, &metered(400, room))
+            });
             let path = "/v1/projects/p/locations/r/publishers/google/models/m:predict";
             assert!(ask(path, exchange.request).is_ok(), "{}", exchange.name);
         }
@@ -201,9 +176,7 @@ mod tests {
             ),
         ] {
             let body = r#"{"model":"projects/p/locations/r/publishers/google/models/m"}"#;
-            let out = GoogleGenerateContent
-                .prepare(&ask(path, body).unwrap(), &to)
-                .unwrap();
+            let out = FORMAT.prepare(&ask(path, body).unwrap(), &to).unwrap();
             assert_eq!(out.path, expected);
             assert_eq!(
                 out.body,

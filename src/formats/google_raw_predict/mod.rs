@@ -7,138 +7,110 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Response};
 
 use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
-use super::meter::Assembling;
+use super::transcript::Conversation;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, OpaquePlace, Outbound, Path,
-    Reading, Splice, estimate, google_error, google_path, known, vertex,
+    Call, Destination, Flag, Format, Head, Outbound, Path, Refusals, Splice, google_error,
+    google_path, known, transcript, vertex,
 };
-use crate::wire::{Body, Rejection};
+use crate::base::money::CostBasis;
+use crate::wire::Rejection;
 
 /// Methods of a model that are relayed.
 const VERBS: [&str; 2] = ["rawPredict", "streamRawPredict"];
 /// Stands in the path where a model would, to count the tokens of a request.
 const COUNT: &str = "count-tokens";
 
+static FLAG: Flag = Flag {
+    name: "google_raw_predict",
+    text: "Vertex, Anthropic's models.",
+    is_default: false,
+    vendor: Some(CostBasis::Vertex),
+};
+
 /// Vertex, Anthropic's models.
-#[derive(Debug)]
-pub(super) struct GoogleRawPredict;
+pub(super) static FORMAT: Format = Format {
+    flags: &[&FLAG],
+    endpoint: Some(
+        "/v1/projects/{project}/locations/{region}/publishers/anthropic/models/{model}:rawPredict",
+    ),
+    recognises: |path| vertex::split(path, "anthropic").is_some(),
+    opaque: anthropic::OPAQUE,
+    opaque_places: anthropic::OPAQUE_PLACES,
+    tools: anthropic::tools,
+    prepare,
+    count_response: Some(anthropic::count_response),
+    refusals: Refusals {
+        event: anthropic::REFUSALS.event,
+        ..google_error::REFUSALS
+    },
+    conversation: Conversation {
+        sent: transcript::anthropic::messages,
+        answered: transcript::anthropic::answer,
+    },
+    ..Format::new(
+        "google_raw_predict",
+        &known::RAW_PREDICT,
+        read,
+        anthropic::meter,
+    )
+};
 
-impl Api for GoogleRawPredict {
-    fn kind(&self) -> ApiKind {
-        ApiKind("google_raw_predict")
-    }
-
-    fn flags(&self) -> &'static [&'static str] {
-        &["google_raw_predict"]
-    }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        Some(
-            "/v1/projects/{project}/locations/{region}/publishers/anthropic/models/{model}:rawPredict",
-        )
-    }
-
-    fn opaque(&self) -> &'static [&'static str] {
-        anthropic::OPAQUE
-    }
-
-    fn opaque_places(&self) -> &'static [OpaquePlace] {
-        anthropic::OPAQUE_PLACES
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::RAW_PREDICT
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && vertex::split(path, "anthropic").is_some()
-    }
-
-    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let Some((before, rest)) = vertex::split(head.path, "anthropic") else {
-            return Err(bad_request("the path names no model"));
+fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let Some((before, rest)) = vertex::split(head.path, "anthropic") else {
+        return Err(bad_request("the path names no model"));
+    };
+    vertex::plain(&before)?;
+    let target = google_path::target(rest, &VERBS)?;
+    google_path::same_in_query(head.query, &target.model)?;
+    let keys = ["model", "stream", "system", "messages", "max_tokens"];
+    let fields = body::scan(&body, &keys)?;
+    let stream = body::flag(&body, fields.get(1), "stream")?;
+    let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
+    let mut choices = known::choices(&body, &fields.members);
+    choices.extend(known::models_of_tools(&body, &fields.members));
+    let mut call = Call::new(target.model, Bytes::new());
+    if call.model == COUNT {
+        call.model = body::model(&body, fields.get(0))?;
+        call.billed = false;
+        call.splice = Splice {
+            model: fields.get(0),
+            json: true,
+            ..Splice::default()
         };
-        vertex::plain(&before)?;
-        let target = google_path::target(rest, &VERBS)?;
-        google_path::same_in_query(head.query, &target.model)?;
-        let keys = ["model", "stream", "system", "messages", "max_tokens"];
-        let fields = body::scan(&body, &keys)?;
-        let stream = body::flag(&body, fields.get(1), "stream")?;
-        let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
-        let mut choices = known::choices(&body, &fields.members);
-        choices.extend(known::models_of_tools(&body, &fields.members));
-        let mut call = Call::new(self.kind(), target.model, Bytes::new());
-        if call.model == COUNT {
-            call.model = body::model(&body, fields.get(0))?;
-            call.billed = false;
-            call.splice = Splice {
-                model: fields.get(0),
-                json: true,
-                ..Splice::default()
-            };
-            call.path = Path::Fixed(Cow::Owned(format!("{before}{COUNT}:{}", target.verb)));
-        } else {
-            if fields.get(0).is_some() && body::model(&body, fields.get(0))? != call.model {
-                return Err(google_path::two_models());
-            }
-            call.path = Path::Around {
-                before: before.into_owned(),
-                after: format!(":{}", target.verb),
-            };
+        call.path = Path::Fixed(Cow::Owned(format!("{before}{COUNT}:{}", target.verb)));
+    } else {
+        if fields.get(0).is_some() && body::model(&body, fields.get(0))? != call.model {
+            return Err(google_path::two_models());
         }
-        Ok(Call {
-            stream: stream || target.verb == "streamRawPredict",
-            choices,
-            answer_limit: body::count(&body, fields.get(4)),
-            opening,
-            body,
-            ..call
-        })
-    }
-
-    fn tools(&self, body: &[u8]) -> Offer {
-        anthropic::tools(body)
-    }
-
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        let mut out = call.outbound(to.model);
-        out.path = match &call.path {
-            Path::Around { before, after } => {
-                let before = vertex::filled(before, to)?;
-                let model = body::path_segment(to.model);
-                Cow::Owned(format!("{before}{model}{after}"))
-            }
-            Path::Fixed(path) => Cow::Owned(vertex::filled(path, to)?.into_owned()),
+        call.path = Path::Around {
+            before: before.into_owned(),
+            after: format!(":{}", target.verb),
         };
-        Ok(out)
     }
+    Ok(Call {
+        stream: stream || target.verb == "streamRawPredict",
+        choices,
+        answer_limit: body::count(&body, fields.get(4)),
+        opening,
+        body,
+        ..call
+    })
+}
 
-    fn estimated_count(&self, call: &Call) -> Option<serde_json::Value> {
-        let count = || estimate::tokens(&call.body);
-        (!call.billed).then(|| serde_json::json!({ "input_tokens": count() }))
-    }
-
-    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let read = if call.billed {
-            anthropic::read
-        } else {
-            |_: &[u8]| Reading::default()
-        };
-        let events = anthropic::Events::default();
-        Box::new(Assembling::new(events, read, call.text_bytes(), room))
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        google_error::refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        anthropic::event(rejection)
-    }
+fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+    let mut out = call.outbound(to.model);
+    out.path = match &call.path {
+        Path::Around { before, after } => {
+            let before = vertex::filled(before, to)?;
+            let model = body::path_segment(to.model);
+            Cow::Owned(format!("{before}{model}{after}"))
+        }
+        Path::Fixed(path) => Cow::Owned(vertex::filled(path, to)?.into_owned()),
+    };
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -155,7 +127,7 @@ mod tests {
             query: None,
             headers: &HeaderMap::new(),
         };
-        GoogleRawPredict.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn sent(call: &Call, model: &str) -> Outbound {
@@ -165,7 +137,7 @@ mod tests {
             region: Some("europe-west1"),
             flags: &[],
         };
-        GoogleRawPredict.prepare(call, &to).unwrap()
+        FORMAT.prepare(call, &to).unwrap()
     }
 
     #[test]

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::*;
-use crate::formats::{self, Api, Call, Head};
+use crate::formats::{self, Call, Format, Head};
 use crate::wire::Rejection;
 
-fn format(kind: &str) -> &'static dyn Api {
-    let found = formats::ALL.iter().find(|api| api.kind().0 == kind);
+fn format(kind: &str) -> &'static Format {
+    let found = formats::ALL.iter().find(|api| api.name == kind);
     *found.unwrap()
 }
 
@@ -27,7 +27,7 @@ fn read(kind: &str, path: &str, query: &str, body: &str) -> Result<Call, Rejecti
 /// Reads a request and judges it, with a grant for `cheap` alone.
 fn judge(kind: &str, path: &str, query: &str, body: &str) -> Result<(), Rejection> {
     let call = read(kind, path, query, body)?;
-    check_query(format(kind).known(), &call, Some(query))?;
+    check_query(format(kind).known, &call, Some(query))?;
     conflict(&call.choices, ("cheap", None), &[], &|model| {
         model == "cheap"
     })
@@ -407,7 +407,7 @@ fn queries_pass_by_name_and_value() {
         (CONVERSE, "modelId=cheap&x=1", None),
     ] {
         let call = read(kind, path, query, r#"{"model":"cheap"}"#).unwrap();
-        let known = format(kind).known();
+        let known = format(kind).known;
         assert!(check_query(known, &call, Some(query)).is_ok(), "{query}");
         let out = passed_query(known, &["region".to_owned(), "key".to_owned()], Some(query));
         assert_eq!(out.as_deref(), passed, "{kind} {query}");
@@ -495,7 +495,7 @@ fn page() -> String {
     let mut out = String::new();
     let mut seen: Vec<(String, Vec<&str>)> = Vec::new();
     for api in formats::ALL {
-        let known = api.known();
+        let known = api.known;
         let parameters: Vec<String> = known
             .query
             .iter()
@@ -515,8 +515,8 @@ fn page() -> String {
             flat(known.response),
         );
         match seen.iter_mut().find(|(other, _)| *other == text) {
-            Some((_, names)) => names.push(api.kind().0),
-            None => seen.push((text, vec![api.kind().0])),
+            Some((_, names)) => names.push(api.name),
+            None => seen.push((text, vec![api.name])),
         }
     }
     for (text, names) in seen {

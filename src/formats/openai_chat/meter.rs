@@ -195,7 +195,11 @@ mod tests {
     use crate::formats::meter::Assembling;
 
     fn meter(hide: bool) -> Assembling<Chunks> {
-        Assembling::new(Chunks::new(hide), read, 400, 10_000)
+        Assembling::new(
+            Chunks::new(hide),
+            read,
+            &crate::formats::corpus::metered(400, 10_000),
+        )
     }
 
     fn run(hide: bool, events: &[&str]) -> (Vec<Pass>, Reading) {

@@ -6,16 +6,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{Method, Response};
 
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::offer;
+use super::transcript::Conversation;
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Offer, Outbound, Path, Splice, known,
-    openai_error, opening,
+    Call, Chat, Flag, Format, Head, Offer, Path, Splice, known, openai_error, opening, transcript,
 };
-use crate::wire::{Body, Rejection, json};
+use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{Chunks, read};
 
@@ -32,81 +31,60 @@ const KEYS: [&str; 7] = [
     "n",
 ];
 
+/// OpenAI's chat, which a provider is asked in whose configuration names no format.
+pub(super) static FLAG: Flag = Flag {
+    name: "openai_chat",
+    text: "OpenAI chat completions and their companions.",
+    is_default: true,
+    vendor: None,
+};
+
 /// OpenAI Chat Completions.
-#[derive(Debug)]
-pub(super) struct OpenAiChat;
+pub(super) static FORMAT: Format = Format {
+    flags: &[&FLAG],
+    endpoint: Some(ENDPOINT),
+    paths: &[ENDPOINT],
+    tools,
+    refusals: openai_error::REFUSALS,
+    conversation: Conversation {
+        sent: transcript::openai::chat,
+        answered: transcript::openai::chat_answer,
+    },
+    export_name: "oai_chat",
+    chat: Some(Chat {
+        name: "chat",
+        rank: 0,
+    }),
+    ..Format::new("openai_chat", &known::CHAT, understand, |request| {
+        let chunks = Chunks::new(request.hide_usage);
+        Box::new(Assembling::new(chunks, read, request))
+    })
+};
 
-impl Api for OpenAiChat {
-    fn kind(&self) -> ApiKind {
-        ApiKind("openai_chat")
+fn understand(_: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let fields = body::scan(&body, &KEYS)?;
+    let model = body::model(&body, fields.get(0))?;
+    let stream = body::flag(&body, fields.get(1), "stream")?;
+    let mut splice = Splice {
+        model: fields.get(0),
+        json: true,
+        ..Splice::default()
+    };
+    if stream {
+        ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
     }
-
-    fn flags(&self) -> &'static [&'static str] {
-        &["openai_chat"]
-    }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        Some(ENDPOINT)
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::CHAT
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && matches!(path, ENDPOINT | "/chat/completions")
-    }
-
-    fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let fields = body::scan(&body, &KEYS)?;
-        let model = body::model(&body, fields.get(0))?;
-        let stream = body::flag(&body, fields.get(1), "stream")?;
-        let mut splice = Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        };
-        if stream {
-            ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
-        }
-        let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
-        let mut choices = known::choices(&body, &fields.members);
-        choices.extend(known::models_of_tools(&body, &fields.members));
-        Ok(Call {
-            stream,
-            choices,
-            answer_limit: body::answer_limit(
-                &body,
-                [4, 5].map(|nth| fields.get(nth)),
-                fields.get(6),
-            ),
-            opening,
-            path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
-            splice,
-            ..Call::new(self.kind(), model, body)
-        })
-    }
-
-    fn tools(&self, body: &[u8]) -> Offer {
-        tools(body)
-    }
-
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        Ok(call.outbound(to.model))
-    }
-
-    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let assembly = Chunks::new(call.splice.hide_usage);
-        Box::new(Assembling::new(assembly, read, call.text_bytes(), room))
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        openai_error::refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        openai_error::event(rejection)
-    }
+    let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
+    let mut choices = known::choices(&body, &fields.members);
+    choices.extend(known::models_of_tools(&body, &fields.members));
+    Ok(Call {
+        stream,
+        choices,
+        answer_limit: body::answer_limit(&body, [4, 5].map(|nth| fields.get(nth)), fields.get(6)),
+        opening,
+        path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
+        splice,
+        ..Call::new(model, body)
+    })
 }
 
 /// Functions and custom tools by their name, others by their type.
@@ -227,7 +205,7 @@ mod tests {
             query: None,
             headers: &http::HeaderMap::new(),
         };
-        OpenAiChat.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn outbound(body: &str, model: &str) -> String {
@@ -240,7 +218,7 @@ mod tests {
         let all = corpus::exchanges!("text", "several", "tools", "refused", "local", "broken_off",);
         for exchange in &all {
             let call = read(exchange.request).unwrap();
-            corpus::check(exchange, |room| OpenAiChat.meter(&call, room));
+            corpus::check(exchange, |room| FORMAT.meter(&call.metered(room)));
         }
     }
 

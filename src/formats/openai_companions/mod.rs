@@ -8,230 +8,201 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{Method, Response, header};
+use http::header;
 
 use super::body::{self, bad_request};
 use super::call::is_model;
 use super::tokens::PICTURE;
+use super::transcript::Conversation;
 use super::{
-    Api, ApiKind, Call, Density, Destination, Head, Known, Meter, Outbound, Path, Splice, known,
-    openai_error,
+    Call, Density, Flag, Format, Head, Meter, MeteredRequest, Path, Splice, known, openai_chat,
+    openai_error, openai_responses, transcript,
 };
-use crate::wire::{Body, Rejection, multipart, sse};
+use crate::wire::{Rejection, multipart};
 
 const FORM: &str = "multipart/form-data";
-
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Companion {
-    kind: &'static str,
-    /// Its paths at a provider.
-    paths: &'static [&'static str],
-    billed: bool,
-    longest_event: usize,
-    /// What the bytes of its requests and responses stand for.
-    density: Density,
-}
 
 /// The event that tells the usage of an image holds the image too, in base64.
 const WITH_IMAGE: usize = 16 << 20;
 
+/// A provider that speaks one of OpenAI's formats is asked for their companions too.
+const FLAGS: &[&Flag] = &[&openai_chat::FLAG, &openai_responses::FLAG];
+
+/// What they have in common.
+const fn companion(
+    name: &'static str,
+    read: fn(&Head<'_>, Bytes) -> Result<Call, Rejection>,
+    meter: fn(&MeteredRequest<'_>) -> Box<dyn Meter>,
+) -> Format {
+    Format {
+        flags: FLAGS,
+        accepts: &["application/json", FORM],
+        may_name_no_model,
+        with_model,
+        density: |_| Density::VECTORS,
+        refusals: openai_error::REFUSALS,
+        conversation: Conversation {
+            sent: transcript::openai::companion,
+            ..Conversation::NONE
+        },
+        ..Format::new(name, &known::COMPANIONS, read, meter)
+    }
+}
+
 /// `POST /v1/embeddings`.
-pub(super) const EMBEDDINGS: Companion = Companion {
-    kind: "openai_embeddings",
+pub(super) static EMBEDDINGS: Format = Format {
     paths: &["/v1/embeddings"],
-    billed: true,
-    longest_event: sse::MAX_EVENT,
-    density: Density::VECTORS,
+    operation: "embeddings",
+    ..companion(
+        "openai_embeddings",
+        |head, body| read(&EMBEDDINGS, head, body),
+        |request| meter(&EMBEDDINGS, request),
+    )
 };
 /// `POST /v1/images/…`.
-pub(super) const IMAGES: Companion = Companion {
-    kind: "openai_images",
+pub(super) static IMAGES: Format = Format {
     paths: &[
         "/v1/images/generations",
         "/v1/images/edits",
         "/v1/images/variations",
     ],
-    billed: true,
     longest_event: WITH_IMAGE,
-    density: Density::PICTURES,
+    density: |_| Density::PICTURES,
+    ..companion(
+        "openai_images",
+        |head, body| read(&IMAGES, head, body),
+        |request| meter(&IMAGES, request),
+    )
 };
 /// What listens instead of speaking.
 const HEARS: [&str; 2] = ["/v1/audio/transcriptions", "/v1/audio/translations"];
 /// `POST /v1/audio/…`.
-pub(super) const AUDIO: Companion = Companion {
-    kind: "openai_audio",
-    paths: &[
-        "/v1/audio/speech",
-        "/v1/audio/transcriptions",
-        "/v1/audio/translations",
-    ],
-    billed: true,
-    longest_event: sse::MAX_EVENT,
-    density: Density::SPEECH,
+pub(super) static AUDIO: Format = Format {
+    paths: &["/v1/audio/speech", HEARS[0], HEARS[1]],
+    density: |path| match path {
+        Path::Fixed(path) if HEARS.contains(&path.as_ref()) => Density::TRANSCRIPT,
+        _ => Density::SPEECH,
+    },
+    ..companion(
+        "openai_audio",
+        |head, body| read(&AUDIO, head, body),
+        |request| meter(&AUDIO, request),
+    )
 };
 /// `POST /v1/moderations`, which costs nothing.
-pub(super) const MODERATIONS: Companion = Companion {
-    kind: "openai_moderations",
+pub(super) static MODERATIONS: Format = Format {
     paths: &["/v1/moderations"],
-    billed: false,
-    longest_event: sse::MAX_EVENT,
-    density: Density::VECTORS,
+    ..companion(
+        "openai_moderations",
+        |head, body| {
+            let call = read(&MODERATIONS, head, body)?;
+            Ok(Call {
+                billed: false,
+                ..call
+            })
+        },
+        |request| meter(&MODERATIONS, request),
+    )
 };
 /// `POST /v1/rerank`, as llama.cpp, vLLM, Jina and Cohere have it.
-pub(super) const RERANK: Companion = Companion {
-    kind: "rerank",
+pub(super) static RERANK: Format = Format {
     paths: &["/v1/rerank", "/v2/rerank"],
-    billed: true,
-    longest_event: sse::MAX_EVENT,
-    density: Density::VECTORS,
+    ..companion(
+        "rerank",
+        |head, body| read(&RERANK, head, body),
+        |request| meter(&RERANK, request),
+    )
 };
 
-impl Companion {
-    /// Tokens that the response is expected to have: so much is held of budgets while it is made.
-    fn expected(&self, path: &str, copies: Option<u64>, bytes: u64) -> u64 {
-        match self.density {
-            Density::PICTURES => copies.unwrap_or(1).max(1).saturating_mul(PICTURE),
-            // Speech has some 21 tokens a second, in which about 14 letters are said.
-            Density::SPEECH if HEARS.contains(&path) => bytes / Density::TRANSCRIPT.asked / 4,
-            Density::SPEECH => bytes.saturating_mul(3) / 2,
-            // Vectors and scores are no tokens.
-            _ => 0,
-        }
-    }
-
-    /// The path at a provider; a caller may leave out the first version.
-    fn target(&self, path: &str) -> Option<&'static str> {
-        self.paths
-            .iter()
-            .copied()
-            .find(|known| path == *known || known.strip_prefix("/v1") == Some(path))
+/// Tokens that a response is expected to have: so much is held of budgets while it is made.
+fn expected(density: Density, copies: Option<u64>, bytes: u64) -> u64 {
+    match density {
+        Density::PICTURES => copies.unwrap_or(1).max(1).saturating_mul(PICTURE),
+        // Speech has some 21 tokens a second, in which about 14 letters are said.
+        Density::TRANSCRIPT => bytes / Density::TRANSCRIPT.asked / 4,
+        Density::SPEECH => bytes.saturating_mul(3) / 2,
+        // Vectors and scores are no tokens.
+        _ => 0,
     }
 }
 
-impl Api for Companion {
-    fn kind(&self) -> ApiKind {
-        ApiKind(self.kind)
-    }
-
-    /// A provider that speaks one of OpenAI's formats is asked for their companions too.
-    fn flags(&self) -> &'static [&'static str] {
-        &["openai_chat", "openai_responses"]
-    }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::COMPANIONS
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && self.target(path).is_some()
-    }
-
-    fn accepts(&self) -> &'static [&'static str] {
-        &["application/json", FORM]
-    }
-
-    fn longest_event(&self) -> usize {
-        self.longest_event
-    }
-
-    fn density(&self, call: &Call) -> Density {
-        match &call.path {
-            Path::Fixed(path) if HEARS.contains(&path.as_ref()) => Density::TRANSCRIPT,
-            _ => self.density,
+fn read(companion: &Format, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let path = companion.target(head.path).unwrap_or_default();
+    let kind = content_type(head);
+    let is_form = is_form(kind);
+    let asked = if is_form {
+        form(&body, kind)?
+    } else {
+        let fields = body::scan(&body, &["model", "stream", "n"])?;
+        Asked {
+            model: body::model(&body, fields.get(0))?,
+            at: fields.get(0),
+            stream: body::flag(&body, fields.get(1), "stream")?,
+            copies: body::count(&body, fields.get(2)),
+            choices: known::choices(&body, &fields.members),
         }
-    }
-
-    fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let path = self.target(head.path).unwrap_or(self.paths[0]);
-        let kind = content_type(head);
-        let is_form = is_form(kind);
-        let asked = if is_form {
-            form(&body, kind)?
-        } else {
-            let fields = body::scan(&body, &["model", "stream", "n"])?;
-            Asked {
-                model: body::model(&body, fields.get(0))?,
-                at: fields.get(0),
-                stream: body::flag(&body, fields.get(1), "stream")?,
-                copies: body::count(&body, fields.get(2)),
-                choices: known::choices(&body, &fields.members),
-            }
-        };
-        let Asked {
-            model,
-            at,
-            stream,
+    };
+    let Asked {
+        model,
+        at,
+        stream,
+        copies,
+        mut choices,
+    } = asked;
+    // An image has a background, and speech a speed.
+    choices.retain(|choice| !matches!(&*choice.key, "background" | "speed"));
+    let path = Path::Fixed(Cow::Borrowed(path));
+    Ok(Call {
+        stream,
+        choices,
+        answer_limit: Some(expected(
+            (companion.density)(&path),
             copies,
-            mut choices,
-        } = asked;
-        // An image has a background, and speech a speed.
-        choices.retain(|choice| !matches!(&*choice.key, "background" | "speed"));
-        Ok(Call {
-            stream,
-            choices,
-            billed: self.billed,
-            answer_limit: Some(self.expected(path, copies, body.len() as u64)),
-            path: Path::Fixed(Cow::Borrowed(path)),
-            splice: Splice {
-                model: at,
-                json: !is_form,
-                ..Splice::default()
-            },
-            ..Call::new(self.kind(), model, body)
-        })
-    }
+            body.len() as u64,
+        )),
+        path,
+        splice: Splice {
+            model: at,
+            json: !is_form,
+            ..Splice::default()
+        },
+        ..Call::new(model, body)
+    })
+}
 
-    fn may_name_no_model(&self, path: &str) -> Option<&'static str> {
-        match self.target(path)? {
-            "/v1/moderations" => Some("moderations"),
-            "/v1/audio/speech" => Some("speech"),
-            path if HEARS.contains(&path) => Some("transcriptions"),
-            path if path.starts_with("/v1/images/") => Some("images"),
-            _ => None,
-        }
+fn may_name_no_model(path: &str) -> Option<&'static str> {
+    match path.strip_prefix("/v1").unwrap_or(path) {
+        "/moderations" => Some("moderations"),
+        "/audio/speech" => Some("speech"),
+        "/audio/transcriptions" | "/audio/translations" => Some("transcriptions"),
+        path if path.starts_with("/images/") => Some("images"),
+        _ => None,
     }
+}
 
-    fn with_model(&self, head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
-        let kind = content_type(head);
-        if is_form(kind) {
-            return multipart::with_field(body, kind, "model", model).map(Bytes::from);
-        }
-        let fields = body::scan(body, &["model"]).ok()?;
-        let literal = serde_json::Value::from(model).to_string();
-        let (at, text) = if let Some(at) = fields.get(0) {
-            (at, literal)
-        } else {
-            let comma = if fields.is_empty { "" } else { "," };
-            let member = format!(r#""model":{literal}{comma}"#);
-            (fields.open..fields.open, member)
-        };
-        Some(
-            [&body[..at.start], text.as_bytes(), &body[at.end..]]
-                .concat()
-                .into(),
-        )
+fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
+    let kind = content_type(head);
+    if is_form(kind) {
+        return multipart::with_field(body, kind, "model", model).map(Bytes::from);
     }
+    let fields = body::scan(body, &["model"]).ok()?;
+    let literal = serde_json::Value::from(model).to_string();
+    let (at, text) = if let Some(at) = fields.get(0) {
+        (at, literal)
+    } else {
+        let comma = if fields.is_empty { "" } else { "," };
+        let member = format!(r#""model":{literal}{comma}"#);
+        (fields.open..fields.open, member)
+    };
+    Some(
+        [&body[..at.start], text.as_bytes(), &body[at.end..]]
+            .concat()
+            .into(),
+    )
+}
 
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        Ok(call.outbound(to.model))
-    }
-
-    fn meter(&self, call: &Call, _: usize) -> Box<dyn Meter> {
-        Box::new(usage::Whole::new(self.density(call)))
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        openai_error::refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        openai_error::event(rejection)
-    }
+fn meter(companion: &Format, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
+    Box::new(usage::Whole::new((companion.density)(request.path)))
 }
 
 /// What a request tells.
@@ -281,11 +252,11 @@ fn form(body: &[u8], kind: &str) -> Result<Asked, Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, Method};
 
     use super::*;
 
-    fn read(companion: &Companion, path: &str, kind: &str, body: &str) -> Result<Call, Rejection> {
+    fn ask(companion: &Format, path: &str, kind: &str, body: &str) -> Result<Call, Rejection> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
         let head = Head {
@@ -298,7 +269,7 @@ mod tests {
 
     #[test]
     fn json_and_forms_name_the_model_which_alone_changes() {
-        let call = read(
+        let call = ask(
             &EMBEDDINGS,
             "/embeddings",
             "application/json",
@@ -311,7 +282,7 @@ mod tests {
         let form = "--X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--X\r\n\
             Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n\r\n\
             RIFF--X\r\n--X\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--X--\r\n";
-        let call = read(
+        let call = ask(
             &AUDIO,
             "/v1/audio/transcriptions",
             "multipart/form-data; boundary=X",
@@ -340,7 +311,7 @@ mod tests {
                 .any(|one| one.recognises(&Method::POST, "/v1/images"))
         );
         assert!(
-            read(
+            ask(
                 &RERANK,
                 "/rerank",
                 "multipart/form-data; boundary=X",

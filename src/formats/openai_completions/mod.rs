@@ -3,25 +3,20 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::merge::{merge, size};
 use super::meter::{Assembling, Assembly, Room, Seen, is_response, spoken};
-use super::openai_chat::ask_for_usage;
 use super::openai_usage::{self, OfChoices, Usage};
+use super::transcript::Conversation;
 use super::tree::{self, add_counts_at};
 use super::{
-    Api, ApiKind, Call, Destination, Head, Known, Meter, Outbound, Pass, Path, Reading, Splice,
-    body, known, openai_error, opening,
+    Call, Format, Head, Pass, Path, Reading, Splice, body, known, openai_chat, openai_error,
+    opening, transcript,
 };
-use crate::wire::{Body, Rejection, sse};
+use crate::wire::{Rejection, sse};
 
 const ENDPOINT: &str = "/v1/completions";
-
-/// OpenAI's completions.
-#[derive(Debug)]
-pub(super) struct OpenAiCompletions;
 
 const KEYS: [&str; 6] = [
     "model",
@@ -32,70 +27,53 @@ const KEYS: [&str; 6] = [
     "n",
 ];
 
-impl Api for OpenAiCompletions {
-    fn kind(&self) -> ApiKind {
-        ApiKind("openai_completions")
-    }
+/// OpenAI's completions.
+pub(super) static FORMAT: Format = Format {
+    flags: &[&openai_chat::FLAG],
+    paths: &[ENDPOINT],
+    refusals: openai_error::REFUSALS,
+    conversation: Conversation {
+        sent: transcript::openai::completion,
+        answered: transcript::openai::completion_answer,
+    },
+    operation: "text_completion",
+    export_name: "oai_completions",
+    ..Format::new(
+        "openai_completions",
+        &known::COMPLETIONS,
+        understand,
+        |request| {
+            let chunks = Chunks {
+                hide_usage: request.hide_usage,
+                answer: None,
+                of_choices: OfChoices::default(),
+            };
+            Box::new(Assembling::new(chunks, read, request).unmarked())
+        },
+    )
+};
 
-    fn flags(&self) -> &'static [&'static str] {
-        &["openai_chat"]
+fn understand(_: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+    let fields = body::scan(&body, &KEYS)?;
+    let model = body::model(&body, fields.get(0))?;
+    let stream = body::flag(&body, fields.get(1), "stream")?;
+    let mut splice = Splice {
+        model: fields.get(0),
+        json: true,
+        ..Splice::default()
+    };
+    if stream {
+        openai_chat::ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
     }
-
-    fn endpoint(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn known(&self) -> &'static Known {
-        &known::COMPLETIONS
-    }
-
-    fn recognises(&self, method: &Method, path: &str) -> bool {
-        method == Method::POST && matches!(path, ENDPOINT | "/completions")
-    }
-
-    fn read(&self, _: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-        let fields = body::scan(&body, &KEYS)?;
-        let model = body::model(&body, fields.get(0))?;
-        let stream = body::flag(&body, fields.get(1), "stream")?;
-        let mut splice = Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        };
-        if stream {
-            ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
-        }
-        Ok(Call {
-            stream,
-            choices: known::choices(&body, &fields.members),
-            answer_limit: body::answer_limit(&body, [fields.get(4), None], fields.get(5)),
-            opening: fields.get(3).and_then(|at| opening::of(None, &body[at])),
-            path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
-            splice,
-            ..Call::new(self.kind(), model, body)
-        })
-    }
-
-    fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
-        Ok(call.outbound(to.model))
-    }
-
-    fn meter(&self, call: &Call, room: usize) -> Box<dyn Meter> {
-        let chunks = Chunks {
-            hide_usage: call.splice.hide_usage,
-            answer: None,
-            of_choices: OfChoices::default(),
-        };
-        Box::new(Assembling::new(chunks, read, call.text_bytes(), room).unmarked())
-    }
-
-    fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        openai_error::refuse(rejection)
-    }
-
-    fn stream_error(&self, _: &Call, rejection: &Rejection) -> Bytes {
-        openai_error::event(rejection)
-    }
+    Ok(Call {
+        stream,
+        choices: known::choices(&body, &fields.members),
+        answer_limit: body::answer_limit(&body, [fields.get(4), None], fields.get(5)),
+        opening: fields.get(3).and_then(|at| opening::of(None, &body[at])),
+        path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
+        splice,
+        ..Call::new(model, body)
+    })
 }
 
 /// Chunks of a stream: each is an answer of its own, with a piece of the text.
@@ -203,7 +181,7 @@ fn read(body: &[u8]) -> Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::corpus;
+    use crate::formats::{Meter, corpus};
 
     #[test]
     fn recorded_exchanges() {
@@ -214,8 +192,8 @@ mod tests {
         };
         let [exchange] = &corpus::exchanges!("text");
         let body = Bytes::from_static(exchange.request.as_bytes());
-        let call = OpenAiCompletions.read(&head, body).unwrap();
-        corpus::check(exchange, |room| OpenAiCompletions.meter(&call, room));
+        let call = FORMAT.read(&head, body).unwrap();
+        corpus::check(exchange, |room| FORMAT.meter(&call.metered(room)));
     }
 
     #[test]
@@ -235,7 +213,7 @@ mod tests {
             answer: None,
             of_choices: OfChoices::default(),
         };
-        let mut meter = Assembling::new(chunks, read, 40, 1000);
+        let mut meter = Assembling::new(chunks, read, &corpus::metered(40, 1000));
         let passed: Vec<Pass> = events
             .iter()
             .map(|data| {

@@ -1,6 +1,6 @@
 //! Recorded exchanges, and paths.
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::*;
 use crate::formats::corpus;
@@ -11,7 +11,7 @@ fn call(path: &str, body: &str) -> Result<Call, Rejection> {
         query: None,
         headers: &HeaderMap::new(),
     };
-    OpenAiResponses.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn recorded_exchanges() {
     );
     for exchange in &all {
         let call = call(ENDPOINT, exchange.request).unwrap();
-        corpus::check(exchange, |room| OpenAiResponses.meter(&call, room));
+        corpus::check(exchange, |room| FORMAT.meter(&call.metered(room)));
     }
 }
 
@@ -34,7 +34,7 @@ fn recorded_exchanges() {
 fn without_room_the_usage_is_read_all_the_same() {
     let exchange = &corpus::exchanges!("text")[0];
     let call = call(ENDPOINT, exchange.request).unwrap();
-    let mut meter = OpenAiResponses.meter(&call, 10);
+    let mut meter = FORMAT.meter(&call.metered(10));
     let mut decoder = crate::wire::sse::Decoder::default();
     decoder.feed(exchange.stream.as_bytes(), |event| {
         meter.event(&event);
@@ -65,7 +65,7 @@ fn searches_count_and_the_pages_they_find_do_not() {
             None,
         ),
     ] {
-        let mut meter = OpenAiResponses.meter(&call, 1000);
+        let mut meter = FORMAT.meter(&call.metered(1000));
         meter.body(format!(r#"{{"output":[{item}]}}"#).as_bytes());
         assert_eq!(meter.finish().tokens.web_searches, searches, "{item}");
     }
@@ -110,7 +110,7 @@ fn frames_that_ask_and_frames_that_could_ask() {
         (r#"{"model":"m"}"#, Err(())),
         ("", Err(())),
     ] {
-        let read = OpenAiResponses.frame(frame.as_bytes()).map_err(|_| ());
+        let read = FORMAT.frame(frame.as_bytes()).map_err(|_| ());
         assert_eq!(read, asks, "{frame}");
     }
 }
@@ -128,5 +128,5 @@ fn paths_with_and_without_their_prefixes() {
         assert_eq!(call.outbound("m").path, sent, "{path}");
         assert_eq!(call.billed, sent != COUNT);
     }
-    assert!(!OpenAiResponses.recognises(&Method::POST, "/v1/responses/resp_1/cancel"));
+    assert!(!FORMAT.recognises(&Method::POST, "/v1/responses/resp_1/cancel"));
 }

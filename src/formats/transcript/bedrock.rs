@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::{Part, Turn, flat, input, parts, text, turn};
 
-pub(super) fn messages(request: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn messages(request: &Value) -> Vec<Turn> {
     let mut turns = vec![turn("system", parts(&request["system"], block))];
     let messages = request["messages"].as_array().into_iter().flatten();
     turns.extend(messages.map(message));
     turns
 }
 
-pub(super) fn answer(answer: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn answer(answer: &Value) -> Vec<Turn> {
     vec![message(&answer["output"]["message"])]
 }
 

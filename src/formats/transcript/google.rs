@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Part, Turn, input, parts, text, turn};
 
-pub(super) fn contents(request: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn contents(request: &Value) -> Vec<Turn> {
     let system = ["systemInstruction", "system_instruction"]
         .into_iter()
         .find_map(|key| request.get(key));
@@ -13,7 +13,7 @@ pub(super) fn contents(request: &Value) -> Vec<Turn> {
     system.into_iter().chain(contents.map(content)).collect()
 }
 
-pub(super) fn answer(answer: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn answer(answer: &Value) -> Vec<Turn> {
     let candidates = answer["candidates"].as_array().into_iter().flatten();
     candidates.map(|one| content(&one["content"])).collect()
 }

@@ -2,12 +2,14 @@
 //! the captured bodies of any format. It is for showing only, and reads as far as the bodies tell:
 //! nothing is decided, counted or sent by it.
 
-mod anthropic;
-mod bedrock;
-mod google;
-mod openai;
+pub(super) mod anthropic;
+pub(super) mod bedrock;
+pub(super) mod google;
+pub(super) mod openai;
 
 use serde_json::Value;
+
+use super::named;
 
 /// One turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,30 +57,33 @@ pub struct Transcript {
     pub offered: Vec<String>,
 }
 
-/// Reads the bodies of a request in the format `api`. What is no JSON has no turns.
+/// How the turns of a format's bodies are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation {
+    /// Those of a request.
+    pub sent: fn(&Value) -> Vec<Turn>,
+    /// Those of a response.
+    pub answered: fn(&Value) -> Vec<Turn>,
+}
+
+impl Conversation {
+    /// For a format whose bodies are no conversation.
+    pub const NONE: Self = Self {
+        sent: |_| Vec::new(),
+        answered: |_| Vec::new(),
+    };
+}
+
+/// Reads the bodies of a request in a format, by its name. What is no JSON has no turns.
 #[must_use]
 pub fn read(api: &str, request: &[u8], answer: &[u8]) -> Transcript {
     let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
     let (request, answer) = (json(request), json(answer));
-    let (sent, answered) = match api {
-        "openai_chat" => (openai::chat(&request), openai::chat_answer(&answer)),
-        "openai_completions" => (
-            openai::completion(&request),
-            openai::completion_answer(&answer),
-        ),
-        "openai_responses" => (
-            openai::response(&request),
-            openai::items(&answer["output"], "assistant"),
-        ),
-        "anthropic_messages" | "google_raw_predict" | "bedrock_model_invoke" => {
-            (anthropic::messages(&request), anthropic::answer(&answer))
-        }
-        "bedrock_converse" => (bedrock::messages(&request), bedrock::answer(&answer)),
-        "gemini_generate_content" | "google_generate_content" => {
-            (google::contents(&request), google::answer(&answer))
-        }
-        _ => (openai::companion(&request), Vec::new()),
-    };
+    let conversation = named(api).map_or(Conversation::NONE, |format| format.conversation);
+    let (sent, answered) = (
+        (conversation.sent)(&request),
+        (conversation.answered)(&answer),
+    );
     let filled = |turns: Vec<Turn>| turns.into_iter().filter(|turn| !turn.parts.is_empty());
     Transcript {
         sent: filled(sent).collect(),

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::{Part, Turn, flat, input, parts, text, turn};
 
-pub(super) fn chat(request: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn chat(request: &Value) -> Vec<Turn> {
     let messages = request["messages"].as_array();
     messages.into_iter().flatten().map(message).collect()
 }
 
-pub(super) fn chat_answer(answer: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn chat_answer(answer: &Value) -> Vec<Turn> {
     let choices = answer["choices"].as_array();
     let messages = choices.into_iter().flatten().map(|one| &one["message"]);
     messages.map(message).collect()
@@ -61,24 +61,24 @@ fn block(block: &Value) -> Option<Part> {
     })
 }
 
-pub(super) fn completion(request: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn completion(request: &Value) -> Vec<Turn> {
     vec![turn("user", parts(&request["prompt"], block))]
 }
 
-pub(super) fn completion_answer(answer: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn completion_answer(answer: &Value) -> Vec<Turn> {
     let choices = answer["choices"].as_array().into_iter().flatten();
     let texts = choices.map(|one| turn("assistant", parts(&one["text"], block)));
     texts.collect()
 }
 
-pub(super) fn response(request: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn response(request: &Value) -> Vec<Turn> {
     let mut turns = vec![turn("system", parts(&request["instructions"], block))];
     turns.extend(items(&request["input"], "user"));
     turns
 }
 
 /// Items of a response's input or output; a bare text is said by `role`.
-pub(super) fn items(items: &Value, role: &str) -> Vec<Turn> {
+pub(in crate::formats) fn items(items: &Value, role: &str) -> Vec<Turn> {
     if items.is_string() {
         return vec![turn(role, parts(items, block))];
     }
@@ -117,7 +117,7 @@ fn item(item: &Value, role: &str) -> Turn {
 }
 
 /// Embeddings, moderations, images, speech, reranking: what they are about.
-pub(super) fn companion(request: &Value) -> Vec<Turn> {
+pub(in crate::formats) fn companion(request: &Value) -> Vec<Turn> {
     let asked = ["input", "prompt", "query"].into_iter();
     let asked = asked.filter_map(|key| request.get(key));
     asked.map(|one| turn("user", parts(one, block))).collect()

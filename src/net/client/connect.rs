@@ -17,6 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use super::connect_error::ConnectError;
 use super::proxy;
 use super::trust::{self, Trust};
 use super::used::{Used, Watched};
@@ -59,7 +60,7 @@ impl Timeouts {
 }
 
 /// A bidirectional byte stream of any origin.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// An open connection to a provider.
@@ -104,32 +105,6 @@ impl Upstreamed {
     pub(super) fn forward(&self) -> Option<Forward> {
         self.forward.clone()
     }
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The network refused, or the name is unknown.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The tailnet refused.
-    #[error("over the tailnet: {0}")]
-    Tailnet(#[from] tailnet::Error),
-    /// The server's certificate is not trusted.
-    #[error("{0}")]
-    Certificate(String),
-    /// Nobody answered in time.
-    #[error("no connection within {0:?}")]
-    TimedOut(Duration),
-    /// The proxy on the way refused, or can't be reached.
-    #[error("{0}")]
-    Proxy(String),
-    /// What HTTP needs at its start can't be sent.
-    #[error("{0}")]
-    Protocol(#[source] hyper::Error),
-    /// The URL has no host, or no tailnet is there to reach it over.
-    #[error("{0}")]
-    Impossible(&'static str),
 }
 
 /// How a server is reached.
@@ -281,7 +256,7 @@ impl Connector {
                 let mut io = self.to_proxy(proxy, secure).await?;
                 let credential = proxy::credential(proxy);
                 if secure || self.is_for_sockets() {
-                    proxy::tunnel(&mut io, proxy, (host, port), credential).await?;
+                    proxy::tunnel(&mut io, proxy, host, port, credential).await?;
                 } else {
                     let proxy = proxy.to_string();
                     forward = Some(Forward { proxy, credential });

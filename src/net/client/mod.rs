@@ -6,6 +6,7 @@
 
 pub(crate) mod auth;
 mod connect;
+mod connect_error;
 mod errand;
 mod pool;
 mod proxy;
@@ -22,8 +23,9 @@ use crate::net::tailnet::Node;
 use crate::policy::route::Provider;
 
 use auth::google::{TokenCache, TokenSource};
-pub(crate) use connect::{ConnectError, Way};
+pub(crate) use connect::Way;
 pub use connect::{Connector, Timeouts, tls, tls_of};
+pub(crate) use connect_error::ConnectError;
 pub use errand::Errand;
 use pool::Pools;
 pub(crate) use pool::{Fate, Pool, RequestError};
@@ -147,7 +149,7 @@ pub(crate) fn innermost(error: &dyn Error) -> String {
 /// The proxies of the environment. Once, the log says which there are, and which can't be used.
 fn proxies() -> Environment {
     static SAID: Once = Once::new();
-    let (environment, problems) = Environment::read(|name| std::env::var(name).ok());
+    let (environment, problems) = Environment::of_process();
     SAID.call_once(|| {
         for problem in problems {
             tracing::warn!("{problem}");

@@ -23,14 +23,15 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
-use super::connect::{ConnectError, Connector, Way};
+use super::connect::{Connector, Way};
+use super::connect_error::ConnectError;
 use super::proxy;
 use crate::config::{Certificates, Network, Proxying};
 use crate::wire::Mask;
 
 pub use body::Received;
 pub(crate) use error::{Fate, RequestError, Unanswered};
-use kept::{Done, Host, Lent, Wait};
+use kept::{Done, Host, Lent, Shared, Wait};
 use open::{Http1, Opened};
 
 /// How long an idle connection is kept: below the 60 s after which most servers close.
@@ -288,7 +289,8 @@ impl Inner {
                 }
                 Ok(())
             }
-            Ok(Opened::Http2(shared)) => {
+            Ok(Opened::Http2(opened)) => {
+                let shared = Shared::new(opened);
                 let first = {
                     let mut hosts = self.hosts();
                     let host = hosts.entry(origin.clone()).or_default();

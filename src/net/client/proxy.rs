@@ -2,9 +2,9 @@
 //! where a connection leads.
 
 use http::HeaderValue;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::connect::{ConnectError, Io};
+use super::connect_error::ConnectError;
 use crate::config::Proxy;
 
 /// Bytes of a proxy's answer that are read.
@@ -27,9 +27,10 @@ pub(super) fn refused(proxy: &str) -> ConnectError {
 
 /// Has the proxy connect to a server.
 pub(super) async fn tunnel(
-    io: &mut (impl Io + ?Sized),
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
     proxy: &Proxy,
-    (host, port): (&str, u16),
+    host: &str,
+    port: u16,
     credential: Option<HeaderValue>,
 ) -> Result<(), ConnectError> {
     let broken = |why: String| ConnectError::Proxy(format!("the proxy {proxy} {why}"));
@@ -96,8 +97,7 @@ mod tests {
             let (mut near, mut far) = tokio::io::duplex(1 << 10);
             far.write_all(answer.as_bytes()).await.unwrap();
             far.shutdown().await.unwrap();
-            let to = ("fd00::1", 443);
-            let opened = tunnel(&mut near, &proxy, to, credential(&proxy)).await;
+            let opened = tunnel(&mut near, &proxy, "fd00::1", 443, credential(&proxy)).await;
             let mut asked = [0; 44];
             far.read_exact(&mut asked).await.unwrap();
             assert!(asked.starts_with(b"CONNECT [fd00::1]:443 HTTP/1.1\r\nHost: "));
@@ -121,7 +121,7 @@ mod tests {
         let proxy = Proxy::parse("http://proxy:3128").unwrap();
         let (mut near, mut far) = tokio::io::duplex(64 << 10);
         far.write_all(&vec![b'x'; 32 << 10]).await.unwrap();
-        let opened = tunnel(&mut near, &proxy, ("h", 1), None).await;
+        let opened = tunnel(&mut near, &proxy, "h", 1, None).await;
         assert!(
             opened
                 .unwrap_err()

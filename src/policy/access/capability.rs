@@ -36,7 +36,7 @@ pub struct Capability {
     /// Models that the object covers. Its siblings apply to these only.
     pub models: Option<ModelPattern>,
     /// Headers put in front of the provider's own.
-    pub add_headers: Vec<(String, String)>,
+    pub add_headers: Vec<Header>,
     /// Whether the price list may be read. No role implies it.
     pub read_pricing: bool,
     /// Whether `/metrics` may be read. No role implies it.
@@ -53,6 +53,13 @@ pub struct Capability {
     pub guards: Vec<String>,
     /// Whether the chat is there, if the object says so.
     pub chat: Option<bool>,
+}
+
+/// A header for the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub name: String,
+    pub value: String,
 }
 
 /// A hook, when it is told, and what.
@@ -236,7 +243,10 @@ impl Capability {
             .add_headers
             .iter()
             .filter_map(|entry| entry.split_once(':'))
-            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+            .map(|(name, value)| Header {
+                name: name.trim().to_owned(),
+                value: value.trim().to_owned(),
+            })
             .collect();
         Ok(Self {
             role: object.role,

@@ -3,10 +3,19 @@
 
 mod broken;
 mod capability;
+mod grants;
 mod pattern;
 mod permit;
 mod recent;
+mod subject;
 
-pub use capability::{BucketRef, Capability, HookEvent, HookPart, Remains, Role, SendHook};
-pub use pattern::ModelPattern;
-pub use permit::{Access, NoRole, Permit};
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use capability::{BucketRef, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook};
+pub use grants::Access;
+pub use pattern::{ModelPattern, is_named};
+pub use permit::{NoRole, Permit};
+pub use subject::Subject;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Subject;
+
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(from = "String")]
@@ -41,9 +43,12 @@ impl ModelPattern {
         }
     }
 
-    /// Whether `provider/model` is covered.
+    /// Whether the subject is a model that is covered.
     #[must_use]
-    pub fn matches(&self, provider: &str, model: &str) -> bool {
+    pub fn matches(&self, subject: Subject<'_>) -> bool {
+        let Subject::Model { provider, model } = subject else {
+            return false;
+        };
         let name: Vec<&str> = std::iter::once(provider).chain(model.split('/')).collect();
         // Which prefixes of the name the pattern so far can have consumed: linear in
         // pattern × name, where backtracking would be exponential.
@@ -61,7 +66,7 @@ impl ModelPattern {
                 }
                 Segment::Pieces(pieces) => {
                     for at in 0..name.len() {
-                        next[at + 1] = reached[at] && covers(pieces, name[at]);
+                        next[at + 1] = reached[at] && are_in(pieces, name[at]);
                     }
                 }
             }
@@ -71,21 +76,28 @@ impl ModelPattern {
     }
 }
 
+/// Whether a segment of a pattern, such as `aws-*`, names a provider or a server.
+#[must_use]
+pub fn is_named(name: &str, segment: &str) -> bool {
+    let pieces: Vec<&str> = segment.split('*').collect();
+    are_in(&pieces, name)
+}
+
 /// Whether the text is the pieces in order with anything between them.
-fn covers(pieces: &[String], text: &str) -> bool {
+fn are_in(pieces: &[impl AsRef<str>], text: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
-        return pieces.first().is_some_and(|only| only == text);
+        return pieces.first().is_some_and(|only| only.as_ref() == text);
     };
-    let Some(mut rest) = text.strip_prefix(first.as_str()) else {
+    let Some(mut rest) = text.strip_prefix(first.as_ref()) else {
         return false;
     };
     for piece in middle {
-        let Some(at) = rest.find(piece.as_str()) else {
+        let Some(at) = rest.find(piece.as_ref()) else {
             return false;
         };
-        rest = &rest[at + piece.len()..];
+        rest = &rest[at + piece.as_ref().len()..];
     }
-    rest.ends_with(last.as_str())
+    rest.ends_with(last.as_ref())
 }
 
 impl fmt::Display for ModelPattern {
@@ -134,7 +146,7 @@ mod tests {
             ("", "p", "m", false),
         ] {
             assert_eq!(
-                ModelPattern::new(pattern).matches(provider, model),
+                ModelPattern::new(pattern).matches(Subject::model(provider, model)),
                 expected,
                 "{pattern}"
             );
@@ -158,7 +170,7 @@ mod tests {
                             let mut name = vec![provider];
                             name.extend(model.split('/'));
                             assert_eq!(
-                                pattern.matches(provider, model),
+                                pattern.matches(Subject::model(provider, model)),
                                 reference(&parts, &name),
                                 "{pattern} on {provider}/{model}"
                             );

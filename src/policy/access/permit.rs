@@ -1,16 +1,14 @@
-//! From grants to a [`Permit`]: the proof that a caller has a role, and the models it covers.
+//! A [`Permit`]: the proof that a caller has a role, and what their grants say of each [`Subject`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::value::RawValue;
 
-use super::broken::Broken;
-use super::recent::Recent;
-use super::{BucketRef, Capability, ModelPattern, Remains, Role, SendHook};
-use crate::config;
-use crate::policy::identity::{Caller, EXTERNAL, Principal, is_reserved};
+use super::{BucketRef, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject};
+use crate::base::reasons::Reason;
+use crate::policy::identity::Caller;
 use crate::wire::Rejection;
 
 /// The caller has no role: nothing at all is open.
@@ -31,340 +29,125 @@ impl NoRole {
     }
 }
 
-struct Granted {
-    /// Where the grant stands, for explanations.
-    source: Arc<str>,
-    capabilities: Vec<Capability>,
-    /// Of objects that can't be decoded.
-    remains: Vec<Remains>,
-    /// Objects of capabilities that are not ours.
-    foreign: Vec<(String, Arc<RawValue>)>,
-}
-
-impl Granted {
-    /// What holds of objects that can't be decoded, and where they stand.
-    fn remains(&self) -> impl Iterator<Item = (Remains, Arc<str>)> {
-        let remains = self.remains.iter().cloned();
-        remains.map(|remains| (remains, Arc::clone(&self.source)))
-    }
-}
-
-/// All grants of a configuration, ready to be asked.
-pub struct Access {
-    grants: Vec<Granted>,
-    /// From a `src` entry to the grants that name it.
-    by_source: HashMap<String, Vec<usize>>,
-    /// From a member to the configuration's groups that list it.
-    groups_of: HashMap<String, Vec<String>>,
-    /// Capability names that count.
-    names: Vec<String>,
-    /// Whether admins read what others said where no grant says anything of it.
-    admins_read_captures: bool,
-    recent: Recent,
-    broken: Broken,
-}
-
-/// What a caller may do. Only [`Access::permit`] makes one.
+/// What a caller may do. Only [`Access::permit`](super::Access::permit) makes one.
 #[derive(Clone, Debug)]
 pub struct Permit {
     role: Role,
     role_source: Arc<str>,
+    read_captures: bool,
+    granted: Granted,
+}
+
+/// What the grants of a caller add up to, whether or not they give a role.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Granted {
+    role: Option<(Role, Arc<str>)>,
     /// The grants that match the caller.
     sources: Vec<Arc<str>>,
     models: Vec<(ModelPattern, Arc<str>)>,
-    headers: Vec<(Option<ModelPattern>, String, String)>,
+    headers: Vec<Scoped<Header>>,
     read_pricing: bool,
     read_metrics: bool,
-    read_captures: bool,
+    read_captures: Option<bool>,
     filterable_headers: Vec<String>,
-    quotas: Vec<(Option<ModelPattern>, BucketRef, Arc<str>)>,
-    hooks: Vec<(Option<ModelPattern>, SendHook)>,
-    guards: Vec<(Option<ModelPattern>, String)>,
+    quotas: Vec<Scoped<BucketRef>>,
+    hooks: Vec<Scoped<SendHook>>,
+    guards: Vec<Scoped<String>>,
     /// What grants say of the chat; one that allows it wins.
     chat: Option<bool>,
     /// Capabilities that are not ours, as JSON.
     foreign: Vec<(String, Arc<RawValue>)>,
 }
 
-impl Access {
-    /// Compiles the grants of a configuration.
-    #[must_use]
-    pub fn compile(file: &config::File) -> Self {
-        let names = file.tailnet.capabilities.clone();
-        let mut grants = Vec::with_capacity(file.grants.len());
-        let mut by_source: HashMap<String, Vec<usize>> = HashMap::new();
-        for (nth, grant) in file.grants.iter().enumerate() {
-            let source: Arc<str> = format!("grants[{nth}], line {}", grant.at.line).into();
-            let (mut capabilities, mut remains) = (Vec::new(), Vec::new());
-            for raw in names
-                .iter()
-                .filter_map(|name| grant.app.get(name))
-                .flatten()
-            {
-                match Capability::decode(raw) {
-                    Ok(capability) => capabilities.push(capability),
-                    Err(error) => {
-                        tracing::warn!(%source, %error, "a capability grants nothing");
-                        remains.push(Capability::remains(raw));
-                    }
-                }
-            }
-            let foreign = grant
-                .app
-                .iter()
-                .filter(|(name, _)| !names.contains(name))
-                .flat_map(|(name, objects)| {
-                    objects
-                        .iter()
-                        .map(|raw| (name.clone(), Arc::from(raw.clone())))
-                });
-            grants.push(Granted {
-                source,
-                capabilities,
-                remains,
-                foreign: foreign.collect(),
-            });
-            for entry in &grant.src {
-                by_source.entry(entry.clone()).or_default().push(nth);
-            }
+/// What a grant adds to requests for the models that it covers: for all, where it names none.
+#[derive(Clone, Debug)]
+struct Scoped<T> {
+    models: Option<ModelPattern>,
+    added: T,
+    source: Arc<str>,
+}
+
+impl<T> Scoped<T> {
+    fn applies_to(&self, subject: Subject<'_>) -> bool {
+        let models = self.models.as_ref();
+        models.is_none_or(|models| models.matches(subject))
+    }
+}
+
+impl Granted {
+    /// Adds a capability object of a grant.
+    pub(super) fn add(&mut self, capability: Capability, source: &Arc<str>) {
+        let role = self.role.as_ref().map(|(held, _)| *held);
+        if let Some(more) = capability.role.filter(|more| Some(*more) > role) {
+            self.role = Some((more, Arc::clone(source)));
         }
-        let mut groups_of: HashMap<String, Vec<String>> = HashMap::new();
-        for (group, members) in &file.groups {
-            for member in members {
-                groups_of
-                    .entry(member.clone())
-                    .or_default()
-                    .push(group.clone());
-            }
+        if self.sources.last() != Some(source) {
+            self.sources.push(Arc::clone(source));
         }
-        Self {
-            grants,
-            by_source,
-            groups_of,
-            names,
-            admins_read_captures: file.access.admins_read_captures,
-            recent: Recent::default(),
-            broken: Broken::default(),
+        self.read_pricing |= capability.read_pricing;
+        self.read_metrics |= capability.read_metrics;
+        // What says yes wins over what says no, and that over what says nothing.
+        self.read_captures = self.read_captures.max(capability.read_captures);
+        self.chat = self.chat.max(capability.chat);
+        self.filterable_headers
+            .extend(capability.filterable_headers);
+        let models = capability.models.as_ref();
+        extend(&mut self.headers, capability.add_headers, models, source);
+        extend(&mut self.quotas, capability.quotas, models, source);
+        extend(&mut self.hooks, capability.send_hooks, models, source);
+        extend(&mut self.guards, capability.guards, models, source);
+        if let Some(pattern) = capability.models {
+            self.models.push((pattern, Arc::clone(source)));
         }
     }
 
-    /// What the caller may do, as it was found when they asked before.
-    ///
-    /// # Errors
-    /// As [`Access::permit`].
-    pub fn permit_again(&self, caller: &Arc<Caller>) -> Result<Arc<Permit>, NoRole> {
-        if let Some(permit) = self.recent.get(caller) {
-            return Ok(permit);
-        }
-        let permit = Arc::new(self.permit(caller)?);
-        self.recent.keep(caller, Arc::clone(&permit));
-        Ok(permit)
+    /// Adds what holds of an object that can't be decoded.
+    pub(super) fn add_remains(&mut self, remains: Remains, source: &Arc<str>) {
+        let models = remains.models.as_ref();
+        extend(&mut self.quotas, remains.quotas, models, source);
+        extend(&mut self.guards, remains.guards, models, source);
     }
 
-    /// What the caller may do.
-    ///
-    /// # Errors
-    /// [`NoRole`] when no grant gives a role, whatever models it may name.
-    pub fn permit(&self, caller: &Caller) -> Result<Permit, NoRole> {
-        let mut role: Option<(Role, Arc<str>)> = None;
-        let mut models = Vec::new();
-        let mut headers = Vec::new();
-        let (mut read_pricing, mut read_metrics) = (false, false);
-        let mut read_captures: Option<bool> = None;
-        let mut filterable_headers = Vec::new();
-        let mut quotas = Vec::new();
-        let mut hooks = Vec::new();
-        let mut guards = Vec::new();
-        let mut chat = None;
-        let mut foreign = Vec::new();
-        let (mut broken, mut unreadable) = (Vec::new(), Vec::new());
-        let mut sources: Vec<Arc<str>> = Vec::new();
-        let mut add = |capability: Capability, source: &Arc<str>| {
-            if let Some(granted) = capability.role
-                && role.as_ref().is_none_or(|(held, _)| granted > *held)
-            {
-                role = Some((granted, Arc::clone(source)));
-            }
-            if sources.last() != Some(source) {
-                sources.push(Arc::clone(source));
-            }
-            read_pricing |= capability.read_pricing;
-            read_metrics |= capability.read_metrics;
-            read_captures = read_captures.max(capability.read_captures);
-            filterable_headers.extend(capability.filterable_headers);
-            for (name, value) in capability.add_headers {
-                headers.push((capability.models.clone(), name, value));
-            }
-            for bucket in capability.quotas {
-                quotas.push((capability.models.clone(), bucket, Arc::clone(source)));
-            }
-            let covered = || capability.models.clone();
-            hooks.extend((capability.send_hooks.into_iter()).map(|hook| (covered(), hook)));
-            guards.extend((capability.guards.into_iter()).map(|guard| (covered(), guard)));
-            // What says yes wins over what says no, and that over what says nothing.
-            chat = chat.max(capability.chat);
-            if let Some(pattern) = capability.models {
-                models.push((pattern, Arc::clone(source)));
-            }
-        };
-        for (nth, named) in self.matching(caller) {
-            let grant = &self.grants[nth];
-            for capability in &grant.capabilities {
-                add(named.gets(capability), &grant.source);
-            }
-            foreign.extend(grant.foreign.iter().cloned());
-            broken.extend(grant.remains());
-        }
-        for name in &self.names {
-            let source: Arc<str> = format!("the tailnet policy's {name}").into();
-            for raw in caller.capabilities().get(name).into_iter().flatten() {
-                match Capability::decode(raw) {
-                    Ok(capability) => add(capability, &source),
-                    Err(error) => {
-                        unreadable.push((name, &**raw, error));
-                        broken.push((Capability::remains(raw), Arc::clone(&source)));
-                    }
-                }
-            }
-        }
-        self.tell(caller, &unreadable);
-        foreign.extend(self.others(caller));
-        let (role, role_source) = role.ok_or(NoRole)?;
-        let permit = Permit {
+    /// Adds objects of capabilities that are not ours.
+    pub(super) fn add_foreign(&mut self, objects: impl Iterator<Item = (String, Arc<RawValue>)>) {
+        self.foreign.extend(objects);
+    }
+
+    /// The permit, if there is a role. `admins_read_captures` holds where no grant says anything of
+    /// it.
+    pub(super) fn permit(mut self, admins_read_captures: bool) -> Result<Permit, NoRole> {
+        let (role, role_source) = self.role.take().ok_or(NoRole)?;
+        Ok(Permit {
             role,
             role_source,
-            sources,
-            models,
-            headers,
-            read_pricing,
-            read_metrics,
-            read_captures: self.reads_captures(role, read_captures),
-            filterable_headers,
-            quotas,
-            hooks,
-            guards,
-            chat,
-            foreign,
-        };
-        Ok(permit.hold(broken))
-    }
-
-    /// Logs what of the tailnet policy can't be read, once for each change.
-    fn tell(&self, caller: &Caller, unreadable: &[(&String, &RawValue, serde_json::Error)]) {
-        let objects: Vec<_> = unreadable
-            .iter()
-            .map(|(name, raw, _)| (name.as_str(), raw.get()))
-            .collect();
-        for place in self.broken.new_among(caller, &objects) {
-            let (capability, _, error) = &unreadable[place];
-            let caller = caller.name();
-            tracing::warn!(caller, capability, %error, "a capability of the policy grants nothing");
-        }
-    }
-
-    /// Capability objects of the tailnet policy that are not ours.
-    fn others(&self, caller: &Caller) -> impl Iterator<Item = (String, Arc<RawValue>)> {
-        caller
-            .capabilities()
-            .iter()
-            .filter(|(name, _)| !self.names.contains(name))
-            .flat_map(|(name, objects)| {
-                objects.iter().map(|raw| (name.clone(), raw.clone().into()))
-            })
-    }
-
-    /// Whether others' captures may be read, by what grants say: yes wins over no, as an admin
-    /// over a user.
-    fn reads_captures(&self, role: Role, granted: Option<bool>) -> bool {
-        role == Role::Admin && granted.unwrap_or(self.admins_read_captures)
-    }
-
-    /// Grants whose `src` names the caller, in the order of the file, and whether it can mean nobody
-    /// else.
-    fn matching(&self, caller: &Caller) -> BTreeMap<usize, Named> {
-        let mut found = BTreeMap::new();
-        let mut add = |name: &str, named: Named| {
-            for nth in self.by_source.get(name).into_iter().flatten() {
-                let known = found.entry(*nth).or_insert(named);
-                *known = named.max(*known);
-            }
-        };
-        // Of the configuration's groups as well.
-        let mut add_own = |name: &str, named: Named| {
-            add(name, named);
-            for group in self.groups_of.get(name).into_iter().flatten() {
-                add(group, named);
-            }
-        };
-        match caller.principal() {
-            Principal::User { login, .. } => {
-                if !is_reserved(login) {
-                    add_own(login, Named::Themselves);
-                }
-            }
-            // `*` covers neither users of another tailnet nor this machine: they must be named.
-            Principal::External { login, .. } => {
-                add_own(&format!("{EXTERNAL}{login}"), Named::Themselves);
-                if !is_reserved(login) {
-                    add_own(login, Named::Namesake);
-                }
-            }
-            Principal::Tagged { tags } => {
-                for tag in tags {
-                    add_own(tag, Named::Themselves);
-                }
-            }
-            Principal::Loopback => add_own(caller.name(), Named::Themselves),
-        }
-        let (is_own, named) = match caller.principal() {
-            Principal::User { .. } | Principal::Tagged { .. } => (true, Named::Themselves),
-            Principal::External { .. } => (false, Named::Namesake),
-            Principal::Loopback => (false, Named::Themselves),
-        };
-        if is_own {
-            add("*", Named::Themselves);
-        }
-        for group in caller.groups() {
-            add(group, named);
-        }
-        found
+            read_captures: role == Role::Admin
+                && self.read_captures.unwrap_or(admins_read_captures),
+            granted: self,
+        })
     }
 }
 
-/// How a grant names a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Named {
-    /// By a login that a user of this tailnet may have too: the caller is from another one.
-    Namesake,
-    /// As nobody else.
-    Themselves,
+fn extend<T>(
+    list: &mut Vec<Scoped<T>>,
+    added: Vec<T>,
+    models: Option<&ModelPattern>,
+    source: &Arc<str>,
+) {
+    list.extend(added.into_iter().map(|added| Scoped {
+        models: models.cloned(),
+        added,
+        source: Arc::clone(source),
+    }));
 }
 
-impl Named {
-    /// What the caller gets of an object.
-    fn gets(self, capability: &Capability) -> Capability {
-        match self {
-            Self::Themselves => capability.clone(),
-            Self::Namesake => capability.for_namesake(),
-        }
-    }
+fn applying<'a, T>(
+    list: &'a [Scoped<T>],
+    subject: Subject<'_>,
+) -> impl Iterator<Item = &'a Scoped<T>> {
+    list.iter().filter(move |scoped| scoped.applies_to(subject))
 }
 
 impl Permit {
-    /// The same with what holds of objects that can't be decoded, and where they stand.
-    fn hold(mut self, broken: Vec<(Remains, Arc<str>)>) -> Self {
-        for (remains, source) in broken {
-            for guard in remains.guards {
-                self.guards.push((remains.models.clone(), guard));
-            }
-            for bucket in remains.quotas {
-                let bucket = (remains.models.clone(), bucket, Arc::clone(&source));
-                self.quotas.push(bucket);
-            }
-        }
-        self
-    }
-
     /// The role.
     #[must_use]
     pub fn role(&self) -> Role {
@@ -379,11 +162,11 @@ impl Permit {
 
     /// The grants that match the caller, in the order of the file; then the tailnet policy's.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
-        self.sources.iter().map(|source| &**source)
+        self.granted.sources.iter().map(|source| &**source)
     }
 
-    /// Whether what others said may be read: by admins alone, and by none of them whose grants
-    /// say no.
+    /// Whether the content of other people's requests may be read: only by admins, unless their
+    /// grants say no.
     #[must_use]
     pub fn may_read_captures(&self) -> bool {
         self.read_captures
@@ -392,137 +175,118 @@ impl Permit {
     /// What is held besides models, each in a few words, for those who compare.
     #[must_use]
     pub fn besides_models(&self) -> BTreeSet<String> {
+        let granted = &self.granted;
         let flags = [
-            (self.read_pricing, "read_pricing"),
-            (self.read_metrics, "read_metrics"),
+            (granted.read_pricing, "read_pricing"),
+            (granted.read_metrics, "read_metrics"),
             (self.read_captures, "read_captures"),
         ];
-        let flags = flags.into_iter().filter(|(held, _)| *held);
-        // Values of headers can be secret.
-        let headers = self.headers.iter().map(|(_, name, _)| name);
-        let quotas = self.quotas.iter().flat_map(|(_, bucket, _)| bucket.names());
-        flags
-            .map(|(_, name)| name.to_owned())
-            .chain(
-                self.filterable_headers
-                    .iter()
-                    .map(|name| format!("filterable_headers: {name}")),
-            )
-            .chain(headers.map(|name| format!("add_headers: {name}")))
-            .chain(quotas.map(|name| format!("quotas: {name}")))
-            .chain(
-                self.hooks
-                    .iter()
-                    .map(|(_, hook)| format!("send_hooks: {}", hook.name)),
-            )
-            .chain(
-                self.guards
-                    .iter()
-                    .map(|(_, guard)| format!("guards: {guard}")),
-            )
-            .collect()
+        let held = flags.iter().filter(|(is_held, _)| *is_held);
+        let mut all: BTreeSet<String> = held.map(|(_, flag)| (*flag).to_owned()).collect();
+        let mut add = |key: &str, name: &str| all.insert(format!("{key}: {name}"));
+        for name in &granted.filterable_headers {
+            add("filterable_headers", name);
+        }
+        for header in &granted.headers {
+            // Values can be secret.
+            add("add_headers", &header.added.name);
+        }
+        for name in self.all_quotas().flat_map(BucketRef::names) {
+            add("quotas", name);
+        }
+        for hook in &granted.hooks {
+            add("send_hooks", &hook.added.name);
+        }
+        for guard in &granted.guards {
+            add("guards", &guard.added);
+        }
+        all
     }
 
     /// Whether a grant says that the price list may be read; being an admin does not.
     #[must_use]
     pub fn may_read_pricing(&self) -> bool {
-        self.read_pricing
+        self.granted.read_pricing
     }
 
     /// Whether a grant says that the metrics may be read; being an admin does not.
     #[must_use]
     pub fn may_read_metrics(&self) -> bool {
-        self.read_metrics
+        self.granted.read_metrics
     }
 
     /// Whether a grant says that records may be filtered by a header, named in lower case.
     #[must_use]
     pub fn may_filter_by(&self, header: &str) -> bool {
-        self.filterable_headers
-            .iter()
-            .any(|name| name == "*" || name == header)
+        let mut names = self.granted.filterable_headers.iter();
+        names.any(|name| name == "*" || name == header)
     }
 
-    /// The pattern that covers `provider/model` and the grant that it stands in.
+    /// Whether a grant gives the subject.
     #[must_use]
-    pub fn covers(&self, provider: &str, model: &str) -> Option<(&ModelPattern, &str)> {
-        self.models
-            .iter()
-            .find(|(pattern, _)| pattern.matches(provider, model))
-            .map(|(pattern, source)| (pattern, &**source))
+    pub fn covers(&self, subject: Subject<'_>) -> bool {
+        self.granting(subject).is_some()
     }
 
-    /// The buckets that pay for `provider/model`, in the order of the grants, each with the grant
-    /// that names it.
-    pub fn quotas(&self, provider: &str, model: &str) -> impl Iterator<Item = (&BucketRef, &str)> {
-        self.quotas
-            .iter()
-            .filter(move |(pattern, _, _)| {
-                pattern
-                    .as_ref()
-                    .is_none_or(|pattern| pattern.matches(provider, model))
-            })
-            .map(|(_, bucket, source)| (bucket, &**source))
+    /// The pattern that gives the subject, and the grant that it stands in.
+    #[must_use]
+    pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
+        let (pattern, source) = self.granting(subject)?;
+        Some(Reason::Granted {
+            pattern: pattern.to_string(),
+            grant: source.to_string(),
+        })
     }
 
-    /// The hooks that are called for `provider/model`.
-    pub fn hooks(&self, provider: &str, model: &str) -> impl Iterator<Item = &SendHook> {
-        let matches = move |pattern: &Option<ModelPattern>| {
-            pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(provider, model))
-        };
-        self.hooks
-            .iter()
-            .filter(move |(pattern, hook)| matches(pattern) && matches(&hook.models))
-            .map(|(_, hook)| hook)
+    fn granting(&self, subject: Subject<'_>) -> Option<&(ModelPattern, Arc<str>)> {
+        let mut models = self.granted.models.iter();
+        models.find(|(pattern, _)| pattern.matches(subject))
+    }
+
+    /// The buckets that pay for the subject, in the order of the grants, each with the grant that
+    /// names it.
+    pub fn quotas(&self, subject: Subject<'_>) -> impl Iterator<Item = (&BucketRef, &str)> {
+        applying(&self.granted.quotas, subject).map(|quota| (&quota.added, &*quota.source))
+    }
+
+    /// The hooks that are called for the subject.
+    pub fn hooks(&self, subject: Subject<'_>) -> impl Iterator<Item = &SendHook> {
+        let hooks = applying(&self.granted.hooks, subject).map(|hook| &hook.added);
+        hooks.filter(move |hook| {
+            let models = hook.models.as_ref();
+            models.is_none_or(|models| models.matches(subject))
+        })
     }
 
     /// Whether the chat is there: unless a grant takes it away and none gives it back.
     #[must_use]
     pub fn may_chat(&self) -> bool {
-        self.chat.unwrap_or(true)
+        self.granted.chat.unwrap_or(true)
     }
 
-    /// The guards that look at requests for `provider/model`, each once.
-    pub fn guards(&self, provider: &str, model: &str) -> Vec<&str> {
-        let mut found: Vec<&str> = Vec::new();
-        for (pattern, guard) in &self.guards {
-            let covers = pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(provider, model));
-            if covers && !found.contains(&guard.as_str()) {
-                found.push(guard);
+    /// The guards that look at requests for the subject, each once.
+    pub fn guards(&self, subject: Subject<'_>) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for guard in applying(&self.granted.guards, subject) {
+            if !names.contains(&guard.added.as_str()) {
+                names.push(&guard.added);
             }
         }
-        found
+        names
     }
 
-    /// What the grants say besides: objects of capabilities that are not the gateway's.
+    /// Objects of capabilities that are not the gateway's.
     pub fn foreign(&self) -> &[(String, Arc<RawValue>)] {
-        &self.foreign
+        &self.granted.foreign
     }
 
     /// All buckets that pay for anything.
     pub fn all_quotas(&self) -> impl Iterator<Item = &BucketRef> {
-        self.quotas.iter().map(|(_, bucket, _)| bucket)
+        self.granted.quotas.iter().map(|quota| &quota.added)
     }
 
-    /// Headers that grants put on requests for `provider/model`, in the order of the grants.
-    pub fn headers(&self, provider: &str, model: &str) -> impl Iterator<Item = (&str, &str)> {
-        self.headers
-            .iter()
-            .filter(move |(pattern, _, _)| {
-                pattern
-                    .as_ref()
-                    .is_none_or(|pattern| pattern.matches(provider, model))
-            })
-            .map(|(_, name, value)| (name.as_str(), value.as_str()))
+    /// Headers that grants put on requests for the subject, in the order of the grants.
+    pub fn headers(&self, subject: Subject<'_>) -> impl Iterator<Item = &Header> {
+        applying(&self.granted.headers, subject).map(|header| &header.added)
     }
 }
-
-#[cfg(test)]
-mod tests;
-
-#[cfg(test)]
-mod reference;

@@ -4,8 +4,9 @@ use indexmap::IndexMap;
 
 use super::Denied;
 use crate::base::bucket::{Link, Terms, Unit};
+use crate::base::reasons::Reason;
 use crate::config::{self, Quota};
-use crate::policy::access::{BucketRef, Permit};
+use crate::policy::access::{BucketRef, Permit, Subject};
 use crate::policy::identity::Caller;
 
 /// The budgets and limits of a configuration.
@@ -21,8 +22,8 @@ pub struct Plan {
 impl Plan {
     /// What pays, in sentences.
     #[must_use]
-    pub fn describe(&self) -> Vec<String> {
-        let sentence = |planned: &Planned| {
+    pub fn describe(&self) -> Vec<Reason> {
+        let pays = |planned: &Planned| {
             let links = planned.links.iter().map(|link| {
                 let terms = &link.terms;
                 let rate = terms
@@ -35,10 +36,12 @@ impl Plan {
                     rate.unwrap_or_default()
                 )
             });
-            let links: Vec<String> = links.collect();
-            format!("bucket {} pays ({})", links.join(", then "), planned.source)
+            Reason::Pays {
+                buckets: links.collect(),
+                grants: planned.source.clone(),
+            }
         };
-        self.chains.iter().map(sentence).collect()
+        self.chains.iter().map(pays).collect()
     }
 }
 
@@ -78,7 +81,7 @@ impl Definitions {
         self.0.get(name)?.as_ref().ok().copied()
     }
 
-    /// The buckets that pay for `provider/model`. Several grants that name one bucket make one
+    /// The buckets that pay for the subject. Several grants that name one bucket make one
     /// chain, with the helpers of all; a bucket that helps out in a chain pays there alone. So
     /// nothing is taken from a bucket twice.
     ///
@@ -88,11 +91,10 @@ impl Definitions {
         &self,
         permit: &Permit,
         caller: &Caller,
-        provider: &str,
-        model: &str,
+        subject: Subject<'_>,
     ) -> Result<Plan, Denied> {
         let mut chains: IndexMap<&str, (Vec<&str>, Vec<&str>)> = IndexMap::new();
-        for (reference, source) in permit.quotas(provider, model) {
+        for (reference, source) in permit.quotas(subject) {
             let (helpers, sources) = chains.entry(&reference.bucket).or_default();
             for helper in &reference.overdraft {
                 if *helper != reference.bucket && !helpers.contains(&helper.as_str()) {
@@ -235,12 +237,12 @@ mod tests {
 
     fn planned(grants: &[&str]) -> Result<Vec<String>, Denied> {
         let (definitions, permit, caller) = compiled(QUOTAS, grants, "ann@x.org");
-        let plan = definitions.plan(&permit, &caller, "p", "m")?;
+        let plan = definitions.plan(&permit, &caller, Subject::model("p", "m"))?;
         assert_eq!(plan.is_empty(), plan.describe().is_empty());
         let line = regex::Regex::new(r", line \d+").unwrap();
         let told = plan.describe().into_iter();
         Ok(told
-            .map(|told| line.replace_all(&told, "").into_owned())
+            .map(|told| line.replace_all(&told.to_string(), "").into_owned())
             .collect())
     }
 
@@ -269,7 +271,9 @@ mod tests {
         let team = "bucket team (up to $20.00) pays (grants[0])".to_owned();
         let each = format!("bucket {each} (up to 9 requests) pays (grants[0])");
         assert_eq!(planned(&[twice]).unwrap(), [team, each]);
-        let other = definitions.plan(&permit, &caller, "q", "m").unwrap();
+        let other = definitions
+            .plan(&permit, &caller, Subject::model("q", "m"))
+            .unwrap();
         assert!(other.is_empty() && planned(&[""]).unwrap().is_empty());
     }
 

@@ -276,13 +276,13 @@ fn infer(provider: &config::Provider) -> Option<CostBasis> {
     let flags = &provider.compatibility;
     if let Some(basis) = by_host(&host) {
         Some(basis)
-    } else if flags.anthropic_messages {
+    } else if flags.has("anthropic_messages") {
         Some(CostBasis::Anthropic)
-    } else if flags.gemini_generate_content {
+    } else if flags.has("gemini_generate_content") {
         Some(CostBasis::Google)
-    } else if flags.google_generate_content || flags.google_raw_predict {
+    } else if flags.has("google_generate_content") || flags.has("google_raw_predict") {
         Some(CostBasis::Vertex)
-    } else if flags.bedrock_converse || flags.bedrock_model_invoke {
+    } else if flags.has("bedrock_converse") || flags.has("bedrock_model_invoke") {
         Some(CostBasis::Bedrock)
     } else {
         None

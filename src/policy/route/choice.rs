@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::traffic::Traffic;
 use super::{Holder, Provider, Route, Standing};
+use crate::base::reasons::{Limited, Reason, Tie};
 use crate::config::{Share, Strategy};
 
 /// Open requests by which a conversation's own server may be busier than the least busy one
@@ -17,7 +18,7 @@ pub(super) struct Candidate {
     pub(super) provider: Arc<Provider>,
     pub(super) model: String,
     /// The pattern and the grant that cover it.
-    pub(super) granted: String,
+    pub(super) granted: Reason,
 }
 
 /// What the choice may look at, besides the configuration.
@@ -92,7 +93,7 @@ pub(super) fn among_equals(
     share: Share,
     mut candidates: Vec<Candidate>,
     now: Now<'_>,
-) -> (Vec<Candidate>, Option<String>) {
+) -> (Vec<Candidate>, Option<Tie>) {
     candidates.sort_by(|a, b| {
         let (a, b) = (&a.provider, &b.provider);
         b.preference.cmp(&a.preference).then(a.id.cmp(&b.id))
@@ -125,21 +126,22 @@ pub(super) fn among_equals(
     (ordered, why)
 }
 
-fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> Option<String> {
+fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> Option<Tie> {
     if equals.len() < 2 {
         return None;
     }
     let open = |one: &Candidate| now.traffic.open_at(&one.provider);
     match share {
-        Share::First => Some("the first by its id".to_owned()),
+        Share::First => Some(Tie::Id),
         Share::RoundRobin => {
             let turn = now.traffic.turn(model) % equals.len();
             equals.rotate_left(turn);
-            Some("its turn".to_owned())
+            Some(Tie::Turn)
         }
         Share::LeastBusy => {
             equals.sort_by_cached_key(open);
-            Some(format!("{} open requests", open(&equals[0])))
+            let open = open(&equals[0]);
+            Some(Tie::LeastBusy { open })
         }
         Share::Affinity => {
             let Some(conversation) = now.conversation else {
@@ -156,11 +158,7 @@ fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> 
                 .position(|one| open(one) <= least.saturating_mul(2) + PATIENCE)
                 .unwrap_or(0);
             equals[..=home].rotate_right(1);
-            Some(if home == 0 {
-                "where this conversation is at home".to_owned()
-            } else {
-                "because this conversation's own server is busy".to_owned()
-            })
+            Some(if home == 0 { Tie::Home } else { Tie::HomeBusy })
         }
     }
 }
@@ -176,50 +174,51 @@ fn is_available(one: &Candidate, traffic: &Traffic) -> bool {
 }
 
 /// Puts off those that are paused or limited: they are asked last, the one that is limited for the
-/// longest time at the very end. Returns why, one sentence for each kind.
-pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<String> {
+/// longest time at the very end. Returns why, one reason for each kind.
+pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<Reason> {
     let standing = |one: &Candidate| traffic.standing(&one.provider, &one.model);
-    let mut paused = Vec::new();
-    let mut limited = Vec::new();
+    let (mut providers, mut limited) = (Vec::new(), Vec::new());
     for one in candidates.iter() {
         match standing(one) {
-            Standing::Paused => paused.push(one.provider.id.clone()),
+            Standing::Paused => providers.push(one.provider.id.clone()),
             Standing::Limited(left) => {
-                limited.push(format!("{} for {} s", one.provider.id, left.as_secs() + 1));
+                limited.push(Limited {
+                    provider: one.provider.id.clone(),
+                    seconds: left.as_secs() + 1,
+                });
             }
             Standing::Well | Standing::OnTrial => {}
         }
     }
     candidates.sort_by_cached_key(|one| standing(one).rank());
-    let why = [
-        ("put off because they fail", paused),
-        ("put off because they are limited", limited),
-    ];
-    let why = why.into_iter().filter(|(_, names)| !names.is_empty());
-    why.map(|(why, names)| format!("{why}: {}", names.join(", ")))
-        .collect()
+    let mut why = Vec::new();
+    if !providers.is_empty() {
+        why.push(Reason::FailingLast { providers });
+    }
+    if !limited.is_empty() {
+        why.push(Reason::LimitedLast { providers: limited });
+    }
+    why
 }
 
 /// Puts the provider first that holds what the request names, and leaves out the others if they
 /// can't do without: to be told that it is paused is better than that something is unknown.
-pub(super) fn held(candidates: &mut Vec<Candidate>, now: Now<'_>) -> Option<String> {
+pub(super) fn held(candidates: &mut Vec<Candidate>, now: Now<'_>) -> Option<Reason> {
     let holder = now.holder?;
     let at = candidates
         .iter()
         .position(|one| *one.provider.id == *holder.provider)?;
-    let id = &holder.provider;
+    let provider = holder.provider.to_string();
     if holder.is_needed {
         let candidate = candidates.swap_remove(at);
         *candidates = vec![candidate];
-        return Some(format!(
-            "provider {id} holds what the request names, and no other does"
-        ));
+        return Some(Reason::OnlyHolder { provider });
     }
     if !is_available(&candidates[at], now.traffic) {
         return None;
     }
     candidates[..=at].rotate_right(1);
-    Some(format!("provider {id} made what the request names"))
+    Some(Reason::Holder { provider })
 }
 
 /// Where a request goes: first to one provider, and to others while nothing has come of it.

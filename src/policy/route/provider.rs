@@ -11,7 +11,8 @@ use crate::base::secret::Secret;
 use crate::config::{
     self, AuthMode, Authorization, BaseUrl, Certificates, Network, Proxying, ServiceAccount,
 };
-use crate::formats::{Api, Destination};
+use crate::formats::{Destination, Format};
+use crate::policy::access::Subject;
 
 /// One provider.
 #[derive(Clone)]
@@ -65,6 +66,12 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// A model of it, as grants know it.
+    #[must_use]
+    pub fn subject<'a>(&'a self, model: &'a str) -> Subject<'a> {
+        Subject::model(&self.id, model)
+    }
+
     /// Parses a provider.
     ///
     /// # Errors
@@ -81,7 +88,7 @@ impl Provider {
             name: config.name.clone(),
             description: config.description.clone(),
             models: config.models.clone(),
-            flags: config.compatibility.flags(),
+            flags: config.compatibility.flags().to_vec(),
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),
@@ -110,8 +117,8 @@ impl Provider {
 
     /// Whether it speaks a format.
     #[must_use]
-    pub fn speaks(&self, api: &dyn Api) -> bool {
-        api.flags().iter().any(|flag| self.flags.contains(flag))
+    pub fn speaks(&self, api: &Format) -> bool {
+        api.is_spoken_with(&self.flags)
     }
 
     /// What a format may know of where a request goes.

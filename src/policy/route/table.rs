@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::Provider;
 use super::choice::{self, Candidate, Choice, Now};
+use crate::base::reasons::{Reason, Tie};
 use crate::config::{self, Alias, Routing, Strategy};
-use crate::formats::Api;
-use crate::policy::access::Permit;
+use crate::formats::Format;
+use crate::policy::access::{Permit, Subject};
 
 /// Providers and aliases of a configuration.
 pub struct RouteTable {
@@ -25,8 +26,16 @@ pub struct Route {
     pub provider: Arc<Provider>,
     /// The model as the provider names it.
     pub model: String,
-    /// Why this provider, in sentences.
-    pub reasons: Vec<String>,
+    /// Why this provider.
+    pub reasons: Vec<Reason>,
+}
+
+impl Route {
+    /// What a grant must give.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        self.provider.subject(&self.model)
+    }
 }
 
 /// A model of a listing.
@@ -119,7 +128,7 @@ impl RouteTable {
                     .iter()
                     .map(move |model| Found { provider, model })
             })
-            .filter(|found| permit.covers(&found.provider.id, found.model).is_some())
+            .filter(|found| permit.covers(found.provider.subject(found.model)))
     }
 
     /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name,
@@ -130,7 +139,7 @@ impl RouteTable {
     pub fn select(
         &self,
         permit: &Permit,
-        api: &dyn Api,
+        api: &Format,
         requested: &str,
         now: Now<'_>,
     ) -> Result<Choice, NoRoute> {
@@ -155,20 +164,18 @@ impl RouteTable {
             now,
             found: Vec::new(),
             granted: Vec::new(),
-            why: None,
+            tie: None,
             tagged: None,
         };
         let mut reasons = Vec::new();
         let mut candidates = match self.aliases.get(requested) {
             Some(alias) => {
                 let candidates = search.of_alias(requested, alias);
-                reasons.extend(candidates.first().map(|first| {
-                    format!(
-                        "alias {requested:?} stands for \"{}/{}\" ({})",
-                        first.provider.id,
-                        first.model,
-                        alias.strategy.word()
-                    )
+                reasons.extend(candidates.first().map(|first| Reason::Alias {
+                    alias: requested.to_owned(),
+                    provider: first.provider.id.clone(),
+                    model: first.model.clone(),
+                    strategy: alias.strategy.word().to_owned(),
                 }));
                 candidates
             }
@@ -189,19 +196,16 @@ impl RouteTable {
         reasons.extend(search.tagged);
         reasons.push(candidates[0].granted.clone());
         let best = &candidates[0];
-        let others = search.found.len() - 1;
-        reasons.push(match others {
-            0 => format!(
-                "provider {} is the only one with {:?}",
-                best.provider.id, best.model
-            ),
-            _ => format!(
-                "provider {} (preference {}) before {others} other(s) with {:?}{}",
-                best.provider.id,
-                best.provider.preference,
-                best.model,
-                search.why.map(|why| format!(", {why}")).unwrap_or_default()
-            ),
+        let (provider, model) = (best.provider.id.clone(), best.model.clone());
+        reasons.push(match search.found.len() - 1 {
+            0 => Reason::OnlyProvider { provider, model },
+            others => Reason::PreferredProvider {
+                provider,
+                preference: best.provider.preference,
+                others,
+                model,
+                tie: search.tie,
+            },
         });
         reasons.extend(put_off);
         reasons.extend(held);
@@ -293,9 +297,9 @@ struct Search<'a> {
     /// Those of them that a grant covers.
     granted: Vec<Arc<Provider>>,
     /// Why the first of equals is the first.
-    why: Option<String>,
+    tie: Option<Tie>,
     /// That a name without a tag was taken for one with it.
-    tagged: Option<String>,
+    tagged: Option<Reason>,
 }
 
 impl Search<'_> {
@@ -328,7 +332,7 @@ impl Search<'_> {
         // Without a grant for the one that is meant, a caller can only mean the other.
         let is_granted = |serving: &Serving<'_>| {
             let mut providers = serving.providers.iter();
-            providers.any(|one| permit.covers(&one.id, serving.model).is_some())
+            providers.any(|one| permit.covers(one.subject(serving.model)))
         };
         let other = readings.find(|other| !is_granted(&first) && is_granted(other));
         let chosen = other.unwrap_or(first);
@@ -341,12 +345,16 @@ impl Search<'_> {
         Serving { model, providers }: Serving<'_>,
     ) -> Vec<Candidate> {
         if model.ends_with(LATEST) && !name.ends_with(LATEST) {
-            self.tagged = Some(format!("{name:?} stands for {model:?}"));
+            self.tagged = Some(Reason::LatestTag {
+                name: name.to_owned(),
+                model: model.to_owned(),
+            });
         }
         let mut candidates = Vec::new();
         for provider in providers {
-            self.found.push(format!("{}/{model}", provider.id));
-            let Some((pattern, source)) = self.permit.covers(&provider.id, model) else {
+            let subject = provider.subject(model);
+            self.found.push(subject.to_string());
+            let Some(granted) = self.permit.why(subject) else {
                 continue;
             };
             self.granted.push(Arc::clone(provider));
@@ -354,13 +362,13 @@ impl Search<'_> {
                 candidates.push(Candidate {
                     provider: Arc::clone(provider),
                     model: model.to_owned(),
-                    granted: format!("models pattern {:?} of {source}", pattern.to_string()),
+                    granted,
                 });
             }
         }
         let share = self.table.routing.equal;
-        let (ordered, why) = choice::among_equals(model, share, candidates, self.now);
-        self.why = self.why.take().or(why);
+        let (ordered, tie) = choice::among_equals(model, share, candidates, self.now);
+        self.tie = self.tie.take().or(tie);
         ordered
     }
 

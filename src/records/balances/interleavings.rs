@@ -6,7 +6,7 @@
 use super::books::{Books, ESTIMATE, endings, orders};
 use super::*;
 use crate::config;
-use crate::policy::access::{Access, Permit};
+use crate::policy::access::{Access, Permit, Subject};
 use crate::policy::identity::Caller;
 
 const TOKENS: i64 = 25;
@@ -53,7 +53,7 @@ impl World {
     async fn reserve(&self, quotas: &Quotas) -> Result<Reservation, Denied> {
         let plan = self
             .definitions
-            .plan(&self.permit, &self.caller, "p", "m")?;
+            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         let estimate = Amounts {
             tokens: ESTIMATE,
             cost: None,

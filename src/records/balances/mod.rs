@@ -9,6 +9,7 @@
 //!
 //! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
 
+pub(crate) mod holds;
 mod local;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::base::bucket::{Account, Chain, Link, Settlement};
 use crate::base::clock;
 use crate::base::panics;
+use crate::base::reasons::Reason;
 use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
 use crate::records::{self, Ledger};
 
@@ -49,8 +51,8 @@ pub struct Reservation {
     /// By the keys of buckets.
     parts: BTreeMap<String, i64>,
     open: bool,
-    /// Decisions, in sentences.
-    pub reasons: Vec<String>,
+    /// What is held of which buckets, for the record.
+    pub reasons: Vec<Reason>,
     /// Of each bucket that is below its threshold: what the caller is told.
     pub warnings: Vec<String>,
     /// The buckets as they stood before.
@@ -329,17 +331,12 @@ impl Reservation {
             let terms = &chain.links[0].terms;
             let keys = chain.links.iter().map(|link| link.key.as_str());
             let keys = keys.collect::<Vec<_>>().join(", ");
-            let names = names.join(", then ");
-            self.reasons.push(format!(
-                "bucket {names} has {}; {} held for this request ({source})",
-                terms.show(left),
-                terms.show(chain.amount)
-            ));
             let after = left.saturating_sub(chain.amount);
             let is_low = after < terms.warn_below;
             if is_low {
                 self.warnings.push(format!(
-                    "{names}: {} left of {}",
+                    "{}: {} left of {}",
+                    names.join(", then "),
                     terms.show(after),
                     terms.show(terms.capacity)
                 ));
@@ -347,6 +344,12 @@ impl Reservation {
             if self.inner.low().begins(&keys, is_low, after, terms) {
                 self.crossed.extend(self.warnings.last().cloned());
             }
+            self.reasons.push(Reason::Held {
+                buckets: names.into_iter().map(str::to_owned).collect(),
+                left: terms.show(left),
+                held: terms.show(chain.amount),
+                grants: source.clone(),
+            });
         }
     }
 

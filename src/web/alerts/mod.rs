@@ -103,7 +103,7 @@ impl Warnings {
 
     /// The keys of a configuration that wait for the next start.
     #[must_use]
-    pub fn awaiting_restart(&self, file: &crate::config::File) -> Vec<&'static str> {
+    pub fn awaiting_restart(&self, file: &crate::config::File) -> Vec<String> {
         self.started.waiting(file)
     }
 
@@ -204,13 +204,13 @@ fn warning(
     }
 }
 
-fn restart(waiting: &[&'static str]) -> Option<Warning> {
+fn restart(waiting: &[String]) -> Option<Warning> {
     // A node that has joined its tailnet doesn't need its key again: one that is rotated is no
     // reason to restart.
     let keys: Vec<_> = waiting
         .iter()
-        .filter(|key| **key != "tailnet.auth_key")
-        .copied()
+        .filter(|key| *key != "tailnet.auth_key")
+        .map(String::as_str)
         .collect();
     let (first, has) = match keys.as_slice() {
         [] => return None,
@@ -435,7 +435,10 @@ mod tests {
 
     #[test]
     fn a_change_that_waits_for_a_restart_is_named() {
-        let message = |waiting: &[&'static str]| restart(waiting).map(|one| one.message);
+        let message = |waiting: &[&str]| {
+            let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+            restart(&waiting).map(|one| one.message)
+        };
         assert_eq!(message(&[]), None);
         assert_eq!(message(&["tailnet.auth_key"]), None);
         assert_eq!(

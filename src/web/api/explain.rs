@@ -36,7 +36,7 @@ fn story(entry: &Entry) -> Value {
             "model": entry.model_requested,
             "session": entry.session,
         },
-        "decisions": entry.reasons,
+        "decisions": entry.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "provider": entry.provider,
         "model": entry.model,
         "status": entry.status,

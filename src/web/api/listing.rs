@@ -69,7 +69,7 @@ pub(super) fn providers(rules: &Rules, permit: &Permit, traffic: &Traffic) -> Va
             let models: Vec<&String> = provider
                 .models
                 .iter()
-                .filter(|model| permit.covers(&provider.id, model).is_some())
+                .filter(|model| permit.covers(provider.subject(model)))
                 .collect();
             (!models.is_empty()).then(|| {
                 let flags: serde_json::Map<String, Value> = provider
@@ -101,6 +101,6 @@ fn endpoints(provider: &Provider) -> Vec<&'static str> {
     formats::ALL
         .iter()
         .filter(|api| provider.speaks(**api))
-        .filter_map(|api| api.endpoint())
+        .filter_map(|api| api.endpoint)
         .collect()
 }

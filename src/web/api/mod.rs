@@ -207,7 +207,7 @@ fn refused(head: &Parts, rejection: &Rejection) -> Response<Body> {
 /// The methods that a path has, those of models included.
 fn methods(path: &str) -> Vec<&'static str> {
     let mut methods = routes::methods(path);
-    let is_model = |api: &&dyn formats::Api| api.recognises(&Method::POST, path);
+    let is_model = |api: &&formats::Format| api.recognises(&Method::POST, path);
     if formats::ALL.iter().any(is_model) {
         methods = vec!["POST"];
     }

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::routes::bad;
 use super::{Asked, View};
+use crate::base::reasons::{self, Reason};
 use crate::exchange::rules::Rules;
-use crate::formats::{self, Api};
-use crate::policy::access::Permit;
+use crate::formats::{self, Format};
+use crate::policy::access::{Permit, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{NoRoute, Now, Traffic};
 use crate::wire::{Body, Rejection};
@@ -21,33 +22,24 @@ pub struct Verdict {
     /// One sentence.
     pub answer: String,
     /// Every decision, in order.
-    pub reasons: Vec<String>,
-}
-
-/// The format of a name such as `openai_chat`.
-#[must_use]
-pub fn format(name: &str) -> Option<&'static dyn Api> {
-    formats::ALL
-        .iter()
-        .copied()
-        .find(|api| api.kind().0 == name)
+    #[serde(serialize_with = "reasons::as_sentences")]
+    pub reasons: Vec<Reason>,
 }
 
 /// Says that there is no such format, and which there are.
 #[must_use]
 pub fn no_format(name: &str) -> String {
-    let known: Vec<_> = formats::ALL.iter().map(|api| api.kind().0).collect();
+    let known: Vec<_> = formats::ALL.iter().map(|api| api.name).collect();
     format!("unknown format {name:?}; known are {}", known.join(", "))
 }
 
 /// What would become of a request. Providers are taken for healthy.
 #[must_use]
-pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Verdict {
-    let mut reasons = vec![format!(
-        "the caller is {} on node {}",
-        caller.name(),
-        caller.node_name()
-    )];
+pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
+    let mut reasons = vec![Reason::AssumedCaller {
+        caller: caller.name().to_owned(),
+        node: caller.node_name().to_owned(),
+    }];
     let refused = |answer: String, reasons| Verdict {
         allowed: false,
         answer,
@@ -56,15 +48,14 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
     let permit = match rules.access.permit(caller) {
         Ok(permit) => permit,
         Err(none) => {
-            reasons.push("no grant of the configuration gives this caller a role".to_owned());
+            reasons.push(Reason::NoRole);
             return refused(format!("no: 403 {none}"), reasons);
         }
     };
-    reasons.push(format!(
-        "role {} by {}",
-        permit.role().word(),
-        permit.role_source()
-    ));
+    reasons.push(Reason::Role {
+        role: permit.role().word().to_owned(),
+        grant: permit.role_source().to_owned(),
+    });
     let now = Now {
         traffic: &Traffic::default(),
         conversation: None,
@@ -73,16 +64,16 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
     let none = match rules.routes.select(&permit, api, model, now) {
         Ok(choice) => {
             let route = choice.first;
-            reasons.extend(route.reasons);
-            let (provider, its_model) = (&route.provider.id, &route.model);
-            reasons.extend(buckets(rules, &permit, caller, provider, its_model));
-            reasons.extend(choice.others.iter().map(|other| {
-                format!(
-                    "if that fails, provider {} as {:?}",
-                    other.provider.id, other.model
-                )
+            reasons.extend(route.reasons.iter().cloned());
+            reasons.extend(buckets(rules, &permit, caller, route.subject()));
+            reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
+                provider: other.provider.id.clone(),
+                model: other.model.clone(),
             }));
-            let answer = format!("yes: {model} goes to provider {provider} as {its_model:?}");
+            let answer = format!(
+                "yes: {model} goes to provider {} as {:?}",
+                route.provider.id, route.model
+            );
             return Verdict {
                 allowed: true,
                 answer,
@@ -91,17 +82,15 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
         }
         Err(none) => none,
     };
-    reasons.push(match &none {
-        NoRoute::Unknown => format!("no enabled provider lists {model:?}"),
-        NoRoute::NotGranted { candidates } => format!(
-            "no grant of this caller covers any of {}",
-            candidates.join(", ")
-        ),
-        NoRoute::OtherApi { through } => format!(
-            "the provider speaks {}, not {}: set its `compatibility`, or use another endpoint",
-            through.join(", "),
-            api.kind().0
-        ),
+    reasons.push(match none {
+        NoRoute::Unknown => Reason::NotListed {
+            model: model.to_owned(),
+        },
+        NoRoute::NotGranted { candidates } => Reason::NotGrantedToCaller { models: candidates },
+        NoRoute::OtherApi { through } => Reason::SpeaksOther {
+            through: through.into_iter().map(str::to_owned).collect(),
+            format: api.name.to_owned(),
+        },
     });
     refused(
         format!("no: 404 no route found for model {model:?}"),
@@ -110,16 +99,12 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &dyn Api, model: &str) -> Ve
 }
 
 /// The budgets and limits that would pay.
-fn buckets(
-    rules: &Rules,
-    permit: &Permit,
-    caller: &Caller,
-    provider: &str,
-    model: &str,
-) -> Vec<String> {
-    match rules.quotas.plan(permit, caller, provider, model) {
+fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>) -> Vec<Reason> {
+    match rules.quotas.plan(permit, caller, subject) {
         Ok(plan) => plan.describe(),
-        Err(denied) => vec![format!("every request is refused with 429: {denied}")],
+        Err(denied) => vec![Reason::NeverPaid {
+            why: denied.to_string(),
+        }],
     }
 }
 
@@ -134,7 +119,7 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
         return Err(bad("`login` and `model` must be given".to_owned()));
     };
     let name = value("api").unwrap_or("openai_chat");
-    let api = format(name).ok_or_else(|| bad(no_format(name)))?;
+    let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
     let (node, resolver) = (value("node"), view.resolver);
     let known = match resolver {
         Some(resolver) => resolver.named(login, node).await,
@@ -146,10 +131,8 @@ pub(crate) async fn asked_for(view: &View<'_>, asked: &Asked<'_>) -> Result<Verd
     let caller = Caller::hypothetical(login, node);
     let mut verdict = verdict(&view.rules, &caller, api, model);
     if resolver.is_some() && login != "(loopback)" {
-        verdict.reasons.push(format!(
-            "only the configuration was asked: what the tailnet policy grants {login} is known once \
-             they have called"
-        ));
+        let login = login.to_owned();
+        verdict.reasons.push(Reason::PolicyUnknown { login });
     }
     Ok(verdict)
 }

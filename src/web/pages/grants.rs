@@ -124,7 +124,7 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
                 div.field { label for="g-api" { "API format" }
                     select id="g-api" name="api" {
                         @for api in formats::ALL {
-                            @let name = api.kind().0;
+                            @let name = api.name;
                             option value=(name) selected[query.get("api") == Some(name)] { (name) }
                         }
                     } }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::layout::Page;
 use super::{Visit, format, parts};
 use crate::base::clock;
-use crate::config::{Guard, GuardAction, GuardKind, Hook};
+use crate::config::{FailPolicy, Guard, GuardAction, GuardKind, Hook};
 use crate::exchange::hooks::What;
 use crate::records::Waiting;
 use crate::web::api::records;
@@ -79,7 +79,7 @@ fn hook_row(visit: &Visit<'_>, name: &str, hook: &Hook, waiting: Option<&Waiting
         tr {
             th scope="row" { (name) @if hook.disabled { " " (parts::badge(parts::Tone::Plain, "disabled")) } }
             td.wrap { code { (host(&hook.url)) } }
-            td { @if hook.fail_closed { "requests are refused" } @else { "requests go on" } }
+            td { @if hook.fail_policy == FailPolicy::Closed { "requests are refused" } @else { "requests go on" } }
             td.wrap {
                 @for (what, count) in &counts { (format::grouped(*count)) " " (what.as_str()) " " }
                 @if counts.is_empty() { (parts::unknown("not called yet")) }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::layout::Page;
 use super::query::Query;
 use super::{Visit, chat, format, parts};
+use crate::policy::access::Subject;
 use crate::web::api::listing;
 
 /// `/ui/models`.
@@ -68,7 +69,7 @@ fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
         .unwrap_or_default();
     let mut buckets: Vec<&str> = visit
         .permit
-        .quotas(provider, model)
+        .quotas(Subject::model(provider, model))
         .flat_map(|(bucket, _)| bucket.names())
         .collect();
     buckets.sort_unstable();

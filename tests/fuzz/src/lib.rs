@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use iris::formats::{ALL, Api, Call, Destination, Head, Reading};
+use iris::formats::{ALL, Format, Call, Destination, Head, Reading};
 use iris::wire::{event_stream, sse};
 
 /// Room that a meter gets: small, so that running out of it is tried too.
@@ -11,10 +11,10 @@ const ROOM: usize = 4096;
 
 /// A format by its name.
 #[must_use]
-pub fn api(kind: &str) -> &'static dyn Api {
+pub fn api(kind: &str) -> &'static Format {
     ALL.iter()
         .copied()
-        .find(|api| api.kind().0 == kind)
+        .find(|api| api.name == kind)
         .unwrap_or_else(|| panic!("no format is called {kind}"))
 }
 
@@ -22,7 +22,7 @@ pub fn api(kind: &str) -> &'static dyn Api {
 ///
 /// # Errors
 /// When the format refuses it.
-pub fn read(api: &dyn Api, path: &str, body: &[u8]) -> Result<Call, iris::wire::Rejection> {
+pub fn read(api: &Format, path: &str, body: &[u8]) -> Result<Call, iris::wire::Rejection> {
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
@@ -55,7 +55,7 @@ pub fn request(kind: &str, path: &str, body: &[u8]) {
 pub fn answer(kind: &str, path: &str, body: &str, data: &[u8]) {
     let api = api(kind);
     let call = read(api, path, body.as_bytes()).expect("the sample is a request");
-    let mut meter = api.meter(&call, ROOM);
+    let mut meter = api.meter(&call.metered(ROOM));
     meter.body(data);
     plausible(&meter.finish());
     let whole = stream(api, &call, data, usize::MAX);
@@ -63,9 +63,9 @@ pub fn answer(kind: &str, path: &str, body: &str, data: &[u8]) {
     assert_eq!(stream(api, &call, data, 7), whole);
 }
 
-fn stream(api: &dyn Api, call: &Call, data: &[u8], size: usize) -> Reading {
-    let mut meter = api.meter(call, ROOM);
-    let amazon = api.kind().0.starts_with("bedrock");
+fn stream(api: &Format, call: &Call, data: &[u8], size: usize) -> Reading {
+    let mut meter = api.meter(&call.metered(ROOM));
+    let amazon = api.name.starts_with("bedrock");
     let (mut text, mut frames) = (sse::Decoder::default(), event_stream::Decoder::default());
     // A mutated message has no right checksums: its payloads are given as lines of text.
     for piece in data.chunks(size.min(data.len().max(1))) {

@@ -343,7 +343,8 @@ mod tests {
         let permit = crate::policy::access::Access::compile(&file)
             .permit(&caller)
             .unwrap();
-        assert_eq!(permit.quotas("gpu", "m").count(), 1);
+        let subject = crate::policy::access::Subject::model("gpu", "m");
+        assert_eq!(permit.quotas(subject).count(), 1);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::io::Write;
 
 use super::key::Key;
-use super::provider::{self, Missing, Provider};
-use super::reach::{Outcome, Reach};
+use super::provider::{self, Missing, Outcome, Provider};
+use super::reach::Reach;
 use super::spec::{Spec, Wanted};
 use crate::app::cli::harmless;
 
@@ -57,7 +57,7 @@ fn fill(provider: &mut Provider, spec: &Spec, outcome: Outcome) -> anyhow::Resul
     } else {
         (format!("{} at {url}", service.word), service.word)
     };
-    let Err(missing) = provider.take(outcome, spec) else {
+    let Err(missing) = spec.complete(provider, outcome) else {
         return Ok(());
     };
     match (missing, spec.names()) {

@@ -6,10 +6,16 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use super::service::AWS_VARIABLES;
 use crate::app::cli::is_variable;
 use crate::base::secret::Secret;
 use crate::config;
+
+/// The variables of AWS's own programs.
+pub(super) const AWS_VARIABLES: [&str; 3] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
 
 /// A key.
 #[derive(Clone, Debug, PartialEq, Eq)]

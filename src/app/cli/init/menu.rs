@@ -161,7 +161,7 @@ impl<'a> Menu<'a> {
             if let (Some(formats), None) = (outcome.formats(), spec.formats) {
                 say(&format!("  It speaks {}.", formats.names().join(", ")))?;
             }
-            let is_refused = match provider.take(outcome, spec) {
+            let is_refused = match spec.complete(&mut provider, outcome) {
                 Err(Missing::Refused(why)) => {
                     say(&format!("  {name} refuses: {why}"))?;
                     true

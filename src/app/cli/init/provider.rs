@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 
 use super::key::Key;
-use super::reach::Outcome;
 use super::service::{Credential, Place, Service};
-use super::spec::{Spec, chosen};
 use crate::client::discovery::{self, Formats, Server};
 use crate::config::BaseUrl;
 
@@ -24,6 +22,30 @@ pub(super) struct Provider {
     pub(super) project: Option<String>,
     /// What it speaks; empty where nobody knows yet, which counts as OpenAI's chat.
     pub(super) flags: Vec<&'static str>,
+}
+
+/// What came of asking a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It took the key, or wanted none.
+    Good {
+        models: Vec<String>,
+        formats: Option<Formats>,
+    },
+    /// It refuses the request: its answer.
+    Refused(String),
+    /// It could not be asked, or does not say: why.
+    Failed(String),
+}
+
+impl Outcome {
+    /// The formats that it speaks, where it was asked for them.
+    pub(super) fn formats(&self) -> Option<Formats> {
+        match self {
+            Self::Good { formats, .. } => *formats,
+            Self::Refused(_) | Self::Failed(_) => None,
+        }
+    }
 }
 
 /// Why a provider that was asked is not complete.
@@ -81,26 +103,6 @@ impl Provider {
             None => None,
         };
         self.key = key;
-    }
-
-    /// Fills in what asking it has brought. What a person named wins over what it says.
-    pub(super) fn take(&mut self, outcome: Outcome, spec: &Spec) -> Result<(), Missing> {
-        let (models, formats) = match outcome {
-            Outcome::Good { models, formats } => (models, formats),
-            Outcome::Refused(why) => return Err(Missing::Refused(why)),
-            Outcome::Failed(why) => return Err(Missing::Failed(why)),
-        };
-        if let Some(formats) = spec.formats.or(formats) {
-            self.speaks(formats);
-        }
-        self.models = models;
-        if self.models.is_empty() && spec.names().is_none() {
-            return Err(Missing::Models);
-        }
-        if !spec.models.is_empty() {
-            self.models = chosen(&spec.models, &self.models).map_err(Missing::Pattern)?;
-        }
-        Ok(())
     }
 
     pub(super) fn speaks(&mut self, formats: Formats) {
@@ -184,12 +186,13 @@ fn id(baseurl: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::{Spec, Wanted};
     use super::*;
 
     fn spec(text: &str) -> Spec {
         match text.parse().unwrap() {
-            super::super::spec::Wanted::One(spec) => *spec,
-            super::super::spec::Wanted::Found => panic!("{text}"),
+            Wanted::One(spec) => *spec,
+            Wanted::Found => panic!("{text}"),
         }
     }
 
@@ -205,7 +208,7 @@ mod tests {
                 }),
             };
             let mut provider = spec.provider().unwrap();
-            let taken = provider.take(outcome, &spec);
+            let taken = spec.complete(&mut provider, outcome);
             (provider, taken)
         };
         let (provider, taken) = take("gpu:1,formats=messages,b*", &["a", "b1", "b2"]);

@@ -9,40 +9,16 @@ use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::provider::Provider;
+use super::provider::{Outcome, Provider};
 use super::service::{Catalog, Service};
 use crate::app::cli::harmless;
-use crate::client::discovery::{self, Formats, Listed, Server};
+use crate::client::discovery::{self, Listed, Server};
 use crate::config;
 use crate::net::client::{Client, Timeouts};
 use crate::policy::route;
 
 /// For an answer of a server that is asked for its models.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What came of asking a provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It took the key, or wanted none.
-    Good {
-        models: Vec<String>,
-        formats: Option<Formats>,
-    },
-    /// It refuses the request: its answer.
-    Refused(String),
-    /// It could not be asked, or does not say: why.
-    Failed(String),
-}
-
-impl Outcome {
-    /// The formats that it speaks, where it was asked for them.
-    pub(super) fn formats(&self) -> Option<Formats> {
-        match self {
-            Self::Good { formats, .. } => *formats,
-            Self::Refused(_) | Self::Failed(_) => None,
-        }
-    }
-}
 
 /// What providers are asked with.
 pub(super) struct Reach {

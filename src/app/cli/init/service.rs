@@ -1,7 +1,7 @@
 //! What is known of each kind of provider without asking it: where it is, how it takes a key, what
 //! it speaks, and where it lists its models.
 
-use super::key::Key;
+use super::key::{AWS_VARIABLES, Key};
 
 /// A kind of provider.
 pub(super) struct Service {
@@ -58,13 +58,7 @@ pub(super) enum Catalog {
     Vertex,
 }
 
-/// The variables of AWS's own programs.
-pub(super) const AWS_VARIABLES: [&str; 3] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-];
-/// And of a key for Bedrock alone.
+/// The variable of a key for Bedrock alone.
 pub(super) const BEDROCK_VARIABLE: &str = "AWS_BEARER_TOKEN_BEDROCK";
 /// Where Google's own programs find a key file.
 pub(super) const GOOGLE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";

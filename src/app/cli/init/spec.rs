@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::Context;
 
 use super::key::{Key, KeyPlace};
-use super::provider::Provider;
+use super::provider::{Missing, Outcome, Provider};
 use super::service::{Credential, SERVICES, Service};
 use crate::client::discovery::Formats;
 use crate::config::BaseUrl;
@@ -199,6 +199,30 @@ impl Spec {
             provider.speaks(formats);
         }
         Ok(provider)
+    }
+
+    /// Completes a provider by what asking it has brought. What a person named wins over what it says.
+    pub(super) fn complete(
+        &self,
+        provider: &mut Provider,
+        outcome: Outcome,
+    ) -> Result<(), Missing> {
+        let (models, formats) = match outcome {
+            Outcome::Good { models, formats } => (models, formats),
+            Outcome::Refused(why) => return Err(Missing::Refused(why)),
+            Outcome::Failed(why) => return Err(Missing::Failed(why)),
+        };
+        if let Some(formats) = self.formats.or(formats) {
+            provider.speaks(formats);
+        }
+        provider.models = models;
+        if provider.models.is_empty() && self.names().is_none() {
+            return Err(Missing::Models);
+        }
+        if !self.models.is_empty() {
+            provider.models = chosen(&self.models, &provider.models).map_err(Missing::Pattern)?;
+        }
+        Ok(())
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use http::Response;
 
-use super::Received;
-use crate::net::client::connect::ConnectError;
+use crate::net::client::connect_error::ConnectError;
 
 /// Bytes of the head of a response that are accepted.
 pub(super) const HEAD_BYTES: u32 = 256 << 10;
@@ -91,7 +90,7 @@ impl From<RequestError> for Unanswered {
 }
 
 /// A response whose head has no more fields than the bound, as over HTTP/1.1.
-pub(super) fn bounded(response: Response<Received>) -> Result<Response<Received>, Unanswered> {
+pub(super) fn bounded<B>(response: Response<B>) -> Result<Response<B>, Unanswered> {
     if response.headers().len() > HEAD_FIELDS {
         return Err(RequestError::HeadTooLarge.into());
     }

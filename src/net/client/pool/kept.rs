@@ -11,14 +11,12 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::IDLE_TIME;
-use super::open::{Driven, Forward, Http1};
-use crate::net::client::connect::ConnectError;
+use super::open::{Driven, Forward, Http1, Http2, STREAMS};
+use crate::net::client::connect_error::ConnectError;
 use crate::net::client::used::Used;
 
 /// Idle connections of HTTP/1.1 that are kept for each server.
 const IDLE_PER_HOST: usize = 64;
-/// Requests that share a connection, if the server allows more: they also share a window.
-pub(super) const STREAMS: u32 = 512;
 /// How often it is looked whether a server has said how many requests it allows at once.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -59,7 +57,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(sender: SendRequest<Full<Bytes>>, driven: Driven, used: Used) -> Arc<Self> {
+    pub(super) fn new(opened: Http2) -> Arc<Self> {
+        let Http2 {
+            sender,
+            driven,
+            used,
+        } = opened;
         Arc::new(Self {
             sender,
             driven,

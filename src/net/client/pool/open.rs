@@ -13,17 +13,19 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Origin;
 use super::error::{HEAD_BYTES, HEAD_FIELDS};
-use super::kept::Shared;
-use crate::net::client::connect::{ConnectError, Connector, Upstreamed};
+use crate::net::client::connect::{Connector, Upstreamed};
+use crate::net::client::connect_error::ConnectError;
 use crate::net::client::used::Used;
 
 pub(super) use crate::net::client::connect::Forward;
 
 /// Bytes of an answer over HTTP/2 that are read before its caller has taken those before them.
 const STREAM_WINDOW: u32 = 256 << 10;
+/// Requests that share a connection, if the server allows more: they also share a window.
+pub(super) const STREAMS: u32 = 512;
 /// For all of a connection together: so much that callers who read slowly can't use it up for the
 /// others.
-const CONNECTION_WINDOW: u32 = super::kept::STREAMS * STREAM_WINDOW;
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// Stands for a number of requests that the server has not told yet; none can tell it.
 const UNTOLD: usize = usize::MAX - 1;
 
@@ -37,9 +39,16 @@ pub(super) struct Http1 {
     pub(super) since: Instant,
 }
 
+/// A connection of HTTP/2, which requests share.
+pub(super) struct Http2 {
+    pub(super) sender: http2::SendRequest<Full<Bytes>>,
+    pub(super) driven: Driven,
+    pub(super) used: Used,
+}
+
 pub(super) enum Opened {
     Http1(Http1),
-    Http2(Arc<Shared>),
+    Http2(Http2),
 }
 
 type Connection = http2::Connection<Upstreamed, Full<Bytes>, TokioExecutor>;
@@ -103,11 +112,12 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
             .handshake(io)
             .await
             .map_err(ConnectError::Protocol)?;
-        return Ok(Opened::Http2(Shared::new(
+        let driven = Driven::spawn(connection);
+        return Ok(Opened::Http2(Http2 {
             sender,
-            Driven::spawn(connection),
+            driven,
             used,
-        )));
+        }));
     }
     let forward = io.forward();
     let (sender, connection) = http1::Builder::new()

@@ -122,7 +122,7 @@ pub(super) fn validate(
 
 /// The keys of a text that was saved just now which wait for the next start. The rules of the
 /// request that saved it are those before.
-fn awaiting_restart(view: &View<'_>, text: &str) -> Vec<&'static str> {
+fn awaiting_restart(view: &View<'_>, text: &str) -> Vec<String> {
     let stored = current(view).ok().flatten().unwrap_or_default();
     match check::compile(view, text, &stored) {
         Ok(change) => view.warnings.awaiting_restart(&change.rules.file),

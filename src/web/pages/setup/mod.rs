@@ -9,7 +9,7 @@ use super::layout::Page;
 use super::query::Query;
 use super::{Visit, activity, format, parts};
 use crate::client::agents::{self, Agent, Speaks, Target};
-use crate::formats::Api;
+use crate::formats;
 use crate::wire::Rejection;
 use guides::Guide;
 
@@ -148,14 +148,8 @@ fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
 
 /// A granted model that can be asked in a format.
 fn model(visit: &Visit<'_>, speaks: Speaks) -> Option<String> {
-    let api = crate::formats::ALL
-        .iter()
-        .find(|api| api.kind().0 == speaks.kind());
-    let flags = api.map_or(&[][..], |api: &&dyn Api| api.flags());
+    let format = formats::named(speaks.kind())?;
     let mut models = visit.view.rules.routes.models(visit.permit);
-    let found = models.find(|found| {
-        let speaks = &found.provider.flags;
-        speaks.iter().any(|flag| flags.contains(flag))
-    });
+    let found = models.find(|found| found.provider.speaks(format));
     found.map(|found| found.model.to_owned())
 }

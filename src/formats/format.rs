@@ -1,0 +1,278 @@
+//! What a format is to the rest of the program: one value, [`Format`], which its folder declares as
+//! `FORMAT`. Nothing else knows a format by its name, so that a new one is a folder and a line in
+//! [`ALL`](super::ALL).
+//!
+//! A `Format` is data and functions rather than a trait, so that formats of one vendor share
+//! functions without wrappers, and a format states only what differs from [`Format::new`]. No function
+//! takes the caller's format along with the provider's: each sees requests and responses of its own
+//! format alone, and the two may differ.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use serde_json::Value;
+
+use super::transcript::Conversation;
+use super::{
+    Call, Density, Destination, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path, Tokens,
+    body, estimate, refusal, user_message,
+};
+use crate::base::money::CostBasis;
+use crate::wire::{Body, Rejection, sse};
+
+/// A key of a provider's `compatibility`.
+#[derive(Debug)]
+pub struct Flag {
+    /// The key.
+    pub name: &'static str,
+    /// What the reference says of it.
+    pub text: &'static str,
+    /// Whether it is on for a provider whose configuration turns nothing on.
+    pub is_default: bool,
+    /// The vendor whose price list and tiers count, where nothing else tells; `None` for formats that
+    /// every vendor's server speaks.
+    pub vendor: Option<CostBasis>,
+}
+
+/// Where a request holds strings that only the provider can read.
+#[derive(Clone, Copy, Debug)]
+pub struct OpaquePlace {
+    /// The keys that lead there; `*` stands for each element of an array.
+    pub path: &'static [&'static str],
+    /// The types of objects that have such a string; any if there are none.
+    pub kinds: &'static [&'static str],
+}
+
+/// What a caller's frame on a WebSocket asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A response: the frame is a request.
+    Request,
+    /// Nothing: it belongs to a response that was asked for.
+    Beside,
+}
+
+/// How a format is spoken over a WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket {
+    /// The flag of providers that take it.
+    pub flag: &'static Flag,
+    /// Whether a request for a WebSocket at this path is meant for the format.
+    pub recognises: fn(&str) -> bool,
+    /// What a caller's frame asks for. It is refused when it could be read in two ways, or is of a
+    /// kind that isn't known to be harmless: it must not ask a provider for anything that no grant
+    /// was checked for.
+    pub frame: fn(&[u8]) -> Result<Frame, Rejection>,
+}
+
+/// How a vendor's clients are told that a request failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusals {
+    /// The response.
+    pub response: fn(&Rejection) -> Response<Body>,
+    /// The end of a stream that has failed, in the stream's own framing; empty if the format has
+    /// nothing of the kind.
+    pub event: fn(&Rejection) -> Bytes,
+}
+
+/// How the chat page speaks a format.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat {
+    /// The format's name in the page's script.
+    pub name: &'static str,
+    /// A model is asked in the format of its provider with the lowest rank.
+    pub rank: u8,
+}
+
+/// One API format.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// Its name in records, and for most formats the name of its flag.
+    pub name: &'static str,
+    /// Any of these says that a provider speaks it.
+    pub flags: &'static [&'static Flag],
+    /// The path that listings show; `None` for a companion of a format that is listed.
+    pub endpoint: Option<&'static str>,
+    /// Paths that don't name a model, as providers have them. A caller may leave out `/v1`.
+    pub paths: &'static [&'static str],
+    /// Whether a request for another path is meant for it.
+    pub recognises: fn(&str) -> bool,
+    /// What its requests and responses are known to consist of.
+    pub known: &'static Known,
+    /// Keys whose string values are opaque to all but the provider, in requests and responses.
+    pub opaque: &'static [&'static str],
+    /// Where a request holds strings that only the provider can read.
+    pub opaque_places: &'static [OpaquePlace],
+    /// How it is spoken over a WebSocket, if it can be.
+    pub socket: Option<Socket>,
+    /// Content types of requests that it reads.
+    pub accepts: &'static [&'static str],
+    /// Whether a request with these headers needs no content type, because a web page couldn't
+    /// send it without asking.
+    pub takes_untyped: fn(&HeaderMap) -> bool,
+    /// The longest event of a stream that is held for its meter, in bytes.
+    pub longest_event: usize,
+    /// Understands a request. It is refused when it isn't one of this format or could be read in two
+    /// ways.
+    pub read: fn(&Head<'_>, Bytes) -> Result<Call, Rejection>,
+    /// The name of the endpoint at a path, if its requests may leave out the model.
+    pub may_name_no_model: fn(&str) -> Option<&'static str>,
+    /// A request without a model that names one; `None` if it can't be read.
+    pub with_model: fn(&Head<'_>, &Bytes, &str) -> Option<Bytes>,
+    /// The tools that a request offers to the model.
+    pub tools: fn(&[u8]) -> Offer,
+    /// The request for a provider. Fails when the provider's configuration lacks what the format
+    /// needs.
+    pub prepare: fn(&Call, &Destination<'_>) -> Result<Outbound, Rejection>,
+    /// The counts that the head of a response states, where its body may not.
+    pub counts_in_head: fn(&HeaderMap) -> Tokens,
+    /// What the bytes of a request for a path and of its response stand for, where a provider doesn't
+    /// count.
+    pub density: fn(&Path) -> Density,
+    /// The response to a request for a count of tokens, given the count; `None` if the format has no
+    /// such requests.
+    pub count_response: Option<fn(u64) -> Value>,
+    /// A meter for the response to a request.
+    pub meter: fn(&MeteredRequest<'_>) -> Box<dyn Meter>,
+    /// How its clients are told of failures.
+    pub refusals: Refusals,
+    /// The turns of a request and its response.
+    pub conversation: Conversation,
+    /// What the user said last in a request.
+    pub user_message: fn(&[u8]) -> Option<String>,
+    /// How the chat page speaks it, if it does.
+    pub chat: Option<Chat>,
+    /// The operation that it stands for in OpenTelemetry's conventions for generative AI.
+    pub operation: &'static str,
+    /// Aperture's name for it, which exported records have.
+    pub export_name: &'static str,
+}
+
+impl Format {
+    /// A format with what most formats have in common.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        known: &'static Known,
+        read: fn(&Head<'_>, Bytes) -> Result<Call, Rejection>,
+        meter: fn(&MeteredRequest<'_>) -> Box<dyn Meter>,
+    ) -> Self {
+        Self {
+            name,
+            flags: &[],
+            endpoint: None,
+            paths: &[],
+            recognises: |_| false,
+            known,
+            opaque: &[],
+            opaque_places: &[],
+            socket: None,
+            accepts: &["application/json"],
+            takes_untyped: |_| false,
+            longest_event: sse::MAX_EVENT,
+            read,
+            may_name_no_model: |_| None,
+            with_model: |_, _, _| None,
+            tools: |_| Offer::default(),
+            prepare: |call, to| Ok(call.outbound(to.model)),
+            counts_in_head: |_| Tokens::default(),
+            density: |_| Density::TEXT,
+            count_response: None,
+            meter,
+            refusals: refusal::PLAIN,
+            conversation: Conversation::NONE,
+            user_message: user_message::last,
+            chat: None,
+            operation: "chat",
+            export_name: name,
+        }
+    }
+
+    /// Whether a request is meant for it.
+    #[must_use]
+    pub fn recognises(&self, method: &Method, path: &str) -> bool {
+        method == Method::POST && (self.target(path).is_some() || (self.recognises)(path))
+    }
+
+    /// The path at a provider, of [`Format::paths`].
+    #[must_use]
+    pub fn target(&self, path: &str) -> Option<&'static str> {
+        body::target(self.paths, path)
+    }
+
+    /// Whether a request for a WebSocket at this path is meant for it.
+    #[must_use]
+    pub fn recognises_socket(&self, path: &str) -> bool {
+        self.socket.is_some_and(|socket| (socket.recognises)(path))
+    }
+
+    /// What a caller's frame on a WebSocket asks for.
+    ///
+    /// # Errors
+    /// A 400 for one that the format doesn't take.
+    pub fn frame(&self, frame: &[u8]) -> Result<Frame, Rejection> {
+        match self.socket {
+            Some(socket) => (socket.frame)(frame),
+            None => Err(body::bad_request("this format takes no frames")),
+        }
+    }
+
+    /// Whether a provider with these flags speaks it.
+    #[must_use]
+    pub fn is_spoken_with(&self, flags: &[&str]) -> bool {
+        self.flags.iter().any(|flag| flags.contains(&flag.name))
+    }
+
+    /// The vendor whose price list and tiers count, where nothing else tells.
+    #[must_use]
+    pub fn vendor(&self) -> Option<CostBasis> {
+        self.flags.first()?.vendor
+    }
+
+    /// Understands a request.
+    ///
+    /// # Errors
+    /// A 400 when it isn't one of this format or could be read in two ways.
+    pub fn read(&self, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
+        (self.read)(head, body)
+    }
+
+    /// The tools that a request offers to the model.
+    #[must_use]
+    pub fn tools(&self, body: &[u8]) -> Offer {
+        (self.tools)(body)
+    }
+
+    /// The request for a provider.
+    ///
+    /// # Errors
+    /// When the provider's configuration lacks what the format needs.
+    pub fn prepare(&self, call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
+        (self.prepare)(call, to)
+    }
+
+    /// What answers a request for a count of tokens, with an estimate in place of the provider's
+    /// count; `None` for any other request.
+    #[must_use]
+    pub fn estimated_count(&self, call: &Call) -> Option<Value> {
+        let response = self.count_response.filter(|_| !call.billed)?;
+        Some(response(estimate::tokens(&call.body)))
+    }
+
+    /// A meter for the response to a request of this format, as it was sent to the provider.
+    #[must_use]
+    pub fn meter(&self, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
+        (self.meter)(request)
+    }
+
+    /// A refusal as this format's clients expect it.
+    #[must_use]
+    pub fn refuse(&self, rejection: &Rejection) -> Response<Body> {
+        (self.refusals.response)(rejection)
+    }
+
+    /// What tells a client that a stream has failed.
+    #[must_use]
+    pub fn stream_error(&self, rejection: &Rejection) -> Bytes {
+        (self.refusals.event)(rejection)
+    }
+}

@@ -1,0 +1,245 @@
+//! The grants of a configuration, and those that name a caller.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::broken::Broken;
+use super::permit::{Granted, NoRole, Permit};
+use super::recent::Recent;
+use super::{Capability, Remains};
+use crate::config;
+use crate::policy::identity::{Caller, EXTERNAL, Principal, is_reserved};
+
+/// A grant of the configuration, decoded.
+struct Grant {
+    /// Where it stands, for explanations.
+    source: Arc<str>,
+    capabilities: Vec<Capability>,
+    /// Of objects that can't be decoded.
+    remains: Vec<Remains>,
+    /// Objects of capabilities that are not ours.
+    foreign: Vec<(String, Arc<RawValue>)>,
+}
+
+/// All grants of a configuration, ready to be asked.
+pub struct Access {
+    grants: Vec<Grant>,
+    /// From a `src` entry to the grants that name it.
+    by_source: HashMap<String, Vec<usize>>,
+    /// From a member to the configuration's groups that list it.
+    groups_of: HashMap<String, Vec<String>>,
+    /// Capability names that count.
+    names: Vec<String>,
+    /// Whether admins read what others said where no grant says anything of it.
+    admins_read_captures: bool,
+    recent: Recent,
+    broken: Broken,
+}
+
+impl Access {
+    /// Compiles the grants of a configuration.
+    #[must_use]
+    pub fn compile(file: &config::File) -> Self {
+        let names = file.tailnet.capabilities.clone();
+        let mut grants = Vec::with_capacity(file.grants.len());
+        let mut by_source: HashMap<String, Vec<usize>> = HashMap::new();
+        for (nth, grant) in file.grants.iter().enumerate() {
+            let source: Arc<str> = format!("grants[{nth}], line {}", grant.at.line).into();
+            let (mut capabilities, mut remains) = (Vec::new(), Vec::new());
+            for raw in names
+                .iter()
+                .filter_map(|name| grant.app.get(name))
+                .flatten()
+            {
+                match Capability::decode(raw) {
+                    Ok(capability) => capabilities.push(capability),
+                    Err(error) => {
+                        tracing::warn!(%source, %error, "a capability grants nothing");
+                        remains.push(Capability::remains(raw));
+                    }
+                }
+            }
+            let foreign = grant
+                .app
+                .iter()
+                .filter(|(name, _)| !names.contains(name))
+                .flat_map(|(name, objects)| {
+                    objects
+                        .iter()
+                        .map(|raw| (name.clone(), Arc::from(raw.clone())))
+                });
+            grants.push(Grant {
+                source,
+                capabilities,
+                remains,
+                foreign: foreign.collect(),
+            });
+            for entry in &grant.src {
+                by_source.entry(entry.clone()).or_default().push(nth);
+            }
+        }
+        let mut groups_of: HashMap<String, Vec<String>> = HashMap::new();
+        for (group, members) in &file.groups {
+            for member in members {
+                groups_of
+                    .entry(member.clone())
+                    .or_default()
+                    .push(group.clone());
+            }
+        }
+        Self {
+            grants,
+            by_source,
+            groups_of,
+            names,
+            admins_read_captures: file.access.admins_read_captures,
+            recent: Recent::default(),
+            broken: Broken::default(),
+        }
+    }
+
+    /// What the caller may do, as it was found when they asked before.
+    ///
+    /// # Errors
+    /// As [`Access::permit`].
+    pub fn permit_again(&self, caller: &Arc<Caller>) -> Result<Arc<Permit>, NoRole> {
+        if let Some(permit) = self.recent.get(caller) {
+            return Ok(permit);
+        }
+        let permit = Arc::new(self.permit(caller)?);
+        self.recent.keep(caller, Arc::clone(&permit));
+        Ok(permit)
+    }
+
+    /// What the caller may do.
+    ///
+    /// # Errors
+    /// [`NoRole`] when no grant gives a role, whatever models it may name.
+    pub fn permit(&self, caller: &Caller) -> Result<Permit, NoRole> {
+        let mut granted = Granted::default();
+        let (mut broken, mut unreadable) = (Vec::new(), Vec::new());
+        for (nth, named) in self.matching(caller) {
+            let grant = &self.grants[nth];
+            for capability in &grant.capabilities {
+                granted.add(named.gets(capability), &grant.source);
+            }
+            granted.add_foreign(grant.foreign.iter().cloned());
+            let remains = grant.remains.iter().cloned();
+            broken.extend(remains.map(|remains| (remains, Arc::clone(&grant.source))));
+        }
+        for name in &self.names {
+            let source: Arc<str> = format!("the tailnet policy's {name}").into();
+            for raw in caller.capabilities().get(name).into_iter().flatten() {
+                match Capability::decode(raw) {
+                    Ok(capability) => granted.add(capability, &source),
+                    Err(error) => {
+                        unreadable.push((name, &**raw, error));
+                        broken.push((Capability::remains(raw), Arc::clone(&source)));
+                    }
+                }
+            }
+        }
+        self.log(caller, &unreadable);
+        granted.add_foreign(self.foreign(caller));
+        for (remains, source) in broken {
+            granted.add_remains(remains, &source);
+        }
+        granted.permit(self.admins_read_captures)
+    }
+
+    /// Logs what of the tailnet policy can't be read, once for each change.
+    fn log(&self, caller: &Caller, unreadable: &[(&String, &RawValue, serde_json::Error)]) {
+        let objects: Vec<_> = unreadable
+            .iter()
+            .map(|(name, raw, _)| (name.as_str(), raw.get()))
+            .collect();
+        for place in self.broken.new_among(caller, &objects) {
+            let (capability, _, error) = &unreadable[place];
+            let caller = caller.name();
+            tracing::warn!(caller, capability, %error, "a capability of the policy grants nothing");
+        }
+    }
+
+    /// Capability objects of the tailnet policy that are not ours.
+    fn foreign(&self, caller: &Caller) -> impl Iterator<Item = (String, Arc<RawValue>)> {
+        caller
+            .capabilities()
+            .iter()
+            .filter(|(name, _)| !self.names.contains(name))
+            .flat_map(|(name, objects)| {
+                objects.iter().map(|raw| (name.clone(), raw.clone().into()))
+            })
+    }
+
+    /// Grants whose `src` names the caller, in the order of the file, and whether it can mean nobody
+    /// else.
+    fn matching(&self, caller: &Caller) -> BTreeMap<usize, Named> {
+        let mut found = BTreeMap::new();
+        let mut add = |name: &str, named: Named| {
+            for nth in self.by_source.get(name).into_iter().flatten() {
+                let known = found.entry(*nth).or_insert(named);
+                *known = named.max(*known);
+            }
+        };
+        // Of the configuration's groups as well.
+        let mut add_own = |name: &str, named: Named| {
+            add(name, named);
+            for group in self.groups_of.get(name).into_iter().flatten() {
+                add(group, named);
+            }
+        };
+        match caller.principal() {
+            Principal::User { login, .. } => {
+                if !is_reserved(login) {
+                    add_own(login, Named::Themselves);
+                }
+            }
+            // `*` covers neither users of another tailnet nor this machine: they must be named.
+            Principal::External { login, .. } => {
+                add_own(&format!("{EXTERNAL}{login}"), Named::Themselves);
+                if !is_reserved(login) {
+                    add_own(login, Named::Namesake);
+                }
+            }
+            Principal::Tagged { tags } => {
+                for tag in tags {
+                    add_own(tag, Named::Themselves);
+                }
+            }
+            Principal::Loopback => add_own(caller.name(), Named::Themselves),
+        }
+        let (is_own, named) = match caller.principal() {
+            Principal::User { .. } | Principal::Tagged { .. } => (true, Named::Themselves),
+            Principal::External { .. } => (false, Named::Namesake),
+            Principal::Loopback => (false, Named::Themselves),
+        };
+        if is_own {
+            add("*", Named::Themselves);
+        }
+        for group in caller.groups() {
+            add(group, named);
+        }
+        found
+    }
+}
+
+/// How a grant names a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Named {
+    /// By a login that a user of this tailnet may have too: the caller is from another one.
+    Namesake,
+    /// As nobody else.
+    Themselves,
+}
+
+impl Named {
+    /// What the caller gets of an object.
+    fn gets(self, capability: &Capability) -> Capability {
+        match self {
+            Self::Themselves => capability.clone(),
+            Self::Namesake => capability.for_namesake(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What is kept of each request, and of what people do.
+
+pub(crate) mod earlier;

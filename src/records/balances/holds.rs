@@ -1,0 +1,241 @@
+//! Balances of budgets, and what requests that run hold of them, on a database that nodes share.
+//!
+//! A hold takes two round trips to the database, and locks the rows of its buckets in between. So that
+//! requests don't wait for each other's, holds are taken in groups: while one group is on its way,
+//! the next gathers. Within a group each sees what those before it hold, as if each had come alone.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::base::bucket::{Chain, Level, Link};
+use crate::records::journal::turn;
+use crate::records::stores;
+use crate::records::stores::sql::buckets::{self, Hold, Wanted};
+use crate::records::{Error, Held, Ledger, Stored, millis};
+
+/// Holds of one transaction.
+const GROUP: usize = 256;
+
+/// Holds that wait for the next group.
+#[derive(Default)]
+pub(crate) struct Holds(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    asked: Vec<Asked>,
+    /// Names of holds that are given up.
+    released: Vec<String>,
+    /// To be told once what came before is done.
+    flushes: Vec<oneshot::Sender<()>>,
+    /// A task takes what waits.
+    has_task: bool,
+}
+
+/// What one transaction does.
+struct Group {
+    asked: Vec<Asked>,
+    released: Vec<String>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+struct Asked {
+    wanted: Wanted,
+    done: oneshot::Sender<Result<Held, String>>,
+}
+
+impl Holds {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next group; `None` ends the task.
+    fn next(&self) -> Option<Group> {
+        let mut waiting = self.lock();
+        // Nobody would know of a hold that is not waited for any more.
+        waiting.asked.retain(|asked| !asked.done.is_closed());
+        let count = waiting.asked.len().min(GROUP);
+        let group = Group {
+            asked: waiting.asked.drain(..count).collect(),
+            released: std::mem::take(&mut waiting.released),
+            flushes: std::mem::take(&mut waiting.flushes),
+        };
+        let is_empty =
+            group.asked.is_empty() && group.released.is_empty() && group.flushes.is_empty();
+        waiting.has_task = !is_empty;
+        (!is_empty).then_some(group)
+    }
+}
+
+/// Lets the next hold start another task, however this one ends.
+struct Task<'h>(&'h Holds);
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.0.lock().has_task = false;
+    }
+}
+
+impl Ledger {
+    /// All buckets that were ever used, as they are stored, and the time by the database's clock.
+    /// People wait for them before they change something, and not for a server that is silent.
+    pub async fn buckets(&self) -> Result<(Vec<Stored>, i64), Error> {
+        let read = self.inner.readers.run(buckets::all);
+        let read = tokio::time::timeout(turn::TURN, read).await;
+        read.unwrap_or_else(|_| Err(turn::busy()))
+    }
+
+    /// Holds the estimates of `chains` for a request, for `lease` unless it is renewed; all of
+    /// them or none. For a database that nodes share.
+    pub async fn hold(
+        &self,
+        hold: &str,
+        chains: Vec<Chain>,
+        lease: Duration,
+    ) -> Result<Held, Error> {
+        let hold = Hold {
+            name: hold.to_owned(),
+            lease: millis(lease),
+        };
+        self.want(chains, Some(hold)).await
+    }
+
+    /// Looks whether the estimates of `chains` could be held.
+    pub async fn look(&self, chains: Vec<Chain>) -> Result<Held, Error> {
+        self.want(chains, None).await
+    }
+
+    async fn want(&self, chains: Vec<Chain>, hold: Option<Hold>) -> Result<Held, Error> {
+        let (done, answer) = oneshot::channel();
+        let wanted = Wanted { chains, hold };
+        self.inner.holds.lock().asked.push(Asked { wanted, done });
+        self.take_holds();
+        let held = answer.await.map_err(|_| "its task has ended".to_owned());
+        held.flatten().map_err(Error::Write)
+    }
+
+    /// Gives up a hold. Never waits; a hold that can't be given up expires.
+    pub fn release(&self, hold: String) {
+        let mut waiting = self.inner.holds.lock();
+        // One that has not been taken never is.
+        let is_it = |wanted: &Wanted| wanted.hold.as_ref().is_some_and(|one| one.name == hold);
+        waiting.asked.retain(|asked| !is_it(&asked.wanted));
+        waiting.released.push(hold);
+        drop(waiting);
+        self.take_holds();
+    }
+
+    /// Takes what waits, in groups, unless a task does already.
+    fn take_holds(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // The process ends.
+            return;
+        };
+        if std::mem::replace(&mut self.inner.holds.lock().has_task, true) {
+            return;
+        }
+        let ledger = self.clone();
+        runtime.spawn(async move {
+            let holds = &ledger.inner.holds;
+            let task = Task(holds);
+            while let Some(group) = holds.next() {
+                ledger.take_group(group).await;
+            }
+            // Another may have been started since.
+            std::mem::forget(task);
+        });
+    }
+
+    /// Waits until what was given up so far is.
+    pub(crate) async fn flush_holds(&self) {
+        let (done, answer) = oneshot::channel();
+        {
+            let mut waiting = self.inner.holds.lock();
+            if !waiting.has_task && waiting.released.is_empty() {
+                return;
+            }
+            waiting.flushes.push(done);
+        }
+        self.take_holds();
+        // A task that is gone has nothing to wait for.
+        let _ = answer.await;
+    }
+
+    async fn take_group(&self, group: Group) {
+        let waiting = group.asked.into_iter().map(|one| (one.wanted, one.done));
+        let (wanted, waiting): (Vec<_>, Vec<_>) = waiting.unzip();
+        if !wanted.is_empty() || !group.released.is_empty() {
+            self.hold_group(wanted, waiting, group.released).await;
+        }
+        for flush in group.flushes {
+            // The receiver may be gone.
+            let _ = flush.send(());
+        }
+    }
+
+    async fn hold_group(
+        &self,
+        wanted: Vec<Wanted>,
+        waiting: Vec<oneshot::Sender<Result<Held, String>>>,
+        released: Vec<String>,
+    ) {
+        let count = released.len();
+        let held = self
+            .write(move |connection| buckets::hold(connection, &wanted, &released))
+            .await;
+        match held {
+            Ok(held) => {
+                for (done, held) in waiting.into_iter().zip(held) {
+                    // A reservation that is dropped meanwhile gives the hold up.
+                    let _ = done.send(Ok(held));
+                }
+            }
+            Err(error) => {
+                if count > 0 {
+                    tracing::warn!(count, %error, "ledger: holds on budgets are left to expire");
+                }
+                let why = match error {
+                    Error::Write(why) => why,
+                    error => error.to_string(),
+                };
+                for done in waiting {
+                    let _ = done.send(Err(why.clone()));
+                }
+            }
+        }
+    }
+
+    /// Puts off when holds expire; those of nodes that are gone end here.
+    pub async fn renew(&self, holds: Vec<String>, lease: Duration) -> Result<(), Error> {
+        self.write(move |connection| {
+            let now = connection.now()?;
+            let until = now.saturating_add(millis(lease));
+            buckets::renew(connection, &holds, (now, until))
+        })
+        .await
+    }
+
+    /// Adds to a bucket, at most up to its capacity. Once that is durable, `then` is called with what
+    /// the bucket holds, also where nobody waits for the answer any more.
+    pub async fn refill<T: Send + 'static>(
+        &self,
+        link: Link,
+        amount: i64,
+        then: impl Fn(&Link, Level) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.write_once(move |connection| {
+            let level = buckets::refill(connection, &link, amount)?;
+            Ok(then(&link, level))
+        })
+        .await
+    }
+
+    /// Forgets the buckets whose definition is not among `templates`.
+    pub async fn retain_buckets(&self, templates: Vec<String>) -> Result<(), Error> {
+        self.write(move |connection: &mut dyn stores::Connection| {
+            buckets::retain(connection, &templates)
+        })
+        .await
+    }
+}

@@ -1,0 +1,116 @@
+//! Room for records: how much may be promised and not yet durable, and the slot that a request takes
+//! of it before it is accepted.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
+
+use crate::base::memory;
+use crate::records::journal::misplaced;
+use crate::records::journal::writer;
+use crate::records::{Inner, Ledger, Record, Unavailable};
+
+/// Records that may be promised or queued at once. It bounds the memory held while the database
+/// cannot be written.
+pub const CAPACITY: usize = 65_536;
+
+/// Bytes of queued records beyond which nothing more is admitted: captures are long.
+pub(crate) const HELD_MAX: usize = 256 << 20;
+
+/// The same where there is little memory.
+fn held_max() -> usize {
+    HELD_MAX.min(memory::limit() / 8)
+}
+
+/// How much is promised to the ledger and not yet durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Records of requests that run or have ended.
+    pub promised: usize,
+    /// How many there may be.
+    pub capacity: usize,
+    /// Bytes of the records that are queued.
+    pub bytes: usize,
+}
+
+impl Backlog {
+    /// Whether half of what there is room for is taken.
+    #[must_use]
+    pub fn is_long(self) -> bool {
+        self.promised > self.capacity / 2 || self.bytes > held_max() / 2
+    }
+}
+
+impl Ledger {
+    /// False after a failed write until one succeeds, and while the queue is full. Requests that
+    /// must be recorded should then be refused.
+    pub fn healthy(&self) -> bool {
+        self.inner.shared.writing.load(Ordering::Relaxed)
+            && self.inner.shared.misplaced().is_none()
+            && self.inner.room.available_permits() > 0
+            && !self.is_heavy()
+    }
+
+    fn is_heavy(&self) -> bool {
+        self.inner.shared.held.load(Ordering::Relaxed) > held_max()
+    }
+
+    /// How much is promised and not yet durable.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        Backlog {
+            promised: self.promised(),
+            capacity: self.inner.capacity,
+            bytes: self.inner.shared.held.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn promised(&self) -> usize {
+        self.inner.capacity - self.inner.room.available_permits()
+    }
+
+    /// Reserves room for one record; to be taken before a request is accepted.
+    pub fn admit(&self) -> Result<Slot, Unavailable> {
+        if self.is_heavy() {
+            return Err(Unavailable::Full);
+        }
+        // Looked at for each, because a record that is written elsewhere is lost.
+        if let Some(why) = self.inner.store.misplaced() {
+            misplaced::note(&self.inner.shared, Some(why));
+            return Err(Unavailable::Misplaced);
+        }
+        match self.inner.room.clone().try_acquire_owned() {
+            Ok(room) => Ok(Slot {
+                inner: self.inner.clone(),
+                room,
+            }),
+            Err(TryAcquireError::NoPermits) => Err(Unavailable::Full),
+            Err(TryAcquireError::Closed) => Err(Unavailable::Closed),
+        }
+    }
+}
+
+/// Room for one record. Dropped unused, it gives the room back.
+#[must_use = "a dropped slot records nothing"]
+pub struct Slot {
+    inner: Arc<Inner>,
+    room: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// Hands the record to the writer. Never blocks; the room is free again once it is durable.
+    pub fn record(self, record: Record) {
+        let shared = &self.inner.shared;
+        shared.held.fetch_add(record.size(), Ordering::Relaxed);
+        let message = writer::Message::Record(Box::new(record), self.room);
+        if let Err(mpsc::SendError(writer::Message::Record(record, _))) =
+            self.inner.queue.send(message)
+        {
+            // Cannot happen while a handle exists; the log is then the record's last chance. What
+            // was said stays out of it.
+            shared.fails(Some("the writer has ended".to_owned()));
+            tracing::error!(entry = ?record.entry, "ledger: the writer is gone; record not written");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Sums over records.
+
+pub(crate) mod histogram;
+pub(crate) mod sums;

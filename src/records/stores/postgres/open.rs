@@ -1,0 +1,434 @@
+//! An open connection. The thread that waits for an answer runs it, so that what the thread asks for in
+//! one go leaves in one go. All connections of the process share one runtime, which tells them when there
+//! is something to read.
+//!
+//! A round trip can cost more than all work of the server, so nothing waits that need not: a
+//! transaction begins with its first statement, what doesn't depend on each other's answers is sent
+//! together, and the last statement takes the commit along.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use futures_util::{FutureExt, TryStreamExt, future};
+use tokio::runtime::Runtime;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, Statement};
+use tokio_postgres_rustls_improved::MakeRustlsConnect;
+
+use super::connect::{Driver, LOCAL_SETTINGS, connect, drive};
+use super::value::{kind, value};
+use crate::records::stores::{Connection, Failure, Question, Row, Value};
+
+/// Waits for an answer. A server that is silent for longer is taken for gone.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection that was not used for this long is asked whether it still works: a firewall can
+/// have forgotten it without a word.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long that answer may take.
+const PING: Duration = Duration::from_secs(3);
+
+/// Statements that a connection keeps prepared; one more and it forgets them all.
+const STATEMENTS: usize = 128;
+
+/// Unix milliseconds by the server's clock, as it is when the expression is evaluated.
+const CLOCK: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// Whoever has waited for a lock must see what was committed meanwhile, whatever the default of the
+/// server, the database or the user.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+
+/// The same for statements that are a transaction by themselves.
+const ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
+
+/// What all connections wait with. It is never dropped, which would wait for lookups of names: one can
+/// take longer than anything may wait.
+static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("ledger-postgres")
+        .enable_all()
+        .build()
+});
+
+/// The runtime of all connections.
+fn runtime() -> Result<&'static Runtime, Failure> {
+    RUNTIME.as_ref().map_err(|error| {
+        let why = format!("no runtime for its connections: {error}");
+        Failure::Io(std::io::Error::new(error.kind(), why))
+    })
+}
+
+/// An open connection.
+pub(super) struct Open {
+    runtime: &'static Runtime,
+    session: Session,
+    /// What sends and receives, while it is run.
+    driver: Driver,
+    in_transaction: bool,
+    /// The last transaction's commit was sent.
+    is_committing: bool,
+    is_broken: bool,
+    /// How long an answer may take.
+    pub(super) patience: Duration,
+    used: Instant,
+    /// The generation of connections that it is of, and the one that is in use.
+    generation: u64,
+    current: Arc<AtomicU64>,
+}
+
+struct Session {
+    client: Arc<Client>,
+    /// Those that were executed before; prepared from the second time on.
+    statements: HashMap<String, Option<Statement>>,
+    /// Each transaction may run in another session of the server.
+    is_pooled: bool,
+    writes: bool,
+    /// A transaction begins with the next statement.
+    begins: bool,
+}
+
+type Bound<'v> = Vec<(&'v (dyn ToSql + Sync), Type)>;
+
+fn bound<'v>(values: &'v [Value<'v>]) -> Bound<'v> {
+    let typed = values.iter().map(|one| {
+        let value: &(dyn ToSql + Sync) = one;
+        (value, kind(one))
+    });
+    typed.collect()
+}
+
+impl Session {
+    /// What is sent before the next statement.
+    fn begin(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.begins) {
+            return None;
+        }
+        let begin = if self.writes { BEGIN } else { BEGIN_READING };
+        Some(if self.is_pooled {
+            format!("{begin}; {LOCAL_SETTINGS}")
+        } else {
+            begin.to_owned()
+        })
+    }
+
+    /// A statement that is executed often is parsed once. Where sessions are not ours alone, each
+    /// is parsed when it is executed.
+    async fn prepare(&mut self, sql: &str, count: usize) -> Result<Option<Statement>, Failure> {
+        if self.is_pooled {
+            return Ok(None);
+        }
+        let known = self.statements.get(sql).cloned();
+        if let Some(Some(statement)) = known {
+            return Ok(Some(statement));
+        }
+        if known.is_none() && self.statements.len() >= STATEMENTS {
+            self.statements.clear();
+        }
+        let statement = if known.is_some() || count > 1 {
+            Some(self.client.prepare(sql).await?)
+        } else {
+            None
+        };
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Executes a statement for each of `rows`; all are sent before the first answer is waited for.
+    async fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
+        if let Some(statement) = self.prepare(sql, rows.len()).await? {
+            let sent = rows
+                .into_iter()
+                .map(|values| self.client.execute_raw(&statement, values));
+            return Ok(future::try_join_all(sent).await?);
+        }
+        let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
+        let sent = rows
+            .iter()
+            .map(|values| self.client.execute_typed(sql, values));
+        Ok(future::try_join_all(sent).await?)
+    }
+
+    async fn question(&self, question: Question<'_>) -> Result<Vec<Row>, Failure> {
+        let (sql, values) = question;
+        let rows = self.client.query_typed(&sql, &bound(&values)).await?;
+        rows.iter().map(row).collect()
+    }
+}
+
+fn row(row: &tokio_postgres::Row) -> Result<Row, Failure> {
+    let values = (0..row.len()).map(|nth| value(row, nth));
+    Ok(Row::new(values.collect::<Result<_, _>>()?))
+}
+
+impl Open {
+    pub(super) fn connect(
+        config: &Config,
+        tls: Option<&MakeRustlsConnect>,
+        writes: bool,
+        current: &Arc<AtomicU64>,
+    ) -> Result<Open, Failure> {
+        let runtime = runtime()?;
+        let generation = current.load(Ordering::Relaxed);
+        let connected = runtime.block_on(connect(config, tls))?;
+        let is_pooled = connected.is_pooled;
+        let mut open = Open {
+            runtime,
+            driver: connected.driver,
+            session: Session {
+                client: Arc::new(connected.client),
+                statements: HashMap::new(),
+                is_pooled,
+                writes,
+                begins: false,
+            },
+            in_transaction: false,
+            is_committing: false,
+            is_broken: false,
+            patience: PATIENCE,
+            used: Instant::now(),
+            generation,
+            current: Arc::clone(current),
+        };
+        if !is_pooled {
+            let reads = if writes {
+                ""
+            } else {
+                "; SET default_transaction_read_only = on"
+            };
+            open.batch(&format!("{ISOLATION}{reads}"))?;
+        }
+        Ok(open)
+    }
+
+    /// Runs `work` to its end, and learns from its failure whether the connection is of use still.
+    fn wait<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (session, patience) = (&mut self.session, self.patience);
+        let (begin, client) = (session.begin(), Arc::clone(&session.client));
+        let begun = async {
+            match begin {
+                Some(begin) => Ok(client.batch_execute(&begin).await?),
+                None => Ok(()),
+            }
+        };
+        let driver = &mut self.driver;
+        let done = self
+            .runtime
+            .block_on(async {
+                // What begins the transaction is sent first, and not waited for.
+                let all = future::try_join(begun, work(session));
+                tokio::time::timeout(patience, drive(driver, all)).await
+            })
+            .map(|done| done.map(|((), done)| done))
+            .unwrap_or(Err(Failure::Timeout(patience)));
+        self.used = Instant::now();
+        if let Err(failure) = &done {
+            self.learn(failure);
+        }
+        self.is_broken |= self.session.client.is_closed();
+        done
+    }
+
+    /// Whether a failure means that another connection has to be opened.
+    fn learn(&mut self, failure: &Failure) {
+        let Failure::Postgres(error) = failure else {
+            self.is_broken |= matches!(failure, Failure::Timeout(_));
+            return;
+        };
+        let Some(error) = error.as_db_error() else {
+            self.is_broken = true;
+            return;
+        };
+        let severity = error.parsed_severity();
+        let code = error.code().code();
+        // Of a server that takes no writes any more, no other connection is of use either.
+        let takes_none = self.session.writes && code == "25006";
+        // Class 57P is a server that is going away, 08 a connection that is.
+        self.is_broken |= takes_none
+            || matches!(severity, Some(Severity::Fatal | Severity::Panic))
+            || ["57P", "08"].iter().any(|class| code.starts_with(class));
+        if takes_none || code.starts_with("57P0") && code != "57P05" {
+            self.retire_all();
+        }
+    }
+
+    /// Lets no other connection from before be used any more.
+    fn retire_all(&self) {
+        self.current
+            .fetch_max(self.generation + 1, Ordering::Relaxed);
+    }
+
+    /// Runs a statement by itself or within the transaction. Alone it gets a transaction where a
+    /// session is not ours, for the settings that hold in it.
+    fn statement<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if self.in_transaction || !self.session.is_pooled {
+            return self.wait(work);
+        }
+        self.begin()?;
+        let done = self.wait(work);
+        let done = done.and_then(|done| self.commit().map(|()| done));
+        if done.is_err() {
+            self.rollback();
+        }
+        done
+    }
+
+    /// The integer that a query answers with.
+    pub(super) fn integer(&mut self, sql: &str) -> Result<Option<i64>, Failure> {
+        let mut found = None;
+        self.query(sql, Vec::new(), &mut |mut row| {
+            found = row.maybe_integer()?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), Failure> {
+        self.wait(async |session| Ok(session.client.batch_execute(sql).await?))
+    }
+
+    /// Whether the server answers soon.
+    fn answers(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.patience, PING);
+        let answered = self.batch("").is_ok();
+        self.patience = before;
+        answered
+    }
+}
+
+impl Connection for Open {
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.rollback();
+        self.in_transaction = true;
+        self.is_committing = false;
+        self.session.begins = true;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.session.begins) {
+            self.is_committing = true;
+            self.batch("COMMIT")?;
+        }
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        if !std::mem::take(&mut self.in_transaction) || std::mem::take(&mut self.session.begins) {
+            return;
+        }
+        if !self.is_broken
+            && let Err(error) = self.batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "ledger: a transaction could not be undone");
+            self.is_broken = true;
+        }
+    }
+
+    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
+        self.statement(async |session| session.execute(sql, rows).await)
+    }
+
+    fn execute_and_commit(
+        &mut self,
+        sql: &str,
+        rows: Vec<Vec<Value<'_>>>,
+    ) -> Result<Vec<u64>, Failure> {
+        self.is_committing = true;
+        let changed = self.wait(async |session| {
+            // A statement that fails makes the commit behind it a rollback.
+            let statement = session.prepare(sql, rows.len()).await?;
+            let client = &session.client;
+            let commit = client.batch_execute("COMMIT");
+            if let Some(statement) = statement {
+                let sent = rows
+                    .into_iter()
+                    .map(|values| client.execute_raw(&statement, values));
+                let (changed, ()) = future::try_join(future::try_join_all(sent), commit).await?;
+                return Ok(changed);
+            }
+            let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
+            let sent = rows.iter().map(|values| client.execute_typed(sql, values));
+            let (changed, ()) = future::try_join(future::try_join_all(sent), commit).await?;
+            Ok(changed)
+        })?;
+        self.in_transaction = false;
+        Ok(changed)
+    }
+
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<Value<'_>>,
+        each: &mut dyn FnMut(Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.statement(async |session| {
+            let values = values.iter().map(|one| (one, kind(one)));
+            let rows = session.client.query_typed_raw(sql, values).await?;
+            let mut rows = std::pin::pin!(rows);
+            while let Some(found) = rows.try_next().await? {
+                each(row(&found)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn ask(&mut self, questions: Vec<Question<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
+        self.statement(async |session| {
+            let session = &*session;
+            let sent = questions.into_iter().map(|one| session.question(one));
+            future::try_join_all(sent).await
+        })
+    }
+
+    fn clock(&self) -> Option<&'static str> {
+        Some(CLOCK)
+    }
+
+    fn lock(&self) -> &'static str {
+        " FOR UPDATE"
+    }
+
+    /// The server's vacuum frees what was deleted, when it thinks fit.
+    fn scrub(&mut self) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn check(&mut self) {
+        // What the server has said meanwhile, such as that it closes the connection: the runtime looks
+        // for what has arrived before it goes on with a task that gave way.
+        let has_looked = self.runtime.spawn(tokio::task::yield_now());
+        let driver = &mut self.driver;
+        self.runtime.block_on(async {
+            let _ = has_looked.await;
+            let _ = driver.now_or_never();
+        });
+        self.is_broken |= self.session.client.is_closed()
+            || self.generation != self.current.load(Ordering::Relaxed);
+        if !self.is_broken && self.used.elapsed() > IDLE && !self.answers() {
+            // What was forgotten of one was mostly forgotten of the others as well.
+            self.is_broken = true;
+            self.retire_all();
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    fn may_have_committed(&self) -> bool {
+        self.is_committing
+    }
+}

@@ -1,0 +1,428 @@
+//! Balances of budgets. What a request takes is written in the transaction of its record, so a
+//! balance is always that of the records that there are. On a database that nodes share, what
+//! running requests hold is kept here as well, and rows are locked in the order of their names.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::base::bucket::{
+    Account, Chain, Level, Link, Settlement, Short, Terms, admit_all, spend,
+};
+use crate::base::clock;
+use crate::records::stores::sql::row::limit;
+use crate::records::stores::{self, Connection, Failure, Question, Row, Value, places, rows};
+
+const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
+    VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (bucket) DO NOTHING";
+
+/// Gives a bucket from before the key that it has now.
+const TAKE_OVER: &str = "UPDATE buckets SET bucket = $1, name = $2, is_earlier = 0 \
+    WHERE bucket = $3 AND template = $4 AND is_earlier = 1";
+
+const UPDATE: &str = "UPDATE buckets SET balance = $1, at = $2 WHERE bucket = $3";
+
+const RENAME: &str = "UPDATE buckets SET name = $1 WHERE bucket = $2";
+
+/// Buckets that are looked up in one statement.
+const BATCH: usize = 500;
+
+/// A bucket as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it is told apart by ([`Link::key`]).
+    pub key: String,
+    /// What people call it, such as `daily:pat@example.org`.
+    pub bucket: String,
+    /// Such as `daily:<user>`.
+    pub template: String,
+    /// What it holds.
+    pub level: Level,
+    /// What of it is held for requests of all nodes; 0 where a node is alone.
+    pub held: i64,
+    /// It is from before buckets had keys; its key is its name then.
+    pub is_earlier: bool,
+}
+
+/// Buckets as they stand, and whether they are held for a request: what of which, or which
+/// chains are short.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// By the keys of buckets, before this request.
+    pub accounts: BTreeMap<String, Account>,
+    /// What is held now, or why nothing is.
+    pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
+}
+
+/// What a request wants of buckets.
+pub(crate) struct Wanted {
+    pub(crate) chains: Vec<Chain>,
+    /// `None` to look only.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// How what a request wants is held.
+pub(crate) struct Hold {
+    pub(crate) name: String,
+    /// For how many milliseconds, unless it is renewed.
+    pub(crate) lease: i64,
+}
+
+/// Takes what the requests of a group have cost, and commits the transaction of the group: other
+/// nodes wait for these rows.
+pub(crate) fn settle(
+    connection: &mut dyn Connection,
+    settlements: &[&Settlement],
+) -> Result<(), Failure> {
+    let holds = settlements.iter().map(|one| one.hold.as_str());
+    let holds: Vec<&str> = holds.filter(|hold| !hold.is_empty()).collect();
+    let here = clock::unix_ms();
+    let links = settlements.iter().flat_map(|one| &one.chains);
+    let links = links.flat_map(|chain| &chain.links);
+    let locked = lock(connection, links, |_| releases(&holds))?;
+    let (mut levels, there) = (locked.levels, locked.now);
+    for settlement in settlements {
+        // As long ago by the clock of all as by the one of this machine.
+        let ago = here.saturating_sub(settlement.at).max(0);
+        let at = there.saturating_sub(ago);
+        for chain in &settlement.chains {
+            let before = chain.links.iter().map(|link| level(&levels, link, at));
+            let before: Vec<Level> = before.collect();
+            for (link, after) in chain.links.iter().zip(spend(chain, &before)) {
+                levels.insert(key(&link.key).into_owned(), after);
+            }
+        }
+    }
+    store(connection, levels)
+}
+
+/// Holds what is wanted, for each all or nothing, as if one had come after the other, or looks whether
+/// it could be held; and gives up the holds that are `released`. In a transaction of its own.
+pub(crate) fn hold(
+    connection: &mut dyn Connection,
+    wanted: &[Wanted],
+    released: &[String],
+) -> Result<Vec<Held>, Failure> {
+    connection.begin()?;
+    let held = try_hold(connection, wanted, released);
+    if held.is_err() {
+        connection.rollback();
+    }
+    held
+}
+
+fn try_hold(
+    connection: &mut dyn Connection,
+    wanted: &[Wanted],
+    released: &[String],
+) -> Result<Vec<Held>, Failure> {
+    // An answer that got lost may have left one of this name behind.
+    let holds = wanted.iter().filter_map(|one| one.hold.as_ref());
+    let names = holds.map(|hold| &hold.name).chain(released);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let chains = wanted.iter().flat_map(|one| &one.chains);
+    let links = chains.flat_map(|chain| &chain.links);
+    let clock = connection.clock();
+    let locked = lock(connection, links, |buckets| {
+        let mut besides = releases(&names);
+        besides.extend(held(buckets, clock));
+        besides
+    })?;
+    let (levels, now) = (locked.levels, locked.now);
+    let sums = locked.rows.into_iter();
+    let sums = sums.map(|mut row| Ok((row.text()?, row.integer()?)));
+    let mut sums: BTreeMap<String, i64> = sums.collect::<Result<_, Failure>>()?;
+    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    for one in wanted {
+        let links = one.chains.iter().flat_map(|chain| &chain.links);
+        let accounts: BTreeMap<String, Account> = links
+            .map(|link| {
+                let account = Account {
+                    level: level(&levels, link, now),
+                    held: sums.get(&*key(&link.key)).copied().unwrap_or_default(),
+                };
+                (link.key.clone(), account)
+            })
+            .collect();
+        let outcome = admit_all(&one.chains, &mut accounts.clone());
+        if let Some(hold) = &one.hold {
+            let until = now.saturating_add(hold.lease);
+            for (bucket, amount) in outcome.iter().flatten() {
+                let bucket = key(bucket);
+                let sum = sums.entry(bucket.clone().into_owned()).or_default();
+                *sum = sum.saturating_add(*amount);
+                rows.push(vec![
+                    hold.name.as_str().into(),
+                    Value::text(bucket.into_owned()),
+                    (*amount).into(),
+                    until.into(),
+                ]);
+            }
+        }
+        all.push(Held { accounts, outcome });
+    }
+    if rows.is_empty() {
+        connection.commit()?;
+    } else {
+        let sql = "INSERT INTO bucket_holds (hold, bucket, amount, expires_at) \
+            VALUES ($1, $2, $3, $4) ON CONFLICT (hold, bucket) DO UPDATE \
+            SET amount = bucket_holds.amount + excluded.amount";
+        connection.execute_and_commit(sql, rows)?;
+    }
+    Ok(all)
+}
+
+/// What gives up the holds of these names.
+fn releases(holds: &[&str]) -> Vec<Question<'static>> {
+    let some = holds.chunks(BATCH).map(|some| {
+        let sql = format!(
+            "DELETE FROM bucket_holds WHERE hold IN ({})",
+            places(0, some.len())
+        );
+        let values = some.iter().map(|hold| Value::text(*hold).into_owned());
+        (sql.into(), values.collect())
+    });
+    some.collect()
+}
+
+/// What asks how much of these buckets is held, by an SQL expression for the time.
+fn held(buckets: &[&str], clock: Option<&str>) -> Vec<Question<'static>> {
+    let now = clock.map_or_else(
+        || clock::unix_ms().to_string(),
+        |clock| format!("(SELECT {clock})"),
+    );
+    let some = buckets.chunks(BATCH).map(|some| {
+        let sql = format!(
+            "SELECT bucket, CAST(SUM(amount) AS BIGINT) FROM bucket_holds \
+             WHERE expires_at >= {now} AND bucket IN ({}) GROUP BY bucket",
+            places(0, some.len())
+        );
+        let values = some.iter().map(|bucket| Value::text(*bucket).into_owned());
+        (sql.into(), values.collect())
+    });
+    some.collect()
+}
+
+/// Puts off when holds expire, and drops those of nodes that are gone.
+pub(crate) fn renew(
+    connection: &mut dyn Connection,
+    holds: &[String],
+    (now, until): (i64, i64),
+) -> Result<(), Failure> {
+    let rows = holds
+        .iter()
+        .map(|hold| vec![until.into(), hold.as_str().into()]);
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        let sql = "UPDATE bucket_holds SET expires_at = $1 WHERE hold = $2";
+        connection.execute(sql, rows)?;
+    }
+    let sql = "DELETE FROM bucket_holds WHERE expires_at < $1";
+    connection.execute(sql, vec![vec![now.into()]]).map(drop)
+}
+
+/// Adds to a bucket, at most up to its capacity; in a transaction of its own.
+pub(crate) fn refill(
+    connection: &mut dyn Connection,
+    link: &Link,
+    amount: i64,
+) -> Result<Level, Failure> {
+    let added = |connection: &mut dyn Connection| {
+        let Locked {
+            mut levels, now, ..
+        } = lock(connection, std::iter::once(link), |_| Vec::new())?;
+        let before = level(&levels, link, now);
+        let after = Level {
+            balance: before
+                .balance
+                .saturating_add(amount)
+                .min(link.terms.capacity),
+            ..before
+        };
+        levels.insert(key(&link.key).into_owned(), after);
+        store(connection, levels)?;
+        Ok(after)
+    };
+    connection.begin()?;
+    let done = added(connection);
+    if done.is_err() {
+        connection.rollback();
+    }
+    done
+}
+
+/// Forgets the buckets whose definition is not among `templates`.
+pub(crate) fn retain(connection: &mut dyn Connection, templates: &[String]) -> Result<(), Failure> {
+    let known = if templates.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE template NOT IN ({})", places(0, templates.len()))
+    };
+    let sql = format!("DELETE FROM buckets{known}");
+    let values = templates.iter().map(Value::text);
+    connection.execute(&sql, vec![values.collect()]).map(drop)
+}
+
+/// All buckets that were ever used, by name, and the time by the clock of all.
+pub(crate) fn all(connection: &mut dyn Connection) -> Result<(Vec<Stored>, i64), Failure> {
+    let now = connection.now()?;
+    let sql = "SELECT buckets.bucket, name, template, balance, at, is_earlier, \
+        COALESCE(CAST((SELECT SUM(amount) FROM bucket_holds \
+            WHERE bucket_holds.bucket = buckets.bucket AND expires_at >= $1) AS BIGINT), 0) \
+        FROM buckets ORDER BY buckets.bucket";
+    let stored = rows(connection, sql, vec![now.into()], |row| {
+        Ok(Stored {
+            key: row.text()?,
+            bucket: row.text()?,
+            template: row.text()?,
+            level: Level {
+                balance: row.integer()?,
+                at: row.integer()?,
+            },
+            is_earlier: row.integer()? != 0,
+            held: row.integer()?,
+        })
+    })?;
+    Ok((stored, now))
+}
+
+/// A bucket's key as it is stored.
+fn key(bucket: &str) -> Cow<'_, str> {
+    stores::key(bucket, limit::BUCKET)
+}
+
+fn level(levels: &BTreeMap<String, Level>, link: &Link, now: i64) -> Level {
+    let terms: &Terms = &link.terms;
+    levels
+        .get(&*key(&link.key))
+        .map_or_else(|| terms.full(now), |level| terms.at(*level, now))
+}
+
+/// Buckets whose rows are locked until the end of the transaction.
+struct Locked {
+    /// By key.
+    levels: BTreeMap<String, Level>,
+    /// The time by the clock of all, after the rows were locked.
+    now: i64,
+    /// What was asked besides.
+    rows: Vec<Row>,
+}
+
+/// Locks the rows of buckets until the end of the transaction, and reads them; and asks the
+/// questions of `besides`, which gets their keys. Rows of buckets that nobody has used are made
+/// first, full: there would be nothing to lock.
+fn lock<'a>(
+    connection: &mut dyn Connection,
+    links: impl Iterator<Item = &'a Link>,
+    besides: impl Fn(&[&str]) -> Vec<Question<'static>>,
+) -> Result<Locked, Failure> {
+    let mut wanted: BTreeMap<Cow<'_, str>, &Link> = BTreeMap::new();
+    for link in links {
+        wanted.entry(key(&link.key)).or_insert(link);
+    }
+    let names: Vec<&str> = wanted.keys().map(|name| &**name).collect();
+    let (mut found, mut now, mut rows) = ask(connection, &names, besides(&names))?;
+    let missing = wanted
+        .iter()
+        .filter(|(name, _)| !found.contains_key(&***name));
+    let missing: Vec<_> = missing.collect();
+    // A user who is renamed keeps their bucket, under the name that they have now.
+    let renamed = wanted.iter().filter_map(|(key, link)| {
+        let (name, _) = found.get(&**key)?;
+        let names = [&*link.bucket, &**key].map(Value::text);
+        (*name != link.bucket).then(|| names.into())
+    });
+    let renamed: Vec<_> = renamed.collect();
+    if !renamed.is_empty() {
+        connection.execute(RENAME, renamed)?;
+    }
+    if !missing.is_empty() {
+        make(connection, &missing, now)?;
+        // Others can have made and used them before.
+        (found, now, rows) = ask(connection, &names, besides(&names))?;
+    }
+    let levels = found.into_iter().map(|(key, (_, level))| (key, level));
+    Ok(Locked {
+        levels: levels.collect(),
+        now,
+        rows,
+    })
+}
+
+/// Makes the rows of buckets that have none, by key.
+fn make(
+    connection: &mut dyn Connection,
+    missing: &[(&Cow<'_, str>, &&Link)],
+    now: i64,
+) -> Result<(), Failure> {
+    let earlier = missing.iter().filter_map(|(name, link)| {
+        let names = [
+            &***name,
+            &*link.bucket,
+            link.before.as_deref()?,
+            &*link.template,
+        ];
+        Some(names.map(Value::text).into())
+    });
+    connection.execute(TAKE_OVER, earlier.collect())?;
+    let made = missing.iter().map(|(name, link)| {
+        let full = link.terms.full(now);
+        vec![
+            Value::text(&***name),
+            Value::text(&link.bucket),
+            Value::text(&link.template),
+            full.balance.into(),
+            full.at.into(),
+        ]
+    });
+    connection.execute(INSERT, made.collect()).map(drop)
+}
+
+/// Buckets by key: what people call them, and what they hold.
+type Found = BTreeMap<String, (String, Level)>;
+
+/// Locks rows of buckets and reads them, then asks `besides` and for the time.
+fn ask(
+    connection: &mut dyn Connection,
+    names: &[&str],
+    besides: Vec<Question<'_>>,
+) -> Result<(Found, i64, Vec<Row>), Failure> {
+    let locks = names.chunks(BATCH).map(|some| {
+        let sql = format!(
+            "SELECT bucket, name, balance, at FROM buckets WHERE bucket IN ({}) ORDER BY bucket{}",
+            places(0, some.len()),
+            connection.lock()
+        );
+        let values = some.iter().map(|name| Value::text(*name)).collect();
+        (sql.into(), values)
+    });
+    let mut questions: Vec<Question<'_>> = locks.collect();
+    let count = questions.len();
+    questions.extend(besides);
+    let clock = connection.clock();
+    questions.extend(clock.map(|clock| (format!("SELECT {clock}").into(), Vec::new())));
+    let mut answers = connection.ask(questions)?;
+    let now = match clock.and_then(|_| answers.pop()?.pop()) {
+        Some(mut row) => row.integer()?,
+        None => clock::unix_ms(),
+    };
+    let rows = answers.split_off(count.min(answers.len()));
+    let mut found = BTreeMap::new();
+    for mut row in answers.into_iter().flatten() {
+        let (key, name) = (row.text()?, row.text()?);
+        let (balance, at) = (row.integer()?, row.integer()?);
+        found.insert(key, (name, Level { balance, at }));
+    }
+    Ok((found, now, rows.into_iter().flatten().collect()))
+}
+
+/// Stores what buckets hold, and commits.
+fn store(connection: &mut dyn Connection, levels: BTreeMap<String, Level>) -> Result<(), Failure> {
+    let rows = levels
+        .into_iter()
+        .map(|(name, level)| vec![level.balance.into(), level.at.into(), Value::text(name)]);
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return connection.commit();
+    }
+    connection.execute_and_commit(UPDATE, rows).map(drop)
+}

@@ -1,0 +1,133 @@
+//! A group of records in one transaction: entries, what goes with them, and what they add up to.
+
+use crate::base::panics;
+use crate::records::journal::retention::Policy;
+use crate::records::stores::sql::buckets;
+use crate::records::stores::sql::capture;
+use crate::records::stores::sql::exports;
+use crate::records::stores::sql::outbox;
+use crate::records::stores::sql::rollup;
+use crate::records::stores::sql::row;
+use crate::records::stores::sql::row::limit;
+use crate::records::stores::sql::session;
+use crate::records::stores::{Connection, Failure, Value};
+use crate::records::{Record, distinct};
+
+const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
+    VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
+
+const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nth, params) \
+    VALUES ($1, $2, $3, $4, $5)";
+
+/// Writes `records`; those whose id is there already are left out of everything, so that a group
+/// may be written again after a commit of which nobody knows how it ended. Returns how many were
+/// left out.
+pub(crate) fn write(
+    connection: &mut dyn Connection,
+    records: &[&Record],
+    policy: &Policy,
+) -> Result<usize, Failure> {
+    connection.begin()?;
+    let written = fill(connection, records, policy);
+    if written.is_err() {
+        connection.rollback();
+    }
+    written
+}
+
+/// Writes all of it and commits.
+fn fill(
+    connection: &mut dyn Connection,
+    records: &[&Record],
+    policy: &Policy,
+) -> Result<usize, Failure> {
+    let keep = policy.keep();
+    let entries = records.iter().map(|record| row::write(&record.entry));
+    let inserted = connection.execute(&row::INSERT, entries.collect())?;
+    panics::point("ledger");
+    let new: Vec<&Record> = records
+        .iter()
+        .zip(inserted)
+        .filter_map(|(record, count)| (count > 0).then_some(*record))
+        .collect();
+    let headers = new.iter().flat_map(|record| header_rows(record));
+    execute(connection, INSERT_HEADER, headers.collect())?;
+    if keep.tools {
+        let tools = new.iter().flat_map(|record| tool_rows(record));
+        execute(connection, INSERT_TOOL, tools.collect())?;
+    }
+    if keep.captures {
+        let captures = new.iter().filter_map(|record| {
+            let capture = record.capture.as_ref()?;
+            Some(capture::write(record.entry.id.as_str(), capture, keep.raws))
+        });
+        let captures = captures.collect::<Result<_, _>>()?;
+        execute(connection, capture::INSERT, captures)?;
+    }
+    if !new.is_empty() {
+        rollup::add(connection, &new)?;
+        session::add(connection, &new)?;
+        exports::queue(connection, &new, policy.exporters())?;
+        outbox::add(connection, &new)?;
+    }
+    // Last, because other nodes wait for these rows.
+    let settlements = new.iter().filter_map(|record| record.settlement.as_ref());
+    let settlements: Vec<_> = settlements.collect();
+    if settlements.is_empty() {
+        connection.commit()?;
+    } else {
+        buckets::settle(connection, &settlements)?;
+    }
+    Ok(records.len() - new.len())
+}
+
+/// Without rows there is nothing to ask of a server far away.
+fn execute(
+    connection: &mut dyn Connection,
+    sql: &str,
+    rows: Vec<Vec<Value<'_>>>,
+) -> Result<(), Failure> {
+    if !rows.is_empty() {
+        connection.execute(sql, rows)?;
+    }
+    Ok(())
+}
+
+fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
+    let headers = distinct(&record.headers);
+    let nth = |place: usize| nth(headers.iter().map(|(name, _)| &**name), place);
+    let rows = headers.iter().enumerate().map(|(place, (name, value))| {
+        vec![
+            Value::text(name.clone()),
+            Value::text(value.clone()),
+            record.entry.id.as_str().into(),
+            nth(place),
+        ]
+    });
+    rows.collect()
+}
+
+fn tool_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
+    let tools = &record.tools;
+    let nth = |place: usize| nth(tools.iter().map(|tool| tool.name.as_str()), place);
+    let rows = tools.iter().enumerate().map(|(place, tool)| {
+        vec![
+            record.entry.id.as_str().into(),
+            i64::try_from(place).unwrap_or(i64::MAX).into(),
+            Value::key(&tool.name, limit::TOOL),
+            nth(place),
+            tool.params.as_str().into(),
+        ]
+    });
+    rows.collect()
+}
+
+/// How many of the names before the one at `place` are the same.
+fn nth<'a>(mut names: impl Iterator<Item = &'a str> + Clone, place: usize) -> Value<'static> {
+    let name = names.clone().nth(place);
+    let same = names
+        .by_ref()
+        .take(place)
+        .filter(|other| Some(*other) == name);
+    i64::try_from(same.count()).unwrap_or(i64::MAX).into()
+}

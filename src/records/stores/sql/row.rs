@@ -1,0 +1,254 @@
+//! An entry as a row: the columns it is written to and read from, in one order.
+
+use std::sync::LazyLock;
+
+use crate::records::stores::{Failure, Row, Value, places};
+use crate::records::{Entry, EntryId, Outcome, Tokens};
+
+/// The columns of `entries`.
+const COLUMNS: [&str; 42] = [
+    "id",
+    "session",
+    "started_at",
+    "login",
+    "node_id",
+    "node_name",
+    "tags",
+    "agent",
+    "api",
+    "model_requested",
+    "model",
+    "provider",
+    "method",
+    "path",
+    "status",
+    "outcome",
+    "stream",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+    "web_searches",
+    "tokens_estimated",
+    "cost",
+    "cost_basis",
+    "finish_reason",
+    "tool_calls",
+    "first_byte_ms",
+    "first_token_ms",
+    "duration_ms",
+    "overhead_ms",
+    "request_bytes",
+    "response_bytes",
+    "user_agent",
+    "reasons",
+    "error",
+    "caller",
+];
+
+/// The columns of the counts of tokens, as [`counts`] gives them.
+pub(crate) const COUNTERS: [&str; 10] = [
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+    "web_searches",
+];
+
+/// A provider may claim any count. This is more than any request has, and a sum of a hundred
+/// million of them still fits; an overflow would stop the queue behind the record.
+const COUNT_MAX: u64 = 1 << 36;
+
+/// Nanodollars: ten thousand dollars for one request, for the same reason.
+const COST_MAX: i64 = 10_000_000_000_000;
+
+/// Bytes of what is part of a key; what is longer ends with a hash (`database::key`). All keys
+/// together stay below the 2,704 bytes that `PostgreSQL` has room for.
+pub(crate) mod limit {
+    /// Longer than any id.
+    pub(in crate::records) const ID: usize = 64;
+    pub(in crate::records) const CALLER: usize = 384;
+    pub(in crate::records) const LOGIN: usize = 320;
+    pub(in crate::records) const SESSION: usize = 256;
+    pub(in crate::records) const NODE: usize = 128;
+    pub(in crate::records) const MODEL: usize = 256;
+    pub(in crate::records) const PROVIDER: usize = 128;
+    pub(in crate::records) const AGENT: usize = 64;
+    pub(in crate::records) const API: usize = 64;
+    pub(in crate::records) const HEADER_NAME: usize = 128;
+    pub(in crate::records) const HEADER_VALUE: usize = 256;
+    pub(in crate::records) const TOOL: usize = 256;
+    pub(in crate::records) const BUCKET: usize = 512;
+}
+
+/// Only an id already written is skipped. `INSERT OR IGNORE` would also drop, in silence, a
+/// record that breaks another constraint.
+pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO entries ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING",
+        COLUMNS.join(", "),
+        places(0, COLUMNS.len())
+    )
+});
+
+/// The columns for [`read`], of a query from `entries`.
+pub(crate) static SELECTED: LazyLock<String> = LazyLock::new(|| {
+    let columns = COLUMNS.map(|column| format!("entries.{column}"));
+    format!(
+        "{}, CASE WHEN EXISTS (SELECT 1 FROM captures WHERE captures.entry_id = entries.id) \
+         THEN 1 ELSE 0 END AS captured",
+        columns.join(", ")
+    )
+});
+
+/// The values of an entry, in the order of [`COLUMNS`].
+pub(crate) fn write(entry: &Entry) -> Vec<Value<'_>> {
+    let mut row = vec![
+        entry.id.as_str().into(),
+        Value::key(&entry.session, limit::SESSION),
+        entry.started_at.into(),
+        Value::key(&entry.login, limit::LOGIN),
+        Value::key(&entry.node_id, limit::NODE),
+        entry.node_name.as_str().into(),
+        Value::json(&entry.tags),
+        Value::key(&entry.agent, limit::AGENT),
+        Value::key(&entry.api, limit::API),
+        entry.model_requested.as_str().into(),
+        Value::key(&entry.model, limit::MODEL),
+        Value::key(&entry.provider, limit::PROVIDER),
+        entry.method.as_str().into(),
+        entry.path.as_str().into(),
+        i64::from(entry.status).into(),
+        entry.outcome.as_str().into(),
+        entry.stream.into(),
+    ];
+    row.extend(counts(&entry.tokens).map(Value::from));
+    row.extend([
+        entry.tokens.estimated.into(),
+        cost(entry).into(),
+        entry.cost_basis.as_deref().into(),
+        entry.finish_reason.as_deref().into(),
+        i64::from(entry.tool_calls).into(),
+        entry.first_byte_ms.into(),
+        entry.first_token_ms.into(),
+        Some(entry.duration_ms)
+            .filter(|ms| ms.is_finite())
+            .unwrap_or(0.0)
+            .into(),
+        entry.overhead_ms.into(),
+        i64::try_from(entry.request_bytes)
+            .unwrap_or(i64::MAX)
+            .into(),
+        i64::try_from(entry.response_bytes)
+            .unwrap_or(i64::MAX)
+            .into(),
+        entry.user_agent.as_str().into(),
+        Value::json(&entry.reasons),
+        entry.error.as_deref().into(),
+        Value::key(&entry.caller, limit::CALLER),
+    ]);
+    row
+}
+
+/// The counts in the order of [`COUNTERS`], bounded.
+pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; 10] {
+    [
+        tokens.input,
+        tokens.output,
+        tokens.cached,
+        tokens.cache_write,
+        tokens.cache_write_5m,
+        tokens.cache_write_1h,
+        tokens.reasoning,
+        tokens.image_input,
+        tokens.image_output,
+        tokens.web_searches,
+    ]
+    .map(|count| count.map(|count| count.min(COUNT_MAX).cast_signed()))
+}
+
+/// The cost in nanodollars, bounded.
+pub(crate) fn cost(entry: &Entry) -> Option<i64> {
+    entry.cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
+}
+
+pub(crate) fn read(row: &mut Row) -> Result<Entry, Failure> {
+    let mut entry = Entry {
+        id: EntryId(row.text()?),
+        session: row.text()?,
+        started_at: row.integer()?,
+        caller: String::new(),
+        login: row.text()?,
+        node_id: row.text()?,
+        node_name: row.text()?,
+        tags: row.json()?,
+        agent: row.text()?,
+        api: row.text()?,
+        model_requested: row.text()?,
+        model: row.text()?,
+        provider: row.text()?,
+        method: row.text()?,
+        path: row.text()?,
+        status: status(row)?,
+        outcome: outcome(row)?,
+        stream: row.integer()? != 0,
+        tokens: tokens(row)?,
+        cost: row.maybe_integer()?,
+        cost_basis: row.maybe_text()?,
+        finish_reason: row.maybe_text()?,
+        tool_calls: u32::try_from(row.integer()?).unwrap_or(u32::MAX),
+        first_byte_ms: row.maybe_real()?,
+        first_token_ms: row.maybe_real()?,
+        duration_ms: row.maybe_real()?.unwrap_or_default(),
+        overhead_ms: row.maybe_real()?,
+        request_bytes: row.count()?,
+        response_bytes: row.count()?,
+        user_agent: row.text()?,
+        reasons: row.json()?,
+        error: row.maybe_text()?,
+        captured: false,
+    };
+    entry.caller = row.text()?;
+    entry.captured = row.integer()? != 0;
+    Ok(entry)
+}
+
+pub(crate) fn status(row: &mut Row) -> Result<u16, Failure> {
+    Ok(u16::try_from(row.integer()?).unwrap_or_default())
+}
+
+pub(crate) fn outcome(row: &mut Row) -> Result<Outcome, Failure> {
+    let text = row.text()?;
+    Outcome::parse(&text).ok_or_else(|| Failure::Value(format!("outcome {text:?}")))
+}
+
+/// The ten counts, and whether they were estimated.
+pub(crate) fn tokens(row: &mut Row) -> Result<Tokens, Failure> {
+    let mut count = || {
+        let count = row.maybe_integer()?;
+        Ok::<_, Failure>(count.map(|count| count.max(0).cast_unsigned()))
+    };
+    Ok(Tokens {
+        input: count()?,
+        output: count()?,
+        cached: count()?,
+        cache_write: count()?,
+        cache_write_5m: count()?,
+        cache_write_1h: count()?,
+        reasoning: count()?,
+        image_input: count()?,
+        image_output: count()?,
+        web_searches: count()?,
+        estimated: row.integer()? != 0,
+    })
+}

@@ -1,0 +1,264 @@
+//! Sessions: added up as entries are written, and read a page at a time. A session is known by
+//! its caller and its id together, so nobody can join another's.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use crate::records::reports::sums::{self, Counts, Measured, PLAIN, Sums};
+use crate::records::stores::sql::query::{Filter, Query, Scope};
+use crate::records::stores::sql::row::limit;
+use crate::records::stores::{Connection, Failure, Row, Value, key, places, rows};
+use crate::records::{EntryId, Record};
+
+/// The requests of one caller that carry one session id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Session {
+    pub id: String,
+    /// Whose it is: `Caller::key`.
+    pub caller: String,
+    /// What people called the caller with the last request.
+    pub login: String,
+    /// Of the last request, as are the agent, the model and the provider.
+    pub node_name: String,
+    pub agent: String,
+    pub model: String,
+    pub provider: String,
+    /// All models that answered, in the order of their names.
+    pub models: Vec<String>,
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// When its first and its last request started, in unix milliseconds.
+    pub started_at: i64,
+    pub last_at: i64,
+    /// The cursor of this row for [`Query::before`].
+    pub last_request: EntryId,
+}
+
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    let last = ["login", "node_name", "agent", "model", "provider"].map(|column| {
+        format!(
+            "{column} = CASE WHEN excluded.last_request > sessions.last_request \
+             THEN excluded.{column} ELSE sessions.{column} END"
+        )
+    });
+    let extreme = |column: &str, order: &str| {
+        format!(
+            "{column} = CASE WHEN excluded.{column} {order} sessions.{column} \
+             THEN excluded.{column} ELSE sessions.{column} END"
+        )
+    };
+    format!(
+        "INSERT INTO sessions (caller, login, session, first_at, last_at, last_request, node_name, \
+         agent, model, provider, {}) VALUES ({}) ON CONFLICT (caller, session) DO UPDATE SET \
+         {}, {}, {}, {}, {}",
+        sums::columns(PLAIN).join(", "),
+        places(0, 10 + PLAIN),
+        extreme("first_at", "<"),
+        extreme("last_at", ">"),
+        extreme("last_request", ">"),
+        last.join(", "),
+        sums::additions("sessions", PLAIN)
+    )
+});
+
+const ADD_MODEL: &str = "INSERT INTO session_models (caller, session, model) VALUES ($1, $2, $3) \
+    ON CONFLICT (caller, session, model) DO NOTHING";
+
+/// What a group of records adds to one session.
+struct Added<'a> {
+    first_at: i64,
+    last_at: i64,
+    last: &'a Record,
+    sums: Sums,
+}
+
+/// Adds `records` to their sessions. To be called in the transaction that writes them, and only
+/// with those that it has written.
+pub(crate) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+    let mut sessions: BTreeMap<(Cow<'_, str>, Cow<'_, str>), Added<'_>> = BTreeMap::new();
+    let mut models = BTreeSet::new();
+    for record in records {
+        let entry = &record.entry;
+        let own = (
+            key(&entry.caller, limit::CALLER),
+            key(&entry.session, limit::SESSION),
+        );
+        let session = sessions.entry(own.clone()).or_insert_with(|| Added {
+            first_at: entry.started_at,
+            last_at: entry.started_at,
+            last: record,
+            sums: Sums::default(),
+        });
+        session.first_at = session.first_at.min(entry.started_at);
+        session.last_at = session.last_at.max(entry.started_at);
+        if entry.id > session.last.entry.id {
+            session.last = record;
+        }
+        session.sums.add_one(&Measured::of(entry));
+        if !entry.model.is_empty() {
+            let model = key(&entry.model, limit::MODEL);
+            models.insert((own.0, own.1, model));
+        }
+    }
+    let upserts = sessions.into_iter().map(|((caller, session), added)| {
+        let last = &added.last.entry;
+        let mut row: Vec<Value<'_>> = vec![
+            Value::text(caller),
+            Value::key(&last.login, limit::LOGIN),
+            Value::text(session),
+            added.first_at.into(),
+            added.last_at.into(),
+            last.id.as_str().into(),
+            last.node_name.as_str().into(),
+            Value::key(&last.agent, limit::AGENT),
+            Value::key(&last.model, limit::MODEL),
+            Value::key(&last.provider, limit::PROVIDER),
+        ];
+        row.extend(added.sums.values(PLAIN));
+        row
+    });
+    connection.execute(&UPSERT, upserts.collect())?;
+    let models = models
+        .into_iter()
+        .map(|(caller, session, model)| [caller, session, model].map(Value::text).into());
+    connection.execute(ADD_MODEL, models.collect())?;
+    Ok(())
+}
+
+/// Requests that a rare tool has at most.
+const RARE: i64 = 2_000;
+
+/// Whether a tool is in few requests.
+fn is_rare(connection: &mut dyn Connection, tool: Option<&str>) -> Result<bool, Failure> {
+    let Some(tool) = tool else { return Ok(false) };
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM entry_tools WHERE name = $1 AND nth = 0 \
+               LIMIT $2) AS some_of_them";
+    let values = vec![Value::wanted(tool, limit::TOOL), Value::Integer(RARE + 1)];
+    let counted = rows(connection, sql, values, Row::integer)?;
+    Ok(counted.first().is_some_and(|count| *count <= RARE))
+}
+
+/// A page of sessions, those with the latest requests first.
+pub(crate) fn page(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    query: &Query,
+) -> Result<Vec<Session>, Failure> {
+    let mut filter = Filter::default();
+    filter.within("sessions.caller", scope);
+    filter.equal("sessions.login", query.login.as_deref(), limit::LOGIN);
+    filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
+    filter.than("sessions.last_request", "<", query.before.as_deref());
+    // Other filters keep the sessions of which some request matches. Those with a rare tool are
+    // looked up, because there may be very many without it; else each session is looked at, of
+    // which one in a few has what is common.
+    let rare = is_rare(connection, query.tool.as_deref())?;
+    let mut rest = query.clone();
+    let mut some = Vec::new();
+    if rare {
+        some.extend(query.tool(&mut filter));
+        rest.tool = None;
+    }
+    let entries = format!("{}entries", connection.unindexed());
+    some.extend(rest.conditions(&mut filter, &format!("{entries}.id"), &entries));
+    if rare {
+        filter.condition(format!(
+            "(sessions.caller, sessions.session) IN (SELECT entries.caller, entries.session \
+             FROM entry_tools CROSS JOIN entries WHERE {})",
+            some.join(" AND ")
+        ));
+    } else if !some.is_empty() {
+        some.push("entries.caller = sessions.caller AND entries.session = sessions.session".into());
+        let condition = format!(
+            "EXISTS (SELECT 1 FROM entries WHERE {})",
+            some.join(" AND ")
+        );
+        filter.condition(condition);
+    }
+    let (conditions, mut values) = filter.into_parts();
+    values.push(query.limit());
+    let sql = format!(
+        "SELECT session, caller, login, node_name, agent, model, provider, first_at, last_at, \
+         last_request, {} FROM sessions {conditions} ORDER BY last_request DESC LIMIT ${}",
+        sums::columns(PLAIN).join(", "),
+        values.len()
+    );
+    let mut sessions = rows(connection, &sql, values, read)?;
+    add_models(connection, &mut sessions)?;
+    Ok(sessions)
+}
+
+/// How many sessions within `scope`, of one login or of any, have a request from `from` on and
+/// before `to`.
+pub(crate) fn count(
+    connection: &mut dyn Connection,
+    scope: &Scope,
+    login: Option<&str>,
+    (from, to): (i64, i64),
+) -> Result<u64, Failure> {
+    let mut filter = Filter::default();
+    filter.within("sessions.caller", scope);
+    filter.equal("sessions.login", login, limit::LOGIN);
+    let (from, to) = (filter.bind(from.into()), filter.bind(to.into()));
+    // A session that began or ended within the time has a request there. One that spans all of it
+    // is looked into.
+    filter.condition(format!(
+        "last_at >= {from} AND first_at < {to} AND (first_at >= {from} OR last_at < {to} \
+         OR EXISTS (SELECT 1 FROM entries WHERE entries.caller = sessions.caller \
+         AND entries.session = sessions.session \
+         AND entries.started_at >= {from} AND entries.started_at < {to}))"
+    ));
+    let (conditions, values) = filter.into_parts();
+    let sql = format!("SELECT COUNT(*) FROM sessions {conditions}");
+    let counts = rows(connection, &sql, values, Row::count)?;
+    Ok(counts.first().copied().unwrap_or_default())
+}
+
+fn add_models(connection: &mut dyn Connection, sessions: &mut [Session]) -> Result<(), Failure> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let pairs: Vec<_> = (0..sessions.len())
+        .map(|nth| format!("({})", places(nth * 2, 2)))
+        .collect();
+    let keys = sessions
+        .iter()
+        .flat_map(|session| [session.caller.as_str().into(), session.id.as_str().into()]);
+    let sql = format!(
+        "SELECT caller, session, model FROM session_models \
+         WHERE (caller, session) IN (VALUES {}) ORDER BY caller, session, model",
+        pairs.join(", ")
+    );
+    let found = rows(connection, &sql, keys.collect(), |row| {
+        Ok(((row.text()?, row.text()?), row.text()?))
+    })?;
+    let mut models: HashMap<(String, String), Vec<String>> = HashMap::new();
+    for (key, model) in found {
+        models.entry(key).or_default().push(model);
+    }
+    for session in sessions {
+        let key = (session.caller.clone(), session.id.clone());
+        session.models = models.remove(&key).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn read(row: &mut Row) -> Result<Session, Failure> {
+    Ok(Session {
+        id: row.text()?,
+        caller: row.text()?,
+        login: row.text()?,
+        node_name: row.text()?,
+        agent: row.text()?,
+        model: row.text()?,
+        provider: row.text()?,
+        models: Vec::new(),
+        started_at: row.integer()?,
+        last_at: row.integer()?,
+        last_request: EntryId(row.text()?),
+        counts: Sums::read(row, PLAIN)?.counts(),
+    })
+}

@@ -1,0 +1,116 @@
+//! The provider of measurements, which answers at once, by the name of the model.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response, header};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+/// Events of a stream, before its end.
+pub const EVENTS: usize = 200;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Serves until it is ended.
+pub fn run(port: u16) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+            .await
+            .expect("a port");
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(async move {
+                let served = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                let _ = served.await;
+            });
+        }
+    });
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    let body = request.into_body().collect().await?.to_bytes();
+    let has = |word: &[u8]| memchr::memmem::find(&body, word).is_some();
+    Ok(if has(b"\"slow\"") {
+        events(Some(Duration::from_secs(1)))
+    } else if has(b"\"stream\":true") {
+        events(None)
+    } else if has(b"\"large\"") {
+        whole(64 << 10)
+    } else {
+        whole(200)
+    })
+}
+
+fn whole(length: usize) -> Response<Body> {
+    let text = "word ".repeat(length / 5);
+    let body = format!(
+        r#"{{"id":"c","object":"chat.completion","created":1,"model":"small","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49}}}}"#
+    );
+    let mut response = Response::new(Full::from(body).boxed_unsync());
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+fn events(pause: Option<Duration>) -> Response<Body> {
+    let chunk = |content: &str, rest: &str| {
+        Bytes::from(format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]{rest}}}\n\n"
+        ))
+    };
+    let body = stream::unfold(0, move |nth| {
+        let piece = match nth {
+            ..EVENTS => Some(chunk("word ", "")),
+            EVENTS => Some(Bytes::from_static(
+                b"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":200,\"total_tokens\":209}}\n\n",
+            )),
+            _ if nth == EVENTS + 1 => Some(Bytes::from_static(b"data: [DONE]\n\n")),
+            _ => None,
+        };
+        async move {
+            match pause {
+                Some(pause) if nth > 0 => tokio::time::sleep(pause).await,
+                // Each event is written by itself, as a model's server does.
+                _ => tokio::task::yield_now().await,
+            }
+            // Whoever gets it sees how long it took.
+            let piece = match pause {
+                Some(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
+                _ => piece,
+            };
+            piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))
+        }
+    });
+    let mut response = Response::new(StreamBody::new(body).boxed_unsync());
+    let kind = header::HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Microseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what another process does is seen by the clock that both have"
+)]
+pub fn micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
