@@ -42,14 +42,6 @@ struct Only {
 
 const KNOWLEDGE: [Only; 6] = [
     Only {
-        rule: "only `exchange/upstream` sends what a caller asks",
-        why: "it takes nothing that is not paid for; all else leaves as an errand, which takes nothing \
-              of a caller's",
-        words: &[&["client", "pool"], &["socket_pool"]],
-        home: &["exchange/upstream", "net/client"],
-        others: &[],
-    },
-    Only {
         rule: "unsafe code stands in the file that calls Go",
         why: "one file can be checked by hand, each block against the rule that it keeps",
         words: &[&["unsafe"]],
@@ -122,6 +114,14 @@ const KNOWLEDGE: [Only; 6] = [
             ("net/client/proxy.rs", "a proxy's password, for the proxy"),
             ("records/mod.rs", "the URL of the database, to open it"),
         ],
+    },
+    Only {
+        rule: "only `exchange/upstream` sends what a caller asks",
+        why: "it takes nothing that is not paid for; all else leaves as an errand, which takes nothing \
+              of a caller's",
+        words: &[&["client", "pool"], &["socket_pool"]],
+        home: &["exchange/upstream", "net/client"],
+        others: &[],
     },
 ];
 
