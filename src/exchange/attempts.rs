@@ -262,8 +262,12 @@ struct Earlier<A> {
     at: usize,
     result: Result<A, Rejection>,
     /// What its provider asks to wait, if it was limited.
-    limit: Option<Option<Duration>>,
+    limit: Option<Limit>,
 }
+
+/// A provider takes no requests for a while; for how long, if it says so.
+#[derive(Clone, Copy)]
+struct Limit(Option<Duration>);
 
 impl<A> Tries<A> {
     pub(super) fn new() -> Self {
@@ -298,8 +302,8 @@ impl<A> Tries<A> {
         }
     }
 
-    fn end(&self, result: Result<A, Rejection>, limit: Option<Option<Duration>>) -> Then<A> {
-        let own = limit.map(|own| own.unwrap_or(Duration::MAX));
+    fn end(&self, result: Result<A, Rejection>, limit: Option<Limit>) -> Then<A> {
+        let own = limit.map(|Limit(own)| own.unwrap_or(Duration::MAX));
         let soonest = self
             .soonest
             .filter(|soonest| own.is_some_and(|own| *soonest < own));
@@ -331,9 +335,9 @@ impl Gateway {
             Outcome::Limited { why, wait, instead } => {
                 tries.wait(wait);
                 if self.has_unlimited(tries, cleared) {
-                    go_on(tries, cleared, &why, instead, Some(wait))
+                    go_on(tries, cleared, &why, instead, Some(Limit(wait)))
                 } else {
-                    tries.end(instead, Some(wait))
+                    tries.end(instead, Some(Limit(wait)))
                 }
             }
             Outcome::Failed {
@@ -382,7 +386,7 @@ fn go_on<A>(
     cleared: &mut Cleared,
     why: &str,
     result: Result<A, Rejection>,
-    limit: Option<Option<Duration>>,
+    limit: Option<Limit>,
 ) -> Then<A> {
     leave(tries, cleared, why, reasons::Next::Another);
     let attempts = cleared.draft().facts().map(|facts| facts.attempts.len());
@@ -482,7 +486,7 @@ mod tests {
             for other in others {
                 tries.wait(Some(seconds(other)));
             }
-            let Then::End(_, told) = tries.end(Ok(()), Some(own.map(seconds))) else {
+            let Then::End(_, told) = tries.end(Ok(()), Some(Limit(own.map(seconds)))) else {
                 panic!("it ends");
             };
             assert_eq!(told, expected.map(seconds), "{own:?}");

@@ -199,9 +199,9 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
     facts
 }
 
-fn asked() -> Option<Reached> {
+fn asked() -> Reached {
     let provider = Arc::clone(&rules().routes.providers()[0]);
-    Some(Reached::Asked(Traffic::default().open(&provider, "m")))
+    Reached::Asked(Traffic::default().open(&provider, "m"))
 }
 
 fn counted(input: u64, output: u64) -> Reading {
@@ -248,22 +248,22 @@ fn what_a_provider_did_is_paid() {
     let failed = || Ending::ProviderFailed("overloaded".to_owned());
     let counts = ended(done.clone(), counted(1_000, 500), 80);
     let expected = (Outcome::Complete, 2_000_000, 1_500);
-    assert_eq!(comes_to(asked(), 200, counts), expected);
+    assert_eq!(comes_to(Some(asked()), 200, counts), expected);
     // A response with an empty body is no caller who left, and costs nothing.
     let empty = ended(done, none(), 0);
     let expected = (Outcome::Complete, 0, 0);
-    assert_eq!(comes_to(asked(), 204, empty), expected);
+    assert_eq!(comes_to(Some(asked()), 204, empty), expected);
     // A caller who leaves pays for what was read, and for what was written until then.
     for (status, length, cost, tokens) in [(0, 0, 100_000, 100), (200, 4_000, 2_100_000, 1_100)] {
         let expected = (Outcome::ClientClosed, cost, tokens);
         let ended = ended(left.clone(), none(), length);
-        assert_eq!(comes_to(asked(), status, ended), expected);
+        assert_eq!(comes_to(Some(asked()), status, ended), expected);
     }
     // An error is free, unless it counts something.
     for (reading, cost, tokens) in [(none(), 0, 0), (counted(1_000, 0), 1_000_000, 1_000)] {
         let expected = (Outcome::UpstreamError, cost, tokens);
         assert_eq!(
-            comes_to(asked(), 500, ended(failed(), reading, 80)),
+            comes_to(Some(asked()), 500, ended(failed(), reading, 80)),
             expected
         );
     }
@@ -308,7 +308,7 @@ fn where_no_provider_was_asked_nothing_is_paid() {
 #[test]
 fn a_dearer_model_is_charged_and_said_to_be() {
     for (used, cost) in [("m", 1_000_000), ("big", 10_000_000), ("", 1_000_000)] {
-        let facts = facts(200, 80, asked());
+        let facts = facts(200, 80, Some(asked()));
         let reading = Reading {
             model: Some(used.to_owned()),
             ..counted(1_000, 0)
@@ -321,7 +321,7 @@ fn a_dearer_model_is_charged_and_said_to_be() {
 
 #[test]
 fn the_entry_gets_what_the_response_says() {
-    let mut facts = facts(200, 80, asked());
+    let mut facts = facts(200, 80, Some(asked()));
     facts.attempts[0].in_head.input = Some(7);
     let reading = Reading {
         finish_reason: Some("tool_calls".to_owned()),

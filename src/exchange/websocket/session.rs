@@ -247,9 +247,8 @@ impl Session<'_> {
 
     /// Sees that the caller still is who opened the WebSocket, which may be hours ago.
     pub(super) async fn verify(&mut self) -> Result<(), Rejection> {
-        let refused = match self.who.verify().await {
-            Ok(_) => return Ok(()),
-            Err(refused) => refused,
+        let Err(refused) = self.who.verify().await else {
+            return Ok(());
         };
         let Unverified::Unknown(why) = refused else {
             return Err(Rejection::new(
