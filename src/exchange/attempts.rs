@@ -244,7 +244,6 @@ pub(super) struct Tries<A> {
     nth: u32,
     /// Attempts that count towards the bound of the configuration.
     counted: u32,
-    /// Whether the only provider was asked once more.
     is_repeated: bool,
     /// When this one began, in milliseconds from the request.
     began_ms: f64,
@@ -258,10 +257,8 @@ pub(super) struct Tries<A> {
 
 /// What an attempt came to before another provider was asked.
 struct Earlier<A> {
-    /// Its place among the attempts.
     at: usize,
     result: Result<A, Rejection>,
-    /// What its provider asks to wait, if it was limited.
     limit: Option<Limit>,
 }
 
