@@ -160,12 +160,6 @@ pub enum Reason {
         next: Next,
     },
     #[error(
-        "attempt {attempt} at provider {provider} failed: it broke off before it answered; asking another"
-    )]
-    BrokeOff { attempt: u32, provider: String },
-    #[error("{why}; asking another")]
-    LimitedAttempt { why: String },
-    #[error(
         "attempt at provider {provider} failed after {ms:.0} ms: {why}; asking it again on a new \
          connection"
     )]

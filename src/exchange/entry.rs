@@ -3,12 +3,13 @@
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
+use super::admit::Ticket;
 use super::agent;
 use crate::base::reasons::Reason;
 use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
-use crate::records::{Entry, EntryId, Outcome, Tokens};
+use crate::records::{Entry, Outcome, Tokens};
 
 /// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
 const MAX_SESSION: usize = 256;
@@ -21,15 +22,15 @@ const SESSION_HEADERS: [&str; 4] = [
     "x-claude-code-session-id",
 ];
 
-/// The record as far as the request's head tells. Its id is made of the time that it carries:
-/// the ledger looks for times by ranges of ids.
+/// The record as far as the request's head tells.
 pub(super) fn new(
-    (id, now): (EntryId, i64),
+    ticket: Ticket,
     api: &Format,
     caller: &Caller,
     head: &http::request::Parts,
     permit: &Permit,
 ) -> Entry {
+    let Ticket { id, now } = ticket;
     let user_agent: String = text(&head.headers, "user-agent")
         .chars()
         .take(512)

@@ -1,32 +1,51 @@
 //! Refusals of the pipeline: what the caller is told, and what the record says.
 
+use http::request::Parts;
 use http::{StatusCode, header};
 
-use super::guard::Passing;
+use super::context::{Asked, Context};
+use super::draft::Draft;
+use super::ending::Stage;
 use crate::base::reasons::Reason;
-use crate::exchange::relay::{Ended, Ending, Recording};
-use crate::formats::{Call, Format, NO_MODEL};
-use crate::policy::identity::Caller;
+use crate::formats::{Format, NO_MODEL};
 use crate::policy::route::NoRoute;
 use crate::wire::{Rejection, body};
 
 /// Models that a refusal names.
 const SHOWN: usize = 20;
 
-/// Ends the record of a request that was refused, or that no provider answered.
-pub(super) fn record(recording: &mut Recording, rejection: &Rejection) {
-    recording.note(|entry| entry.status = rejection.status.as_u16());
-    recording.end(Ended::new(Ending::of(rejection)));
+/// An admitted request that goes no further, with the stage at which it was refused.
+#[must_use = "the caller is told, and the record made"]
+pub(super) struct Refused {
+    draft: Draft,
+    stage: Stage,
+    rejection: Rejection,
+}
+
+impl Refused {
+    pub(super) fn new(draft: Draft, stage: Stage, rejection: Rejection) -> Self {
+        Self {
+            draft,
+            stage,
+            rejection,
+        }
+    }
+
+    /// Makes the record. What is left is what the caller is told.
+    pub(super) fn record(mut self) -> Rejection {
+        self.draft.refuse(self.stage, &self.rejection);
+        self.rejection
+    }
 }
 
 /// A refusal of a request without a model, with the models that it could name.
-pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Rejection {
+pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Parts) -> Rejection {
     if rejection.code.0 != NO_MODEL {
         return rejection;
     }
     let mut names: Vec<&str> = Vec::new();
-    for found in passing.rules.routes.models(passing.permit) {
-        if (passing.fits)(found.provider) && !names.contains(&found.model) {
+    for found in context.rules.routes.models(&context.permit) {
+        if context.fits(found.provider) && !names.contains(&found.model) {
             names.push(found.model);
         }
         if names.len() > SHOWN {
@@ -40,7 +59,7 @@ pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Re
     } else {
         format!("name one of these: {}{more}", names.join(", "))
     };
-    let endpoint = passing.api.default_model(passing.head.uri.path());
+    let endpoint = context.formats.caller.default_model(head.uri.path());
     let setting = endpoint
         .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
         .unwrap_or_default();
@@ -48,42 +67,34 @@ pub(super) fn with_models(mut rejection: Rejection, passing: &Passing<'_>) -> Re
     rejection
 }
 
-pub(super) fn no_route(
-    none: &NoRoute,
-    call: &Call,
-    caller: &Caller,
-    recording: &mut Recording,
-    api: &Format,
-) -> Rejection {
+/// The refusal of a request that nobody can answer. Its record says more than the caller may know.
+pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Rejection {
+    let model = &asked.call.model;
+    let not_found = || {
+        let caller = asked.who.caller.name();
+        format!("no route found for model \"{model}\" for user \"{caller}\"")
+    };
     let (reason, message) = match none {
         NoRoute::OtherApi { through } => {
             let reason = Reason::OtherFormat {
-                model: call.model.clone(),
+                model: model.clone(),
                 through: through.iter().copied().map(str::to_owned).collect(),
-                format: api.name.to_owned(),
+                format: asked.formats.caller.name.to_owned(),
             };
             let message = reason.to_string();
             (reason, message)
         }
         NoRoute::Unknown => {
-            let model = call.model.clone();
-            (Reason::NotServed { model }, not_found(call, caller))
+            let model = model.clone();
+            (Reason::NotServed { model }, not_found())
         }
         NoRoute::NotGranted { candidates } => {
             let models = candidates.clone();
-            (Reason::NotGranted { models }, not_found(call, caller))
+            (Reason::NotGranted { models }, not_found())
         }
     };
-    recording.note(|entry| entry.reasons.push(reason));
+    draft.reason(reason);
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
-}
-
-fn not_found(call: &Call, caller: &Caller) -> String {
-    format!(
-        "no route found for model \"{}\" for user \"{}\"",
-        call.model,
-        caller.name()
-    )
 }
 
 /// A body that is not declared as what its format reads could have been sent by a web page

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Verified;
+use super::context::Asked;
+use super::verified::Unverified;
 use crate::exchange::relay::Watch;
 use crate::exchange::rules::Rules;
 use crate::policy::identity::Refused;
@@ -13,40 +14,26 @@ use crate::wire::Rejection;
 
 /// Resolves once the caller may no longer have it: looked at again whenever the tailnet or the
 /// configuration changes.
-pub(super) fn watch(
-    mut rules: watch::Receiver<Arc<Rules>>,
-    who: Verified,
-    route: Route,
-    generation: u64,
-) -> Watch {
+pub(super) fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -> Watch {
+    let mut who = asked.who.clone();
+    let mut seen = Some(asked.rules.generation);
+    let (provider, model) = (Arc::clone(&route.provider), route.model.clone());
     Box::pin(async move {
-        let mut changes = who.changes;
-        let mut seen = generation;
-        let mut epoch = who.epoch;
-        let mut caller = who.caller;
+        let mut changes = who.changes.take();
         loop {
             let current = rules.borrow_and_update().clone();
-            if let Some((resolver, source)) = &who.resolver {
-                let now = resolver.epoch();
-                if now != epoch {
-                    epoch = now;
-                    seen = u64::MAX;
-                    match resolver.caller(*source).await {
-                        Ok(again) if again.is_same(&caller) => caller = again,
-                        Err(Refused::Unavailable(_)) => {}
-                        Err(Refused::Stale(_)) => {
-                            return revoked("the control server has not been heard for too long");
-                        }
-                        _ => return revoked("this device may no longer call"),
-                    }
+            match who.verify().await {
+                Ok(false) | Err(Unverified::Unknown(Refused::Unavailable(_))) => {}
+                Ok(true) => seen = None,
+                Err(Unverified::Unknown(_)) => {
+                    return revoked("the control server has not been heard for too long");
                 }
+                Err(Unverified::Gone) => return revoked("this device may no longer call"),
             }
-            if current.generation != seen {
-                seen = current.generation;
-                let covered = current
-                    .access
-                    .permit(&caller)
-                    .is_ok_and(|permit| permit.covers(route.subject()));
+            if seen != Some(current.generation) {
+                seen = Some(current.generation);
+                let permit = current.access.permit(&who.caller);
+                let covered = permit.is_ok_and(|permit| permit.covers(provider.subject(&model)));
                 if !covered {
                     return revoked("access to this model was withdrawn");
                 }

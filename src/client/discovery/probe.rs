@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 
 use super::server::{Formats, Kind};
 use crate::config::PLACEHOLDER;
-use crate::net::client::{Client, Post};
+use crate::net::client::{Client, Errand};
 use crate::policy::route::Provider;
 use crate::wire::text::steers;
 
@@ -54,11 +54,10 @@ struct Row {
 
 /// The models that a server lists in OpenAI's format.
 pub(crate) async fn models(upstream: &Client, provider: &Provider, timeout: Duration) -> Listed {
-    let (status, body) =
-        match get(upstream, provider, "/v1/models", HeaderMap::new(), timeout).await {
-            Ok(answer) => answer,
-            Err(why) => return Listed::Unreachable(why),
-        };
+    let (status, body) = match get(upstream, provider, "/v1/models", None, timeout).await {
+        Ok(answer) => answer,
+        Err(why) => return Listed::Unreachable(why),
+    };
     if !status.is_success() {
         return Listed::Refused(status, reason(&body));
     }
@@ -78,7 +77,7 @@ pub(crate) async fn get(
     upstream: &Client,
     provider: &Provider,
     path: &str,
-    headers: HeaderMap,
+    says: Option<(HeaderName, &'static str)>,
     timeout: Duration,
 ) -> Result<(StatusCode, Bytes), String> {
     let (path, query) = match path.split_once('?') {
@@ -86,15 +85,13 @@ pub(crate) async fn get(
         None => (path, None),
     };
     let uri = provider.url(path, query);
-    let post = Post {
-        uri: uri.map_err(|error| error.to_string())?,
-        headers,
-        body: Bytes::new(),
-        timeout,
-        longest: LONGEST_DOCUMENT,
-        ca: None,
-    };
-    upstream.ask(provider, Method::GET, post).await
+    let uri = uri.map_err(|error| error.to_string())?;
+    let mut errand = Errand::get(uri, timeout, LONGEST_DOCUMENT).to(provider);
+    if let Some((name, value)) = says {
+        errand = errand.says(name, value);
+    }
+    let (head, body) = upstream.errand(errand).await?.into_parts();
+    Ok((head.status, body))
 }
 
 /// Those names of models that may stand in a configuration.
@@ -181,9 +178,9 @@ async fn route(upstream: &Client, provider: &Provider, path: &str, timeout: Dura
     let Ok(uri) = provider.url(path, None) else {
         return Route::Silent;
     };
-    let post = Post::json(uri, Bytes::from_static(b"{}"), timeout, LONGEST);
-    match upstream.ask(provider, Method::POST, post).await {
-        Ok((status, body)) => Route::of(status, &body),
+    let errand = Errand::json(uri, b"{}".to_vec(), timeout, LONGEST).to(provider);
+    match upstream.errand(errand).await {
+        Ok(answer) => Route::of(answer.status(), answer.body()),
         Err(_) => Route::Silent,
     }
 }

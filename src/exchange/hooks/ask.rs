@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri, header};
+use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,7 +11,7 @@ use super::payload::{self, Story};
 use super::{Tally, What, Wired, codings};
 use crate::base::reasons::Reason;
 use crate::config::FailPolicy;
-use crate::net::client::{Client, Post};
+use crate::net::client::{Client, Errand};
 use crate::wire::Rejection;
 
 /// Longest answer of a hook.
@@ -117,7 +117,7 @@ async fn exchange(
     (body, tally): (&Bytes, &Tally),
 ) -> Result<Answer, String> {
     let payload = payload::build(wired, story, body, None);
-    let (status, said) = post(upstream, wired.hook, payload.into(), tally).await?;
+    let (status, said) = post(upstream, wired.hook, payload, tally).await?;
     if !status.is_success() {
         return Err(format!("it answered {status}"));
     }
@@ -141,7 +141,7 @@ pub(super) fn patience(hook: &crate::config::Hook, upstream: &Client) -> Duratio
 pub(super) async fn post(
     upstream: &Client,
     hook: &crate::config::Hook,
-    payload: Bytes,
+    payload: Vec<u8>,
     tally: &Tally,
 ) -> Result<(StatusCode, Bytes), String> {
     let uri: Uri = hook
@@ -155,32 +155,28 @@ pub(super) async fn post(
     }
     let began = Instant::now();
     let limit = patience(hook, upstream);
-    let mut plain = Post::json(uri, payload, limit, LONGEST);
-    plain.ca.clone_from(&hook.ca);
-    let mut plain = plain.authorized(hook.authorization, &hook.apikey)?;
+    let mut plain = Errand::json(uri, payload, limit, LONGEST)
+        .trusting(hook.ca.as_ref())
+        .authorized(hook.authorization, &hook.apikey)?;
     let mut packed = None;
     if let Some(coding) = tally.codings.of(&hook.url) {
-        packed = codings::packed(coding, &plain.body).await.map(|body| {
-            let mut post = plain.clone();
-            post.headers
-                .insert(header::CONTENT_ENCODING, coding.value());
-            post.body = body;
-            post
-        });
+        let body = codings::packed(coding, plain.body()).await;
+        packed = body.map(|body| plain.packed(coding.name(), body));
     }
-    if let Some(post) = packed {
-        let (head, said) = upstream.posted(Method::POST, post).await?;
+    if let Some(packed) = packed {
+        let (head, said) = upstream.errand(packed).await?.into_parts();
         let is_refusal = head.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
         tally.codings.learn(&hook.url, &head.headers, is_refusal);
         if !is_refusal {
             return Ok((head.status, said));
         }
-        plain.timeout = limit.saturating_sub(began.elapsed());
-        if plain.timeout.is_zero() {
+        let left = limit.saturating_sub(began.elapsed());
+        if left.is_zero() {
             return Err(format!("no answer within {limit:?}"));
         }
+        plain = plain.within(left);
     }
-    let (head, said) = upstream.posted(Method::POST, plain).await?;
+    let (head, said) = upstream.errand(plain).await?.into_parts();
     tally.codings.learn(&hook.url, &head.headers, false);
     Ok((head.status, said))
 }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 /// Hooks that are remembered. Those of old configurations are among them, so there is a bound.
 const MOST: usize = 1_000;
@@ -56,11 +56,11 @@ impl Codings {
 
 impl Coding {
     /// Its name in a header.
-    pub(super) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(super) fn name(self) -> &'static str {
+        match self {
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",
-        })
+        }
     }
 
     fn pack(self, plain: &[u8]) -> io::Result<Vec<u8>> {
@@ -77,7 +77,7 @@ impl Coding {
 }
 
 /// A payload in a coding; `None` where it is not worth it.
-pub(super) async fn packed(coding: Coding, plain: &Bytes) -> Option<Bytes> {
+pub(super) async fn packed(coding: Coding, plain: &Bytes) -> Option<Vec<u8>> {
     if plain.len() < SHORT {
         return None;
     }
@@ -88,10 +88,7 @@ pub(super) async fn packed(coding: Coding, plain: &Bytes) -> Option<Bytes> {
         let packing = tokio::task::spawn_blocking(move || coding.pack(&plain));
         packing.await.ok()?
     };
-    packed
-        .ok()
-        .filter(|packed| packed.len() < plain.len())
-        .map(Bytes::from)
+    packed.ok().filter(|packed| packed.len() < plain.len())
 }
 
 /// The best coding that an `Accept-Encoding` accepts: zstd, where it is one.

@@ -112,7 +112,7 @@ impl<'e> Deliverer<'e> {
                     self.standings.entry(name.clone()).or_default().in_flight += 1;
                     let (upstream, tally, hook) = (self.upstream, self.tally, hook.clone());
                     running.push(async move {
-                        let payload = bytes::Bytes::from(queued.payload.clone());
+                        let payload = queued.payload.clone();
                         let said = ask::post(upstream, &hook, payload, tally).await;
                         (queued, said)
                     });

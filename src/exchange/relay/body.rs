@@ -9,11 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::Begun;
 use super::live::Live;
 use super::tee::Tee;
-use super::{Begun, Ending, Recording};
 use crate::base::panics;
-use crate::formats::{Format, Meter};
+use crate::exchange::context::Formats;
+use crate::exchange::draft::Draft;
+use crate::exchange::ending::{Ending, Stage};
+use crate::formats::Meter;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
 use crate::wire::{Framing, Rejection};
@@ -53,8 +56,8 @@ pub struct Form {
 
 /// How an answer is read, and told that it failed.
 pub struct Reader {
-    /// Its format.
-    pub api: &'static Format,
+    /// In which formats it comes, and is told.
+    pub formats: Formats,
     /// Reads it.
     pub meter: Box<dyn Meter>,
     /// Opens it for the meter, if it is compressed.
@@ -66,7 +69,7 @@ pub struct Reader {
 pub struct RelayBody {
     state: State,
     is_stream: bool,
-    api: &'static Format,
+    formats: Formats,
     revoked: Watch,
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
@@ -97,7 +100,7 @@ impl RelayBody {
     pub fn new(
         mut upstream: Begun,
         reader: Reader,
-        recording: Recording,
+        draft: Draft,
         revoked: Watch,
         form: &Form,
     ) -> Self {
@@ -107,11 +110,11 @@ impl RelayBody {
                 reader.meter,
                 reader.decoding,
                 form,
-                reader.api.longest_event,
+                reader.formats.served.longest_event,
             ),
             mask: upstream.take_mask(),
             upstream,
-            recording,
+            draft,
             is_success: !form.is_error,
             may_fail: false,
             is_whole: false,
@@ -126,7 +129,7 @@ impl RelayBody {
         Self {
             state,
             is_stream: form.is_stream && !form.is_error,
-            api: reader.api,
+            formats: reader.formats,
             revoked,
             idle: form.idle,
             idle_at: Box::pin(sleep_until(now + form.idle)),
@@ -153,7 +156,7 @@ impl RelayBody {
         let last = live.tee.last_event().unwrap_or_default();
         live.end(ending(rejection.message.to_string()));
         if takes_events {
-            let event = self.api.stream_error(rejection);
+            let event = self.formats.caller.stream_error(rejection);
             if !event.is_empty() {
                 let event = Bytes::from([last, event].concat());
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
@@ -285,8 +288,8 @@ impl RelayBody {
             return broken;
         };
         let takes_events = live.tee.takes_events();
-        live.end(Ending::of(&rejection));
-        let event = || self.api.stream_error(&rejection);
+        live.end(Ending::of(Stage::Send, &rejection));
+        let event = || self.formats.caller.stream_error(&rejection);
         match panics::caught_now("a format", event) {
             Some(event) if takes_events && !event.is_empty() => {
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));

@@ -9,10 +9,12 @@ use memchr::memmem;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::Begun;
 use super::tee::Tee;
-use super::{Begun, Ended, Ending, Recording};
 use crate::base::clock::within;
 use crate::base::panics;
+use crate::exchange::draft::Draft;
+use crate::exchange::ending::{Ended, Ending};
 use crate::wire::Mask;
 
 /// Longest time for which the rest of an answer is read for its price alone.
@@ -40,7 +42,7 @@ pub async fn rests_ended() {
 pub(super) struct Live {
     pub(super) upstream: Begun,
     pub(super) tee: Tee,
-    pub(super) recording: Recording,
+    pub(super) draft: Draft,
     /// Its status is that of a success.
     pub(super) is_success: bool,
     /// Hides credentials in an error that a successful response reports.
@@ -59,9 +61,9 @@ impl Live {
         let out = self.tee.pass(piece);
         let out = self.masked(out);
         let says = !had_output && self.tee.has_output();
-        let elapsed = self.recording.elapsed_ms();
+        let elapsed = self.draft.elapsed_ms();
         let sent = out.len() as u64;
-        self.recording.note(|entry| {
+        self.draft.note(|entry| {
             entry.response_bytes += sent;
             if says {
                 entry.first_token_ms = Some(elapsed);
@@ -105,7 +107,7 @@ impl Live {
             _ => rest,
         };
         let sent = rest.as_ref().map_or(0, Bytes::len) as u64;
-        self.recording.note(|entry| entry.response_bytes += sent);
+        self.draft.note(|entry| entry.response_bytes += sent);
         rest
     }
 
@@ -147,7 +149,7 @@ impl Live {
         }
         let is_foreign = self.is_whole && taken.reading.is_foreign && taken.length > 0;
         let mut seen = Seen::default();
-        self.recording.note(|entry| {
+        self.draft.note(|entry| {
             seen = Seen {
                 status: entry.status,
                 format: entry.api.clone(),
@@ -159,10 +161,10 @@ impl Live {
             };
         });
         // Only what costs something is expected to say something.
-        seen.is_silent &= self.recording.quote().is_some();
-        seen.is_foreign &= self.recording.quote().is_some();
+        seen.is_silent &= self.draft.is_billed();
+        seen.is_foreign &= self.draft.is_billed();
         let ending = ending(taken.reading.failure.clone(), seen);
-        self.recording.end(Ended {
+        self.draft.end(Ended {
             reading: taken.reading,
             body: taken.body,
             raw: taken.raw,

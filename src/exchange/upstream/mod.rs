@@ -7,4 +7,4 @@ mod socket;
 
 pub use limits::asked_wait;
 pub use send::{Failure, Upstream};
-pub use socket::{Handshake, Socket};
+pub use socket::{Handshake, Socket, Unsent};

@@ -6,13 +6,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 
 use crate::base::clock::within;
 use crate::base::secret::Secret;
-use crate::formats::Outbound;
+use crate::exchange::fund::Funded;
+use crate::exchange::lists;
 use crate::net::client::auth::google::TokenSource;
 use crate::net::client::{
     Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
 };
-use crate::policy::access::{Header, Permit};
-use crate::policy::route::{Route, Scope};
+use crate::policy::access::Header;
+use crate::policy::route::Scope;
 use crate::wire::headers::Passed;
 use crate::wire::{Mask, Rejection};
 
@@ -104,6 +105,27 @@ impl Failure {
             .is_some_and(|status| status.is_server_error())
     }
 
+    /// Whether the provider takes no requests for a while.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        let Self::Declined { status, wait, .. } = self else {
+            return false;
+        };
+        match status.as_u16() {
+            429 => true,
+            503 | 529 => wait.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether another provider may do better: what one answers instead of a WebSocket is about the
+    /// request, unless it can't, or has no WebSocket there.
+    #[must_use]
+    pub fn may_be_another(&self) -> bool {
+        let status = self.declined().map(|status| status.as_u16());
+        status.is_none_or(|status| matches!(status, 404 | 405 | 426 | 429 | 500..))
+    }
+
     /// What it answered instead of a WebSocket.
     #[must_use]
     pub fn declined(&self) -> Option<StatusCode> {
@@ -165,32 +187,32 @@ impl Upstream {
         self.client.timeouts()
     }
 
-    /// Sends a request and waits for the head of the response. Dropping the future, or the
-    /// response's body, cancels the request at the provider. With it comes what hides the request's
-    /// credentials, which the head quotes no more.
+    /// Sends a request that is paid for, and waits for the head of the response. Dropping the future,
+    /// or the response's body, cancels the request at the provider. With it comes what hides the
+    /// request's credentials, which the head quotes no more.
     ///
     /// # Errors
     /// [`Failure`] when no response came. A response of any status is one.
     pub async fn send(
         &self,
-        route: &Route,
-        permit: &Permit,
-        from: &Passed,
-        query: Option<&str>,
-        (outbound, reuse): (&Outbound, Reuse),
+        funded: &Funded<'_>,
+        reuse: Reuse,
     ) -> Result<(Response<Received>, Mask), Failure> {
-        let provider = &route.provider;
+        let (outbound, api) = (funded.outbound(), funded.formats.served);
+        let provider = &funded.route().provider;
+        let from = &lists::headers(api, provider, &funded.head.headers);
+        let query = lists::query(api, provider, funded.head.uri.query());
         let misconfigured = |why: String| Failure::Misconfigured {
             provider: provider.id.clone(),
             why,
         };
         let uri = provider
-            .url(&outbound.path, query)
+            .url(&outbound.path, query.as_deref())
             .map_err(|error| misconfigured(error.to_string()))?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
-        let (head, credential) = self.dressed(route, permit, from).await?;
+        let (head, credential) = self.dressed(funded, from).await?;
         *request.headers_mut() = head;
         let mut request = auth::sign(request, outbound.body.clone(), provider)
             .map_err(|error| misconfigured(error.to_string()))?;
@@ -232,10 +254,10 @@ impl Upstream {
     /// the provider and of the grants. With them the token of a service account, if it has one.
     pub(super) async fn dressed<'u>(
         &'u self,
-        route: &'u Route,
-        permit: &Permit,
+        funded: &'u Funded<'_>,
         from: &Passed,
     ) -> Result<(HeaderMap, Option<(TokenSource<'u>, Secret)>), Failure> {
+        let route = funded.route();
         let provider = &route.provider;
         let misconfigured = |why: String| Failure::Misconfigured {
             provider: provider.id.clone(),
@@ -262,7 +284,7 @@ impl Upstream {
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());
         }
-        for Header { name, value } in permit.headers(route.subject()) {
+        for Header { name, value } in funded.permit.headers(route.subject()) {
             if let (Ok(name), Ok(value)) = (
                 header::HeaderName::from_bytes(name.as_bytes()),
                 HeaderValue::from_str(value),

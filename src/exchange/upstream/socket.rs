@@ -1,6 +1,7 @@
 //! A WebSocket to a provider, opened over HTTP/1.1 with the same connection, credential and
 //! headers as a request.
 
+use futures_util::SinkExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::upgrade::Upgraded;
@@ -10,16 +11,16 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::limits::asked_wait;
 use super::send::{Failure, Upstream, failure};
 use crate::base::clock::within;
 use crate::config::{Certificates, Network, Proxying};
+use crate::exchange::fund::Funded;
+use crate::exchange::lists;
 use crate::net::client::{Received, Reuse, Way};
-use crate::policy::access::Permit;
-use crate::policy::route::Route;
-use crate::wire::Mask;
-use crate::wire::headers::{self, Passed};
+use crate::wire::{Mask, headers};
 
 /// An open WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -37,26 +38,30 @@ pub struct Handshake {
     headers: HeaderMap,
 }
 
+/// Why a frame was not sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// The provider has closed the connection.
+    BrokeOff,
+    /// The provider reads nothing.
+    Silent,
+}
+
 impl Upstream {
-    /// How a WebSocket at `path` of the route's provider is opened; `from` is the caller's request.
+    /// How a WebSocket for a frame that is paid for is opened.
     ///
     /// # Errors
     /// [`Failure`] when the configuration makes no valid request, or there is no credential.
-    pub async fn handshake(
-        &self,
-        route: &Route,
-        permit: &Permit,
-        from: &Passed,
-        path: &str,
-    ) -> Result<Handshake, Failure> {
-        let provider = &route.provider;
+    pub async fn handshake(&self, funded: &Funded<'_>) -> Result<Handshake, Failure> {
+        let provider = &funded.route().provider;
+        let from = &lists::headers(funded.formats.served, provider, &funded.head.headers);
         let uri = provider
-            .url(path, None)
+            .url(&funded.outbound().path, None)
             .map_err(|error| Failure::Misconfigured {
                 provider: provider.id.clone(),
                 why: error.to_string(),
             })?;
-        let (mut headers, _) = self.dressed(route, permit, from).await?;
+        let (mut headers, _) = self.dressed(funded, from).await?;
         // The caller's own handshake is with the gateway.
         headers::strip_hop_by_hop(&mut headers);
         if let Some(protocol) = &from.subprotocol {
@@ -74,6 +79,21 @@ impl Upstream {
             uri,
             headers,
         })
+    }
+
+    /// Sends the frame that is paid for. Errors are those of its connection.
+    ///
+    /// # Errors
+    /// [`Unsent`] when it was not taken.
+    pub async fn send_frame(&self, funded: &Funded<'_>, socket: &mut Socket) -> Result<(), Unsent> {
+        let limit = self.timeouts().first_byte;
+        let body = funded.outbound().body.to_vec();
+        let frame = Utf8Bytes::from(String::from_utf8(body).unwrap_or_default());
+        match within(limit, socket.send(Message::Text(frame))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Unsent::BrokeOff),
+            Err(_) => Err(Unsent::Silent),
+        }
     }
 
     /// Opens a WebSocket. With it comes what hides the credentials that the provider was sent.

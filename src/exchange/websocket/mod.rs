@@ -7,6 +7,8 @@ mod pace;
 mod running;
 mod session;
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::pace::Paced;
 use self::session::{Caller, Session};
+use super::context::{Formats, Surface};
 use super::{Gateway, Verified};
 use crate::formats::Format;
 use crate::wire::{Body, Rejection, body, headers, hops};
@@ -100,10 +103,10 @@ impl Gateway {
         let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
         Session {
             gateway: self,
-            api: pending.api,
-            flag: pending.flag,
+            formats: Formats::both(pending.api),
+            surface: Surface::WebSocket { flag: pending.flag },
             who: pending.who,
-            head: pending.head,
+            head: Arc::new(pending.head),
             caller,
             upstream: None,
             running: None,

@@ -3,18 +3,19 @@
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::asking::Again;
+use super::asking::{Again, Parts};
+use crate::exchange::clear::Cleared;
+use crate::exchange::ending::{Ended, Ending};
 use crate::exchange::held::Remember;
-use crate::exchange::relay::{Ended, Ending, Recording, Watch};
-use crate::formats::{Call, Meter};
+use crate::exchange::relay::Watch;
+use crate::formats::Meter;
 use crate::net::client::Timeouts;
 use crate::wire::sse;
 
 /// One answer in the making.
 pub(super) struct Running {
-    pub(super) call: Call,
+    pub(super) cleared: Cleared,
     meter: Box<dyn Meter>,
-    recording: Recording,
     pub(super) revoked: Watch,
     /// How to ask once more, while nothing has come.
     pub(super) again: Option<Again>,
@@ -22,31 +23,30 @@ pub(super) struct Running {
     began: Instant,
     /// When the provider last said something.
     heard: Instant,
-    ended: bool,
 }
 
 impl Running {
-    pub(super) fn new(
-        mut call: Call,
-        meter: Box<dyn Meter>,
-        recording: Recording,
-        (revoked, again, remember): (Watch, Option<Again>, Option<Remember>),
-    ) -> Self {
-        // What was asked may be large, and is needed only to ask another provider.
-        if !again.as_ref().is_some_and(Again::has_others) {
-            call.body = bytes::Bytes::new();
+    pub(super) fn new(mut cleared: Cleared, parts: Parts) -> Self {
+        let mut room = cleared.asked().rules.file.limits.capture;
+        let told = cleared.draft().attempt();
+        if let Some(after) = told.and_then(|attempt| attempt.told.as_ref()) {
+            room = after.room(room);
+        }
+        let asked = cleared.asked();
+        let meter = asked.formats.served.meter(&asked.call.metered(room));
+        // What was asked may be large, and is needed only to ask once more.
+        if cleared.choices().is_empty() && !parts.again.may_renew() {
+            cleared.forget_body();
         }
         let now = Instant::now();
         Self {
-            call,
+            cleared,
             meter,
-            recording,
-            revoked,
-            again,
-            remember,
+            revoked: parts.revoked,
+            again: Some(parts.again),
+            remember: parts.remember,
             began: now,
             heard: now,
-            ended: false,
         }
     }
 
@@ -58,24 +58,11 @@ impl Running {
         idle.into_iter().chain(total).min()
     }
 
-    /// The record in the making.
-    pub(super) fn recording(&mut self) -> &mut Recording {
-        &mut self.recording
-    }
-
-    /// What is asked, and the record in the making.
-    pub(super) fn asking(&mut self) -> (&Call, &mut Recording) {
-        (&self.call, &mut self.recording)
-    }
-
     /// Another provider was asked, while nothing had come of the one before.
-    pub(super) fn moved(
-        &mut self,
-        (revoked, again, remember): (Watch, Option<Again>, Option<Remember>),
-    ) {
-        self.revoked = revoked;
-        self.again = again;
-        self.remember = remember;
+    pub(super) fn moved(&mut self, parts: Parts) {
+        self.revoked = parts.revoked;
+        self.again = Some(parts.again);
+        self.remember = parts.remember;
         self.heard = Instant::now();
     }
 
@@ -98,7 +85,7 @@ impl Running {
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
         self.again = None;
-        self.call.body = bytes::Bytes::new();
+        self.cleared.forget_body();
         if let Some(remember) = &mut self.remember {
             remember.read(text.as_bytes());
         }
@@ -108,8 +95,9 @@ impl Running {
             data: text.as_bytes(),
         });
         let says = !had_output && self.meter.has_output();
-        let elapsed = self.recording.elapsed_ms();
-        self.recording.note(|entry| {
+        let draft = self.cleared.draft();
+        let elapsed = draft.elapsed_ms();
+        draft.note(|entry| {
             entry.response_bytes += text.len() as u64;
             entry.first_byte_ms.get_or_insert(elapsed);
             if says {
@@ -118,11 +106,12 @@ impl Running {
         });
     }
 
-    /// Ends the record, once.
+    /// Ends the exchange, once.
     pub(super) fn end(&mut self, ending: Ending) {
-        if std::mem::replace(&mut self.ended, true) {
+        let Some(facts) = self.cleared.draft().facts() else {
             return;
-        }
+        };
+        let length = facts.entry.response_bytes;
         let mut reading = self.meter.finish();
         let body = reading.response.take().unwrap_or_default();
         let truncated = reading.truncated;
@@ -130,9 +119,7 @@ impl Running {
             (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) | (ending, None) => ending,
             (_, Some(words)) => Ending::ProviderFailed(words),
         };
-        let mut length = 0;
-        self.recording.note(|entry| length = entry.response_bytes);
-        self.recording.end(Ended {
+        self.cleared.draft().end(Ended {
             reading,
             body,
             truncated,

@@ -1,6 +1,7 @@
 //! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
 use std::io;
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
@@ -18,10 +19,13 @@ use super::pace::Paced;
 use super::running::Running;
 use crate::base::clock::within;
 use crate::base::memory::{Full, Hold, weighed};
-use crate::exchange::relay::{self, Ending};
+use crate::exchange::context::{Formats, Surface};
+use crate::exchange::ending::Ending;
+use crate::exchange::relay;
 use crate::exchange::upstream::{Handshake, Socket};
+use crate::exchange::verified::Unverified;
 use crate::exchange::{Gateway, Verified};
-use crate::formats::{self, Format};
+use crate::formats;
 use crate::policy::identity::Refused;
 use crate::wire::{Mask, Rejection};
 
@@ -60,10 +64,10 @@ pub(super) struct Connected {
 /// One WebSocket.
 pub(super) struct Session<'g> {
     pub(super) gateway: &'g Gateway,
-    pub(super) api: &'static Format,
-    pub(super) flag: &'static str,
+    pub(super) formats: Formats,
+    pub(super) surface: Surface,
     pub(super) who: Verified,
-    pub(super) head: Parts,
+    pub(super) head: Arc<Parts>,
     pub(super) caller: Caller,
     pub(super) upstream: Option<Connected>,
     pub(super) running: Option<Running>,
@@ -207,7 +211,7 @@ impl Session<'_> {
             Ok(text) => text,
             Err(full) => return self.tell(&full.into()).await,
         };
-        let refused = match self.api.frame(text.as_bytes()) {
+        let refused = match self.formats.caller.frame(text.as_bytes()) {
             Ok(formats::Frame::Beside) => {
                 self.send_on(text).await;
                 Ok(())
@@ -243,35 +247,22 @@ impl Session<'_> {
 
     /// Sees that the caller still is who opened the WebSocket, which may be hours ago.
     pub(super) async fn verify(&mut self) -> Result<(), Rejection> {
-        let Some((resolver, source)) = &self.who.resolver else {
+        let Err(refused) = self.who.verify().await else {
             return Ok(());
         };
-        let epoch = resolver.epoch();
-        if epoch == self.who.epoch {
-            return Ok(());
-        }
-        match resolver.caller(*source).await {
-            Ok(again) if again.is_same(&self.who.caller) => {
-                self.who.caller = again;
-                self.who.epoch = epoch;
-                Ok(())
-            }
-            Err(why @ Refused::Unavailable(_)) => Err(Rejection::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "identity_unavailable",
-                why.to_string(),
-            )),
-            Err(why @ Refused::Stale(_)) => Err(Rejection::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "tailnet_stale",
-                why.to_string(),
-            )),
-            _ => Err(Rejection::new(
+        let Unverified::Unknown(why) = refused else {
+            return Err(Rejection::new(
                 StatusCode::FORBIDDEN,
                 "revoked",
                 "this device may no longer call",
-            )),
-        }
+            ));
+        };
+        let code = match why {
+            Refused::Stale(_) => "tailnet_stale",
+            _ => "identity_unavailable",
+        };
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Err(Rejection::new(status, code, why.to_string()))
     }
 
     async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {
@@ -329,7 +320,7 @@ impl Session<'_> {
 
     /// Sends the format's event for a refusal.
     async fn tell(&mut self, rejection: &Rejection) -> Option<End> {
-        let event = self.api.stream_error(rejection);
+        let event = self.formats.caller.stream_error(rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
         self.give(Message::text(data.unwrap_or_default())).await

@@ -1,8 +1,8 @@
 //! The client side of HTTP: connections over the tailnet or the host's network, their pool, TLS,
 //! proxies, and the credentials of providers.
 //!
-//! [`Client::post`] and [`Client::ask`] send what the gateway itself wants to know or to tell. What a
-//! caller asks leaves through `exchange::upstream` alone.
+//! [`Client::errand`] sends what the gateway itself wants to know or to tell. What a caller asks leaves
+//! through `exchange::upstream` alone.
 
 pub(crate) mod auth;
 mod connect;
@@ -22,12 +22,11 @@ use crate::config::{Environment, Network};
 use crate::net::tailnet::Node;
 use crate::policy::route::Provider;
 
-pub use auth::aws::sign_s3;
 use auth::google::{TokenCache, TokenSource};
 pub(crate) use connect::Way;
 pub use connect::{Connector, Timeouts, tls, tls_of};
 pub(crate) use connect_error::ConnectError;
-pub use errand::Post;
+pub use errand::Errand;
 use pool::Pools;
 pub(crate) use pool::{Fate, Pool, RequestError};
 pub use pool::{Received, Reuse};

@@ -5,9 +5,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +17,7 @@ use crate::config::{
     section, words,
 };
 use crate::formats;
-use crate::net::client::Post;
+use crate::net::client::Errand;
 use crate::records::metrics::{Key, Series, Spread};
 use crate::records::{Batch, Entry, Outcome};
 
@@ -146,17 +144,20 @@ async fn post(
 ) -> Result<(), String> {
     let uri = format!("{}{path}", config.endpoint).parse();
     let uri = uri.map_err(|_| "its endpoint is not a URL".to_owned())?;
-    let body = Bytes::from(document.to_string());
-    let mut post = Post::json(uri, body, PATIENCE, LONGEST);
-    post.ca.clone_from(&config.ca);
+    let body = document.to_string().into_bytes();
+    let mut errand = Errand::json(uri, body, PATIENCE, LONGEST).trusting(config.ca.as_ref());
     for (name, value) in &config.headers {
-        post.secret(name, value);
+        errand.secret(name, value);
     }
-    let (status, said) = outlets.upstream.post(Method::POST, post).await?;
+    let answer = outlets.upstream.errand(errand).await?;
+    let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
-    let said: String = String::from_utf8_lossy(&said).chars().take(200).collect();
+    let said: String = String::from_utf8_lossy(answer.body())
+        .chars()
+        .take(200)
+        .collect();
     Err(format!("{path} was answered with {status}: {said}"))
 }
 

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{Uri, header};
 use serde_json::Value;
 
 use super::record::Exported;
@@ -16,7 +15,7 @@ use crate::config::{
     Certificates, Exporter, Item, Kind, Reader, Table, Trimmed, check_tls, http_problem, section,
     words,
 };
-use crate::net::client::{Post, sign_s3};
+use crate::net::client::Errand;
 use crate::records::Scope;
 
 section! {
@@ -128,7 +127,7 @@ async fn object(
     outlets: &Outlets<'_>,
     config: &S3,
     entries: &[crate::records::EntryId],
-) -> Result<(Bytes, usize), String> {
+) -> Result<(Vec<u8>, usize), String> {
     let text = |error: std::io::Error| error.to_string();
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL).map_err(text)?;
     let mut taken = 0;
@@ -161,35 +160,26 @@ async fn object(
             break;
         }
     }
-    Ok((encoder.finish().map_err(text)?.into(), taken))
+    Ok((encoder.finish().map_err(text)?, taken))
 }
 
-async fn put(outlets: &Outlets<'_>, config: &S3, name: &str, object: Bytes) -> Result<(), String> {
+async fn put(
+    outlets: &Outlets<'_>,
+    config: &S3,
+    name: &str,
+    object: Vec<u8>,
+) -> Result<(), String> {
     let uri = address(config, name)?;
-    let mut headers = HeaderMap::new();
-    let kind = HeaderValue::from_static("application/zstd");
-    headers.insert(header::CONTENT_TYPE, kind);
-    let key = (&config.access_key_id, &config.access_secret);
-    sign_s3(
-        &mut headers,
-        (&Method::PUT, &uri),
-        &object,
-        key,
-        &config.region,
-    )?;
-    let post = Post {
-        uri,
-        headers,
-        body: object,
-        timeout: PATIENCE,
-        longest: LONGEST,
-        ca: config.ca.clone(),
-    };
-    let (status, said) = outlets.upstream.post(Method::PUT, post).await?;
+    let errand = Errand::put(uri, object, PATIENCE, LONGEST)
+        .trusting(config.ca.as_ref())
+        .says(header::CONTENT_TYPE, "application/zstd")
+        .signed_s3(&config.access_key_id, &config.access_secret, &config.region)?;
+    let answer = outlets.upstream.errand(errand).await?;
+    let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(answer.body());
     let part = |tag: &str| {
         let (_, rest) = said.split_once(&format!("<{tag}>"))?;
         rest.split_once("</").map(|(text, _)| text.to_owned())

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -207,13 +207,10 @@ impl Reach {
 
     /// Gets a JSON document.
     async fn get(&self, client: &route::Provider, path: &str) -> Result<Value, Outcome> {
-        let mut headers = HeaderMap::new();
         // Anthropic lists nothing without it, and nobody else reads it.
-        headers.insert(
-            HeaderName::from_static("anthropic-version"),
-            HeaderValue::from_static("2023-06-01"),
-        );
-        let answer = discovery::get(&self.upstream, client, path, headers, PATIENCE).await;
+        let version = HeaderName::from_static("anthropic-version");
+        let says = Some((version, "2023-06-01"));
+        let answer = discovery::get(&self.upstream, client, path, says, PATIENCE).await;
         let (status, body) = answer.map_err(Outcome::Failed)?;
         if !status.is_success() {
             return Err(refusal(status, &discovery::reason(&body)));

@@ -68,7 +68,7 @@ pub(crate) fn signed<B>(
 ///
 /// # Errors
 /// When it can't be signed.
-pub fn sign_s3(
+pub(in crate::net::client) fn sign_s3(
     headers: &mut HeaderMap,
     (method, uri): (&Method, &Uri),
     body: &[u8],

@@ -1,14 +1,27 @@
-//! How a request ended. Whoever sees the end decides it, and says so with one of these values: the
+//! How an exchange ended. Whoever sees the end decides it, and says so with one of these values: the
 //! record, the charge and the provider's health follow from it, and none of them guesses.
 
+use bytes::Bytes;
 use http::StatusCode;
 
+use crate::formats::Reading;
 use crate::records::Outcome;
 use crate::wire::Rejection;
 
-/// How a request ended.
+/// Where an exchange stood when it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its body was read, and its providers were looked for.
+    Route,
+    /// Guards and hooks looked at it.
+    Clear,
+    /// A provider was to be asked: what is told then may be that none answered.
+    Send,
+}
+
+/// How an exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// The whole response reached its caller.
     Complete,
     /// The caller closed the connection before the end.
@@ -31,24 +44,52 @@ pub enum Ending {
     Panicked(String),
 }
 
+/// How an exchange ended, and what was read of its response.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How.
+    pub(super) ending: Ending,
+    /// What the meter read.
+    pub(super) reading: Reading,
+    /// The response, as a capture keeps it.
+    pub(super) body: Bytes,
+    /// The response as it came.
+    pub(super) raw: Option<Bytes>,
+    /// There was more than what is kept.
+    pub(super) truncated: bool,
+    /// Bytes of the response, decompressed.
+    pub(super) length: u64,
+}
+
+impl Ended {
+    /// An end without a response.
+    pub(super) fn new(ending: Ending) -> Self {
+        Self {
+            ending,
+            reading: Reading::default(),
+            body: Bytes::new(),
+            raw: None,
+            truncated: false,
+            length: 0,
+        }
+    }
+}
+
 impl Ending {
-    /// How a request ended for which the caller got `rejection` instead of a response.
-    #[must_use]
-    pub fn of(rejection: &Rejection) -> Self {
+    /// How an exchange ended for which the caller got `rejection` instead of a response. Before a
+    /// provider was to be asked, whatever the status is: guardrails choose theirs as they like.
+    pub(super) fn of(stage: Stage, rejection: &Rejection) -> Self {
         let why = rejection.message.to_string();
-        match rejection.status {
+        match (stage, rejection.status) {
             _ if rejection.is_panic() => Self::Panicked(why),
-            // A guardrail chooses its status as it likes.
-            _ if rejection.code.0 == "guardrail_blocked" => Self::Refused(why),
-            StatusCode::BAD_GATEWAY => Self::Unreachable(why),
-            StatusCode::GATEWAY_TIMEOUT => Self::TimedOut(why),
+            (Stage::Send, StatusCode::BAD_GATEWAY) => Self::Unreachable(why),
+            (Stage::Send, StatusCode::GATEWAY_TIMEOUT) => Self::TimedOut(why),
             _ => Self::Refused(why),
         }
     }
 
     /// The record's word for it.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Complete => Outcome::Complete,
             Self::ClientLeft => Outcome::ClientClosed,
@@ -60,8 +101,7 @@ impl Ending {
     }
 
     /// What went wrong, if something did.
-    #[must_use]
-    pub fn error(&self) -> Option<&str> {
+    pub(super) fn error(&self) -> Option<&str> {
         match self {
             Self::Complete | Self::ClientLeft => None,
             Self::ProviderFailed(why)
@@ -77,8 +117,7 @@ impl Ending {
 
     /// Whether a provider that was asked has read the request, and perhaps goes on writing, though
     /// its response was not waited for: it charges for that.
-    #[must_use]
-    pub fn leaves_work(&self) -> bool {
+    pub(super) fn leaves_work(&self) -> bool {
         matches!(
             self,
             Self::ClientLeft | Self::TimedOut(_) | Self::TooLong(_) | Self::Revoked(_)
@@ -87,8 +126,7 @@ impl Ending {
 
     /// Why the provider's health suffers, if it does. What a provider reports itself may be the
     /// caller's fault, and a status was judged when it arrived.
-    #[must_use]
-    pub fn fault(&self) -> Option<&str> {
+    pub(super) fn fault(&self) -> Option<&str> {
         match self {
             Self::ProviderCut(why) | Self::TimedOut(why) => Some(why),
             _ => None,

@@ -11,13 +11,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::Value;
 
-use super::Gateway;
-use super::attempt::Answer;
 use crate::base::clock::within;
 use crate::base::reasons::Reason;
-use crate::exchange::relay::{Begun, Recording};
-use crate::formats::Call;
-use crate::policy::route::Route;
+use crate::exchange::Gateway;
+use crate::exchange::clear::Cleared;
+use crate::exchange::relay::Begun;
 
 /// Marks an estimate in a response.
 pub(super) const ESTIMATED: &str = "x-iris-estimated";
@@ -81,30 +79,30 @@ impl Gateway {
     /// The estimate for a request whose provider is known to have no counts.
     pub(super) fn estimated(
         &self,
-        route: &Route,
-        format: &'static str,
-        (count, generation): (&Value, u64),
-        recording: &mut Recording,
-    ) -> Option<Answer> {
+        count: &Value,
+        cleared: &mut Cleared,
+    ) -> Option<Response<Begun>> {
+        let route = cleared.choices().front()?;
+        let asked = cleared.asked();
+        let (format, generation) = (asked.formats.served.name, asked.rules.generation);
         if !self.uncounted.has(&route.provider.id, format, generation) {
             return None;
         }
-        explain(&route.provider.id, recording);
-        recording.asked(false);
-        let before = recording.elapsed_ms();
-        Some(Answer::new(response(count), route.clone(), before))
+        let route = cleared.choices_mut().pop_front()?;
+        explain(&route.provider.id, cleared);
+        let (asked, draft) = cleared.split();
+        let facts = draft.facts_mut()?;
+        facts.choose(asked, route);
+        Some(response(count))
     }
 
-    /// A provider's answer to a request for a count, or an estimate if it has no count.
+    /// A provider's response to a request for a count, or an estimate if it has no count.
     pub(super) async fn counted(
         &self,
-        answer: Answer,
-        call: &Call,
-        format: &'static str,
-        (count, generation): (&Value, u64),
-        recording: &mut Recording,
-    ) -> Answer {
-        let (answered, route, before) = answer.into_parts();
+        answered: Response<Begun>,
+        count: &Value,
+        cleared: &mut Cleared,
+    ) -> Response<Begun> {
         let (mut head, body) = answered.into_parts();
         let may_be_none = head.status.is_success()
             || matches!(
@@ -114,17 +112,24 @@ impl Gateway {
                     | StatusCode::NOT_IMPLEMENTED
             );
         if !may_be_none {
-            let response = Response::from_parts(head, body);
-            return Answer::new(response, route, before);
+            return Response::from_parts(head, body);
         }
         let read = within(PATIENCE, Limited::new(body, LONGEST).collect()).await;
         let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
         let is_packed = head.headers.contains_key(header::CONTENT_ENCODING);
+        let Some(route) = cleared
+            .draft()
+            .attempt()
+            .map(|attempt| attempt.route.clone())
+        else {
+            return response(count);
+        };
+        let (call, generation) = (&cleared.asked().call, cleared.asked().rules.generation);
         let names_model = |body: &[u8]| {
             let names = [&call.model, &route.model];
             names.iter().any(|name| memmem(body, name.as_bytes()))
         };
-        let provider = &route.provider.id;
+        let (provider, format) = (&route.provider.id, cleared.asked().formats.served.name);
         let has_counted = self.uncounted.counts(provider, format, generation);
         let is_answer = match &body {
             None => false,
@@ -136,26 +141,24 @@ impl Gateway {
         // Without a body nothing is known of the route, and neither is by an error in the words of
         // the format: it may be about something that the caller named.
         let tells = body.as_ref().is_some_and(|body| !is_envelope(body));
-        let response = if is_answer {
+        if is_answer {
             if head.status.is_success() {
                 self.uncounted.note(provider, format, generation, true);
             }
             head.headers.remove(header::TRANSFER_ENCODING);
-            Response::from_parts(head, Begun::from(body.unwrap_or_default()))
-        } else {
-            if tells {
-                self.uncounted.note(provider, format, generation, false);
-            }
-            explain(provider, recording);
-            response(count)
-        };
-        Answer::new(response, route, before)
+            return Response::from_parts(head, Begun::from(body.unwrap_or_default()));
+        }
+        if tells {
+            self.uncounted.note(provider, format, generation, false);
+        }
+        explain(provider, cleared);
+        response(count)
     }
 }
 
-fn explain(provider: &str, recording: &mut Recording) {
+fn explain(provider: &str, cleared: &mut Cleared) {
     let provider = provider.to_owned();
-    recording.note(|entry| entry.reasons.push(Reason::EstimatedCount { provider }));
+    cleared.draft().reason(Reason::EstimatedCount { provider });
 }
 
 fn response(count: &Value) -> Response<Begun> {

@@ -1,0 +1,321 @@
+//! The third stage: what guardrails and hooks say of a request, and what becomes of it (403, 503).
+//!
+//! The one loop of the pipeline: what a hook has changed is looked at again, and with another model
+//! it goes back to the stage before. Buckets are looked at before the first hook is asked, so that
+//! nobody judges what no budget pays for; nothing of them is held.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Asked, Context, head_of};
+use super::draft::{Draft, Kept};
+use super::ending::Stage;
+use super::refusal::Refused;
+use super::route::Routed;
+use super::{Gateway, lists};
+use crate::base::panics;
+use crate::base::reasons::Reason;
+use crate::exchange::guardrails::{self, Found, Limits};
+use crate::exchange::hooks::{self, Answer, Story};
+use crate::formats::{Call, Frame};
+use crate::policy::access::HookEvent;
+use crate::policy::budget::State;
+use crate::policy::route::Route;
+use crate::records::Entry;
+use crate::wire::Rejection;
+
+/// Looking at a body takes long enough from here on, in bytes.
+const LONG: usize = 64 << 10;
+
+/// A request that whoever had to look at it lets pass, and the providers for which they have.
+pub struct Cleared {
+    draft: Draft,
+    asked: Asked,
+    choices: VecDeque<Route>,
+}
+
+impl Cleared {
+    pub(super) fn draft(&mut self) -> &mut Draft {
+        &mut self.draft
+    }
+
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// The providers that have not been asked yet.
+    pub(super) fn choices(&self) -> &VecDeque<Route> {
+        &self.choices
+    }
+
+    pub(super) fn choices_mut(&mut self) -> &mut VecDeque<Route> {
+        &mut self.choices
+    }
+
+    /// What is asked, and the record of it.
+    pub(super) fn split(&mut self) -> (&Asked, &mut Draft) {
+        (&self.asked, &mut self.draft)
+    }
+
+    /// Lets go of what is needed only to ask once more, which may be large.
+    pub(super) fn forget_body(&mut self) {
+        self.asked.call.body = Bytes::new();
+    }
+
+    pub(super) fn into_parts(self) -> (Draft, Asked) {
+        (self.draft, self.asked)
+    }
+}
+
+/// Who has looked at a request so far.
+#[derive(Default)]
+struct Seen {
+    guards: BTreeSet<String>,
+    hooks: BTreeSet<String>,
+}
+
+impl Gateway {
+    /// Has guards look and hooks judge, in this order.
+    pub(super) async fn clear(&self, mut routed: Routed) -> Result<Cleared, Refused> {
+        panics::point("hooks");
+        let mut seen = Seen::default();
+        let judged = self.judged(&mut routed, &mut seen).await;
+        let (mut draft, asked, choice) = routed.into_parts();
+        if let Err(rejection) = judged {
+            if let Some(facts) = draft.facts_mut() {
+                facts.name(&choice.first);
+            }
+            return Err(Refused::new(draft, Stage::Clear, rejection));
+        }
+        let mut choices = VecDeque::from(choice.others);
+        choices.retain(|route| {
+            lists::choices(&asked.permit, route, &asked.call).is_ok()
+                && is_seen(&asked, route, &seen, &mut draft)
+        });
+        choices.push_front(choice.first);
+        if let Some(facts) = draft.facts_mut() {
+            facts.kept = Kept::of(&asked, self.ledger.policy().captures);
+        }
+        Ok(Cleared {
+            draft,
+            asked,
+            choices,
+        })
+    }
+
+    /// Each hook is asked once. Guards look again at what it has written: nothing leaves unseen,
+    /// not even to the next hook.
+    async fn judged(&self, routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
+        let (rules, permit) = {
+            let asked = routed.asked();
+            (Arc::clone(&asked.rules), Arc::clone(&asked.permit))
+        };
+        let mut is_new = true;
+        let mut states: Option<Vec<State>> = None;
+        loop {
+            if std::mem::take(&mut is_new) {
+                let asked = routed.asked();
+                lists::choices(&permit, &routed.choice().first, &asked.call)?;
+                look(routed, seen).await?;
+            }
+            let wired = hooks::wired(&rules.file.hooks, &permit, routed.choice().first.subject());
+            let is_next = |wired: &&hooks::Wired<'_>| {
+                wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
+            };
+            let Some(wired) = wired.iter().find(is_next) else {
+                return Ok(());
+            };
+            let standing = match &states {
+                Some(states) => states.clone(),
+                // A bucket that can't pay refuses before any hook is called.
+                None => match self.look_at_buckets(routed).await {
+                    Ok(found) => states.insert(found).clone(),
+                    Err(rejection) if rejection.status == StatusCode::TOO_MANY_REQUESTS => {
+                        let provider = routed.choice().first.provider.id.clone();
+                        if !routed.skip() {
+                            return Err(rejection);
+                        }
+                        routed.draft().reason(Reason::Unpaid { provider });
+                        is_new = true;
+                        continue;
+                    }
+                    Err(rejection) => return Err(rejection),
+                },
+            };
+            seen.hooks.insert(wired.name.to_owned());
+            match self.asked_hook(routed, wired, standing).await? {
+                Answer::Allow => {}
+                Answer::Modify(body) => {
+                    let changed = reread(routed.asked(), wired.name, body)?;
+                    is_new = true;
+                    if self.reroute(routed, changed)? {
+                        states = None;
+                    }
+                }
+                Answer::Block(rejection) => return Err(rejection),
+            }
+        }
+    }
+
+    /// What a hook says, with a reason on the record.
+    async fn asked_hook(
+        &self,
+        routed: &mut Routed,
+        wired: &hooks::Wired<'_>,
+        states: Vec<State>,
+    ) -> Result<Answer, Rejection> {
+        let asked = routed.asked();
+        let Some(facts) = routed.facts() else {
+            return Ok(Answer::Allow);
+        };
+        let story = story(&facts.entry, asked, &routed.choice().first, states);
+        let client = &self.upstream.client;
+        let said = hooks::ask(client, wired, &story, &asked.call.body, &self.tally).await;
+        let (answer, reason) = match said {
+            Ok((answer, reason)) => (Ok(answer), reason),
+            Err((rejection, reason)) => (Err(rejection), reason),
+        };
+        routed.draft().reason(reason);
+        answer
+    }
+}
+
+/// Whether a provider can help out: no other guard and no other hook would have had to look.
+fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool {
+    let guards = asked.permit.guards(route.subject());
+    let mut guards = guards.into_iter();
+    let guard = guards.find(|name| !seen.guards.contains(*name));
+    let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
+    let hook = wired.into_iter().find(|wired| {
+        wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
+    });
+    let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
+        return true;
+    };
+    draft.reason(Reason::Unchecked {
+        provider: route.provider.id.clone(),
+        guardrail: unseen.to_owned(),
+    });
+    false
+}
+
+/// Has the guards look.
+async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
+    let permit = Arc::clone(&routed.asked().permit);
+    let (provider, model) = {
+        let route = &routed.choice().first;
+        (Arc::clone(&route.provider), route.model.clone())
+    };
+    for name in permit.guards(provider.subject(&model)) {
+        seen.guards.insert(name.to_owned());
+        let guard = name.to_owned();
+        match looked(routed.asked(), name, &provider.pass_keys).await? {
+            Found::Nothing => {}
+            Found::Reported(found) => {
+                routed.draft().reason(Reason::GuardReports { guard, found });
+            }
+            Found::Removed(body, what) => {
+                routed.draft().reason(Reason::GuardRemoves { guard, what });
+                let left = reread(routed.asked(), name, body)?;
+                routed.replace(left);
+            }
+            Found::Blocked(rejection, what) => {
+                routed.draft().reason(Reason::GuardBlocks { guard, what });
+                return Err(rejection);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has one guard look, at a long request beside the threads that serve others.
+///
+/// It stops as soon as its caller has left, which drops this future.
+async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found, Rejection> {
+    let (api, call) = (asked.formats.caller, &asked.call);
+    let kind = asked.head.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if call.body.len() < LONG {
+        let request = guardrails::Request {
+            api,
+            call,
+            kind,
+            pass_keys,
+        };
+        return asked.rules.guards.look(name, request, &Limits::default());
+    }
+    let guards = Arc::clone(&asked.rules.guards);
+    let room = guards.room(name).await?;
+    let cancelled = CancellationToken::new();
+    let limits = Limits::new(cancelled.clone());
+    let _stops_it = cancelled.drop_guard();
+    let (call, kind, named) = (call.clone(), kind.to_owned(), name.to_owned());
+    let pass_keys = pass_keys.to_vec();
+    let look = move || {
+        let _room = room;
+        let request = guardrails::Request {
+            api,
+            call: &call,
+            kind: &kind,
+            pass_keys: &pass_keys,
+        };
+        guards.look(&named, request, &limits)
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .unwrap_or_else(|_| Err(hooks::unavailable(name)))
+}
+
+/// The call of a body that was changed: read as strictly as the caller's own.
+fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
+    let api = asked.formats.caller;
+    let call = api.read(&head_of(&asked.head), body).and_then(|call| {
+        // A frame must go on asking for an answer.
+        if asked.is_socket() && api.frame(&call.body)? != Frame::Request {
+            return Err(Rejection::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the frame asks for no answer any more",
+            ));
+        }
+        Ok(call)
+    });
+    let mut call = call.map_err(|rejection| {
+        tracing::warn!(by, why = %rejection.message, "a guardrail made no valid request");
+        Rejection::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "guardrail_unavailable",
+            format!(
+                "the guardrail {by:?} made no valid request: {}",
+                rejection.message
+            ),
+        )
+    })?;
+    // Over a WebSocket every answer comes as events.
+    call.stream |= asked.is_socket();
+    Ok(call)
+}
+
+/// What hooks are told of a request that goes to `route`.
+pub(super) fn story(entry: &Entry, context: &Context, route: &Route, quotas: Vec<State>) -> Story {
+    let status = context.who.changes.as_ref().map(|status| status.borrow());
+    let tailnet = status.and_then(|status| status.tailnet.clone());
+    Story {
+        login: entry.login.clone(),
+        user_agent: entry.user_agent.clone(),
+        url: context.who.url.to_string(),
+        model: route.model.clone(),
+        provider: route.provider.id.clone(),
+        tailnet: tailnet.unwrap_or_default(),
+        node_id: entry.node_id.clone(),
+        request: entry.id.to_string(),
+        session: entry.session.clone(),
+        quotas,
+        warnings: Vec::new(),
+        grants: context.permit.foreign().to_vec(),
+    }
+}

@@ -1,0 +1,116 @@
+//! What follows once it is settled what an exchange comes to: budgets pay, its provider's health is
+//! judged, its response is remembered, it is logged, counted and told, and its record is handed over.
+
+use super::draft::{Facts, Outlets, Running};
+use super::ending::Ended;
+use super::settle::{captured, settle};
+use crate::base::bucket::Settlement;
+use crate::base::panics;
+use crate::formats::ToolCall;
+use crate::records::metrics::{self, Key, Metrics};
+use crate::records::{Capture, Delivery, Entry, Outcome, Record};
+use crate::wire::Rejection;
+
+/// What a record has besides its entry.
+#[derive(Default)]
+struct Rest {
+    tools: Vec<ToolCall>,
+    capture: Option<Capture>,
+    deliveries: Vec<Delivery>,
+}
+
+/// Ends an exchange: makes its record.
+pub(super) fn conclude(running: Running, ended: Ended) {
+    let Running { mut facts, outlets } = running;
+    facts.entry.duration_ms = facts.elapsed_ms();
+    let mut settlement = None;
+    // Whatever goes wrong with what belongs to it: there is a record.
+    let rest = panics::caught_now("the end of a request", || {
+        follow(&mut facts, &outlets, ended, &mut settlement)
+    });
+    let rest = rest.unwrap_or_else(|| {
+        facts.entry.outcome = Outcome::Failed;
+        facts.entry.error = Some(Rejection::panicked().message.into_owned());
+        Rest::default()
+    });
+    let mut headers = facts.kept.headers;
+    if let Some(attempt) = facts.attempts.last_mut() {
+        headers.append(&mut attempt.headers);
+    }
+    outlets.slot.record(Record {
+        entry: facts.entry,
+        tools: rest.tools,
+        headers,
+        capture: rest.capture,
+        settlement,
+        deliveries: rest.deliveries,
+    });
+}
+
+fn follow(
+    facts: &mut Facts,
+    outlets: &Outlets,
+    mut ended: Ended,
+    settlement: &mut Option<Settlement>,
+) -> Rest {
+    panics::point("usage");
+    let settled = settle(facts, &mut ended);
+    let routing = facts.routing;
+    let (entry, attempt) = (&mut facts.entry, facts.attempts.last_mut());
+    if let Some(id) = &ended.reading.response_id {
+        outlets.responses.note(&entry.caller, id, &entry.session);
+    }
+    let spent = settled.spent();
+    let tools = settled.complete(entry);
+    let mut told = None;
+    if let Some(attempt) = attempt {
+        // What was held where nobody has worked is given back.
+        let hold = attempt.hold.take().filter(|_| attempt.is_asked());
+        *settlement = hold.and_then(|hold| hold.settle(spent));
+        told = attempt.told.take().filter(|_| attempt.is_asked());
+        attempt.judge(&ended.ending, &routing);
+    }
+    log(entry);
+    count(&outlets.metrics, entry);
+    let deliveries = told
+        .map(|after| after.deliveries(entry, &tools, &ended.body, ended.raw.as_deref()))
+        .unwrap_or_default();
+    Rest {
+        deliveries,
+        capture: captured(&mut facts.kept, ended),
+        tools,
+    }
+}
+
+fn log(entry: &Entry) {
+    tracing::info!(
+        id = entry.id.as_str(),
+        login = entry.login,
+        node = entry.node_name,
+        model = entry.model_requested,
+        provider = entry.provider,
+        status = entry.status,
+        outcome = entry.outcome.as_str(),
+        duration_ms = entry.duration_ms,
+        "request"
+    );
+}
+
+fn count(metrics: &Metrics, entry: &Entry) {
+    let key = Key {
+        api: entry.api.clone(),
+        provider: entry.provider.clone(),
+        model: entry.model.clone(),
+        outcome: entry.outcome.as_str(),
+        class: entry.status / 100,
+    };
+    let seconds = |ms: f64| ms / 1_000.0;
+    let ended = metrics::Ended {
+        tokens: entry.tokens,
+        cost: entry.cost,
+        duration: seconds(entry.duration_ms),
+        first_token: entry.first_token_ms.map(seconds),
+        overhead: entry.overhead_ms.map(seconds),
+    };
+    metrics.count(key, &ended);
+}

@@ -1,0 +1,281 @@
+//! One attempt at a provider over HTTP: what is sent, once more where that helps, and what is to be
+//! thought of the response.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+
+use crate::base::clock::within;
+use crate::base::panics;
+use crate::base::reasons::Reason;
+use crate::exchange::attempts::{Outcome, Then, Tries};
+use crate::exchange::clear::Cleared;
+use crate::exchange::fund::Funded;
+use crate::exchange::relay::Begun;
+use crate::exchange::upstream::{Failure, asked_wait};
+use crate::exchange::{Gateway, lists};
+use crate::net::client::{Received, Reuse};
+use crate::policy::route::Scope;
+use crate::wire::decode::Decoding;
+use crate::wire::{Mask, Rejection, headers};
+
+/// Bytes of a refusal that are read to find out what it is about.
+const REFUSAL: usize = 64 << 10;
+/// What is wrong with a response that another provider's may not have.
+enum Flaw {
+    /// The provider says that it can't.
+    Broken(String),
+    /// It takes no requests for a while; for how long, if it says so.
+    Limited(String, Option<Duration>),
+}
+
+impl Gateway {
+    /// Asks the providers of a request.
+    pub(super) async fn ask(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+        let mut tries = Tries::new();
+        loop {
+            let may_go_on = tries.begin(cleared);
+            let outcome = match self.fund(cleared).await {
+                Ok(funded) => self.attempt(funded, may_go_on).await,
+                Err(unfunded) => unfunded.into(),
+            };
+            match self.judge(&mut tries, cleared, outcome) {
+                Then::Next(None) => {}
+                Then::Next(Some(pause)) => tokio::time::sleep(pause).await,
+                Then::End(Ok(mut response), Some(soonest)) => {
+                    let seconds = soonest.as_secs() + u64::from(soonest.subsec_nanos() > 0);
+                    let headers = response.headers_mut();
+                    headers.remove("retry-after-ms");
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                    return Ok(response);
+                }
+                Then::End(result, _) => return result,
+            }
+        }
+    }
+
+    /// Asks one provider.
+    async fn attempt(&self, mut funded: Funded<'_>, may_go_on: bool) -> Outcome<Response<Begun>> {
+        let routing = funded.rules.file.routing;
+        funded.attempt().ask();
+        panics::point("upstream");
+        let mut response = match self.exchange(&mut funded, may_go_on).await {
+            Ok(response) => response,
+            Err(failure) => {
+                funded.attempt().fail(&failure, &routing);
+                return failure.into();
+            }
+        };
+        panics::point("answered");
+        let is_success = response.status().is_success();
+        let flaw = flaw(&response);
+        let is_shared = funded.attempt().is_shared();
+        if let Some(open) = funded.attempt().open() {
+            match &flaw {
+                Some(Flaw::Broken(why)) => open.failed(why, Scope::Model, &routing),
+                Some(Flaw::Limited(why, wait)) if is_shared => open.limited(why, *wait),
+                // How the response goes on is known at its end.
+                _ if is_success => open.answering(&routing),
+                _ => open.succeeded(),
+            }
+        }
+        let api = funded.formats.served;
+        if is_success && funded.rules.routes.providers().len() > 1 {
+            let held = &self.held;
+            if let Some(remember) = held.remember(&funded.route().provider.id, api.name)
+                && can_name_state(response.headers())
+            {
+                response.body_mut().remember(remember);
+            }
+        }
+        // Reports may be filtered by headers that the caller doesn't get.
+        let named = funded.rules.filterable.of(response.headers());
+        let named = named
+            .filter(|(name, _)| headers::is_passable(name))
+            .collect();
+        let in_head = (api.counts_in_head)(response.headers());
+        let attempt = funded.attempt();
+        attempt.headers = named;
+        attempt.in_head = in_head;
+        let more = &funded.route().provider.pass_headers;
+        lists::returned(api, more, response.headers_mut());
+        funded.warn(response.headers_mut());
+        match flaw {
+            None => Outcome::Answered(response),
+            Some(Flaw::Broken(why)) => Outcome::Failed {
+                why,
+                is_unsent: false,
+                instead: Ok(response),
+            },
+            Some(Flaw::Limited(why, wait)) => Outcome::Limited {
+                why,
+                wait,
+                instead: Ok(response),
+            },
+        }
+    }
+
+    /// Sends a request to a provider, once more where that helps: on a new connection, if the
+    /// provider has closed the kept one; without what the gateway has added, if it refuses that.
+    async fn exchange(
+        &self,
+        funded: &mut Funded<'_>,
+        may_go_on: bool,
+    ) -> Result<Response<Begun>, Failure> {
+        let began = funded.elapsed_ms();
+        let mut response = self.send_twice(funded, may_go_on).await?;
+        let provider = &funded.route().provider;
+        let is_added = funded.call.splice.hide_usage && provider.stream_options.is_none();
+        if !is_added || self.traffic.refuses_stream_options(provider) {
+            return Ok(response);
+        }
+        let limit = self.upstream.timeouts().first_byte;
+        if !names_stream_options(&mut response, limit).await || !funded.without_usage_asked() {
+            return Ok(response);
+        }
+        let again = Reason::WithoutStreamOptions {
+            provider: funded.route().provider.id.clone(),
+            ms: funded.elapsed_ms() - began,
+            status: response.status().to_string(),
+        };
+        funded.reason(again);
+        // The connection is free again once the refusal is read, or closed.
+        drop(response);
+        let again = self.send_twice(funded, may_go_on).await?;
+        // A caller can have the provider quote the words, but not have it succeed without them.
+        if again.status().is_success() {
+            let provider = &funded.route().provider;
+            tracing::info!(
+                provider = provider.id,
+                "refuses stream_options: it gets none from now on"
+            );
+            self.traffic.learn_no_stream_options(provider);
+        }
+        Ok(again)
+    }
+
+    /// Sends a request, and once more on a new connection if the provider has closed the kept one.
+    async fn send_twice(
+        &self,
+        funded: &mut Funded<'_>,
+        may_go_on: bool,
+    ) -> Result<Response<Begun>, Failure> {
+        let began = funded.elapsed_ms();
+        let failure = match self.send(funded, Reuse::Kept, may_go_on).await {
+            Err(failure @ Failure::Closed { .. }) => failure,
+            // Where there is another provider, that one is more likely to answer.
+            Err(failure @ Failure::Lost { .. }) if !may_go_on => failure,
+            sent => return sent,
+        };
+        let again = Reason::NewConnection {
+            provider: funded.route().provider.id.clone(),
+            ms: funded.elapsed_ms() - began,
+            why: failure.to_string(),
+        };
+        funded.reason(again);
+        self.send(funded, Reuse::Never, may_go_on).await
+    }
+
+    /// Sends a request, and waits for the first bytes of a body where another provider could
+    /// still be asked.
+    async fn send(
+        &self,
+        funded: &Funded<'_>,
+        reuse: Reuse,
+        may_go_on: bool,
+    ) -> Result<Response<Begun>, Failure> {
+        let (response, mask) = self.upstream.send(funded, reuse).await?;
+        let (head, body) = response.into_parts();
+        if !head.status.is_success() {
+            return Ok(self.refusal(head, body, mask).await);
+        }
+        if !may_go_on {
+            return Ok(Response::from_parts(head, Begun::from(body).with(mask)));
+        }
+        let provider = &funded.route().provider.id;
+        let broke_off = |why: String| Failure::Unreachable {
+            provider: provider.clone(),
+            why,
+            sent: true,
+        };
+        let limit = self.upstream.timeouts().first_byte;
+        let begun = within(limit, Begun::begin(body))
+            .await
+            .map_err(|_| Failure::TimedOut {
+                provider: provider.clone(),
+                within: limit,
+            })?
+            .map_err(|error| broke_off(error.to_string()))?;
+        if begun.is_empty() && super::framing(&head.headers).is_some() {
+            return Err(broke_off("its stream ended before it began".to_owned()));
+        }
+        Ok(Response::from_parts(head, begun.with(mask)))
+    }
+
+    /// A provider's error without the credentials that it quotes. A compressed one is opened for
+    /// that, as far as it is of use.
+    async fn refusal(
+        &self,
+        mut head: http::response::Parts,
+        body: Received,
+        mask: Mask,
+    ) -> Response<Begun> {
+        let mut whole = Begun::from(body);
+        let Some(mut decoding) = Decoding::of(&head.headers) else {
+            return Response::from_parts(head, whole.masked(mask));
+        };
+        head.headers.remove(header::CONTENT_ENCODING);
+        head.headers.remove(header::CONTENT_LENGTH);
+        let limit = self.upstream.timeouts().first_byte;
+        let packed = within(limit, whole.peek(REFUSAL)).await.unwrap_or_default();
+        let plain = mask.whole(decoding.feed(packed).into());
+        Response::from_parts(head, Begun::from(plain))
+    }
+}
+
+/// What is wrong with a response by its status: a provider says that it can't, not that it won't.
+/// 508 is a gateway's that leads back here, 529 Anthropic's for being overloaded.
+fn flaw(response: &Response<Begun>) -> Option<Flaw> {
+    let status = response.status();
+    let why = format!("it answered {status}");
+    let wait = asked_wait(response.headers(), Timestamp::now());
+    match status.as_u16() {
+        429 => Some(Flaw::Limited(why, wait)),
+        503 | 529 if wait.is_some() => Some(Flaw::Limited(why, wait)),
+        500 | 502 | 503 | 504 | 508 | 529 => Some(Flaw::Broken(why)),
+        _ => None,
+    }
+}
+
+/// Whether a response may hold JSON that can be read, alone or in events: no sound, no images,
+/// nothing that is compressed.
+fn can_name_state(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map_or(&b""[..], HeaderValue::as_bytes);
+    let of = |name: &str| {
+        let start = kind.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let kinds = ["application/", "text/"];
+    let is_text = kind.is_empty() || kinds.iter().any(|name| of(name));
+    let is_plain = headers
+        .get(header::CONTENT_ENCODING)
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    is_text && is_plain && !of("application/octet-stream")
+}
+
+/// Whether a response refuses a request for its `stream_options`.
+async fn names_stream_options(response: &mut Response<Begun>, limit: Duration) -> bool {
+    let status = response.status();
+    if status != StatusCode::BAD_REQUEST && status != StatusCode::UNPROCESSABLE_ENTITY {
+        return false;
+    }
+    let Ok(text) = within(limit, response.body_mut().peek(REFUSAL)).await else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+    ["stream_options", "streamoptions", "include_usage"]
+        .iter()
+        .any(|name| text.contains(name))
+}

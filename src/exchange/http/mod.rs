@@ -1,0 +1,176 @@
+//! Model requests over HTTP: each is one exchange, from the verified caller to the relayed response.
+
+mod attempt;
+mod count;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+
+use super::admit::{Admitted, Ticket};
+use super::clear::Cleared;
+use super::context::{Formats, Surface};
+use super::ending::Stage;
+use super::refusal::Refused;
+use super::{Gateway, Verified, revoke, route};
+use crate::base::panics;
+use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Watch};
+use crate::formats::Format;
+use crate::wire::decode::Decoding;
+use crate::wire::{Body, Framing, Rejection, headers};
+
+pub use count::Uncounted;
+
+impl Gateway {
+    /// Handles one request of a format. Refusals are responses in the format's own shape.
+    pub async fn handle<B>(
+        &self,
+        api: &'static Format,
+        who: Verified,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let ticket = Ticket::new();
+        let named = HeaderValue::from_str(ticket.id.as_str());
+        let formats = Formats::both(api);
+        let served = self.serve(ticket, formats, who, request);
+        let mut response = panics::caught("a request", served)
+            .await
+            .unwrap_or_else(|| Err(Rejection::panicked()))
+            .unwrap_or_else(|rejection| api.refuse(&rejection));
+        // With it, a user who asks an admin about an answer can name its record.
+        if let Ok(named) = named {
+            response.headers_mut().insert("x-iris-request-id", named);
+        }
+        response
+    }
+
+    async fn serve<B>(
+        &self,
+        ticket: Ticket,
+        formats: Formats,
+        who: Verified,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (mut head, incoming) = request.into_parts();
+        let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
+        let answered = match route::body(admitted.context(), &mut head, incoming).await {
+            // Boxed, so that who sends a body slowly takes no room for what comes after it.
+            Ok(body) => self.answer(admitted, head, body).boxed().await,
+            Err(rejection) => {
+                let (draft, _) = admitted.into_parts();
+                Err(Refused::new(draft, Stage::Route, rejection))
+            }
+        };
+        answered.map_err(Refused::record)
+    }
+
+    /// Answers a request whose body is whole.
+    async fn answer(
+        &self,
+        admitted: Admitted,
+        head: Parts,
+        body: Bytes,
+    ) -> Result<Response<Body>, Refused> {
+        let routed = self.route(admitted, Arc::new(head), body)?;
+        let mut cleared = self.clear(routed).await?;
+        match self.response(&mut cleared).await {
+            Ok(response) => Ok(self.relay(cleared, response)),
+            Err(rejection) => {
+                let (draft, _) = cleared.into_parts();
+                Err(Refused::new(draft, Stage::Send, rejection))
+            }
+        }
+    }
+
+    /// The response to a request: that of a provider, or an estimate where none counts tokens.
+    async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+        let asked = cleared.asked();
+        let Some(count) = asked.formats.served.estimated_count(&asked.call) else {
+            return self.ask(cleared).await;
+        };
+        if let Some(response) = self.estimated(&count, cleared) {
+            return Ok(response);
+        }
+        let response = self.ask(cleared).await?;
+        Ok(self.counted(response, &count, cleared).await)
+    }
+
+    /// Relays a response, which ends the exchange when it ends.
+    fn relay(&self, cleared: Cleared, response: Response<Begun>) -> Response<Body> {
+        let (mut draft, asked) = cleared.into_parts();
+        let (mut head, upstream) = response.into_parts();
+        let framing = framing(&head.headers);
+        let keep = self.ledger.policy();
+        let (mut room, mut raw) = (asked.rules.file.limits.capture, keep.captures && keep.raws);
+        count::mark(&mut head);
+        let mut revoked: Watch = Box::pin(std::future::pending());
+        if let Some(facts) = draft.facts_mut() {
+            let first_byte = facts.elapsed_ms();
+            facts.entry.status = head.status.as_u16();
+            facts.entry.first_byte_ms = Some(first_byte);
+            if let Some(capture) = &mut facts.kept.capture {
+                capture.response_headers = headers::redacted(&head.headers);
+            }
+            if let Some(attempt) = facts.attempts.last_mut() {
+                facts.entry.overhead_ms = Some(attempt.before_ms);
+                if let Some(after) = &mut attempt.told {
+                    after.answered(framing, Decoding::of(&head.headers));
+                    room = after.room(room);
+                    raw |= after.wants_raw();
+                }
+                revoked = revoke::watch(self.rules.clone(), &asked, &attempt.route);
+            }
+        }
+        let timeouts = self.upstream.timeouts();
+        let form = Form {
+            is_error: !head.status.is_success(),
+            is_bodiless: is_bodiless(head.status),
+            is_stream: asked.call.stream || framing.is_some(),
+            framing,
+            hides: asked.call.splice.hide_usage,
+            room,
+            raw,
+            idle: timeouts.idle,
+            total: timeouts.total,
+        };
+        if form.is_stream {
+            head.headers.remove(header::CONTENT_LENGTH);
+            headers::unbuffered(&mut head.headers);
+        }
+        let reader = Reader {
+            formats: asked.formats,
+            meter: asked.formats.served.meter(&asked.call.metered(form.room)),
+            decoding: Decoding::of(&head.headers),
+        };
+        let relayed = RelayBody::new(upstream, reader, draft, revoked, &form);
+        Response::from_parts(head, relayed.boxed_unsync())
+    }
+}
+
+/// Whether a status says that no body follows, so that a server asks for none.
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
+}
+
+fn framing(headers: &HeaderMap) -> Option<Framing> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "text/event-stream" => Some(Framing::Text),
+        "application/vnd.amazon.eventstream" => Some(Framing::Amazon),
+        _ => None,
+    }
+}

@@ -1,0 +1,187 @@
+//! The second stage: what is asked (400), and who could answer it (404).
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header;
+use http::request::Parts;
+
+use super::admit::Admitted;
+use super::context::{Asked, Context, head_of};
+use super::draft::{Draft, Facts};
+use super::ending::Stage;
+use super::refusal::{self, Refused};
+use super::{Gateway, entry};
+use crate::base::panics;
+use crate::formats::{Call, NO_MODEL, known};
+use crate::policy::route::{Choice, Evidence};
+use crate::wire::{Rejection, body, hops, unpack};
+
+/// A request that was understood, and for which there are providers that the caller may use.
+pub struct Routed {
+    draft: Draft,
+    asked: Asked,
+    choice: Choice,
+}
+
+impl Routed {
+    pub(super) fn draft(&mut self) -> &mut Draft {
+        &mut self.draft
+    }
+
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        self.draft.facts()
+    }
+
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    pub(super) fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Goes on with the next provider. Answers whether there was one.
+    pub(super) fn skip(&mut self) -> bool {
+        if self.choice.others.is_empty() {
+            return false;
+        }
+        self.choice.first = self.choice.others.remove(0);
+        true
+    }
+
+    /// Takes what a guard has left of the request, and returns what it was.
+    pub(super) fn replace(&mut self, call: Call) -> Call {
+        std::mem::replace(&mut self.asked.call, call)
+    }
+
+    pub(super) fn into_parts(self) -> (Draft, Asked, Choice) {
+        (self.draft, self.asked, self.choice)
+    }
+}
+
+/// The body of a request over HTTP. It is plain afterwards, for all that look at it and for the
+/// provider.
+pub(super) async fn body<B>(
+    context: &Context,
+    head: &mut Parts,
+    incoming: B,
+) -> Result<Bytes, Rejection>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    hops::check(&head.headers)?;
+    refusal::unreadable_type(context.formats.caller, &head.headers)?;
+    let coding = unpack::coding(&head.headers)?;
+    head.headers.remove(header::CONTENT_ENCODING);
+    let limit = context.rules.request_body;
+    let idle = context.rules.body_idle;
+    if let Some(coding) = coding {
+        let packed = body::read_packed(incoming, limit, idle).await;
+        let packed = packed.map_err(|error| refusal::unreadable(&error))?;
+        unpack::open(coding, packed, limit).await
+    } else {
+        let read = body::read(incoming, limit, idle).await;
+        read.map_err(|error| refusal::unreadable(&error))
+    }
+}
+
+impl Gateway {
+    /// Reads what is asked, and looks for providers.
+    pub(super) fn route(
+        &self,
+        admitted: Admitted,
+        head: Arc<Parts>,
+        body: Bytes,
+    ) -> Result<Routed, Refused> {
+        let (mut draft, context) = admitted.into_parts();
+        panics::point("api");
+        let call = match understood(&context, &head, body) {
+            Ok(call) => call,
+            Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection)),
+        };
+        let earlier = call.previous_response.as_deref();
+        let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
+        draft.note(|entry| entry::describe(entry, &call, &head.headers, earlier));
+        panics::point("route");
+        let asked = Asked {
+            context,
+            head,
+            call,
+        };
+        match self.chosen(&asked, &mut draft) {
+            Ok(choice) => Ok(Routed {
+                draft,
+                asked,
+                choice,
+            }),
+            Err(rejection) => Err(Refused::new(draft, Stage::Route, rejection)),
+        }
+    }
+
+    /// Takes what a hook has made of the request. Another model needs providers of its own, and a
+    /// grant for them. Answers whether there are others now.
+    pub(super) fn reroute(&self, routed: &mut Routed, call: Call) -> Result<bool, Rejection> {
+        let before = routed.replace(call);
+        if routed.asked.call.model == before.model {
+            return Ok(false);
+        }
+        routed.choice = self.chosen(&routed.asked, &mut routed.draft)?;
+        Ok(true)
+    }
+
+    /// The providers for a call.
+    fn chosen(&self, asked: &Asked, draft: &mut Draft) -> Result<Choice, Rejection> {
+        let (call, rules) = (&asked.call, &asked.rules);
+        let format = asked.formats.served.name;
+        let has_choice = rules.routes.providers().len() > 1;
+        let holder = has_choice
+            .then(|| self.held.holder(format, &call.body))
+            .flatten();
+        let session = draft
+            .facts()
+            .and_then(|facts| entry::conversation(&facts.entry));
+        let session = session.map(str::to_owned);
+        let evidence = Evidence {
+            traffic: &self.traffic,
+            conversation: session.as_deref(),
+            holder: holder.as_ref(),
+        };
+        let fits = |provider: &_| asked.fits(provider);
+        rules
+            .routes
+            .select_where(&asked.permit, &call.model, &fits, evidence)
+            .map_err(|none| refusal::no_route(&none, asked, draft))
+    }
+}
+
+/// Reads a request. One without a model gets that of the configuration for its endpoint.
+fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Rejection> {
+    let (api, read) = (context.formats.caller, head_of(head));
+    let defaults = &context.rules.file.default_models;
+    let default = api
+        .default_model(read.path)
+        .and_then(|endpoint| defaults.get(endpoint));
+    let call = match default {
+        None => api.read(&read, body),
+        Some(default) => match api.read(&read, body.clone()) {
+            Err(rejection) if rejection.code.0 == NO_MODEL => {
+                match (api.with_model)(&read, &body, default) {
+                    Some(body) => api.read(&read, body),
+                    None => Err(rejection),
+                }
+            }
+            call => call,
+        },
+    };
+    let mut call = call.map_err(|rejection| refusal::with_models(rejection, context, head))?;
+    if context.is_socket() {
+        // There every answer comes as events, and the query is that of the WebSocket.
+        call.stream = true;
+    } else {
+        known::check_query(api.known, &call, head.uri.query())?;
+    }
+    Ok(call)
+}
