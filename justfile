@@ -7,7 +7,7 @@ default:
 # The second tier: long runs for a night rather than for each change.
 #
 # Faults and load, then parsers. Real model servers come last, in a recipe of their own.
-nightly_runs := "models crash soak memory fuzz-runs"
+nightly_runs := "models streams looks crash soak memory fuzz-runs"
 
 # From a bare machine to the demo; it installs what is missing after asking.
 try *arguments:
@@ -23,7 +23,7 @@ ci:
 
 # Format both languages.
 fmt:
-    cargo fmt
+    cargo fmt --all
     gofmt -w src/net/tailnet/tsnet/go
 
 # Lints without Go: seconds instead of minutes.
@@ -69,6 +69,15 @@ crash:
     IRIS_CRASH_RESTARTS=50 IRIS_CRASH_PANICS=3 IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
         cargo test --no-default-features --features postgres --test crash -- \
         --skip install --skip database --skip account --skip flood --skip changes
+
+# Ten thousand streams on each database, a third of them cut, and every offset at which a provider can die.
+streams:
+    IRIS_STREAMS=10000 IRIS_STREAM_CUTS=all \
+        cargo test --release --no-default-features --features postgres --test streams
+
+# Every page of the dashboard at every width and in both themes, looked at by axe.
+looks:
+    IRIS_PAGES_EVERY=1 cargo test --no-default-features --features postgres --test pages -- --exact looks
 
 # A million requests against the provider's own account, so many a second or as fast as it goes;
 # takes a network namespace.

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Changes the code in small ways, one at a time, and looks whether a test notices: in the modules
-that are named, or in those below. cargo-mutants says what changes there are. All of a library of
-the lower modules are compiled together, each as another body of its function, and switched on one
-by one: a second for each, where a build of its own would take a minute.
+that are named, or in those below. cargo-mutants says what changes there are. All of a group are compiled
+together, each as another body of its function, and switched on one by one: a second for each, where
+a build of its own would take a minute.
 
-    tests/mutants.py [access ledger/query.rs ...]      SHARD=0/4 tries a quarter of each
+    tests/mutants.py [access records/entry.rs ...]      SHARD=0/4 tries a quarter of each
 
 What nobody noticed is printed, and in target/mutants with the rest."""
 
@@ -26,30 +26,24 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target/mutants"
 VERSION = "27.1.0"
-LOWER = "panics secret clock money bucket wire socket tailnet config identity api access ledger quota"
-
-# The files; the modules that they need; the tests that may notice, one call of them after the
-# other; and those of tests/ledger that are among them as `every_store`.
+# The folder and its files; the tests that may notice, one call of them after the other; and those
+# of tests/ledger that are among them as `every_store`.
 BUDGETS = "File::budgets Postgres::budgets"
 STORES = """Memory::queries Memory::exports File:: Postgres::queries Postgres::reports Postgres::retention
     Postgres::outbox Postgres::exports Postgres::audit Postgres::chats Postgres::budgets Postgres::faults"""
 GROUPS = {
-    "wire": (["json/**", "sse.rs", "mask.rs", "headers.rs"], "clock wire", ["wire"], ""),
-    "listen": (["**"], "secret clock wire socket tailnet listen", ["listen"], ""),
-    "access": (
+    "wire": ("wire", ["json/**", "sse.rs", "mask.rs", "headers.rs"], ["wire"], ""),
+    "listen": ("net/listen", ["**"], ["net::listen"], ""),
+    "access": ("policy/access", ["**"], ["policy::access"], ""),
+    "bucket": ("base/bucket", ["**"], ["base::bucket"], ""),
+    "budget": ("policy/budget", ["**"], ["policy::budget"], ""),
+    "balances": (
+        "records/balances",
         ["**"],
-        "secret clock money bucket wire socket tailnet config identity access",
-        ["access"],
-        "",
-    ),
-    "bucket": (["**"], "bucket", ["bucket"], ""),
-    "quota": (
-        ["**"],
-        LOWER,
-        ["quota:: --skip interleavings", "every_store", "interleavings"],
+        ["records::balances --skip interleavings", "every_store", "interleavings"],
         BUDGETS,
     ),
-    "ledger": (["**"], LOWER, ["ledger:: --skip long_", "every_store", "long_"], STORES),
+    "records": ("records", ["**"], ["records:: --skip long_", "every_store", "long_"], STORES),
 }
 
 # Stands in the library beside the modules.
@@ -99,12 +93,12 @@ def place(text, position):
 
 
 def tree(name):
-    """A package of the modules that a group needs."""
-    _, modules, _, stores = GROUPS[name]
+    """A package of the library, with the tests of a group."""
+    _, _, _, stores = GROUPS[name]
     made = TARGET / name
     shutil.rmtree(made, ignore_errors=True)
     (made / "tests").mkdir(parents=True)
-    for part in ("src", "docs", "config"):
+    for part in ("src", "docs", "config", "tests/support"):
         shutil.copytree(ROOT / part, made / part)
     for part in ("Cargo.lock", "build.rs"):
         shutil.copy(ROOT / part, made)
@@ -112,22 +106,21 @@ def tree(name):
     manifest = (ROOT / "Cargo.toml").read_text().split("\n[[test]]")[0]
     (made / "Cargo.toml").write_text(manifest)
     (made / "src/main.rs").unlink()
-    library = "#![allow(warnings)]\n" + "".join(f"pub mod {one};\n" for one in modules.split())
+    library = "#![allow(warnings)]\n" + (ROOT / "src/lib.rs").read_text()
     if stores:
         library += SUITE % " ".join(stores.split())
-        for part in ("ledger", "fixtures", "support"):
+        for part in ("ledger", "fixtures"):
             shutil.copytree(ROOT / "tests" / part, made / "tests" / part)
         for file in (made / "tests/ledger").glob("*.rs"):
-            text = re.sub(r"\bcrate::", "crate::suite::", file.read_text())
-            # The pages need the server.
-            file.write_text(re.sub(r"mod pages;\n|\bpages::[A-Z]+,?\s*", "", text))
+            file.write_text(re.sub(r"\bcrate::", "crate::suite::", file.read_text()))
     (made / "src/lib.rs").write_text(library + SWITCH)
     return made
 
 
 def listed(made, name, files):
     """The changes that cargo-mutants would try, or the share of them that is asked for."""
-    files = [f"--file=src/{name}/{file}" for file in files]
+    folder = GROUPS[name][0]
+    files = [f"--file=src/{folder}/{file}" for file in files]
     found = subprocess.run(
         ["cargo", "mutants", "--list", "--json", "--dir", made, *files],
         check=True,
@@ -336,7 +329,7 @@ def main():
     files = collections.defaultdict(list)
     for word in sys.argv[1:] or GROUPS:
         name, _, file = word.partition("/")
-        files[name] += [file] if file else GROUPS[name][0]
+        files[name] += [file] if file else GROUPS[name][1]
     if f" {VERSION}\n" not in subprocess.run(
         ["cargo", "mutants", "--version"], capture_output=True, text=True
     ).stdout:
@@ -347,7 +340,7 @@ def main():
     for name, some in files.items():
         for outcome, some in attempt(name, some).items():
             for mutant in some:
-                module = mutant.file.split("/")[1 : 3 if name == "wire" else 2]
+                module = mutant.file.split("/")[1:3]
                 sums["/".join(module)][outcome] += 1
     for module, count in sums.items():
         viable = count["caught"] + count["timeout"] + count["missed"]

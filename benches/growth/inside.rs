@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use iris::exchange::hooks::Tally;
 use iris::exchange::rules::Rules;
 use iris::exchange::upstream::Upstream;
-use iris::exchange::{Gateway, Uncounted, Verified};
+use iris::exchange::{Gateway, Held, Uncounted, Verified};
 use iris::formats::{self, Format};
 use iris::net::client::{Client, Timeouts};
 use iris::policy::identity::Caller;
@@ -185,6 +185,7 @@ impl World {
             rules: receiver,
             upstream: Upstream::new(Client::new(None, Timeouts::all(never))),
             traffic: Traffic::default(),
+            held: Held::default(),
             metrics: Arc::default(),
             quotas,
             tally: Tally::default(),

@@ -71,7 +71,7 @@ async fn look_out(engines: Arc<Engines>) {
         panics::point("warnings");
         let rules = engines.gateway.rules.borrow().clone();
         let node = engines.node.as_ref().map(Node::status);
-        engines.warnings.all(&rules, node.as_ref()).await;
+        engines.management.warnings.all(&rules, node.as_ref()).await;
         let trouble = async {
             if let Some(status) = &mut status {
                 let is_trouble =
@@ -98,7 +98,7 @@ async fn export(engines: Arc<Engines>) {
             upstream: &gateway.upstream.client,
             ledger: &gateway.ledger,
             metrics: &gateway.metrics,
-            board: &engines.board,
+            board: &engines.management.board,
         };
         // A change of anything else would restart their pauses, of which one can be an hour.
         let differs = |new: &Arc<Rules>| new.file.exporters != current.file.exporters;

@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_mins(1);
 /// Accepts TLS with the certificate for `domain`; handshakes fail until there is one.
 pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcceptor {
     let current = ServerKey::default();
-    let (renewed, signals) = (current.clone(), engines.signals.clone());
+    let (renewed, signals) = (current.clone(), engines.management.signals.clone());
     keep(engines, "the renewal of a certificate", move || {
         let (node, domain) = (node.clone(), domain.clone());
         renew(node, domain, renewed.clone(), signals.clone())

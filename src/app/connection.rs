@@ -19,12 +19,11 @@ use crate::exchange::Verified;
 use crate::formats::{self, Dialect, Format};
 use crate::net::Limits;
 use crate::net::http1::Upgraded;
-use crate::net::listen::{Accepted, Gate, Stream};
+use crate::net::listen::{Accepted, Stream};
 use crate::net::serve::Connection;
 use crate::net::write_timeout::WriteTimeout;
 use crate::policy::identity::{Caller, Refused};
-use crate::web::api::{self, View};
-use crate::web::pages;
+use crate::web::{self, Gate, api, pages};
 use crate::wire::{Body, Rejection, headers};
 
 /// Where a connection came in.
@@ -307,34 +306,24 @@ async fn dispatch(
         let response = engines.gateway.handle(api, who, request).await;
         let code = response.headers().get("x-iris-error");
         if code.is_some_and(|code| code == "no_role") {
-            engines.refusals.count(&caller, api.name, "no_role");
+            engines
+                .management
+                .refusals
+                .count(&caller, api.name, "no_role");
         }
         return response;
     }
     panics::point("admin");
-    let view = View {
-        rules: engines.gateway.rules.borrow().clone(),
-        ledger: &engines.gateway.ledger,
-        quotas: &engines.gateway.quotas,
-        traffic: &engines.gateway.traffic,
-        control: &engines.control,
-        refusals: &engines.refusals,
-        metrics: &engines.gateway.metrics,
-        board: &engines.board,
-        warnings: &engines.warnings,
-        signals: &engines.signals,
-        upstream: &engines.gateway.upstream.client,
-        looking: &engines.looking,
-        listeners: &engines.listeners,
-        origin: origin(&who.url),
-        tally: &engines.gateway.tally,
+    let web = web::Engines {
+        gateway: &engines.gateway,
+        management: &engines.management,
         resolver: engines.resolver.as_deref(),
-        node: engines.node.as_ref().map(crate::net::tailnet::Node::status),
+        node: engines.node.as_ref(),
     };
     let (head, body) = request.into_parts();
     if pages::owns(&head.method, &head.uri, &head.headers) {
-        return Box::pin(pages::handle(&view, &who.caller, &head, secure)).await;
+        return Box::pin(pages::handle(&web, &who.caller, &head, secure)).await;
     }
     let request = Request::from_parts(head, body);
-    Box::pin(api::handle(view, &who.caller, request)).await
+    Box::pin(api::handle(&web, &who.caller, origin(&who.url), request)).await
 }

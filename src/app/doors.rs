@@ -16,8 +16,9 @@ use crate::app::systemd::Service;
 use crate::base::panics;
 use crate::config::{self, Mode};
 use crate::exchange::rules::Rules;
-use crate::net::listen::{Gate, Listener};
+use crate::net::listen::Listener;
 use crate::net::tailnet::{Node, State, Status};
+use crate::web::Gate;
 
 /// After a failed accept, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

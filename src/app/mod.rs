@@ -32,15 +32,15 @@ use crate::config::Fixed;
 use crate::exchange::hooks::Tally;
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
-use crate::exchange::{Gateway, Uncounted};
+use crate::exchange::{Gateway, Held, Uncounted};
 use crate::net::client::Client;
 use crate::net::tailnet::{Node, Resolver};
 use crate::policy::route::Traffic;
 use crate::records::Ledger;
 use crate::records::balances::Quotas;
 use crate::records::outlets::{self, Board};
-use crate::web::alerts::{Signals, Warnings};
-use crate::web::api::{Control, Listeners, Refusals};
+use crate::web::alerts::{Signals, Warnings, Watched};
+use crate::web::{Control, Listeners, Management, Refusals};
 use background::keep;
 
 pub use crate::config::LOOPBACK;
@@ -66,14 +66,7 @@ impl Options {
 /// What lives as long as the process.
 struct Engines {
     gateway: Gateway,
-    control: Arc<Control>,
-    refusals: Refusals,
-    board: Board,
-    signals: Signals,
-    warnings: Warnings,
-    /// One look for model servers at a time.
-    looking: tokio::sync::Mutex<()>,
-    listeners: Arc<Listeners>,
+    management: Management,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
     served: watch::Sender<Vec<Served>>,
@@ -134,7 +127,12 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let (control, saved) = Control::new(options.path());
     let (sender, receiver) = watch::channel(rules);
     let (traffic, board, signals) = (Traffic::default(), Board::default(), Signals::default());
-    let watched = (ledger.clone(), traffic.clone(), board.clone());
+    let watched = Watched {
+        ledger: ledger.clone(),
+        traffic: traffic.clone(),
+        board: board.clone(),
+        signals: signals.clone(),
+    };
     let started = Fixed::of(&receiver.borrow().file);
     let stop = CancellationToken::new();
     let engines = Arc::new(Engines {
@@ -142,6 +140,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             rules: receiver.clone(),
             upstream,
             traffic,
+            held: Held::default(),
             metrics: Arc::default(),
             quotas,
             tally: Tally::default(),
@@ -149,13 +148,15 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             uncounted: Uncounted::default(),
             ledger,
         },
-        control: Arc::new(control),
-        refusals: Refusals::default(),
-        board,
-        warnings: Warnings::new(watched, signals.clone(), options.state_dir.clone(), started),
-        signals,
-        looking: tokio::sync::Mutex::default(),
-        listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),
+        management: Management {
+            control: Arc::new(control),
+            refusals: Refusals::default(),
+            board,
+            warnings: Warnings::new(watched, options.state_dir.clone(), started),
+            signals,
+            looking: tokio::sync::Mutex::default(),
+            listeners: Arc::new(Listeners::new(receiver.clone(), stop.clone())),
+        },
         resolver,
         node,
         served: watch::Sender::new(Vec::new()),
@@ -231,7 +232,11 @@ impl Running {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
         crate::exchange::relay::rests_ended().await;
-        engines.refusals.write(&engines.gateway.ledger).await;
+        engines
+            .management
+            .refusals
+            .write(&engines.gateway.ledger)
+            .await;
         let written = engines.gateway.ledger.close().await;
         if let Some(node) = &engines.node
             && let Err(error) = node.close().await

@@ -20,7 +20,7 @@ use crate::config::{self, Finding, Loaded, Severity, Subject};
 use crate::exchange::rules::Rules;
 use crate::records::Version;
 use crate::records::outlets;
-use crate::web::api::{self, Saved};
+use crate::web::{Saved, api};
 use crate::wire::Rejection;
 
 /// How often model servers are looked for.
@@ -52,7 +52,11 @@ pub(super) fn spawn(
         async move {
             loop {
                 tokio::time::sleep(REFUSALS).await;
-                audited.refusals.write(&audited.gateway.ledger).await;
+                audited
+                    .management
+                    .refusals
+                    .write(&audited.gateway.ledger)
+                    .await;
             }
         }
     });
@@ -100,7 +104,7 @@ impl Follow {
 
     /// Follows the file, of which the first version may have been saved just now.
     async fn file(&mut self, mut first: Option<Saved>) {
-        let path = self.engines.control.path().to_owned();
+        let path = self.engines.management.control.path().to_owned();
         let mut watch = config::watch(&path);
         watch.follow(&self.sources.files);
         if first.is_none() {
@@ -148,12 +152,12 @@ impl Follow {
             config::refusal(path, &findings)
         });
         let refused = loaded.as_ref().err().cloned();
-        self.engines.signals.refused(refused);
+        self.engines.management.signals.refused(refused);
         if let Ok(loaded) = &loaded {
             let stale = loaded.findings.iter();
             let stale = stale.filter(|finding| finding.subject == Some(Subject::Stale));
             let stale = stale.map(|finding| finding.message.clone()).collect();
-            self.engines.signals.stale(stale);
+            self.engines.management.signals.stale(stale);
         }
         let loaded = loaded?;
         // Before the database is waited for: the file can change again.
@@ -194,7 +198,7 @@ impl Follow {
 
     /// The version that is in the file.
     fn version(&self, how: &str) -> Option<Version> {
-        let text = self.engines.control.text().ok().flatten();
+        let text = self.engines.management.control.text().ok().flatten();
         api::version_in_file(&text?, how)
     }
 
@@ -243,7 +247,7 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     let new = &rules.file;
     // A database of which only the password has changed takes it for new connections.
     let _same_database = engines.gateway.ledger.take_url(new.database.url.expose());
-    for key in engines.warnings.awaiting_restart(new) {
+    for key in engines.management.warnings.awaiting_restart(new) {
         tracing::warn!("{key} has changed, which takes effect at the next restart");
     }
     engines

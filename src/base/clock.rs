@@ -16,6 +16,19 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, 
     tokio::time::timeout(limit, future).await
 }
 
+/// How long to wait before trying again: doubles with each time, up to a bound, a quarter more or
+/// less, so that those who wait for the same thing don't come back together.
+#[must_use]
+pub fn backoff(first: Duration, times: u32, most: Duration) -> Duration {
+    let wait = first
+        .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
+        .min(most);
+    let mut random = [0];
+    // Without random bytes the wait is only less spread.
+    let _ = getrandom::fill(&mut random);
+    wait.mul_f64(0.75 + f64::from(random[0]) / 512.0)
+}
+
 /// Milliseconds without the digits that a computation adds: they say nothing, and are printed.
 #[must_use]
 pub fn to_microsecond(ms: f64) -> f64 {

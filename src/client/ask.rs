@@ -367,7 +367,7 @@ impl Gateway {
         let base = self
             .url
             .clone()
-            .unwrap_or_else(|| format!("http://{}", LOOPBACK));
+            .unwrap_or_else(|| format!("http://{LOOPBACK}"));
         let base = base.trim_end_matches('/').trim_end_matches("/v1");
         let uri: Uri = format!("{base}{path}")
             .parse()

@@ -19,7 +19,7 @@ pub(super) fn usual() -> anyhow::Result<(Vec<String>, Vec<String>)> {
         Err(why) => (Vec::new(), vec![format!("http://{NAME}: {why}")]),
     };
     let mut places: Vec<String> = addresses.into_iter().map(base).collect();
-    places.push(format!("http://{}", LOOPBACK));
+    places.push(format!("http://{LOOPBACK}"));
     left_out.dedup();
     Ok((places, left_out))
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use super::{Gateway, Verified, budget, lists};
-use crate::base::clock::within;
+use crate::base::clock::{backoff, within};
 use crate::base::panics;
 use crate::base::reasons::{Next, Reason};
 use crate::config::AuthMode;
@@ -20,7 +20,7 @@ use crate::exchange::upstream::{Failure, asked_wait};
 use crate::formats::{Call, Format, Outbound};
 use crate::net::client::{Received, Reuse};
 use crate::policy::access::Permit;
-use crate::policy::route::{Choice, Route, Scope, Standing, backoff};
+use crate::policy::route::{Choice, Route, Scope, Standing};
 use crate::wire::decode::Decoding;
 use crate::wire::{Mask, Rejection, headers};
 
@@ -324,13 +324,12 @@ impl Gateway {
             _ => open.succeeded(),
         }
         recording.opened(open, *routing);
-        if response.status().is_success() && rules.routes.providers().len() > 1 {
-            let held = self.traffic.held();
-            if let Some(remember) = held.remember(&route.provider.id, api.name)
-                && can_name_state(response.headers())
-            {
-                response.body_mut().remember(remember);
-            }
+        if response.status().is_success()
+            && rules.routes.providers().len() > 1
+            && let Some(remember) = self.held.remember(&route.provider.id, api.name)
+            && can_name_state(response.headers())
+        {
+            response.body_mut().remember(remember);
         }
         // Reports may be filtered by headers that the caller doesn't get.
         let named = rules.filterable.of(response.headers());

@@ -17,7 +17,7 @@ use crate::exchange::rules::Rules;
 use crate::formats::{Call, Format, Frame};
 use crate::policy::access::{HookEvent, Permit};
 use crate::policy::budget::State;
-use crate::policy::route::{Choice, Now, Route};
+use crate::policy::route::{Choice, Evidence, Route};
 use crate::records::Entry;
 use crate::wire::Rejection;
 
@@ -183,11 +183,11 @@ impl Gateway {
         let format = passing.api.name;
         let has_choice = passing.rules.routes.providers().len() > 1;
         let holder = has_choice
-            .then(|| self.traffic.held().holder(format, &call.body))
+            .then(|| self.held.holder(format, &call.body))
             .flatten();
         let session = recording.entry().and_then(entry::conversation);
         let session = session.map(str::to_owned);
-        let now = Now {
+        let evidence = Evidence {
             traffic: &self.traffic,
             conversation: session.as_deref(),
             holder: holder.as_ref(),
@@ -195,7 +195,7 @@ impl Gateway {
         passing
             .rules
             .routes
-            .select_where(passing.permit, &call.model, passing.fits, now)
+            .select_where(passing.permit, &call.model, passing.fits, evidence)
             .map_err(|none| {
                 refusal::no_route(&none, call, &passing.who.caller, recording, passing.api)
             })

@@ -31,10 +31,8 @@ pub(super) fn choices(permit: &Permit, route: &Route, call: &Call) -> Result<(),
     let is_granted = |model: &str| permit.covers(provider.subject(model));
     known::conflict(
         &call.choices,
-        (
-            &route.model,
-            call.replaces_lists().then_some(call.model.as_str()),
-        ),
+        &route.model,
+        call.replaces_lists().then_some(call.model.as_str()),
         &provider.pass_keys,
         &is_granted,
     )

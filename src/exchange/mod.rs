@@ -7,10 +7,12 @@ mod count;
 mod entry;
 mod guard;
 pub mod guardrails;
+mod held;
 pub mod hooks;
 mod lists;
 mod refusal;
 pub mod relay;
+mod responses;
 mod revoke;
 pub mod rules;
 pub mod upstream;
@@ -33,7 +35,7 @@ use crate::exchange::upstream::Upstream;
 use crate::formats::{Call, Format, Head, NO_MODEL, known};
 use crate::net::tailnet::Resolver;
 use crate::policy::identity::Caller;
-use crate::policy::route::{Responses, Route, Traffic};
+use crate::policy::route::{Route, Traffic};
 use crate::records::balances::Quotas;
 use crate::records::metrics::Metrics;
 use crate::records::{Entry, EntryId, Ledger, Slot};
@@ -43,6 +45,7 @@ use crate::wire::{Body, Framing, Rejection, body, headers, hops, unpack};
 use attempt::{Answer, Asking};
 pub use count::Uncounted;
 use guard::Passing;
+pub use held::Held;
 pub use websocket::Pending;
 
 /// The engines that a request passes through. They outlive every configuration.
@@ -53,6 +56,8 @@ pub struct Gateway {
     pub upstream: Upstream,
     /// What is known of providers from their traffic.
     pub traffic: Traffic,
+    /// Which provider made what later requests may name.
+    pub held: Held,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Balances of budgets.
@@ -60,7 +65,7 @@ pub struct Gateway {
     /// What came of calls of hooks.
     pub tally: Tally,
     /// Responses that requests can go on with.
-    pub responses: Arc<Responses>,
+    pub responses: Arc<responses::Responses>,
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
     /// Records.

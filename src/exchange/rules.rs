@@ -12,7 +12,7 @@ use crate::formats::known;
 use crate::policy::access::{Access, BucketRef, Capability, is_named};
 use crate::policy::budget::Definitions;
 use crate::policy::pricing::Prices;
-use crate::policy::route::RouteTable;
+use crate::policy::route::{Ambiguous, RouteTable};
 
 /// Compiled rules.
 pub struct Rules {
@@ -56,7 +56,12 @@ impl Rules {
                 findings.push(Finding::new(Severity::Warning, provider.at, path, message));
             }
         }
-        for (name, meant, others) in routes.ambiguous() {
+        for Ambiguous {
+            name,
+            meant,
+            others,
+        } in routes.ambiguous()
+        {
             let message = format!(
                 "{name:?} is a model of provider {meant}, and {} list{} a model by that whole name: \
                  {name:?} means the one of {meant}",

@@ -3,17 +3,18 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Meter, MeteredRequest, Path, Reading};
-use crate::wire::{event_stream, sse};
+use super::{Call, Format, Head, Meter, MeteredRequest, Path, Reading};
+use crate::wire::{Rejection, event_stream, sse};
 
 /// One exchange; each part is a file beside the format.
 pub(super) struct Exchange {
     pub name: &'static str,
     /// What the caller sends.
     pub request: &'static str,
-    /// The answer unstreamed; empty where a stream has none, because it broke off.
+    /// The answer unstreamed; empty for a stream that broke off.
     pub response: &'static str,
     /// The same answer as server-sent events; empty for methods without streams. In Amazon's
     /// framing it is a list of messages in JSON: name and payload.
@@ -22,6 +23,16 @@ pub(super) struct Exchange {
     /// `tokens` without those that are unknown, `finish_reason`, `tool_calls`, `tier`, `complete`,
     /// and `failure` where there is one.
     pub expected: &'static str,
+}
+
+/// A request as a format understands it.
+pub(super) fn ask(format: &Format, path: &str, body: &str) -> Result<Call, Rejection> {
+    let head = Head {
+        path,
+        query: None,
+        headers: &http::HeaderMap::new(),
+    };
+    format.read(&head, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 /// A request of so many bytes, whose meter may hold `room` bytes.

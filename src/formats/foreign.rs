@@ -75,7 +75,7 @@ impl Foreign {
         add_counts(&mut self.told, usage);
     }
 
-    /// Puts its counts where there are none, and an estimate of what nobody has counted.
+    /// Adds its counts where there are none, and an estimate of what wasn't counted.
     pub(super) fn fill(&mut self, tokens: &mut Tokens, request_bytes: u64) {
         let told = std::mem::take(&mut self.told);
         if tokens.input.is_some() || (told.is_empty() && self.bytes == 0) {

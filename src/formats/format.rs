@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::transcript::Conversation;
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
-    Tokens, body, estimate, refusal, user_message,
+    Tokens, body, refusal, tokens, user_message,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Body, Rejection, sse};
@@ -85,6 +85,17 @@ pub struct DefaultModel {
     pub paths: &'static [&'static str],
 }
 
+/// What a provider keeps that a later request can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderState {
+    /// Nothing.
+    None,
+    /// Such as a file, a container, or reasoning that only that provider can decrypt.
+    Named,
+    /// Also each item of a response, by its id.
+    Items,
+}
+
 /// How the chat page speaks a format.
 #[derive(Clone, Copy, Debug)]
 pub struct Chat {
@@ -144,6 +155,8 @@ pub struct Format {
     /// The response to a request for a count of tokens, given the count; `None` if the format has no
     /// such requests.
     pub count_response: Option<fn(u64) -> Value>,
+    /// What a response can name that its provider keeps.
+    pub state: ProviderState,
     /// A meter for the response to a request.
     pub meter: fn(&MeteredRequest<'_>) -> Box<dyn Meter>,
     /// How its clients are told of failures.
@@ -193,6 +206,7 @@ impl Format {
             counts_in_head: |_| Tokens::default(),
             density: |_| Density::TEXT,
             count_response: None,
+            state: ProviderState::None,
             meter,
             refusals: refusal::PLAIN,
             conversation: Conversation::NONE,
@@ -280,7 +294,7 @@ impl Format {
     #[must_use]
     pub fn estimated_count(&self, call: &Call) -> Option<Value> {
         let response = self.count_response.filter(|_| !call.billed)?;
-        Some(response(estimate::tokens(&call.body)))
+        Some(response(tokens::of_body(&call.body)))
     }
 
     /// A meter for the response to a request of this format, as it was sent to the provider.

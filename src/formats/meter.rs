@@ -41,7 +41,7 @@ pub struct MeteredRequest<'a> {
 pub trait Meter: Send {
     /// One event of a streamed answer.
     fn event(&mut self, event: &sse::Event<'_>) -> Pass;
-    /// The whole body of an answer that is no stream.
+    /// The whole body of an answer that isn't a stream.
     fn body(&mut self, body: &[u8]);
     /// Whether the model has said anything yet.
     fn has_output(&self) -> bool;
@@ -88,7 +88,7 @@ pub struct Reading {
     /// The error that the provider reports in a response whose status says success, in its own
     /// words.
     pub failure: Option<String>,
-    /// It is no response of the format: a web page, `null`, a text.
+    /// It isn't a response of the format, but a web page, `null`, a text.
     pub is_foreign: bool,
     /// All tokens, where the provider tells nothing but their sum.
     pub total: Option<u64>,
@@ -156,7 +156,7 @@ const TEXTS: [&str; 8] = [
 ];
 
 impl Reading {
-    /// What is read of a body that is no response of the format.
+    /// What is read of a body that isn't a response of the format.
     pub(super) fn foreign() -> Self {
         Self {
             is_foreign: true,
@@ -166,7 +166,7 @@ impl Reading {
 }
 
 /// A tool that the model asked for.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct ToolCall {
     /// The tool.
     pub name: String,
@@ -476,24 +476,4 @@ pub(super) fn sum(parts: &[Option<u64>]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::memory::{LEAST, Memory};
-
-    #[test]
-    fn without_memory_there_is_no_room() {
-        let memory = Memory::new(LEAST);
-        let mut room = Room::new(LEAST * 2);
-        room.hold = memory.hold();
-        let mut taken = 0;
-        while room.take(100_000) {
-            taken += 100_000;
-        }
-        assert!(room.short && taken <= LEAST, "{taken}");
-        assert!(memory.usage().held >= taken);
-        // A little is always there.
-        let mut small = Room::new(LEAST);
-        small.hold = memory.hold();
-        assert!(small.take(UNCOUNTED));
-    }
-}
+mod tests;

@@ -7,10 +7,7 @@ mod body;
 mod call;
 #[cfg(test)]
 mod corpus;
-#[cfg(test)]
-mod counting;
 mod dialect;
-mod estimate;
 mod failure;
 mod foreign;
 mod format;
@@ -47,7 +44,9 @@ pub use body::NO_MODEL;
 pub use call::{Call, Destination, Head, Outbound, Path};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
-pub use format::{Chat, DefaultModel, Flag, Format, Frame, OpaquePlace, Refusals, Socket};
+pub use format::{
+    Chat, DefaultModel, Flag, Format, Frame, OpaquePlace, ProviderState, Refusals, Socket,
+};
 pub use known::Known;
 pub use meter::{Meter, MeteredRequest, Pass, Reading, ToolCall};
 pub use offer::Offer;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::wire::json;
 
-/// Tools that a list may have for anybody to tell them apart; no provider takes as many.
+/// A longer list of tools is unclear; no provider takes as many.
 const MOST: usize = 10_000;
 
 /// A tool, or places that hold some.
@@ -264,12 +264,12 @@ pub(super) struct Unclear;
 pub(super) struct Tool<'a>(&'a [u8]);
 
 impl Tool<'_> {
-    /// The string that a path of keys leads to; none if there is no string.
+    /// The string that a path of keys leads to, if it leads to one.
     pub(super) fn text(self, path: &[&str]) -> Result<Option<String>, Unclear> {
         let mut value = self.0;
         for key in path {
             if value.first() != Some(&b'{') {
-                // An element that is no object is no tool that anybody knows.
+                // An element that isn't an object isn't a known kind of tool.
                 return if value.len() == self.0.len() {
                     Err(Unclear)
                 } else {

@@ -1,5 +1,6 @@
 //! Refusals outside of any format, and the parts that all formats' refusals share.
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 
 use super::Refusals;
@@ -8,7 +9,7 @@ use crate::wire::{Body, Rejection, body, unpack};
 /// Refusals outside of any vendor's shape.
 pub(super) const PLAIN: Refusals = Refusals {
     response: plain,
-    event: |_| bytes::Bytes::new(),
+    event: |_| Bytes::new(),
 };
 
 /// Builds the response for a refusal around a JSON body in some format's shape.
@@ -34,6 +35,11 @@ pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
         }
     }
     response
+}
+
+/// The end of a stream without names of events.
+pub(super) fn event(json: &str) -> Bytes {
+    format!("data: {json}\n\n").into()
 }
 
 /// The refusal of a request that belongs to no format.

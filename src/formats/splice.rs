@@ -19,6 +19,15 @@ pub struct Splice {
 }
 
 impl Splice {
+    /// For a JSON body that has the model's name at `model`.
+    pub(super) fn at(model: Option<Range<usize>>) -> Self {
+        Self {
+            model,
+            json: true,
+            ..Self::default()
+        }
+    }
+
     /// The body with the edits, and with another model's name if `model` is given. Without any
     /// the bytes are the caller's own.
     pub(super) fn apply(&self, body: &Bytes, model: Option<&str>) -> Bytes {

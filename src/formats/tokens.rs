@@ -1,11 +1,13 @@
 //! Token counts of one request, as the provider reports them.
 
+use aws_smithy_types::base64;
 use serde::Serialize;
+use serde_json::Value;
 
 /// Bytes that stand for a token, on an average of languages and of the JSON around the text.
 pub const BYTES_PER_TOKEN: u64 = 4;
 
-/// The tokens of so many bytes, where nobody has counted them.
+/// The tokens of so many bytes, where they weren't counted.
 #[must_use]
 pub fn roughly(bytes: u64) -> u64 {
     bytes.div_ceil(BYTES_PER_TOKEN)
@@ -16,7 +18,7 @@ pub(super) const IMAGE: u64 = 1_600;
 /// Tokens of a picture that a model made, where neither its bytes nor a count are there: OpenAI's
 /// for a square of medium quality.
 pub const PICTURE: u64 = 1_056;
-/// A string of JSON that is longer and has no space is no text: a file in base64.
+/// A string of JSON that is longer and has no space is taken for a file in base64.
 pub(super) const OPAQUE: usize = 2_048;
 
 /// Bytes of a JSON body that count as text, with files in base64 as what a model sees of them.
@@ -37,7 +39,54 @@ pub fn text_bytes(body: &[u8]) -> u64 {
     bytes.min(body.len() as u64)
 }
 
-/// How many bytes of a format stand for one token, for what nobody has counted.
+/// A longer body is counted by its bytes: as a tree it would take many times its length.
+const LARGE: usize = 1 << 20;
+/// Around each value: names of keys, marks of roles and turns.
+const STRUCTURE: u64 = 1;
+
+/// About how many tokens a JSON body has, for a provider that can't be asked. Text counts by its length;
+/// an image or a file in base64 counts as what a model sees of it.
+pub(super) fn of_body(body: &[u8]) -> u64 {
+    if body.len() > LARGE {
+        return roughly(text_bytes(body));
+    }
+    match serde_json::from_slice(body) {
+        Ok(value) => of_value(&value).max(1),
+        Err(_) => roughly(body.len() as u64),
+    }
+}
+
+fn of_value(value: &Value) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) | Value::Number(_) => STRUCTURE,
+        Value::String(text) => text_tokens(text),
+        Value::Array(values) => values.iter().map(of_value).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| *key != "model" && *key != "cache_control")
+            .map(|(key, value)| match value {
+                // The request for Bedrock's InvokeModel stands in base64.
+                Value::String(text) if key == "body" => {
+                    base64::decode(text).map_or_else(|_| text_tokens(text), |inner| of_body(&inner))
+                }
+                value => STRUCTURE + of_value(value),
+            })
+            .sum(),
+    }
+}
+
+fn text_tokens(text: &str) -> u64 {
+    let is_opaque = text.starts_with("data:")
+        || (text.len() > OPAQUE && !text.bytes().any(|byte| byte.is_ascii_whitespace()));
+    if is_opaque {
+        IMAGE
+    } else {
+        roughly(text.len() as u64)
+    }
+}
+
+/// How many bytes of a format stand for one token, for what wasn't counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Density {
     /// Bytes of a request; at least 1.
@@ -93,11 +142,11 @@ impl Default for Density {
     }
 }
 
-/// Counts by kind; `None` where the provider said nothing, which is not the same as zero.
-///
-/// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without
-/// those that a cache served or took, so for them `input` is the sum of the three.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// Counts by kind; null where the provider said nothing. Prompt tokens include those read from and
+/// written to a cache.
+// The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without
+// those that a cache served or took, so for them `input` is the sum of the three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Tokens {
     /// Prompt tokens, those served from and written to a cache included.
     #[serde(rename = "input_tokens")]
@@ -131,4 +180,31 @@ pub struct Tokens {
     pub web_searches: Option<u64>,
     /// Counted by the gateway from what passed, because the provider's count never came.
     pub estimated: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_counts_by_its_length_and_an_image_as_one() {
+        let short =
+            of_body(br#"{"model":"m","messages":[{"role":"user","content":"hello there"}]}"#);
+        assert!((4..=10).contains(&short), "{short}");
+        let long = format!(
+            r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#,
+            "word ".repeat(1000)
+        );
+        assert!((1_200..=1_300).contains(&of_body(long.as_bytes())));
+        let image = format!(
+            r#"{{"content":[{{"type":"image","source":{{"data":"{}"}}}}]}}"#,
+            "A".repeat(400_000)
+        );
+        assert!((1_600..=1_620).contains(&of_body(image.as_bytes())));
+        let inner = base64::encode(long.as_bytes());
+        let invoke = format!(r#"{{"input":{{"invokeModel":{{"body":"{inner}"}}}}}}"#);
+        assert!((1_200..=1_310).contains(&of_body(invoke.as_bytes())));
+        assert_eq!(of_body(b"{}"), 1);
+        assert_eq!(of_body(b"12345678x"), 3);
+    }
 }

@@ -37,7 +37,7 @@ pub enum Part {
         /// The tool says that it failed.
         failed: bool,
     },
-    /// Something that is no text, such as `image/png`.
+    /// Something other than text, such as `image/png`.
     Other(String),
 }
 
@@ -69,7 +69,7 @@ impl Conversation {
     };
 }
 
-/// Reads the bodies of a request in a format, by its name. What is no JSON has no turns.
+/// Reads the bodies of a request in a format, by its name. A body that isn't JSON has no turns.
 #[must_use]
 pub fn read(api: &str, request: &[u8], answer: &[u8]) -> Transcript {
     let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();

@@ -100,7 +100,7 @@ fn each(array: &[u8], each: impl FnMut(&RawValue)) {
         }
     }
 
-    // What is no array has no elements.
+    // Anything but an array has no elements.
     let _ = serde_json::Deserializer::from_slice(array).deserialize_seq(Elements(each));
 }
 

@@ -11,8 +11,9 @@ use crate::base::reasons::{self, Reason};
 use crate::formats::ToolCall;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct EntryId(pub(super) String);
 
 impl EntryId {
@@ -72,8 +73,9 @@ impl std::fmt::Display for EntryId {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Outcome {
     Complete,
     Refused,
@@ -117,13 +119,14 @@ impl Outcome {
 }
 
 /// One request, as it ended. Written once.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "RequestRow")]
 pub struct Entry {
     pub id: EntryId,
     pub session: String,
     /// Unix milliseconds, the same as in the id.
     pub started_at: i64,
-    /// Whose it is: `Caller::key`.
+    /// Whose it is: the number of the user, or the tags. A login can pass to another user.
     pub caller: String,
     /// What people call the caller.
     pub login: String,
@@ -144,7 +147,7 @@ pub struct Entry {
     pub stream: bool,
     #[serde(rename = "usage")]
     pub tokens: Tokens,
-    /// Nanodollars; `None` where no price is known.
+    /// Nanodollars; null where no price is known.
     pub cost: Option<i64>,
     /// Whose price it is, such as `anthropic/claude-haiku-4-5`.
     pub cost_basis: Option<String>,
@@ -159,9 +162,11 @@ pub struct Entry {
     pub user_agent: String,
     /// The decisions made for this request, in order.
     #[serde(serialize_with = "reasons::as_sentences")]
+    #[schemars(with = "Vec<String>")]
     pub reasons: Vec<Reason>,
     pub error: Option<String>,
-    /// Whether there is a capture at the time of reading. Not written.
+    /// Whether there is a capture at the time of reading.
+    // Not written.
     pub captured: bool,
 }
 

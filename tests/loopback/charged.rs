@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::metering::{IMAGES, Lab, MESSAGES, RESPONSES, counts};
+use crate::lab::{IMAGES, Lab, MESSAGES, RESPONSES, counts};
 use support::http::CHAT;
 
 const INVOKE: &str = "/bedrock/model/m/invoke";

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::Gateway;
-use crate::metering::{IMAGES, Lab, MESSAGES, RESPONSES, counts, events};
+use crate::lab::{IMAGES, Lab, MESSAGES, RESPONSES, counts, events};
 use support::http::{CHAT, post};
 use support::provider::{STREAM, server};
 

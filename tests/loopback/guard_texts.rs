@@ -8,18 +8,12 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::Gateway;
-use crate::guardrails::{body, drain, gateway, model, pii, reasons};
+use crate::guardrails::{body, drain, gateway, guarded, model, reasons};
 use support::http::post;
 
 #[tokio::test]
 async fn what_of_a_form_is_text_is_looked_at() {
-    let (model, mut asked) = model().await;
-    let gateway = gateway(
-        model,
-        json!([{ "models": "**", "guards": ["pii"] }]),
-        pii("redact"),
-    )
-    .await;
+    let (gateway, mut asked) = guarded("redact").await;
     let form = "--X\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--X\r\n\
         Content-Disposition: form-data; name=\"prompt\"\r\n\r\nlike a@b.org\r\n--X\r\n\
         Content-Disposition: form-data; name=\"file\"; filename=\"e@f.org\"\r\n\r\nc@d.org\r\n--X--\r\n";

@@ -66,6 +66,13 @@ pub fn pii(action: &str) -> Value {
     json!({ "guards": { "pii": { "kind": "patterns", "detect": ["email"], "action": action } } })
 }
 
+/// A gateway with that guard for all models, and what its provider is asked.
+pub async fn guarded(action: &str) -> (Gateway, Receiver<Received>) {
+    let (model, asked) = model().await;
+    let objects = json!([{ "models": "**", "guards": ["pii"] }]);
+    (gateway(model, objects, pii(action)).await, asked)
+}
+
 pub fn hook(address: SocketAddr, more: &Value) -> Value {
     let mut hook = json!({ "url": format!("http://{address}/"), "timeout": "2s" });
     for (key, value) in more.as_object().unwrap() {
@@ -134,13 +141,7 @@ async fn guards_look_at_what_hooks_write() {
 
 #[tokio::test]
 async fn what_is_left_of_a_string_stays_byte_for_byte() {
-    let (model, mut asked) = model().await;
-    let gateway = gateway(
-        model,
-        json!([{ "models": "**", "guards": ["pii"] }]),
-        pii("redact"),
-    )
-    .await;
+    let (gateway, mut asked) = guarded("redact").await;
     let ask = r#"{ "model":"m", "messages":["I\u0027m a\u0040b.org,\n\ud83d\ude00 \/","{\"to\":\"c@d.org\"}"]}"#;
     gateway.chat(ask).await;
     assert_eq!(
@@ -151,13 +152,7 @@ async fn what_is_left_of_a_string_stays_byte_for_byte() {
 
 #[tokio::test]
 async fn text_that_begins_like_a_file_is_text() {
-    let (model, mut asked) = model().await;
-    let gateway = gateway(
-        model,
-        json!([{ "models": "**", "guards": ["pii"] }]),
-        pii("block"),
-    )
-    .await;
+    let (gateway, mut asked) = guarded("block").await;
     for text in [
         "data: I am pat@example.org",
         "data:text/plain,pat@example.org",

@@ -33,6 +33,8 @@ mod http2;
 mod init;
 mod init_providers;
 mod init_services;
+mod kept_connections;
+mod lab;
 mod lists;
 mod live;
 mod logs;
@@ -64,5 +66,6 @@ mod unwritable;
 mod usage;
 mod warnings;
 mod websocket;
+mod websocket_keys;
 
 support::library_gateway!();

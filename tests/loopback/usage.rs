@@ -2,77 +2,12 @@
 //! its stream ends, and in the words and places of many servers.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
 
-use crate::Gateway;
-use support::http::{Reply, post};
-use support::provider::read_request;
-
-const CHAT: &str = "/v1/chat/completions";
-
-/// What the provider answers with next.
-type Plan = Arc<Mutex<Vec<u8>>>;
-
-/// A gateway whose provider speaks every format.
-struct Lab {
-    gateway: Gateway,
-    plan: Plan,
-}
-
-impl Lab {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let plan = Plan::default();
-        let next = plan.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let next = next.clone();
-                tokio::spawn(async move {
-                    if read_request(&mut stream).await.is_some() {
-                        let answer = next.lock().unwrap().clone();
-                        let _ = stream.write_all(&answer).await;
-                        let _ = stream.flush().await;
-                    }
-                });
-            }
-        });
-        let speaks = json!({
-            "openai_chat": true, "openai_responses": true, "anthropic_messages": true,
-            "gemini_generate_content": true, "bedrock_converse": true, "bedrock_model_invoke": true,
-        });
-        let more = json!({ "provider": { "compatibility": speaks } });
-        let gateway = Gateway::start(address, more).await;
-        Self { gateway, plan }
-    }
-
-    fn plan(&self, media: &str, more: &str, body: &[u8]) {
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\n{more}content-length: {length}\r\nconnection: close\r\n\r\n"
-        );
-        *self.plan.lock().unwrap() = [head.as_bytes(), body].concat();
-    }
-
-    /// What the caller gets, and the record of it.
-    async fn ask(&self, path: &str, mut body: Value) -> (Reply, Value) {
-        body["model"] = "m".into();
-        let reply = self.gateway.send(post(path, &body.to_string())).await;
-        let id = reply.headers["x-iris-request-id"]
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let record = self
-            .gateway
-            .record_where(|record| record["id"] == *id)
-            .await;
-        (reply, record)
-    }
-}
+use crate::lab::Lab;
+use support::http::{CHAT, post};
 
 fn counts(record: &Value) -> (&Value, &Value) {
     let usage = &record["usage"];
@@ -130,10 +65,10 @@ fn long_embeddings() -> Vec<Long> {
 
 #[tokio::test]
 async fn a_long_response_is_counted() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     let request = json!({"messages":[],"prompt":"x","input":"x","contents":[]});
     for (path, body, input, output) in long_responses() {
-        lab.plan("application/json", "", (body).as_ref());
+        lab.answers_with("application/json", "", (body).as_ref());
         let (reply, record) = lab.ask(path, request.clone()).await;
         assert_eq!(reply.body.len(), body.len(), "{path}");
         assert_eq!(counts(&record), (&input, &output), "{path}");
@@ -143,7 +78,7 @@ async fn a_long_response_is_counted() {
 
 #[tokio::test]
 async fn a_long_compressed_response_is_counted() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     let pictures = vec![format!(r#"{{"b64_json":"{}"}}"#, "A".repeat(3 << 20)); 6].join(",");
     let body =
         format!(r#"{{"data":[{pictures}],"usage":{{"input_tokens":50,"output_tokens":4160}}}}"#);
@@ -154,7 +89,7 @@ async fn a_long_compressed_response_is_counted() {
         ("zstd", zstd::encode_all(body.as_bytes(), 3).unwrap()),
     ] {
         let more = format!("content-encoding: {coding}\r\n");
-        lab.plan("application/json", &more, (packed.clone()).as_ref());
+        lab.answers_with("application/json", &more, (packed.clone()).as_ref());
         let (reply, record) = lab
             .ask("/v1/images/generations", json!({"prompt":"x"}))
             .await;
@@ -165,7 +100,7 @@ async fn a_long_compressed_response_is_counted() {
 
 #[tokio::test]
 async fn a_long_event_is_counted() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     let picture = "A".repeat(2 << 20);
     let path = "/v1beta/models/m:streamGenerateContent?alt=sse";
     let data = format!(
@@ -173,7 +108,7 @@ async fn a_long_event_is_counted() {
     );
     for end in ["\n\n", "\n", ""] {
         let stream = format!("data: {data}{end}");
-        lab.plan("text/event-stream", "", (stream.clone()).as_ref());
+        lab.answers_with("text/event-stream", "", (stream.clone()).as_ref());
         let (reply, record) = lab.ask(path, json!({"contents":[]})).await;
         assert!(
             reply.body == stream.as_bytes(),
@@ -188,7 +123,7 @@ async fn a_long_event_is_counted() {
 
 #[tokio::test]
 async fn a_last_event_without_its_blank_line_counts_and_passes() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     let chat = r#"data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
     let response = r#"data: {"type":"response.completed","response":{"id":"r","status":"completed","output":[],"usage":{"input_tokens":9,"output_tokens":3}}}"#;
     let begins = r#"data: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}"#;
@@ -234,7 +169,7 @@ async fn a_last_event_without_its_blank_line_counts_and_passes() {
             let blank = format!("{line}{line}");
             let stream = events.join("\n\n").replace('\n', line) + end;
             assert!(!stream.ends_with(&blank));
-            lab.plan("text/event-stream", "", (stream.clone()).as_ref());
+            lab.answers_with("text/event-stream", "", (stream.clone()).as_ref());
             let (reply, record) = lab.ask(path, request.clone()).await;
             assert_eq!(reply.text(), stream, "{path} {line:?} {end:?}");
             assert_eq!(
@@ -249,11 +184,11 @@ async fn a_last_event_without_its_blank_line_counts_and_passes() {
 
 #[tokio::test]
 async fn a_hidden_last_event_stays_hidden_and_half_an_event_is_no_end() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     let said = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n";
     let usage = r#"data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
     for end in ["", "\n"] {
-        lab.plan(
+        lab.answers_with(
             "text/event-stream",
             "",
             (format!("{said}{usage}{end}")).as_ref(),
@@ -268,7 +203,7 @@ async fn a_hidden_last_event_stays_hidden_and_half_an_event_is_no_end() {
         (format!("{word}\n"), format!("{word}\n\n\n")),
         (format!("{word}\n\ndata: {{\"choi"), format!("{word}\n\n")),
     ] {
-        lab.plan("text/event-stream", "", (stream).as_ref());
+        lab.answers_with("text/event-stream", "", (stream).as_ref());
         let mut request = post(CHAT, r#"{"model":"m","messages":[],"stream":true}"#);
         request
             .headers_mut()
@@ -290,7 +225,7 @@ async fn a_hidden_last_event_stays_hidden_and_half_an_event_is_no_end() {
 
 #[tokio::test]
 async fn streams_of_companions_end_without_a_mark() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     for (path, request, stream) in [
         (
             "/v1/completions",
@@ -308,7 +243,7 @@ async fn streams_of_companions_end_without_a_mark() {
             "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA\"}\n\n",
         ),
     ] {
-        lab.plan("text/event-stream", "", (stream).as_ref());
+        lab.answers_with("text/event-stream", "", (stream).as_ref());
         let (reply, record) = lab.ask(path, request).await;
         assert_eq!(reply.text(), stream, "{path}");
         assert_eq!(
@@ -321,7 +256,7 @@ async fn streams_of_companions_end_without_a_mark() {
 
 #[tokio::test]
 async fn usage_is_read_in_the_dialects_of_many_servers() {
-    let lab = Lab::start().await;
+    let lab = Lab::plain().await;
     let completion = |usage: Value| json!({"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":usage});
     let xai = json!({"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}});
     let google = json!({"prompt_tokens":32,"completion_tokens":9,"total_tokens":135});
@@ -333,7 +268,7 @@ async fn usage_is_read_in_the_dialects_of_many_servers() {
         ("averages", completion(floats).to_string()),
         ("repeated keys", repeated.to_owned()),
     ] {
-        lab.plan("application/json", "", (body).as_ref());
+        lab.answers_with("application/json", "", (body).as_ref());
         let (_, record) = lab.ask(CHAT, json!({"messages":[]})).await;
         assert_eq!(counts(&record), (&json!(32), &json!(103)), "{server}");
     }
@@ -351,7 +286,7 @@ async fn usage_is_read_in_the_dialects_of_many_servers() {
         ],
     ] {
         let stream = format!("data: {}\n\n", events.join("\n\ndata: "));
-        lab.plan(
+        lab.answers_with(
             "text/event-stream",
             "",
             (stream + "data: [DONE]\n\n").as_ref(),

@@ -1,4 +1,4 @@
-//! Ten thousand streams through one gateway, a third of them cut at a random point by their
+//! Thousands of streams through one gateway, a third of them cut at a random point by their
 //! caller: each leaves one record, and those that came to their end count what the provider
 //! counted. On either database.
 #![expect(
@@ -12,8 +12,8 @@ mod cut;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -28,7 +28,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 support::library_gateway!();
 
-const STREAMS: usize = 10_000;
+/// `IRIS_STREAMS` asks for more.
+static STREAMS: LazyLock<usize> = LazyLock::new(|| {
+    std::env::var("IRIS_STREAMS").map_or(3_000, |count| count.parse().expect("a number"))
+});
 const AT_ONCE: usize = 64;
 
 /// Events of the n-th stream, before the one with its usage.
@@ -107,7 +110,7 @@ fn is_cut(nth: usize) -> bool {
 
 /// A caller who leaves before the head has arrived has asked nothing.
 fn may_be_unknown(nth: usize) -> bool {
-    is_cut(nth) && random(nth + STREAMS).is_multiple_of(1500)
+    is_cut(nth) && random(nth + *STREAMS).is_multiple_of(1500)
 }
 
 /// One stream; a cut one is left after some of its bytes, or before the first.
@@ -125,7 +128,7 @@ async fn call(address: SocketAddr, nth: usize) {
         .header("x-session-id", format!("s{nth}"))
         .body(Full::new(Bytes::from(body.to_string())))
         .unwrap();
-    let mut left = is_cut(nth).then(|| random(nth + STREAMS) % 1500);
+    let mut left = is_cut(nth).then(|| random(nth + *STREAMS) % 1500);
     let sent = sender.send_request(request);
     if left == Some(0) {
         // Gone as soon as the request is out.
@@ -158,7 +161,7 @@ async fn every_stream_is_one_record(database: &str) {
             tokio::spawn(async move {
                 loop {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
-                    if nth >= STREAMS {
+                    if nth >= *STREAMS {
                         break;
                     }
                     call(address, nth).await;
@@ -171,7 +174,7 @@ async fn every_stream_is_one_record(database: &str) {
     }
     let records = records(&gateway).await;
     let (mut cut, mut whole) = (0, 0);
-    for nth in 0..STREAMS {
+    for nth in 0..*STREAMS {
         let Some(found) = records.get(&format!("s{nth}")) else {
             assert!(may_be_unknown(nth), "stream {nth} is lost");
             continue;
@@ -195,7 +198,7 @@ async fn every_stream_is_one_record(database: &str) {
         assert!(exact || none || estimated, "{nth}: {record}");
     }
     assert!(
-        cut > STREAMS / 4 && whole > STREAMS / 2,
+        cut > *STREAMS / 4 && whole > *STREAMS / 2,
         "{cut} cut, {whole} whole"
     );
     totals_agree(&gateway, &records).await;
@@ -204,7 +207,7 @@ async fn every_stream_is_one_record(database: &str) {
 /// All records by session.
 async fn records(gateway: &Gateway) -> HashMap<String, Vec<Value>> {
     // A cut stream ends when the gateway notices.
-    let certain = (0..STREAMS).filter(|nth| !may_be_unknown(*nth)).count();
+    let certain = (0..*STREAMS).filter(|nth| !may_be_unknown(*nth)).count();
     let until = std::time::Instant::now() + std::time::Duration::from_mins(2);
     while total(gateway).await["requests"].as_u64() < Some(certain as u64) {
         assert!(std::time::Instant::now() < until, "records are missing");

@@ -7,10 +7,11 @@ use anyhow::{Context, ensure};
 use http_body_util::BodyExt;
 use serde_json::json;
 
+use crate::headscale::Headscale;
 use crate::http::{Connection, post};
 use crate::parts::until;
 use crate::scenarios::{CHAT, chat, record, session};
-use crate::world::{Headscale, World};
+use crate::world::World;
 
 pub const TESTS: &[support::harness::Test<World>] = support::tests![
     World;

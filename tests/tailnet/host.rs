@@ -10,10 +10,11 @@ use iris::net::tailnet::Node;
 use serde_json::json;
 
 use crate::changes::withdrawal_is_felt_soon;
+use crate::headscale::Headscale;
 use crate::http::Connection;
 use crate::parts::{Parts, until};
 use crate::scenarios::{CHAT, chat};
-use crate::world::{CAPABILITY, Gateway, Headscale, Llama, World, node};
+use crate::world::{CAPABILITY, Gateway, Llama, World, node};
 use support::process::{Process, free_address};
 
 pub const TESTS: &[support::harness::Test<World>] = support::tests![

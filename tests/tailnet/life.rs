@@ -8,10 +8,11 @@ use anyhow::{Context, ensure};
 use iris::net::tailnet::Node;
 use serde_json::{Value, json};
 
+use crate::headscale::Headscale;
 use crate::http::Connection;
 use crate::parts::until;
 use crate::scenarios::{CHAT, chat};
-use crate::world::{CAPABILITY, Gateway, Headscale, World, node};
+use crate::world::{CAPABILITY, Gateway, World, node};
 use support::process::free_address;
 
 pub const TESTS: &[support::harness::Test<World>] = support::tests![
@@ -25,24 +26,23 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     damaged_state_is_named,
     a_provider_on_the_tailnet_is_reached_there_or_not_at_all,
     an_unreadable_capability_is_logged_once,
-    callers_are_refused_once_the_map_is_too_old,
 ];
 
 /// Sets keys of the section `tailnet`, where it says the host name.
-fn with(text: &str, hostname: &str, more: &str) -> String {
+pub fn with(text: &str, hostname: &str, more: &str) -> String {
     let line = format!("\"hostname\": \"{hostname}\",");
     text.replace(&line, &format!("{line} {more}"))
 }
 
 /// One more gateway, in a folder of its own.
-struct Another {
+pub struct Another {
     dir: std::path::PathBuf,
-    text: String,
+    pub text: String,
     local: String,
 }
 
 impl Another {
-    fn new(world: &World, hostname: &str) -> anyhow::Result<Self> {
+    pub fn new(world: &World, hostname: &str) -> anyhow::Result<Self> {
         let dir = world.dir.path().join(format!("life-{hostname}"));
         std::fs::create_dir(&dir)?;
         let local = format!("127.0.0.1:{}", free_address().port());
@@ -54,16 +54,16 @@ impl Another {
     }
 
     /// The same on another tailnet.
-    fn on(mut self, world: &World, headscale: &Headscale) -> Self {
+    pub fn on(mut self, world: &World, headscale: &Headscale) -> Self {
         self.text = self.text.replace(&world.headscale.url, &headscale.url);
         self
     }
 
-    async fn start(&self, key: &str) -> anyhow::Result<Gateway> {
+    pub async fn start(&self, key: &str) -> anyhow::Result<Gateway> {
         Gateway::start(&self.dir, &self.text, self.local.clone(), key).await
     }
 
-    async fn get(&self, path: &str) -> anyhow::Result<crate::http::Reply> {
+    pub async fn get(&self, path: &str) -> anyhow::Result<crate::http::Reply> {
         Connection::local(&self.local).await?.get(path).await
     }
 
@@ -72,7 +72,7 @@ impl Another {
     }
 
     /// Waits until the node is running.
-    async fn joined(&self) -> anyhow::Result<()> {
+    pub async fn joined(&self) -> anyhow::Result<()> {
         until("joining", 90, || async {
             let status = self.status().await?;
             ensure!(status["node"]["state"] == "Running", "{status}");
@@ -82,7 +82,7 @@ impl Another {
     }
 
     /// Waits for an alert, and returns its message.
-    async fn alert(&self, kind: &str, seconds: u64) -> anyhow::Result<String> {
+    pub async fn alert(&self, kind: &str, seconds: u64) -> anyhow::Result<String> {
         until(kind, seconds, || async {
             let status = self.status().await?;
             let all = status["warnings"].as_array().into_iter().flatten();
@@ -106,7 +106,7 @@ impl Another {
     }
 }
 
-async fn answers(node: &Node, host: &str) -> anyhow::Result<()> {
+pub async fn answers(node: &Node, host: &str) -> anyhow::Result<()> {
     until(host, 60, || async {
         let reply = Connection::from(node, host).await?.get("/healthz").await?;
         ensure!(reply.status == 200, "{reply:?}");
@@ -465,67 +465,4 @@ async fn an_unreadable_capability_is_logged_once(world: &World) -> anyhow::Resul
         ensure!(found == nth + 1, "{found} lines for {} changes", nth + 1);
     }
     world.headscale.grant(true)
-}
-
-/// Asks on one open connection until the answer has this status, and says something.
-async fn becomes(open: &mut Connection, status: u16, says: &str) -> anyhow::Result<()> {
-    let end = std::time::Instant::now() + Duration::from_mins(1);
-    loop {
-        let reply = open.get("/api/whoami").await?;
-        if reply.status == status && reply.text().contains(says) {
-            return Ok(());
-        }
-        ensure!(std::time::Instant::now() < end, "{status}: {reply:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// A map that is older than the configuration allows: callers are refused, as it says, until the
-/// control server is heard again.
-async fn callers_are_refused_once_the_map_is_too_old(world: &World) -> anyhow::Result<()> {
-    let parts = &world.parts;
-    let dir = world.dir.path().join("stale");
-    let mut headscale = Headscale::start(parts, &dir).await?;
-    let mut one = Another::new(world, "stale-ai")?.on(world, &headscale);
-    let plain = one.text.clone();
-    one.text = with(&plain, "stale-ai", "\"stale_after\": \"3s\",");
-    let gateway = one.start(&headscale.tag_key("tag:ai")?).await?;
-    one.joined().await?;
-    let url = headscale.url.clone();
-    let alice = node(&url, &dir, "alice-stale", headscale.user_key("1")?).await?;
-    let bob = node(&url, &dir, "bob-stale", headscale.user_key("2")?).await?;
-    for node in [&alice, &bob] {
-        answers(node, "stale-ai").await?;
-    }
-    // On connections that are open: the relay ends with the control server.
-    let mut alice = Connection::from(&alice, "stale-ai").await?;
-    let mut bob = Connection::from(&bob, "stale-ai").await?;
-    becomes(&mut alice, 200, "alice").await?;
-    becomes(&mut bob, 200, "bob").await?;
-    headscale.end().await?;
-    becomes(&mut alice, 503, "tailnet.stale_after").await?;
-    becomes(&mut bob, 503, "tailnet.stale_after").await?;
-    ensure!(
-        one.get("/api/whoami").await?.status == 200,
-        "loopback is refused"
-    );
-    let ready = one.get("/readyz").await?;
-    ensure!(
-        ready.status == 503 && ready.text().contains("stale_after"),
-        "{ready:?}"
-    );
-    let message = one.alert("tailnet_stale", 60).await?;
-    ensure!(message.contains("are refused"), "{message}");
-    // Alice's grant is in the tailnet policy, Bob's in the configuration.
-    let policy = "\"stale_after\": \"3s\", \"stale_refuses\": \"policy\",";
-    std::fs::write(&gateway.config, with(&plain, "stale-ai", policy))?;
-    becomes(&mut bob, 200, "bob").await?;
-    becomes(&mut alice, 403, "").await?;
-    std::fs::write(&gateway.config, &plain)?;
-    becomes(&mut alice, 200, "alice").await?;
-    std::fs::write(&gateway.config, &one.text)?;
-    becomes(&mut alice, 503, "tailnet.stale_after").await?;
-    headscale.start_again().await?;
-    becomes(&mut alice, 200, "alice").await?;
-    becomes(&mut bob, 200, "bob").await
 }

@@ -8,6 +8,7 @@
 
 mod browser;
 mod changes;
+mod headscale;
 mod host;
 mod http;
 mod identity;
@@ -19,6 +20,7 @@ mod parts;
 mod providers;
 mod scenarios;
 mod service;
+mod stale;
 mod world;
 
 use std::process::ExitCode;
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
                 node::TESTS,
                 identity::TESTS,
                 life::TESTS,
+                stale::TESTS,
                 browser::TESTS,
                 service::TESTS,
                 host::TESTS,

@@ -9,7 +9,7 @@ use super::{Places, print, print_json};
 use crate::client::ask::{self, Question, sentences};
 use crate::formats;
 use crate::policy::identity::Caller;
-use crate::web::api::whatif;
+use crate::web::api::models::whatif;
 
 /// Say why a caller gets a model from a provider, or why not. The answer comes from the
 /// configuration. Only a running gateway (`--url`) knows what the tailnet policy grants as well, and

@@ -15,7 +15,7 @@ use crate::formats;
 use crate::net::tailnet::{State, Status};
 use crate::policy::identity::Caller;
 use crate::web::alerts;
-use crate::web::api::whatif;
+use crate::web::api::models::whatif;
 
 /// Wider codes do not fit a terminal of the usual size.
 const MAX_WIDTH: usize = 78;

@@ -12,11 +12,10 @@ use http::StatusCode;
 use indexmap::IndexMap;
 
 use super::{Tally, What, ask};
-use crate::base::clock;
+use crate::base::clock::{self, backoff};
 use crate::base::panics;
 use crate::config::Hook;
 use crate::net::client::Client;
-use crate::policy::route::backoff;
 use crate::records::{Ledger, Queued};
 
 /// Deliveries to one hook at the same time.

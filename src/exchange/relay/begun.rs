@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
+use crate::exchange::held::Remember;
 use crate::net::client::Received;
-use crate::policy::route::Remember;
 use crate::wire::Mask;
 
 /// An answer's body, as it comes from a provider.

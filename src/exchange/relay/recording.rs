@@ -14,9 +14,10 @@ use crate::base::memory;
 use crate::base::panics;
 use crate::config::Routing;
 use crate::exchange::hooks::After;
+use crate::exchange::responses::Responses;
 use crate::formats::{Density, Reading, Tokens, ToolCall};
 use crate::policy::pricing::{Prices, Quote};
-use crate::policy::route::{self, Responses};
+use crate::policy::route;
 use crate::records::balances::Reservation;
 use crate::records::metrics::{self, Key, Metrics};
 use crate::records::{Capture, Delivery, Entry, Outcome, Record, Slot};
@@ -52,7 +53,7 @@ struct Open {
     /// A provider has been asked, so it may have worked.
     asked: bool,
     /// The request as it is open at its provider.
-    provider: Option<(route::Open, Routing)>,
+    provider: Option<(route::InFlight, Routing)>,
     /// Who is told of the request once it has ended.
     after: Option<Box<After>>,
     /// Where the request is counted.
@@ -246,7 +247,7 @@ impl Recording {
     }
 
     /// Notes at which provider the request is open, which ends with the record.
-    pub fn opened(&mut self, provider: route::Open, rules: Routing) {
+    pub fn opened(&mut self, provider: route::InFlight, rules: Routing) {
         if let Some(open) = &mut self.open {
             open.provider = Some((provider, rules));
         }

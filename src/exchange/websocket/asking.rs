@@ -13,13 +13,14 @@ use crate::base::clock::{self, within};
 use crate::base::reasons::{Next, Reason};
 use crate::config::{AuthMode, Routing};
 use crate::exchange::guard::Passing;
+use crate::exchange::held::Remember;
 use crate::exchange::relay::{Recording, Watch};
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::{Failure, Handshake};
 use crate::exchange::{asked, entry, lists, refusal, revoke};
 use crate::formats::Call;
 use crate::policy::access::Permit;
-use crate::policy::route::{Choice, Open, Remember, Route, Scope};
+use crate::policy::route::{Choice, InFlight, Route, Scope};
 use crate::records::EntryId;
 use crate::wire::Rejection;
 
@@ -102,7 +103,7 @@ fn keep_sooner(kept: &mut Option<Rejection>, rejection: Rejection) {
 
 /// What a failure to connect means for the provider, and for the choice of another. A provider
 /// that answers the request for a WebSocket is judged as it is for any other answer.
-fn stopped(failure: Failure, open: &mut Open, route: &Route, routing: &Routing) -> Stop {
+fn stopped(failure: Failure, open: &mut InFlight, route: &Route, routing: &Routing) -> Stop {
     let why = failure.to_string();
     let Failure::Declined { status, wait, .. } = &failure else {
         if failure.is_the_providers() {
@@ -200,10 +201,7 @@ impl Session<'_> {
     ) -> (Watch, Option<Again>, Option<Remember>) {
         let gateway = self.gateway;
         let remember = (rules.routes.providers().len() > 1)
-            .then(|| {
-                let held = gateway.traffic.held();
-                held.remember(&route.provider.id, self.api.name)
-            })
+            .then(|| gateway.held.remember(&route.provider.id, self.api.name))
             .flatten();
         let who = self.who.clone();
         let revoked = revoke::watch(gateway.rules.clone(), who, route, rules.generation);

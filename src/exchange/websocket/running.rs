@@ -4,10 +4,10 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::asking::Again;
+use crate::exchange::held::Remember;
 use crate::exchange::relay::{Ended, Ending, Recording, Watch};
 use crate::formats::{Call, Meter};
 use crate::net::client::Timeouts;
-use crate::policy::route::Remember;
 use crate::wire::sse;
 
 /// One answer in the making.

@@ -80,7 +80,7 @@ impl Events {
         }
     }
 
-    /// Where the block with a number stands, or the last one if it has none.
+    /// Where the block with a number stands; the last one for a block without a number.
     fn place(&self, number: Option<usize>) -> usize {
         let count = self
             .message

@@ -16,7 +16,7 @@ use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
     Call, Chat, Dialect, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace, Path,
-    Splice, known, opening,
+    ProviderState, Splice, known, opening,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
@@ -89,6 +89,7 @@ pub(super) static FORMAT: Format = Format {
     tools,
     count_response: Some(count_response),
     refusals: REFUSALS,
+    state: ProviderState::Named,
     conversation: CONVERSATION,
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",
@@ -135,11 +136,7 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         session: fields.get(4).and_then(|at| session::of(&body[at])),
         opening: opened(&body, fields.get(2), fields.get(3)),
         path: Path::Fixed(Cow::Borrowed(path)),
-        splice: Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        },
+        splice: Splice::at(fields.get(0)),
         ..Call::new(model, body)
     })
 }

@@ -26,7 +26,7 @@ pub(in crate::formats) fn operation(path: &str) -> Option<&str> {
 /// takes, and `query` and `body` may not name another model than it does.
 ///
 /// # Errors
-/// A 400 if the body is no JSON object, or the model could be read in two ways.
+/// A 400 if the body isn't a JSON object, or the model could be read in two ways.
 pub(in crate::formats) fn call(
     path: &str,
     query: Option<&str>,
@@ -68,11 +68,7 @@ pub(in crate::formats) fn call(
             before: "/model/".to_owned(),
             after: format!("/{operation}"),
         },
-        splice: Splice {
-            model: at,
-            json: true,
-            ..Splice::default()
-        },
+        splice: Splice::at(at),
         ..Call::new(model, body)
     })
 }

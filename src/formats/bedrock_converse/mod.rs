@@ -12,7 +12,9 @@ use bytes::Bytes;
 use super::bedrock_model_invoke::tools as vendor_tools;
 use super::meter::Assembling;
 use super::offer;
-use super::{Call, Flag, Format, Head, Offer, OpaquePlace, bedrock, body, known, opening};
+use super::{
+    Call, Flag, Format, Head, Offer, OpaquePlace, ProviderState, bedrock, body, known, opening,
+};
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json};
 
@@ -74,6 +76,7 @@ pub(super) static FORMAT: Format = Format {
     takes_untyped: bedrock::path::takes_untyped,
     tools,
     refusals: bedrock::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: CONVERSATION,
     ..Format::new(
         "bedrock_converse",

@@ -1,6 +1,6 @@
 //! Recorded exchanges, and what goes to the provider.
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::*;
 use crate::formats::Meter;
@@ -8,12 +8,7 @@ use crate::formats::corpus;
 use crate::wire::sse;
 
 fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
-    let head = Head {
-        path,
-        query: None,
-        headers: &HeaderMap::new(),
-    };
-    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    corpus::ask(&FORMAT, path, body)
 }
 
 fn meter(room: usize) -> Box<dyn Meter> {

@@ -15,7 +15,7 @@ use super::anthropic_messages as anthropic;
 use super::bedrock_converse as converse;
 use super::offer;
 use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
-use super::{Call, Flag, Format, Head, Offer, bedrock, body, known, opening, tree};
+use super::{Call, Flag, Format, Head, Offer, ProviderState, bedrock, body, known, opening, tree};
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
@@ -52,6 +52,7 @@ pub(super) static FORMAT: Format = Format {
     tools: |body| tools(body, 0..body.len()),
     counts_in_head,
     refusals: bedrock::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: anthropic::CONVERSATION,
     ..Format::new("bedrock_model_invoke", &known::INVOKE, read, |request| {
         Box::new(chunk::Chunks::new(request))

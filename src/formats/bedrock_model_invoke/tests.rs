@@ -11,12 +11,7 @@ use crate::wire::sse;
 const PATH: &str = "/bedrock/model/m/invoke-with-response-stream";
 
 fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
-    let head = Head {
-        path,
-        query: None,
-        headers: &HeaderMap::new(),
-    };
-    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    corpus::ask(&FORMAT, path, body)
 }
 
 fn meter(request: &str, room: usize) -> Box<dyn Meter> {

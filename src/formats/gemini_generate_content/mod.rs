@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use super::offer::{self, What};
 use super::{
     Call, Chat, Destination, Dialect, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path,
-    google, is_method, known,
+    ProviderState, google, is_method, known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::{meter, read};
-pub(super) use request::{body, renamed};
+pub(super) use request::{call, renamed};
 pub(super) use transcript::CONVERSATION;
 
 /// Methods of a model that are relayed.
@@ -74,6 +74,7 @@ pub(super) static FORMAT: Format = Format {
     density: google::path::density,
     count_response: Some(count_response),
     refusals: google::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: CONVERSATION,
     lists_for: Some(Dialect::Google),
     operation: "generate_content",
@@ -117,20 +118,7 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         other => format!("{other}/{}", target.model),
     };
     google::path::same_in_query(head.query, &model)?;
-    let parts = request::body(&body, &model)?;
-    Ok(Call {
-        stream: target.verb == "streamGenerateContent",
-        billed: target.verb != "countTokens",
-        choices: parts.choices,
-        answer_limit: parts.answer_limit,
-        session: parts.session,
-        opening: parts.opening,
-        path: Path::Around {
-            before: format!("/{version}/"),
-            after: format!(":{}", target.verb),
-        },
-        ..Call::new(model, body)
-    })
+    call(format!("/{version}/"), model, target.verb, body)
 }
 
 fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {

@@ -4,22 +4,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use crate::formats::body::{bad_request, scan};
 use crate::formats::google::path::{prefix, two_models};
-use crate::formats::{Call, Splice, known, opening};
+use crate::formats::{Call, Path, Splice, known, opening};
 use crate::wire::{Rejection, json};
-
-/// What a body tells.
-pub(in crate::formats) struct Parts {
-    /// The session that it names.
-    pub session: Option<String>,
-    /// How the conversation began.
-    pub opening: Option<String>,
-    /// The most tokens that the answer may have.
-    pub answer_limit: Option<u64>,
-    /// Keys that choose more than the model.
-    pub choices: Vec<known::Choice>,
-}
 
 /// Requests that one batch may hold; Google takes a hundred.
 const BATCH: usize = 10_000;
@@ -38,16 +28,21 @@ const KEYS: [&str; 10] = [
     "parameters",
 ];
 
-/// Reads a body whose path names `model`.
+/// Reads a request whose path names the model and the method behind `before`.
 ///
 /// # Errors
-/// A 400 if it is no JSON object, could be read in two ways, or names another model.
-pub(in crate::formats) fn body(body: &[u8], model: &str) -> Result<Parts, Rejection> {
-    let fields = scan(body, &KEYS)?;
-    named(body, model)?;
+/// A 400 if it isn't a JSON object, could be read in two ways, or names another model.
+pub(in crate::formats) fn call(
+    before: String,
+    model: String,
+    verb: &str,
+    body: Bytes,
+) -> Result<Call, Rejection> {
+    let fields = scan(&body, &KEYS)?;
+    named(&body, &model)?;
     let value = |nth| fields.get(nth).map(|at| &body[at]);
-    let mut choices = known::choices(body, &fields.members);
-    choices.extend(known::models_of_tools(body, &fields.members));
+    let mut choices = known::choices(&body, &fields.members);
+    choices.extend(known::models_of_tools(&body, &fields.members));
     for config in [value(7), value(8)].into_iter().flatten() {
         // Vertex can be told here to route a request to another model.
         let members = json::members(config).unwrap_or_default();
@@ -58,11 +53,18 @@ pub(in crate::formats) fn body(body: &[u8], model: &str) -> Result<Parts, Reject
         let members = json::members(parameters).unwrap_or_default();
         choices.extend(known::choices(parameters, &members));
     }
-    Ok(Parts {
+    Ok(Call {
+        stream: verb == "streamGenerateContent",
+        billed: verb != "countTokens",
         choices,
         session: value(4).and_then(json::string).map(Cow::into_owned),
         answer_limit: value(7).or(value(8)).and_then(answer_limit),
         opening: value(1).and_then(|contents| opening::of(value(2).or(value(3)), contents)),
+        path: Path::Around {
+            before,
+            after: format!(":{verb}"),
+        },
+        ..Call::new(model, body)
     })
 }
 
@@ -81,7 +83,7 @@ fn answer_limit(config: &[u8]) -> Option<u64> {
 /// The changes that give a body another model's name, where it has one.
 ///
 /// # Errors
-/// As [`body`] has, which has seen it before.
+/// As [`call`] has, which has seen it before.
 pub(in crate::formats) fn renamed(call: &Call, model: &str) -> Result<Splice, Rejection> {
     let mut splice = call.splice.clone();
     if call.model != model {

@@ -1,26 +1,21 @@
 //! The error object of Google's APIs: `google.rpc.Status` as JSON, whose `status` their SDKs
 //! name the error by (<https://cloud.google.com/apis/design/errors>).
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
 
+use crate::formats::refusal::event;
 use crate::formats::{Refusals, respond};
 use crate::wire::{Body, Rejection};
 
 /// How clients are told of failures.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     response: refuse,
-    event,
+    event: |rejection| event(&json(rejection)),
 };
 
 /// A refusal.
 pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
     respond(rejection, json(rejection).into_bytes())
-}
-
-/// A refusal as an event of a stream without names.
-pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
-    format!("data: {}\n\n", json(rejection)).into()
 }
 
 fn json(rejection: &Rejection) -> String {

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::gemini_generate_content as gemini;
 use super::meter::sum;
-use super::{Call, Destination, Flag, Format, Head, Outbound, Path, Reading, google, known};
+use super::{
+    Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Reading, google, known,
+};
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
@@ -43,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
     density: google::path::density,
     count_response: Some(gemini::count_response),
     refusals: google::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: gemini::CONVERSATION,
     operation: "generate_content",
     ..Format::new("google_generate_content", &known::GOOGLE, read, |request| {
@@ -58,20 +61,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     google::vertex::plain(&before)?;
     let target = google::path::target(rest, &VERBS)?;
     google::path::same_in_query(head.query, &target.model)?;
-    let parts = gemini::body(&body, &target.model)?;
-    Ok(Call {
-        stream: target.verb == "streamGenerateContent",
-        billed: target.verb != "countTokens",
-        choices: parts.choices,
-        answer_limit: parts.answer_limit,
-        session: parts.session,
-        opening: parts.opening,
-        path: Path::Around {
-            before: before.into_owned(),
-            after: format!(":{}", target.verb),
-        },
-        ..Call::new(target.model, body)
-    })
+    gemini::call(before.into_owned(), target.model, target.verb, body)
 }
 
 fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
@@ -120,19 +110,11 @@ fn embedded(predictions: &[Value]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
-    use crate::formats::corpus::{check, exchanges, metered};
+    use crate::formats::corpus::{self, check, exchanges, metered};
 
     fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
-        let headers = HeaderMap::new();
-        let head = Head {
-            path,
-            query: None,
-            headers: &headers,
-        };
-        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        corpus::ask(&FORMAT, path, body)
     }
 
     #[test]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::{
-    Call, Destination, Flag, Format, Head, Outbound, Path, Refusals, Splice, google, known,
+    Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Refusals, Splice, google,
+    known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
@@ -44,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
         event: anthropic::REFUSALS.event,
         ..google::error::REFUSALS
     },
+    state: ProviderState::Named,
     conversation: anthropic::CONVERSATION,
     ..Format::new(
         "google_raw_predict",
@@ -70,11 +72,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     if call.model == COUNT {
         call.model = body::model(&body, fields.get(0))?;
         call.billed = false;
-        call.splice = Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        };
+        call.splice = Splice::at(fields.get(0));
         call.path = Path::Fixed(Cow::Owned(format!("{before}{COUNT}:{}", target.verb)));
     } else {
         if fields.get(0).is_some() && body::model(&body, fields.get(0))? != call.model {
@@ -110,19 +108,13 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
+    use crate::formats::corpus;
 
     const BEFORE: &str = "/v1/projects/_aperture_auto_vertex_project_id_/locations/_aperture_auto_vertex_region_/publishers/anthropic/models/";
 
     fn read(end: &str, body: &str) -> Result<Call, Rejection> {
-        let head = Head {
-            path: &format!("{BEFORE}{end}"),
-            query: None,
-            headers: &HeaderMap::new(),
-        };
-        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        corpus::ask(&FORMAT, &format!("{BEFORE}{end}"), body)
     }
 
     fn sent(call: &Call, model: &str) -> Outbound {

@@ -326,7 +326,8 @@ pub(super) fn models(value: &[u8]) -> Option<Vec<String>> {
 /// A 400 that names the first such key.
 pub fn conflict(
     choices: &[Choice],
-    (model, asked): (&str, Option<&str>),
+    model: &str,
+    asked: Option<&str>,
     passed: &[String],
     is_granted: &dyn Fn(&str) -> bool,
 ) -> Result<(), Rejection> {

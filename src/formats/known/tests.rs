@@ -1,5 +1,7 @@
 //! The lists: what passes, what is refused by name, and the page that shows them.
 
+mod choosers;
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -8,10 +10,10 @@ use http::HeaderMap;
 use super::*;
 use crate::formats::{self, Call, Format, Head};
 use crate::wire::Rejection;
+use choosers::CHOOSERS;
 
 fn format(kind: &str) -> &'static Format {
-    let found = formats::ALL.iter().find(|api| api.name == kind);
-    *found.unwrap()
+    formats::named(kind).unwrap()
 }
 
 fn read(kind: &str, path: &str, query: &str, body: &str) -> Result<Call, Rejection> {
@@ -28,9 +30,7 @@ fn read(kind: &str, path: &str, query: &str, body: &str) -> Result<Call, Rejecti
 fn judge(kind: &str, path: &str, query: &str, body: &str) -> Result<(), Rejection> {
     let call = read(kind, path, query, body)?;
     check_query(format(kind).known, &call, Some(query))?;
-    conflict(&call.choices, ("cheap", None), &[], &|model| {
-        model == "cheap"
-    })
+    conflict(&call.choices, "cheap", None, &[], &|model| model == "cheap")
 }
 
 const CHAT: (&str, &str) = ("openai_chat", "/v1/chat/completions");
@@ -46,236 +46,6 @@ const RAW: (&str, &str) = (
     "google_raw_predict",
     "/v1/publishers/anthropic/models/cheap:rawPredict",
 );
-
-/// Requests that choose more than their model, and the key that a refusal names.
-const CHOOSERS: &[((&str, &str), &str, &str)] = &[
-    (
-        CHAT,
-        r#"{"model":"cheap","models":["cheap","dear"]}"#,
-        "models",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","Fallbacks":["dear"]}"#,
-        "Fallbacks",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","fallbacks":[{"model":"cheap","api_base":"http://x"}]}"#,
-        "fallbacks",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","provider":{"only":["x"]}}"#,
-        "provider",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","api_base":"http://x"}"#,
-        "api_base",
-    ),
-    (CHAT, r#"{"model":"cheap","apiBase":"http://x"}"#, "apiBase"),
-    (
-        CHAT,
-        r#"{"model":"cheap","litellm_session_id_url":"http://x"}"#,
-        "litellm_session_id_url",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","aws_region_name":"x"}"#,
-        "aws_region_name",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","mock_response":"x"}"#,
-        "mock_response",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","kv_transfer_params":{"remote_host":"x"}}"#,
-        "kv_transfer_params",
-    ),
-    (CHAT, r#"{"model":"cheap","deferred":true}"#, "deferred"),
-    (
-        CHAT,
-        r#"{"model":"cheap","tools":[{"type":"openrouter:image_generation","parameters":{"model":"dear"}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","background":true}"#,
-        "background",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","background":1}"#,
-        "background",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","back\u0067round":"true"}"#,
-        "background",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (
-        MESSAGES,
-        r#"{"model":"cheap","fallbacks":[{"model":"dear"}]}"#,
-        "fallbacks",
-    ),
-    (MESSAGES, r#"{"model":"cheap","speed":"fast"}"#, "speed"),
-    (
-        MESSAGES,
-        r#"{"model":"cheap","tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (RAW, r#"{"fallbacks":[{"model":"dear"}]}"#, "fallbacks"),
-    (GEMINI, r#"{"contents":[],"fields":"candidates"}"#, "fields"),
-    (
-        GEMINI,
-        r#"{"contents":[],"generationConfig":{"routingConfig":{"manualMode":{"modelName":"dear"}}}}"#,
-        "routingConfig",
-    ),
-    (
-        GEMINI,
-        r#"{"contents":[],"tools":[{"retrieval":{"vertexRagStore":{"ragRetrievalConfig":{"ranking":{"llmRanker":{"modelName":"dear"}}}}}}]}"#,
-        "tools[].model",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","plugins":[{"id":"fusion","analysis_models":["dear"]}]}"#,
-        "plugins[].model",
-    ),
-    (
-        CONVERSE,
-        r#"{"additionalModelRequestFields":{"fallbacks":[{"model":"dear"}]}}"#,
-        "fallbacks",
-    ),
-    (
-        CONVERSE,
-        r#"{"performanceConfig":{"latency":"optimized"}}"#,
-        "performanceConfig",
-    ),
-    (
-        INVOKE,
-        r#"{"messages":[],"fallbacks":[{"model":"dear"}]}"#,
-        "fallbacks",
-    ),
-    (
-        ("openai_completions", "/v1/completions"),
-        r#"{"model":"cheap","prompt":"x","models":["dear"]}"#,
-        "models",
-    ),
-    (
-        ("openai_embeddings", "/v1/embeddings"),
-        r#"{"model":"cheap","input":"x","api_key":"x"}"#,
-        "api_key",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","router_settings_override":{"fallbacks":[{"cheap":["dear"]}]}}"#,
-        "router_settings_override",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","langfuse_host":"http://x"}"#,
-        "langfuse_host",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","success_callback":["x"]}"#,
-        "success_callback",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","draftModel":"dear"}"#,
-        "draftModel",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","api.base":"http://x"}"#,
-        "api.base",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","base_url ":"http://x"}"#,
-        "base_url ",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","api‐base":"http://x"}"#,
-        "api‐base",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","ａpi_base":"http://x"}"#,
-        "ａpi_base",
-    ),
-    (CHAT, r#"{"model":"cheap","model ":"dear"}"#, "model "),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","type":"image_generation","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"Type":"function","type":"image_generation","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","model":{"name":"dear"}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","model":["dear"]}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","models":["cheap",1]}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"openrouter:subagent","parameters":{"function":{"model":"dear"}}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"x","a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"model":"dear"}}}}}}}}}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"namespace","tools":[{"type":"image_generation","model":"dear"}]}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","input":[{"type":"additional_tools","tools":[{"type":"image_generation","model":"dear"}]}]}"#,
-        "input[].tools[].model",
-    ),
-    (
-        MESSAGES,
-        r#"{"model":"cheap","messages":[{"tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}]}"#,
-        "messages[].tools[].model",
-    ),
-    (
-        GEMINI,
-        r#"{"contents":[],"tools":{"retrieval":{"modelName":"dear"}}}"#,
-        "tools[].model",
-    ),
-    (
-        GEMINI,
-        r#"{"contents":[],"generationConfig":{"model":"dear"}}"#,
-        "model",
-    ),
-];
 
 #[test]
 fn what_chooses_more_than_the_model_is_refused_by_name() {
@@ -369,7 +139,7 @@ fn pass_keys_allow_what_can_be_counted() {
     );
     let mut choices = call.unwrap().choices;
     let passed = ["provider".to_owned(), "background".to_owned()];
-    let rejection = conflict(&choices, ("cheap", None), &passed, &|_| true).unwrap_err();
+    let rejection = conflict(&choices, "cheap", None, &passed, &|_| true).unwrap_err();
     assert!(
         rejection.message.contains("\"background\""),
         "{}",
@@ -377,7 +147,7 @@ fn pass_keys_allow_what_can_be_counted() {
     );
     choices.retain(|choice| choice.key != "background");
     assert_eq!(
-        conflict(&choices, ("cheap", None), &passed, &|_| true).map_err(|e| e.status),
+        conflict(&choices, "cheap", None, &passed, &|_| true).map_err(|e| e.status),
         Ok(())
     );
     assert!(key_may_pass("provider") && !key_may_pass("background"));
@@ -473,7 +243,7 @@ fn forms_are_held_to_the_same_names() {
         let call = format("openai_audio")
             .read(&head, form(name).into())
             .unwrap();
-        let judged = conflict(&call.choices, ("cheap", None), &[], &|_| false);
+        let judged = conflict(&call.choices, "cheap", None, &[], &|_| false);
         assert_eq!(judged.is_ok(), passes, "{name}");
     }
 }
@@ -549,12 +319,12 @@ fn a_list_that_names_the_model_as_the_caller_does_is_replaced_with_it() {
     let call = read(CHAT.0, CHAT.1, "", body).unwrap();
     assert!(call.replaces_lists());
     let asked = Some(call.model.as_str());
-    assert!(conflict(&call.choices, ("m", asked), &[], &|_| false).is_ok());
-    assert!(conflict(&call.choices, ("m", None), &[], &|_| false).is_err());
+    assert!(conflict(&call.choices, "m", asked, &[], &|_| false).is_ok());
+    assert!(conflict(&call.choices, "m", None, &[], &|_| false).is_err());
     assert_eq!(
         call.outbound("m").body,
         r#"{"model":"m","models":["m", "m"],"messages":["pl/m"]}"#
     );
     let two = read(CHAT.0, CHAT.1, "", &body.replace("\"pl\\/m\"", "\"x\"")).unwrap();
-    assert!(conflict(&two.choices, ("m", asked), &[], &|_| true).is_err());
+    assert!(conflict(&two.choices, "m", asked, &[], &|_| true).is_err());
 }

@@ -1,27 +1,22 @@
 //! The error object that OpenAI's APIs share; their SDKs choose the exception by status and
 //! show `message`.
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::formats::refusal::event;
 use crate::formats::{NO_MODEL, Refusals, respond};
 use crate::wire::{Body, Rejection};
 
 /// How clients are told of failures.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     response: refuse,
-    event,
+    event: |rejection| event(&json(rejection)),
 };
 
 /// A refusal.
 pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
     respond(rejection, json(rejection).into_bytes())
-}
-
-/// A refusal as an event of a stream without names.
-pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
-    format!("data: {}\n\n", json(rejection)).into()
 }
 
 fn json(rejection: &Rejection) -> String {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::body::{self, bad_request};
 use super::meter::Assembling;
 use super::offer;
-use super::{Call, Chat, Flag, Format, Head, Offer, Path, Splice, known, openai, opening};
+use super::{
+    Call, Chat, Flag, Format, Head, Offer, Path, ProviderState, Splice, known, openai, opening,
+};
 use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{Chunks, read};
@@ -43,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
     paths: &[ENDPOINT],
     tools,
     refusals: openai::error::REFUSALS,
+    state: ProviderState::Named,
     conversation: openai::transcript::CHAT,
     export_name: "oai_chat",
     chat: Some(Chat {
@@ -60,11 +63,7 @@ fn understand(_: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let fields = body::scan(&body, &KEYS)?;
     let model = body::model(&body, fields.get(0))?;
     let stream = body::flag(&body, fields.get(1), "stream")?;
-    let mut splice = Splice {
-        model: fields.get(0),
-        json: true,
-        ..Splice::default()
-    };
+    let mut splice = Splice::at(fields.get(0));
     if stream {
         ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
     }
@@ -195,12 +194,7 @@ mod tests {
     use crate::formats::corpus;
 
     fn read(body: &str) -> Result<Call, Rejection> {
-        let head = Head {
-            path: ENDPOINT,
-            query: None,
-            headers: &http::HeaderMap::new(),
-        };
-        FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        corpus::ask(&FORMAT, ENDPOINT, body)
     }
 
     fn outbound(body: &str, model: &str) -> String {

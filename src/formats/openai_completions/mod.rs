@@ -52,11 +52,7 @@ fn understand(_: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let fields = body::scan(&body, &KEYS)?;
     let model = body::model(&body, fields.get(0))?;
     let stream = body::flag(&body, fields.get(1), "stream")?;
-    let mut splice = Splice {
-        model: fields.get(0),
-        json: true,
-        ..Splice::default()
-    };
+    let mut splice = Splice::at(fields.get(0));
     if stream {
         openai_chat::ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
     }
@@ -180,14 +176,8 @@ mod tests {
 
     #[test]
     fn recorded_exchanges() {
-        let head = Head {
-            path: ENDPOINT,
-            query: None,
-            headers: &http::HeaderMap::new(),
-        };
         let [exchange] = &corpus::exchanges!("text");
-        let body = Bytes::from_static(exchange.request.as_bytes());
-        let call = FORMAT.read(&head, body).unwrap();
+        let call = corpus::ask(&FORMAT, ENDPOINT, exchange.request).unwrap();
         corpus::check(exchange, |room| FORMAT.meter(&call.metered(room)));
     }
 

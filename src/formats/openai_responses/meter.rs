@@ -155,7 +155,7 @@ impl Events {
         let item = event["item"].clone();
         // A call has said something once its name is there; a message has not.
         let called = usize::from(!done && item["name"].is_string());
-        // Reasoning that nobody else can read comes with its item.
+        // Encrypted reasoning comes with its item.
         let hidden = if done {
             sealed(&item["encrypted_content"])
         } else {

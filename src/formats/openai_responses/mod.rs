@@ -12,8 +12,8 @@ use super::meter::Assembling;
 use serde_json::json;
 
 use super::{
-    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, Path, Refusals, Socket, Splice,
-    body, known, openai, opening,
+    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, Path, ProviderState, Refusals,
+    Socket, Splice, body, known, openai, opening,
 };
 use super::{offer, openai_chat};
 use crate::wire::{Rejection, json as strict};
@@ -75,6 +75,7 @@ pub(super) static FORMAT: Format = Format {
         event: error::event,
         ..openai::error::REFUSALS
     },
+    state: ProviderState::Items,
     conversation: openai::transcript::RESPONSES,
     export_name: "oai_responses",
     chat: Some(Chat {
@@ -92,7 +93,7 @@ fn frame(frame: &[u8]) -> Result<Frame, Rejection> {
     let fields = body::scan(frame, &["type", "response"])?;
     let kind = fields.get(0).and_then(|at| strict::string(&frame[at]));
     match kind.as_deref() {
-        // Some servers take the request from inside `response`, which nobody evaluates here.
+        // Some servers take the request from inside `response`, which isn't evaluated here.
         Some("response.create") if fields.get(1).is_some() => Err(body::bad_request(
             "`response` is not taken in a `response.create`: put its keys beside `type`",
         )),
@@ -149,11 +150,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         previous_response: previous,
         opening,
         path: Path::Fixed(Cow::Borrowed(path)),
-        splice: Splice {
-            model: fields.get(0),
-            json: true,
-            ..Splice::default()
-        },
+        splice: Splice::at(fields.get(0)),
         ..Call::new(model, body)
     })
 }

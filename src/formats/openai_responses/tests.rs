@@ -1,17 +1,12 @@
 //! Recorded exchanges, and paths.
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::*;
 use crate::formats::corpus;
 
 fn call(path: &str, body: &str) -> Result<Call, Rejection> {
-    let head = Head {
-        path,
-        query: None,
-        headers: &HeaderMap::new(),
-    };
-    FORMAT.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+    corpus::ask(&FORMAT, path, body)
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl OpenRequests {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    /// OpenRequest more, until what is returned is dropped.
+    /// Counts one more, until what is returned is dropped.
     pub(super) fn one(&self) -> OpenRequest {
         self.0.send_modify(|open| *open += 1);
         OpenRequest(self.clone())
@@ -39,7 +39,7 @@ impl OpenRequests {
     }
 }
 
-/// OpenRequest of them.
+/// A request whose response has not ended.
 pub(super) struct OpenRequest(OpenRequests);
 
 impl Drop for OpenRequest {

@@ -1,7 +1,4 @@
-//! The doors: loopback sockets and the tailnet node's ports, behind one type, and the checks
-//! that every request passes before it is routed.
-
-mod gate;
+//! The doors: loopback sockets and the tailnet node's ports, behind one type.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,8 +7,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::net::socket;
 use crate::net::tailnet;
-
-pub use gate::{Gate, is_from_elsewhere};
 
 /// Where connections come from.
 pub enum Listener {

@@ -21,8 +21,8 @@ struct Known {
 }
 
 impl Broken {
-    /// Takes the objects that can't be read of a caller: a name and a text each. Returns the
-    /// places of those that nobody had before.
+    /// Takes a caller's objects that can't be read, each with its name and text. Returns the places
+    /// of those that no caller had before.
     pub(super) fn new_among(&self, caller: &Caller, objects: &[(&str, &str)]) -> Vec<usize> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut *known;

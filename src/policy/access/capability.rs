@@ -47,9 +47,9 @@ pub struct Capability {
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
-    /// Hooks that are told.
+    /// Hooks that are called.
     pub send_hooks: Vec<SendHook>,
-    /// Guards that look.
+    /// Guards that look at requests.
     pub guards: Vec<String>,
     /// Whether the chat is there, if the object says so.
     pub chat: Option<bool>,
@@ -62,7 +62,7 @@ pub struct Header {
     pub value: String,
 }
 
-/// A hook, when it is told, and what.
+/// A hook, when it is called, and what it gets.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendHook {
@@ -71,7 +71,7 @@ pub struct SendHook {
     /// When.
     #[serde(default)]
     pub events: Vec<HookEvent>,
-    /// What, besides what is always told.
+    /// What it gets, besides what every call has.
     #[serde(default)]
     pub send: Vec<HookPart>,
     /// For which models alone, where the object itself covers none.
@@ -79,7 +79,7 @@ pub struct SendHook {
     pub models: Option<ModelPattern>,
 }
 
-/// When a hook is told.
+/// When a hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookEvent {
@@ -93,7 +93,7 @@ pub enum HookEvent {
     QuotaWarning,
 }
 
-/// What a hook is told.
+/// What a hook gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookPart {
@@ -135,10 +135,10 @@ impl BucketRef {
     }
 }
 
-/// What holds of an object that cannot be decoded.
+/// What holds of an object that can't be decoded.
 #[derive(Clone, Debug, Default)]
 pub struct Remains {
-    /// Models that it is about; all where it does not say.
+    /// Models that it is about; all, if it names none.
     pub models: Option<ModelPattern>,
     /// Guards that look.
     pub guards: Vec<String>,
@@ -188,9 +188,9 @@ impl From<HeaderName> for String {
 }
 
 impl Capability {
-    /// What holds of an object that cannot be decoded. It grants nothing, but what it should have
-    /// had looked at must not go unseen, and what it should have had paid not unpaid. What is no
-    /// name stands for a guard or a bucket that nobody has, which refuses.
+    /// What holds of an object that can't be decoded. It grants nothing, but its guards must still
+    /// look, and its buckets still pay. An entry that isn't a name stands for a guard or a bucket
+    /// that doesn't exist, so that requests are refused.
     #[must_use]
     pub fn remains(raw: &RawValue) -> Remains {
         let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else {

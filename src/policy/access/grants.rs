@@ -173,8 +173,7 @@ impl Access {
             })
     }
 
-    /// Grants whose `src` names the caller, in the order of the file, and whether it can mean nobody
-    /// else.
+    /// Grants whose `src` names the caller, in the order of the file, each with how it names them.
     fn matching(&self, caller: &Caller) -> BTreeMap<usize, Named> {
         let mut found = BTreeMap::new();
         let mut add = |name: &str, named: Named| {
@@ -230,7 +229,7 @@ impl Access {
 enum Named {
     /// By a login that a user of this tailnet may have too: the caller is from another one.
     Namesake,
-    /// As nobody else.
+    /// By a name that only this caller can have.
     Themselves,
 }
 

@@ -17,7 +17,7 @@ use crate::wire::Rejection;
 pub struct NoRole;
 
 impl NoRole {
-    /// What the caller is told; the log says who it was.
+    /// The response to the caller; the log says who it was.
     #[must_use]
     pub fn rejection(self, caller: &Caller) -> Rejection {
         tracing::info!(
@@ -172,7 +172,7 @@ impl Permit {
         self.read_captures
     }
 
-    /// What is held besides models, each in a few words, for those who compare.
+    /// What is granted besides models, each in a few words, to compare two permits.
     #[must_use]
     pub fn besides_models(&self) -> BTreeSet<String> {
         let granted = &self.granted;

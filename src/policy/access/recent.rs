@@ -10,11 +10,11 @@ use crate::policy::identity::Caller;
 /// Callers to remember. All are forgotten when there are more: what is lost is a little time.
 const MOST: usize = 4_096;
 
-/// A caller is kept along, so that nobody else can come to stand where they do in memory.
+/// The caller is kept too, so that their address in memory is not used for another one.
 type Kept = (Arc<Caller>, Arc<Permit>);
 
-/// A permit holds for one answer of the tailnet, and for the configuration that this belongs to.
-/// Callers are told apart by where they stand in memory.
+/// A permit holds for one answer of the tailnet and for the configuration that it was made from.
+/// Callers are identified by their address in memory.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<HashMap<usize, Kept>>);
 

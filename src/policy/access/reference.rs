@@ -243,6 +243,7 @@ fn real(access: &Access, caller: &Caller, subject: Subject<'_>) -> Decided {
         .map(|(bucket, _)| bucket.bucket.clone())
         .collect();
     quotas.sort();
+    let guards = permit.guards(subject).into_iter();
     Decided {
         role: Some((permit.role(), permit.role_source().to_owned())),
         covers: permit.why(subject).map(|why| match why {
@@ -250,11 +251,7 @@ fn real(access: &Access, caller: &Caller, subject: Subject<'_>) -> Decided {
             other => panic!("{other}"),
         }),
         quotas,
-        guards: permit
-            .guards(subject)
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
+        guards: guards.map(str::to_owned).collect(),
         headers: permit
             .headers(subject)
             .map(|header| format!("{}: {}", header.name, header.value))

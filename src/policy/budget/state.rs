@@ -6,15 +6,18 @@ use crate::base::bucket::{Account, Link, Unit};
 
 /// A bucket at a time. Amounts are nanodollars, requests, tokens or requests at once, as `unit`
 /// says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "QuotaState")]
 pub struct State {
-    /// What it is told apart by, such as `money|daily:<user>|user:7`.
+    /// What it is told apart by, such as `money|daily:<user>|user:7`. A refill names it if another
+    /// bucket is called the same.
     pub key: String,
     /// What people call it, such as `daily:pat@example.org`.
     pub bucket: String,
     /// Such as `daily:<user>`.
     pub template: String,
-    /// What is counted.
+    /// What amounts count; money is in nanodollars.
+    #[schemars(with = "String", extend("enum" = ["money", "requests", "tokens", "parallel"]))]
     pub unit: Unit,
     /// What it holds; below zero for what is owed.
     pub current: i64,

@@ -1,95 +1,20 @@
 //! A verified caller. One can only be made from an answer of the tailnet (or for loopback),
 //! so code that has a `Caller` needs no further check.
 //!
-//! Callers are told apart by [`Caller::key`], never by a login: people choose logins, users of other
+//! The identity of a caller is [`Caller::key`], never a login: people choose logins, users of other
 //! tailnets have the same ones, and a login passes to the next person who gets the address.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
+use super::principal::{EXTERNAL, LOOPBACK, Principal, is_reserved};
 use super::{Refused, User, WhoIs};
 use crate::wire::text::{harmless, steers};
 
 /// Capability objects by name, kept as the control server sent them.
 pub(super) type Capabilities = BTreeMap<String, Vec<Box<RawValue>>>;
-
-/// Which kind of caller it is. A tag can't be confused with a login: they are
-/// different variants, not two spellings of a string.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// A device that a person of this tailnet is signed in on.
-    User {
-        /// The login that grants name.
-        login: String,
-        /// The control server's number for the user; 0 where it gave none.
-        id: i64,
-    },
-    /// A device shared into the tailnet by a user of another one. `*` does not include it.
-    External {
-        /// The login, as the other tailnet has it.
-        login: String,
-        /// The control server's number for the user; 0 where it gave none.
-        id: i64,
-        /// The other tailnet's domain; empty where it is not known.
-        tailnet: String,
-    },
-    /// A tagged device; the tags are sorted.
-    Tagged {
-        /// `tag:…` names.
-        tags: Vec<String>,
-    },
-    /// This machine itself, over its loopback interface.
-    Loopback,
-}
-
-impl Principal {
-    /// What grants and people call it.
-    fn name(&self) -> String {
-        match self {
-            Self::User { login, .. } => login.clone(),
-            Self::External { login, .. } => format!("{EXTERNAL}{login}"),
-            Self::Tagged { tags } => tags.join(","),
-            Self::Loopback => LOOPBACK.to_owned(),
-        }
-    }
-
-    /// What it is told apart by. The kinds begin differently, and only what can't be chosen
-    /// freely follows, but for control servers that number nobody.
-    fn key(&self) -> String {
-        match self {
-            Self::User { login, id: 0 } => format!("login:{login}"),
-            Self::User { id, .. } => format!("user:{id}"),
-            Self::External {
-                login,
-                id: 0,
-                tailnet,
-            } => format!("external:{tailnet}:login:{login}"),
-            Self::External { id, tailnet, .. } => format!("external:{tailnet}:{id}"),
-            Self::Tagged { tags } => {
-                let joined = tags.join(",");
-                if joined.len() <= LONGEST_TAGS && !tags.iter().any(|tag| tag.contains(',')) {
-                    return format!("tags:{joined}");
-                }
-                let mut digest = Sha256::new();
-                for tag in tags {
-                    digest.update((tag.len() as u64).to_be_bytes());
-                    digest.update(tag.as_bytes());
-                }
-                let digest = digest.finalize();
-                digest.iter().fold("tags-sha256:".to_owned(), |key, byte| {
-                    format!("{key}{byte:02x}")
-                })
-            }
-            Self::Loopback => "loopback".to_owned(),
-        }
-    }
-}
-
-/// Bytes of joined tags up to which a key has them as they are.
-const LONGEST_TAGS: usize = 300;
 
 /// A verified caller.
 #[derive(Clone, Debug)]
@@ -104,20 +29,7 @@ pub struct Caller {
     picture: Option<String>,
 }
 
-/// How the loopback caller is written in grants, as Aperture does.
-pub(super) const LOOPBACK: &str = "(loopback)";
-
-/// What the login of a user of another tailnet begins with in grants, records and pages.
-pub(crate) const EXTERNAL: &str = "external:";
-
-/// Whether a login reads like something else than a person. Control servers that let people choose
-/// their names must not let them become a tag, a group, everyone or this machine; no login has a
-/// colon, so every `word:` is kept, those that Tailscale will invent included.
-pub(crate) fn is_reserved(login: &str) -> bool {
-    login == "*" || login.starts_with('(') || login.contains(':')
-}
-
-/// Whether a group that the tailnet tells of can't be read as a person, a tag or everyone.
+/// Whether the name of a group can't be read as a person, a tag or everyone.
 fn is_group(name: &str) -> bool {
     ["group:", "autogroup:"].iter().any(|prefix| {
         name.strip_prefix(prefix)
@@ -226,8 +138,7 @@ impl Caller {
         Arc::clone(&ONLY)
     }
 
-    /// A caller that nobody is: to ask what the configuration would grant. `name` is a
-    /// login, `external:` and the login of a user of another tailnet, one or several tags, or
+    /// A caller who need not exist: to ask what the configuration would grant. `name` is a login, `external:` and the login of a user of another tailnet, one or several tags, or
     /// `(loopback)`.
     #[must_use]
     pub fn hypothetical(name: &str, node: Option<&str>) -> Self {
@@ -258,8 +169,8 @@ impl Caller {
         caller
     }
 
-    /// The same caller, told apart by the login as well: for a control server that gives two
-    /// people one number.
+    /// The same caller with the login in the key too: for a control server that gives two people
+    /// one number.
     pub(crate) fn by_login(mut self) -> Self {
         if let Principal::User { login, .. } | Principal::External { login, .. } = &self.principal {
             self.key = format!("{}:login:{login}", self.key).into();
@@ -280,8 +191,8 @@ impl Caller {
         &self.name
     }
 
-    /// What this caller is told apart by in records, balances and conversations: the user's number,
-    /// with the tailnet for users of another one, or the set of tags.
+    /// The identity in records, balances and conversations: the user's number, with the tailnet for
+    /// users of another one, or the set of tags.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key

@@ -2,11 +2,13 @@
 //! `net::tailnet` asks; nothing here has a socket.
 
 mod caller;
+mod principal;
 mod refused;
 mod whois;
 
-pub use caller::{Caller, Principal};
-pub(crate) use caller::{EXTERNAL, is_reserved};
+pub use caller::Caller;
+pub use principal::Principal;
+pub(crate) use principal::{EXTERNAL, is_reserved};
 pub use refused::Refused;
 pub use whois::{User, WhoIs, is_tailnet};
 

@@ -1,6 +1,6 @@
 //! Why an address is refused.
 
-/// Why an address is nobody that may call.
+/// Why an address may not call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The address belongs to no node: a subnet router, Funnel or the host's own network.

@@ -18,7 +18,7 @@ pub struct WhoIs {
     pub node_name: String,
     /// Full MagicDNS name, with no dot at the end.
     pub node_fqdn: String,
-    /// Its tags; a tagged node belongs to nobody.
+    /// Its tags; a tagged node has no owner.
     pub tags: Vec<String>,
     /// Its tailnet addresses.
     pub addresses: Vec<IpAddr>,
@@ -36,7 +36,7 @@ pub struct WhoIs {
     pub jailed: bool,
     /// It is a plain WireGuard peer.
     pub wireguard_only: bool,
-    /// Somebody outside the tailnet shares it.
+    /// A user of another tailnet shares it.
     pub shared_in: bool,
     /// RFC 3339; `None` if it never expires.
     pub key_expiry: Option<String>,

@@ -36,7 +36,7 @@ pub struct Book {
 
 /// A row, and how a name led to it.
 #[derive(Clone, Debug)]
-pub struct Found<'a> {
+pub struct Match<'a> {
     /// The row.
     pub row: &'a Row,
     /// What was done to the name, in words; empty for the row's own name.
@@ -134,7 +134,7 @@ impl Book {
     /// end, `-latest`. A Bedrock profile of a region has that region's price, whatever list
     /// was asked for; a regional list that lacks a model is filled from the one without.
     #[must_use]
-    pub fn find(&self, basis: CostBasis, model: &str) -> Option<Found<'_>> {
+    pub fn find(&self, basis: CostBasis, model: &str) -> Option<Match<'_>> {
         let mut how = Vec::new();
         let mut name = model;
         let mut list = basis;
@@ -152,7 +152,7 @@ impl Book {
     }
 
     /// The row with exactly this name, in the list or in the one without a region.
-    fn listed(&self, list: CostBasis, name: &str, how: &[String]) -> Option<Found<'_>> {
+    fn listed(&self, list: CostBasis, name: &str, how: &[String]) -> Option<Match<'_>> {
         let exact = |list| Some(&self.rows[*self.by_name.get(&list)?.get(name)?]);
         let (row, elsewhere) = match exact(list) {
             Some(row) => (row, None),
@@ -169,7 +169,7 @@ impl Book {
                 other.as_str()
             ));
         }
-        Some(Found {
+        Some(Match {
             row,
             how: how.join("; "),
             elsewhere: elsewhere.is_some(),

@@ -1,6 +1,6 @@
-//! Providers that are machines of one's own, told by where they are. Nobody bills a request to them,
-//! so their models are free unless a price says otherwise. A name that could be anybody's is not
-//! one: an unknown cost can be seen and set right, a wrong zero can't.
+//! Providers that are the operator's own machines, recognized by their addresses. They send no bill,
+//! so their models are free unless a price says otherwise. A name that could belong to another
+//! company doesn't count: an unknown cost is visible and can be corrected, a wrong zero is not.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};

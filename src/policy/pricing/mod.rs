@@ -10,7 +10,7 @@ mod prices;
 mod settle;
 mod used;
 
-pub use book::{Book, Found, Row};
+pub use book::{Book, Match, Row};
 pub use document::{document, etag, pricing_of};
 pub use glob::{BadPattern, Glob};
 pub use prices::{Class, Prices, Quote};

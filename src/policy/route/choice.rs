@@ -4,13 +4,22 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::traffic::Traffic;
-use super::{Holder, Provider, Route, Standing};
+use super::{Provider, Standing};
 use crate::base::reasons::{Limited, Reason, Tie};
 use crate::config::{Share, Strategy};
 
 /// Open requests by which a conversation's own server may be busier than the least busy one
 /// before the conversation moves: its cached prompt is worth some waiting.
 const PATIENCE: usize = 4;
+
+/// The provider that holds what the request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub provider: Arc<str>,
+    /// No other provider could answer; else another one is likely to.
+    pub is_needed: bool,
+}
 
 /// A provider that could answer, with the model as it names it.
 #[derive(Clone, Debug)]
@@ -21,9 +30,9 @@ pub(super) struct Candidate {
     pub(super) granted: Reason,
 }
 
-/// What the choice may look at, besides the configuration.
+/// What the choice looks at besides the configuration.
 #[derive(Clone, Copy)]
-pub struct Now<'a> {
+pub struct Evidence<'a> {
     /// What is known of providers.
     pub traffic: &'a Traffic,
     /// Stands for the conversation that the request goes on with.
@@ -38,12 +47,12 @@ pub(super) fn among_destinations(
     alias: &str,
     strategy: Strategy,
     mut destinations: Vec<(u32, Vec<Candidate>)>,
-    now: Now<'_>,
+    evidence: Evidence<'_>,
 ) -> Vec<Candidate> {
     let open = |(_, candidates): &(u32, Vec<Candidate>)| {
         let busy = candidates
             .iter()
-            .map(|one| now.traffic.open_at(&one.provider));
+            .map(|one| evidence.traffic.open_at(&one.provider));
         busy.min().unwrap_or(usize::MAX)
     };
     match strategy {
@@ -51,7 +60,7 @@ pub(super) fn among_destinations(
         Strategy::Failover => {}
         Strategy::RoundRobin => {
             let count = destinations.len().max(1);
-            destinations.rotate_left(now.traffic.turn(alias) % count);
+            destinations.rotate_left(evidence.traffic.turn(alias) % count);
         }
         Strategy::LeastBusy => destinations.sort_by_cached_key(open),
         Strategy::Weighted => {
@@ -92,14 +101,14 @@ pub(super) fn among_equals(
     model: &str,
     share: Share,
     mut candidates: Vec<Candidate>,
-    now: Now<'_>,
+    evidence: Evidence<'_>,
 ) -> (Vec<Candidate>, Option<Tie>) {
     candidates.sort_by(|a, b| {
         let (a, b) = (&a.provider, &b.provider);
         b.preference.cmp(&a.preference).then(a.id.cmp(&b.id))
     });
     let mut ordered = Vec::with_capacity(candidates.len());
-    let mut why = None;
+    let mut tie = None;
     let mut rest = candidates.into_iter().peekable();
     while let Some(first) = rest.next() {
         let preference = first.provider.preference;
@@ -112,29 +121,34 @@ pub(super) fn among_equals(
             // it meanwhile.
             let (available, out): (Vec<_>, Vec<_>) = std::mem::take(&mut equals)
                 .into_iter()
-                .partition(|one| is_available(one, now.traffic));
+                .partition(|one| is_available(one, evidence.traffic));
             let well = available.len();
             equals.extend(available);
             equals.extend(out);
-            let told = shared(model, share, &mut equals[..well], now);
+            let reason = shared(model, share, &mut equals[..well], evidence);
             if ordered.is_empty() {
-                why = told;
+                tie = reason;
             }
         }
         ordered.append(&mut equals);
     }
-    (ordered, why)
+    (ordered, tie)
 }
 
-fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> Option<Tie> {
+fn shared(
+    model: &str,
+    share: Share,
+    equals: &mut [Candidate],
+    evidence: Evidence<'_>,
+) -> Option<Tie> {
     if equals.len() < 2 {
         return None;
     }
-    let open = |one: &Candidate| now.traffic.open_at(&one.provider);
+    let open = |one: &Candidate| evidence.traffic.open_at(&one.provider);
     match share {
         Share::First => Some(Tie::Id),
         Share::RoundRobin => {
-            let turn = now.traffic.turn(model) % equals.len();
+            let turn = evidence.traffic.turn(model) % equals.len();
             equals.rotate_left(turn);
             Some(Tie::Turn)
         }
@@ -144,8 +158,8 @@ fn shared(model: &str, share: Share, equals: &mut [Candidate], now: Now<'_>) -> 
             Some(Tie::LeastBusy { open })
         }
         Share::Affinity => {
-            let Some(conversation) = now.conversation else {
-                return shared(model, Share::LeastBusy, equals, now);
+            let Some(conversation) = evidence.conversation else {
+                return shared(model, Share::LeastBusy, equals, evidence);
             };
             let least = equals.iter().map(open).min().unwrap_or(0);
             // The highest of the hashes of both names: when a server comes or goes, only its
@@ -202,9 +216,9 @@ pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<Re
 }
 
 /// Puts the provider first that holds what the request names, and leaves out the others if they
-/// can't do without: to be told that it is paused is better than that something is unknown.
-pub(super) fn held(candidates: &mut Vec<Candidate>, now: Now<'_>) -> Option<Reason> {
-    let holder = now.holder?;
+/// can't do without it: "this provider is paused" is a better error than "unknown file".
+pub(super) fn held(candidates: &mut Vec<Candidate>, evidence: Evidence<'_>) -> Option<Reason> {
+    let holder = evidence.holder?;
     let at = candidates
         .iter()
         .position(|one| *one.provider.id == *holder.provider)?;
@@ -214,18 +228,9 @@ pub(super) fn held(candidates: &mut Vec<Candidate>, now: Now<'_>) -> Option<Reas
         *candidates = vec![candidate];
         return Some(Reason::OnlyHolder { provider });
     }
-    if !is_available(&candidates[at], now.traffic) {
+    if !is_available(&candidates[at], evidence.traffic) {
         return None;
     }
     candidates[..=at].rotate_right(1);
     Some(Reason::Holder { provider })
-}
-
-/// Where a request goes: first to one provider, and to others while nothing has come of it.
-#[derive(Clone, Debug)]
-pub struct Choice {
-    /// The best.
-    pub first: Route,
-    /// The others, the better ones first.
-    pub others: Vec<Route>,
 }

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::traffic::backoff;
-use crate::base::clock;
+use crate::base::clock::{self, backoff};
 use crate::config::Routing;
 
 /// A provider is left out for at most this long for a limit of its own, however long it asks for:
@@ -96,7 +95,7 @@ impl Track {
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// Notes a request, and tells whether it is the one that tries a paused provider.
+    /// Notes a request. Returns whether it is the one that tries a paused provider.
     pub(super) fn begin(&mut self) -> bool {
         self.requests += 1;
         let now = Instant::now();
@@ -109,7 +108,7 @@ impl Track {
         }
     }
 
-    /// It was reached: that is all that the track of a whole provider is about. Tells whether
+    /// It was reached: that is all that the track of a whole provider is about. Returns whether
     /// that ended a pause.
     pub(super) fn reached(&mut self, tries: bool) -> bool {
         self.failures = 0;
@@ -120,8 +119,8 @@ impl Track {
         self.paused.take().is_some()
     }
 
-    /// A request that tried it has begun to be answered. Its end may be an hour away, and only
-    /// the end tells: until then another request may try, now and then.
+    /// A request that tried it has begun to be answered. The outcome is known at the end of the
+    /// response, which may be an hour away: until then another request may try, now and then.
     pub(super) fn answering(&mut self, rules: &Routing) {
         if let Some(pause) = &mut self.paused {
             pause.is_tried = false;
@@ -129,14 +128,14 @@ impl Track {
         }
     }
 
-    /// The request that tried it has ended without telling anything.
+    /// The request that tried it has ended without an outcome.
     pub(super) fn untried(&mut self) {
         if let Some(pause) = &mut self.paused {
             pause.is_tried = false;
         }
     }
 
-    /// A response has come to its end. Tells whether that ended a pause: responses to requests
+    /// A response has come to its end. Returns whether that ended a pause: responses to requests
     /// from before the pause don't.
     pub(super) fn succeeded(&mut self, tries: bool) -> bool {
         self.limits = 0;
@@ -144,7 +143,7 @@ impl Track {
         self.reached(tries)
     }
 
-    /// A request has failed. Tells for how long requests now pause, if that begins.
+    /// A request has failed. Returns for how long requests now pause, if a pause begins.
     pub(super) fn failed(&mut self, why: &str, tries: bool, rules: &Routing) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
         self.note(why);
@@ -189,7 +188,8 @@ impl Track {
 }
 
 /// A provider as people see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct Health {
     /// Whether no request goes to it while others could take it, because it fails.
     pub ejected: bool,
@@ -227,7 +227,8 @@ impl Health {
 }
 
 /// One model of a provider as people see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct ModelHealth {
     /// Its name at the provider.
     pub model: String,

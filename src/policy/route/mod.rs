@@ -1,19 +1,24 @@
 //! From a model's name to the provider that answers for it. Pure and in memory: selecting
 //! opens no connection and moves no money.
-//! What providers do with their traffic is remembered in [`Traffic`], and looked at in the choice.
+//! The choice looks at [`Evidence`]: what [`Traffic`] remembers of earlier requests, and which
+//! provider holds what the request names.
 
+mod catalog;
 mod choice;
 mod health;
-mod held;
+mod in_flight;
+mod known;
+mod outcome;
 mod provider;
-mod responses;
+mod search;
 mod table;
 mod traffic;
 
-pub use choice::{Choice, Now};
+pub use catalog::Ambiguous;
+pub use choice::{Evidence, Holder};
 pub use health::{Health, ModelHealth, Standing};
-pub use held::{Held, Holder, Remember};
+pub use in_flight::{InFlight, Scope};
+pub use outcome::{Choice, NoRoute, Route};
 pub use provider::Provider;
-pub use responses::Responses;
-pub use table::{Found, NoRoute, Route, RouteTable};
-pub use traffic::{Open, Scope, Traffic, backoff};
+pub use table::{ListedModel, RouteTable};
+pub use traffic::Traffic;

@@ -4,65 +4,31 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Provider;
-use super::choice::{self, Candidate, Choice, Now};
-use crate::base::reasons::{Reason, Tie};
+use super::catalog::{Ambiguous, Catalog};
+use super::choice::{self, Evidence};
+use super::search::Search;
+use super::{Choice, NoRoute, Route};
+use crate::base::reasons::Reason;
 use crate::config::Choice as _;
-use crate::config::{self, Alias, Routing, Strategy};
+use crate::config::{self, Alias, Routing};
 use crate::formats::Format;
-use crate::policy::access::{Permit, Subject};
+use crate::policy::access::Permit;
 
 /// Providers and aliases of a configuration.
 pub struct RouteTable {
     providers: Vec<Arc<Provider>>,
-    /// From a model to the enabled providers that serve it.
-    by_model: HashMap<String, Vec<Arc<Provider>>>,
+    catalog: Catalog,
     aliases: HashMap<String, Alias>,
     routing: Routing,
 }
 
-/// Where a request goes.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The provider.
-    pub provider: Arc<Provider>,
-    /// The model as the provider names it.
-    pub model: String,
-    /// Why this provider.
-    pub reasons: Vec<Reason>,
-}
-
-impl Route {
-    /// What a grant must give.
-    #[must_use]
-    pub fn subject(&self) -> Subject<'_> {
-        self.provider.subject(&self.model)
-    }
-}
-
 /// A model of a listing.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct ListedModel<'a> {
     /// Who serves it.
     pub provider: &'a Provider,
     /// Its name there.
     pub model: &'a str,
-}
-
-/// Why there is no route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoRoute {
-    /// No provider serves the model.
-    Unknown,
-    /// A provider does, and no grant covers it. Callers are told the same as for `Unknown`.
-    NotGranted {
-        /// The models that a grant would have to cover.
-        candidates: Vec<String>,
-    },
-    /// A granted provider serves it in other formats.
-    OtherApi {
-        /// Those formats.
-        through: Vec<&'static str>,
-    },
 }
 
 impl RouteTable {
@@ -78,15 +44,6 @@ impl RouteTable {
                 Err(problem) => unusable.push((id.clone(), problem)),
             }
         }
-        let mut by_model: HashMap<String, Vec<Arc<Provider>>> = HashMap::new();
-        for provider in providers.iter().filter(|provider| !provider.disabled) {
-            for model in &provider.models {
-                let serving = by_model.entry(model.clone()).or_default();
-                if !serving.iter().any(|other| other.id == provider.id) {
-                    serving.push(Arc::clone(provider));
-                }
-            }
-        }
         let aliases = file
             .model_aliases
             .models
@@ -95,8 +52,8 @@ impl RouteTable {
             .collect();
         (
             Self {
+                catalog: Catalog::new(&providers),
                 providers,
-                by_model,
                 aliases,
                 routing: file.routing,
             },
@@ -119,7 +76,7 @@ impl RouteTable {
     }
 
     /// The models that a permit covers, in the order of the configuration.
-    pub fn models<'a>(&'a self, permit: &'a Permit) -> impl Iterator<Item = Found<'a>> {
+    pub fn models<'a>(&'a self, permit: &'a Permit) -> impl Iterator<Item = ListedModel<'a>> {
         self.providers
             .iter()
             .filter(|provider| !provider.disabled)
@@ -127,27 +84,32 @@ impl RouteTable {
                 provider
                     .models
                     .iter()
-                    .map(move |model| Found { provider, model })
+                    .map(move |model| ListedModel { provider, model })
             })
-            .filter(|found| permit.covers(found.provider.subject(found.model)))
+            .filter(|listed| permit.covers(listed.provider.subject(listed.model)))
     }
 
     /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name,
     /// tried in this order.
     ///
     /// # Errors
-    /// [`NoRoute`], told apart for the record and the explanation.
+    /// [`NoRoute`] says why, for the record and the explanation.
     pub fn select(
         &self,
         permit: &Permit,
         api: &Format,
         requested: &str,
-        now: Now<'_>,
+        evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
-        self.select_where(permit, requested, &|provider| provider.speaks(api), now)
+        self.select_where(
+            permit,
+            requested,
+            &|provider| provider.speaks(api),
+            evidence,
+        )
     }
 
-    /// The same among the providers that `fits`.
+    /// The same among the providers for which `fits` holds.
     ///
     /// # Errors
     /// As for [`RouteTable::select`].
@@ -156,18 +118,9 @@ impl RouteTable {
         permit: &Permit,
         requested: &str,
         fits: &dyn Fn(&Provider) -> bool,
-        now: Now<'_>,
+        evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
-        let mut search = Search {
-            table: self,
-            permit,
-            fits,
-            now,
-            found: Vec::new(),
-            granted: Vec::new(),
-            tie: None,
-            tagged: None,
-        };
+        let mut search = Search::new(&self.catalog, self.routing.equal, permit, fits, evidence);
         let mut reasons = Vec::new();
         let mut candidates = match self.aliases.get(requested) {
             Some(alias) => {
@@ -189,8 +142,8 @@ impl RouteTable {
         if candidates.is_empty() {
             return Err(search.nothing());
         }
-        let put_off = choice::put_off(&mut candidates, now.traffic);
-        let held = choice::held(&mut candidates, now);
+        let put_off = choice::put_off(&mut candidates, evidence.traffic);
+        let held = choice::held(&mut candidates, evidence);
         if !self.routing.failover {
             candidates.truncate(1);
         }
@@ -225,174 +178,10 @@ impl RouteTable {
         })
     }
 
-    /// Enabled providers of a name, and the model as they list it, for each way to read the name: the
-    /// one that names a provider comes first. A model's own name may begin with a provider's id, as
-    /// those of aggregators do, and what `provider/model` stands for must not depend on what
-    /// other providers list.
-    ///
-    /// Ollama lists `tiny:latest` and is asked for `tiny`: such a name means the other one where
-    /// no model has it exactly, so that grants, prices and records know one name, the listed one.
-    fn readings(&self, name: &str) -> Vec<Serving<'_>> {
-        let is_tagged = name.rsplit('/').next().unwrap_or_default().contains(':');
-        let exactly = self.exactly(name);
-        if exactly.is_empty() && !is_tagged {
-            return self.exactly(&format!("{name}{LATEST}"));
-        }
-        exactly
-    }
-
-    fn exactly(&self, name: &str) -> Vec<Serving<'_>> {
-        let qualified = name.split_once('/').and_then(|(id, model)| {
-            let (model, providers) = self.by_model.get_key_value(model)?;
-            let provider = providers.iter().find(|provider| provider.id == id)?;
-            Some(Serving {
-                model,
-                providers: vec![provider],
-            })
-        });
-        let bare = self.by_model.get_key_value(name);
-        let bare = bare.map(|(model, providers)| Serving {
-            model,
-            providers: providers.iter().collect(),
-        });
-        qualified.into_iter().chain(bare).collect()
-    }
-
-    /// Names that are read as a provider's model though others list a model by the whole name: the
-    /// name, the provider that is meant, and the others.
+    /// Names that are read as a provider's model though others list a model by the whole name.
     #[must_use]
-    pub fn ambiguous(&self) -> Vec<(&str, &str, Vec<&str>)> {
-        let mut found: Vec<_> = self
-            .by_model
-            .iter()
-            .filter_map(|(name, providers)| {
-                let (id, model) = name.split_once('/')?;
-                let meant = self.by_model.get(model)?.iter().find(|one| one.id == id)?;
-                let others: Vec<&str> = providers.iter().map(|one| one.id.as_str()).collect();
-                Some((name.as_str(), meant.id.as_str(), others))
-            })
-            .collect();
-        found.sort_unstable();
-        found
-    }
-}
-
-/// What Ollama adds to the name of a model that has no tag of its own.
-const LATEST: &str = ":latest";
-
-/// Who serves a model.
-struct Serving<'a> {
-    /// As it is listed.
-    model: &'a str,
-    providers: Vec<&'a Arc<Provider>>,
-}
-
-/// A search for those who could answer, and what it has come by.
-struct Search<'a> {
-    table: &'a RouteTable,
-    permit: &'a Permit,
-    fits: &'a dyn Fn(&Provider) -> bool,
-    now: Now<'a>,
-    /// All that serve the model, as `provider/model`.
-    found: Vec<String>,
-    /// Those of them that a grant covers.
-    granted: Vec<Arc<Provider>>,
-    /// Why the first of equals is the first.
-    tie: Option<Tie>,
-    /// That a name without a tag was taken for one with it.
-    tagged: Option<Reason>,
-}
-
-impl Search<'_> {
-    fn of_alias(&mut self, name: &str, alias: &Alias) -> Vec<Candidate> {
-        let mut destinations = Vec::new();
-        for destination in &alias.dst {
-            let before = self.found.len();
-            let candidates = self.of_name(&destination.model);
-            let exists = self.found.len() > before;
-            if !candidates.is_empty() {
-                destinations.push((destination.weight, candidates));
-            }
-            // It stands for the first that there is, whether or not that is granted.
-            if alias.strategy == Strategy::First && exists {
-                break;
-            }
-        }
-        if destinations.is_empty() {
-            return Vec::new();
-        }
-        choice::among_destinations(name, alias.strategy, destinations, self.now)
-    }
-
-    fn of_name(&mut self, name: &str) -> Vec<Candidate> {
-        let (table, permit) = (self.table, self.permit);
-        let mut readings = table.readings(name).into_iter();
-        let Some(first) = readings.next() else {
-            return Vec::new();
-        };
-        // Without a grant for the one that is meant, a caller can only mean the other.
-        let is_granted = |serving: &Serving<'_>| {
-            let mut providers = serving.providers.iter();
-            providers.any(|one| permit.covers(one.subject(serving.model)))
-        };
-        let other = readings.find(|other| !is_granted(&first) && is_granted(other));
-        let chosen = other.unwrap_or(first);
-        self.of_serving(name, chosen)
-    }
-
-    fn of_serving(
-        &mut self,
-        name: &str,
-        Serving { model, providers }: Serving<'_>,
-    ) -> Vec<Candidate> {
-        if model.ends_with(LATEST) && !name.ends_with(LATEST) {
-            self.tagged = Some(Reason::LatestTag {
-                name: name.to_owned(),
-                model: model.to_owned(),
-            });
-        }
-        let mut candidates = Vec::new();
-        for provider in providers {
-            let subject = provider.subject(model);
-            self.found.push(subject.to_string());
-            let Some(granted) = self.permit.why(subject) else {
-                continue;
-            };
-            self.granted.push(Arc::clone(provider));
-            if (self.fits)(provider) {
-                candidates.push(Candidate {
-                    provider: Arc::clone(provider),
-                    model: model.to_owned(),
-                    granted,
-                });
-            }
-        }
-        let share = self.table.routing.equal;
-        let (ordered, tie) = choice::among_equals(model, share, candidates, self.now);
-        self.tie = self.tie.take().or(tie);
-        ordered
-    }
-
-    /// Why nobody can answer.
-    fn nothing(self) -> NoRoute {
-        if self.found.is_empty() {
-            return NoRoute::Unknown;
-        }
-        if self.granted.is_empty() {
-            return NoRoute::NotGranted {
-                candidates: self.found,
-            };
-        }
-        let flags = self
-            .granted
-            .iter()
-            .flat_map(|provider| provider.flags.iter().copied());
-        let mut through: Vec<&'static str> = flags
-            .filter(|flag| !flag.starts_with("experimental_") && !flag.ends_with("_websocket"))
-            .collect();
-        through.sort_unstable();
-        through.dedup();
-        NoRoute::OtherApi { through }
+    pub fn ambiguous(&self) -> Vec<Ambiguous<'_>> {
+        self.catalog.ambiguous()
     }
 }
 
@@ -404,8 +193,8 @@ mod tests {
     use crate::policy::identity::Caller;
     use crate::policy::route::Traffic;
 
-    fn now(traffic: &Traffic) -> Now<'_> {
-        Now {
+    fn evidence(traffic: &Traffic) -> Evidence<'_> {
+        Evidence {
             traffic,
             conversation: None,
             holder: None,
@@ -433,7 +222,12 @@ mod tests {
             .unwrap();
         RouteTable::compile(&file)
             .0
-            .select(&permit, formats::ALL[0], model, now(&Traffic::default()))
+            .select(
+                &permit,
+                formats::ALL[0],
+                model,
+                evidence(&Traffic::default()),
+            )
             .map(|choice| choice.first)
             .map(|route| (route.provider.id.clone(), route.model))
     }

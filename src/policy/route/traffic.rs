@@ -1,18 +1,20 @@
-//! What is known of providers from the traffic that they get: how many requests are open, which
-//! of them fail, and whose turn it is. Lives as long as the process; nothing is asked of a
-//! provider to learn it.
+//! What is known of providers from their traffic: how many requests are in flight, which of them
+//! fail, and whose turn it is. Lives as long as the process; no provider is asked for it.
 //!
 //! It is kept for a provider as it is configured: with another URL or credential it is another
 //! provider, of which nothing is known.
+//!
+//! It is part of the policy because choosing changes it: taking a turn, paying for a retry and
+//! trying a paused provider each look and write in one step. The lock is held for those few
+//! look-ups in memory, never while anything waits.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Provider;
-use super::health::{Health, ModelHealth, Standing, Track};
-use super::held::Held;
-use crate::config::Routing;
+use super::health::{Health, Standing, Track};
+use super::in_flight::InFlight;
+use super::known::{Key, Known, State};
 
 /// Tenths of a retry that every attempt pays into the budget of its group: one request in five
 /// may be tried again, so that a storm of failures isn't answered with one of retries.
@@ -23,110 +25,50 @@ const RETRY: i64 = 10;
 const MOST: i64 = 100;
 /// Names whose turns and budgets are kept; beyond it all start over.
 const NAMES: usize = 4_096;
-/// How long an earlier configuration of a provider is remembered, for requests that still have it.
-const KEPT: Duration = Duration::from_mins(10);
 
 /// The traffic of this process. Clones share it.
 #[derive(Clone, Default)]
 pub struct Traffic {
-    inner: Arc<Mutex<Inner>>,
-    held: Held,
+    providers: Known,
+    groups: Arc<Mutex<Groups>>,
 }
 
 #[derive(Default)]
-struct Inner {
-    providers: HashMap<Key, State>,
+struct Groups {
     turns: HashMap<String, usize>,
     /// Tenths of retries, for each model as callers name it.
     budgets: HashMap<String, i64>,
 }
 
-/// A provider as it is configured.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    id: String,
-    fingerprint: u64,
-}
-
-impl Key {
-    fn of(provider: &Provider) -> Self {
-        Self {
-            id: provider.id.clone(),
-            fingerprint: provider.fingerprint(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct State {
-    open: usize,
-    /// Whether it can be reached at all.
-    whole: Track,
-    models: BTreeMap<String, Track>,
-    /// It refuses requests with `stream_options`.
-    refuses_stream_options: bool,
-    used: Instant,
-}
-
-/// What a failure speaks against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The provider: there was no connection.
-    Provider,
-    /// The model that was asked for: the provider has answered.
-    Model,
-    /// The model, as far as is known: no answer came in time.
-    Silence,
-}
-
-/// A request that is open at a provider, until it is dropped.
-#[must_use = "a dropped request is not open"]
-pub struct Open {
-    traffic: Traffic,
-    key: Key,
-    model: String,
-    /// It is the one that tries a paused provider.
-    tries_provider: bool,
-    /// It is the one that tries a paused model.
-    tries_model: bool,
-    told: bool,
-}
-
 impl Traffic {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Which provider made what later requests may name.
-    #[must_use]
-    pub fn held(&self) -> &Held {
-        &self.held
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a request for a model goes to a provider.
-    pub fn open(&self, provider: &Provider, model: &str) -> Open {
+    pub fn open(&self, provider: &Provider, model: &str) -> InFlight {
         let key = Key::of(provider);
-        let mut inner = self.lock();
-        let state = inner.state(&key);
-        state.open += 1;
+        let mut providers = self.providers.lock();
+        let state = providers.state(&key);
+        state.in_flight += 1;
         let tries_provider = state.whole.begin();
         let track = state.models.entry(model.to_owned()).or_default();
         let tries_model = track.begin();
-        Open {
-            traffic: self.clone(),
+        InFlight {
+            providers: self.providers.clone(),
             key,
             model: model.to_owned(),
             tries_provider,
             tries_model,
-            told: false,
+            is_judged: false,
         }
     }
 
     /// How a provider stands for a model.
     #[must_use]
     pub fn standing(&self, provider: &Provider, model: &str) -> Standing {
-        let inner = self.lock();
-        let Some(state) = inner.providers.get(&Key::of(provider)) else {
+        let providers = self.providers.lock();
+        let Some(state) = providers.get(provider) else {
             return Standing::Well;
         };
         let whole = state.whole.standing();
@@ -144,16 +86,15 @@ impl Traffic {
     /// Requests that are open at a provider.
     #[must_use]
     pub fn open_at(&self, provider: &Provider) -> usize {
-        let inner = self.lock();
-        let state = inner.providers.get(&Key::of(provider));
-        state.map_or(0, |state| state.open)
+        let providers = self.providers.lock();
+        providers.get(provider).map_or(0, |state| state.in_flight)
     }
 
     /// Counts the turns of an alias or a model: 0, 1, 2 and so on.
     #[must_use]
     pub fn turn(&self, of: &str) -> usize {
-        let mut inner = self.lock();
-        let turn = bounded(&mut inner.turns, of, 0);
+        let mut groups = self.groups();
+        let turn = bounded(&mut groups.turns, of, 0);
         let this = *turn;
         *turn = turn.wrapping_add(1);
         this
@@ -161,16 +102,16 @@ impl Traffic {
 
     /// Pays for retries of later requests of the group.
     pub fn deposit(&self, group: &str) {
-        let mut inner = self.lock();
-        let budget = bounded(&mut inner.budgets, group, MOST);
+        let mut groups = self.groups();
+        let budget = bounded(&mut groups.budgets, group, MOST);
         *budget = (*budget + DEPOSIT).min(MOST);
     }
 
     /// Whether one more try may be made in the group.
     #[must_use]
     pub fn retry(&self, group: &str) -> bool {
-        let mut inner = self.lock();
-        let budget = bounded(&mut inner.budgets, group, MOST);
+        let mut groups = self.groups();
+        let budget = bounded(&mut groups.budgets, group, MOST);
         let may = *budget >= RETRY;
         if may {
             *budget -= RETRY;
@@ -181,23 +122,21 @@ impl Traffic {
     /// Whether a provider has refused a request for its `stream_options`.
     #[must_use]
     pub fn refuses_stream_options(&self, provider: &Provider) -> bool {
-        let inner = self.lock();
-        let state = inner.providers.get(&Key::of(provider));
+        let providers = self.providers.lock();
+        let state = providers.get(provider);
         state.is_some_and(|state| state.refuses_stream_options)
     }
 
     /// Remembers that it has.
     pub fn learn_no_stream_options(&self, provider: &Provider) {
-        let mut inner = self.lock();
-        inner.state(&Key::of(provider)).refuses_stream_options = true;
+        let mut providers = self.providers.lock();
+        providers.state(&Key::of(provider)).refuses_stream_options = true;
     }
 
     /// How a provider does; nothing where it had no request yet.
     #[must_use]
     pub fn health(&self, provider: &Provider) -> Option<Health> {
-        let inner = self.lock();
-        let state = inner.providers.get(&Key::of(provider))?;
-        Some(state.health())
+        self.providers.lock().get(provider).map(State::health)
     }
 }
 
@@ -209,177 +148,13 @@ fn bounded<'a, T>(map: &'a mut HashMap<String, T>, name: &str, first: T) -> &'a 
     map.entry(name.to_owned()).or_insert(first)
 }
 
-impl Inner {
-    fn state(&mut self, key: &Key) -> &mut State {
-        let now = Instant::now();
-        if !self.providers.contains_key(key) {
-            self.providers.retain(|other, state| {
-                other.id != key.id || state.open > 0 || now - state.used < KEPT
-            });
-        }
-        let state = self.providers.entry(key.clone()).or_insert_with(|| State {
-            open: 0,
-            whole: Track::default(),
-            models: BTreeMap::new(),
-            refuses_stream_options: false,
-            used: now,
-        });
-        state.used = now;
-        state
-    }
-
-    /// What is known of the provider and of the model of an open request.
-    fn of(&mut self, open: &Open) -> Option<(&mut Track, &mut Track)> {
-        let state = self.providers.get_mut(&open.key)?;
-        let model = state.models.get_mut(&open.model)?;
-        Some((&mut state.whole, model))
-    }
-}
-
-impl State {
-    fn health(&self) -> Health {
-        let models = self.models.values();
-        let tracks = || models.clone().chain([&self.whole]);
-        let all_paused = !self.models.is_empty() && models.clone().all(Track::is_paused);
-        let soonest = models.clone().filter_map(Track::retry_in).min();
-        let retry_in = self.whole.retry_in().or(soonest.filter(|_| all_paused));
-        let last_error = tracks().filter_map(|track| track.last_error.as_ref());
-        let named = self.models.iter();
-        Health {
-            ejected: self.whole.is_paused() || all_paused,
-            retry_in: retry_in.map(|left| left.as_secs()),
-            open: self.open,
-            requests: self.whole.requests,
-            failed: tracks().map(|track| track.failed).sum(),
-            failures: tracks().map(|track| track.failures).max().unwrap_or(0),
-            last_success: tracks().filter_map(|track| track.last_success).max(),
-            last_error: last_error.max().map(|(_, why)| why.clone()),
-            models: named
-                .map(|(name, track)| ModelHealth::of(name, track))
-                .collect(),
-        }
-    }
-}
-
-impl Open {
-    /// The head of a response has come. The provider can be reached; how the model does is only
-    /// known at the end of the response.
-    pub fn answering(&mut self, rules: &Routing) {
-        let mut inner = self.traffic.lock();
-        let Some((whole, model)) = inner.of(self) else {
-            return;
-        };
-        if whole.reached(self.tries_provider) {
-            tracing::info!(provider = self.key.id, "can be reached again");
-        }
-        if self.tries_model {
-            model.answering(rules);
-        }
-    }
-
-    /// A response has come to its end.
-    pub fn succeeded(&mut self) {
-        if std::mem::replace(&mut self.told, true) {
-            return;
-        }
-        let mut inner = self.traffic.lock();
-        let Some((whole, model)) = inner.of(self) else {
-            return;
-        };
-        whole.succeeded(self.tries_provider);
-        if model.succeeded(self.tries_model) {
-            let (provider, model) = (&self.key.id, &self.model);
-            tracing::info!(provider, model, "answers again");
-        }
-    }
-
-    /// The provider or the model has failed, as `why` tells. Only the first failure counts.
-    pub fn failed(&mut self, why: &str, scope: Scope, rules: &Routing) {
-        if std::mem::replace(&mut self.told, true) {
-            return;
-        }
-        let mut inner = self.traffic.lock();
-        let Some((whole, model)) = inner.of(self) else {
-            return;
-        };
-        if scope == Scope::Model && whole.reached(self.tries_provider) {
-            tracing::info!(provider = self.key.id, "can be reached again");
-        }
-        let is_whole = match scope {
-            Scope::Provider => true,
-            Scope::Model => false,
-            // A provider that is still silent is still out.
-            Scope::Silence => self.tries_provider,
-        };
-        let (track, tries) = if is_whole {
-            (whole, self.tries_provider)
-        } else {
-            (model, self.tries_model)
-        };
-        let failures = track.failures.saturating_add(1);
-        if let Some(wait) = track.failed(why, tries, rules) {
-            let provider = &self.key.id;
-            if is_whole {
-                tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
-            } else {
-                let model = &self.model;
-                tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
-            }
-        }
-    }
-
-    /// The provider refuses the model for a while, because it is asked too often or is overloaded.
-    /// `wait` is for how long, if it says so.
-    pub fn limited(&mut self, why: &str, wait: Option<Duration>) {
-        if std::mem::replace(&mut self.told, true) {
-            return;
-        }
-        let mut inner = self.traffic.lock();
-        if let Some((whole, model)) = inner.of(self) {
-            if whole.reached(self.tries_provider) {
-                tracing::info!(provider = self.key.id, "can be reached again");
-            }
-            let wait = model.limited(why, wait, self.tries_model);
-            let (provider, model) = (&self.key.id, &self.model);
-            tracing::info!(provider, model, ?wait, why, "left out: it is limited");
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut inner = self.traffic.lock();
-        let Some(state) = inner.providers.get_mut(&self.key) else {
-            return;
-        };
-        state.open = state.open.saturating_sub(1);
-        // Nothing was learned, for one because its caller left: the next one tries.
-        if self.tries_provider {
-            state.whole.untried();
-        }
-        if let Some(model) = state.models.get_mut(&self.model)
-            && self.tries_model
-        {
-            model.untried();
-        }
-    }
-}
-
-/// Doubles with each time, up to a bound, a quarter more or less: those who wait for the same
-/// thing must not come back together.
-pub fn backoff(first: Duration, times: u32, most: Duration) -> Duration {
-    let wait = first
-        .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
-        .min(most);
-    let mut random = [0];
-    // Without random bytes the wait is only less spread.
-    let _ = getrandom::fill(&mut random);
-    wait.mul_f64(0.75 + f64::from(random[0]) / 512.0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Routing;
+    use crate::policy::route::Scope;
 
     fn rules() -> Routing {
         Routing {
@@ -470,9 +245,9 @@ mod tests {
     async fn a_provider_that_answers_can_be_reached_whatever_it_answers() {
         let rules = rules();
         for (nth, outcome) in [
-            |open: &mut Open, rules: &Routing| open.failed("500", Scope::Model, rules),
-            |open: &mut Open, _: &Routing| open.limited("429", None),
-            |open: &mut Open, rules: &Routing| open.failed("silent", Scope::Silence, rules),
+            |open: &mut InFlight, rules: &Routing| open.failed("500", Scope::Model, rules),
+            |open: &mut InFlight, _: &Routing| open.limited("429", None),
+            |open: &mut InFlight, rules: &Routing| open.failed("silent", Scope::Silence, rules),
         ]
         .iter()
         .enumerate()

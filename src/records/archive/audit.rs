@@ -7,9 +7,10 @@ use super::Archive;
 use crate::records::{EntryId, Error, Ledger};
 
 /// Something that was done, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct Audited {
-    /// Its own name.
+    /// Its id.
     pub id: EntryId,
     /// Unix milliseconds, the same as in the id.
     pub at: i64,
@@ -22,6 +23,7 @@ pub struct Audited {
     /// What it was done to.
     pub subject: String,
     /// More on it.
+    #[schemars(with = "serde_json::Map<String, Json>")]
     pub detail: Json,
     /// How often, where it was done again and again.
     pub count: i64,
@@ -48,9 +50,10 @@ pub struct AuditQuery {
 }
 
 /// A version of the configuration that was in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "VersionRow")]
 pub struct Version {
-    /// Its own name.
+    /// Its id.
     pub id: EntryId,
     /// Unix milliseconds.
     pub at: i64,
@@ -66,6 +69,7 @@ pub struct Version {
     pub parent: Option<String>,
     /// Without its secrets; left out of lists.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(skip)]
     pub text: String,
 }
 

@@ -13,7 +13,8 @@ use crate::records::{Error, Ledger};
 pub const MOST_CHATS: usize = 200;
 
 /// A conversation, without what was said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct ChatRow {
     /// The session of its requests.
     pub id: String,

@@ -14,10 +14,10 @@ use chats::Chat;
 pub use chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
 
 /// The requests of one caller that carry one session id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Session {
     pub id: String,
-    /// Whose it is: `Caller::key`.
+    /// Whose it is: the number of the user, or the tags. A login can pass to another user.
     pub caller: String,
     /// What people called the caller with the last request.
     pub login: String,
@@ -33,7 +33,7 @@ pub struct Session {
     /// When its first and its last request started, in unix milliseconds.
     pub started_at: i64,
     pub last_at: i64,
-    /// The cursor of this row for [`Query::before`].
+    /// The cursor of this row: what comes before it is older.
     pub last_request: EntryId,
 }
 

@@ -7,7 +7,7 @@
 //! reservation that is dropped gives back what it held. [`Quotas::look`] holds nothing: it says
 //! whether a request could be paid for, before anything is done for it that has a price of its own.
 //!
-//! A node alone holds in memory; nodes that share a database hold in it (`ledger`).
+//! A node alone holds in memory (`local`); nodes that share a database hold in it (`holds`).
 
 mod holds;
 mod local;

@@ -12,11 +12,10 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 
-use crate::base::clock;
+use crate::base::clock::{self, backoff};
 use crate::base::panics;
 use crate::config::{Exporter, Exporters};
 use crate::net::client::Client;
-use crate::policy::route::backoff;
 use crate::records::metrics::Metrics;
 use crate::records::{Batch, Entry, EntryId, Ledger, Scope};
 
@@ -29,7 +28,7 @@ const LATEST: Duration = Duration::from_mins(5);
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How an exporter does.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Status {
     /// Unix milliseconds of the last batch that arrived.
     pub last_success: Option<i64>,

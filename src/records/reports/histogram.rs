@@ -39,9 +39,9 @@ static ENDS_MS: LazyLock<[f64; BUCKETS - 1]> = LazyLock::new(|| {
     })
 });
 
-/// Latencies that half, and most, of the requests stay below, in milliseconds; `None` where
-/// nothing was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// Percentiles in milliseconds; null where nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct Percentiles {
     pub p50: Option<f64>,
     pub p90: Option<f64>,

@@ -80,10 +80,12 @@ pub struct Usage {
 }
 
 /// The requests that have the same in every group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct UsageGroup {
     /// The name of each group and what the requests have in it.
     #[serde(flatten)]
+    #[schemars(schema_with = "key_schema")]
     pub key: IndexMap<&'static str, String>,
     #[serde(flatten)]
     pub totals: Totals,
@@ -93,7 +95,8 @@ pub struct UsageGroup {
 pub(crate) type Groups = BTreeMap<Vec<Part>, Sums>;
 
 /// What one tool was called on one day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub struct ToolUse {
     pub name: String,
     /// A UTC date.
@@ -103,7 +106,30 @@ pub struct ToolUse {
     pub requests: u64,
 }
 
+/// The keys that a row can have.
+fn key_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let text = |group: &Group| {
+        let text = serde_json::json!({ "type": "string" });
+        (group.as_str().to_owned(), text)
+    };
+    let properties: serde_json::Map<_, _> = Group::ALL.iter().map(text).collect();
+    schemars::json_schema!({ "type": "object", "properties": properties })
+}
+
 impl Group {
+    const ALL: [Group; 10] = [
+        Group::Hour,
+        Group::Day,
+        Group::Login,
+        Group::Model,
+        Group::Provider,
+        Group::Agent,
+        Group::Api,
+        Group::Status,
+        Group::Outcome,
+        Group::Header,
+    ];
+
     /// Its name in an answer.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,20 +147,7 @@ impl Group {
     }
 
     pub fn parse(text: &str) -> Option<Group> {
-        [
-            Group::Hour,
-            Group::Day,
-            Group::Login,
-            Group::Model,
-            Group::Provider,
-            Group::Agent,
-            Group::Api,
-            Group::Status,
-            Group::Outcome,
-            Group::Header,
-        ]
-        .into_iter()
-        .find(|group| group.as_str() == text)
+        Group::ALL.into_iter().find(|group| group.as_str() == text)
     }
 
     /// What an answer says for a part of a key.

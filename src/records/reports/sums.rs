@@ -133,7 +133,7 @@ impl Sums {
 }
 
 /// Sums over requests; the counts of tokens are named as in [`Tokens`](crate::records::Tokens).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Counts {
     pub requests: u64,
     /// Requests that ended neither complete nor by their caller's leaving.
@@ -157,11 +157,12 @@ pub struct Counts {
 }
 
 /// Sums over requests, and how long they took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Totals {
     #[serde(flatten)]
     pub counts: Counts,
     pub duration_ms: Percentiles,
-    /// Of the requests whose answer had a first token.
+    /// Of the requests whose answer had a first token, in milliseconds; null where nothing was
+    /// measured.
     pub first_token_ms: Percentiles,
 }

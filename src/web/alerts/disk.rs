@@ -22,7 +22,9 @@ pub(super) async fn warning(dir: &Path) -> Option<Warning> {
     let whole = stat.f_blocks.saturating_mul(stat.f_frsize);
     let severity = severity(free, whole)?;
     Some(super::warning(
-        (severity, "disk_full", ""),
+        severity,
+        "disk_full",
+        "",
         format!(
             "the disk of {} is nearly full: {} MiB of {} MiB are left",
             dir.display(),

@@ -3,6 +3,7 @@
 
 mod disk;
 mod node;
+mod process;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -12,14 +13,14 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::base::clock;
-use crate::base::memory::{self, Usage};
-use crate::base::output::{self, Loss};
+use crate::base::memory;
+use crate::base::output;
 use crate::config::Fixed;
 use crate::exchange::rules::Rules;
 use crate::net::tailnet::Status;
 use crate::policy::route::{Health, ModelHealth, Traffic};
 use crate::records::outlets::{self, Board};
-use crate::records::{Backlog, Ledger, Waiting};
+use crate::records::{Ledger, Waiting};
 
 pub use node::{key_expires_at, words};
 pub use signals::Signals;
@@ -47,9 +48,10 @@ pub enum Severity {
 }
 
 /// Something that an admin should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Warning {
     /// How much it matters.
+    #[schemars(with = "String", extend("enum" = ["critical", "warning"]))]
     pub severity: Severity,
     /// What it is, such as `provider_down`.
     pub kind: &'static str,
@@ -63,12 +65,21 @@ pub struct Warning {
     pub since: i64,
 }
 
+/// The engines that are looked at.
+pub struct Watched {
+    /// Records.
+    pub ledger: Ledger,
+    /// What is known of providers.
+    pub traffic: Traffic,
+    /// How exporters do.
+    pub board: Board,
+    /// What is seen nowhere else.
+    pub signals: Signals,
+}
+
 /// Looks for alerts, and remembers what it has seen. Lives as long as the process.
 pub struct Warnings {
-    ledger: Ledger,
-    traffic: Traffic,
-    board: Board,
-    signals: Signals,
+    watched: Watched,
     state_dir: PathBuf,
     started: Fixed,
     known: Mutex<BTreeMap<(&'static str, String), i64>>,
@@ -78,17 +89,9 @@ impl Warnings {
     /// Looks at these engines, and at the disk of `state_dir`. The process was started as
     /// `started` says.
     #[must_use]
-    pub fn new(
-        (ledger, traffic, board): (Ledger, Traffic, Board),
-        signals: Signals,
-        state_dir: PathBuf,
-        started: Fixed,
-    ) -> Self {
+    pub fn new(watched: Watched, state_dir: PathBuf, started: Fixed) -> Self {
         Self {
-            ledger,
-            traffic,
-            board,
-            signals,
+            watched,
             state_dir,
             started,
             known: Mutex::default(),
@@ -115,17 +118,20 @@ impl Warnings {
         if let Some(node) = node {
             found.extend(node::warnings(node, &rules.file.tailnet, now));
         }
-        found.extend(self.signals.warnings(now));
-        found.extend(restart(&self.awaiting_restart(&rules.file)));
+        found.extend(self.watched.signals.warnings(now));
+        found.extend(process::restart(&self.awaiting_restart(&rules.file)));
         found.extend(disk::warning(&self.state_dir).await);
-        found.extend(memory_full(memory::all().usage()));
-        found.extend(output::log().and_then(|log| lost_log(&log.loss())));
-        match self.ledger.misplaced() {
-            Some(why) => found.push(misplaced(&why)),
-            None => found.extend(backlog(self.ledger.healthy(), self.ledger.backlog())),
+        found.extend(process::memory_full(memory::all().usage()));
+        found.extend(output::log().and_then(|log| process::lost_log(&log.loss())));
+        match self.watched.ledger.misplaced() {
+            Some(why) => found.push(process::misplaced(&why)),
+            None => found.extend(process::backlog(
+                self.watched.ledger.healthy(),
+                self.watched.ledger.backlog(),
+            )),
         }
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
-            if let Some(health) = self.traffic.health(provider) {
+            if let Some(health) = self.watched.traffic.health(provider) {
                 found.extend(down(&provider.id, &health));
                 found.extend(
                     health
@@ -136,7 +142,13 @@ impl Warnings {
         }
         found.extend(self.exporters(rules).await);
         // Where the database can't be read, the ledger's own warning says so.
-        for waiting in self.ledger.deliveries_waiting().await.unwrap_or_default() {
+        for waiting in self
+            .watched
+            .ledger
+            .deliveries_waiting()
+            .await
+            .unwrap_or_default()
+        {
             found.extend(late(&waiting, now));
         }
         found.sort_by(|a, b| {
@@ -147,16 +159,26 @@ impl Warnings {
     }
 
     async fn exporters(&self, rules: &Rules) -> Vec<Warning> {
-        let (names, board) = (outlets::names(&rules.file.exporters), self.board.all());
+        let (names, board) = (
+            outlets::names(&rules.file.exporters),
+            self.watched.board.all(),
+        );
         let mut found = Vec::new();
         for name in names {
             let Some(status) = board.get(name).filter(|one| one.failures >= STUCK) else {
                 continue;
             };
-            let waiting = self.ledger.export_waiting(name).await.unwrap_or_default();
+            let waiting = self
+                .watched
+                .ledger
+                .export_waiting(name)
+                .await
+                .unwrap_or_default();
             let why = status.last_error.as_deref().unwrap_or("no reason given");
             found.push(warning(
-                (Severity::Warning, "exporter_stuck", name),
+                Severity::Warning,
+                "exporter_stuck",
+                name,
                 format!(
                     "the exporter {name} has had {} and {} waiting: {why}",
                     in_a_row(status.failures),
@@ -190,7 +212,9 @@ impl Warnings {
 }
 
 fn warning(
-    (severity, kind, subject): (Severity, &'static str, &str),
+    severity: Severity,
+    kind: &'static str,
+    subject: &str,
     message: String,
     hint: &'static str,
 ) -> Warning {
@@ -202,30 +226,6 @@ fn warning(
         hint,
         since: 0,
     }
-}
-
-fn restart(waiting: &[String]) -> Option<Warning> {
-    // A node that has joined its tailnet doesn't need its key again: one that is rotated is no
-    // reason to restart.
-    let keys: Vec<_> = waiting
-        .iter()
-        .filter(|key| *key != "tailnet.auth_key")
-        .map(String::as_str)
-        .collect();
-    let (first, has) = match keys.as_slice() {
-        [] => return None,
-        [_] => ("a change", "takes"),
-        _ => ("changes", "take"),
-    };
-    let message = format!(
-        "{first} of {} in the configuration {has} effect at the next restart",
-        keys.join(", ")
-    );
-    Some(warning(
-        (Severity::Warning, "restart_needed", ""),
-        message,
-        "restart Iris when it suits you; the previous values are in use until then",
-    ))
 }
 
 /// A time that comes, or has passed: how much it matters, and when it is, in words.
@@ -249,64 +249,6 @@ fn ends(at: i64, now: i64) -> Option<(Severity, String)> {
     }
 }
 
-fn misplaced(why: &str) -> Warning {
-    warning(
-        (Severity::Critical, "ledger_file_gone", ""),
-        format!("requests are refused, because their records would be lost: {why}"),
-        "put the file back, or restart Iris to go on with what is there now",
-    )
-}
-
-fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
-    let waiting = u64::try_from(backlog.promised).unwrap_or(u64::MAX);
-    if !healthy {
-        return Some(warning(
-            (Severity::Critical, "ledger_failing", ""),
-            format!(
-                "requests are refused, because they can't be recorded; {} waiting",
-                counted(waiting, "record")
-            ),
-            "the log says why a write failed; usually it is the disk or the database server",
-        ));
-    }
-    backlog.is_long().then(|| {
-        warning(
-            (Severity::Warning, "ledger_backlog", ""),
-            format!(
-                "records are written more slowly than they arrive; {} waiting",
-                counted(waiting, "record")
-            ),
-            "the disk or the database is too slow; once the queue is full, requests are refused",
-        )
-    })
-}
-
-fn memory_full(usage: Usage) -> Option<Warning> {
-    usage.is_short.then(|| {
-        warning(
-            (Severity::Warning, "memory_full", ""),
-            format!(
-                "requests are refused, because the bodies of others hold as much memory as they may: \
-                 {} MiB",
-                usage.bound >> 20
-            ),
-            "give the gateway more memory, or raise limits.memory if there is more",
-        )
-    })
-}
-
-fn lost_log(loss: &Loss) -> Option<Warning> {
-    let why = loss.why.as_deref()?;
-    Some(warning(
-        (Severity::Warning, "log_blocked", ""),
-        format!(
-            "the log can't be written to standard error: {why}; {} lost since the start",
-            counted(loss.dropped, "line")
-        ),
-        "check the log driver, the pipe or the terminal that reads standard error; requests go on without it",
-    ))
-}
-
 fn down(provider: &str, health: &Health) -> Option<Warning> {
     let why = health.last_error.as_deref().unwrap_or("no reason given");
     let message = if health.ejected {
@@ -323,7 +265,9 @@ fn down(provider: &str, health: &Health) -> Option<Warning> {
         return None;
     };
     Some(warning(
-        (Severity::Warning, "provider_down", provider),
+        Severity::Warning,
+        "provider_down",
+        provider,
         message,
         "check that it runs and can be reached; Iris tries it again by itself",
     ))
@@ -334,7 +278,9 @@ fn model_down(provider: &str, health: &ModelHealth) -> Warning {
     let subject = format!("{provider}/{}", health.model);
     let failures = in_a_row(health.failures);
     warning(
-        (Severity::Warning, "model_down", &subject),
+        Severity::Warning,
+        "model_down",
+        &subject,
         format!("the model {subject} is paused after {failures}: {why}"),
         "the provider's other models are used; Iris tries it again by itself",
     )
@@ -358,7 +304,9 @@ fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
     let age = now - oldest;
     (age > LATE_MS || *count > MANY).then(|| {
         warning(
-            (Severity::Warning, "hook_backlog", hook),
+            Severity::Warning,
+            "hook_backlog",
+            hook,
             format!(
                 "{} waiting for the hook {hook}, the oldest for {}",
                 if *count == 1 {
@@ -397,69 +345,20 @@ mod tests {
         assert!(late(&waiting(MANY + 1, 1_000), 2_000).is_some());
     }
 
-    #[test]
-    fn too_little_memory_is_told_of_while_requests_are_refused() {
-        let usage = Usage {
-            bound: 512 << 20,
-            refused: 3,
-            ..Usage::default()
-        };
-        assert_eq!(memory_full(usage), None);
-        let usage = Usage {
-            is_short: true,
-            ..usage
-        };
-        let found = memory_full(usage).unwrap();
-        assert!(
-            found.message.ends_with("as they may: 512 MiB"),
-            "{}",
-            found.message
-        );
-    }
-
-    #[test]
-    fn a_log_that_nobody_reads_is_told_of_while_it_lasts() {
-        let loss = |dropped, why: Option<&str>| Loss {
-            dropped,
-            why: why.map(str::to_owned),
-        };
-        assert_eq!(lost_log(&loss(7, None)), None);
-        let found = lost_log(&loss(1, Some("broken pipe"))).unwrap();
-        assert_eq!(found.kind, "log_blocked");
-        assert!(
-            found.message.contains("broken pipe; 1 line lost"),
-            "{}",
-            found.message
-        );
-    }
-
-    #[test]
-    fn a_change_that_waits_for_a_restart_is_named() {
-        let message = |waiting: &[&str]| {
-            let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
-            restart(&waiting).map(|one| one.message)
-        };
-        assert_eq!(message(&[]), None);
-        assert_eq!(message(&["tailnet.auth_key"]), None);
-        assert_eq!(
-            message(&["listen.loopback"]).unwrap(),
-            "a change of listen.loopback in the configuration takes effect at the next restart"
-        );
-        assert_eq!(
-            message(&["tailnet.auth_key", "tailnet.mode", "listen.http"]).unwrap(),
-            "changes of tailnet.mode, listen.http in the configuration take effect at the next restart"
-        );
-    }
-
     #[tokio::test]
     async fn a_warning_is_there_for_as_long_as_its_cause() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open("sqlite::memory:", dir.path()).unwrap();
         let (traffic, signals) = (Traffic::default(), Signals::default());
-        let engines = (ledger, traffic.clone(), Board::default());
+        let watched = Watched {
+            ledger,
+            traffic: traffic.clone(),
+            board: Board::default(),
+            signals: signals.clone(),
+        };
         let text = r#"{"providers":{"gpu":{"baseurl":"http://gpu","models":["m"]}}}"#;
         let started = Fixed::of(&crate::config::parse(text, &|_| None).unwrap().file);
-        let warnings = Warnings::new(engines, signals.clone(), dir.path().to_owned(), started);
+        let warnings = Warnings::new(watched, dir.path().to_owned(), started);
         let rules = Rules::compile(crate::config::parse(text, &|_| None).unwrap(), 1);
         let is_disk = |one: &Warning| one.kind.starts_with("disk");
         let all = async || {

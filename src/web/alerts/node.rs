@@ -91,7 +91,9 @@ fn state(node: &Status, now: i64) -> Option<Warning> {
         ),
     };
     Some(warning(
-        (Severity::Critical, kind, ""),
+        Severity::Critical,
+        kind,
+        "",
         message.to_owned() + &reason(node),
         hint,
     ))
@@ -135,7 +137,9 @@ fn silence(node: &Status, now: i64) -> Option<Warning> {
         )
     };
     Some(warning(
-        (severity, "tailnet_stale", ""),
+        severity,
+        "tailnet_stale",
+        "",
         format!(
             "the control server was {long}, and {effect}{}",
             reason(node)
@@ -179,7 +183,7 @@ fn name(node: &Status, config: &Tailnet) -> Option<Warning> {
              console, or set tailnet.hostname to the name that it has",
         )
     };
-    Some(warning((Severity::Warning, "node_name", ""), message, hint))
+    Some(warning(Severity::Warning, "node_name", "", message, hint))
 }
 
 /// When the node's key expires, in Unix milliseconds; `None` where it does not.
@@ -193,7 +197,9 @@ pub fn key_expires_at(node: &Status) -> Option<i64> {
 fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
     let (severity, when) = ends(key_expires_at(node)?, now)?;
     Some(warning(
-        (severity, "node_key_expires", ""),
+        severity,
+        "node_key_expires",
+        "",
         format!(
             "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
         ),

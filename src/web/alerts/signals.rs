@@ -1,16 +1,16 @@
-//! What happens once and is seen nowhere else: told to here by whom it happens to.
+//! What happens once and is seen nowhere else: reported here by whatever it happens to.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Severity, Warning, ends, warning};
 
-/// What was told. Clones share it.
+/// What was reported. Clones share it.
 #[derive(Clone, Default)]
-pub struct Signals(Arc<Mutex<Told>>);
+pub struct Signals(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Told {
+struct State {
     /// By domain: the end of the certificate in force, and why there is no newer one.
     certificates: BTreeMap<String, Certificate>,
     /// Why the configuration in the file is not in force.
@@ -29,7 +29,7 @@ pub struct Certificate {
 }
 
 impl Signals {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -39,14 +39,14 @@ impl Signals {
             ends_at,
             error: None,
         };
-        let mut told = self.lock();
-        told.certificates.insert(domain.to_owned(), certificate);
+        let mut state = self.lock();
+        state.certificates.insert(domain.to_owned(), certificate);
     }
 
     /// There was no certificate to be had; the one before, if any, stays in force.
     pub fn no_certificate(&self, domain: &str, why: &str) {
-        let mut told = self.lock();
-        let certificate = told.certificates.entry(domain.to_owned()).or_default();
+        let mut state = self.lock();
+        let certificate = state.certificates.entry(domain.to_owned()).or_default();
         certificate.error = Some(why.to_owned());
     }
 
@@ -67,21 +67,23 @@ impl Signals {
     }
 
     pub(super) fn warnings(&self, now: i64) -> Vec<Warning> {
-        let told = self.lock();
-        let certificates = told.certificates.iter();
+        let state = self.lock();
+        let certificates = state.certificates.iter();
         let mut found: Vec<Warning> = certificates
             .filter_map(|(domain, certificate)| of_certificate(domain, certificate, now))
             .collect();
-        found.extend(told.refused.as_ref().map(|why| {
+        found.extend(state.refused.as_ref().map(|why| {
             warning(
-                (Severity::Warning, "configuration_refused", ""),
+                Severity::Warning, "configuration_refused", "",
                 format!("the configuration in the file is newer than the one in force, and has errors: {why}"),
                 "correct it: it takes effect at once, while a restart with it would fail",
             )
         }));
-        found.extend(told.stale.iter().map(|what| {
+        found.extend(state.stale.iter().map(|what| {
             warning(
-                (Severity::Warning, "secret_stale", ""),
+                Severity::Warning,
+                "secret_stale",
+                "",
                 what.clone(),
                 "put the value into the file; it takes effect at once, while a restart would fail",
             )
@@ -98,14 +100,16 @@ fn of_certificate(domain: &str, certificate: &Certificate, now: i64) -> Option<W
         return error.map(|why| {
             let message =
                 format!("there is no certificate for {domain}, so that https fails: {why}");
-            warning((Severity::Warning, "no_certificate", domain), message, hint)
+            warning(Severity::Warning, "no_certificate", domain, message, hint)
         });
     };
     let (severity, when) = ends(at, now)?;
     let why = error.map_or_else(String::new, |why| format!(": {why}"));
     let message = format!("the certificate for {domain} {when} and was not renewed{why}");
     Some(warning(
-        (severity, "certificate_expires", domain),
+        severity,
+        "certificate_expires",
+        domain,
         message,
         hint,
     ))

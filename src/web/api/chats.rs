@@ -1,17 +1,65 @@
-//! Conversations of the chat that the configuration has kept here. Nobody but their owner sees
-//! them, admins included: what was asked and answered is in the records anyway.
+//! `/api/chats`: conversations of the chat that the configuration has kept here. Nobody but their
+//! owner sees them, admins included: what was asked and answered is in the records anyway.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use super::records::unavailable;
-use super::{Asked, View};
+use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use super::ledger::unavailable;
 use crate::config::History;
-use crate::exchange::rules::Rules;
-use crate::records::{ChatWrite, Expected, chat_version};
-use crate::wire::{Body, Rejection};
+use crate::records::{ChatRow, ChatWrite, Expected, chat_version};
+use crate::web::engines::Engines;
+use crate::web::reader::Reader;
+use crate::wire::Rejection;
+
+pub(super) const LIST: Endpoint = Endpoint {
+    path: "/api/chats",
+    name: "Chats",
+    about: "Your conversations of the chat that are kept here, newest first; nobody else sees them.",
+    answer: json_of::<ChatList>(),
+    handler: Handler::Role(|call| Box::pin(list(call))),
+    ..Endpoint::GET
+};
+
+pub(super) const GET: Endpoint = Endpoint {
+    path: "/api/chats/{id}",
+    name: "Chat",
+    about: "One of your conversations.",
+    answer: json_of::<Chat<'_>>(),
+    handler: Handler::Role(|call| Box::pin(chat(call))),
+    ..Endpoint::GET
+};
+
+pub(super) const PUT: Endpoint = Endpoint {
+    method: Verb::Put,
+    name: "KeepChat",
+    about: "Keeps one of your conversations, where the configuration has them kept here.",
+    body: taken::<KeptChat>(),
+    answer: json_of::<ChatId<'_>>(),
+    handler: Handler::Role(|call| Box::pin(keep(call))),
+    ..DELETE
+};
+
+pub(super) const DELETE: Endpoint = Endpoint {
+    method: Verb::Delete,
+    path: "/api/chats/{id}",
+    name: "DeleteChat",
+    about: "Deletes one of your conversations; not the records of its requests.",
+    answer: json_of::<ChatId<'_>>(),
+    if_match: Some((
+        false,
+        "The `ETag` of the conversation. Without it, any version is replaced.",
+    )),
+    refusals: &[(
+        "412",
+        "The conversation was changed or deleted since it was read.",
+    )],
+    handler: Handler::Role(|call| Box::pin(delete(call))),
+    ..Endpoint::GET
+};
 
 /// Longest conversation, in bytes of its JSON.
 const LONGEST: usize = 2 << 20;
@@ -20,52 +68,70 @@ const TITLE: usize = 100;
 const LONGEST_ID: usize = 64;
 
 /// A conversation as a browser sends it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Chat {
+struct KeptChat {
     title: String,
-    /// An object, of which the gateway knows nothing.
+    /// 2 MiB at most; the gateway reads nothing of it.
+    #[schemars(with = "Map<String, Value>")]
     body: Box<RawValue>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ChatList {
+    chats: Vec<ChatRow>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Chat<'a> {
+    id: &'a str,
+    /// As in `ETag`.
+    version: &'a str,
+    #[schemars(with = "Map<String, Value>")]
+    body: Value,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ChatId<'a> {
+    id: &'a str,
+    /// As in `ETag`; after a `PUT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    version: Option<&'a str>,
 }
 
 /// Whether conversations are kept here: where the configuration says so, and what was said is
 /// kept at all.
-pub(crate) fn are_kept(view: &View<'_>) -> bool {
-    keeps(&view.rules) && view.ledger.policy().captures
+pub(in crate::web) fn are_kept(engines: &Engines<'_>, reader: &Reader<'_>) -> bool {
+    reader.rules.file.chat.history == History::Ledger && engines.gateway.ledger.policy().captures
 }
 
-fn keeps(rules: &Rules) -> bool {
-    rules.file.chat.history == History::Ledger
+async fn list(call: Call<'_>) -> Reply {
+    let chats = call.engines.gateway.ledger.chats(call.reader.caller.key());
+    let chats = chats.await.map_err(|error| unavailable(&error))?;
+    Ok(super::json(&ChatList { chats }))
 }
 
-/// `GET /api/chats`.
-pub(super) async fn list(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let chats = view.ledger.chats(asked.caller.key()).await;
-    let chats = chats.map_err(|error| unavailable(&error))?;
-    Ok(super::json(&json!({ "chats": chats })))
-}
-
-/// `GET /api/chats/{id}`.
-pub(super) async fn chat(view: &View<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let found = view.ledger.chat(asked.caller.key(), asked.id).await;
+async fn chat(call: Call<'_>) -> Reply {
+    let ledger = &call.engines.gateway.ledger;
+    let found = ledger.chat(call.reader.caller.key(), call.id).await;
     let body = found
         .map_err(|error| unavailable(&error))?
         .ok_or_else(none)?;
     let version = chat_version(&body);
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let answer = json!({ "id": asked.id, "version": version, "body": body });
-    Ok(tagged(super::json(&answer), &version))
+    let chat = Chat {
+        id: call.id,
+        version: &version,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    Ok(super::tagged(super::json(&chat), &version))
 }
 
-/// `PUT /api/chats/{id}`. With `If-Match`, what another tab has saved meanwhile is not replaced;
-/// with `If-None-Match: *`, nothing is.
-pub(super) async fn keep(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-    headers: &HeaderMap,
-    chat: Chat,
-) -> Result<Response<Body>, Rejection> {
-    if !are_kept(view) {
+/// With `If-Match`, what another tab has saved meanwhile is not replaced; with `If-None-Match: *`,
+/// nothing is.
+async fn keep(call: Call<'_>) -> Reply {
+    let chat: KeptChat = call.body()?;
+    if !are_kept(call.engines, call.reader) {
         return Err(Rejection::new(
             StatusCode::CONFLICT,
             "no_history",
@@ -74,7 +140,7 @@ pub(super) async fn keep(
         ));
     }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if asked.id.len() > LONGEST_ID || !asked.id.bytes().all(is_part) {
+    if call.id.len() > LONGEST_ID || !call.id.bytes().all(is_part) {
         let why = "the id of a conversation has letters, digits, '-' and '_', 64 at most";
         return Err(bad(why));
     }
@@ -90,32 +156,33 @@ pub(super) async fn keep(
     if !body.starts_with('{') {
         return Err(bad("`body` must be a JSON object"));
     }
-    let expected = expected(headers)?;
+    let expected = expected(&call.head.headers)?;
     let title: String = chat.title.chars().take(TITLE).collect();
-    let (caller, id) = (asked.caller.key(), asked.id);
+    let caller = call.reader.caller.key();
     let version = chat_version(body.as_bytes());
-    let kept = view
-        .ledger
-        .keep_chat(caller, id, &title, body.into(), expected);
+    let ledger = &call.engines.gateway.ledger;
+    let kept = ledger.keep_chat(caller, call.id, &title, body.into(), expected);
     match kept.await.map_err(|error| unavailable(&error))? {
         ChatWrite::Done => {
-            let answer = json!({ "id": asked.id, "version": version });
-            Ok(tagged(super::json(&answer), &version))
+            let answer = ChatId {
+                id: call.id,
+                version: Some(&version),
+            };
+            Ok(super::tagged(super::json(&answer), &version))
         }
         ChatWrite::Missing | ChatWrite::Changed => Err(changed()),
     }
 }
 
-/// `DELETE /api/chats/{id}`.
-pub(super) async fn delete(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-    headers: &HeaderMap,
-) -> Result<Response<Body>, Rejection> {
-    let (caller, expected) = (asked.caller.key(), expected(headers)?);
-    let deleted = view.ledger.delete_chat(caller, asked.id, expected).await;
+async fn delete(call: Call<'_>) -> Reply {
+    let (caller, expected) = (call.reader.caller.key(), expected(&call.head.headers)?);
+    let ledger = &call.engines.gateway.ledger;
+    let deleted = ledger.delete_chat(caller, call.id, expected).await;
     match deleted.map_err(|error| unavailable(&error))? {
-        ChatWrite::Done => Ok(super::json(&json!({ "id": asked.id }))),
+        ChatWrite::Done => Ok(super::json(&ChatId {
+            id: call.id,
+            version: None,
+        })),
         ChatWrite::Missing => Err(none()),
         ChatWrite::Changed => Err(changed()),
     }
@@ -146,13 +213,6 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Rejection> {
             "send one `If-Match` with the `ETag` of the conversation, or `If-None-Match: *`",
         )),
     }
-}
-
-fn tagged(mut response: Response<Body>, version: &str) -> Response<Body> {
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
 }
 
 fn changed() -> Rejection {

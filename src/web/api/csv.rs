@@ -9,7 +9,20 @@ pub(super) struct Csv {
     out: String,
 }
 
+/// A column: its name, and what a row has in it.
+pub(super) type Column<R> = (&'static str, fn(&R) -> String);
+
 impl Csv {
+    /// A table of rows.
+    pub(super) fn of<R>(columns: &[Column<R>], rows: &[R]) -> Self {
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let mut csv = Self::new(&names);
+        for row in rows {
+            csv.row(columns.iter().map(|(_, cell)| cell(row)));
+        }
+        csv
+    }
+
     /// A table with these columns.
     pub(super) fn new(columns: &[&str]) -> Self {
         let mut csv = Self { out: String::new() };

@@ -1,39 +1,74 @@
-//! Model servers nearby, and one of them as a provider: the configuration is edited in its text
-//! and saved as any other change is.
+//! `/api/discover`: model servers nearby, and one of them as a provider. The configuration is
+//! edited in its text and saved as any other change is.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::{Asked, View, config as saved};
+use super::config as saved;
+use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
 use crate::client::discovery::{self, Kind, Server};
 use crate::config;
-use crate::wire::{Body, Rejection};
+use crate::web::engines::Engines;
+use crate::web::reader::Reader;
+use crate::wire::Rejection;
+
+pub(super) const GET: Endpoint = Endpoint {
+    path: "/api/discover",
+    name: "Discover",
+    about: "Looks for model servers on this machine and on the nodes that the configuration names.",
+    answer: json_of::<Discovery>(),
+    handler: Handler::Admin(|call| {
+        Box::pin(async move { Ok(super::json(&look(call.engines, call.reader).await)) })
+    }),
+    ..Endpoint::GET
+};
+
+pub(super) const POST: Endpoint = Endpoint {
+    method: Verb::Post,
+    path: "/api/discover",
+    name: "AddProvider",
+    about: "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
+    body: taken::<Discovered>(),
+    answer: json_of::<Added>(),
+    handler: Handler::Admin(|call| Box::pin(add(call))),
+    ..saved::CHANGE_BY_TAG
+};
 
 /// A server that an admin wants as a provider.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Discovered {
+struct Discovered {
+    /// As it was found.
     baseurl: String,
 }
 
+#[derive(Serialize, JsonSchema)]
+struct Added {
+    /// Its id.
+    provider: String,
+    hash: String,
+}
+
 /// What was found, and where it was looked for.
-#[derive(Debug, Serialize)]
-pub(crate) struct Found {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::web) struct Discovery {
     /// Names and addresses.
     pub hosts: Vec<String>,
     /// Of each of them.
     pub ports: Vec<u16>,
-    /// Whether there was time for all.
+    /// False when the time was over before every host had answered.
     pub complete: bool,
     /// In the order of the hosts' names.
     pub servers: Vec<Row>,
 }
 
 /// A server.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(in crate::web) struct Row {
     /// What it is.
+    #[schemars(with = "String")]
     pub kind: Kind,
     /// For people.
     pub name: &'static str,
@@ -41,37 +76,42 @@ pub(crate) struct Row {
     pub baseurl: String,
     /// What it lists.
     pub models: Vec<String>,
-    /// What it speaks.
+    /// chat, responses, messages, count_tokens, embeddings.
     pub formats: Vec<&'static str>,
     /// The provider that covers it already.
     pub provider: Option<String>,
 }
 
-/// Where is looked: hosts, and ports of each.
-pub(crate) fn places(view: &View<'_>) -> (Vec<String>, Vec<u16>) {
-    let hosts = discovery::hosts(&view.rules.file, own_name(view));
+/// Where servers are looked for: hosts, and ports of each.
+pub(in crate::web) fn places(
+    engines: &Engines<'_>,
+    reader: &Reader<'_>,
+) -> (Vec<String>, Vec<u16>) {
+    let hosts = discovery::hosts(&reader.rules.file, own_name(engines).as_deref());
     (hosts, Kind::USUAL.map(|(_, port)| port).to_vec())
 }
 
-fn own_name<'v>(view: &'v View<'_>) -> Option<&'v str> {
-    view.node.as_ref()?.dns_name.as_deref()
+fn own_name(engines: &Engines<'_>) -> Option<String> {
+    engines.node_status()?.dns_name
 }
 
 /// Looks, one after the other.
-pub(crate) async fn look(view: &View<'_>) -> Found {
-    let _one = view.looking.lock().await;
-    let (hosts, ports) = places(view);
-    let file = &view.rules.file;
-    let (servers, complete) = discovery::servers(view.upstream, &hosts, file.listen.loopback).await;
+pub(in crate::web) async fn look(engines: &Engines<'_>, reader: &Reader<'_>) -> Discovery {
+    let _one = engines.management.looking.lock().await;
+    let (hosts, ports) = places(engines, reader);
+    let file = &reader.rules.file;
+    let client = &engines.gateway.upstream.client;
+    let (servers, complete) = discovery::servers(client, &hosts, file.listen.loopback).await;
+    let own_name = own_name(engines);
     let row = |server: Server| Row {
         kind: server.kind,
         name: server.kind.name(),
         baseurl: server.baseurl(),
-        provider: discovery::covering(file, &server, own_name(view)).map(str::to_owned),
+        provider: discovery::covering(file, &server, own_name.as_deref()).map(str::to_owned),
         formats: server.formats.names(),
         models: server.models,
     };
-    Found {
+    Discovery {
         hosts,
         ports,
         complete,
@@ -79,26 +119,15 @@ pub(crate) async fn look(view: &View<'_>) -> Found {
     }
 }
 
-/// `GET /api/discover`.
-pub(super) async fn discover(view: &View<'_>, _: &Asked<'_>) -> Result<Response<Body>, Rejection> {
-    let found = look(view).await;
-    Ok(super::json(
-        &serde_json::to_value(found).unwrap_or_default(),
-    ))
-}
-
-/// `POST /api/discover`.
-pub(super) async fn add(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-    headers: &HeaderMap,
-    wanted: &Discovered,
-) -> Result<Response<Body>, Rejection> {
-    let expected = saved::if_match(view, headers)?;
-    let (hosts, _) = places(view);
-    let ourselves = view.rules.file.listen.loopback;
+async fn add(call: Call<'_>) -> Reply {
+    let wanted: Discovered = call.body()?;
+    let (engines, reader) = (call.engines, call.reader);
+    let expected = saved::if_match(engines, &call.head.headers)?;
+    let (hosts, _) = places(engines, reader);
+    let file = &reader.rules.file;
+    let (client, ourselves) = (&engines.gateway.upstream.client, file.listen.loopback);
     // Asked once more: what is written down is what is there.
-    let found = discovery::server(view.upstream, &hosts, ourselves, &wanted.baseurl).await;
+    let found = discovery::server(client, &hosts, ourselves, &wanted.baseurl).await;
     let Some(server) = found else {
         return Err(Rejection::new(
             StatusCode::NOT_FOUND,
@@ -106,8 +135,7 @@ pub(super) async fn add(
             "no model server is found there; look again",
         ));
     };
-    let file = &view.rules.file;
-    if let Some(provider) = discovery::covering(file, &server, own_name(view)) {
+    if let Some(provider) = discovery::covering(file, &server, own_name(engines).as_deref()) {
         return Err(Rejection::new(
             StatusCode::CONFLICT,
             "already_provider",
@@ -115,9 +143,10 @@ pub(super) async fn add(
         ));
     }
     let id = server.free_id(|id| file.providers.contains_key(id));
-    let (text, _) = saved::shown(view)?;
+    let (text, _) = saved::shown(engines)?;
     let text = config::with_provider(&text, &id, &server.provider())
         .map_err(|finding| saved::invalid(&[finding]))?;
-    let tag = saved::save(view, asked, &expected, &text, saved::How::Saved).await?;
-    Ok(super::json(&json!({ "provider": id, "hash": tag })))
+    let how = saved::How::Saved;
+    let hash = saved::save(engines, reader, &expected, &text, how).await?;
+    Ok(super::json(&Added { provider: id, hash }))
 }

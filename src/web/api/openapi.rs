@@ -1,16 +1,34 @@
-//! The description of the routes in `OpenAPI` 3.1, made from their table. The schemas of the
-//! answers stand in `schemas.json`; a test holds every answer to them.
+//! The description of the API in `OpenAPI` 3.1, made from the endpoints and the types of their
+//! answers.
 
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::routes::{Action, Open, Parameter, Route};
-use super::table::ALL;
+use super::endpoint::{Content, Endpoint, Handler};
+use super::parameters::About;
+use super::refusal::{Error, Problem};
+
+pub(super) const ALL: Endpoint = Endpoint {
+    path: "/api/openapi.json",
+    name: "OpenApi",
+    about: "This description, in OpenAPI 3.1.",
+    handler: Handler::Role(|call| Box::pin(async move { Ok(super::json(&document(call.table))) })),
+    ..Endpoint::GET
+};
+
+pub(super) const APERTURE: Endpoint = Endpoint {
+    path: "/aperture/openapi.json",
+    name: "ApertureOpenApi",
+    about: "The routes of Aperture's own API, in OpenAPI 3.1.",
+    handler: Handler::Role(|call| Box::pin(async move { Ok(super::json(&aperture(call.table))) })),
+    ..Endpoint::GET
+};
 
 /// Where Aperture's own routes are.
-const APERTURE: &str = "/aperture";
+const BELOW_APERTURE: &str = "/aperture";
 
 /// The whole description.
-pub(crate) fn document() -> Value {
+fn document(table: &[Endpoint]) -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -19,14 +37,14 @@ pub(crate) fn document() -> Value {
             "description": "What an Iris gateway serves beside the models. There is no credential: \
                 callers are known by their tailnet identity.",
         },
-        "paths": paths(""),
-        "components": { "schemas": schemas() },
+        "paths": paths(table, ""),
+        "components": { "schemas": schemas(table) },
     })
 }
 
 /// The part that Aperture has as well, as Aperture describes it.
-pub(super) fn aperture() -> Value {
-    let mut paths = paths(APERTURE);
+fn aperture(table: &[Endpoint]) -> Value {
+    let mut paths = paths(table, BELOW_APERTURE);
     let price = json!({ "get": {
         "summary": "Prices by model, for callers whose grants have `read_pricing`.",
         "operationId": "Pricing",
@@ -39,109 +57,102 @@ pub(super) fn aperture() -> Value {
         "info": { "title": "Aperture API", "version": "0" },
         "servers": [{ "url": "/aperture" }],
         "paths": paths,
-        "components": { "schemas": schemas() },
+        "components": { "schemas": schemas(table) },
     })
 }
 
-/// The routes below a path, by what follows it.
-fn paths(below: &str) -> Map<String, Value> {
+/// The endpoints below a path, by what follows it.
+fn paths(table: &[Endpoint], below: &str) -> Map<String, Value> {
     let mut paths = Map::new();
-    for route in ALL {
-        for path in std::iter::once(&route.path).chain(route.aliases) {
+    for endpoint in table {
+        for path in endpoint.paths() {
             let Some(rest) = path.strip_prefix(below) else {
                 continue;
             };
             let known = paths.entry(rest.to_owned()).or_insert_with(|| json!({}));
-            known[route.verb.name().to_ascii_lowercase()] = operation(route);
+            known[endpoint.method.name().to_ascii_lowercase()] = operation(endpoint);
         }
     }
     paths
 }
 
-fn operation(route: &Route) -> Value {
-    let mut parameters: Vec<Value> = route.parameters.iter().map(parameter).collect();
-    parameters.extend(in_path(route));
-    let mut content = Map::new();
-    let (kind, schema) = match route.answer {
-        Some(schema) => {
-            let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-            ("application/json", json!({ "schema": schema }))
-        }
-        None if route.action == Action::Events => ("text/event-stream", json!({})),
-        None => ("text/plain", json!({})),
-    };
-    content.insert(kind.to_owned(), schema);
-    if route.csv {
-        content.insert(
-            "text/csv".to_owned(),
-            json!({ "schema": { "type": "string" } }),
-        );
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut parameters: Vec<Value> = endpoint.parameters.all().iter().map(parameter).collect();
+    parameters.extend(in_path(endpoint));
+    if let Some((required, about)) = endpoint.if_match {
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": required,
+            "schema": { "type": "string" }, "description": about,
+        }));
     }
-    let mut responses = json!({ "200": { "description": route.about, "content": content } });
-    let error = |about: &str| {
-        let (kind, schema) = if route.path.starts_with(APERTURE) {
-            ("application/problem+json", "Problem")
-        } else {
-            ("application/json", "Error")
-        };
-        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-        json!({ "description": about, "content": { kind: { "schema": schema } } })
-    };
-    match route.open {
-        Open::Everyone => {}
-        Open::Role => responses["403"] = error("The caller has no role."),
-        Open::Admin => responses["403"] = error("The caller is not an admin."),
-    }
-    if !route.parameters.is_empty() {
-        responses["400"] = error("A parameter is unknown or makes no sense.");
-    }
-    if route.path.contains("{id}") {
-        responses["404"] = error("There is no such record that the caller may see.");
-    }
-    if route.path.contains("{model}") {
-        responses["404"] = error("There is no such model that the caller may use.");
-    }
-    if route.takes.is_some() {
-        responses["400"] = error("The body is not JSON, or not what this route takes.");
-        responses["413"] = error("The body is too long.");
-        responses["415"] = error("The body is not declared as JSON.");
-    }
-    if matches!(
-        route.action,
-        Action::PutConfig | Action::PutOlderConfig | Action::Rollback | Action::AddProvider
-    ) {
-        responses["412"] = error("The configuration has changed since it was read.");
-        responses["422"] = error("It is not taken; `errors` says why and where.");
-    }
-    if matches!(route.action, Action::PutConfig | Action::AddProvider) {
-        responses["428"] = error("`If-Match` is missing.");
-    }
-    if matches!(route.action, Action::KeepChat | Action::DeleteChat) {
-        responses["412"] = error("The conversation was changed or deleted since it was read.");
-    }
-    parameters.extend(if_match(route.action));
     let mut operation = json!({
-        "summary": route.about,
-        "operationId": format!("{:?}", route.action),
+        "summary": endpoint.about,
+        "operationId": endpoint.name,
         "parameters": parameters,
-        "responses": responses,
+        "responses": responses(endpoint),
     });
-    if let Some(schema) = route.takes {
-        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+    if let Some(schema) = endpoint.body {
         operation["requestBody"] = json!({
             "required": true,
-            "content": { "application/json": { "schema": schema } },
+            "content": { "application/json": { "schema": schema(&mut generator()) } },
         });
     }
     operation
 }
 
+fn responses(endpoint: &Endpoint) -> Value {
+    let (kind, schema) = match endpoint.answer {
+        Content::Json(schema) => (
+            "application/json",
+            json!({ "schema": schema(&mut generator()) }),
+        ),
+        Content::Events => ("text/event-stream", json!({})),
+        Content::Text => ("text/plain", json!({})),
+    };
+    let mut content = json!({ kind: schema });
+    if endpoint.csv {
+        content["text/csv"] = json!({ "schema": { "type": "string" } });
+    }
+    let mut responses = json!({ "200": { "description": endpoint.about, "content": content } });
+    let mut refused = |status: &str, about: &str| {
+        let schema = if endpoint.path.starts_with(BELOW_APERTURE) {
+            json!({ "application/problem+json": { "schema": generator().subschema_for::<Problem>() } })
+        } else {
+            json!({ "application/json": { "schema": generator().subschema_for::<Error>() } })
+        };
+        responses[status] = json!({ "description": about, "content": schema });
+    };
+    match endpoint.handler {
+        Handler::Everyone(_) => {}
+        Handler::Role(_) => refused("403", "The caller has no role."),
+        Handler::Admin(_) => refused("403", "The caller is not an admin."),
+    }
+    if !endpoint.parameters.all().is_empty() {
+        refused("400", "A parameter is unknown or makes no sense.");
+    }
+    if endpoint.path.contains("{id}") {
+        refused("404", "There is no such record that the caller may see.");
+    }
+    if endpoint.path.contains("{model}") {
+        refused("404", "There is no such model that the caller may use.");
+    }
+    if endpoint.body.is_some() {
+        refused("400", "The body is not JSON, or not what this route takes.");
+        refused("413", "The body is too long.");
+        refused("415", "The body is not declared as JSON.");
+    }
+    for (status, about) in endpoint.refusals {
+        refused(status, about);
+    }
+    responses
+}
+
 /// What stands in the path in place of its braces.
-fn in_path(route: &Route) -> Option<Value> {
-    let (name, about) = if route.path.contains("{id}") {
+fn in_path(endpoint: &Endpoint) -> Option<Value> {
+    let (name, about) = if endpoint.path.contains("{id}") {
         let about = "Id of the record: that of a request is in `x-iris-request-id` as well.";
         ("id", about)
-    } else if route.path.contains("{model}") {
+    } else if endpoint.path.contains("{model}") {
         let about = "A model or an alias; slashes may stand in it as they are.";
         ("model", about)
     } else {
@@ -153,26 +164,7 @@ fn in_path(route: &Route) -> Option<Value> {
     }))
 }
 
-/// The header `If-Match`, where a route looks at it.
-fn if_match(action: Action) -> Option<Value> {
-    let (required, about) = match action {
-        Action::PutConfig | Action::AddProvider => {
-            (true, "The `ETag` of the configuration that was changed.")
-        }
-        Action::KeepChat | Action::DeleteChat => (
-            false,
-            "The `ETag` of the conversation. Without it, any version is replaced.",
-        ),
-        _ => return None,
-    };
-    Some(json!({
-        "name": "If-Match", "in": "header", "required": required,
-        "schema": { "type": "string" },
-        "description": about,
-    }))
-}
-
-fn parameter(parameter: &Parameter) -> Value {
+fn parameter(parameter: &About) -> Value {
     let text = json!({ "type": "string" });
     json!({
         "name": parameter.name,
@@ -183,7 +175,55 @@ fn parameter(parameter: &Parameter) -> Value {
     })
 }
 
-/// The schemas of the answers. Their text is part of the program and a test reads it.
-fn schemas() -> Value {
-    serde_json::from_str(include_str!("schemas.json")).unwrap_or_default()
+fn generator() -> schemars::SchemaGenerator {
+    let place = |settings: &mut SchemaSettings| {
+        settings.definitions_path = "/components/schemas".into();
+    };
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with(place)
+        .into_generator()
+}
+
+/// The schemas of all bodies and answers.
+fn schemas(table: &[Endpoint]) -> Map<String, Value> {
+    let mut generator = generator();
+    generator.subschema_for::<Error>();
+    generator.subschema_for::<Problem>();
+    for endpoint in table {
+        if let Some(schema) = endpoint.body {
+            schema(&mut generator);
+        }
+        if let Content::Json(schema) = endpoint.answer {
+            schema(&mut generator);
+        }
+    }
+    let mut schemas = generator.take_definitions(true);
+    schemas.values_mut().for_each(simplify);
+    schemas
+}
+
+/// Leaves out what says nothing to a reader of JSON, and closes objects whose keys are all known.
+fn simplify(schema: &mut Value) {
+    if let Some(schema) = schema.as_object_mut() {
+        if schema.get("type").is_some_and(|kind| !kind.is_object()) {
+            for name in ["format", "minimum", "maximum", "title"] {
+                schema.remove(name);
+            }
+        }
+        if let Some(Value::String(text)) = schema.get_mut("description") {
+            *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+        if schema.get("additionalProperties") == Some(&Value::Bool(true)) {
+            schema.remove("additionalProperties");
+        }
+        if schema.contains_key("properties") {
+            schema.entry("additionalProperties").or_insert(false.into());
+        }
+    }
+    match schema {
+        Value::Object(inner) => inner.values_mut().for_each(simplify),
+        Value::Array(inner) => inner.iter_mut().for_each(simplify),
+        _ => {}
+    }
 }

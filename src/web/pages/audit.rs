@@ -3,12 +3,14 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::layout::Page;
+use super::page::Page;
 use super::period::Period;
+use super::place::{Group, Place};
 use super::{Visit, activity, format, parts};
 use crate::base::clock;
 use crate::records::Audited;
 use crate::web::api::audit;
+use crate::web::api::ledger::Page as Listed;
 use crate::wire::Rejection;
 
 const ROWS: &str = "100";
@@ -23,12 +25,15 @@ const KINDS: [(&str, &str); 6] = [
     ("refused", "was refused"),
 ];
 
-/// `/ui/audit`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+pub(super) const PLACE: Place = Place::for_admins("/ui/audit", |visit| Box::pin(page(visit)))
+    .listed("Audit log", "audit", Group::Gateway);
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let period = Period::of(&visit.query);
     let query = period.put_into(&visit.query.only(&["actor", "kind", "before"]));
-    let asked = visit.ask("/api/audit", &query.with("limit", ROWS))?;
-    let (rows, next) = audit::page(visit.view, &asked).await?;
+    visit.reader.require_admin()?;
+    let question = visit.read(&audit::PARAMETERS, &query.with("limit", ROWS))?;
+    let Listed { rows, next } = audit::page(visit.engines, question).await?;
     let columns = [
         parts::words("When"),
         parts::words("Who"),

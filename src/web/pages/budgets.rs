@@ -4,27 +4,22 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::layout::Page;
-use super::query::Query;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::{Visit, format, parts};
 use crate::base::bucket::Unit;
 use crate::policy::budget::State;
-use crate::web::api::quotas;
+use crate::web::api::budgets::list::{self, Quota};
 use crate::wire::Rejection;
 
-async fn seen(visit: &Visit<'_>) -> Result<Vec<(State, bool)>, Rejection> {
-    let asked = visit.ask("/api/quotas", &Query::default())?;
-    quotas::seen(visit.view, &asked).await
-}
+pub(super) const PLACE: Place = Place::for_everyone("/ui/budgets", |visit| Box::pin(page(visit)))
+    .listed("Budgets", "budgets", Group::Gateway);
 
 /// The reader's own, for the page of their usage; nothing where there are none.
 pub(super) async fn own(visit: &Visit<'_>) -> Result<Markup, Rejection> {
-    let all = seen(visit).await?;
-    let own: Vec<&State> = all
-        .iter()
-        .filter(|(_, yours)| *yours)
-        .map(|(state, _)| state)
-        .collect();
+    let all = list::seen(visit.engines, &visit.reader).await?;
+    let own = all.iter().filter(|quota| quota.yours);
+    let own: Vec<&State> = own.map(|quota| &quota.state).collect();
     Ok(html! {
         @if !own.is_empty() {
             section {
@@ -51,10 +46,9 @@ fn small(state: &State) -> Markup {
     }
 }
 
-/// `/ui/budgets`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let all = seen(visit).await?;
-    let is_admin = visit.is_admin();
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let all = list::seen(visit.engines, &visit.reader).await?;
+    let is_admin = visit.reader.is_admin();
     let columns = [
         parts::words("Budget"),
         parts::numbers("Left"),
@@ -70,13 +64,13 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }),
     ];
     let mut called: HashMap<&str, usize> = HashMap::new();
-    for (state, _) in &all {
+    for Quota { state, .. } in &all {
         *called.entry(state.bucket.as_str()).or_default() += 1;
     }
     // A user and a device may have one name, and so may several users.
     let is_alone = |state: &State| called.get(state.bucket.as_str()) == Some(&1);
     let rows = html! {
-        @for (state, yours) in &all {
+        @for Quota { state, yours } in &all {
             tr {
                 th scope="row" {
                     (state.bucket)

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use maud::html;
 use serde_json::json;
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::{CHAT, Group, Place};
 use super::{Visit, parts};
 use crate::exchange::rules::Rules;
 use crate::formats;
@@ -67,23 +68,29 @@ fn choices(rules: &Rules, permit: &Permit) -> Vec<Choice> {
 
 /// The full names of the models that can be chatted with; none where the chat is off.
 pub(super) fn offered(visit: &Visit<'_>) -> HashSet<String> {
-    if !super::may_chat(visit) {
+    if !visit.reader.permit.may_chat() {
         return HashSet::new();
     }
-    let choices = choices(&visit.view.rules, visit.permit);
+    let choices = choices(&visit.reader.rules, &visit.reader.permit);
     choices.iter().map(Choice::name).collect()
 }
 
-/// `/ui/chat`.
-pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    if !super::may_chat(visit) {
+pub(super) const PLACE: Place =
+    Place::for_everyone(CHAT, |visit| Box::pin(async move { page(visit) })).listed(
+        "Chat",
+        "chat",
+        Group::You,
+    );
+
+fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    if !visit.reader.permit.may_chat() {
         return Err(Rejection::new(
             StatusCode::FORBIDDEN,
             "no_chat",
             "access denied: a grant has enable_chat_ui set to false for you",
         ));
     }
-    let choices = choices(&visit.view.rules, visit.permit);
+    let choices = choices(&visit.reader.rules, &visit.reader.permit);
     if choices.is_empty() {
         let body = parts::empty(
             "You don't have access to a chat model yet",
@@ -99,11 +106,11 @@ pub(super) fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .collect();
     providers.dedup();
     let asked = visit.query.get("model");
-    let is_kept = chats::are_kept(visit.view);
+    let is_kept = chats::are_kept(visit.engines, &visit.reader);
     // Two people can have the same login, one after the other.
     let known = json!({
-        "login": visit.caller.name(),
-        "caller": visit.caller.key(),
+        "login": visit.reader.caller.name(),
+        "caller": visit.reader.caller.key(),
         "kept": is_kept,
     });
     let body = html! {

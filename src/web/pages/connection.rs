@@ -2,32 +2,37 @@
 
 use maud::{Markup, html};
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::{Visit, format, parts};
 use crate::base::clock;
 use crate::config::{Mode, Severity};
-use crate::net::tailnet::State;
+use crate::net::tailnet::{State, Status};
 use crate::web::alerts::{self, Warning};
-use crate::web::api;
 
 /// Warnings that a strip shows.
 const STRIP: usize = 3;
 
-/// `/ui/connection`.
-pub(super) async fn page(visit: &Visit<'_>) -> Page {
-    let warnings = api::warnings(visit.view).await;
+pub(super) const PLACE: Place = Place::for_admins("/ui/connection", |visit| {
+    Box::pin(async move { Ok(page(visit).await) })
+})
+.listed("Connection", "connection", Group::Gateway);
+
+async fn page(visit: &Visit<'_>) -> Page {
+    let warnings = visit.engines.alerts(&visit.reader.rules).await;
+    let node = visit.engines.node_status();
     // What the process was started with: a change waits for the next start.
-    let listen = visit.view.warnings.started().listen();
-    let names = &visit.view.rules.file.listen.names;
+    let listen = visit.engines.management.warnings.started().listen();
+    let names = &visit.reader.rules.file.listen.names;
     let port = |port: Option<u16>| {
-        let at = match (port, &visit.view.node) {
+        let at = match (port, &node) {
             (None, _) => "not served".to_owned(),
             (Some(_), None) => "off: not on a tailnet".to_owned(),
             (Some(port), Some(_)) => format!("port {port} on the tailnet"),
         };
         html! { (at) }
     };
-    let loopback = match (listen.loopback, &visit.view.node) {
+    let loopback = match (listen.loopback, &node) {
         (Some(address), _) if address.port() == 0 => format!("{}, any free port", address.ip()),
         (Some(address), _) => address.to_string(),
         (None, None) => crate::config::LOOPBACK.to_owned(),
@@ -35,7 +40,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
     };
     let body = html! {
         (all(&warnings))
-        (node(visit))
+        (of_node(visit, node.as_ref()))
         (parts::section("Where it listens", &parts::facts(&[
             ("This page", html! { code { (visit.origin) } }),
             ("HTTP", port(listen.http)),
@@ -45,21 +50,21 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
         ])))
         (parts::section("The process", &parts::facts(&[
             ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
-            ("Records", if visit.view.ledger.healthy() { parts::badge(parts::Tone::Good, "written") } else { parts::badge(parts::Tone::Bad, "can't be written") }),
-            ("Configuration", html! { "loaded " (format::count(visit.view.rules.generation, "time", "times")) }),
+            ("Records", if visit.engines.gateway.ledger.healthy() { parts::badge(parts::Tone::Good, "written") } else { parts::badge(parts::Tone::Bad, "can't be written") }),
+            ("Configuration", html! { "loaded " (format::count(visit.reader.rules.generation, "time", "times")) }),
         ])))
         (findings(visit))
     };
     Page::new("Connection", body).live()
 }
 
-fn node(visit: &Visit<'_>) -> Markup {
-    let mode = match visit.view.rules.file.tailnet.mode {
+fn of_node(visit: &Visit<'_>, node: Option<&Status>) -> Markup {
+    let mode = match visit.reader.rules.file.tailnet.mode {
         Mode::Embedded => "a node of its own",
         Mode::Host => "this machine's tailscaled",
         Mode::Off => "not on a tailnet: loopback only",
     };
-    let Some(node) = &visit.view.node else {
+    let Some(node) = node else {
         return html! {
             (parts::facts(&[("Tailnet", html! { (mode) })]))
             (parts::notice(parts::Tone::Plain, &html! {
@@ -112,7 +117,7 @@ fn node(visit: &Visit<'_>) -> Markup {
 
 /// The certificate for a domain, which is had when HTTPS is first served.
 fn certificate(visit: &Visit<'_>, domain: &str) -> Markup {
-    let certificates = visit.view.signals.certificates();
+    let certificates = visit.engines.management.signals.certificates();
     let of = certificates.get(domain);
     html! {
         p {
@@ -140,7 +145,7 @@ fn all(warnings: &[Warning]) -> Markup {
 
 /// The gravest alerts in one strip, for other pages.
 pub(super) async fn strip(visit: &Visit<'_>) -> Markup {
-    let warnings = api::warnings(visit.view).await;
+    let warnings = visit.engines.alerts(&visit.reader.rules).await;
     let Some(first) = warnings.first() else {
         return html! {};
     };
@@ -163,7 +168,7 @@ fn tone(warning: &Warning) -> parts::Tone {
 }
 
 fn findings(visit: &Visit<'_>) -> Markup {
-    let found = &visit.view.rules.findings;
+    let found = &visit.reader.rules.findings;
     let rows = html! {
         @for finding in found {
             tr {

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::layout::Page;
-use super::query::Query;
+use super::page::Page;
+use super::place::Place;
 use super::{Visit, format, parts};
 use crate::web::api::{config, discover};
 use crate::wire::Rejection;
@@ -11,15 +11,16 @@ use crate::wire::Rejection;
 /// Models of a server that are shown by name.
 const MODELS: usize = 12;
 
-/// `/ui/providers/discover`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    // The route's own check of who may look.
-    visit.ask("/api/discover", &Query::default())?;
+pub(super) const PLACE: Place =
+    Place::for_admins("/ui/providers/discover", |visit| Box::pin(page(visit)));
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    visit.reader.require_admin()?;
     let found = match visit.query.get("look") {
-        Some(_) => Some(discover::look(visit.view).await),
+        Some(_) => Some(discover::look(visit.engines, &visit.reader).await),
         None => None,
     };
-    let (hosts, ports) = discover::places(visit.view);
+    let (hosts, ports) = discover::places(visit.engines, &visit.reader);
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
     let body = html! {
         p.lead {
@@ -44,14 +45,14 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .scripts(&["admin.js"]))
 }
 
-fn servers(visit: &Visit<'_>, found: &discover::Found) -> Result<Markup, Rejection> {
+fn servers(visit: &Visit<'_>, found: &discover::Discovery) -> Result<Markup, Rejection> {
     if found.servers.is_empty() {
         return Ok(parts::empty(
             "No server found",
             &html! { "A server on another machine has to listen on its tailnet address, not only on loopback: for Ollama that is " code { "OLLAMA_HOST=0.0.0.0" } ", for llama.cpp " code { "--host 0.0.0.0" } "." },
         ));
     }
-    let (_, tag) = config::shown(visit.view)?;
+    let (_, tag) = config::shown(visit.engines)?;
     let columns = [
         parts::words("Server"),
         parts::words("Address"),

@@ -3,17 +3,20 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, parts};
 use crate::config::Grant;
 use crate::formats;
-use crate::web::api::whatif;
+use crate::web::api::models::whatif;
 use crate::wire::Rejection;
 
-/// `/ui/grants`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let file = &visit.view.rules.file;
+pub(super) const PLACE: Place = Place::for_admins("/ui/grants", |visit| Box::pin(page(visit)))
+    .listed("Grants", "grants", Group::Gateway);
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let file = &visit.reader.rules.file;
     let names = &file.tailnet.capabilities;
     let columns = [
         parts::words("Who"),
@@ -100,12 +103,13 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
     let (login, model) = (query.get("login"), query.get("model"));
     let verdict = match (login, model) {
         (Some(_), Some(_)) => {
-            let asked = visit.ask("/api/explain", &query)?;
-            Some(whatif::asked_for(visit.view, &asked).await?)
+            visit.reader.require_admin()?;
+            let question = visit.read(&whatif::PARAMETERS, &query)?;
+            Some(whatif::asked_for(visit.engines, &visit.reader, &question).await?)
         }
         _ => None,
     };
-    let rules = &visit.view.rules;
+    let rules = &visit.reader.rules;
     let providers = rules.routes.providers().iter();
     let mut models: Vec<&str> = providers
         .flat_map(|provider| provider.models.iter().map(String::as_str))
@@ -143,9 +147,9 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
 
 /// What the reader has, from the grants of both sources.
 fn own(visit: &Visit<'_>) -> Markup {
-    let permit = visit.permit;
+    let permit = &visit.reader.permit;
     let models: Vec<String> = visit
-        .view
+        .reader
         .rules
         .routes
         .models(permit)
@@ -153,9 +157,9 @@ fn own(visit: &Visit<'_>) -> Markup {
         .collect();
     html! {
         p.under {
-            "You are " b { (visit.caller.name()) } ", with a role by " (permit.role_source()) " and "
+            "You are " b { (visit.reader.caller.name()) } ", with a role by " (permit.role_source()) " and "
             (super::format::count(models.len() as u64, "model", "models")) ". "
-            a href=(Query::default().with("login", visit.caller.name()).with("model", models.first().map_or("", String::as_str)).at("/ui/grants")) { "Explain one" } "."
+            a href=(Query::default().with("login", visit.reader.caller.name()).with("model", models.first().map_or("", String::as_str)).at("/ui/grants")) { "Explain one" } "."
         }
     }
 }

@@ -2,20 +2,23 @@
 
 use maud::{Markup, html};
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::{Visit, format, parts};
 use crate::base::clock;
 use crate::config::{FailPolicy, Guard, GuardAction, GuardKind, Hook};
 use crate::exchange::hooks::What;
 use crate::records::Waiting;
-use crate::web::api::records;
+use crate::web::api::ledger;
 use crate::wire::Rejection;
 
-/// `/ui/guardrails`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let file = &visit.view.rules.file;
-    let waiting = visit.view.ledger.deliveries_waiting().await;
-    let waiting = waiting.map_err(|error| records::unavailable(&error))?;
+pub(super) const PLACE: Place = Place::for_admins("/ui/guardrails", |visit| Box::pin(page(visit)))
+    .listed("Guardrails", "guardrails", Group::Gateway);
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let file = &visit.reader.rules.file;
+    let waiting = visit.engines.gateway.ledger.deliveries_waiting().await;
+    let waiting = waiting.map_err(|error| ledger::unavailable(&error))?;
     let guards = html! { @for (name, guard) in &file.guards { (guard_row(name, guard)) } };
     let hooks = html! {
         @for (name, hook) in &file.hooks {
@@ -68,7 +71,7 @@ fn guard_row(name: &str, guard: &Guard) -> Markup {
 }
 
 fn hook_row(visit: &Visit<'_>, name: &str, hook: &Hook, waiting: Option<&Waiting>) -> Markup {
-    let counts = visit.view.tally.counts();
+    let counts = visit.engines.gateway.tally.counts();
     let counts: Vec<(What, u64)> = counts
         .into_iter()
         .filter(|((hook, _), _)| hook == name)

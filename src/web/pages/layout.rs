@@ -3,69 +3,9 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::icons::icon;
-use super::places::{self, For, Group, Place, Show};
-use super::{Visit, assets, may_chat};
-use crate::policy::access::Role;
-
-/// A page inside the frame.
-pub(super) struct Page {
-    pub title: String,
-    /// Links that lead here, the outermost first.
-    pub above: Vec<(String, String)>,
-    /// Beside the title.
-    pub actions: Markup,
-    pub body: Markup,
-    /// Scripts besides the usual one.
-    pub scripts: &'static [&'static str],
-    /// Takes all the width that there is.
-    pub wide: bool,
-    /// Shows what is new by itself. Scripts of its own would lose their hold of its elements.
-    pub live: bool,
-}
-
-impl Page {
-    pub(super) fn new(title: impl Into<String>, body: Markup) -> Self {
-        Self {
-            title: title.into(),
-            above: Vec::new(),
-            actions: html! {},
-            body,
-            scripts: &[],
-            wide: false,
-            live: false,
-        }
-    }
-
-    #[must_use]
-    pub(super) fn below(mut self, address: impl Into<String>, name: impl Into<String>) -> Self {
-        self.above.push((address.into(), name.into()));
-        self
-    }
-
-    #[must_use]
-    pub(super) fn actions(mut self, actions: Markup) -> Self {
-        self.actions = actions;
-        self
-    }
-
-    #[must_use]
-    pub(super) fn scripts(mut self, scripts: &'static [&'static str]) -> Self {
-        self.scripts = scripts;
-        self
-    }
-
-    #[must_use]
-    pub(super) fn live(mut self) -> Self {
-        self.live = true;
-        self
-    }
-
-    #[must_use]
-    pub(super) fn wide(mut self) -> Self {
-        self.wide = true;
-        self
-    }
-}
+use super::page::Page;
+use super::place::{CHAT, For, Group, Menu, Place};
+use super::{Visit, assets};
 
 /// The whole document. Without a visit, for those who have no role, there is no menu.
 pub(super) fn document(page: &Page, visit: Option<&Visit<'_>>) -> Markup {
@@ -130,8 +70,7 @@ fn bar() -> Markup {
 }
 
 fn menu(visit: &Visit<'_>) -> Markup {
-    let is_admin = visit.permit.role() == Role::Admin;
-    let (name, node) = (visit.caller.name(), visit.caller.node_name());
+    let (name, node) = (visit.reader.caller.name(), visit.reader.caller.node_name());
     html! {
         nav.menu id="menu" aria-label="Pages" {
             div.menu-head {
@@ -142,15 +81,15 @@ fn menu(visit: &Visit<'_>) -> Markup {
                 }
             }
             @for group in Group::ALL {
-                @let places: Vec<_> = shown(visit).filter(|place| place.group == group).collect();
+                @let places: Vec<_> = shown(visit).filter(|(_, menu)| menu.group == group).collect();
                 @if !places.is_empty() {
                     h2 { (group.name()) }
                     ul {
-                        @for place in places {
+                        @for (place, menu) in places {
                             li {
                                 a href=(place.path)
                                     aria-current=[is_here(visit, place).then_some("page")] {
-                                    (icon(place.icon)) (place.name)
+                                    (icon(menu.icon)) (menu.name)
                                 }
                             }
                         }
@@ -160,7 +99,7 @@ fn menu(visit: &Visit<'_>) -> Markup {
             footer {
                 div.who {
                     span.name title=(name) { (name) }
-                    span.node { (node) @if is_admin { " · admin" } }
+                    span.node { (node) @if visit.reader.is_admin() { " · admin" } }
                 }
                 button.theme type="button" data-theme-switch hidden { "Theme" }
             }
@@ -169,11 +108,12 @@ fn menu(visit: &Visit<'_>) -> Markup {
 }
 
 /// The pages that a visitor can open.
-pub(super) fn shown<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = &'static Place> + 'v {
-    let is_admin = visit.permit.role() == Role::Admin;
-    places::ALL.iter().filter(move |place| {
-        (is_admin || place.audience == For::Everyone || place.show == Show::Budgets)
-            && (place.show != Show::Chat || may_chat(visit))
+fn shown<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = (&'static Place, &'static Menu)> + 'v {
+    let places = visit.places.iter();
+    let listed = places.filter_map(|place| Some((place, place.menu.as_ref()?)));
+    listed.filter(|(place, _)| {
+        (visit.reader.is_admin() || place.audience == For::Everyone)
+            && (place.path != CHAT || visit.reader.permit.may_chat())
     })
 }
 

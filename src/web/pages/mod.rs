@@ -6,7 +6,9 @@
 //! wrote is text.
 
 mod activity;
+mod agents;
 mod answer;
+mod api;
 mod assets;
 mod audit;
 mod breakdown;
@@ -17,44 +19,60 @@ mod configuration;
 mod connection;
 mod conversation;
 mod discover;
+mod exports;
 mod format;
-mod gateway;
 mod grants;
 mod guardrails;
 mod icons;
 mod json;
 mod layout;
+mod mine;
 mod models;
 mod overview;
+mod page;
 mod parts;
-mod people;
 mod period;
+mod place;
 mod places;
+mod providers;
 mod query;
 mod request;
+mod requests;
+mod session;
 mod sessions;
 mod setup;
 mod tools;
+mod user;
+mod users;
+mod version;
+mod versions;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use maud::html;
 
-use crate::net::listen::is_from_elsewhere;
-use crate::policy::access::{Permit, Role};
 use crate::policy::identity::{Caller, Principal};
-use crate::web::api::{self, Asked, View, records, usage};
+use crate::records::{Entry, Session};
+use crate::web::api::ledger::Page as Listed;
+use crate::web::api::parameters::{Given, Parameters};
+use crate::web::api::records::usage::{self, Sums};
+use crate::web::api::records::{requests as api_requests, sessions as api_sessions};
+use crate::web::engines::Engines;
+use crate::web::gate::is_from_elsewhere;
+use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
-use layout::Page;
-use places::{For, Show};
+use page::Page;
+use place::{For, Place};
 use query::Query;
 
 /// A reader who opens a page.
 struct Visit<'a> {
-    view: &'a View<'a>,
-    caller: &'a Caller,
-    permit: &'a Permit,
+    engines: &'a Engines<'a>,
+    reader: Reader<'a>,
+    places: &'static [Place],
     path: &'a str,
+    /// What stands in place of the braces of the page's path.
+    id: String,
     query: Query,
     /// Where the reader finds this gateway, such as `http://ai`.
     origin: String,
@@ -82,12 +100,12 @@ fn is_browser(headers: &HeaderMap) -> bool {
 
 /// Answers a request for a page. `secure` says that it came over HTTPS.
 pub async fn handle(
-    view: &View<'_>,
+    engines: &Engines<'_>,
     caller: &Caller,
     request: &Parts,
     secure: bool,
 ) -> Response<Body> {
-    let response = answered(view, caller, request, secure).await;
+    let response = answered(engines, caller, request, secure).await;
     if secure || *caller.principal() == Principal::Loopback {
         answer::without_opener(response)
     } else {
@@ -96,7 +114,7 @@ pub async fn handle(
 }
 
 async fn answered(
-    view: &View<'_>,
+    engines: &Engines<'_>,
     caller: &Caller,
     request: &Parts,
     secure: bool,
@@ -115,27 +133,28 @@ async fn answered(
     if let Some(login) = login.filter(|login| !login.is_empty() && !login.contains('/')) {
         return answer::elsewhere(&format!("/ui/users/{login}"));
     }
-    let permit = match api::permitted(view, caller) {
-        Ok(permit) => permit,
+    let reader = match Reader::admit(engines, caller).await {
+        Ok(reader) => reader,
         Err(rejection) => {
-            count(view, caller, path, &rejection);
+            count(engines, caller, path, &rejection);
             let page = layout::document(&refused(&rejection, caller), None);
             return answer::page(rejection.status, page, &request.headers);
         }
     };
-    records::take_earlier(view.ledger, caller).await;
+    let found = places::find(path);
     let visit = Visit {
-        view,
-        caller,
-        permit: &permit,
+        engines,
+        places: places::ALL,
         path,
-        query: asked(request, &permit),
+        id: found.map_or_else(String::new, |(_, id)| query::decoded(id)),
+        query: asked(request, &reader),
         origin: origin(request, secure),
+        reader,
     };
-    let (status, page) = match show(&visit).await {
+    let (status, page) = match show(&visit, found.map(|(place, _)| place)).await {
         Ok(page) => (StatusCode::OK, page),
         Err(rejection) => {
-            count(view, caller, path, &rejection);
+            count(engines, caller, path, &rejection);
             (rejection.status, refused(&rejection, caller))
         }
     };
@@ -146,119 +165,57 @@ async fn answered(
 /// The query of a page. A user's records are their own: whose they are is nothing to ask for. And
 /// a link on another site leads to a page, but doesn't make it read a conversation, which is
 /// noted, or look for servers.
-fn asked(request: &Parts, permit: &Permit) -> Query {
+fn asked(request: &Parts, reader: &Reader<'_>) -> Query {
     let mut query = Query::parse(request.uri.query().unwrap_or_default());
     if is_from_elsewhere(&request.headers) {
         query = query.without(&["view", "look"]);
     }
-    match permit.role() {
-        Role::Admin => query,
-        Role::User => query.without(&["login"]),
+    if reader.is_admin() {
+        query
+    } else {
+        query.without(&["login"])
     }
 }
 
-async fn show(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let is_admin = visit.permit.role() == Role::Admin;
-    if let Some(place) = places::ALL.iter().find(|place| place.path == visit.path) {
-        if place.audience == For::Admins && !is_admin && place.show != Show::Budgets {
-            return Err(not_admin());
-        }
-        return match place.show {
-            Show::Agents => gateway::agents(visit).await,
-            Show::Api => Ok(gateway::api()),
-            Show::Audit => audit::page(visit).await,
-            Show::Budgets => budgets::page(visit).await,
-            Show::Chat => chat::page(visit),
-            Show::Configuration => configuration::page(visit),
-            Show::Connection => Ok(connection::page(visit).await),
-            Show::Exports => gateway::exports(visit).await,
-            Show::Grants => grants::page(visit).await,
-            Show::Guardrails => guardrails::page(visit).await,
-            Show::Mine => people::mine(visit).await,
-            Show::Models => Ok(models::page(visit)),
-            Show::Overview => overview::page(visit).await,
-            Show::Providers => gateway::providers(visit).await,
-            Show::Requests => sessions::requests(visit).await,
-            Show::Sessions => sessions::page(visit).await,
-            Show::SetUp => setup::page(visit).await,
-            Show::Tools => tools::page(visit).await,
-            Show::Users => people::users(visit).await,
-        };
-    }
-    below(visit).await
-}
-
-/// Pages that are not in the menu: one thing of a list.
-async fn below(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let path = visit.path;
-    let one = |folder: &str| {
-        let rest = path.strip_prefix(folder)?;
-        (!rest.is_empty() && !rest.contains('/')).then(|| query::decoded(rest))
-    };
-    if path == "/ui/sessions/one" {
-        return sessions::one(visit).await;
-    }
-    if let Some(id) = one("/ui/requests/") {
-        return request::page(visit, &id).await;
-    }
+async fn show(visit: &Visit<'_>, place: Option<&Place>) -> Result<Page, Rejection> {
     // Nobody else's page is made for a user, whatever the API would tell of it.
     let for_admins = ["/ui/users/", "/ui/config/", "/ui/providers/"];
-    if for_admins.iter().any(|folder| path.starts_with(folder)) && !visit.is_admin() {
-        return Err(not_admin());
+    if place.is_some_and(|place| place.audience == For::Admins)
+        || for_admins
+            .iter()
+            .any(|folder| visit.path.starts_with(folder))
+    {
+        visit.reader.require_admin()?;
     }
-    if let Some(login) = one("/ui/users/") {
-        return people::one(visit, &login).await;
-    }
-    if path == "/ui/providers/discover" {
-        return discover::page(visit).await;
-    }
-    if path == "/ui/config/history" {
-        return configuration::versions(visit).await;
-    }
-    match one("/ui/config/history/") {
-        Some(id) => configuration::version(visit, &query::encoded(&id)).await,
-        None => Err(no_such_page(path)),
+    match place {
+        Some(place) => (place.show)(visit).await,
+        None => Err(no_such_page(visit.path)),
     }
 }
 
 impl Visit<'_> {
-    /// A question to a route of the API, as this reader.
-    fn ask<'p>(&'p self, path: &'p str, query: &Query) -> Result<Asked<'p>, Rejection> {
-        Asked::by_page(
-            self.view.ledger,
-            (self.caller, self.permit),
-            path,
-            &query.text(),
-        )
+    /// What an endpoint of the API reads from a query: refused where the API would refuse it.
+    fn read<T: Default>(&self, parameters: &Parameters<T>, query: &Query) -> Result<T, Rejection> {
+        let given = Given::by_page(parameters, query.pairs())?;
+        given.permitted(&self.reader.permit)?;
+        parameters.read(&given)
     }
 
     /// Sums of the API's reports.
-    async fn sums(&self, query: &Query) -> Result<usage::Sums, Rejection> {
-        usage::sums(self.view, &self.ask("/api/usage", query)?).await
+    async fn sums(&self, query: &Query) -> Result<Sums, Rejection> {
+        let question = self.read(&usage::PARAMETERS, query)?;
+        usage::sums(self.engines, &self.reader, question).await
     }
 
-    async fn requests(
-        &self,
-        query: &Query,
-    ) -> Result<records::Page<crate::records::Entry>, Rejection> {
-        records::request_page(self.view, &self.ask("/api/requests", query)?).await
+    async fn requests(&self, query: &Query) -> Result<Listed<Entry>, Rejection> {
+        let listing = self.read(&api_requests::PARAMETERS, query)?;
+        api_requests::page(self.engines, &self.reader, listing).await
     }
 
-    async fn sessions(
-        &self,
-        query: &Query,
-    ) -> Result<records::Page<crate::records::Session>, Rejection> {
-        records::session_page(self.view, &self.ask("/api/sessions", query)?).await
+    async fn sessions(&self, query: &Query) -> Result<Listed<Session>, Rejection> {
+        let listing = self.read(&api_sessions::PARAMETERS, query)?;
+        api_sessions::page(self.engines, &self.reader, listing).await
     }
-
-    fn is_admin(&self) -> bool {
-        self.permit.role() == Role::Admin
-    }
-}
-
-/// Whether the chat is there for a reader.
-fn may_chat(visit: &Visit<'_>) -> bool {
-    visit.permit.may_chat()
 }
 
 fn origin(request: &Parts, secure: bool) -> String {
@@ -271,20 +228,13 @@ fn origin(request: &Parts, secure: bool) -> String {
 }
 
 /// Refusals are counted for the audit log, here as at the API.
-fn count(view: &View<'_>, caller: &Caller, path: &str, rejection: &Rejection) {
+fn count(engines: &Engines<'_>, caller: &Caller, path: &str, rejection: &Rejection) {
     if rejection.status == StatusCode::FORBIDDEN {
-        let route = places::ALL.iter().find(|place| place.path == path);
-        let route = route.map_or("/ui/{page}", |place| place.path);
-        view.refusals.count(caller, route, rejection.code.0);
+        let listed = places::find(path).filter(|(place, _)| place.menu.is_some());
+        let route = listed.map_or("/ui/{page}", |(place, _)| place.path);
+        let refusals = &engines.management.refusals;
+        refusals.count(caller, route, rejection.code.0);
     }
-}
-
-fn not_admin() -> Rejection {
-    Rejection::new(
-        StatusCode::FORBIDDEN,
-        "not_admin",
-        "access denied: admin role required",
-    )
 }
 
 fn no_such_page(path: &str) -> Rejection {

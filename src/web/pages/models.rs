@@ -3,27 +3,27 @@
 use std::collections::HashSet;
 
 use maud::{Markup, html};
-use serde_json::Value;
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, chat, format, parts};
 use crate::policy::access::Subject;
-use crate::web::api::listing;
+use crate::web::api::models::rows::{self, Model};
 
-/// `/ui/models`.
-pub(super) fn page(visit: &Visit<'_>) -> Page {
-    let list = listing::models(&visit.view.rules, visit.permit);
-    let all = list["data"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+pub(super) const PLACE: Place = Place::for_everyone("/ui/models", |visit| {
+    Box::pin(async move { Ok(page(visit)) })
+})
+.listed("Models", "models", Group::You);
+
+fn page(visit: &Visit<'_>) -> Page {
+    let all = rows::models(&visit.reader.rules, &visit.reader.permit);
     let wanted = visit.query.get("q").map(str::to_lowercase);
-    let rows: Vec<&Value> = all
+    let rows: Vec<&Model> = all
         .iter()
         .filter(|row| {
             wanted.as_ref().is_none_or(|wanted| {
-                let name = format!("{}/{}", text(&row["owned_by"]), text(&row["id"]));
+                let name = format!("{}/{}", row.owned_by, row.id);
                 name.to_lowercase().contains(wanted)
             })
         })
@@ -43,7 +43,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
     let body = html! {
         @if all.is_empty() {
             (parts::empty("You don't have access to a model yet", &html! {
-                "Ask an admin of this gateway for a grant with " code { "models" } ". Your login is " b { (visit.caller.name()) } "."
+                "Ask an admin of this gateway for a grant with " code { "models" } ". Your login is " b { (visit.reader.caller.name()) } "."
             }))
         } @else {
             @if all.len() > 12 || wanted.is_some() {
@@ -60,14 +60,11 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
     Page::new("Models", body)
 }
 
-fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
-    let (model, provider) = (text(&row["id"]), text(&row["owned_by"]));
-    let about = &row["metadata"]["provider"];
-    let endpoints = row["supported_endpoints"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+fn line(visit: &Visit<'_>, row: &Model, chats: &HashSet<String>) -> Markup {
+    let (model, provider) = (&*row.id, &*row.owned_by);
+    let about = &row.metadata.provider;
     let mut buckets: Vec<&str> = visit
+        .reader
         .permit
         .quotas(Subject::model(provider, model))
         .flat_map(|(bucket, _)| bucket.names())
@@ -81,15 +78,15 @@ fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
     html! {
         tr {
             th scope="row" title=(model) { code { (model) } }
-            td.wrap title=(text(&about["description"])) {
-                @match text(&about["name"]) { "" => (provider), name => (name) }
-                @if about["requires_client_auth"] == true { br; span.note { "takes your own credential" } }
+            td.wrap title=(about.description) {
+                @match &*about.name { "" => (provider), name => (name) }
+                @if about.requires_client_auth { br; span.note { "takes your own credential" } }
             }
-            td.wrap { @for one in endpoints { code { @for part in text(one).split_inclusive('/') { (part) wbr; } } " " } }
-            td.n { (price(&row["pricing"]["input"])) }
-            td.n { (price(&row["pricing"]["input_cache_read"])) }
-            td.n { (price(&row["pricing"]["output"])) }
-            td.n { (parts::maybe(row["context_window_tokens"].as_u64().map(format::compact))) }
+            td.wrap { @for one in &row.supported_endpoints { code { @for part in one.split_inclusive('/') { (part) wbr; } } " " } }
+            td.n { (price(row, "input")) }
+            td.n { (price(row, "input_cache_read")) }
+            td.n { (price(row, "output")) }
+            td.n { (parts::maybe(row.context_window_tokens.map(format::compact))) }
             td.wrap {
                 @for bucket in &buckets { a href="/ui/budgets" { (bucket) } " " }
                 @if buckets.is_empty() { (parts::unknown("no budget")) }
@@ -105,11 +102,11 @@ fn line(visit: &Visit<'_>, row: &Value, chats: &HashSet<String>) -> Markup {
 }
 
 /// Dollars for one token, as those for a million.
-fn price(each: &Value) -> Markup {
-    let dollars = each.as_str().and_then(|text| text.parse::<f64>().ok());
+fn price(row: &Model, of: &str) -> Markup {
+    let each = row
+        .pricing
+        .as_ref()
+        .and_then(|pricing| pricing[of].as_str());
+    let dollars = each.and_then(|text| text.parse::<f64>().ok());
     parts::maybe(dollars.map(|dollars| format::price(dollars * 1e6)))
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

@@ -3,7 +3,8 @@
 use maud::html;
 
 use super::activity::{self, Lens};
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, breakdown, connection, format, parts};
 use crate::wire::Rejection;
@@ -22,7 +23,10 @@ const FILTERS: [&str; 8] = [
     "login", "model", "agent", "provider", "api", "status", "outcome", "header",
 ];
 
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+pub(super) const PLACE: Place = Place::for_admins("/ui/overview", |visit| Box::pin(page(visit)))
+    .listed("Overview", "overview", Group::Activity);
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let by = visit.query.get("by").unwrap_or("login");
     let by = BY.iter().find(|(name, ..)| *name == by).unwrap_or(&BY[0]);

@@ -2,12 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::Place;
 use super::query::{Query, encoded};
 use super::sessions::named;
 use super::{Visit, activity, conversation, format, json, parts};
 use crate::records::{Capture, Entry};
-use crate::web::api::{explain, records};
+use crate::web::api::records::request::{self, Request};
+use crate::web::api::records::{capture, explanation};
 use crate::wire::Rejection;
 
 /// What a page shows of a request: name in the address, and for people.
@@ -19,11 +21,13 @@ const VIEWS: [(&str, &str); 5] = [
     ("raw", "Raw response"),
 ];
 
-pub(super) async fn page(visit: &Visit<'_>, id: &str) -> Result<Page, Rejection> {
-    let path = format!("/api/requests/{}", encoded(id));
-    let asked = visit.ask(&path, &Query::default())?;
-    let found = records::found(visit.view, &asked).await?;
-    let entry = &found.entry;
+pub(super) const PLACE: Place =
+    Place::for_everyone("/ui/requests/{id}", |visit| Box::pin(page(visit)));
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let id = encoded(&visit.id);
+    let request = request::request(visit.engines, &visit.reader, &id).await?;
+    let entry = &request.entry;
     let shown = visit.query.get("view").unwrap_or("story");
     let here = format!("/ui/requests/{}", entry.id);
     let tabs: Vec<_> = VIEWS
@@ -34,7 +38,7 @@ pub(super) async fn page(visit: &Visit<'_>, id: &str) -> Result<Page, Rejection>
         })
         .collect();
     let said = match shown {
-        "story" => story(&found),
+        "story" => story(&request),
         _ if !entry.captured => parts::empty(
             "The content of this request was not kept",
             &html! {
@@ -42,15 +46,11 @@ pub(super) async fn page(visit: &Visit<'_>, id: &str) -> Result<Page, Rejection>
                 "The section " code { "database.retention" } " of the configuration sets how long content is kept."
             },
         ),
-        _ => {
-            let path = format!("{path}/capture");
-            let asked = visit.ask(&path, &Query::default())?;
-            match records::captured(visit.view, &asked).await {
-                Ok(capture) => captured(entry, &capture, shown),
-                Err(rejection) if rejection.code.0 == "no_captures" => forbidden(),
-                Err(rejection) => return Err(rejection),
-            }
-        }
+        _ => match capture::capture(visit.engines, &visit.reader, &id).await {
+            Ok(capture) => captured(entry, &capture, shown),
+            Err(rejection) if rejection.code.0 == "no_captures" => forbidden(),
+            Err(rejection) => return Err(rejection),
+        },
     };
     let body = html! {
         (head(visit, entry))
@@ -77,7 +77,7 @@ fn forbidden() -> Markup {
 
 fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
     let user = html! {
-        @if visit.is_admin() { a href=(activity::user_page(&entry.login)) { (entry.login) } }
+        @if visit.reader.is_admin() { a href=(activity::user_page(&entry.login)) { (entry.login) } }
         @else { (entry.login) }
     };
     let mut facts = vec![
@@ -133,8 +133,8 @@ fn figures(entry: &Entry) -> Markup {
 }
 
 /// Every decision with its reason, and the tools that the answer called.
-fn story(found: &records::Found) -> Markup {
-    let entry = &found.entry;
+fn story(request: &Request) -> Markup {
+    let entry = &request.entry;
     html! {
         section {
             h2 { "What happened" }
@@ -145,14 +145,14 @@ fn story(found: &records::Found) -> Markup {
                     @if !entry.tags.is_empty() { " (tags " (entry.tags.join(", ")) ")" }
                 }
                 @for reason in &entry.reasons { li { (reason) } }
-                li.end { (explain::answer(entry)) }
+                li.end { (explanation::summary(entry)) }
                 @if let Some(reason) = &entry.finish_reason { li { "the response ended with " code { (reason) } } }
             }
         }
-        @if !found.tools.is_empty() {
+        @if !request.tools.is_empty() {
             section {
                 h2 { "Tools that the response called" }
-                @for tool in &found.tools {
+                @for tool in &request.tools {
                     (parts::code(&tool.name, &pretty(&tool.params)))
                 }
             }
@@ -160,7 +160,7 @@ fn story(found: &records::Found) -> Markup {
         section {
             h2 { "Sent by" }
             (parts::facts(&[("User agent", named(&entry.user_agent))]))
-            @if !found.headers.is_empty() { (headers("Headers by which it can be found", &found.headers)) }
+            @if !request.headers.is_empty() { (headers("Headers by which it can be found", &request.headers)) }
         }
     }
 }

@@ -6,17 +6,20 @@ use maud::html;
 
 use super::activity::{self, Lens};
 use super::chart::{Chart, Series, Unit};
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, format, parts};
-use crate::web::api::tools;
+use crate::web::api::records::tools;
 use crate::wire::Rejection;
 
 /// Rows of the table at most.
 const ROWS: usize = 200;
 
-/// `/ui/tools`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+pub(super) const PLACE: Place = Place::for_admins("/ui/tools", |visit| Box::pin(page(visit)))
+    .listed("Tool use", "tools", Group::Activity);
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let mut lens = Lens::new(visit, Query::default());
     // The API looks through a month at most.
     lens.period = lens.period.whole_days(31);
@@ -28,8 +31,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         None => filters,
     };
     let asked = lens.period.put_into(&filters);
-    let asked = visit.ask("/api/tools", &asked)?;
-    let calls = tools::calls(visit.view, &asked).await?;
+    let listing = visit.read(&tools::PARAMETERS, &asked)?;
+    let calls = tools::calls(visit.engines, &visit.reader, listing).await?;
     let steps = lens.period.steps();
     let place: BTreeMap<&str, usize> = steps.iter().map(String::as_str).zip(0..).collect();
     let mut by_tool: BTreeMap<&str, (u64, u64, Vec<u64>)> = BTreeMap::new();

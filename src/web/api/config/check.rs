@@ -1,13 +1,15 @@
 //! What speaks against a text: findings of the check, which a save takes more seriously than a
 //! start does, and what only concerns who saves it.
 
-use http::{HeaderMap, Uri, header};
+use http::header;
+use http::request::Parts;
 
 use crate::config::{self, Finding, LONGEST, Mode, Position, Severity};
 use crate::exchange::rules::Rules;
 use crate::policy::access::Role;
 use crate::policy::identity::Principal;
-use crate::web::api::{Asked, View};
+use crate::web::engines::Engines;
+use crate::web::reader::Reader;
 
 /// A text that could be in force.
 pub(super) struct Change {
@@ -20,22 +22,27 @@ pub(super) struct Change {
 ///
 /// # Errors
 /// All findings, when an error is among them.
-pub(super) fn compile(view: &View<'_>, text: &str, stored: &str) -> Result<Change, Vec<Finding>> {
+pub(super) fn compile(
+    engines: &Engines<'_>,
+    reader: &Reader<'_>,
+    text: &str,
+    stored: &str,
+) -> Result<Change, Vec<Finding>> {
     if text.trim().is_empty() {
         return Err(vec![error("", "config must not be empty")]);
     }
-    let access = &view.rules.file.access;
+    let access = &reader.rules.file.access;
     let text = config::restored(text, stored, &|name| access.may_refer(name))?;
     if text.len() > LONGEST {
         let message = format!("the configuration is longer than {LONGEST} bytes");
         return Err(vec![error("", &message)]);
     }
-    let loaded = config::check(&text, view.control.path())?;
+    let loaded = config::check(&text, engines.management.control.path())?;
     if loaded.file.access.references != access.references {
         let message = "access.references can be changed only in the file, on the machine itself";
         return Err(vec![error("access.references", message)]);
     }
-    let rules = Rules::compile(loaded, view.rules.generation);
+    let rules = Rules::compile(loaded, reader.rules.generation);
     Ok(Change { text, rules })
 }
 
@@ -47,24 +54,18 @@ pub(super) fn warnings(change: &Change) -> Vec<Finding> {
 }
 
 /// The name under which a request came, without its port.
-pub(in crate::web::api) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str))?;
+pub(super) fn host(head: &Parts) -> Option<&str> {
+    let host = head.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str))?;
     let end = host.rfind(':').filter(|at| !host[*at..].contains(']'));
     Some(end.map_or(host, |at| &host[..at]))
 }
 
 /// How the caller of a save would lose the address under which they reach the gateway, though not
 /// their role. It is a warning, which they may ignore.
-pub(super) fn ways_lost(
-    view: &View<'_>,
-    change: &Change,
-    asked: &Asked<'_>,
-    host: Option<&str>,
-) -> Vec<Finding> {
-    let (old, new) = (&view.rules.file, &change.rules.file);
+pub(super) fn ways_lost(change: &Change, reader: &Reader<'_>, host: Option<&str>) -> Vec<Finding> {
+    let (old, new) = (&reader.rules.file, &change.rules.file);
     let warn = |path: &str, message: String| {
         Finding::new(Severity::Warning, Position::default(), path, message)
     };
@@ -82,7 +83,7 @@ pub(super) fn ways_lost(
             found.push(warn("listen.names", message));
         }
     }
-    if *asked.caller.principal() == Principal::Loopback {
+    if *reader.caller.principal() == Principal::Loopback {
         let (before, after) = (old.listen.loopback, new.listen.loopback);
         match after {
             Some(address) if Some(address) != before && before.is_some() => {
@@ -115,12 +116,12 @@ pub(super) fn ways_lost(
 }
 
 /// The caller of a save must still be an admin afterwards, so that there is always one.
-pub(super) fn lockout(change: &Change, asked: &Asked<'_>) -> Option<Finding> {
-    let permit = change.rules.access.permit(asked.caller);
+pub(super) fn lockout(change: &Change, reader: &Reader<'_>) -> Option<Finding> {
+    let permit = change.rules.access.permit(reader.caller);
     if permit.is_ok_and(|permit| permit.role() == Role::Admin) {
         return None;
     }
-    let name = asked.caller.name();
+    let name = reader.caller.name();
     let message = format!("this configuration would take the role admin from you ({name})");
     Some(error("grants", &message))
 }

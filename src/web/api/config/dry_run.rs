@@ -1,65 +1,111 @@
-//! What a configuration would change: who would gain what, and who would lose it.
+//! `POST /api/config/dry-run`: who would gain what by a configuration, and who would lose it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
-use serde_json::{Value, json};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::check::{compile, lockout, warnings, ways_lost};
+use super::check::{compile, host, lockout, warnings, ways_lost};
+use super::current::ConfigText;
 use super::history::diff;
 use super::{Proposed, current};
 use crate::base::clock;
-use crate::config::{self, File};
+use crate::config::{self, File, Finding};
 use crate::exchange::rules::Rules;
 use crate::policy::access::Role;
 use crate::policy::identity::Caller;
 use crate::records::{Group, Report, Scope};
-use crate::web::api::{Asked, View, records};
-use crate::wire::{Body, Rejection};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::{json, ledger};
+use crate::web::engines::Engines;
+use crate::wire::Rejection;
+
+pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+    method: Verb::Post,
+    path: "/api/config/dry-run",
+    name: "DryRun",
+    about: "What a configuration would change: its text, and who would gain and lose which models.",
+    body: taken::<ConfigText>(),
+    answer: json_of::<DryRun>(),
+    handler: Handler::Admin(|call| Box::pin(dry_run(call))),
+    ..Endpoint::GET
+};
 
 /// Callers of the last days are looked at besides those whom grants name.
 const DAYS: i64 = 90;
 const DAY_MS: i64 = 86_400_000;
 /// Callers that are looked at.
 const CALLERS: usize = 2_000;
+const NOTE: &str = "Where `policy` is false, what the tailnet's policy and groups grant the caller is \
+    not known and not looked at.";
 
-/// `POST /api/config/dry-run`.
-pub(in crate::web::api) async fn dry_run(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-    host: Option<&str>,
-    proposed: Proposed,
-) -> Result<Response<Body>, Rejection> {
-    let stored = current(view)?.unwrap_or_default();
+#[derive(Default, Serialize, JsonSchema)]
+struct DryRun {
+    valid: bool,
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    findings: Vec<Finding>,
+    diff: String,
+    callers: Vec<Change>,
+    truncated: bool,
+    #[schemars(skip_serializing_if = "always")]
+    loses_admin: bool,
+    /// Keys that take effect at the next restart.
+    #[schemars(skip_serializing_if = "always")]
+    restart: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    note: Option<&'static str>,
+}
+
+/// What would change for a caller.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Change {
+    caller: String,
+    /// Whether what the tailnet's policy grants is included.
+    policy: bool,
+    #[schemars(with = "Option<String>")]
+    role_before: Option<Role>,
+    #[schemars(with = "Option<String>")]
+    role_after: Option<Role>,
+    gains: Vec<String>,
+    loses: Vec<String>,
+    other_gains: Vec<String>,
+    other_loses: Vec<String>,
+}
+
+async fn dry_run(call: Call<'_>) -> Reply {
+    let proposed: Proposed = call.body()?;
+    let (engines, reader) = (call.engines, call.reader);
+    let stored = current(engines)?.unwrap_or_default();
     let shown = |text| config::redacted(text).unwrap_or_default();
-    let changes = diff(&shown(&stored), &shown(&proposed.config));
-    let change = match compile(view, &proposed.config, &stored) {
+    let diff = diff(&shown(&stored), &shown(&proposed.config));
+    let change = match compile(engines, reader, &proposed.config, &stored) {
         Ok(change) => change,
         Err(findings) => {
-            return Ok(crate::web::api::json(&json!({
-                "valid": false,
-                "findings": findings,
-                "diff": changes,
-                "callers": [],
-                "truncated": false,
-                "loses_admin": false,
-                "restart": [],
-            })));
+            return Ok(json(&DryRun {
+                findings,
+                diff,
+                ..DryRun::default()
+            }));
         }
     };
-    let lockout = lockout(&change, asked);
+    let lockout = lockout(&change, reader);
     let valid = lockout.is_none() && warnings(&change).is_empty();
     let loses_admin = lockout.is_some();
-    let restart = view.warnings.awaiting_restart(&change.rules.file);
+    let alerts = &engines.management.warnings;
+    let restart = alerts.awaiting_restart(&change.rules.file);
     let mut findings = change.rules.findings.clone();
     findings.extend(lockout);
-    findings.extend(ways_lost(view, &change, asked, host));
-    let known = view.resolver.map(|resolver| resolver.known(CALLERS));
-    let mut names = named(&view.rules.file);
+    findings.extend(ways_lost(&change, reader, host(call.head)));
+    let known = engines.resolver.map(|resolver| resolver.known(CALLERS));
+    let mut names = named(&reader.rules.file);
     names.extend(named(&change.rules.file));
-    names.extend(seen(view).await?);
-    let before = Arc::clone(&view.rules);
+    names.extend(seen(engines).await?);
+    let before = Arc::clone(&reader.rules);
     // For many callers and models this takes a while.
     let compared = tokio::task::spawn_blocking(move || {
         compare(known.unwrap_or_default(), names, &before, &change.rules)
@@ -69,17 +115,16 @@ pub(in crate::web::api) async fn dry_run(
         let why = format!("the comparison broke off: {error}");
         Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "not_compared", why)
     })?;
-    Ok(crate::web::api::json(&json!({
-        "valid": valid,
-        "findings": findings,
-        "diff": changes,
-        "callers": callers,
-        "truncated": truncated,
-        "loses_admin": loses_admin,
-        "restart": restart,
-        "note": "Where `policy` is false, what the tailnet's policy and groups grant the caller is \
-            not known and not looked at.",
-    })))
+    Ok(json(&DryRun {
+        valid,
+        findings,
+        diff,
+        callers,
+        truncated,
+        loses_admin,
+        restart,
+        note: Some(NOTE),
+    }))
 }
 
 /// What would change for whom, and whether some were not looked at. Callers that were seen
@@ -89,7 +134,7 @@ fn compare(
     mut names: BTreeSet<String>,
     before: &Rules,
     after: &Rules,
-) -> (Vec<Value>, bool) {
+) -> (Vec<Change>, bool) {
     let mut rows = Vec::new();
     let room = CALLERS.saturating_sub(known.len());
     for caller in known {
@@ -119,7 +164,7 @@ fn named(file: &File) -> BTreeSet<String> {
 }
 
 /// The callers on record.
-async fn seen(view: &View<'_>) -> Result<BTreeSet<String>, Rejection> {
+async fn seen(engines: &Engines<'_>) -> Result<BTreeSet<String>, Rejection> {
     let now = clock::unix_ms();
     let tomorrow = (now.div_euclid(DAY_MS) + 1) * DAY_MS;
     let report = Report {
@@ -128,8 +173,8 @@ async fn seen(view: &View<'_>) -> Result<BTreeSet<String>, Rejection> {
         to: tomorrow,
         ..Report::default()
     };
-    let usage = view.ledger.usage(Scope::Everyone, report).await;
-    let usage = usage.map_err(|error| records::unavailable(&error))?;
+    let usage = engines.gateway.ledger.usage(Scope::Everyone, report).await;
+    let usage = usage.map_err(|error| ledger::unavailable(&error))?;
     let names = usage
         .groups
         .iter()
@@ -138,21 +183,23 @@ async fn seen(view: &View<'_>) -> Result<BTreeSet<String>, Rejection> {
 }
 
 /// What would change for a caller; nothing if nothing would.
-fn changed(caller: &Caller, policy: bool, before: &Rules, after: &Rules) -> Option<Value> {
+fn changed(caller: &Caller, policy: bool, before: &Rules, after: &Rules) -> Option<Change> {
     let (had, has) = (Holding::of(before, caller), Holding::of(after, caller));
     if had == has {
         return None;
     }
-    Some(json!({
-        "caller": caller.name(),
-        "policy": policy,
-        "role_before": had.role,
-        "role_after": has.role,
-        "gains": has.models.difference(&had.models).collect::<Vec<_>>(),
-        "loses": had.models.difference(&has.models).collect::<Vec<_>>(),
-        "other_gains": has.others.difference(&had.others).collect::<Vec<_>>(),
-        "other_loses": had.others.difference(&has.others).collect::<Vec<_>>(),
-    }))
+    let without =
+        |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).cloned().collect();
+    Some(Change {
+        caller: caller.name().to_owned(),
+        policy,
+        role_before: had.role,
+        role_after: has.role,
+        gains: without(&has.models, &had.models),
+        loses: without(&had.models, &has.models),
+        other_gains: without(&has.others, &had.others),
+        other_loses: without(&had.others, &has.others),
+    })
 }
 
 /// What a caller holds.
@@ -207,17 +254,14 @@ mod tests {
         // She has both either way.
         let (rows, truncated) = compare(vec![Arc::clone(&ann)], names(), &before, &after);
         assert!(!truncated && rows.len() == 1, "{rows:?}");
-        assert_eq!(
-            (&rows[0]["caller"], &rows[0]["policy"], &rows[0]["gains"]),
-            (&json!("bob@x.org"), &json!(false), &json!(["q/m"]))
-        );
+        assert_eq!((&*rows[0].caller, rows[0].policy), ("bob@x.org", false));
+        assert_eq!(rows[0].gains, ["q/m"]);
         // On two devices she is one row.
         let nobody = rules("zoe@x.org", "**");
         let (rows, _) = compare(vec![Arc::clone(&ann), ann], names(), &before, &nobody);
-        let told = |row: &Value| (row["caller"].clone(), row["role_after"].clone());
-        let gone = |name: &str| (json!(name), Value::Null);
-        let rows: Vec<_> = rows.iter().map(told).collect();
-        assert_eq!(rows, [gone("ann@x.org"), gone("bob@x.org")]);
+        let roles = rows.iter().map(|row| (&*row.caller, row.role_after));
+        let gone = [("ann@x.org", None), ("bob@x.org", None)];
+        assert_eq!(roles.collect::<Vec<_>>(), gone);
     }
 
     #[test]
@@ -230,10 +274,8 @@ mod tests {
             &rules("*", "p/**"),
             &rules("*", "q/**"),
         );
-        assert_eq!(
-            (&rows[0]["caller"], &rows[0]["loses"]),
-            (&json!("*"), &json!(["p/m"]))
-        );
+        assert_eq!(rows[0].caller, "*");
+        assert_eq!(rows[0].loses, ["p/m"]);
     }
 
     #[test]

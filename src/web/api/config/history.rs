@@ -1,103 +1,101 @@
-//! The versions of the configuration that were in force, and the way back to one.
+//! `/api/config/history`: the versions of the configuration that were in force.
 
 use std::time::Duration;
 
-use http::{Response, StatusCode};
-use serde::Deserialize;
-use serde_json::json;
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use similar::TextDiff;
 
 use super::current;
-use super::save::{How, save};
 use crate::config;
 use crate::records::Version;
-use crate::web::api::{Asked, View, records};
-use crate::wire::{Body, Rejection};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
+use crate::web::api::{json, ledger};
+use crate::web::engines::Engines;
+use crate::wire::Rejection;
 
 /// How long the shortest difference is looked for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Which version is wanted back, and the hash of the one in force.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::web::api) struct Back {
-    id: String,
-    hash: String,
-}
+pub(in crate::web::api) const LIST: Endpoint = Endpoint {
+    path: "/api/config/history",
+    name: "Versions",
+    about: "The versions of the configuration that were in force, newest first.",
+    answer: json_of::<VersionList>(),
+    handler: Handler::Admin(|call| Box::pin(list(call))),
+    ..Endpoint::GET
+};
 
-/// `GET /api/config/history`.
-pub(in crate::web::api) async fn versions(view: &View<'_>) -> Result<Response<Body>, Rejection> {
-    Ok(crate::web::api::json(
-        &json!({ "versions": all(view).await? }),
-    ))
-}
+pub(in crate::web::api) const ONE: Endpoint = Endpoint {
+    path: "/api/config/history/{id}",
+    name: "Version",
+    about: "One version, with what it changed and what going back to it would change.",
+    answer: json_of::<Detail>(),
+    handler: Handler::Admin(|call| Box::pin(one(call))),
+    ..Endpoint::GET
+};
 
-/// The versions, newest first, without their texts.
-pub(crate) async fn all(view: &View<'_>) -> Result<Vec<Version>, Rejection> {
-    let versions = view.ledger.versions().await;
-    versions.map_err(|error| records::unavailable(&error))
+#[derive(Serialize, JsonSchema)]
+struct VersionList {
+    versions: Vec<Version>,
 }
 
 /// A version, and how its text differs from others.
-pub(crate) struct Told {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Version")]
+pub(in crate::web) struct Detail {
+    #[serde(flatten)]
     pub version: Version,
+    pub text: String,
     /// From the version before.
     pub diff: String,
     /// What going back to it would change.
+    #[serde(rename = "diff_to_current")]
     pub back: String,
 }
 
-/// The version that was asked for.
-pub(crate) async fn told(view: &View<'_>, asked: &Asked<'_>) -> Result<Told, Rejection> {
-    let version = found(view, asked.id).await?;
+/// The versions, newest first, without their texts.
+pub(in crate::web) async fn all(engines: &Engines<'_>) -> Result<Vec<Version>, Rejection> {
+    let versions = engines.gateway.ledger.versions().await;
+    versions.map_err(|error| ledger::unavailable(&error))
+}
+
+/// A version.
+pub(in crate::web) async fn detail(engines: &Engines<'_>, id: &str) -> Result<Detail, Rejection> {
+    let mut version = version(engines, id).await?;
     let parent = match &version.parent {
         Some(parent) => {
-            let parent = view.ledger.version(parent).await;
-            parent.map_err(|error| records::unavailable(&error))?
+            let parent = engines.gateway.ledger.version(parent).await;
+            parent.map_err(|error| ledger::unavailable(&error))?
         }
         None => None,
     };
-    let now = current(view)?.unwrap_or_default();
+    let now = current(engines)?.unwrap_or_default();
     let now = config::redacted(&now).unwrap_or_default();
     let before = parent.map(|parent| parent.text).unwrap_or_default();
-    Ok(Told {
-        diff: diff(&before, &version.text),
-        back: diff(&now, &version.text),
+    let text = std::mem::take(&mut version.text);
+    Ok(Detail {
+        diff: diff(&before, &text),
+        back: diff(&now, &text),
+        text,
         version,
     })
 }
 
-/// `GET /api/config/history/{id}`.
-pub(in crate::web::api) async fn version(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-) -> Result<Response<Body>, Rejection> {
-    let told = told(view, asked).await?;
-    let mut row = serde_json::to_value(&told.version).unwrap_or_default();
-    row["diff"] = told.diff.into();
-    row["diff_to_current"] = told.back.into();
-    Ok(crate::web::api::json(&row))
+async fn list(call: Call<'_>) -> Reply {
+    let versions = all(call.engines).await?;
+    Ok(json(&VersionList { versions }))
 }
 
-/// `POST /api/config/rollback`. Secrets are those of the file as it is now: the history holds
-/// none. Where the file has none in that place any more, it is said which are missing.
-pub(in crate::web::api) async fn rollback(
-    view: &View<'_>,
-    asked: &Asked<'_>,
-    back: Back,
-) -> Result<Response<Body>, Rejection> {
-    records::writable(view.ledger)?;
-    let version = found(view, &back.id).await?;
-    let tag = save(view, asked, &back.hash, &version.text, How::RolledBack).await?;
-    Ok(crate::web::api::json(
-        &json!({ "success": true, "hash": tag }),
-    ))
+async fn one(call: Call<'_>) -> Reply {
+    Ok(json(&detail(call.engines, call.id).await?))
 }
 
-async fn found(view: &View<'_>, id: &str) -> Result<Version, Rejection> {
-    let version = view.ledger.version(id).await;
+pub(super) async fn version(engines: &Engines<'_>, id: &str) -> Result<Version, Rejection> {
+    let version = engines.gateway.ledger.version(id).await;
     version
-        .map_err(|error| records::unavailable(&error))?
+        .map_err(|error| ledger::unavailable(&error))?
         .ok_or_else(|| {
             Rejection::new(
                 StatusCode::NOT_FOUND,

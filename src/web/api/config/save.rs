@@ -9,8 +9,9 @@ use super::check::{Change, compile, lockout, warnings};
 use super::{current, invalid, probe, unreadable, version_of};
 use crate::config;
 use crate::records::Ledger;
-use crate::web::api::control::{Control, SaveError, hash};
-use crate::web::api::{Asked, View, audit, records};
+use crate::web::api::ledger;
+use crate::web::engines::{Actor, Control, Engines, SaveError, hash, row};
+use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 /// How a version came to be, in the history and in the audit log.
@@ -39,30 +40,30 @@ impl How {
 /// Saves a text in place of the one whose hash is `expected`, and puts it in force. Answers with
 /// its hash.
 pub(in crate::web::api) async fn save(
-    view: &View<'_>,
-    asked: &Asked<'_>,
+    engines: &Engines<'_>,
+    reader: &Reader<'_>,
     expected: &str,
     text: &str,
     how: How,
 ) -> Result<String, Rejection> {
-    records::writable(view.ledger)?;
-    let stored = current(view)?.unwrap_or_default();
+    ledger::writable(&engines.gateway.ledger)?;
+    let stored = current(engines)?.unwrap_or_default();
     if hash(&stored) != expected {
         return Err(rejection(&SaveError::Changed));
     }
-    let change = compile(view, text, &stored).map_err(|findings| invalid(&findings))?;
+    let change = compile(engines, reader, text, &stored).map_err(|findings| invalid(&findings))?;
     let mut against = warnings(&change);
-    against.extend(lockout(&change, asked));
+    against.extend(lockout(&change, reader));
     if against.is_empty() {
-        against = probe::obstacles(view, &change.rules.file).await;
+        against = probe::obstacles(engines, reader, &change.rules.file).await;
     }
     if !against.is_empty() {
         return Err(invalid(&against));
     }
     let work = Work {
-        ledger: view.ledger.clone(),
-        control: Arc::clone(view.control),
-        actor: audit::Actor::from(asked.caller),
+        ledger: engines.gateway.ledger.clone(),
+        control: Arc::clone(&engines.management.control),
+        actor: Actor::from(reader.caller),
         expected: expected.to_owned(),
         how,
     };
@@ -75,7 +76,7 @@ pub(in crate::web::api) async fn save(
 struct Work {
     ledger: Ledger,
     control: Arc<Control>,
-    actor: audit::Actor,
+    actor: Actor,
     expected: String,
     how: How,
 }
@@ -106,9 +107,9 @@ impl Work {
         }
         let actor = &self.actor;
         tracing::info!(actor = actor.login, node = actor.node, kind, "audit");
-        let row = audit::row(actor, kind, "configuration", (detail, 1));
+        let row = row(actor, kind, "configuration", detail, 1);
         let noted = self.ledger.audit(row).await;
-        noted.map_err(|error| records::unavailable(&error))
+        noted.map_err(|error| ledger::unavailable(&error))
     }
 }
 

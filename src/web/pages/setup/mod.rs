@@ -5,7 +5,8 @@ mod guides;
 
 use maud::{Markup, html};
 
-use super::layout::Page;
+use super::page::Page;
+use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, activity, format, parts};
 use crate::client::agents::{self, Agent, Speaks, Target};
@@ -74,8 +75,10 @@ impl Chosen {
     }
 }
 
-/// `/ui/setup`.
-pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+pub(super) const PLACE: Place = Place::for_everyone("/ui/setup", |visit| Box::pin(page(visit)))
+    .listed("Set up", "setup", Group::You);
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let wanted = visit.query.get("for").unwrap_or_default();
     let groups = Chosen::all();
     let all = || groups.iter().flat_map(|(_, group)| group);
@@ -85,7 +88,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .or_else(|| all().find(works))
         .unwrap_or(&groups[0].1[0]);
     let query = Query::default()
-        .with("login", visit.caller.name())
+        .with("login", visit.reader.caller.name())
         .with("by", "agent");
     let seen = visit.sums(&query).await?.usage.groups;
     let seen = activity::keys(&seen, "agent");
@@ -122,7 +125,12 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
     let base = visit.origin.as_str();
     let model = model(visit, chosen.speaks());
-    let models = visit.view.rules.routes.models(visit.permit).count();
+    let models = visit
+        .reader
+        .rules
+        .routes
+        .models(&visit.reader.permit)
+        .count();
     html! {
         h2 { (chosen.name()) }
         @match &model {
@@ -136,7 +144,7 @@ fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
             Some(model) => {
                 @for (label, text) in chosen.steps(&Target { base, model }) { (parts::code(&label, &text)) }
                 @if let Some(note) = chosen.note(base) { p.under { (note) } }
-                section.panel.tick data-agent=(chosen.record()) data-login=(visit.caller.name()) aria-live="polite" {
+                section.panel.tick data-agent=(chosen.record()) data-login=(visit.reader.caller.name()) aria-live="polite" {
                     h2 { "Has it worked?" }
                     p.waiting { "Run it once. Your request then appears on the page " a href="/ui/requests" { "Requests" } "." }
                 }
@@ -149,7 +157,7 @@ fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
 /// A granted model that can be asked in a format.
 fn model(visit: &Visit<'_>, speaks: Speaks) -> Option<String> {
     let format = formats::named(speaks.kind())?;
-    let mut models = visit.view.rules.routes.models(visit.permit);
+    let mut models = visit.reader.rules.routes.models(&visit.reader.permit);
     let found = models.find(|found| found.provider.speaks(format));
     found.map(|found| found.model.to_owned())
 }

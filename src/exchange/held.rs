@@ -1,0 +1,449 @@
+//! State that lives at a provider. A response can name what its provider keeps, such as itself, a conversation, a
+//! container, a file, or reasoning that only that provider can decrypt. A later request that names it works
+//! nowhere else, so it is remembered which provider made what.
+//!
+//! What is remembered is a hash of each name, not the name. Names are found by a scan of the JSON as it passes,
+//! which needs neither the whole body nor room for it.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use memchr::memchr3;
+
+use crate::formats::{self, ProviderState};
+use crate::policy::route::Holder;
+
+/// Names that are remembered; the oldest are forgotten first.
+const MOST: usize = 100_000;
+/// Names of one response that are remembered.
+const MOST_OF_ONE: usize = 512;
+/// How deep objects and lists inside each other are followed.
+const DEEPEST: usize = 64;
+/// No key of interest is longer.
+const LONGEST_KEY: usize = 24;
+/// Names in one request that are looked up: the last ones.
+const MOST_NAMED: usize = 4_096;
+
+/// Which provider made what.
+#[derive(Clone, Default)]
+pub struct Held {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    makers: HashMap<u64, Arc<str>>,
+    order: VecDeque<u64>,
+}
+
+/// What providers keep in a format.
+fn state(format: &str) -> ProviderState {
+    formats::named(format).map_or(ProviderState::None, |format| format.state)
+}
+
+impl Held {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What remembers the names in a response of a provider in a format; `None` for a format in
+    /// which no response names what its provider keeps.
+    #[must_use]
+    pub fn remember(&self, provider: &str, format: &str) -> Option<Remember> {
+        let state = state(format);
+        (state != ProviderState::None).then(|| Remember {
+            held: self.clone(),
+            provider: provider.into(),
+            is_responses: state == ProviderState::Items,
+            scan: Scan::default(),
+            left: MOST_OF_ONE,
+            last: None,
+        })
+    }
+
+    /// The provider that made what a request in a format names. The last name counts, but what
+    /// only one provider can know wins over the rest.
+    #[must_use]
+    pub fn holder(&self, format: &str, body: &[u8]) -> Option<Holder> {
+        let state = state(format);
+        if state == ProviderState::None || self.lock().makers.is_empty() {
+            return None;
+        }
+        // Looked up after the scan: the lock is not held while a long body is read.
+        let mut named = VecDeque::new();
+        let mut scan = Scan::default();
+        scan.read(body, &mut |name| {
+            if let Some(is_needed) = name.is_named(state == ProviderState::Items) {
+                if named.len() == MOST_NAMED {
+                    named.pop_front();
+                }
+                named.push_back((name.hash, is_needed));
+            }
+        });
+        if named.is_empty() {
+            return None;
+        }
+        let inner = self.lock();
+        let holder = |wanted: bool| {
+            let mut last = named.iter().rev();
+            last.find_map(|(hash, is_needed)| {
+                let provider = inner.makers.get(hash).filter(|_| *is_needed == wanted)?;
+                Some(Holder {
+                    provider: Arc::clone(provider),
+                    is_needed: wanted,
+                })
+            })
+        };
+        holder(true).or_else(|| holder(false))
+    }
+
+    fn add(&self, name: u64, provider: &Arc<str>) {
+        let mut inner = self.lock();
+        if inner.makers.insert(name, Arc::clone(provider)).is_none() {
+            inner.order.push_back(name);
+            if inner.order.len() > MOST
+                && let Some(oldest) = inner.order.pop_front()
+            {
+                inner.makers.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Remembers the names in a response as it passes.
+pub struct Remember {
+    held: Held,
+    provider: Arc<str>,
+    is_responses: bool,
+    scan: Scan,
+    left: usize,
+    /// Events of a stream repeat it.
+    last: Option<u64>,
+}
+
+impl Remember {
+    /// Reads a piece.
+    pub fn read(&mut self, piece: &[u8]) {
+        let Self {
+            held,
+            provider,
+            is_responses,
+            scan,
+            left,
+            last,
+        } = self;
+        scan.read(piece, &mut |name| {
+            if *left > 0 && name.is_made(*is_responses) && *last != Some(name.hash) {
+                *left -= 1;
+                *last = Some(name.hash);
+                held.add(name.hash, provider);
+            }
+        });
+    }
+}
+
+/// Keys by which state is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Key {
+    #[default]
+    Other,
+    Id,
+    PreviousResponse,
+    Conversation,
+    Container,
+    ContainerId,
+    File,
+    Files,
+    CachedContent,
+    Encrypted,
+    Audio,
+    Input,
+    Type,
+}
+
+impl Key {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"id" => Self::Id,
+            b"previous_response_id" => Self::PreviousResponse,
+            b"conversation" => Self::Conversation,
+            b"container" => Self::Container,
+            b"container_id" => Self::ContainerId,
+            b"file_id" | b"fileUri" | b"file_uri" => Self::File,
+            b"file_ids" => Self::Files,
+            b"cachedContent" | b"cached_content" => Self::CachedContent,
+            b"encrypted_content" => Self::Encrypted,
+            b"audio" => Self::Audio,
+            b"input" => Self::Input,
+            b"type" => Self::Type,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A text in a body that may name state.
+struct Name {
+    key: Key,
+    /// The key of the object or list that it stands in.
+    parent: Key,
+    hash: u64,
+    /// How it begins.
+    start: [u8; 3],
+    /// It stands in a reference to an item, as far as that is known.
+    is_reference: bool,
+}
+
+impl Name {
+    /// Whether a response says with it that the provider keeps something.
+    fn is_made(&self, is_responses: bool) -> bool {
+        match self.key {
+            Key::Id => {
+                is_responses
+                    || matches!(self.parent, Key::Container | Key::Conversation | Key::Audio)
+            }
+            Key::Encrypted | Key::ContainerId | Key::File => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a request names with it what a provider keeps: and if so, whether no other
+    /// provider could do without.
+    fn is_named(&self, is_responses: bool) -> Option<bool> {
+        match (self.key, self.parent) {
+            (
+                Key::PreviousResponse
+                | Key::Conversation
+                | Key::Container
+                | Key::ContainerId
+                | Key::File
+                | Key::CachedContent
+                | Key::Encrypted,
+                _,
+            )
+            | (Key::Id, Key::Conversation | Key::Container | Key::Audio)
+            | (Key::Other, Key::Files) => Some(true),
+            // Reasoning without its text, or an item that is only named.
+            (Key::Id, Key::Input) if is_responses => {
+                Some(self.is_reference || &self.start == b"rs_")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where a scan is in a text.
+#[derive(Default)]
+enum Text {
+    #[default]
+    Outside,
+    /// In one that is or may be a key: what there is of it.
+    Key,
+    /// In one that is a value of interest.
+    Value(std::hash::DefaultHasher),
+    /// In one that is of no interest.
+    Skipped,
+}
+
+/// Finds texts by their keys in JSON that comes in pieces, alone or in the events of a stream.
+#[derive(Default)]
+struct Scan {
+    text: Text,
+    escaped: bool,
+    /// The beginning of the text.
+    start: [u8; LONGEST_KEY],
+    length: usize,
+    /// The key of which the value comes next.
+    key: Option<Key>,
+    /// A text has ended that a colon would make a key.
+    ended: Option<Key>,
+    /// The key of each object or list that is open, and whether it is a list.
+    open: Vec<(Key, bool)>,
+    /// Objects and lists that are too deep to be followed.
+    deeper: usize,
+    /// The id of an item that has not ended, which its type may follow.
+    item: Option<Name>,
+    is_reference: bool,
+    after_line: bool,
+}
+
+/// Whether a byte outside of texts leaves a scan where it is.
+fn says_nothing(byte: u8) -> bool {
+    !matches!(
+        byte,
+        b'"' | b':' | b'{' | b'[' | b'}' | b']' | b',' | b'\n' | b'\r'
+    )
+}
+
+static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl Scan {
+    fn read(&mut self, mut bytes: &[u8], found: &mut dyn FnMut(&Name)) {
+        while let Some((first, rest)) = bytes.split_first() {
+            match &mut self.text {
+                Text::Outside => {
+                    // Numbers, words and blanks say nothing: an embedding has thousands of them.
+                    if says_nothing(*first) {
+                        self.after_line = false;
+                        let next = bytes.iter().position(|byte| !says_nothing(*byte));
+                        bytes = &bytes[next.unwrap_or(bytes.len())..];
+                    } else {
+                        self.outside(*first, found);
+                        bytes = rest;
+                    }
+                }
+                Text::Skipped if !self.escaped => {
+                    let Some(at) = memchr3(b'"', b'\\', b'\n', bytes) else {
+                        return;
+                    };
+                    match bytes[at] {
+                        b'\\' => self.escaped = true,
+                        b'"' => self.ends(found),
+                        _ => self.reset(),
+                    }
+                    bytes = &bytes[at + 1..];
+                }
+                _ => {
+                    self.inside(*first, found);
+                    bytes = rest;
+                }
+            }
+        }
+    }
+
+    /// What came so far is no JSON, or has ended.
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn parent(&self) -> Key {
+        self.open.last().map_or(Key::Other, |(key, _)| *key)
+    }
+
+    fn outside(&mut self, byte: u8, found: &mut dyn FnMut(&Name)) {
+        let is_list = self.open.last().is_some_and(|(_, is_list)| *is_list);
+        let after_line = std::mem::take(&mut self.after_line);
+        match byte {
+            b'"' => {
+                self.length = 0;
+                self.start = [0; LONGEST_KEY];
+                let of_interest = match self.key {
+                    Some(Key::Other | Key::Input) => false,
+                    Some(_) => true,
+                    None => is_list && self.parent() == Key::Files,
+                };
+                self.text = if of_interest {
+                    Text::Value(HASH.build_hasher())
+                } else if self.key.is_none() && !is_list {
+                    Text::Key
+                } else {
+                    Text::Skipped
+                };
+            }
+            b':' => self.key = self.ended.take(),
+            b'{' | b'[' => {
+                let is_object = byte == b'{';
+                // An object in a list stands where the list does.
+                let key = self.key.take().unwrap_or_else(|| self.parent());
+                if self.open.len() < DEEPEST {
+                    self.open.push((key, !is_object));
+                } else {
+                    self.deeper += 1;
+                }
+            }
+            b'}' | b']' => {
+                if self.deeper > 0 {
+                    self.deeper -= 1;
+                } else {
+                    if byte == b'}' && self.parent() == Key::Input {
+                        self.item_ends(found);
+                    }
+                    self.open.pop();
+                }
+                self.key = None;
+            }
+            b',' => self.key = None,
+            // A blank line ends an event, complete or not.
+            b'\n' if after_line => self.reset(),
+            b'\n' => self.after_line = true,
+            b'\r' => self.after_line = after_line,
+            _ => {}
+        }
+    }
+
+    fn inside(&mut self, byte: u8, found: &mut dyn FnMut(&Name)) {
+        if !self.escaped {
+            match byte {
+                b'\\' => {
+                    self.escaped = true;
+                    return;
+                }
+                b'"' => return self.ends(found),
+                // No text of JSON has one.
+                b'\n' => return self.reset(),
+                _ => {}
+            }
+        } else if byte != b'/' && byte != b'"' && byte != b'\\' {
+            // Escapes stay as they are; the few that only hide a letter don't.
+            self.take(b'\\');
+        }
+        self.escaped = false;
+        self.take(byte);
+    }
+
+    fn take(&mut self, byte: u8) {
+        if let Some(place) = self.start.get_mut(self.length) {
+            *place = byte;
+        }
+        self.length = self.length.saturating_add(1);
+        if let Text::Value(hasher) = &mut self.text {
+            hasher.write_u8(byte);
+        }
+    }
+
+    fn ends(&mut self, found: &mut dyn FnMut(&Name)) {
+        self.escaped = false;
+        match std::mem::take(&mut self.text) {
+            Text::Key => {
+                let name = self.start.get(..self.length).unwrap_or_default();
+                self.ended = Some(Key::of(name));
+            }
+            Text::Value(hasher) => {
+                let key = self.key.take().unwrap_or_default();
+                if key == Key::Type {
+                    let name = self.start.get(..self.length).unwrap_or_default();
+                    self.is_reference |= self.parent() == Key::Input && name == b"item_reference";
+                } else if self.length > 0 {
+                    let name = Name {
+                        key,
+                        parent: self.parent(),
+                        hash: hasher.finish(),
+                        start: [self.start[0], self.start[1], self.start[2]],
+                        is_reference: false,
+                    };
+                    if (name.key, name.parent) == (Key::Id, Key::Input) {
+                        self.item = Some(name);
+                    } else {
+                        found(&name);
+                    }
+                }
+            }
+            Text::Outside | Text::Skipped => self.key = None,
+        }
+    }
+
+    /// An item of a request has ended, and with it is known whether it is a reference.
+    fn item_ends(&mut self, found: &mut dyn FnMut(&Name)) {
+        let is_reference = std::mem::take(&mut self.is_reference);
+        if let Some(item) = self.item.take() {
+            found(&Name {
+                is_reference,
+                ..item
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

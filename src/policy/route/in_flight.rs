@@ -1,0 +1,135 @@
+//! One request at a provider, and what its outcome says of the provider and the model.
+
+use std::time::Duration;
+
+use super::known::{Key, Known};
+use crate::config::Routing;
+
+/// What a failure is blamed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The provider: there was no connection.
+    Provider,
+    /// The model that was asked for: the provider has answered.
+    Model,
+    /// The model, as far as is known: no answer came in time.
+    Silence,
+}
+
+/// A request at a provider, until it is dropped.
+#[must_use = "a dropped request is no longer counted"]
+pub struct InFlight {
+    pub(super) providers: Known,
+    pub(super) key: Key,
+    pub(super) model: String,
+    /// It is the one that tries a paused provider.
+    pub(super) tries_provider: bool,
+    /// It is the one that tries a paused model.
+    pub(super) tries_model: bool,
+    /// Whether its outcome has counted.
+    pub(super) is_judged: bool,
+}
+
+impl InFlight {
+    /// The head of a response has come. The provider can be reached; how the model does is only
+    /// known at the end of the response.
+    pub fn answering(&mut self, rules: &Routing) {
+        let mut providers = self.providers.lock();
+        let Some((whole, model)) = providers.tracks(&self.key, &self.model) else {
+            return;
+        };
+        if whole.reached(self.tries_provider) {
+            tracing::info!(provider = self.key.id, "can be reached again");
+        }
+        if self.tries_model {
+            model.answering(rules);
+        }
+    }
+
+    /// A response has come to its end.
+    pub fn succeeded(&mut self) {
+        if std::mem::replace(&mut self.is_judged, true) {
+            return;
+        }
+        let mut providers = self.providers.lock();
+        let Some((whole, model)) = providers.tracks(&self.key, &self.model) else {
+            return;
+        };
+        whole.succeeded(self.tries_provider);
+        if model.succeeded(self.tries_model) {
+            let (provider, model) = (&self.key.id, &self.model);
+            tracing::info!(provider, model, "answers again");
+        }
+    }
+
+    /// The provider or the model has failed. Only the first failure counts.
+    pub fn failed(&mut self, why: &str, scope: Scope, rules: &Routing) {
+        if std::mem::replace(&mut self.is_judged, true) {
+            return;
+        }
+        let mut providers = self.providers.lock();
+        let Some((whole, model)) = providers.tracks(&self.key, &self.model) else {
+            return;
+        };
+        if scope == Scope::Model && whole.reached(self.tries_provider) {
+            tracing::info!(provider = self.key.id, "can be reached again");
+        }
+        let is_whole = match scope {
+            Scope::Provider => true,
+            Scope::Model => false,
+            // A provider that is still silent is still out.
+            Scope::Silence => self.tries_provider,
+        };
+        let (track, tries) = if is_whole {
+            (whole, self.tries_provider)
+        } else {
+            (model, self.tries_model)
+        };
+        let failures = track.failures.saturating_add(1);
+        if let Some(wait) = track.failed(why, tries, rules) {
+            let provider = &self.key.id;
+            if is_whole {
+                tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
+            } else {
+                let model = &self.model;
+                tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
+            }
+        }
+    }
+
+    /// The provider refuses the model for a while, because it is asked too often or is overloaded.
+    /// `wait` is for how long, if it says so.
+    pub fn limited(&mut self, why: &str, wait: Option<Duration>) {
+        if std::mem::replace(&mut self.is_judged, true) {
+            return;
+        }
+        let mut providers = self.providers.lock();
+        if let Some((whole, model)) = providers.tracks(&self.key, &self.model) {
+            if whole.reached(self.tries_provider) {
+                tracing::info!(provider = self.key.id, "can be reached again");
+            }
+            let wait = model.limited(why, wait, self.tries_model);
+            let (provider, model) = (&self.key.id, &self.model);
+            tracing::info!(provider, model, ?wait, why, "left out: it is limited");
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut providers = self.providers.lock();
+        let Some(state) = providers.get_mut(&self.key) else {
+            return;
+        };
+        state.in_flight = state.in_flight.saturating_sub(1);
+        // Nothing was learned, for example because the caller left: the next request tries.
+        if self.tries_provider {
+            state.whole.untried();
+        }
+        if let Some(model) = state.models.get_mut(&self.model)
+            && self.tries_model
+        {
+            model.untried();
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the search for a route comes to.
+
+use std::sync::Arc;
+
+use super::Provider;
+use crate::base::reasons::Reason;
+use crate::policy::access::Subject;
+
+/// Where a request goes: first to one provider, and to others while nothing has come of it.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The best.
+    pub first: Route,
+    /// The others, the better ones first.
+    pub others: Vec<Route>,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// The model as the provider names it.
+    pub model: String,
+    /// Why this provider.
+    pub reasons: Vec<Reason>,
+}
+
+impl Route {
+    /// What a grant must give.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        self.provider.subject(&self.model)
+    }
+}
+
+/// Why there is no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No provider serves the model.
+    Unknown,
+    /// A provider does, and no grant covers it. Callers get the same message as for `Unknown`.
+    NotGranted {
+        /// The models that a grant would have to cover.
+        candidates: Vec<String>,
+    },
+    /// A granted provider serves it in other formats.
+    OtherApi {
+        /// Those formats.
+        through: Vec<&'static str>,
+    },
+}

@@ -1,0 +1,140 @@
+//! The providers that a name can mean, and which of them a grant covers.
+
+use std::sync::Arc;
+
+use super::catalog::{Catalog, LATEST, Serving};
+use super::choice::{self, Candidate, Evidence};
+use super::{NoRoute, Provider};
+use crate::base::reasons::{Reason, Tie};
+use crate::config::{Alias, Share, Strategy};
+use crate::policy::access::Permit;
+
+/// The search for providers that could answer, and what it met with.
+pub(super) struct Search<'a> {
+    catalog: &'a Catalog,
+    /// Which of equally preferred providers comes first.
+    share: Share,
+    permit: &'a Permit,
+    fits: &'a dyn Fn(&Provider) -> bool,
+    evidence: Evidence<'a>,
+    /// All that serve the model, as `provider/model`.
+    pub(super) found: Vec<String>,
+    /// Those of them that a grant covers.
+    granted: Vec<Arc<Provider>>,
+    /// Why the first of equals is the first.
+    pub(super) tie: Option<Tie>,
+    /// That a name without a tag was taken for one with it.
+    pub(super) tagged: Option<Reason>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        catalog: &'a Catalog,
+        share: Share,
+        permit: &'a Permit,
+        fits: &'a dyn Fn(&Provider) -> bool,
+        evidence: Evidence<'a>,
+    ) -> Self {
+        Self {
+            catalog,
+            share,
+            permit,
+            fits,
+            evidence,
+            found: Vec::new(),
+            granted: Vec::new(),
+            tie: None,
+            tagged: None,
+        }
+    }
+
+    pub(super) fn of_alias(&mut self, name: &str, alias: &Alias) -> Vec<Candidate> {
+        let mut destinations = Vec::new();
+        for destination in &alias.dst {
+            let before = self.found.len();
+            let candidates = self.of_name(&destination.model);
+            let exists = self.found.len() > before;
+            if !candidates.is_empty() {
+                destinations.push((destination.weight, candidates));
+            }
+            // It stands for the first that there is, whether or not that is granted.
+            if alias.strategy == Strategy::First && exists {
+                break;
+            }
+        }
+        if destinations.is_empty() {
+            return Vec::new();
+        }
+        choice::among_destinations(name, alias.strategy, destinations, self.evidence)
+    }
+
+    pub(super) fn of_name(&mut self, name: &str) -> Vec<Candidate> {
+        let (catalog, permit) = (self.catalog, self.permit);
+        let mut readings = catalog.readings(name).into_iter();
+        let Some(first) = readings.next() else {
+            return Vec::new();
+        };
+        // Without a grant for the one that is meant, a caller can only mean the other.
+        let is_granted = |serving: &Serving<'_>| {
+            let mut providers = serving.providers.iter();
+            providers.any(|one| permit.covers(one.subject(serving.model)))
+        };
+        let other = readings.find(|other| !is_granted(&first) && is_granted(other));
+        let chosen = other.unwrap_or(first);
+        self.of_serving(name, chosen)
+    }
+
+    fn of_serving(
+        &mut self,
+        name: &str,
+        Serving { model, providers }: Serving<'_>,
+    ) -> Vec<Candidate> {
+        if model.ends_with(LATEST) && !name.ends_with(LATEST) {
+            self.tagged = Some(Reason::LatestTag {
+                name: name.to_owned(),
+                model: model.to_owned(),
+            });
+        }
+        let mut candidates = Vec::new();
+        for provider in providers {
+            let subject = provider.subject(model);
+            self.found.push(subject.to_string());
+            let Some(granted) = self.permit.why(subject) else {
+                continue;
+            };
+            self.granted.push(Arc::clone(provider));
+            if (self.fits)(provider) {
+                candidates.push(Candidate {
+                    provider: Arc::clone(provider),
+                    model: model.to_owned(),
+                    granted,
+                });
+            }
+        }
+        let (ordered, tie) = choice::among_equals(model, self.share, candidates, self.evidence);
+        self.tie = self.tie.take().or(tie);
+        ordered
+    }
+
+    /// Why no provider can answer.
+    pub(super) fn nothing(self) -> NoRoute {
+        if self.found.is_empty() {
+            return NoRoute::Unknown;
+        }
+        if self.granted.is_empty() {
+            return NoRoute::NotGranted {
+                candidates: self.found,
+            };
+        }
+        let flags = self
+            .granted
+            .iter()
+            .flat_map(|provider| provider.flags.iter().copied());
+        let mut through: Vec<&'static str> = flags
+            .filter(|flag| !flag.starts_with("experimental_") && !flag.ends_with("_websocket"))
+            .collect();
+        through.sort_unstable();
+        through.dedup();
+        NoRoute::OtherApi { through }
+    }
+}

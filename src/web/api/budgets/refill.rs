@@ -1,0 +1,133 @@
+//! `POST /api/quotas/refill`: adds to a bucket.
+
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::list::Quota;
+use crate::base::bucket::Link;
+use crate::config;
+use crate::policy::budget::State;
+use crate::records;
+use crate::records::balances::Quotas;
+use crate::web::api::audit;
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::ledger::{unavailable, writable};
+use crate::wire::Rejection;
+
+pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+    method: Verb::Post,
+    path: "/api/quotas/refill",
+    name: "Refill",
+    about: "Adds to a bucket, at most up to its capacity.",
+    body: taken::<Refill>(),
+    answer: json_of::<Quota>(),
+    handler: Handler::Admin(|call| Box::pin(refill(call))),
+    ..Endpoint::GET
+};
+
+// What is added to which bucket, by its key or by the name that no other has, such as `$5.00`.
+#[derive(Deserialize, JsonSchema)]
+struct Refill {
+    bucket: String,
+    amount: String,
+}
+
+async fn refill(call: Call<'_>) -> Reply {
+    let (gateway, reader) = (call.engines.gateway, call.reader);
+    let refill: Refill = call.body()?;
+    writable(&gateway.ledger)?;
+    let (link, is_used) = link(&call, &refill.bucket).await?;
+    let amount = config::amount(&refill.amount).filter(|(unit, _)| *unit == link.terms.unit);
+    let Some((_, amount)) = amount else {
+        let why = format!(
+            "invalid amount {:?} for this bucket, which holds up to {}",
+            refill.amount,
+            link.terms.show(link.terms.capacity)
+        );
+        return Err(Rejection::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            why,
+        ));
+    };
+    let detail = json!({ "amount": refill.amount });
+    let bucket = &refill.bucket;
+    audit::note(
+        &gateway.ledger,
+        reader.caller,
+        "quota_refilled",
+        bucket,
+        detail,
+    )
+    .await?;
+    let state = if is_used || !link.template.contains('<') {
+        let state = gateway.quotas.refill(link, amount).await;
+        state.map_err(|error| not_refilled(&error))?
+    } else {
+        // It is full, and whose it is will be known when it is first used.
+        Quotas::unused(&link)
+    };
+    let mut own = reader.rules.quotas.of(&reader.permit, reader.caller);
+    let yours = own.any(|link| link.key == state.key);
+    Ok(crate::web::api::json(&Quota { state, yours }))
+}
+
+/// A refill that may have been made must not be repeated by itself.
+fn not_refilled(error: &records::Error) -> Rejection {
+    if !error.is_undecided() {
+        return unavailable(error);
+    }
+    let what = "the database did not answer, so it is not known whether the bucket was refilled; \
+        look at its balance before you repeat the refill";
+    tracing::error!(%error, "{what}");
+    Rejection::new(StatusCode::GATEWAY_TIMEOUT, "refill_unknown", what)
+}
+
+/// The one bucket that an admin names, and whether it was ever used.
+async fn link(call: &Call<'_>, name: &str) -> Result<(Link, bool), Rejection> {
+    let definitions = &call.reader.rules.quotas;
+    let states = call
+        .engines
+        .gateway
+        .quotas
+        .states(definitions, Vec::new())
+        .await;
+    let states = states.map_err(|error| unavailable(&error))?;
+    let exact = states.iter().find(|state| state.key == name);
+    let called: Vec<&State> = states.iter().filter(|state| state.bucket == name).collect();
+    let found = match (exact, called.as_slice()) {
+        (Some(exact), _) => Some(exact),
+        (None, [only]) => Some(*only),
+        (None, []) => None,
+        (None, several) => {
+            let keys: Vec<&str> = several.iter().map(|state| state.key.as_str()).collect();
+            let why = format!(
+                "{} buckets are called {name:?}; name one by its key: {}",
+                keys.len(),
+                keys.join(", ")
+            );
+            return Err(Rejection::new(
+                StatusCode::CONFLICT,
+                "ambiguous_bucket",
+                why,
+            ));
+        }
+    };
+    let found = found.and_then(|state| {
+        Some(Link {
+            key: state.key.clone(),
+            bucket: state.bucket.clone(),
+            template: state.template.clone(),
+            terms: definitions.terms(&state.template)?,
+            before: None,
+        })
+    });
+    let found = found.map(|link| (link, true));
+    let unused = || Some((definitions.named(name)?, false));
+    found.or_else(unused).ok_or_else(|| {
+        let why = format!("no budget has a bucket {name:?}");
+        Rejection::new(StatusCode::NOT_FOUND, "no_such_bucket", why)
+    })
+}

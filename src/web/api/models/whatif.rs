@@ -1,0 +1,189 @@
+//! Whether a caller would get a model, from which provider, and why: for the command line, the API
+//! and the pages.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::base::reasons::{self, Reason};
+use crate::exchange::rules::Rules;
+use crate::formats::{self, Format};
+use crate::policy::access::{Permit, Subject};
+use crate::policy::identity::Caller;
+use crate::policy::route::{Evidence, NoRoute, Traffic};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
+use crate::web::api::parameters::{Parameters, bad, text};
+use crate::web::engines::Engines;
+use crate::web::reader::Reader;
+use crate::wire::Rejection;
+
+pub(in crate::web) const PARAMETERS: Parameters<Question> = Parameters(&[
+    text(
+        "login",
+        "A login, a tag or several joined by commas, or `(loopback)`.",
+        |to: &mut Question| &mut to.login,
+    )
+    .required(),
+    text("node", "The node that the request would come from.", |to| {
+        &mut to.node
+    }),
+    text(
+        "model",
+        "The model, as the caller would name it.",
+        |to: &mut Question| &mut to.model,
+    )
+    .required(),
+    text(
+        "api",
+        "The API format of the request; `openai_chat` unless given.",
+        |to| &mut to.api,
+    ),
+]);
+
+pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+    path: "/api/explain",
+    name: "WhatIf",
+    about: "Whether a caller would get a model, from which provider, and why. The tailnet policy counts for those who have called.",
+    parameters: &PARAMETERS,
+    answer: json_of::<Verdict>(),
+    handler: Handler::Admin(|call| Box::pin(answer(call))),
+    ..Endpoint::GET
+};
+
+/// Whose request is imagined, and for what.
+#[derive(Default)]
+pub(in crate::web) struct Question {
+    login: Option<String>,
+    node: Option<String>,
+    model: Option<String>,
+    api: Option<String>,
+}
+
+/// The answer, and what led to it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// Whether the request would go to a provider.
+    pub allowed: bool,
+    /// One sentence.
+    pub answer: String,
+    /// Every decision, in order.
+    #[serde(serialize_with = "reasons::as_sentences")]
+    #[schemars(with = "Vec<String>")]
+    pub reasons: Vec<Reason>,
+}
+
+/// Says that there is no such format, and which there are.
+#[must_use]
+pub fn no_format(name: &str) -> String {
+    let known: Vec<_> = formats::ALL.iter().map(|api| api.name).collect();
+    format!("unknown format {name:?}; known are {}", known.join(", "))
+}
+
+/// What would become of a request. Providers are taken for healthy.
+#[must_use]
+pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
+    let mut reasons = vec![Reason::AssumedCaller {
+        caller: caller.name().to_owned(),
+        node: caller.node_name().to_owned(),
+    }];
+    let refused = |answer: String, reasons| Verdict {
+        allowed: false,
+        answer,
+        reasons,
+    };
+    let permit = match rules.access.permit(caller) {
+        Ok(permit) => permit,
+        Err(none) => {
+            reasons.push(Reason::NoRole);
+            return refused(format!("no: 403 {none}"), reasons);
+        }
+    };
+    reasons.push(Reason::Role {
+        role: permit.role().word().to_owned(),
+        grant: permit.role_source().to_owned(),
+    });
+    let evidence = Evidence {
+        traffic: &Traffic::default(),
+        conversation: None,
+        holder: None,
+    };
+    let none = match rules.routes.select(&permit, api, model, evidence) {
+        Ok(choice) => {
+            let route = choice.first;
+            reasons.extend(route.reasons.iter().cloned());
+            reasons.extend(buckets(rules, &permit, caller, route.subject()));
+            reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
+                provider: other.provider.id.clone(),
+                model: other.model.clone(),
+            }));
+            let answer = format!(
+                "yes: {model} goes to provider {} as {:?}",
+                route.provider.id, route.model
+            );
+            return Verdict {
+                allowed: true,
+                answer,
+                reasons,
+            };
+        }
+        Err(none) => none,
+    };
+    reasons.push(match none {
+        NoRoute::Unknown => Reason::NotListed {
+            model: model.to_owned(),
+        },
+        NoRoute::NotGranted { candidates } => Reason::NotGrantedToCaller { models: candidates },
+        NoRoute::OtherApi { through } => Reason::SpeaksOther {
+            through: through.into_iter().map(str::to_owned).collect(),
+            format: api.name.to_owned(),
+        },
+    });
+    refused(
+        format!("no: 404 no route found for model {model:?}"),
+        reasons,
+    )
+}
+
+/// The budgets and limits that would pay.
+fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>) -> Vec<Reason> {
+    match rules.quotas.plan(permit, caller, subject) {
+        Ok(plan) => plan.describe(),
+        Err(denied) => vec![Reason::NeverPaid {
+            why: denied.to_string(),
+        }],
+    }
+}
+
+/// The verdict that was asked for. The tailnet tells what its policy grants only for a device's
+/// address, so that this counts for those who have called; the reasons say where it couldn't.
+pub(in crate::web) async fn asked_for(
+    engines: &Engines<'_>,
+    reader: &Reader<'_>,
+    question: &Question,
+) -> Result<Verdict, Rejection> {
+    let (Some(login), Some(model)) = (&question.login, &question.model) else {
+        return Err(bad("`login` and `model` must be given".to_owned()));
+    };
+    let name = question.api.as_deref().unwrap_or(formats::DEFAULT.name);
+    let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
+    let (node, rules) = (question.node.as_deref(), &reader.rules);
+    let known = match engines.resolver {
+        Some(resolver) => resolver.named(login, node).await,
+        None => None,
+    };
+    if let Some(known) = &known {
+        return Ok(verdict(rules, known, api, model));
+    }
+    let caller = Caller::hypothetical(login, node);
+    let mut verdict = verdict(rules, &caller, api, model);
+    if engines.resolver.is_some() && login != "(loopback)" {
+        let login = login.to_owned();
+        verdict.reasons.push(Reason::PolicyUnknown { login });
+    }
+    Ok(verdict)
+}
+
+async fn answer(call: Call<'_>) -> Reply {
+    let question = call.query(&PARAMETERS)?;
+    let verdict = asked_for(call.engines, call.reader, &question).await?;
+    Ok(crate::web::api::json(&verdict))
+}

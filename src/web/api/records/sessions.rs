@@ -1,0 +1,120 @@
+//! `GET /api/sessions`: sessions, newest first.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::records::{EntryId, Session};
+use crate::web::api::csv::{self, Column, Csv};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
+use crate::web::api::ledger::{Page, unavailable};
+use crate::web::api::parameters::{
+    self, LOGIN, Listing, Parameters, before, format, from, limit, read, text, to,
+};
+use crate::web::engines::Engines;
+use crate::web::reader::Reader;
+use crate::wire::Rejection;
+
+pub(in crate::web) const PARAMETERS: Parameters<Listing> = Parameters(&[
+    LOGIN,
+    text("session", "Only this session.", |to| &mut to.query.session),
+    text("model", "Only those with a request for this model.", |to| {
+        &mut to.query.model
+    }),
+    text(
+        "provider",
+        "Only those with a request to this provider.",
+        |to| &mut to.query.provider,
+    ),
+    text(
+        "agent",
+        "Only those with a request from this client program.",
+        |to| &mut to.query.agent,
+    ),
+    text(
+        "api",
+        "Only those with a request in this API format.",
+        |to| &mut to.query.api,
+    ),
+    read(
+        "status",
+        "Only those with a request of this HTTP status.",
+        parameters::one_status,
+    ),
+    read(
+        "outcome",
+        "Only those with a request of this outcome.",
+        parameters::one_outcome,
+    ),
+    text(
+        "tool",
+        "Only those with a request that calls this tool.",
+        |to| &mut to.query.tool,
+    ),
+    from(),
+    to(),
+    limit(),
+    before(),
+    format(),
+]);
+
+pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+    path: "/api/sessions",
+    name: "Sessions",
+    about: "Sessions, newest first.",
+    parameters: &PARAMETERS,
+    answer: json_of::<SessionPage>(),
+    csv: true,
+    handler: Handler::Role(|call| Box::pin(answer(call))),
+    ..Endpoint::GET
+};
+
+#[derive(Serialize, JsonSchema)]
+struct SessionPage {
+    sessions: Vec<Session>,
+    /// Cursor of the next page.
+    next: Option<EntryId>,
+}
+
+/// The sessions that the reader may see.
+pub(in crate::web) async fn page(
+    engines: &Engines<'_>,
+    reader: &Reader<'_>,
+    Listing { query, .. }: Listing,
+) -> Result<Page<Session>, Rejection> {
+    let limit = query.limit;
+    let rows = engines.gateway.ledger.sessions(reader.scope(), query).await;
+    let rows = rows.map_err(|error| unavailable(&error))?;
+    Ok(Page::new(rows, limit, |last| &last.last_request))
+}
+
+async fn answer(call: Call<'_>) -> Reply {
+    let listing = call.query(&PARAMETERS)?;
+    let csv = listing.csv;
+    let Page { rows, next } = page(call.engines, call.reader, listing).await?;
+    if csv {
+        return Ok(Csv::of(&COLUMNS, &rows).respond("sessions"));
+    }
+    let page = SessionPage {
+        sessions: rows,
+        next,
+    };
+    Ok(crate::web::api::json(&page))
+}
+
+const COLUMNS: [Column<Session>; 15] = [
+    ("session", |row| row.id.clone()),
+    ("login", |row| row.login.clone()),
+    ("node", |row| row.node_name.clone()),
+    ("agent", |row| row.agent.clone()),
+    ("provider", |row| row.provider.clone()),
+    ("models", |row| row.models.join(" ")),
+    ("started_at", |row| csv::time(row.started_at)),
+    ("last_at", |row| csv::time(row.last_at)),
+    ("requests", |row| row.counts.requests.to_string()),
+    ("errors", |row| row.counts.errors.to_string()),
+    ("input_tokens", |row| row.counts.input_tokens.to_string()),
+    ("output_tokens", |row| row.counts.output_tokens.to_string()),
+    ("cached_tokens", |row| row.counts.cached_tokens.to_string()),
+    ("cost_usd", |row| csv::dollars(row.counts.cost)),
+    ("unpriced", |row| row.counts.unpriced.to_string()),
+];

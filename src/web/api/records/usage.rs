@@ -1,0 +1,245 @@
+//! `GET /api/usage`: requests, tokens, cost and latency by dimension and time.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::records::{Group, Report, Totals, Usage, UsageGroup};
+use crate::web::api::csv::{self, Column, Csv};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
+use crate::web::api::ledger::unavailable;
+use crate::web::api::parameters::{
+    Listing, Parameters, bad, days, format, from, header, outcome, read, status, texts, to,
+};
+use crate::web::engines::Engines;
+use crate::web::reader::Reader;
+use crate::wire::Rejection;
+
+pub(in crate::web) const PARAMETERS: Parameters<Question> = Parameters(&[
+    read(
+        "by",
+        "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header.",
+        |to, text| {
+            to.report.groups = groups(text)?;
+            Ok(())
+        },
+    ),
+    texts(
+        "login",
+        "Only these callers'. A user always gets their own.",
+        |to| &mut to.report.logins,
+    ),
+    texts("model", "Only these models.", |to| &mut to.report.models),
+    texts("provider", "Only these providers.", |to| {
+        &mut to.report.providers
+    }),
+    texts("agent", "Only these client programs.", |to| {
+        &mut to.report.agents
+    }),
+    texts("api", "Only these API formats.", |to| &mut to.report.apis),
+    read(
+        "status",
+        "Only these HTTP statuses.",
+        |to: &mut Question, text| {
+            to.report.statuses.push(status(text)?);
+            Ok(())
+        },
+    )
+    .many(),
+    read(
+        "outcome",
+        "Only these outcomes.",
+        |to: &mut Question, text| {
+            to.report.outcomes.push(outcome(text)?);
+            Ok(())
+        },
+    )
+    .many(),
+    read(
+        "header",
+        "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
+        |to, text| {
+            let (name, value) = header(text);
+            to.report.header = Some(name);
+            to.report.header_values.extend(value);
+            Ok(())
+        },
+    ),
+    from(),
+    to(),
+    format(),
+]);
+
+pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+    path: "/api/usage",
+    name: "Usage",
+    about: "Requests, tokens, cost and latency, summed up by dimension and time.",
+    parameters: &PARAMETERS,
+    answer: json_of::<UsageReport>(),
+    csv: true,
+    handler: Handler::Role(|call| Box::pin(answer(call))),
+    ..Endpoint::GET
+};
+
+/// What is to be summed up.
+#[derive(Default)]
+pub(in crate::web) struct Question {
+    report: Report,
+    /// Its time and form.
+    listing: Listing,
+}
+
+impl AsMut<Listing> for Question {
+    fn as_mut(&mut self) -> &mut Listing {
+        &mut self.listing
+    }
+}
+
+impl Question {
+    fn report(mut self) -> Result<Report, Rejection> {
+        (self.report.from, self.report.to) = days(&self.listing.query, None)?;
+        Ok(self.report)
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+struct UsageReport {
+    from: String,
+    to: String,
+    by: Vec<&'static str>,
+    rows: Vec<UsageGroup>,
+    totals: Totals,
+}
+
+/// Sums over the requests that the reader may see.
+pub(in crate::web) struct Sums {
+    /// Start of their time in unix milliseconds.
+    from: i64,
+    /// Its end, which is not included.
+    to: i64,
+    groups: Vec<Group>,
+    pub usage: Usage,
+}
+
+/// Adds up what was asked for.
+pub(in crate::web) async fn sums(
+    engines: &Engines<'_>,
+    reader: &Reader<'_>,
+    question: Question,
+) -> Result<Sums, Rejection> {
+    let report = question.report()?;
+    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
+    let usage = engines.gateway.ledger.usage(reader.scope(), report).await;
+    Ok(Sums {
+        from,
+        to,
+        groups,
+        usage: usage.map_err(|error| unavailable(&error))?,
+    })
+}
+
+async fn answer(call: Call<'_>) -> Reply {
+    let question = call.query(&PARAMETERS)?;
+    let csv = question.listing.csv;
+    let sums = sums(call.engines, call.reader, question).await?;
+    if csv {
+        return Ok(table(&sums.groups, &sums.usage).respond("usage"));
+    }
+    Ok(crate::web::api::json(&UsageReport {
+        from: csv::time(sums.from),
+        to: csv::time(sums.to),
+        by: sums.groups.iter().map(|group| group.as_str()).collect(),
+        rows: sums.usage.groups,
+        totals: sums.usage.totals,
+    }))
+}
+
+fn groups(text: &str) -> Result<Vec<Group>, Rejection> {
+    let mut groups = Vec::new();
+    for name in text.split(',').filter(|name| !name.is_empty()) {
+        let group = Group::parse(name).ok_or_else(|| bad(format!("cannot group by {name:?}")))?;
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    Ok(groups)
+}
+
+fn table(groups: &[Group], usage: &Usage) -> Csv {
+    let columns = FIGURES.iter().map(|(name, _)| *name);
+    let columns: Vec<&str> = groups
+        .iter()
+        .map(|group| group.as_str())
+        .chain(columns)
+        .collect();
+    let mut csv = Csv::new(&columns);
+    for row in &usage.groups {
+        let figures = FIGURES.iter().map(|(_, cell)| cell(&row.totals));
+        csv.row(row.key.values().cloned().chain(figures));
+    }
+    csv
+}
+
+const FIGURES: [Column<Totals>; 16] = [
+    ("requests", |totals| totals.counts.requests.to_string()),
+    ("errors", |totals| totals.counts.errors.to_string()),
+    ("input_tokens", |totals| {
+        totals.counts.input_tokens.to_string()
+    }),
+    ("output_tokens", |totals| {
+        totals.counts.output_tokens.to_string()
+    }),
+    ("cached_tokens", |totals| {
+        totals.counts.cached_tokens.to_string()
+    }),
+    ("cache_creation_input_tokens", |totals| {
+        totals.counts.cache_creation_input_tokens.to_string()
+    }),
+    ("reasoning_tokens", |totals| {
+        totals.counts.reasoning_tokens.to_string()
+    }),
+    ("image_input_tokens", |totals| {
+        totals.counts.image_input_tokens.to_string()
+    }),
+    ("image_output_tokens", |totals| {
+        totals.counts.image_output_tokens.to_string()
+    }),
+    ("web_search_count", |totals| {
+        totals.counts.web_search_count.to_string()
+    }),
+    ("cost_usd", |totals| csv::dollars(totals.counts.cost)),
+    ("unpriced", |totals| totals.counts.unpriced.to_string()),
+    ("duration_p50_ms", |totals| {
+        csv::known(totals.duration_ms.p50)
+    }),
+    ("duration_p95_ms", |totals| {
+        csv::known(totals.duration_ms.p95)
+    }),
+    ("first_token_p50_ms", |totals| {
+        csv::known(totals.first_token_ms.p50)
+    }),
+    ("first_token_p95_ms", |totals| {
+        csv::known(totals.first_token_ms.p95)
+    }),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::api::parameters::Given;
+
+    fn report(query: &str) -> Result<Report, Rejection> {
+        PARAMETERS
+            .read(&Given::in_query(&PARAMETERS, query)?)?
+            .report()
+    }
+
+    #[test]
+    fn a_report_covers_whole_days_unless_told_otherwise() {
+        let thirty_days = report("by=day,model").unwrap();
+        assert_eq!(thirty_days.groups, [Group::Day, Group::Model]);
+        let day = 86_400_000;
+        assert_eq!(thirty_days.to - thirty_days.from, 30 * day);
+        assert!(thirty_days.to % day == 0);
+        assert!(report("from=2026-01-02&to=2026-01-01").is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! `/ui/requests`: requests, newest first: one's own, or everyone's for an admin.
+
+use maud::{Markup, html};
+
+use super::page::Page;
+use super::place::{Group, Place};
+use super::sessions::{listed, named, nothing, pages};
+use super::{Visit, activity, format, parts};
+use crate::base::clock;
+use crate::records::Entry;
+use crate::wire::Rejection;
+
+pub(super) const PLACE: Place = Place::for_everyone("/ui/requests", |visit| Box::pin(page(visit)))
+    .listed("Requests", "requests", Group::Activity);
+
+const FILTERS: [&str; 8] = [
+    "login", "model", "agent", "provider", "api", "status", "outcome", "header",
+];
+
+async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
+    let (bar, query, lens) = listed(visit, &FILTERS).await?;
+    let found = visit.requests(&query).await?;
+    let body = html! {
+        (bar)
+        @if found.rows.is_empty() {
+            (nothing(visit, "No requests in this time"))
+        } @else {
+            (table(visit, "Requests, newest first", &found.rows))
+            (pages(&lens, found.next.as_ref()))
+            p.under { a href=(query.without(&["limit", "before"]).with("format", "csv").at("/api/requests")) download { "Download as CSV" } }
+        }
+    };
+    Ok(Page::new("Requests", body).live())
+}
+
+/// A table of requests.
+pub(super) fn table(visit: &Visit<'_>, caption: &str, rows: &[Entry]) -> Markup {
+    let now = clock::unix_ms();
+    let mut columns = vec![parts::words("Started"), parts::words("Outcome")];
+    if visit.reader.is_admin() {
+        columns.push(parts::words("User"));
+    }
+    columns.extend([
+        parts::words("Model"),
+        parts::words("Provider"),
+        parts::words("Agent"),
+        parts::numbers("Input"),
+        parts::numbers("Output"),
+        parts::numbers("Tools"),
+        parts::numbers("Cost"),
+        parts::numbers("First token"),
+        parts::numbers("Duration"),
+    ]);
+    let body = html! {
+        @for row in rows {
+            tr {
+                th scope="row" { a href={ "/ui/requests/" (row.id) } { (parts::ago(now, row.started_at)) } }
+                td { (parts::outcome(row)) }
+                @if visit.reader.is_admin() { td { a href=(activity::user_page(&row.login)) { (row.login) } } }
+                td title=(row.model_requested) { (named(if row.model.is_empty() { &row.model_requested } else { &row.model })) }
+                td { (named(&row.provider)) }
+                td { (named(&row.agent)) }
+                td.n { (parts::tokens(row.tokens.input)) }
+                td.n { (parts::tokens(row.tokens.output)) }
+                td.n { (row.tool_calls) }
+                td.n { (parts::entry_cost_in_column(row)) }
+                td.n { (parts::maybe(row.first_token_ms.map(format::span))) }
+                td.n { (format::span(row.duration_ms)) }
+            }
+        }
+    };
+    parts::table(caption, &columns, &body)
+}
