@@ -396,14 +396,6 @@ mod tests {
              another",
         ),
         (
-            r#"{"broke_off":{"attempt":2,"provider":"p"}}"#,
-            "attempt 2 at provider p failed: it broke off before it answered; asking another",
-        ),
-        (
-            r#"{"limited_attempt":{"why":"provider \"p\" answered 429"}}"#,
-            "provider \"p\" answered 429; asking another",
-        ),
-        (
             r#"{"new_connection":{"provider":"p","ms":3.6,"why":"reset"}}"#,
             "attempt at provider p failed after 4 ms: reset; asking it again on a new connection",
         ),

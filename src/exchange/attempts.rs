@@ -126,7 +126,8 @@ impl Attempt {
     /// No response has come.
     pub(super) fn fail(&mut self, failure: &Failure, routing: &Routing) {
         let (is_shared, why) = (self.is_shared(), failure.to_string());
-        let worked = failure.leaves_work();
+        // A WebSocket that doesn't open in time has carried nothing.
+        let worked = self.is_asked() && failure.leaves_work();
         if let Some(open) = self.open() {
             match failure {
                 Failure::Declined { wait, .. } if failure.is_limit() && is_shared => {

@@ -62,14 +62,16 @@ fn follow(
     }
     let spent = settled.spent();
     let tools = settled.complete(entry);
-    let mut told = None;
     if let Some(attempt) = attempt {
         // What was held where nobody has worked is given back.
         let hold = attempt.hold.take().filter(|_| attempt.is_asked());
         *settlement = hold.and_then(|hold| hold.settle(spent));
-        told = attempt.told.take().filter(|_| attempt.is_asked());
         attempt.judge(&ended.ending, &routing);
     }
+    // Of several providers that had the request, the last one's hooks: an attempt that was refused
+    // before it was sent doesn't hide the one before it.
+    let asked = facts.attempts.iter_mut().rev().find(|one| one.is_asked());
+    let told = asked.and_then(|attempt| attempt.told.take());
     log(entry);
     count(&outlets.metrics, entry);
     let deliveries = told

@@ -67,12 +67,12 @@ pub static ALL: [&Format; 15] = [
     &openai_companions::AUDIO,
     &openai_companions::MODERATIONS,
     &openai_companions::RERANK,
-    &google_raw_predict::FORMAT,
     &gemini_generate_content::FORMAT,
-    &google_generate_content::FORMAT,
     &bedrock_model_invoke::FORMAT,
     &bedrock_converse::FORMAT,
     &bedrock_count_tokens::FORMAT,
+    &google_generate_content::FORMAT,
+    &google_raw_predict::FORMAT,
 ];
 
 /// The format that examples and questions are about which name none.

@@ -131,7 +131,7 @@ pub(crate) fn wrong(sources: &Sources, known: &[(&str, &[&str], &str)]) -> Vec<S
 #[test]
 fn no_parts_of_a_folder_import_each_other() {
     crate::hold(
-        &wrong(crate::sources(), &KNOWN),
+        &wrong(crate::sources(), KNOWN),
         "parts of a folder don't import each other in a circle",
         "of two that do, neither can be read or changed alone: move what they share to where both \
          may import it from (the folder's `mod.rs`, or a part of its own)",

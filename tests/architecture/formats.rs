@@ -76,7 +76,7 @@ fn named_elsewhere(sources: &Sources) -> Vec<String> {
 #[test]
 fn formats_are_named_in_their_folders_alone() {
     hold(
-        &named_elsewhere(&sources()),
+        &named_elsewhere(sources()),
         "only `formats/<x>` names the format x",
         "a format is added or changed in its folder and a line of `ALL`",
     );

@@ -71,8 +71,10 @@ impl Sources {
 
     /// Files with their texts.
     pub(crate) fn of(texts: Vec<(PathBuf, String)>) -> Self {
-        let mut sources = Self::default();
-        sources.modules = texts.iter().map(|(path, _)| module_of(path)).collect();
+        let mut sources = Self {
+            modules: texts.iter().map(|(path, _)| module_of(path)).collect(),
+            ..Self::default()
+        };
         let mut test_only = BTreeSet::new();
         for (path, text) in texts {
             let mut reader = Reader {
@@ -280,13 +282,13 @@ impl Reader<'_> {
                     match word.to_string().as_str() {
                         "crate" => path = vec!["crate".to_owned()],
                         "super" if path.is_empty() => {
-                            path = at.module.clone();
+                            path.clone_from(&at.module);
                             path.insert(0, "crate".to_owned());
                             path.pop();
                         }
                         "super" => drop(path.pop()),
                         "self" if path.is_empty() => {
-                            path = at.module.clone();
+                            path.clone_from(&at.module);
                             path.insert(0, "crate".to_owned());
                         }
                         "self" => {}

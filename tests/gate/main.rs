@@ -3,7 +3,6 @@
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,
-    clippy::panic,
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 

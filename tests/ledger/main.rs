@@ -2,11 +2,7 @@
 //! server is started for the first test that needs it.
 //!
 //! The name of a test begins with its store: `Memory::`, `File::` or `Postgres::`.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod audit;
 // The model of budgets, which the tests beside the code use too.
@@ -109,9 +105,12 @@ pub(crate) fn check(wanted: impl Fn(&str) -> bool) -> ExitCode {
     code
 }
 
+/// Lists of tests, one of each module.
+type Tests = &'static [&'static [Test<Place>]];
+
 /// Every test on every store that it is for.
 fn tests(runtime: &Arc<Runtime>, server: &Shared<Server>) -> Vec<Trial> {
-    let stores: [(Kind, &[&[&[Test<Place>]]]); 3] = [
+    let stores: [(Kind, &[Tests]); 3] = [
         (Kind::Memory, &[EVERY]),
         (Kind::File, &[EVERY, LASTING, FILES]),
         (Kind::Postgres, &[EVERY, LASTING, POSTGRES]),

@@ -49,12 +49,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/8_audit_caller.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/9_reasons.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 8] = scripts!("sqlite");
-const POSTGRES: [&str; 8] = scripts!("postgres");
+const SQLITE: [&str; 9] = scripts!("sqlite");
+const POSTGRES: [&str; 9] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

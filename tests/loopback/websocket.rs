@@ -321,6 +321,24 @@ async fn a_provider_that_falls_silent_is_noticed_while_the_caller_talks() {
     assert!(refused.contains("provider_timeout"), "{refused}");
 }
 
+/// Its provider accepts the connection and says nothing.
+#[tokio::test]
+async fn a_websocket_that_does_not_open_costs_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let timeouts = json!({ "timeouts": { "first_byte": "300ms" } });
+    let gateway = gateway(silent.local_addr().unwrap(), true, timeouts).await;
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"m","input":"hi"})).await;
+    let refused = until(&mut socket, "error").await;
+    assert!(
+        refused.to_string().contains("provider_timeout"),
+        "{refused}"
+    );
+    let record = gateway.record_where(|record| record["status"] == 504).await;
+    assert_eq!(record["cost"], 0, "{record}");
+    assert_eq!(record["usage"]["input_tokens"], Value::Null, "{record}");
+}
+
 #[tokio::test]
 async fn a_gateway_that_stops_ends_idle_connections() {
     let (address, _received) = provider(completed).await;

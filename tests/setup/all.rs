@@ -327,9 +327,10 @@ fn programs_that_tests_start_are_among_their_needs() {
             .collect();
         for module in shared.captures_iter(&own) {
             let file = root.join("support/src").join(&module[1]);
-            files.push(match file.is_dir() {
-                true => file.join("mod.rs"),
-                false => file.with_extension("rs"),
+            files.push(if file.is_dir() {
+                file.join("mod.rs")
+            } else {
+                file.with_extension("rs")
             });
         }
         for file in files {

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -443,7 +442,7 @@ async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
         .await
         .whole();
     // Whatever fails behind the requests has the time to be told of.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let mut places = left(&gateway, &heard, answers);
     places.push(("the dump".to_owned(), dump));
     // What was said is kept here: for admins, in the database, and in exports.

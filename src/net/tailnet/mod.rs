@@ -1,15 +1,15 @@
 //! A node on a tailnet: it accepts and makes connections there, and says who is at the other end.
 //!
 //! [`Node`] is what the rest of the program uses. Behind it stands one implementation of
-//! [`Tailnet`], each in a folder of its own:
+//! `Tailnet`, each in a folder of its own:
 //!
-//! - [`tsnet`] joins as a node of its own, with Tailscale's Go implementation linked into this process;
-//! - [`daemon`] uses the `tailscaled` that already runs on this machine.
+//! - `tsnet` joins as a node of its own, with Tailscale's Go implementation linked into this process;
+//! - `daemon` uses the `tailscaled` that already runs on this machine.
 //!
 //! A trait rather than an enum, although there are two: the enum was matched in six methods, so that a
 //! third implementation would have changed all of them. Now it is a folder with a constructor. What
-//! an implementation reports of itself is completed by the [`publisher`], answers of `WhoIs` are read
-//! in [`whois`], and callers are kept by the [`resolver`], all the same for each of them.
+//! an implementation reports of itself is completed by the `publisher`, answers of `WhoIs` are read
+//! in `whois`, and callers are kept by the `resolver`, all the same for each of them.
 
 mod daemon;
 mod publisher;

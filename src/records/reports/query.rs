@@ -33,7 +33,7 @@ pub struct Query {
     pub from: Option<i64>,
     /// Started before this time.
     pub to: Option<i64>,
-    /// Only what is older than this request: the last [`Entry::id`] or
+    /// Only what is older than this request: the last [`Entry::id`](crate::records::Entry::id) or
     /// [`Session::last_request`](crate::records::Session::last_request) of the page before.
     pub before: Option<String>,
     /// Only what is newer than this request.

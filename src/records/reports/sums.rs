@@ -132,7 +132,7 @@ impl Sums {
     }
 }
 
-/// Sums over requests; the counts of tokens are named as in [`Tokens`](crate::records::Tokens).
+/// Sums over requests; the counts of tokens are named as in [`Tokens`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Counts {
     pub requests: u64,

@@ -37,7 +37,7 @@ pub(super) const PUT: Endpoint = Endpoint {
     method: Verb::Put,
     name: "KeepChat",
     about: "Keeps one of your conversations, where the configuration has them kept here.",
-    body: taken::<KeptChat>(),
+    body: Some(taken::<KeptChat>()),
     answer: json_of::<ChatId<'_>>(),
     handler: Handler::Role(|call| Box::pin(keep(call))),
     ..DELETE

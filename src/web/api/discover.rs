@@ -29,7 +29,7 @@ pub(super) const POST: Endpoint = Endpoint {
     path: "/api/discover",
     name: "AddProvider",
     about: "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
-    body: taken::<Discovered>(),
+    body: Some(taken::<Discovered>()),
     answer: json_of::<Added>(),
     handler: Handler::Admin(|call| Box::pin(add(call))),
     ..saved::CHANGE_BY_TAG
@@ -76,7 +76,7 @@ pub(in crate::web) struct Row {
     pub baseurl: String,
     /// What it lists.
     pub models: Vec<String>,
-    /// chat, responses, messages, count_tokens, embeddings.
+    /// chat, responses, messages, `count_tokens`, embeddings.
     pub formats: Vec<&'static str>,
     /// The provider that covers it already.
     pub provider: Option<String>,

@@ -44,8 +44,8 @@ pub(super) const fn json_of<T: JsonSchema>() -> Content {
 }
 
 /// A body in the form of a type.
-pub(super) const fn taken<T: JsonSchema>() -> Option<SchemaOf> {
-    Some(SchemaGenerator::subschema_for::<T>)
+pub(super) const fn taken<T: JsonSchema>() -> SchemaOf {
+    SchemaGenerator::subschema_for::<T>
 }
 
 /// One method of a path.

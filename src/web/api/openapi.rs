@@ -170,7 +170,7 @@ fn parameter(parameter: &About) -> Value {
         "name": parameter.name,
         "in": "query",
         "required": parameter.required,
-        "description": parameter.about,
+        "description": parameter.description,
         "schema": if parameter.many { json!({ "type": "array", "items": text }) } else { text },
     })
 }

@@ -12,7 +12,7 @@ use crate::wire::Rejection;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::web) struct About {
     pub name: &'static str,
-    pub about: &'static str,
+    pub description: &'static str,
     /// It may be given more than once.
     pub many: bool,
     /// Nothing is answered without it.
@@ -35,7 +35,7 @@ pub(in crate::web) struct Parameter<T> {
 const fn parameter<T>(name: &'static str, about: &'static str, place: Place<T>) -> Parameter<T> {
     let about = About {
         name,
-        about,
+        description: about,
         many: matches!(place, Place::Texts(_)),
         required: false,
     };

@@ -11,6 +11,7 @@ use crate::wire::{Body, Rejection};
 /// A refusal, as the API writes it.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "it is written with the refusals of the formats")]
+#[expect(clippy::struct_field_names, reason = "the key of the API")]
 pub(super) struct Error {
     error: String,
     code: String,

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Series, Unit};
 use super::period::Period;
-use super::query::{Query, encoded};
+use super::query::{PLACES, Query, encoded};
 use super::{Visit, format, parts};
 use crate::records::{Counts, Totals, UsageGroup};
 use crate::wire::Rejection;
@@ -23,9 +23,6 @@ pub(super) const FILTERS: [(&str, &str); 8] = [
     ("outcome", "Outcome"),
     ("header", "Header"),
 ];
-
-/// Parameters that say how far one has turned the pages, and mean nothing in another view.
-pub(super) const PLACES: &[&str] = &["before", "page"];
 
 /// What is told, and by what.
 pub(super) struct Lens {

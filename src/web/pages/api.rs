@@ -32,7 +32,7 @@ fn page() -> Page {
                 td.wrap { (with_code(endpoint.about)) }
                 td.wrap {
                     @for parameter in endpoint.parameters.all() {
-                        code title=(parameter.about) { (parameter.name) } " "
+                        code title=(parameter.description) { (parameter.name) } " "
                     }
                 }
             }

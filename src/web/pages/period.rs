@@ -3,8 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::activity::PLACES;
-use super::query::Query;
+use super::query::{PLACES, Query};
 use super::{format, parts};
 use crate::base::clock;
 

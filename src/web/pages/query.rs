@@ -12,6 +12,9 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 /// Parameters at most; a page has a dozen.
 const MOST: usize = 64;
 
+/// Parameters that say how far one has turned the pages, and mean nothing in another view.
+pub(super) const PLACES: &[&str] = &["before", "page"];
+
 /// Names and values in the order of the address. Empty values count as absent: forms send them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Query(Vec<(String, String)>);

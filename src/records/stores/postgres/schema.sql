@@ -14,7 +14,7 @@ CREATE TABLE entries (
     login                 TEXT COLLATE "C" NOT NULL,
     node_id               TEXT COLLATE "C" NOT NULL,
     node_name             TEXT COLLATE "C" NOT NULL,
-    tags                  TEXT COLLATE "C" NOT NULL, -- JSON array of strings
+    tags                  TEXT COLLATE "C" NOT NULL, -- JSON array of codes (`base/reasons.rs`), or sentences
     agent                 TEXT COLLATE "C" NOT NULL,
     api                   TEXT COLLATE "C" NOT NULL,
     model_requested       TEXT COLLATE "C" NOT NULL,
@@ -47,7 +47,7 @@ CREATE TABLE entries (
     request_bytes         BIGINT           NOT NULL,
     response_bytes        BIGINT           NOT NULL,
     user_agent            TEXT COLLATE "C" NOT NULL,
-    reasons               TEXT COLLATE "C" NOT NULL, -- JSON array of strings
+    reasons               TEXT COLLATE "C" NOT NULL, -- JSON array of codes (`base/reasons.rs`), or sentences
     error                 TEXT COLLATE "C",
     caller                TEXT COLLATE "C" NOT NULL DEFAULT '' -- whose it is (`Caller::key`)
 );

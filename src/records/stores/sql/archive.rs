@@ -66,7 +66,7 @@ impl Archive for dyn Connection + '_ {
     }
 
     fn add_version(&mut self, version: &Version) -> Result<bool, Failure> {
-        audit::add_version(self, version)
+        super::transaction(self, |connection| audit::add_version(connection, version))
     }
 
     fn versions(&mut self) -> Result<Vec<Version>, Failure> {

@@ -13,7 +13,7 @@ CREATE TABLE entries (
     login                 TEXT    NOT NULL,
     node_id               TEXT    NOT NULL,
     node_name             TEXT    NOT NULL,
-    tags                  TEXT    NOT NULL, -- JSON array of strings
+    tags                  TEXT    NOT NULL, -- JSON array of codes (`base/reasons.rs`), or sentences
     agent                 TEXT    NOT NULL,
     api                   TEXT    NOT NULL,
     model_requested       TEXT    NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE entries (
     request_bytes         INTEGER NOT NULL,
     response_bytes        INTEGER NOT NULL,
     user_agent            TEXT    NOT NULL,
-    reasons               TEXT    NOT NULL, -- JSON array of strings
+    reasons               TEXT    NOT NULL, -- JSON array of codes (`base/reasons.rs`), or sentences
     error                 TEXT,
     caller                TEXT    NOT NULL DEFAULT '' -- whose it is (`Caller::key`)
 ) STRICT;

@@ -21,7 +21,7 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/quotas/refill",
     name: "Refill",
     about: "Adds to a bucket, at most up to its capacity.",
-    body: taken::<Refill>(),
+    body: Some(taken::<Refill>()),
     answer: json_of::<Quota>(),
     handler: Handler::Admin(|call| Box::pin(refill(call))),
     ..Endpoint::GET

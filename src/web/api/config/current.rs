@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{CHANGE_BY_TAG, How, Proposed, check, current, if_match, save, shown, tagged};
+use super::{CHANGE_BY_TAG, How, Proposed, check, if_match, save, shown, stored_text, tagged};
 use crate::config;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
 use crate::web::api::json;
@@ -25,7 +25,7 @@ pub(in crate::web::api) const PUT: Endpoint = Endpoint {
     path: "/aperture/config",
     name: "PutConfig",
     about: "Replaces the configuration that has the `ETag` in `If-Match`; placeholders stand for the secrets that are stored.",
-    body: taken::<ConfigText>(),
+    body: Some(taken::<ConfigText>()),
     answer: json_of::<ConfigText>(),
     handler: Handler::Admin(|call| Box::pin(put(call))),
     ..CHANGE_BY_TAG
@@ -72,7 +72,7 @@ async fn put(call: Call<'_>) -> Reply {
 /// The keys of a text that was saved just now which wait for the next start. The rules of the
 /// request that saved it are those before.
 fn awaiting_restart(call: &Call<'_>, text: &str) -> Vec<String> {
-    let stored = current(call.engines).ok().flatten().unwrap_or_default();
+    let stored = stored_text(call.engines).ok().flatten().unwrap_or_default();
     match check::compile(call.engines, call.reader, text, &stored) {
         Ok(change) => {
             let warnings = &call.engines.management.warnings;

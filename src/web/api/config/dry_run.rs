@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::check::{compile, host, lockout, warnings, ways_lost};
 use super::current::ConfigText;
 use super::history::diff;
-use super::{Proposed, current};
+use super::{Proposed, stored_text};
 use crate::base::clock;
 use crate::config::{self, File, Finding};
 use crate::exchange::rules::Rules;
@@ -28,7 +28,7 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/config/dry-run",
     name: "DryRun",
     about: "What a configuration would change: its text, and who would gain and lose which models.",
-    body: taken::<ConfigText>(),
+    body: Some(taken::<ConfigText>()),
     answer: json_of::<DryRun>(),
     handler: Handler::Admin(|call| Box::pin(dry_run(call))),
     ..Endpoint::GET
@@ -80,7 +80,7 @@ struct Change {
 async fn dry_run(call: Call<'_>) -> Reply {
     let proposed: Proposed = call.body()?;
     let (engines, reader) = (call.engines, call.reader);
-    let stored = current(engines)?.unwrap_or_default();
+    let stored = stored_text(engines)?.unwrap_or_default();
     let shown = |text| config::redacted(text).unwrap_or_default();
     let diff = diff(&shown(&stored), &shown(&proposed.config));
     let change = match compile(engines, reader, &proposed.config, &stored) {

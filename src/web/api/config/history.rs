@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use similar::TextDiff;
 
-use super::current;
+use super::stored_text;
 use crate::config;
 use crate::records::Version;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
@@ -71,7 +71,7 @@ pub(in crate::web) async fn detail(engines: &Engines<'_>, id: &str) -> Result<De
         }
         None => None,
     };
-    let now = current(engines)?.unwrap_or_default();
+    let now = stored_text(engines)?.unwrap_or_default();
     let now = config::redacted(&now).unwrap_or_default();
     let before = parent.map(|parent| parent.text).unwrap_or_default();
     let text = std::mem::take(&mut version.text);

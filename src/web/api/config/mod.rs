@@ -54,7 +54,7 @@ struct Proposed {
 }
 
 /// The text that is in force; `None` where there is no file.
-fn current(engines: &Engines<'_>) -> Result<Option<String>, Rejection> {
+fn stored_text(engines: &Engines<'_>) -> Result<Option<String>, Rejection> {
     engines.management.control.text().map_err(|error| {
         let path = engines.management.control.path().display();
         unreadable(format!("the configuration {path} cannot be read: {error}"))
@@ -63,7 +63,7 @@ fn current(engines: &Engines<'_>) -> Result<Option<String>, Rejection> {
 
 /// The text without its secrets, and its hash.
 pub(in crate::web) fn shown(engines: &Engines<'_>) -> Result<(String, String), Rejection> {
-    let text = current(engines)?.unwrap_or_default();
+    let text = stored_text(engines)?.unwrap_or_default();
     let tag = hash(&text);
     if text.is_empty() {
         return Ok((text, tag));
@@ -133,7 +133,7 @@ pub(super) fn if_match(engines: &Engines<'_>, headers: &HeaderMap) -> Result<Str
             "the header If-Match is missing: the ETag of the configuration that was changed",
         ));
     };
-    let tag = hash(&current(engines)?.unwrap_or_default());
+    let tag = hash(&stored_text(engines)?.unwrap_or_default());
     // Of no known one, the first is as wrong as the others.
     Ok(if named.contains(&&*tag) {
         tag

@@ -4,7 +4,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CHANGE, How, current, save, shown, tagged};
+use super::{CHANGE, How, save, shown, stored_text, tagged};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
 use crate::web::api::json;
 use crate::wire::Rejection;
@@ -23,7 +23,7 @@ pub(in crate::web::api) const PUT: Endpoint = Endpoint {
     path: "/api/config",
     name: "PutOlderConfig",
     about: "Replaces the configuration that has `hash`.",
-    body: taken::<OlderChange>(),
+    body: Some(taken::<OlderChange>()),
     answer: json_of::<Saved>(),
     handler: Handler::Admin(|call| Box::pin(put(call))),
     ..CHANGE
@@ -56,7 +56,7 @@ pub(super) struct Saved {
 
 fn get(call: &Call<'_>) -> Reply {
     let (config, tag) = shown(call.engines)?;
-    let exists = current(call.engines)?.is_some();
+    let exists = stored_text(call.engines)?.is_some();
     let answer = json(&OlderConfig {
         config,
         exists,

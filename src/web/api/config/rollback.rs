@@ -14,7 +14,7 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/config/rollback",
     name: "Rollback",
     about: "Goes back to a version; secrets are those of the file as it is now.",
-    body: taken::<Rollback>(),
+    body: Some(taken::<Rollback>()),
     answer: json_of::<Saved>(),
     handler: Handler::Admin(|call| Box::pin(rollback(call))),
     ..CHANGE

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::check::{Change, compile, lockout, warnings};
-use super::{current, invalid, probe, unreadable, version_of};
+use super::{invalid, probe, stored_text, unreadable, version_of};
 use crate::config;
 use crate::records::Ledger;
 use crate::web::api::ledger;
@@ -47,7 +47,7 @@ pub(in crate::web::api) async fn save(
     how: How,
 ) -> Result<String, Rejection> {
     ledger::writable(&engines.gateway.ledger)?;
-    let stored = current(engines)?.unwrap_or_default();
+    let stored = stored_text(engines)?.unwrap_or_default();
     if hash(&stored) != expected {
         return Err(rejection(&SaveError::Changed));
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::current::ConfigText;
-use super::{Proposed, check, current};
+use super::{Proposed, check, stored_text};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
 use crate::web::api::json;
 
@@ -13,7 +13,7 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/aperture/config:validate",
     name: "Validate",
     about: "Checks a configuration as if it were to be saved.",
-    body: taken::<ConfigText>(),
+    body: Some(taken::<ConfigText>()),
     answer: json_of::<Validation>(),
     handler: Handler::Admin(|call| Box::pin(async move { validate(&call) })),
     ..Endpoint::GET
@@ -36,7 +36,7 @@ struct Validation {
 fn validate(call: &Call<'_>) -> Reply {
     let proposed: Proposed = call.body()?;
     let (engines, reader) = (call.engines, call.reader);
-    let stored = current(engines)?.unwrap_or_default();
+    let stored = stored_text(engines)?.unwrap_or_default();
     let (mut lockout, mut ways, mut restart) = (None, Vec::new(), Vec::new());
     let findings = match check::compile(engines, reader, &proposed.config, &stored) {
         Ok(change) => {

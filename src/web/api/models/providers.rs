@@ -35,6 +35,10 @@ struct Provider {
     /// For admins: what is known from traffic; null before the first request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Health>")]
+    #[expect(
+        clippy::option_option,
+        reason = "absent for others, null before the first request"
+    )]
     health: Option<Option<Health>>,
 }
 

@@ -1,0 +1,2 @@
+-- Reasons of entries are codes from here on (`base/reasons.rs`); the sentences of older entries stay as
+-- they are. Nothing else changes: the version tells programs from before that they can't read these.
