@@ -123,10 +123,9 @@ impl Attempt {
         };
     }
 
-    /// No response has come.
+    /// No response has come; to a WebSocket that didn't open, nothing was sent either.
     pub(super) fn fail(&mut self, failure: &Failure, routing: &Routing) {
         let (is_shared, why) = (self.is_shared(), failure.to_string());
-        // A WebSocket that doesn't open in time has carried nothing.
         let worked = self.is_asked() && failure.leaves_work();
         if let Some(open) = self.open() {
             match failure {
