@@ -243,8 +243,13 @@ async fn a_deleted_node_joins_again(world: &World) -> anyhow::Result<()> {
         .headscale
         .delete(&world.headscale.id("deleted-once")?)?;
     let link = one.link().await.with_context(|| gateway.process.log())?;
-    let ready = one.get("/readyz").await?;
-    ensure!(ready.status == 503, "{ready:?}");
+    // The node tells its link a moment before its state.
+    until("the node's state", 10, || async {
+        let ready = one.get("/readyz").await?;
+        ensure!(ready.status == 503, "{ready:?}");
+        Ok(())
+    })
+    .await?;
     let id = link.rsplit('/').next().unwrap_or_default();
     world.headscale.approve(id, "bob")?;
     one.joined().await.with_context(|| gateway.process.log())
