@@ -7,7 +7,7 @@ default:
 # The second tier: long runs for a night rather than for each change.
 #
 # Faults and load, then parsers. Real model servers come last, in a recipe of their own.
-nightly_runs := "models streams looks crash soak memory fuzz-runs"
+nightly_runs := "models streams crash soak memory fuzz-runs"
 
 # From a bare machine to the demo; it installs what is missing after asking.
 try *arguments:
@@ -74,10 +74,6 @@ crash:
 streams:
     IRIS_STREAMS=10000 IRIS_STREAM_CUTS=all \
         cargo test --release --no-default-features --features postgres --test streams
-
-# Every page of the dashboard at every width and in both themes, looked at by axe.
-looks:
-    IRIS_PAGES_EVERY=1 cargo test --no-default-features --features postgres --test pages -- --exact looks
 
 # A million requests against the provider's own account, so many a second or as fast as it goes;
 # takes a network namespace.

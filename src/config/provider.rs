@@ -226,7 +226,7 @@ impl Setting for Compatibility {
     }
 }
 
-/// What can't be read is an error: another way could lead to somebody else.
+/// An unreadable value is an error, because falling back could send requests to another server.
 impl Setting for Proxying {
     const KIND: Kind = Kind::Text;
 

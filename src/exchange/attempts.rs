@@ -31,7 +31,7 @@ pub(super) struct Attempt {
     pub(super) price: Option<Price>,
     /// What is held of budgets; `None` where none has to pay.
     pub(super) hold: Option<Reservation>,
-    /// Who is told of the request once it has ended, if it ends with this attempt.
+    /// The hooks that are called after the request.
     pub(super) told: Option<After>,
     pub(super) reached: Reached,
     /// Milliseconds from the request to this attempt.

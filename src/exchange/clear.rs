@@ -31,7 +31,7 @@ use crate::wire::Rejection;
 /// Looking at a body takes long enough from here on, in bytes.
 const LONG: usize = 64 << 10;
 
-/// A request that whoever had to look at it lets pass, and the providers for which they have.
+/// A request that all guardrails and hooks have let pass, and the providers for which they did.
 pub struct Cleared {
     draft: Draft,
     asked: Asked,

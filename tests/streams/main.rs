@@ -30,7 +30,7 @@ support::library_gateway!();
 
 /// `IRIS_STREAMS` asks for more.
 static STREAMS: LazyLock<usize> = LazyLock::new(|| {
-    std::env::var("IRIS_STREAMS").map_or(3_000, |count| count.parse().expect("a number"))
+    std::env::var("IRIS_STREAMS").map_or(10_000, |count| count.parse().expect("a number"))
 });
 const AT_ONCE: usize = 64;
 

@@ -156,11 +156,10 @@ async fn a_new_configuration_takes_effect_under_load(world: &World) -> anyhow::R
 
 async fn edits(world: &World) -> anyhow::Result<()> {
     let mut ci = Connection::from(&world.ci, "ai").await?;
-    let mut felt = Vec::new();
     for granted in [true, false, true, false] {
         let expected = if granted { 200 } else { 403 };
         world.configure(granted)?;
-        let (edited, mut stale) = (Instant::now(), Duration::ZERO);
+        let edited = Instant::now();
         loop {
             // When it was sent counts: its answer takes long under load.
             let sent = edited.elapsed();
@@ -168,15 +167,10 @@ async fn edits(world: &World) -> anyhow::Result<()> {
             if reply.status == expected {
                 break;
             }
-            stale = sent;
-            ensure!(sent < 10 * SOON, "still {} after {sent:?}", reply.status);
+            ensure!(sent < SOON, "still {} after {sent:?}", reply.status);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        felt.push(stale);
     }
-    felt.sort();
-    // A busy machine may be slow once.
-    ensure!(felt[2] < SOON, "old answers until {felt:?}");
     // A broken file changes nothing.
     world.configure(true)?;
     becomes(&mut ci, 200).await?;

@@ -196,7 +196,7 @@ pub(crate) fn not_yet(table: &Table<'_>, key: &'static str) {
 ///         attempts: u32 = 2 => Count(1, 10),
 ///     }
 ///     beside {
-///         /// What is worked out while reading, and is no key.
+///         /// Computed while reading; not a key.
 ///         at: Position,
 ///     }
 ///     check: check
@@ -328,7 +328,7 @@ macro_rules! section {
 }
 
 /// Declares a choice among words. A variant may have several; the first that is not empty is its
-/// own. `unknown` says so of another word, where that is no error.
+/// own. `unknown` is the message for any other word, where one is accepted with a warning.
 macro_rules! words {
     (
         $(#[$attribute:meta])*

@@ -64,7 +64,7 @@ impl Setting for String {
     }
 }
 
-/// A path; an empty one is none.
+/// A path. An empty one counts as absent.
 impl Setting for Option<PathBuf> {
     const KIND: Kind = Kind::Text;
 

@@ -1,12 +1,10 @@
 // Every page in light and dark at three widths: pictures in target/pages to look at, and what axe
-// finds: in light at the least and the greatest width, in dark at the greatest. IRIS_PAGES_EVERY=1 has it look
-// wherever something could differ.
+// finds.
 import { ADMIN, PICTURES, USER, axe, check, fail, journey, json, open } from "./browser.mjs";
 import { join } from "node:path";
 
 const WIDTHS = [390, 900, 1440];
 const only = process.env.ONLY;
-const every = process.env.IRIS_PAGES_EVERY;
 
 const { requests } = await json(`${ADMIN}/api/requests?provider=anthropic&limit=1`);
 const [request] = requests;
@@ -80,9 +78,7 @@ await journey(async (context) => {
           check(wide <= 0, `${name} at ${width}: the page is ${wide} pixels wider than the window`);
           await page.screenshot({ path: join(PICTURES, `${role}-${name}-${theme}-${width}.png`), fullPage: true });
           // Between the two, colours are the same.
-          const differs = width !== 900 || theme === "light";
-          const is_usual = width === 1440 || (width === 390 && theme === "light");
-          if (differs && (every || is_usual)) await axe(page, `${name} ${theme} ${width}`);
+          if (width !== 900 || theme === "light") await axe(page, `${name} ${theme} ${width}`);
         }
       }
     }
