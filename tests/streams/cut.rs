@@ -314,7 +314,7 @@ async fn a_provider_may_die_after_any_byte() {
     };
     let replies = stream::iter(cuts).map(ask).buffer_unordered(AT_ONCE);
     let replies: Vec<(String, Reply)> = replies.collect().await;
-    let records = crate::records(&gateway).await;
+    let records = crate::records(&gateway, asked).await;
     assert_eq!(records.len(), asked, "not one record each");
     let mut by_events: HashMap<(usize, usize, usize), Vec<(usize, Value)>> = HashMap::new();
     for (mark, reply) in &replies {
