@@ -53,7 +53,7 @@ pub(super) struct SyntaxError {
 
 /// Parses a document, which is one value.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = without_mark(text);
     let mut parser = Parser {
         text,
         offset: 0,
@@ -70,6 +70,11 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
             "unexpected {other:?} after the end of the document"
         )),
     }
+}
+
+/// A text without a byte order mark in front of it, as positions count.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 impl Value {
