@@ -34,6 +34,26 @@ pub(crate) enum Value {
     Object(Vec<Member>),
 }
 
+impl Node {
+    /// The members of an object; none of another value.
+    pub(super) fn members(&self) -> &[Member] {
+        match &self.value {
+            Value::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The value of a key, which is the last where the key is given twice.
+    pub(super) fn member(&self, key: &str) -> Option<&Self> {
+        let mut found = self
+            .members()
+            .iter()
+            .rev()
+            .filter(|member| member.key == key);
+        found.next().map(|member| &member.node)
+    }
+}
+
 /// A key and its value; an object keeps duplicates.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Member {
