@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::encoded::{of_base64, unmarked_of_base64};
 use super::keys::BETWEEN;
-use super::patterns::Hit;
+use super::detector::Hit;
 use super::text::Text;
 use crate::wire::json;
 

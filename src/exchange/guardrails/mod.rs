@@ -3,15 +3,15 @@
 //! A caller chooses the text that a guard reads, so its work is bounded: each detector passes over a
 //! text in linear time, a look has a time limit, and it stops once nobody waits for it.
 
-mod detect;
+mod content;
+mod detector;
 mod encoded;
 mod fold;
 mod inside;
 mod keys;
+mod kinds;
 mod limits;
 mod opaque;
-mod patterns;
-mod said;
 mod text;
 mod tools;
 mod unknown;
@@ -29,7 +29,7 @@ use crate::formats::{Call, Format};
 use crate::wire::Rejection;
 pub use limits::Limits;
 use limits::Stopped;
-use patterns::Detector;
+use detector::Detector;
 
 /// The guards of a configuration, ready to look.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Guards {
         }
         let found = match &guard.look {
             Look::Patterns(detectors) => {
-                patterns::look(name, guard.action, detectors, (request, limits))
+                detector::look(name, guard.action, detectors, (request, limits))
                     .map_err(|stopped| unfinished(name, stopped))?
             }
             Look::Tools(allow) => tools::look(name, guard.action, allow, request),
@@ -165,10 +165,10 @@ impl Ready {
             GuardKind::Patterns { detect, patterns } => {
                 let mut detectors = Vec::new();
                 for name in detect {
-                    detectors.push(detect::known(name).ok_or_else(|| {
+                    detectors.push(kinds::known(name).ok_or_else(|| {
                         format!(
                             "{name:?} is not known; known are {}",
-                            detect::names().join(", ")
+                            kinds::names().join(", ")
                         )
                     })?);
                 }

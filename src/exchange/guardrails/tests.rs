@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use super::patterns::hits;
+use super::detector::hits;
 use super::*;
 
 fn request(body: &str) -> (&'static Format, Call) {
@@ -150,10 +150,10 @@ fn what_stands_behind_a_near_miss_is_found() {
 
 /// Every kind that is known by its shape.
 fn all_kinds() -> Vec<Detector> {
-    let names = detect::names();
+    let names = kinds::names();
     let detectors: Vec<Detector> = names
         .iter()
-        .filter_map(|name| detect::known(name))
+        .filter_map(|name| kinds::known(name))
         .collect();
     assert_eq!(detectors.len(), names.len());
     detectors
@@ -238,8 +238,8 @@ fn what_stands_in_a_rejected_match_is_found_all_the_same() {
 #[test]
 fn what_lies_across_the_pieces_of_a_long_text_is_found() {
     let detectors = [
-        detect::known("email").unwrap(),
-        detect::known("private_key").unwrap(),
+        kinds::known("email").unwrap(),
+        kinds::known("private_key").unwrap(),
     ];
     let mail = "ann@example.org";
     for before in (1 << 20) - 20..(1 << 20) + 5 {

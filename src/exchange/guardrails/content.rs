@@ -14,7 +14,7 @@ use super::encoded::{
 use super::inside::Inside;
 use super::keys::{BETWEEN, keys_and_numbers};
 use super::limits::{Limits, Stopped};
-use super::patterns::{Detector, Hit, hits};
+use super::detector::{Detector, Hit, hits};
 use super::text::Text;
 use super::{Request, opaque};
 use crate::wire::{json, multipart};
@@ -89,7 +89,7 @@ impl Piece<'_> {
         if let Some(inside) = inside {
             let found = hits(detectors, inside.joined(), limits)?;
             placed.extend(inside.places(text, found));
-            super::patterns::first_and_longest(&mut placed);
+            super::detector::first_and_longest(&mut placed);
         }
         Ok(placed)
     }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 
 use super::limits::{Limits, Stopped};
-use super::said::{Said, said};
+use super::content::{Said, said};
 use super::{Found, Request, blocked, fold, spliced};
 use crate::config::GuardAction;
 

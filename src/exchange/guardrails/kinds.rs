@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
-use super::patterns::{Detector, Then};
+use super::detector::{Detector, Then};
 
 type Kind = (&'static str, &'static str, fn(&str) -> bool);
 
@@ -251,7 +251,7 @@ fn is_phone(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::limits::Limits;
-    use super::super::patterns::hits;
+    use super::super::detector::hits;
     use super::*;
 
     /// The text in characters that a model reads as the same.
