@@ -29,7 +29,8 @@ const TEXT: [&str; 3] = ["text", "content", "parts"];
 /// Stands for the beginning of a conversation: `instructions`, where a format keeps them apart,
 /// and `messages`, an array of objects with a `role`, up to the first that is the user's. A plain
 /// string counts as one message. `None` if the user says nothing.
-pub(super) fn of(instructions: Option<&[u8]>, messages: &[u8]) -> Option<String> {
+pub(super) fn of(instructions: Option<&[u8]>, messages: Option<&[u8]>) -> Option<String> {
+    let messages = messages?;
     let mut opening = Opening::default();
     if let Some(instructions) = instructions {
         opening.say("system", instructions);

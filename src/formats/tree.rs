@@ -7,9 +7,11 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::merge::size;
 use crate::wire::json::Sieve;
 
+/// What an element of a list or a member of an object costs beside its text: a stream of
+/// nothing but empty pieces must come to an end too.
+pub(super) const OVERHEAD: usize = 32;
 /// Members that counts may have, and bytes of one.
 const MAX_COUNTS: usize = 64;
 const MAX_COUNT: usize = 2048;
@@ -22,8 +24,7 @@ const MAX_TOKENS: u64 = 1 << 40;
 /// The members of a document, if it is an object.
 pub(super) fn object(data: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice::<Tree>(data) {
-        Ok(Tree(Value::Object(fields))) => Some(fields),
-        Ok(_) => None,
+        Ok(Tree(value)) => members(value),
         Err(_) => sieved(data),
     }
 }
@@ -43,10 +44,29 @@ fn sieved(data: &[u8]) -> Option<Map<String, Value>> {
     if !sieve.is_complete() {
         return None;
     }
-    match serde_json::from_slice::<Tree>(&sieve.finish()) {
-        Ok(Tree(Value::Object(fields))) => Some(fields),
-        _ => None,
-    }
+    let Tree(value) = serde_json::from_slice(&sieve.finish()).ok()?;
+    members(value)
+}
+
+/// The value below an object that a path of keys leads to, such as `output/message`.
+pub(super) fn at<'v>(of: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let (key, below) = path.split_at(path.find('/').unwrap_or(path.len()));
+    of.get(key)?.pointer(below)
+}
+
+/// The text there.
+pub(super) fn word(of: &Map<String, Value>, path: &str) -> Option<String> {
+    at(of, path)?.as_str().map(str::to_owned)
+}
+
+/// The elements of the array there; none if there is no array.
+pub(super) fn list<'v>(of: &'v Map<String, Value>, path: &str) -> &'v [Value] {
+    at(of, path).map(elements).unwrap_or_default()
+}
+
+/// The elements of an array; none of any other value.
+pub(super) fn elements(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// A count of tokens. Some servers write them as `12.0`, as averages, or as text.
@@ -111,6 +131,24 @@ pub(super) fn add_counts_at(into: &mut Map<String, Value>, key: &str, told: Map<
     if let Value::Object(held) = held {
         add_counts(held, told);
     }
+}
+
+/// Roughly the bytes that a value holds.
+pub(super) fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(|item| OVERHEAD + size(item)).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| OVERHEAD + key.len() + size(value))
+            .sum(),
+        _ => 8,
+    }
+}
+
+/// The sum of what is known; `None` if nothing is.
+pub(super) fn sum(parts: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    parts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
 /// A value whose objects may have a key twice: the last value counts that isn't `null`,
@@ -190,10 +228,6 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
