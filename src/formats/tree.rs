@@ -2,9 +2,11 @@
 //! written as other numbers, texts and numbers that no parser accepts.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::wire::json::Sieve;
@@ -67,6 +69,31 @@ pub(super) fn list<'v>(of: &'v Map<String, Value>, path: &str) -> &'v [Value] {
 /// The elements of an array; none of any other value.
 pub(super) fn elements(list: &Value) -> &[Value] {
     list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Calls `each` with the elements of an array, one after the other, until it breaks off. Anything but
+/// an array has none.
+pub(super) fn each<'a>(array: &'a [u8], each: impl FnMut(&'a RawValue) -> ControlFlow<()>) {
+    struct Elements<F>(F);
+
+    impl<'de, F: FnMut(&'de RawValue) -> ControlFlow<()>> Visitor<'de> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(element) = list.next_element::<&'de RawValue>()? {
+                if (self.0)(element).is_break() {
+                    return Err(A::Error::custom("enough"));
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let _ = serde_json::Deserializer::from_slice(array).deserialize_seq(Elements(each));
 }
 
 /// A count of tokens. Some servers write them as `12.0`, as averages, or as text.
