@@ -17,7 +17,6 @@ pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
     ("exchange", &[], "not yet untangled"),
     ("exchange/relay", &[], "not yet untangled"),
     ("exchange/websocket", &[], "not yet untangled"),
-    ("formats", &[], "not yet untangled"),
     (
         "records",
         &[],

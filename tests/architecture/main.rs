@@ -10,6 +10,7 @@ mod cycles;
 mod formats;
 mod own;
 mod source;
+mod throwaway;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
