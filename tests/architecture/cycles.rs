@@ -12,9 +12,6 @@ use crate::source::{Module, Sources};
 /// Circles that are left, each with its reason: the folder, its parts (any, where none is named), and
 /// why.
 pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
-    ("config", &[], "not yet untangled"),
-    ("config/schema", &[], "not yet untangled"),
-    ("config/secrets", &[], "not yet untangled"),
     ("exchange", &[], "not yet untangled"),
     ("exchange/guardrails", &[], "not yet untangled"),
     ("exchange/relay", &[], "not yet untangled"),
