@@ -15,10 +15,7 @@ pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
     ("config", &[], "not yet untangled"),
     ("config/schema", &[], "not yet untangled"),
     ("config/secrets", &[], "not yet untangled"),
-    ("exchange", &[], "not yet untangled"),
     ("exchange/guardrails", &[], "not yet untangled"),
-    ("exchange/relay", &[], "not yet untangled"),
-    ("exchange/websocket", &[], "not yet untangled"),
     ("formats", &[], "not yet untangled"),
     (
         "records",

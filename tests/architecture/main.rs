@@ -158,7 +158,6 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
 const LONG_FILES: &[&str] = &[
     "config/provider.rs",
     "config/secrets/what.rs",
-    "exchange/relay/tee.rs",
     "exchange/rules.rs",
 ];
 
