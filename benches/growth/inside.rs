@@ -183,7 +183,9 @@ impl World {
         let (sender, receiver) = watch::channel(rules);
         let gateway = Gateway {
             rules: receiver,
-            upstream: Upstream::new(Client::new(None, Timeouts::all(never))),
+            upstream: Upstream {
+                client: Client::new(None, Timeouts::all(never)),
+            },
             traffic: Traffic::default(),
             held: Held::default(),
             metrics: Arc::default(),
