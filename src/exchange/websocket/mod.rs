@@ -50,7 +50,7 @@ impl Gateway {
             return (api.refuse(&rejection), None);
         }
         let rules = self.rules.borrow().clone();
-        let permit = match rules.access.permit_again(&who.caller) {
+        let permit = match rules.access.cached_permit(&who.caller) {
             Ok(permit) => permit,
             Err(none) => return (api.refuse(&none.rejection(&who.caller)), None),
         };

@@ -28,7 +28,6 @@ pub struct Route {
 
 impl Route {
     /// What a grant must give.
-    #[must_use]
     pub fn subject(&self) -> Subject<'_> {
         self.provider.subject(&self.model)
     }
