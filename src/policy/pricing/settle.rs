@@ -82,19 +82,7 @@ fn parts(
     price: &Price,
     mode: Mode,
 ) -> Option<(Rates, [(Field, u64); Field::ALL.len()])> {
-    let counts = [
-        tokens.input,
-        tokens.output,
-        tokens.cached,
-        tokens.cache_write,
-        tokens.cache_write_5m,
-        tokens.cache_write_1h,
-        tokens.reasoning,
-        tokens.image_input,
-        tokens.image_output,
-        tokens.web_searches,
-    ];
-    counts.iter().flatten().next()?;
+    tokens.counts().iter().flatten().next()?;
     let count = |count: Option<u64>| count.unwrap_or_default();
     let cached = count(tokens.cached);
     let hour = count(tokens.cache_write_1h);
