@@ -116,12 +116,12 @@ impl Piece<'_> {
             Encoding::Twice => base64::encode(base64::encode(text)),
             Encoding::Percent => percent_encode(&text, NON_ALPHANUMERIC).to_string(),
         };
-        let mut whole = format!("{before}{encoded}");
-        if is_json {
-            let literal = serde_json::Value::from(whole).to_string();
-            whole = literal[1..literal.len() - 1].to_owned();
+        let whole = format!("{before}{encoded}");
+        if !is_json {
+            return Some(vec![(at.clone(), whole)]);
         }
-        Some(vec![(at.clone(), whole)])
+        let literal = serde_json::Value::from(whole).to_string();
+        Some(vec![(at.clone(), literal[1..literal.len() - 1].to_owned())])
     }
 }
 

@@ -161,6 +161,7 @@ enum HeaderName {
 impl Capability {
     /// The same for a user of another tailnet whom a grant names by a login alone: the grant
     /// may be meant for a user of this tailnet, so it gives models and at most the role `user`.
+    #[must_use]
     pub fn for_namesake(&self) -> Self {
         Self {
             role: self.role.map(|_| Role::User),
@@ -194,7 +195,7 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Header>, D:
 
 fn header_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let names = Vec::<HeaderName>::deserialize(deserializer)?.into_iter();
-    let names = names.map(|HeaderName::Alone(name)| HeaderName::Named { name } | name);
+    let names = names.map(|(HeaderName::Alone(name) | HeaderName::Named { name })| name);
     Ok(names.map(|name| name.to_ascii_lowercase()).collect())
 }
 
@@ -226,7 +227,7 @@ impl Remains {
 mod tests {
     use super::*;
 
-    fn decoded(object: &serde_json::Value) -> Result<Capability, serde_json::Error> {
+    fn decoded(object: &Value) -> Result<Capability, serde_json::Error> {
         let raw = RawValue::from_string(object.to_string()).unwrap();
         Capability::decode(&raw)
     }

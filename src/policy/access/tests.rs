@@ -244,7 +244,7 @@ fn what_is_granted_besides_models_is_shown_without_values() {
                 "quotas":[{"bucket":"b","overdraft":["c","d"]}],"guards":["pii"],
                 "send_hooks":[{"name":"h","events":["entire_request"]},{"name":"i","models":"p/m"}]}"#,
         ),
-        r#"{"src":["a@x.org"],"app":{"tailscale.com/cap/aperture":[{"models":"q/**"}],"x.org/cap/other":[{"a":1}]}}"#,
+        r#"{"src":["a@x.org"],"app":{"tailscale.com/cap/aperture":[{"models":"q/**"}],"x.org/cap/other":[{"a":1}]}}"#.to_owned(),
     ]);
     let permit = permit(&access, "a@x.org");
     let others: Vec<String> = permit.besides_models().into_iter().collect();
@@ -296,10 +296,10 @@ fn other_capabilities_of_the_policy_are_passed_on() {
     let broken = r#"{"models":"p/**","role":"owner","guards":["pii"],"quotas":[{"bucket":"b"},{"no":"bucket"},7]}"#;
     who.capabilities
         .insert(config::CAPABILITY.into(), vec![raw(broken)]);
-    let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
-    assert_eq!(permit.foreign()[0].0, "y.org/cap");
-    assert_eq!(permit.foreign().len(), 1);
-    let paying: Vec<_> = permit.quotas(Subject::model("p", "m")).collect();
+    let alice = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
+    assert_eq!(alice.foreign()[0].0, "y.org/cap");
+    assert_eq!(alice.foreign().len(), 1);
+    let paying: Vec<_> = alice.quotas(Subject::model("p", "m")).collect();
     let names: Vec<&str> = paying
         .iter()
         .map(|(bucket, _)| bucket.bucket.as_str())
@@ -308,15 +308,15 @@ fn other_capabilities_of_the_policy_are_passed_on() {
     assert!(paying[0].1.contains("the tailnet policy's"));
     assert_eq!(
         (
-            permit.guards(Subject::model("p", "m")),
-            permit.quotas(Subject::model("q", "m")).count()
+            alice.guards(Subject::model("p", "m")),
+            alice.quotas(Subject::model("q", "m")).count()
         ),
         (vec!["pii"], 0)
     );
-    assert!(permit.may_filter_by("x-team") && !permit.may_filter_by("x-other"));
+    assert!(alice.may_filter_by("x-team") && !alice.may_filter_by("x-other"));
     // Each once, however often it is named.
     let twice = r#"{"role":"user"},{"guards":["a","b"]},{"guards":["b","a","c"]}"#;
-    let access = self::granting(&[grant(r#""*""#, twice)]);
+    let access = granting(&[grant(r#""*""#, twice)]);
     let permit = permit(&access, "a@x.org");
     assert_eq!(permit.guards(Subject::model("p", "m")), ["a", "b", "c"]);
 }

@@ -75,7 +75,7 @@ impl Caller {
             (whois.jailed, "it is jailed"),
             (whois.wireguard_only, "it is a WireGuard-only exit node"),
         ];
-        if let Some((_, why)) = unusable.iter().find(|(is_so, _)| *is_so) {
+        if let Some((_, why)) = unusable.into_iter().find(|(is_so, _)| *is_so) {
             return Err(Refused::Unusable(why));
         }
         let mut tags = whois.tags;

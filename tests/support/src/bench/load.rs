@@ -1,4 +1,5 @@
 //! The load: `wrk` for requests, and a client of our own for streams, which `wrk` can't read.
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::fmt::Write as _;
 use std::process::Command;
