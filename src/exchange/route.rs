@@ -152,7 +152,7 @@ impl Gateway {
         let fits = |provider: &_| asked.fits(provider);
         rules
             .routes
-            .select_where(&asked.permit, &call.model, &fits, evidence)
+            .select(&asked.permit, &call.model, &fits, evidence)
             .map_err(|none| refusal::no_route(&none, asked, draft))
     }
 }

@@ -1,4 +1,4 @@
-//! A database that is held by somebody else, gone, or damaged. What can't be recorded is refused and not
+//! A database that another program holds, or that is gone or damaged. What can't be recorded is refused and not
 //! done; what was answered is on record afterwards, once, and the gateway goes on by itself.
 
 use std::collections::HashSet;
@@ -41,7 +41,7 @@ fn config(provider: &Provider, database: &str) -> Value {
     })
 }
 
-/// What callers were told.
+/// The responses that callers got.
 #[derive(Default)]
 struct Told {
     answered: Vec<String>,

@@ -242,7 +242,7 @@ impl Disk {
         self.lock().dead = true;
     }
 
-    /// Mounts it again after a cut, when nobody has anything open.
+    /// Mounts it again after a cut, when nothing is open.
     pub fn power_on(&mut self, torn: Option<u64>) -> anyhow::Result<()> {
         if let Some(mounted) = self.mounted.take() {
             mounted.umount_and_join()?;

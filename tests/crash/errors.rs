@@ -25,7 +25,7 @@ const FULL_FOR: [Duration; 2] = [Duration::from_millis(60), Duration::from_milli
 /// How soon requests must be taken again.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What callers were told.
+/// The responses that callers got.
 #[derive(Default)]
 struct Told {
     answered: Mutex<Vec<String>>,

@@ -388,7 +388,7 @@ async fn slow_readers_are_bounded() -> anyhow::Result<()> {
     let during = others(iris, tokio::time::sleep(Duration::from_secs(2))).await?;
     let user = iris.memory_kib()?.saturating_sub(memory) as f64 / READERS as f64;
     let kernel = kernel_memory(iris.pid())?.saturating_sub(kernel) as f64 / 1024.0 / READERS as f64;
-    // Nobody waits for them for ever.
+    // None of them is waited for forever.
     let started = Instant::now();
     while iris.descriptors()? > open + 20 {
         ensure!(

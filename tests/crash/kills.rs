@@ -25,7 +25,7 @@ const AT_ONCE: usize = 12;
 /// Nanodollars in the bucket that pays for everything.
 const PURSE: i64 = 1_000_000 * 1_000_000_000;
 
-/// What somebody has seen, and what callers were told.
+/// The records that were seen, and the responses that callers got.
 #[derive(Default)]
 pub struct Seen {
     next: AtomicU64,

@@ -49,7 +49,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Asks on a new connection each time, until it is told to stop.
+    /// Sends each request on a new connection, until it is stopped.
     async fn call(&self, place: &Place) {
         while !self.stop.load(Ordering::Relaxed) {
             let nth = self.next.fetch_add(1, Ordering::Relaxed);

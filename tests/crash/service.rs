@@ -123,7 +123,7 @@ async fn again<T>(
     Ok(took)
 }
 
-/// `systemctl restart`, as after an update, while somebody calls all the time.
+/// `systemctl restart`, as after an update, under constant requests.
 async fn restarts(machine: &Machine, address: SocketAddr) -> anyhow::Result<()> {
     let (stop, asked) = (
         Arc::new(AtomicBool::new(false)),

@@ -51,7 +51,7 @@ pub fn network() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address of somebody's device.
+/// The address of a device.
 pub fn device(person: u16, nth: u16) -> SocketAddr {
     let [high, low] = (1 + person * DEVICES + nth % DEVICES).to_be_bytes();
     SocketAddr::new(Ipv4Addr::new(100, 65, high, low).into(), 0)

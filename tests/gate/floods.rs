@@ -384,7 +384,7 @@ fn floods_drown_nobody() {
         if grown > MEMORY {
             wrong.push(format!("{}: {grown} KiB", one.name));
         }
-        // Whoever floods could have more of the processor by asking.
+        // A flood could use more of the processor with ordinary requests.
         let cost = number(cpu) / mib(outcome.bytes);
         if one.times == SMALL && outcome.bytes > 0 && cost > requests {
             wrong.push(format!("{}: {cost:.0} ms for each MiB", one.name));

@@ -58,7 +58,7 @@ fn answer(mut stream: TcpStream) -> Option<()> {
 enum Way {
     /// With its length in front.
     Declared,
-    /// In chunks, whose sum nobody knows.
+    /// In chunks, of an unknown total length.
     Chunked,
     /// Compressed, so that it grows here.
     Packed,

@@ -16,7 +16,7 @@ const MORE: Duration = Duration::from_millis(15);
 #[derive(Debug, Default)]
 pub struct Answers {
     pub statuses: Vec<u16>,
-    /// Who answered has ended the connection.
+    /// The server has closed the connection.
     pub closed: bool,
     pub bytes: Vec<u8>,
 }

@@ -25,7 +25,7 @@ const REFILL: i64 = 12;
 enum End {
     /// It has taken so many tokens.
     Settled(i64),
-    /// Nobody asked a provider.
+    /// No provider was asked.
     Dropped,
     /// Its node died, and the lease of its hold is over.
     Lost,

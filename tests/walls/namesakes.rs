@@ -151,7 +151,7 @@ async fn nobody_is_what_their_name_reads_like() {
         let reply = who.get("/api/whoami").await;
         assert_eq!(reply.status, 403, "{}: {}", who.login, reply.text);
     }
-    // The admin's login means the admin, and not whoever has it elsewhere.
+    // The admin's login means the admin, and not a user with that login in another tailnet.
     assert_eq!(KIM.get("/api/whoami").await.json()["role"], "admin");
     let abroad = OTHER_KIM.get("/api/whoami").await.json();
     assert_eq!(abroad["role"], "user");

@@ -143,7 +143,7 @@ async fn no_header_makes_somebody_of_a_caller() {
             (&json!(BOB.login), &json!(BOB.node))
         );
     }
-    // Nobody else was ever there.
+    // There was never another caller.
     assert!(
         !KIM.get("/api/usage?by=login")
             .await

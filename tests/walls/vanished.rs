@@ -48,7 +48,7 @@ pub fn far() -> ExitCode {
     tell("serves");
     while let Some(Ok(line)) = lines.next() {
         if line == "vanish" {
-            // What arrives from now on is for nobody, and nobody says so.
+            // From now on, packets get lost without a notice.
             ip(&format!("addr del {ADDRESS}/24 dev far"));
             tell("gone");
         }
@@ -109,7 +109,7 @@ impl Far {
         ip(&format!("link add near type veth peer name far netns {id}"));
         ip("addr add 10.99.0.9/24 dev near");
         ip("link set near up");
-        // Nobody asks whether the machine is there.
+        // Nothing checks whether the machine is there.
         ip(&format!(
             "neigh replace {ADDRESS} lladdr {HARDWARE} dev near nud permanent"
         ));

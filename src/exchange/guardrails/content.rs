@@ -392,7 +392,7 @@ mod tests {
         let png = base64::encode([0x89, b'P', b'N', b'G', 0xff, 0xd8]);
         let url = format!("data:image/png;base64,{png}");
         assert!(encoded(&url).is_empty());
-        // A type that says more is read, and so is what is no base64.
+        // A type with more than that is read, and so is invalid base64.
         for url in [
             format!("data:image/png;name=a b@c;base64,{png}"),
             "data:image/png;base64,not base64!".to_owned(),

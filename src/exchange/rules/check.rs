@@ -223,7 +223,7 @@ fn unlisted_defaults(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Aliases with the name of a model: requests for that model go to what the alias stands for.
+/// Aliases with the name of a model: requests for that model go to the alias's destinations.
 fn aliases_of_models(file: &config::File, findings: &mut Vec<Finding>) {
     for (name, alias) in &file.model_aliases.models {
         let lists = |(id, provider): (&String, &config::Provider)| {

@@ -150,7 +150,7 @@ pub struct Remains {
     pub quotas: Vec<BucketRef>,
 }
 
-/// A header's name, alone or as it stands in `database.headers.filterable`.
+/// A header's name, alone or as in `database.headers.filterable`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum HeaderName {
@@ -159,7 +159,7 @@ enum HeaderName {
 }
 
 impl Capability {
-    /// The same for a user of another tailnet whom a grant names by a login alone: the grant
+    /// The same for a user of another tailnet, if a grant names them by a login alone: the grant
     /// may be meant for a user of this tailnet, so it gives models and at most the role `user`.
     #[must_use]
     pub fn for_namesake(&self) -> Self {

@@ -210,7 +210,7 @@ impl Permit {
         self.granting(subject).is_some()
     }
 
-    /// The pattern that gives the subject, and the grant that it stands in.
+    /// The pattern that gives the subject, and the grant that has it.
     pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
         let (pattern, source) = self.granting(subject)?;
         Some(Reason::Granted {

@@ -29,8 +29,10 @@ pub struct Row {
 /// The table.
 #[derive(Debug, Default)]
 pub struct Book {
-    date: String,
-    rows: Vec<Row>,
+    /// When the table was last checked.
+    pub date: String,
+    /// All rows, by basis and model.
+    pub rows: Vec<Row>,
     by_name: HashMap<CostBasis, HashMap<String, usize>>,
 }
 
@@ -112,16 +114,6 @@ impl Book {
             book.rows.push(row);
         }
         Ok(book)
-    }
-
-    /// When the table was last checked.
-    pub fn date(&self) -> &str {
-        &self.date
-    }
-
-    /// All rows, by basis and model.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
     }
 
     /// The row for a model.
@@ -226,7 +218,7 @@ mod tests {
             assert!(row.source.starts_with("https://"), "{name}");
             let date: Vec<_> = row.date.split('-').map(str::len).collect();
             assert_eq!(date, [4, 2, 2], "{name}");
-            assert!(row.date.as_str() <= book.date(), "{name}");
+            assert!(row.date <= book.date, "{name}");
             let tables = [Some(&row.price.standard), row.price.batch.as_ref()];
             for table in tables.into_iter().flatten() {
                 for (field, key, rate) in table.named() {

@@ -22,7 +22,7 @@ pub fn document(prices: &Prices, model: Option<&str>) -> Value {
         lists.insert(list.to_owned(), entry);
     };
     let of_row = |row: &Row| entry(&row.source, Some(&row.date), &row.model, &row.price);
-    for row in book.rows() {
+    for row in &book.rows {
         let names = std::iter::once(&row.model).chain(&row.aliases);
         for name in names.filter(|name| wanted(name)) {
             add(name, row.basis.as_str(), of_row(row));
@@ -47,7 +47,7 @@ pub fn document(prices: &Prices, model: Option<&str>) -> Value {
         .collect();
     json!({
         "currency": "USD",
-        "table_date": book.date(),
+        "table_date": book.date,
         "units": units(),
         "cost_bases": bases,
         "models": models,

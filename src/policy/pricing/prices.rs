@@ -156,7 +156,8 @@ impl Prices {
             renamed: false,
             of_provider: false,
         };
-        if quote.configured(self, provider, self.is_anothers(provider, model)) {
+        let is_anothers = self.is_anothers(provider, model);
+        if quote.configured(self, provider, is_anothers) {
             return quote;
         }
         let matches = |name: &&Name| name.glob.as_ref().is_some_and(|glob| glob.matches(model));
@@ -170,8 +171,7 @@ impl Prices {
                 quote.basis = rules.and_then(|rules| rules.mapped);
             }
             let is_own = quote.looked_up == model;
-            let is_anothers = is_own && self.is_anothers(provider, model);
-            if quote.configured(self, provider, is_anothers) {
+            if quote.configured(self, provider, is_own && is_anothers) {
                 return quote;
             }
         }

@@ -323,7 +323,7 @@ mod tests {
                 assert!(cost.lines.iter().all(|line| line.amount >= Money::ZERO));
             }
         }
-        // More from the cache than there was: charged as told, the rest is nothing.
+        // More from the cache than the prompt has: it is charged as counted, and the rest is zero.
         let odd = Tokens {
             cached: Some(100),
             ..counted(10, 0)

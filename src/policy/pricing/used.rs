@@ -62,7 +62,7 @@ impl Quote {
     }
 
     /// The factor for the tier `priority`: the list's vendor has one, or where the list is that of
-    /// many vendors or there is none, the vendor of the format.
+    /// many vendors or there isn't one, the vendor of the format.
     fn priority(&self, api: &str) -> Factor {
         let by_format = formats::named(api).and_then(Format::vendor);
         let vendor = match self.basis {

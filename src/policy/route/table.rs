@@ -11,7 +11,6 @@ use super::{Choice, NoRoute, Route};
 use crate::base::reasons::Reason;
 use crate::config::Choice as _;
 use crate::config::{self, Alias, Routing};
-use crate::formats::Format;
 use crate::policy::access::Permit;
 
 /// Providers and aliases of a configuration.
@@ -75,34 +74,29 @@ impl RouteTable {
         models.filter(|listed| permit.covers(listed.provider.subject(listed.model)))
     }
 
-    /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name,
-    /// tried in this order.
+    /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name, tried in
+    /// this order, among those for which `fits` holds.
     ///
     /// # Errors
     /// [`NoRoute`] says why, for the record and the explanation.
     pub fn select(
         &self,
         permit: &Permit,
-        api: &Format,
-        requested: &str,
-        evidence: Evidence<'_>,
-    ) -> Result<Choice, NoRoute> {
-        let speaks = |provider: &Provider| provider.speaks(api);
-        self.select_where(permit, requested, &speaks, evidence)
-    }
-
-    /// The same among the providers for which `fits` holds.
-    ///
-    /// # Errors
-    /// As for [`RouteTable::select`].
-    pub fn select_where(
-        &self,
-        permit: &Permit,
         requested: &str,
         fits: &dyn Fn(&Provider) -> bool,
         evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
-        let mut search = Search::new(&self.catalog, self.routing.equal, permit, fits, evidence);
+        let mut search = Search {
+            catalog: &self.catalog,
+            share: self.routing.equal,
+            permit,
+            fits,
+            evidence,
+            found: Vec::new(),
+            granted: Vec::new(),
+            tie: None,
+            tagged: None,
+        };
         let mut reasons = Vec::new();
         let mut candidates = match self.aliases.get(requested) {
             Some(alias) => {
@@ -198,7 +192,8 @@ mod tests {
             holder: None,
         };
         let (table, _) = RouteTable::compile(&file);
-        let choice = table.select(&permit.unwrap(), formats::ALL[0], model, evidence)?;
+        let speaks = |provider: &Provider| provider.speaks(formats::ALL[0]);
+        let choice = table.select(&permit.unwrap(), model, &speaks, evidence)?;
         Ok((choice.first.provider.id.clone(), choice.first.model))
     }
 

@@ -1,5 +1,5 @@
-//! What is known of providers from their traffic: how many requests are in flight, which of them
-//! fail, and whose turn it is. Lives as long as the process; no provider is asked for it.
+//! What is known of providers from their traffic: how many requests are in flight, which fail, and
+//! whose turn it is. It lives as long as the process; no provider is probed for it.
 //!
 //! It is kept for a provider as it is configured: with another URL or credential it is another
 //! provider, of which nothing is known.
@@ -64,7 +64,7 @@ impl Traffic {
         }
     }
 
-    /// How a provider stands for a model.
+    /// Whether a provider takes requests for a model.
     pub fn standing(&self, provider: &Provider, model: &str) -> Standing {
         let providers = self.providers.lock();
         let Some(state) = providers.get(provider) else {
