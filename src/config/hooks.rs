@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::address;
 use super::certificates::{self, Certificates};
-use super::declare::{Choice, Holds, Trimmed, Words};
+use super::declare::{Choice, Holds};
 use super::provider::Authorization;
+use super::readers::{Trimmed, Words};
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;

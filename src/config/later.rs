@@ -2,7 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::declare::{Holds, Kind, Named, Reader, TEXTS, Words};
+use super::declare::{Holds, Kind, Reader, TEXTS};
+use super::readers::{Named, Words};
 use super::section;
 use super::table::{Item, Table};
 

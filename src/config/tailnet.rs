@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
-use super::declare::{Holds, Trimmed};
+use super::declare::Holds;
+use super::readers::Trimmed;
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;

@@ -11,12 +11,9 @@ use crate::source::{Module, Sources};
 
 /// Circles that are left: the folder, its parts (if none is named, any), and the reason.
 pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
-    ("config", &[], "not yet untangled"),
-    ("config/secrets", &[], "not yet untangled"),
     ("exchange", &[], "not yet untangled"),
     ("exchange/relay", &[], "not yet untangled"),
     ("exchange/websocket", &[], "not yet untangled"),
-    ("formats", &[], "not yet untangled"),
     (
         "records",
         &[],

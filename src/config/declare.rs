@@ -6,10 +6,6 @@
 //! declaration is an ordinary error of the compiler in that line. A derive would be another crate
 //! to build, and `schemars` knows neither positions nor our pages.
 
-mod readers;
-
-pub(crate) use readers::{Count, Described, Named, Perhaps, Plain, Trimmed, Words};
-
 use serde_json::Value;
 
 use super::finding::{Finding, Severity};
@@ -171,6 +167,23 @@ pub(crate) trait Reader<T> {
     }
 }
 
+/// The way of the type itself.
+pub(crate) struct Plain;
+
+impl<T: Setting> Reader<T> for Plain {
+    fn kind(&self) -> Kind {
+        T::KIND
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<T> {
+        T::read(item)
+    }
+
+    fn json(&self, value: &T) -> Option<Value> {
+        value.json()
+    }
+}
+
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + 'static {
     /// Every word, and what it stands for.
@@ -291,12 +304,15 @@ macro_rules! section {
             }
 
             fn of(table: $crate::config::table::Table<'_>) -> Option<Self> {
+                use $crate::config::declare::Reader;
                 let default = Self::default();
                 let read = Self {
                     $($name: {
                         let written = $crate::config::section!(@written $name $($written)?);
                         let reader = &$crate::config::section!(@reader $($reader)?);
-                        table.read(written, reader).unwrap_or(default.$name)
+                        let item = table.get(written);
+                        let read = item.and_then(|item| Reader::<$type>::read(reader, &item));
+                        read.unwrap_or(default.$name)
                     },)*
                     $($($beside: default.$beside,)*)?
                 };
