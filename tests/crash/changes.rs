@@ -1,4 +1,4 @@
-//! What changes under a gateway that is busy: its configuration, and the machine's clock.
+//! Changes under load: of the gateway's configuration, and of the machine's clock.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Write errors: the n-th write or sync fails, for many n, once or until there is space again.
-//! The gateway stays up, says nothing is saved that isn't, and goes on by itself.
+//! Write errors: the n-th write or sync fails, for many n, once or until there is space again. The gateway
+//! stays up, never reports something as saved that isn't, and recovers by itself.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! More than there is room for: descriptors, slow callers, slow readers, and five times the load
-//! that is served. Who is being served does not notice.
+//! More than there is room for: descriptors, slow callers, slow readers, and five times the load that can
+//! be served. Callers that are being served don't notice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

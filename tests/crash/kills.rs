@@ -1,5 +1,5 @@
-//! SIGKILL at random moments under load. What somebody has seen of a record is there afterwards,
-//! once; balances are what the records say; nothing is held for requests that are no more.
+//! SIGKILL at random moments under load. A record that was once seen is there afterwards, once; balances
+//! match the records; nothing stays held for requests that are gone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Records as they stand in the database, read by a connection that is not the gateway's.
+//! Records as they are in the database, read by a connection that is not the gateway's.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Restarts under load, as of an update: the service manager holds the socket, one process ends,
-//! and the next one begins. Nobody is refused, no answer is cut, and each has its record.
+//! Restarts under load, as for an update: the service manager holds the socket, one process ends, and the
+//! next one begins. No request is refused, no response is cut, and each has its record.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;

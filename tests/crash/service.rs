@@ -1,5 +1,5 @@
-//! The units of systemd, run by systemd itself: what is killed or hangs is started again, and
-//! whoever calls meanwhile is answered by the next process.
+//! The units of systemd, run by systemd itself: a process that is killed or hangs is started again, and
+//! the next process serves the requests that came in the meantime.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! A tailnet of one machine: a network namespace whose loopback interface has all tailnet
-//! addresses, and a stand-in for `tailscaled` that says who has which. So many people call at
-//! once, each from addresses of their own.
+//! A tailnet of one machine: a network namespace whose loopback interface has all tailnet addresses, and a
+//! stand-in for `tailscaled` that knows who has which. This way, many people call at once, each from
+//! addresses of their own.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

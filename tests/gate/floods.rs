@@ -1,5 +1,5 @@
-//! Floods of HTTP/2, each with a bound: others are served meanwhile, memory does not grow, and
-//! the connection ends or makes no progress.
+//! Floods of HTTP/2, each of which is limited: other callers are served in the meantime, memory does not
+//! grow, and the connection ends or makes no progress.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

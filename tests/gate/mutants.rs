@@ -1,6 +1,6 @@
-//! Damaged requests, sent to the gateway and to servers of others as they are: what the gateway
-//! takes for so many requests is as many to everybody, or somebody refuses it.
-//! `IRIS_GATE_MUTANTS` asks for more of them, and `IRIS_GATE_SEED` for others.
+//! Damaged requests, sent to the gateway and to other servers unchanged: each server counts as many
+//! requests in them as the gateway, or one of the two refuses them. `IRIS_GATE_MUTANTS` runs more of them,
+//! and `IRIS_GATE_SEED` others.
 
 use std::net::SocketAddr;
 use std::process::Command;

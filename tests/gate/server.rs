@@ -1,4 +1,4 @@
-//! The program itself, in a process of its own, so that its memory can be looked at.
+//! The program itself, in a process of its own, so that its memory can be measured.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

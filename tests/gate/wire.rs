@@ -1,4 +1,4 @@
-//! A caller at the wire: any bytes, and the answers that come of them.
+//! A caller on the wire: any bytes, and the responses to them.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Budgets on both databases: what is held, what is taken, and what is left after an end.
+//! Budgets on both databases: what is held, what is spent, and what is left after an end.
 
 use std::time::Duration;
 

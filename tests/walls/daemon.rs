@@ -1,4 +1,4 @@
-//! A stand-in for `tailscaled`: the questions of its LocalAPI that the gateway asks.
+//! A stand-in for `tailscaled`: the requests of its LocalAPI that the gateway sends.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

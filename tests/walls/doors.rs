@@ -1,4 +1,4 @@
-//! The HTTPS door of the tailnet: what its gate takes over HTTP/2.
+//! The HTTPS door of the tailnet: what its gate accepts over HTTP/2.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;

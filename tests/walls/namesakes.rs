@@ -1,5 +1,5 @@
-//! Callers who have a name in common, or a name that reads like somebody else: a login is what people
-//! choose, and no two of them share what is theirs.
+//! Callers with the same name, or with a name that reads like another caller's: people choose logins, and
+//! no two callers share data because of them.
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Three people and all that there is of each other's, on every route that the gateway describes
-//! and every page that links to another.
+//! Three people and all of each other's data, on every route that the gateway describes and every page
+//! that links to another.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Who may call each route, and whose things its answer may hold. A route that the gateway
-//! describes, or a page that a page links to, and that is not here, fails the test.
+//! Who may call each route, and whose data its response may hold. A route that the gateway describes, or
+//! a page that a page links to, must be listed here.
 
 use Policy::{Admin, Everyone, Granted, One, OnlyOwners, Own, Said, Usable};
 

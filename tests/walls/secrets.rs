@@ -1,5 +1,5 @@
-//! Two dozen secrets, each of them one that stands nowhere else, and everything that the program
-//! answers, logs, stores, exports and sends: each is only where it has to be.
+//! Two dozen secrets, each of which is unique, and everything that the program responds, logs, stores,
+//! exports and sends: each secret is only where it has to be.
 
 use std::net::SocketAddr;
 use std::path::Path;

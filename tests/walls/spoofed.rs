@@ -1,4 +1,4 @@
-//! Headers by which others take a request for somebody's: nothing here depends on them, and no
+//! Headers that other software takes for a caller's identity: nothing here depends on them, and no
 //! provider gets them.
 
 use serde_json::{Value, json};

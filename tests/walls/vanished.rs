@@ -1,5 +1,5 @@
-//! A provider on a machine of its own that vanishes without a word. The machine is another network
-//! namespace, in which this program runs once more.
+//! A provider on a machine of its own that vanishes without closing its connections. The machine is
+//! another network namespace, in which this program runs a second time.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

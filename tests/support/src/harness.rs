@@ -1,5 +1,6 @@
 //! A harness for programs whose tests share something expensive: a tailnet, a database server, the
-//! whole machine. The standard harness has no hook at its end to stop such a thing. Filters, `--list`, `--exact`, `--skip` and `--ignored` work as they do there.
+//! whole machine. The standard harness has no hook at its end to stop such a thing. Filters, `--list`,
+//! `--exact`, `--skip` and `--ignored` work as they do there.
 //!
 //! Tests run one after the other. A module lists its own with [`tests!`](crate::tests), and a
 //! function that isn't listed is a warning of the compiler.
