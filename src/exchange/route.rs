@@ -135,7 +135,7 @@ impl Gateway {
         };
         let fits = |provider: &_| asked.fits(provider);
         let routes = &rules.routes;
-        let chosen = routes.select_where(&asked.permit, &call.model, &fits, evidence);
+        let chosen = routes.select(&asked.permit, &call.model, &fits, evidence);
         chosen.map_err(|none| refusal::no_route(&none, asked, draft))
     }
 }

@@ -185,7 +185,7 @@ fn one(call: &Call<'_>) -> Reply {
         conversation: None,
     };
     let routes = &reader.rules.routes;
-    let choice = routes.select_where(&reader.permit, &name, &fits, evidence);
+    let choice = routes.select(&reader.permit, &name, &fits, evidence);
     // A model without a grant is told as one that does not exist.
     let choice = choice.map_err(|_| {
         let shown: String = name.chars().take(200).collect();
@@ -218,7 +218,7 @@ fn aliases<'a>(reader: &'a Reader<'_>, form: Form) -> Vec<(&'a str, ListedModel<
             conversation: None,
         };
         let first = routes
-            .select_where(&reader.permit, alias, &fits, evidence)
+            .select(&reader.permit, alias, &fits, evidence)
             .ok()?
             .first;
         let provider = routes.providers().iter();
