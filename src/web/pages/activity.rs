@@ -279,20 +279,19 @@ pub(super) async fn over_time(
             }
         ),
         unit,
-        slots: steps.iter().map(|step| lens.period.told(step)).collect(),
+        slots: steps.iter().map(|step| lens.period.label(step)).collect(),
         series: series
             .into_iter()
             .map(|(name, values)| Series { name, values })
             .collect(),
     };
-    let choices: Vec<_> = [
+    let metrics = [
         ("tokens", "Tokens"),
         ("cost", "Cost"),
         ("requests", "Requests"),
-    ]
-    .into_iter()
-    .map(|(name, shown)| (lens.link("metric", name), shown, name == chosen))
-    .collect();
+    ];
+    let query = lens.query.without(PLACES);
+    let choices = parts::views(&query, &lens.path, "metric", metrics, chosen);
     Ok(html! {
         div.chart-head { (parts::choice("What the chart counts", &choices)) }
         @match chart.draw() {

@@ -25,10 +25,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "agent").await?) }
-            (breakdown::table(&lens, groups, ("agent", "Agent", "Usage by agent"), |agent| {
-                let query = lens.query.without(&["metric", "sort", "before"]);
-                query.with("agent", agent).at("/ui/requests")
-            }))
+            (breakdown::table(&lens, groups, &breakdown::AGENT))
             p.under { "Programs are recognized by their header " code { "User-Agent" } "." }
         }
     };

@@ -14,12 +14,7 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/api", |_| Box::pin(async 
     .listed("API", "api", Group::Gateway);
 
 fn page() -> Page {
-    let columns = [
-        parts::words("Method"),
-        parts::words("Path"),
-        parts::words("What it does"),
-        parts::words("Parameters"),
-    ];
+    let columns = parts::words(&["Method", "Path", "What it does", "Parameters"]);
     let named = table::ALL.iter().flat_map(|endpoint| {
         let paths = endpoint.paths();
         paths.map(move |path| ((path, endpoint.method.name()), endpoint))

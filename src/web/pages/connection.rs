@@ -183,12 +183,9 @@ fn findings(visit: &Visit<'_>) -> Markup {
             }
         }
     };
-    let columns = [
-        parts::words("Kind"),
-        parts::numbers("Line"),
-        parts::words("Where"),
-        parts::words("What"),
-    ];
+    let columns = parts::words(&["Kind"])
+        .numbers(&["Line"])
+        .words(&["Where", "What"]);
     html! {
         @if !found.is_empty() {
             (parts::section("Findings in the configuration", &parts::table("Findings", &columns, &rows)))

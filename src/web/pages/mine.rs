@@ -24,14 +24,12 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         Query::default().with("login", visit.reader.caller.name()),
     );
     let own = budgets::own(visit).await?;
-    let body = html! {
-        (usage(visit, &lens, &own).await?)
-    };
-    Ok(Page::new("My usage", body).actions(said(&lens)).live())
+    let body = usage(visit, &lens, &own).await?;
+    Ok(Page::new("My usage", body).actions(period(&lens)).live())
 }
 
 /// The time that a page is of.
-pub(super) fn said(lens: &Lens) -> Markup {
+pub(super) fn period(lens: &Lens) -> Markup {
     html! { span.period { (lens.period.words()) ", UTC" } }
 }
 
@@ -62,10 +60,7 @@ pub(super) async fn usage(
             }))
         } @else {
             section.panel { (activity::over_time(visit, lens, "model").await?) }
-            (parts::section("Models", &breakdown::table(lens, &models.usage.groups,
-                ("model", "Model", "Usage by model"), |model| {
-                    lens.filters().with("model", model).at("/ui/requests")
-                })))
+            (parts::section("Models", &breakdown::table(lens, &models.usage.groups, &breakdown::MODEL)))
             section {
                 h2 { "Recent sessions" }
                 (sessions::table(visit, &recent.rows))

@@ -26,6 +26,7 @@ mod guardrails;
 mod icons;
 mod json;
 mod layout;
+mod list;
 mod mine;
 mod models;
 mod overview;
@@ -198,6 +199,11 @@ impl Visit<'_> {
         let given = Given::by_page(endpoint.parameters, query.pairs())?;
         given.permitted(&self.reader.permit)?;
         given.read()
+    }
+
+    /// Columns that only admins see.
+    fn for_admins<'c>(&self, columns: &'c [&'c str]) -> &'c [&'c str] {
+        if self.reader.is_admin() { columns } else { &[] }
     }
 
     /// Sums of the API's reports.

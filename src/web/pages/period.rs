@@ -1,7 +1,7 @@
 //! The time that a page tells of: the last days, or whatever dates were given. Days are UTC, as
 //! in all sums.
 
-use maud::{Markup, html};
+use maud::Markup;
 
 use super::query::{PLACES, Query};
 use super::{format, parts};
@@ -111,8 +111,8 @@ impl Period {
         names.collect()
     }
 
-    /// How a step's key is told on a chart.
-    pub(super) fn told(self, key: &str) -> String {
+    /// How a chart shows a step's key.
+    pub(super) fn label(self, key: &str) -> String {
         if self.by_hours {
             key.get(5..16).unwrap_or(key).replace('T', " ")
         } else {
@@ -136,15 +136,10 @@ impl Period {
     pub(super) fn choice(path: &str, query: &Query) -> Markup {
         let custom = query.get("from").is_some() || query.get("through").is_some();
         let days = query.get("days").unwrap_or("30");
-        let all: Vec<_> = USUAL
-            .iter()
-            .map(|(name, shown, _)| {
-                let query = query.without(&["from", "through"]).without(PLACES);
-                let address = query.with("days", name).at(path);
-                (address, *shown, !custom && *name == days)
-            })
-            .collect();
-        html! { (parts::choice("Time", &all)) }
+        let query = query.without(&["from", "through"]).without(PLACES);
+        let all = USUAL.map(|(name, shown, _)| (name, shown));
+        let views = parts::views(&query, path, "days", all, if custom { "" } else { days });
+        parts::choice("Time", &views)
     }
 }
 

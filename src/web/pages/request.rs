@@ -30,15 +30,9 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let entry = &request.entry;
     let shown = visit.query.get("view").unwrap_or("story");
     let here = format!("/ui/requests/{}", entry.id);
-    let tabs: Vec<_> = VIEWS
-        .iter()
-        .map(|(name, title)| {
-            let address = Query::default().with("view", name).at(&here);
-            (address, *title, *name == shown)
-        })
-        .collect();
-    let said = match shown {
-        "story" => story(&request),
+    let views = parts::views(&Query::default(), &here, "view", VIEWS, shown);
+    let content = match shown {
+        "story" => timeline(&request),
         _ if !entry.captured => parts::empty(
             "The content of this request was not kept",
             &html! {
@@ -55,8 +49,8 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (head(visit, entry))
         (figures(entry))
-        (parts::tabs("What is shown of the request", &tabs))
-        (said)
+        (parts::tabs("What is shown of the request", &views))
+        (content)
     };
     let session = Query::default()
         .with("login", &entry.login)
@@ -133,7 +127,7 @@ fn figures(entry: &Entry) -> Markup {
 }
 
 /// Every decision with its reason, and the tools that the answer called.
-fn story(request: &Request) -> Markup {
+fn timeline(request: &Request) -> Markup {
     let entry = &request.entry;
     html! {
         section {
@@ -208,7 +202,7 @@ fn headers(caption: &str, all: &[(String, String)]) -> Markup {
             tr { th scope="row" { code { (name) } } td.wrap { code { (value) } } }
         }
     };
-    let columns = [parts::words("Name"), parts::words("Value")];
+    let columns = parts::words(&["Name", "Value"]);
     parts::table(caption, &columns, &rows)
 }
 
