@@ -129,11 +129,6 @@ fn chosen(query: &Query) -> Vec<&'static Figure> {
 
 /// A table of groups by one dimension.
 pub(super) fn table(lens: &Lens, groups: &[UsageGroup], dimension: &Dimension) -> Markup {
-    let Dimension {
-        name: dimension,
-        shown,
-        caption,
-    } = *dimension;
     let sort = lens.query.get("sort").unwrap_or("cost");
     let figures = chosen(&lens.query);
     let (rows, rank) = (sorted(groups, sort), rank(sort));
@@ -144,7 +139,7 @@ pub(super) fn table(lens: &Lens, groups: &[UsageGroup], dimension: &Dimension) -
     let page: usize = page.unwrap_or(1).clamp(1, pages);
     let columns = figures
         .iter()
-        .fold(parts::words(&[shown]), |columns, figure| {
+        .fold(parts::words(&[dimension.shown]), |columns, figure| {
             let columns = columns.numbers(&[figure.shown]);
             match figure.rank {
                 None => columns,
@@ -153,10 +148,10 @@ pub(super) fn table(lens: &Lens, groups: &[UsageGroup], dimension: &Dimension) -
         });
     let body = html! {
         @for group in rows.iter().skip((page - 1) * ROWS).take(ROWS) {
-            @let key = group.key.get(dimension).map_or("", String::as_str);
+            @let key = group.key.get(dimension.name).map_or("", String::as_str);
             tr {
                 th scope="row" {
-                    @if key.is_empty() { span.unknown { (nameless(dimension)) } } @else { a href=(lead(lens, dimension, key)) title=(key) { (key) } }
+                    @if key.is_empty() { span.unknown { (nameless(dimension.name)) } } @else { a href=(lead(lens, dimension.name, key)) title=(key) { (key) } }
                     (parts::bar(rank(&group.totals.counts), most.unwrap_or(0), "thin"))
                 }
                 @for figure in &figures { td.n { (figure.show(&group.totals)) } }
@@ -164,14 +159,14 @@ pub(super) fn table(lens: &Lens, groups: &[UsageGroup], dimension: &Dimension) -
         }
     };
     let csv = lens
-        .report(dimension)
+        .report(dimension.name)
         .with("format", "csv")
         .at("/api/usage");
     let turn = |page: usize| lens.query.with("page", &page.to_string()).at(&lens.path);
     html! {
-        (parts::table(caption, &columns, &body))
+        (parts::table(dimension.caption, &columns, &body))
         @if pages > 1 {
-            nav.pager aria-label=(caption) {
+            nav.pager aria-label=(dimension.caption) {
                 @if page > 1 { a.button rel="prev" href=(turn(page - 1)) { "Back" } }
                 span.note { "Page " (page) " of " (pages) ", " (format::grouped(rows.len() as u64)) " rows" }
                 @if page < pages { a.button rel="next" href=(turn(page + 1)) { "Next" } }

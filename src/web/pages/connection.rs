@@ -22,7 +22,7 @@ async fn page(visit: &Visit<'_>) -> Page {
     let warnings = visit.reader.engines.alerts(&visit.reader.rules).await;
     let node = visit.reader.engines.node_status();
     // What the process was started with: a change waits for the next start.
-    let listen = visit.reader.engines.management.warnings.started().listen();
+    let listen = visit.reader.engines.management.warnings.started.listen();
     let names = &visit.reader.rules.file.listen.names;
     let port = |port: Option<u16>| {
         let at = match (port, &node) {

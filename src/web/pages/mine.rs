@@ -40,7 +40,7 @@ pub(super) async fn usage(
     budgets: &Markup,
 ) -> Result<Markup, Rejection> {
     let models = visit.sums(&lens.report("model")).await?;
-    let totals = &models.usage.totals;
+    let totals = &models.totals;
     let query = lens.period.put_into(&lens.filters().without(&["header"]));
     let recent = visit.sessions(&query.with("limit", RECENT)).await?;
     let more = lens
@@ -60,7 +60,7 @@ pub(super) async fn usage(
             }))
         } @else {
             section.panel { (activity::over_time(visit, lens, "model").await?) }
-            (parts::section("Models", &breakdown::table(lens, &models.usage.groups, &breakdown::MODEL)))
+            (parts::section("Models", &breakdown::table(lens, &models.groups, &breakdown::MODEL)))
             section {
                 h2 { "Recent sessions" }
                 (sessions::table(visit, &recent.rows))

@@ -14,10 +14,6 @@ use crate::wire::Rejection;
 /// What the table can tell apart.
 const BY: [Dimension; 6] = [LOGIN, MODEL, AGENT, PROVIDER, STATUS, OUTCOME];
 
-const FILTERS: [&str; 8] = [
-    "login", "model", "agent", "provider", "api", "status", "outcome", "header",
-];
-
 pub(super) const PLACE: Place = Place::for_admins("/ui/overview", |visit| Box::pin(page(visit)))
     .listed("Overview", "overview", Group::Activity);
 
@@ -27,18 +23,18 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let by = BY.iter().find(|one| one.name == by).unwrap_or(&LOGIN);
     let users = visit.sums(&lens.report("login")).await?;
     let groups = if by.name == "login" {
-        users.usage.groups.clone()
+        users.groups.clone()
     } else {
-        visit.sums(&lens.report(by.name)).await?.usage.groups
+        visit.sums(&lens.report(by.name)).await?.groups
     };
-    let totals = &users.usage.totals;
+    let totals = &users.totals;
     let names = BY.map(|one| (one.name, one.shown));
     let views = parts::views(&lens.query, &lens.path, "by", names, by.name);
     let split = if by.name == "login" { "model" } else { by.name };
     let body = html! {
         (connection::strip(visit).await)
-        (activity::filter_bar(visit, &lens, &FILTERS).await?)
-        (activity::cards(totals, &html! { "by " (format::count(users.usage.groups.len() as u64, "user", "users")) }))
+        (activity::filter_bar(visit, &lens, &activity::FILTERS.map(|(name, _)| name)).await?)
+        (activity::cards(totals, &html! { "by " (format::count(users.groups.len() as u64, "user", "users")) }))
         section.panel { (activity::over_time(visit, &lens, split).await?) }
         @if totals.counts.requests == 0 {
             (parts::empty("No requests in this time", &html! {

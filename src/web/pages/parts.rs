@@ -297,9 +297,14 @@ pub(super) fn thousandths(part: u64, whole: u64) -> u64 {
 pub(super) fn facts(all: &[(&str, Markup)]) -> Markup {
     html! {
         dl.facts {
-            @for (name, value) in all { div { dt { (name) } dd { (value) } } }
+            @for (name, value) in all { (fact(name, value)) }
         }
     }
+}
+
+/// One of them.
+pub(super) fn fact(name: &str, value: &impl Render) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
 }
 
 /// Text to be copied, with a button that does it.

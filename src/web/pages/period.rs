@@ -6,6 +6,7 @@ use maud::Markup;
 use super::query::{PLACES, Query};
 use super::{format, parts};
 use crate::base::clock;
+use crate::web::api::parameters::midnight;
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -141,15 +142,6 @@ impl Period {
         let views = parts::views(&query, path, "days", all, if custom { "" } else { days });
         parts::choice("Time", &views)
     }
-}
-
-/// A UTC date as unix milliseconds.
-fn midnight(text: &str) -> Option<i64> {
-    let date: jiff::civil::Date = text.parse().ok()?;
-    let time = jiff::tz::Offset::UTC
-        .to_timestamp(date.at(0, 0, 0, 0))
-        .ok()?;
-    Some(time.as_millisecond())
 }
 
 #[cfg(test)]

@@ -33,11 +33,11 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
         h2 { "Traffic" }
         (activity::filter_bar(visit, &lens, &["login", "model", "agent", "header"]).await?)
-        @if used.usage.groups.is_empty() {
+        @if used.groups.is_empty() {
             (parts::empty("No requests in this time", &html! { "Choose a longer time." }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "provider").await?) }
-            (breakdown::table(&lens, &used.usage.groups, &breakdown::PROVIDER))
+            (breakdown::table(&lens, &used.groups, &breakdown::PROVIDER))
         }
     };
     let find = html! { a.button href="/ui/providers/discover" { "Look for servers" } };

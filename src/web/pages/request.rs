@@ -74,39 +74,31 @@ fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
         @if visit.reader.is_admin() { a href=(activity::user_page(&entry.login)) { (entry.login) } }
         @else { (entry.login) }
     };
-    let mut facts = vec![
-        ("Outcome", parts::outcome(entry)),
-        ("Started", parts::time(entry.started_at)),
-        ("User", user),
-        ("Device", html! { (entry.node_name) }),
-        ("Agent", html! { (named(&entry.agent)) }),
-        (
-            "Model",
-            html! {
-                @if entry.model.is_empty() {
-                    (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
-                } @else {
-                    (entry.model)
-                    @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
-                }
-            },
-        ),
-        (
-            "Provider",
-            html! {
-                @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
-            },
-        ),
-        (
-            "API",
-            html! { code { (entry.api) } @if entry.stream { " streamed" } },
-        ),
-        ("Id", html! { code { (entry.id) } }),
-    ];
-    if let Some(error) = &entry.error {
-        facts.push(("Error", html! { span.bad { (error) } }));
+    let model = html! {
+        @if entry.model.is_empty() {
+            (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
+        } @else {
+            (entry.model)
+            @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
+        }
+    };
+    let provider = html! {
+        @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
+    };
+    html! {
+        dl.facts {
+            (parts::fact("Outcome", &parts::outcome(entry)))
+            (parts::fact("Started", &parts::time(entry.started_at)))
+            (parts::fact("User", &user))
+            (parts::fact("Device", &entry.node_name))
+            (parts::fact("Agent", &named(&entry.agent)))
+            (parts::fact("Model", &model))
+            (parts::fact("Provider", &provider))
+            (parts::fact("API", &html! { code { (entry.api) } @if entry.stream { " streamed" } }))
+            (parts::fact("Id", &html! { code { (entry.id) } }))
+            @if let Some(error) = &entry.error { (parts::fact("Error", &html! { span.bad { (error) } })) }
+        }
     }
-    parts::facts(&facts)
 }
 
 fn figures(entry: &Entry) -> Markup {

@@ -14,12 +14,8 @@ use crate::wire::Rejection;
 pub(super) const PLACE: Place = Place::for_everyone("/ui/requests", |visit| Box::pin(page(visit)))
     .listed("Requests", "requests", Group::Activity);
 
-const FILTERS: [&str; 8] = [
-    "login", "model", "agent", "provider", "api", "status", "outcome", "header",
-];
-
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let list = List::of(visit, &FILTERS).await?;
+    let list = List::of(visit, &activity::FILTERS.map(|(name, _)| name)).await?;
     let Listed { rows, next } = visit.requests(&list.query).await?;
     let table = (!rows.is_empty()).then(|| table(visit, "Requests, newest first", &rows));
     Ok(list.page("requests", "Requests", table.as_ref(), next.as_ref()))

@@ -59,7 +59,7 @@ const WINDOWS: [Window; 3] = [
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let users = visit.sums(&lens.report("login")).await?;
-    let groups = &users.usage.groups;
+    let groups = &users.groups;
     let filters = ["model", "agent", "provider", "header"];
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
@@ -90,7 +90,7 @@ async fn active(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
         ));
     };
     let mut by_day: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for group in &daily.usage.groups {
+    for group in &daily.groups {
         if let (Some(day), Some(login)) = (group.key.get("day"), group.key.get("login")) {
             by_day.entry(day).or_default().insert(login);
         }
