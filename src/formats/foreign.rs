@@ -74,7 +74,7 @@ impl Foreign {
         add_counts(&mut self.reported, usage);
     }
 
-    /// Adds its counts where there are none, and an estimate of what wasn't counted.
+    /// Adds its counts where the format has none, and an estimate of what wasn't counted.
     pub(super) fn fill(&mut self, tokens: &mut Tokens, request_bytes: u64) {
         let reported = std::mem::take(&mut self.reported);
         if tokens.input.is_some() || (reported.is_empty() && self.bytes == 0) {

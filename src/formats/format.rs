@@ -38,7 +38,7 @@ pub struct Flag {
 pub struct OpaquePlace {
     /// The keys that lead there, with a dot between them; `*` stands for each element of an array.
     pub path: &'static str,
-    /// The types of objects that have such a string; any if there are none.
+    /// The types of objects that have such a string; if the list is empty, any.
     pub kinds: &'static [&'static str],
 }
 

@@ -44,7 +44,7 @@ const ENDPOINTS: [&str; 14] = [
     "rerank",
 ];
 
-/// The path that a request for `path` means, if it isn't one that is known as it stands.
+/// The path that a request for `path` means, unless that path is known itself.
 #[must_use]
 pub fn meant(method: &Method, path: &str) -> Option<String> {
     let shortened = path.strip_suffix('/').unwrap_or(path);

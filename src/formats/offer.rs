@@ -1,6 +1,6 @@
 //! The tools that a request offers to the model, with their places, so that some can be taken
 //! out and all else stays as it came. Each format says where its tools are and what their names
-//! are; what providers could read in two ways is told as such.
+//! are; what providers could read in two ways is marked as unclear.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub enum Offer {
     /// A tool by its name. One of a provider's own has that of its kind, and a server of tools
     /// is `mcp:` and its name.
     Tool(String),
-    /// Something that not everybody would read as the same tool.
+    /// Something that providers could read as different tools.
     Unclear,
     /// Elements of an array, or members of an object.
     Several(Vec<Span>),
@@ -282,8 +282,8 @@ fn unless_null(body: &[u8], at: Range<usize>) -> Offer {
     }
 }
 
-/// An array of tools that are objects, each with the name that `name` finds. One without is no
-/// tool, but a mark between tools.
+/// An array of tools that are objects, each with the name that `name` finds. One without is a
+/// mark between tools.
 pub(super) fn tools(
     body: &[u8],
     at: Range<usize>,
@@ -296,11 +296,11 @@ pub(super) fn tools(
     })
 }
 
-/// Not everybody would read the same.
+/// Providers could read it in different ways.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unclear;
 
-/// One tool, as it stands in the request.
+/// One tool, as it is written in the request.
 #[derive(Clone, Copy)]
 pub(super) struct Tool<'a>(&'a [u8]);
 

@@ -63,7 +63,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// For a format whose bodies are no conversation.
+    /// For a format whose bodies aren't a conversation.
     pub const NONE: Self = Self {
         sent: |_| Vec::new(),
         answered: |_| Vec::new(),

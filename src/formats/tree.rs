@@ -61,7 +61,7 @@ pub(super) fn word(of: &Map<String, Value>, path: &str) -> Option<String> {
     at(of, path)?.as_str().map(str::to_owned)
 }
 
-/// The elements of the array there; none if there is no array.
+/// The elements of the array there; none of any other value.
 pub(super) fn list<'v>(of: &'v Map<String, Value>, path: &str) -> &'v [Value] {
     at(of, path).map(elements).unwrap_or_default()
 }

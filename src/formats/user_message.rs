@@ -81,7 +81,7 @@ struct Part<'a> {
 }
 
 /// What a turn says, if it is the user's. Gemini leaves the role out where there is but one turn;
-/// items of responses that are no messages have none either.
+/// items of responses that aren't messages have none either.
 fn of_user(turn: &RawValue) -> Option<String> {
     let turn: Turn<'_> = serde_json::from_str(turn.get()).ok()?;
     let is_users = match &turn.role {

@@ -233,7 +233,7 @@ impl Events {
     }
 }
 
-/// Whether a report tells what was written up to here.
+/// Whether a report counts what was written up to here.
 fn counts_output(usage: &Value) -> bool {
     let reported = usage.as_object().and_then(|usage| tokens(usage).output);
     reported.is_some()

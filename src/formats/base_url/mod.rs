@@ -64,7 +64,7 @@ impl BaseUrl {
     }
 
     /// Parses a base URL for which the configuration states the version segment of paths; an empty
-    /// one for none. Its path is meant as it stands, also if it looks like that of an endpoint.
+    /// one for none. Its path is kept, even if it looks like that of an endpoint.
     ///
     /// # Errors
     /// As for [`BaseUrl::parse`].

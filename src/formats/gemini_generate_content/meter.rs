@@ -247,7 +247,7 @@ fn goes_on(held: &Map<String, Value>, part: &Map<String, Value>) -> bool {
         && !held.contains_key("thoughtSignature")
 }
 
-/// Bytes of a part that the model wrote; a picture counts for little, as its bytes are no text.
+/// Bytes of a part that the model wrote; a picture counts for little, because its bytes aren't text.
 fn said(part: &Map<String, Value>) -> u64 {
     let bytes = if let Some(text) = part.get("text").and_then(Value::as_str) {
         text.len() + part.get("thoughtSignature").map_or(0, sealed)

@@ -219,7 +219,7 @@ fn timings(timings: &Map<String, Value>) -> Usage {
     }
 }
 
-/// Whether a report of a stream tells what was written up to here.
+/// Whether a report of a stream counts what was written up to here.
 pub(in crate::formats) fn counts_output(usage: &Map<String, Value>) -> bool {
     Usage::of(usage).tokens.output.is_some()
 }
@@ -229,7 +229,7 @@ pub(in crate::formats) fn counts_output(usage: &Map<String, Value>) -> bool {
 pub(in crate::formats) struct OfChoices(Vec<(u64, Map<String, Value>)>);
 
 impl OfChoices {
-    /// Takes the usage out of choices. Returns whether one tells what was written up to here.
+    /// Takes the usage out of choices. Returns whether one counts what was written up to here.
     fn take(&mut self, choices: &mut [Value]) -> bool {
         let mut counts = false;
         for choice in choices.iter_mut().filter_map(Value::as_object_mut) {
@@ -278,7 +278,7 @@ const MAX_CHOICES: usize = 128;
 pub(in crate::formats) struct ChunkUsage {
     /// That of the whole response, if the chunk has one.
     pub usage: Option<Map<String, Value>>,
-    /// Whether it, or a choice, tells what was written up to here.
+    /// Whether it, or a choice, counts what was written up to here.
     pub counts_output: bool,
 }
 

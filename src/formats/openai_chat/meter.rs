@@ -30,7 +30,7 @@ pub(in crate::formats) struct Kind {
     /// Keys of a chunk that always have room, because they count or name a price.
     pub needed: &'static [&'static str],
     /// Bytes that the model wrote of a piece of a choice, and the piece as the whole response has
-    /// it; `None` for what is no choice.
+    /// it; `None` if it isn't a choice.
     pub piece: fn(Value) -> Option<(usize, Value)>,
 }
 

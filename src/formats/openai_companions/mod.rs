@@ -140,7 +140,7 @@ fn expected(density: Density, copies: Option<u64>, bytes: u64) -> u64 {
         // Speech has some 21 tokens a second, in which about 14 letters are said.
         Density::TRANSCRIPT => bytes / Density::TRANSCRIPT.asked / 4,
         Density::SPEECH => bytes.saturating_mul(3) / 2,
-        // Vectors and scores are no tokens.
+        // Vectors and scores aren't tokens.
         _ => 0,
     }
 }
