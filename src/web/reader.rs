@@ -60,11 +60,8 @@ impl<'a> Reader<'a> {
         if self.is_admin() {
             return Ok(());
         }
-        Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "not_admin",
-            "access denied: admin role required",
-        ))
+        let why = "access denied: admin role required";
+        Err(Rejection::new(StatusCode::FORBIDDEN, "not_admin", why))
     }
 
     /// Whose records the reader sees. Decided here alone.

@@ -256,17 +256,19 @@ pub(super) fn header(text: &str) -> (String, Option<String>) {
     }
 }
 
+/// The beginning of a UTC date, in unix milliseconds.
+pub(in crate::web) fn midnight(text: &str) -> Option<i64> {
+    let date: jiff::civil::Date = text.parse().ok()?;
+    let midnight = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0));
+    Some(midnight.ok()?.as_millisecond())
+}
+
 /// A UTC date, or a time as in RFC 3339, in unix milliseconds.
 fn time(name: &str, text: &str) -> Result<i64, Rejection> {
-    let date = || {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        let midnight = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0));
-        Some(midnight.ok()?.as_millisecond())
-    };
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(jiff::Timestamp::as_millisecond)
-        .or_else(date)
+        .or_else(|| midnight(text))
         .ok_or_else(|| {
             bad(format!(
                 "`{name}` is a date such as 2026-11-25 or a time such as 2026-11-25T08:00:00Z"

@@ -49,20 +49,16 @@ fn small(state: &State) -> Markup {
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let all = list::seen(&visit.reader).await?;
     let is_admin = visit.reader.is_admin();
-    let columns = [
-        parts::words("Budget"),
-        parts::numbers("Left"),
-        parts::words("Left, as a share"),
-        parts::numbers("Held"),
-        parts::numbers("Capacity"),
-        parts::words("Refill"),
-        parts::words("Full in"),
-        parts::words(if is_admin {
+    let columns = parts::words(&["Budget"])
+        .numbers(&["Left"])
+        .words(&["Left, as a share"])
+        .numbers(&["Held", "Capacity"])
+        .words(&["Refill", "Full in"])
+        .words(&[if is_admin {
             "Refill by hand"
         } else {
             "Pays for"
-        }),
-    ];
+        }]);
     let mut called: HashMap<&str, usize> = HashMap::new();
     for Quota { state, .. } in &all {
         *called.entry(state.bucket.as_str()).or_default() += 1;

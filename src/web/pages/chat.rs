@@ -84,11 +84,8 @@ pub(super) const PLACE: Place =
 
 fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     if !visit.reader.permit.may_chat() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_chat",
-            "access denied: a grant has enable_chat_ui set to false for you",
-        ));
+        let why = "access denied: a grant has enable_chat_ui set to false for you";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_chat", why));
     }
     let choices = choices(&visit.reader.rules, &visit.reader.permit);
     if choices.is_empty() {

@@ -53,13 +53,7 @@ fn servers(visit: &Visit<'_>, found: &discover::Discovery) -> Result<Markup, Rej
         ));
     }
     let (_, tag) = config::shown(&visit.reader)?;
-    let columns = [
-        parts::words("Server"),
-        parts::words("Address"),
-        parts::words("Models"),
-        parts::words("Formats"),
-        parts::words("Provider"),
-    ];
+    let columns = parts::words(&["Server", "Address", "Models", "Formats", "Provider"]);
     let rows = html! {
         @for server in &found.servers {
             tr {

@@ -61,11 +61,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             })
             .collect(),
     };
-    let columns = [
-        parts::words("Tool"),
-        parts::numbers("Calls"),
-        parts::numbers("Requests"),
-    ];
+    let columns = parts::words(&["Tool"]).numbers(&["Calls", "Requests"]);
     let body = html! {
         (activity::filter_bar(visit, &lens, &["login", "model", "provider", "agent"]).await?)
         @if let Some(tool) = visit.query.get("tool") {

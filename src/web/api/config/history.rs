@@ -91,11 +91,8 @@ async fn one(call: Call<'_>) -> Reply {
 pub(super) async fn version(reader: &Reader<'_>, id: &str) -> Result<Version, Rejection> {
     let version = reader.ledger().version(id).await;
     version?.ok_or_else(|| {
-        Rejection::new(
-            StatusCode::NOT_FOUND,
-            "no_such_version",
-            format!("there is no version {id:?} of the configuration"),
-        )
+        let why = format!("there is no version {id:?} of the configuration");
+        Rejection::new(StatusCode::NOT_FOUND, "no_such_version", why)
     })
 }
 

@@ -1,6 +1,6 @@
 //! `GET /metrics`: counters for Prometheus.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 
 use crate::base::memory;
 use crate::base::output;
@@ -10,7 +10,8 @@ use crate::policy::route::Health;
 use crate::records::metrics::{self, Gauge};
 use crate::web::alerts;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply};
-use crate::wire::{Rejection, body};
+use crate::web::api::respond;
+use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/metrics",
@@ -23,17 +24,11 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
 fn answer(call: &Call<'_>) -> Reply {
     // They name every provider and model, so that being an admin is not asking for enough.
     if !call.reader.permit.may_read_metrics() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_metrics",
-            "access denied: no grant has read_metrics",
-        ));
+        let why = "access denied: no grant has read_metrics";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_metrics", why));
     }
     let text = metrics::render(&call.reader.engines.gateway.metrics, &gauges(call));
-    let mut response = Response::new(body::full(text));
-    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(response)
+    Ok(respond(metrics::CONTENT_TYPE, text))
 }
 
 fn alone(name: &'static str, help: &'static str, value: f64) -> Gauge {

@@ -75,7 +75,11 @@ impl FromQuery for Question {
 }
 
 impl Question {
-    fn report(mut self) -> Result<Report, Rejection> {
+    /// The report that answers it.
+    ///
+    /// # Errors
+    /// A 400 for a time that ends before it begins.
+    pub(in crate::web) fn report(mut self) -> Result<Report, Rejection> {
         (self.report.from, self.report.to) = days(&self.listing.query, None)?;
         Ok(self.report)
     }
@@ -91,44 +95,25 @@ struct UsageReport {
 }
 
 /// Sums over the requests that the reader may see.
-pub(in crate::web) struct Sums {
-    /// Start of their time in unix milliseconds.
-    from: i64,
-    /// Its end, which is not included.
-    to: i64,
-    groups: Vec<Group>,
-    pub usage: Usage,
-}
-
-/// Adds up what was asked for.
-pub(in crate::web) async fn sums(
-    reader: &Reader<'_>,
-    question: Question,
-) -> Result<Sums, Rejection> {
-    let report = question.report()?;
-    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
-    let usage = reader.ledger().usage(reader.scope(), report).await?;
-    Ok(Sums {
-        from,
-        to,
-        groups,
-        usage,
-    })
+pub(in crate::web) async fn sums(reader: &Reader<'_>, report: Report) -> Result<Usage, Rejection> {
+    Ok(reader.ledger().usage(reader.scope(), report).await?)
 }
 
 async fn answer(call: Call<'_>) -> Reply {
     let question: Question = call.given.read()?;
     let csv = question.listing.csv;
-    let sums = sums(call.reader, question).await?;
+    let report = question.report()?;
+    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
+    let usage = sums(call.reader, report).await?;
     if csv {
-        return Ok(table(&sums.groups, &sums.usage).respond("usage"));
+        return Ok(table(&groups, &usage).respond("usage"));
     }
     Ok(crate::web::api::json(&UsageReport {
-        from: csv::time(sums.from),
-        to: csv::time(sums.to),
-        by: sums.groups.iter().map(|group| group.as_str()).collect(),
-        rows: sums.usage.groups,
-        totals: sums.usage.totals,
+        from: csv::time(from),
+        to: csv::time(to),
+        by: groups.iter().map(|group| group.as_str()).collect(),
+        rows: usage.groups,
+        totals: usage.totals,
     }))
 }
 
