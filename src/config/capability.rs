@@ -2,10 +2,9 @@
 //! have no reader here: both sources are decoded where grants are, and a document is only held
 //! against what is described.
 
-use super::declare::{Holds, Kind, Section, Setting, TEXTS};
+use super::declare::{Holds, Kind, Section, Setting, TEXTS, Way};
 use super::finding::{Finding, meant};
 use super::fits;
-use super::readers::Described;
 use super::section;
 use super::table::Item;
 
@@ -13,7 +12,7 @@ section! {
     /// A capability object, as it is described.
     pub(super) struct Capability {
         /// `user`: one's own data. `admin`: everybody's, and the configuration. Without a role there is no access.
-        role: () => Described(Kind::Word(&["user", "admin"])),
+        role: () => Way::described(Kind::Word(&["user", "admin"])),
         /// Glob on `provider/model`: which models may be used. `*` is a part without slashes, `**` is anything. What stands beside it holds for these models only.
         models: Option<String>,
         /// Buckets that pay, each of them.
@@ -33,7 +32,7 @@ section! {
         read_captures: Option<bool>,
         /// Headers by which records may be filtered; `*` is any. No role implies it.
         #[key(holds = Holds::Headers)]
-        filterable_headers: () => Described(Kind::List(&Kind::Any(&[Kind::Text, Header::KIND]))),
+        filterable_headers: () => Way::described(Kind::List(&Kind::Any(&[Kind::Text, Header::KIND]))),
         /// Whether the chat is there.
         enable_chat_ui: Option<bool>,
         /// Tools of MCP servers.
@@ -56,13 +55,13 @@ section! {
         direct_paths: Option<Vec<String>>,
         /// Pages of other sites.
         #[key(idle)]
-        set_cors: () => Described(Kind::Any(&[Kind::Flag, Kind::Text, TEXTS])),
+        set_cors: () => Way::described(Kind::Any(&[Kind::Flag, Kind::Text, TEXTS])),
         /// Paths for them.
         #[key(idle)]
-        cors_paths: () => Described(Kind::Any(&[Kind::Text, TEXTS])),
+        cors_paths: () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
         /// Sites.
         #[key(idle)]
-        allowed_origins as "Access-Control-Allow-Origin": () => Described(Kind::Any(&[Kind::Text, TEXTS])),
+        allowed_origins as "Access-Control-Allow-Origin": () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
     }
 }
 
@@ -84,11 +83,11 @@ section! {
         #[key(required)]
         name: String,
         /// When.
-        events: () => Described(Kind::List(&Kind::Word(&[
+        events: () => Way::described(Kind::List(&Kind::Word(&[
             "pre_request", "entire_request", "tool_call_entire_request", "quota_warning",
         ]))),
         /// What it is told, besides what is always told.
-        send: () => Described(Kind::List(&Kind::Word(&[
+        send: () => Way::described(Kind::List(&Kind::Word(&[
             "tools", "request_body", "user_message", "response_body", "raw_responses", "estimated_cost",
             "grants", "quotas",
         ]))),

@@ -68,17 +68,17 @@ pub(super) const MODELS: Kind = Kind::Any(&[
     Kind::Map("model", &Kind::Any(&[Kind::Text, Called::KIND])),
 ]);
 
-pub(super) fn models(item: &Item<'_>) -> Option<Option<Vec<ChatModel>>> {
+pub(super) fn models(item: &Item<'_>) -> Option<Vec<ChatModel>> {
     if !matches!(item.node.value, Value::Object(_)) {
         let items = item.items().into_iter().flatten();
-        return Some(Some(items.filter_map(|item| listed(&item)).collect()));
+        return Some(items.filter_map(|item| listed(&item)).collect());
     }
     let table = item.table()?;
     let named = table.named().map(|(name, item)| ChatModel {
         model: name.to_owned(),
         label: called(&item),
     });
-    Some(Some(named.collect()))
+    Some(named.collect())
 }
 
 fn listed(item: &Item<'_>) -> Option<ChatModel> {

@@ -202,6 +202,24 @@ impl<T> Way<T> {
         self.json = json;
         self
     }
+
+    /// The way of what the section's own check reads, because it takes more than the value itself.
+    pub(crate) const fn described(kind: Kind) -> Self {
+        Self::new(kind, |_| None)
+    }
+}
+
+impl Way<String> {
+    /// A text, without the blanks around it.
+    pub(crate) const TRIMMED: Self = Self::new(Kind::Text, |item| {
+        item.string().map(|text| text.trim().to_owned())
+    })
+    .json(Setting::json);
+
+    /// Words that the section's own check looks at.
+    pub(crate) const fn words(words: &'static [&'static str]) -> Self {
+        Self::new(Kind::Word(words), Setting::read).json(Setting::json)
+    }
 }
 
 impl<T> Reader<T> for Way<T> {

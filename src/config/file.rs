@@ -20,7 +20,7 @@ use super::limits::{Limits, Timeouts};
 use super::listen::Listen;
 use super::provider::Provider;
 use super::quotas::Quota;
-use super::readers::{Described, Named};
+use super::readers::{Named, Perhaps};
 use super::routing::{Aliases, DefaultModels, Routing};
 use super::section;
 use super::subjects;
@@ -44,7 +44,7 @@ section! {
         /// Who may do what; see [GRANTS.md](GRANTS.md). Whom no grant names gets nothing.
         // Those of `temp_grants` stand here last.
         #[key(default = Some(json!([])))]
-        grants: Vec<Grant> => Described(Vec::<Grant>::KIND),
+        grants: Vec<Grant> => Way::described(Vec::<Grant>::KIND),
         /// Grants in Aperture's old form. They mean the same as today's.
         temp_grants: Vec<LegacyGrant>,
         /// Groups of your own: logins and tags. Groups of the tailnet policy need nothing here.
@@ -74,7 +74,7 @@ section! {
         /// How the chat is; see [DASHBOARD.md](DASHBOARD.md).
         chat: Chat,
         /// The models that the chat offers, in this order, and what it calls them; without it, all that one may use.
-        chat_models: Option<Vec<ChatModel>> => Way::new(chat::MODELS, chat::models),
+        chat_models: Option<Vec<ChatModel>> => Perhaps(Way::new(chat::MODELS, chat::models)),
         /// Where model servers are looked for when an admin asks; see [DASHBOARD.md](DASHBOARD.md).
         discover: Discover,
         /// Bounds in bytes and connections.

@@ -10,7 +10,6 @@ use super::declare::{Kind, Section, Way};
 use super::finding::{Finding, Severity, Subject, meant};
 use super::headers::{header, header_problem};
 use super::hujson::{Node, Position, Value};
-use super::readers::Described;
 use super::section;
 use super::subjects::{self, Groups};
 use super::table::{Item, Table};
@@ -25,7 +24,7 @@ section! {
         src: Vec<String>,
         /// Capability objects, by the name of the capability.
         #[key(required)]
-        app: App => Described(Kind::Capabilities(Capability::keys)),
+        app: App => Way::described(Kind::Capabilities(Capability::keys)),
     }
     beside {
         /// Where it stands.
@@ -230,7 +229,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct LegacyObject {
         /// As in `grants`.
-        role: Option<serde_json::Value> => Way::new(Kind::Word(&["user", "admin"]), role),
+        role: Option<serde_json::Value> => ROLE,
         /// Models.
         #[key(default = None)]
         providers: Vec<LegacyModel>,
@@ -278,12 +277,12 @@ section! {
 }
 
 /// A role, as it is written: the policy decides whether it is one.
-fn role(item: &Item<'_>) -> Option<Option<serde_json::Value>> {
+const ROLE: Way<Option<serde_json::Value>> = Way::new(Kind::Word(&["user", "admin"]), |item| {
     if let Field::Broken(finding) = capability::field("role", item) {
         item.findings.add(finding);
     }
     Some(Some(item.node.value.to_json()))
-}
+});
 
 impl LegacyGrant {
     /// The same as a grant of today.

@@ -1,7 +1,6 @@
 //! The section `guards`: what is looked for in requests without asking anybody.
 
-use super::declare::{Kind, Section, Setting};
-use super::readers::Words;
+use super::declare::{Kind, Section, Setting, Way};
 use super::table::Item;
 use super::{section, words};
 
@@ -50,7 +49,7 @@ section! {
     struct InTexts {
         /// `patterns` looks in all that is said; `tools` at the tools that are offered.
         #[key(required)]
-        kind: String => Words(&["patterns"]),
+        kind: String => Way::words(&["patterns"]),
         /// What is done about it; `strip` is `redact`.
         action: GuardAction,
         /// Names of what is known, such as `private_key` or `iban`.
@@ -65,7 +64,7 @@ section! {
     struct Tools {
         /// `tools` looks at the tools that the client offers to the model.
         #[key(required)]
-        kind: String => Words(&["tools"]),
+        kind: String => Way::words(&["tools"]),
         /// What is done about it; `strip` is `redact`.
         action: GuardAction,
         /// Globs; a tool that none of them names is found.

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::address;
 use super::certificates::{self, Certificates};
-use super::declare::{Choice, Holds};
+use super::declare::{Choice, Holds, Way};
 use super::provider::Authorization;
-use super::readers::{Trimmed, Words};
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;
@@ -17,11 +16,11 @@ section! {
     pub struct Hook {
         /// Where to post.
         #[key(required, holds = Holds::Webhook, example = r#""http://judge:8080/""#)]
-        url: String => Trimmed,
+        url: String => Way::TRIMMED,
         /// Credential.
         apikey: Secret,
         /// The header that carries it.
-        written as "authorization": String = "bearer".to_owned() => Words(&[
+        written as "authorization": String = "bearer".to_owned() => Way::words(&[
             "bearer", "x-api-key", "x-goog-api-key", "hec", "cf-aig-authorization", "",
         ]),
         /// How long it may take; `"0"` leaves ten minutes.

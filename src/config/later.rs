@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::declare::{Holds, Kind, TEXTS, Way};
-use super::readers::{Named, Words};
+use super::readers::Named;
 use super::section;
 use super::table::Table;
 
@@ -43,7 +43,7 @@ section! {
     pub struct Connector {
         /// What it speaks.
         #[key(required)]
-        protocol: String => Words(&["mcp", "http"]),
+        protocol: String => Way::words(&["mcp", "http"]),
         /// Where it is.
         #[key(required, holds = Holds::Webhook)]
         url: String,

@@ -47,8 +47,7 @@ mod within;
 pub(crate) use address::http_problem;
 pub(crate) use certificates::check_tls;
 pub(crate) use credential::header_value;
-pub(crate) use declare::{Choice, Holds, Kind, Reader, section, words};
-pub(crate) use readers::Trimmed;
+pub(crate) use declare::{Choice, Holds, Kind, Way, section, words};
 pub(crate) use table::{Item, Table};
 
 pub use access::Access;

@@ -2,6 +2,7 @@
 
 use super::declare::{Kind, Section, Setting, Way};
 use super::hujson::Value;
+use super::readers::Perhaps;
 use super::section;
 use super::table::Item;
 use crate::base::money::{Price, Problem, Table};
@@ -10,9 +11,9 @@ section! {
     /// What stands beside the rates of a model.
     struct Beside {
         /// Tokens that the model can read.
-        context_window_tokens: Option<u64> => Way::new(Kind::Integer(0, i64::MAX), tokens),
+        context_window_tokens: Option<u64> => Perhaps(Way::new(Kind::Integer(0, i64::MAX), tokens)),
         /// Tokens that it can write.
-        max_output_tokens: Option<u64> => Way::new(Kind::Integer(0, i64::MAX), tokens),
+        max_output_tokens: Option<u64> => Perhaps(Way::new(Kind::Integer(0, i64::MAX), tokens)),
         /// Whether the price differs from request to request.
         variable: bool,
         /// Prices of other ways to ask.
@@ -94,11 +95,11 @@ fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
 }
 
 /// A number of tokens.
-fn tokens(item: &Item<'_>) -> Option<Option<u64>> {
+fn tokens(item: &Item<'_>) -> Option<u64> {
     let read = item.integer()?;
     let tokens = u64::try_from(read).ok();
     if tokens.is_none() {
         item.error(format!("{read} is not a number of tokens"));
     }
-    Some(tokens)
+    tokens
 }

@@ -10,7 +10,7 @@ use super::headers::{HEADERS, PASS_HEADERS};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
-use super::readers::Trimmed;
+use super::readers::Perhaps;
 use super::table::{Item, Table};
 use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
@@ -23,10 +23,10 @@ section! {
     pub struct Provider {
         /// URL in front of every path. With or without `/v1` at its end is the same. Other known forms are used as they are; see [ROUTING.md](ROUTING.md#base-urls).
         #[key(required, holds = Holds::Url, example = r#""http://gpu:8080/v1""#)]
-        baseurl: String => Trimmed,
+        baseurl: String => Way::TRIMMED,
         /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
         #[key(example = r#""""#)]
-        path_version: Option<String> => Way::new(Kind::Text, path_version),
+        path_version: Option<String> => Perhaps(Way::new(Kind::Text, path_version)),
         /// Whether `stream_options` is added to requests for streams, which asks for their usage. Without it, it is added until the provider refuses it.
         stream_options: Option<bool>,
         /// Models as the provider names them.
@@ -73,10 +73,10 @@ section! {
         #[key(holds = Holds::Destination)]
         tailnet: bool,
         /// Google's project, where no service account tells it.
-        project: Option<String> => Way::new(Kind::Text, segment),
+        project: Option<String> => Perhaps(Way::new(Kind::Text, segment)),
         /// The cloud's region, where the URL does not tell it.
         #[key(holds = Holds::Destination)]
-        region: Option<String> => Way::new(Kind::Text, segment),
+        region: Option<String> => Perhaps(Way::new(Kind::Text, segment)),
         /// Kind of the server, for listings.
         upstream: String,
         /// Whose price list its models are priced by; without it, it is inferred. See [PRICING.md](PRICING.md).
@@ -218,7 +218,12 @@ impl Setting for Compatibility {
     fn read(item: &Item<'_>) -> Option<Self> {
         let table = item.table()?;
         let known = known_flags().into_iter().map(|flag| flag.name);
-        let on = known.filter(|flag| table.boolean(flag).unwrap_or_default());
+        let on = known.filter(|flag| {
+            table
+                .get(flag)
+                .and_then(|item| item.boolean())
+                .unwrap_or_default()
+        });
         let mut read = Self(on.collect());
         if read.0.is_empty() {
             let mut usual = Self::default().0;
@@ -328,10 +333,10 @@ fn warn_of_key(table: &Table<'_>, message: String) {
 }
 
 /// The version segment of paths: `v1`, or nothing.
-fn path_version(item: &Item<'_>) -> Option<Option<String>> {
+fn path_version(item: &Item<'_>) -> Option<String> {
     let text = item.string()?;
     if is_version_segment(text) {
-        return Some(Some(text.to_owned()));
+        return Some(text.to_owned());
     }
     let message = format!(
         "path_version of provider {} is {text:?}; expected one segment of a path such as \"v1\", \
@@ -343,11 +348,11 @@ fn path_version(item: &Item<'_>) -> Option<Option<String>> {
 }
 
 /// A name that becomes part of paths.
-fn segment(item: &Item<'_>) -> Option<Option<String>> {
+fn segment(item: &Item<'_>) -> Option<String> {
     let text = item.string()?;
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
     if text.bytes().all(is_part) && !matches!(text, "" | "." | "..") {
-        return Some(Some(text.to_owned()));
+        return Some(text.to_owned());
     }
     let (key, id) = (item.key, item.owner);
     item.warn_of_parent(format!(

@@ -121,23 +121,6 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
-/// A text, without the blanks around it.
-pub(crate) struct Trimmed;
-
-impl Reader<String> for Trimmed {
-    fn kind(&self) -> Kind {
-        Kind::Text
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<String> {
-        item.string().map(|text| text.trim().to_owned())
-    }
-
-    fn json(&self, value: &String) -> Option<Value> {
-        value.json()
-    }
-}
-
 /// A whole number from one bound to another; anything else is an error.
 pub(crate) struct Count(pub i64, pub i64);
 
@@ -182,19 +165,6 @@ impl<T: Setting> Reader<IndexMap<String, T>> for Named {
     }
 }
 
-/// A value that the section's own check reads, because it takes more than the value itself.
-pub(crate) struct Described(pub Kind);
-
-impl<T> Reader<T> for Described {
-    fn kind(&self) -> Kind {
-        self.0
-    }
-
-    fn read(&self, _item: &Item<'_>) -> Option<T> {
-        None
-    }
-}
-
 /// In another reader's way, and absent unless it is written.
 pub(crate) struct Perhaps<R>(pub R);
 
@@ -205,22 +175,5 @@ impl<T, R: Reader<T>> Reader<Option<T>> for Perhaps<R> {
 
     fn read(&self, item: &Item<'_>) -> Option<Option<T>> {
         self.0.read(item).map(Some)
-    }
-}
-
-/// Words that the section's own check looks at.
-pub(crate) struct Words(pub &'static [&'static str]);
-
-impl Reader<String> for Words {
-    fn kind(&self) -> Kind {
-        Kind::Word(self.0)
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<String> {
-        item.string().map(str::to_owned)
-    }
-
-    fn json(&self, value: &String) -> Option<Value> {
-        value.json()
     }
 }

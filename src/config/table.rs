@@ -240,10 +240,6 @@ impl<'a> Table<'a> {
         self.get(key)?.string().map(str::to_owned)
     }
 
-    pub(crate) fn boolean(&self, key: &'static str) -> Option<bool> {
-        self.get(key)?.boolean()
-    }
-
     pub(crate) fn table(&self, key: &'static str) -> Option<Table<'a>> {
         self.get(key)?.table()
     }
@@ -303,7 +299,8 @@ impl<'a> Table<'a> {
     }
 }
 
-fn join(path: &str, key: &str) -> String {
+/// The keys that lead to a member.
+pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {

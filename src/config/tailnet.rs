@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
-use super::declare::Holds;
-use super::readers::Trimmed;
+use super::declare::{Holds, Way};
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;
@@ -29,7 +28,7 @@ section! {
         auth_key: Secret,
         /// A Headscale server; empty for Tailscale.
         #[key(start, holds = Holds::Url)]
-        control_url: String => Trimmed,
+        control_url: String => Way::TRIMMED,
         /// Whether the node is removed when it stops.
         #[key(start)]
         ephemeral: bool,

@@ -103,15 +103,11 @@ pub fn catalog(shown: &str) -> serde_json::Map<String, serde_json::Value> {
 /// one text could put a secret in the wrong place.
 fn edited(source: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
     let text = without_mark(source);
-    let mut out = source[..source.len() - text.len()].to_owned();
-    let mut from = 0;
-    for (place, literal) in edits {
-        out.push_str(&text[from..place.start]);
-        out.push_str(literal);
-        from = place.end;
-    }
-    out.push_str(&text[from..]);
-    out
+    let mark = &source[..source.len() - text.len()];
+    let edits = edits
+        .iter()
+        .map(|(place, literal)| (place.clone(), &**literal));
+    format!("{mark}{}", expand::replaced(text, edits))
 }
 
 /// Looks at every value that holds no others.
