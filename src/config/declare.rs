@@ -184,6 +184,40 @@ impl<T: Setting> Reader<T> for Plain {
     }
 }
 
+/// A way to write a value for which neither its type nor another reader has one.
+pub(crate) struct Way<T> {
+    kind: Kind,
+    read: fn(&Item<'_>) -> Option<T>,
+    json: fn(&T) -> Option<Value>,
+}
+
+impl<T> Way<T> {
+    pub(crate) const fn new(kind: Kind, read: fn(&Item<'_>) -> Option<T>) -> Self {
+        let json = |_: &T| None;
+        Self { kind, read, json }
+    }
+
+    /// The same, with how a value is written.
+    pub(crate) const fn json(mut self, json: fn(&T) -> Option<Value>) -> Self {
+        self.json = json;
+        self
+    }
+}
+
+impl<T> Reader<T> for Way<T> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<T> {
+        (self.read)(item)
+    }
+
+    fn json(&self, value: &T) -> Option<Value> {
+        (self.json)(value)
+    }
+}
+
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + 'static {
     /// Every word, and what it stands for.

@@ -1,41 +1,28 @@
 //! Headers in the document: those that are added to requests, and names of those that may pass.
 
 use super::credential;
-use super::declare::{Kind, Reader, Setting, TEXTS};
-use super::table::Item;
+use super::declare::{Setting, TEXTS, Way};
 use super::within::is_credential;
 use crate::wire::headers::is_passable;
 
 /// A list of `"Name: value"`.
-pub(super) struct Headers;
-
-impl Reader<Vec<(String, String)>> for Headers {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<(String, String)>> {
-        let read = item.items()?.filter_map(|entry| {
-            let text = entry.string()?;
-            let header = header(text);
-            if let Some(problem) = header_problem(text, header.as_ref()) {
-                let message = format!("provider {}: {problem}", entry.owner);
-                entry.warn(message);
-            }
-            header
-        });
-        Some(read.collect())
-    }
-
-    fn json(&self, headers: &Vec<(String, String)>) -> Option<serde_json::Value> {
-        headers.is_empty().then(|| serde_json::json!([]))
-    }
-}
+pub(super) const HEADERS: Way<Vec<(String, String)>> = Way::new(TEXTS, |item| {
+    let read = item.items()?.filter_map(|entry| {
+        let text = entry.string()?;
+        let header = header(text);
+        if let Some(problem) = header_problem(text, header.as_ref()) {
+            entry.warn(format!("provider {}: {problem}", entry.owner));
+        }
+        header
+    });
+    Some(read.collect())
+})
+.json(|headers| headers.is_empty().then(|| serde_json::json!([])));
 
 /// What is wrong with an entry of `add_headers`, of which `header` was made.
 pub(super) fn header_problem(text: &str, header: Option<&(String, String)>) -> Option<String> {
     let name = name_only(text);
-    let Some(header) = header else {
+    let Some((header, value)) = header else {
         return Some(if is_unsendable(text) {
             format!(
                 "the value of the add_headers entry \"{name}\" holds a line break or another \
@@ -45,50 +32,31 @@ pub(super) fn header_problem(text: &str, header: Option<&(String, String)>) -> O
             format!("add_headers entry \"{name}\" must be in \"Header-Name: value\" format")
         });
     };
-    let problem = unlikely_credential(header)?;
+    let value = Some(value).filter(|_| is_credential(header));
+    let problem = credential::header_problem(value?)?;
     Some(format!(
         "the value of the add_headers entry \"{name}\" {problem}"
     ))
 }
 
-/// Why a header that is for a credential can't hold one.
-fn unlikely_credential((name, value): &(String, String)) -> Option<std::borrow::Cow<'static, str>> {
-    let is_credential = is_credential(name);
-    is_credential
-        .then(|| credential::header_problem(value))
-        .flatten()
-}
-
 /// Headers that may pass; others are found and don't.
-pub(super) struct PassHeaders;
-
-impl Reader<Vec<String>> for PassHeaders {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<String>> {
-        let mut names = item.strings()?;
-        names.retain(|name| {
-            let may_pass =
-                http::HeaderName::from_bytes(name.as_bytes()).is_ok() && is_passable(name);
-            if !may_pass {
-                let message = format!(
-                    "provider {}: pass_headers entry {name:?} never passes; expected the name of a \
-                     header that carries no credential or identity and that Iris doesn't set: remove it",
-                    item.owner
-                );
-                item.warn_of_parent(message);
-            }
-            may_pass
-        });
-        Some(names)
-    }
-
-    fn json(&self, names: &Vec<String>) -> Option<serde_json::Value> {
-        names.json()
-    }
-}
+pub(super) const PASS_HEADERS: Way<Vec<String>> = Way::new(TEXTS, |item| {
+    let mut names = item.strings()?;
+    names.retain(|name| {
+        let may_pass = http::HeaderName::from_bytes(name.as_bytes()).is_ok() && is_passable(name);
+        if !may_pass {
+            let message = format!(
+                "provider {}: pass_headers entry {name:?} never passes; expected the name of a \
+                 header that carries no credential or identity and that Iris doesn't set: remove it",
+                item.owner
+            );
+            item.warn_of_parent(message);
+        }
+        may_pass
+    });
+    Some(names)
+})
+.json(Setting::json);
 
 /// A header from its text, if it is one.
 pub(super) fn header(text: &str) -> Option<(String, String)> {

@@ -57,28 +57,23 @@ words! {
 
 fn check(mut read: Hook, table: &Table<'_>) -> Hook {
     let (name, url) = (table.name, &read.url);
-    let warn = |at, message: String| table.findings.warn(at, &table.path, message);
     if url.is_empty() {
-        warn(table.at, format!("hook {name} has no url configured"));
+        table.warn(format!("hook {name} has no url configured"));
     } else if !url.starts_with("http://") && !url.starts_with("https://") {
         let shown = address::shown(url);
         let message =
             format!("hook {name} has invalid URL scheme (must be http:// or https://): {shown}");
-        warn(table.position("url"), message);
+        table.warn_at("url", message);
     } else if let Some(problem) = address::http_problem(url) {
-        warn(
-            table.position("url"),
-            format!("the url of hook {name} {problem}"),
-        );
+        table.warn_at("url", format!("the url of hook {name} {problem}"));
     }
     // Only what goes to AWS can be signed for it.
     let known = Authorization::of_word(&read.written).filter(|way| *way != Authorization::AwsSigv4);
     read.authorization = known.unwrap_or_else(|| {
         let text = &read.written;
-        warn(
-            table.at,
-            format!("hook {name} has invalid authorization type: {text}"),
-        );
+        table.warn(format!(
+            "hook {name} has invalid authorization type: {text}"
+        ));
         Authorization::Bearer
     });
     certificates::check_tls(read.ca.as_ref(), url, table);

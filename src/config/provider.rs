@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::aws::AwsKey;
 use super::certificates::{self, Certificates};
-use super::declare::{Holds, Key, Kind, Reader, Setting};
+use super::declare::{Holds, Key, Kind, Setting, Way};
 use super::finding::{Finding, Severity, Subject};
-use super::headers::{Headers, PassHeaders};
+use super::headers::{HEADERS, PASS_HEADERS};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
@@ -26,7 +26,7 @@ section! {
         baseurl: String => Trimmed,
         /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
         #[key(example = r#""""#)]
-        path_version: Option<String> => PathVersion,
+        path_version: Option<String> => Way::new(Kind::Text, path_version),
         /// Whether `stream_options` is added to requests for streams, which asks for their usage. Without it, it is added until the provider refuses it.
         stream_options: Option<bool>,
         /// Models as the provider names them.
@@ -53,10 +53,10 @@ section! {
         disabled: bool,
         /// Headers for every request, as `"Name: value"`.
         #[key(holds = Holds::Headers, example = r#"["X-Team: platform"]"#)]
-        add_headers: Vec<(String, String)> => Headers,
+        add_headers: Vec<(String, String)> => HEADERS,
         /// Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.
         #[key(holds = Holds::Headers, example = r#"["X-Tenant"]"#)]
-        pass_headers: Vec<String> => PassHeaders,
+        pass_headers: Vec<String> => PASS_HEADERS,
         /// Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).
         #[key(example = r#"["region"]"#)]
         pass_query: Vec<String>,
@@ -73,10 +73,10 @@ section! {
         #[key(holds = Holds::Destination)]
         tailnet: bool,
         /// Google's project, where no service account tells it.
-        project: Option<String> => Segment,
+        project: Option<String> => Way::new(Kind::Text, segment),
         /// The cloud's region, where the URL does not tell it.
         #[key(holds = Holds::Destination)]
-        region: Option<String> => Segment,
+        region: Option<String> => Way::new(Kind::Text, segment),
         /// Kind of the server, for listings.
         upstream: String,
         /// Whose price list its models are priced by; without it, it is inferred. See [PRICING.md](PRICING.md).
@@ -237,8 +237,10 @@ impl Setting for Proxying {
     fn read(item: &Item<'_>) -> Option<Self> {
         let read = Self::parse(item.string()?);
         Some(read.unwrap_or_else(|why| {
-            let message = format!("provider {} has an invalid proxy: {why}", item.owner);
-            item.error_of_parent(message);
+            item.error_of_parent(format!(
+                "provider {} has an invalid proxy: {why}",
+                item.owner
+            ));
             Self::Never
         }))
     }
@@ -249,16 +251,16 @@ impl Setting for Proxying {
 }
 
 fn check(mut read: Provider, table: &Table<'_>) -> Provider {
-    let (id, findings) = (table.name, table.findings);
+    let id = table.name;
     read.at = table.at;
     read.base = match &read.path_version {
         Some(version) => BaseUrl::with_version(&read.baseurl, version),
         None => BaseUrl::parse(&read.baseurl),
     };
     if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
-        let message =
-            format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
-        findings.error(table.at, &table.path, message);
+        table.error(format!(
+            "the provider id {id:?} must not be empty or hold '/', '*' or blanks"
+        ));
     }
     if read.tailnet {
         read.network = Network::Tailnet;
@@ -266,12 +268,11 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
     read.service_account = service_account(id, &read.apikey, table);
     certificates::check_tls(read.ca.as_ref(), &read.baseurl, table);
     if read.baseurl.is_empty() {
-        let message = format!("provider {id} has no baseurl configured");
-        findings.warn(table.at, &table.path, message);
+        table.warn(format!("provider {id} has no baseurl configured"));
     }
     if read.models.is_empty() && !read.disabled {
         let message = format!("provider {id} lists no models; nothing is routed to it");
-        findings.warn(table.position("models"), &table.path, message);
+        table.warn_at("models", message);
     }
     if formats::DEFAULT.is_spoken_with(read.compatibility.flags())
         && let Some(better) = read.base.as_ref().ok().and_then(BaseUrl::for_openai)
@@ -281,7 +282,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
              write \"{better}\"",
             read.baseurl
         );
-        findings.warn(table.position("baseurl"), &table.path, message);
+        table.warn_at("baseurl", message);
     }
     if read.authorization == Authorization::AwsSigv4 {
         check_signature(id, &read, table);
@@ -303,8 +304,7 @@ fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
     if told.is_none() && provider.region.is_none() {
         let message =
             format!("provider {id} needs a region for aws-sigv4: its baseurl does not tell one");
-        let at = table.position("authorization");
-        table.findings.warn(at, &table.path, message);
+        table.warn_at("authorization", message);
     }
 }
 
@@ -328,49 +328,32 @@ fn warn_of_key(table: &Table<'_>, message: String) {
 }
 
 /// The version segment of paths: `v1`, or nothing.
-struct PathVersion;
-
-impl Reader<Option<String>> for PathVersion {
-    fn kind(&self) -> Kind {
-        Kind::Text
+fn path_version(item: &Item<'_>) -> Option<Option<String>> {
+    let text = item.string()?;
+    if is_version_segment(text) {
+        return Some(Some(text.to_owned()));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
-        let text = item.string()?;
-        if is_version_segment(text) {
-            return Some(Some(text.to_owned()));
-        }
-        let message = format!(
-            "path_version of provider {} is {text:?}; expected one segment of a path such as \"v1\", \
-             or \"\" for none",
-            item.owner
-        );
-        item.warn_of_parent(message);
-        None
-    }
+    let message = format!(
+        "path_version of provider {} is {text:?}; expected one segment of a path such as \"v1\", \
+         or \"\" for none",
+        item.owner
+    );
+    item.warn_of_parent(message);
+    None
 }
 
 /// A name that becomes part of paths.
-struct Segment;
-
-impl Reader<Option<String>> for Segment {
-    fn kind(&self) -> Kind {
-        Kind::Text
+fn segment(item: &Item<'_>) -> Option<Option<String>> {
+    let text = item.string()?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    if text.bytes().all(is_part) && !matches!(text, "" | "." | "..") {
+        return Some(Some(text.to_owned()));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
-        let text = item.string()?;
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
-        if plain && !matches!(text, "" | "." | "..") {
-            return Some(Some(text.to_owned()));
-        }
-        let (key, id) = (item.key, item.owner);
-        let message = format!("{key} of provider {id} is not the name of one: {text:?}");
-        item.warn_of_parent(message);
-        None
-    }
+    let (key, id) = (item.key, item.owner);
+    item.warn_of_parent(format!(
+        "{key} of provider {id} is not the name of one: {text:?}"
+    ));
+    None
 }
 
 impl Setting for CostBasis {
@@ -411,8 +394,7 @@ impl Setting for Factor {
             _ => None,
         };
         if read.is_none() {
-            let message = "adjustment is a number from 0 to a million, with up to nine decimals";
-            item.warn(message);
+            item.warn("adjustment is a number from 0 to a million, with up to nine decimals");
         }
         read
     }

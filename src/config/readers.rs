@@ -152,8 +152,7 @@ impl<T: Copy + TryFrom<i64> + TryInto<i64>> Reader<T> for Count {
             .filter(|count| (self.0..=self.1).contains(count));
         let read = read.and_then(|count| T::try_from(count).ok());
         if read.is_none() {
-            let message = format!("this is a number from {} to {}", self.0, self.1);
-            item.error(message);
+            item.error(format!("this is a number from {} to {}", self.0, self.1));
         }
         read
     }

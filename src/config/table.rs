@@ -42,6 +42,15 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A value in it, for what looks at values without reading them.
+    pub(super) fn inside(&self, node: &'a Node, path: String) -> Self {
+        Self {
+            node,
+            path,
+            ..*self
+        }
+    }
+
     /// Says that the value is not what it should be, as Aperture does.
     fn mismatch<T>(&self, wanted: &str) -> Option<T> {
         let kind = self.node.value.kind();
@@ -135,8 +144,7 @@ impl<'a> Item<'a> {
     pub(crate) fn choice<T: Copy>(&self, among: &[(&str, T)]) -> Option<T> {
         self.choice_or(among, |item, text| {
             let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
-            let message = format!("{text:?} is not one of {}", words.join(", "));
-            item.error(message);
+            item.error(format!("{text:?} is not one of {}", words.join(", ")));
         })
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Seen {
     pub said: u64,
     /// It told the usage up to here.
     pub counted: bool,
-    /// It is the end of the answer.
+    /// It is the end of the response.
     pub ends: bool,
     /// An item of the output ends with it, or begins.
     pub closes: Option<bool>,
@@ -56,8 +56,8 @@ impl Seen {
 pub(super) trait Assembly: Send {
     /// Takes an event in.
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen;
-    /// The answer as it would have come unstreamed; `None` if there was no event of it.
-    fn answer(&mut self) -> Option<Value>;
+    /// The response as it would have come unstreamed; `None` if there was no event of it.
+    fn response(&mut self) -> Option<Value>;
     /// How a key, the `type` or the name of an event starts that is the format's own.
     fn marks(&self) -> &'static [&'static str];
     /// The events of a stream that came as one body.
@@ -227,7 +227,7 @@ impl<A: Assembly> Meter for Assembling<A> {
             reading.failure = self.failure.take();
             return reading;
         }
-        let response = self.assembly.answer();
+        let response = self.assembly.response();
         let response = response.and_then(|response| serde_json::to_vec(&response).ok());
         let mut reading = Reading::default();
         if let Some(response) = &response {

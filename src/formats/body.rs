@@ -88,7 +88,7 @@ pub(super) fn count(literal: Option<&[u8]>) -> Option<u64> {
     })
 }
 
-/// The bound on an answer: the larger of two, for as many answers as are wanted.
+/// The bound on a response: the larger of two, for as many responses as are wanted.
 pub(super) fn answer_limit(limits: [Option<&[u8]>; 2], answers: Option<&[u8]>) -> Option<u64> {
     let limit = limits.into_iter().filter_map(count).max()?;
     Some(limit.saturating_mul(count(answers).unwrap_or(1).max(1)))

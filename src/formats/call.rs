@@ -26,11 +26,11 @@ pub struct Head<'a> {
 pub struct Call {
     /// The model as the caller named it.
     pub model: String,
-    /// Whether the caller wants the answer as a stream.
+    /// Whether the caller wants the response as a stream.
     pub stream: bool,
     /// Whether the provider charges for it: counting tokens, for one, is free.
     pub billed: bool,
-    /// The most tokens that the answer may have, where the caller sets a bound.
+    /// The most tokens that the response may have, where the caller sets a bound.
     pub answer_limit: Option<u64>,
     /// Keys of the body that choose more than the model does.
     pub choices: Vec<Choice>,

@@ -77,9 +77,9 @@ impl Dialect {
             ("anthropic" | "messages", _) | ("v1", "messages" | "complete" | "skills") => {
                 Self::Anthropic
             }
-            ("v1", "projects" | "publishers") => Self::Google,
             // The versions apart that are also OpenAI's.
-            (
+            ("v1", "projects" | "publishers")
+            | (
                 "v1beta" | "v1alpha" | "v1beta1" | "upload" | "projects" | "publishers" | "vertex"
                 | "gemini" | "google" | "tunedmodels" | "ws",
                 _,

@@ -189,10 +189,10 @@ fn of_members(members: &Members<'_>) -> Option<String> {
         is_failed(&word).then(|| format!("{key} {word:?}"))
     });
     if failed.is_some() {
-        let told = ["message", "failureMessage", "detail"]
+        let message = ["message", "failureMessage", "detail"]
             .into_iter()
             .find_map(value);
-        return told.as_ref().and_then(words).or(failed);
+        return message.as_ref().and_then(words).or(failed);
     }
     is_error_only(members).then(|| words(&all()))?
 }
@@ -206,10 +206,10 @@ fn of_vendor(value: &impl Fn(&str) -> Option<Value>) -> Option<String> {
         return words(&base);
     }
     // Baidu: `{"error_code":17,"error_msg":…}`.
-    if let (Some(code), Some(Value::String(told))) = (value("error_code"), value("error_msg"))
+    if let (Some(code), Some(Value::String(message))) = (value("error_code"), value("error_msg"))
         && is_some_error(&code)
     {
-        return bounded(&told);
+        return bounded(&message);
     }
     // Tencent: `{"Response":{"Error":{"Code":…,"Message":…}}}`.
     let error = value("Error").or_else(|| value("Response")?.get("Error").cloned());
@@ -234,11 +234,11 @@ fn is_error_only(members: &Members<'_>) -> bool {
     if MARKS.iter().any(is_well) {
         return false;
     }
-    let told = ["message", "Message", "msg"].iter().any(is_text)
+    let has_message = ["message", "Message", "msg"].iter().any(is_text)
         || value("detail").is_some_and(|detail| is_some_error(&detail));
     let marked = MARKS.iter().any(|key| members.contains_key(*key));
     let unmarked = !is_text(&"type") && !is_text(&"status");
-    told && (marked || unmarked) && members.keys().all(|key| is_of_error(key))
+    has_message && (marked || unmarked) && members.keys().all(|key| is_of_error(key))
 }
 
 /// Whether a document is a message and nothing else, which some APIs have for errors and some models

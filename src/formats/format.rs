@@ -1,6 +1,6 @@
 //! What a format is to the rest of the program: one value, [`Format`], which its folder declares as
-//! `FORMAT`. Nothing else knows a format by its name, so that a new one is a folder and a line in
-//! [`ALL`](super::ALL).
+//! `FORMAT`. Nothing else knows a format by its name, so that a new one is a folder and a line in the
+//! list of [`ALL`](super::ALL).
 //!
 //! A `Format` is data and functions rather than a trait, so that formats of one vendor share
 //! functions without wrappers, and a format states only what differs from [`Format::new`]. No function

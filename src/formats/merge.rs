@@ -45,7 +45,7 @@ pub(super) fn merge(into: &mut Value, piece: Value, room: &mut Room) {
                         }
                     }
                     Entry::Vacant(free) => {
-                        // These are few and short, and say how the answer ended.
+                        // These are few and short, and say how the response ended.
                         if (repeated && size(&value) < OVERHEAD)
                             || room.take(OVERHEAD + size(&value))
                         {

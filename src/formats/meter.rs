@@ -18,12 +18,12 @@ pub enum Pass {
     Hidden,
 }
 
-/// Reads usage from an answer as it passes. No I/O, no clock, no errors: what it can't read
+/// Reads usage from a response as it passes. No I/O, no clock, no errors: what it can't read
 /// it leaves unknown.
 pub trait Meter: Send {
-    /// One event of a streamed answer.
+    /// One event of a streamed response.
     fn event(&mut self, event: &sse::Event<'_>) -> Pass;
-    /// The whole body of an answer that isn't a stream.
+    /// The whole body of a response that isn't a stream.
     fn body(&mut self, body: &[u8]);
     /// Whether the model has said anything yet.
     fn has_output(&self) -> bool;
@@ -63,7 +63,7 @@ pub struct Reading {
     pub tool_calls: Vec<ToolCall>,
     /// The service tier that the provider names, which can have prices of its own.
     pub tier: Option<String>,
-    /// A streamed answer as it would have come unstreamed, as far as it came.
+    /// A streamed response as it would have come unstreamed, as far as it came.
     pub response: Option<Bytes>,
     /// There was not room for all that the stream said.
     pub truncated: bool,
@@ -98,8 +98,8 @@ fn is_response(object: &Map<String, Value>) -> bool {
             | "pages" | "predictions" | "promptFeedback" | "result" | "results" | "timings"
             | "usage" | "usageMetadata",
             Value::Array(_) | Value::Object(_),
-        ) => true,
-        (
+        )
+        | (
             "completion" | "content" | "generated_text" | "generation" | "output" | "output_text"
             | "response" | "text",
             Value::Array(_) | Value::Object(_) | Value::String(_),

@@ -1,4 +1,4 @@
-//! What was said in a request and its answer, for people to read: turns of a conversation, from
+//! What was said in a request and its response, for people to read: turns of a conversation, from
 //! the captured bodies of any format. It is for showing only, and reads as far as the bodies tell:
 //! nothing is decided, counted or sent by it.
 
@@ -72,9 +72,9 @@ impl Conversation {
 
 /// Reads the bodies of a request in a format, by its name. A body that isn't JSON has no turns.
 #[must_use]
-pub fn read(api: &str, request: &[u8], answer: &[u8]) -> Transcript {
+pub fn read(api: &str, request: &[u8], response: &[u8]) -> Transcript {
     let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-    let (request, answer) = (json(request), json(answer));
+    let (request, response) = (json(request), json(response));
     let conversation = named(api).map_or(Conversation::NONE, |format| format.conversation);
     let filled = |mut turns: Vec<Turn>| {
         turns.retain(|turn| !turn.parts.is_empty());
@@ -82,7 +82,7 @@ pub fn read(api: &str, request: &[u8], answer: &[u8]) -> Transcript {
     };
     Transcript {
         sent: filled((conversation.sent)(&request)),
-        answered: filled((conversation.answered)(&answer)),
+        answered: filled((conversation.answered)(&response)),
         offered: offered(&request),
     }
 }
@@ -238,8 +238,8 @@ mod tests {
                 "assistant:(t) assistant:a",
             ),
         ];
-        for (api, request, answer, sent, answered) in cases {
-            let transcript = read(api, request.as_bytes(), answer.as_bytes());
+        for (api, request, response, sent, answered) in cases {
+            let transcript = read(api, request.as_bytes(), response.as_bytes());
             assert_eq!(said(&transcript.sent), sent, "{api}");
             assert_eq!(said(&transcript.answered), answered, "{api}");
             assert_eq!(transcript.offered, ["f"], "{api}");

@@ -120,13 +120,13 @@ pub(super) fn highest(of: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
 
 /// Adds a later report of what was used to an earlier one. Counts are those of the whole response
 /// up to here, so that they never fall; what the later report leaves out stays.
-pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>) {
-    for (key, value) in told {
+pub(super) fn add_counts(held: &mut Map<String, Value>, reported: Map<String, Value>) {
+    for (key, value) in reported {
         let has_place = held.len() < MAX_COUNTS;
         match (held.get_mut(&key), value) {
-            (Some(Value::Object(held)), Value::Object(told)) => add_counts(held, told),
-            (Some(Value::Array(held)), Value::Array(told))
-                if !held.is_empty() && told.is_empty() => {}
+            (Some(Value::Object(held)), Value::Object(reported)) => add_counts(held, reported),
+            (Some(Value::Array(held)), Value::Array(reported))
+                if !held.is_empty() && reported.is_empty() => {}
             (Some(Value::Object(_)), _) | (Some(_), Value::Null) => {}
             (Some(held), value) => {
                 let (before, now) = (count(held), count(&value));
@@ -135,9 +135,9 @@ pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>
                     *held = value;
                 }
             }
-            (None, Value::Object(told)) if has_place => {
+            (None, Value::Object(reported)) if has_place => {
                 let mut held_below = Map::new();
-                add_counts(&mut held_below, told);
+                add_counts(&mut held_below, reported);
                 held.insert(key, Value::Object(held_below));
             }
             (None, value) => {
@@ -150,13 +150,17 @@ pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>
 }
 
 /// The same for a member that holds counts.
-pub(super) fn add_counts_at(into: &mut Map<String, Value>, key: &str, told: Map<String, Value>) {
+pub(super) fn add_counts_at(
+    into: &mut Map<String, Value>,
+    key: &str,
+    reported: Map<String, Value>,
+) {
     let held = into.entry(key).or_insert(Value::Null);
     if !held.is_object() {
         *held = Value::Object(Map::new());
     }
     if let Value::Object(held) = held {
-        add_counts(held, told);
+        add_counts(held, reported);
     }
 }
 
@@ -277,13 +281,13 @@ impl<'de> Visitor<'de> for Reader {
                     let has_counts = is_report(held.key());
                     match (held.get_mut(), value) {
                         (_, Value::Null) => {}
-                        (Value::Object(held), Value::Object(told)) if has_counts => {
-                            add_counts(held, told);
+                        (Value::Object(held), Value::Object(reported)) if has_counts => {
+                            add_counts(held, reported);
                         }
                         (Value::Object(_), _) if has_counts => {}
-                        (Value::Number(held), Value::Number(told)) => {
-                            if told.as_f64() > held.as_f64() {
-                                *held = told;
+                        (Value::Number(held), Value::Number(reported)) => {
+                            if reported.as_f64() > held.as_f64() {
+                                *held = reported;
                             }
                         }
                         (held, value) => *held = value,
@@ -370,16 +374,16 @@ mod tests {
     #[test]
     fn counts_never_fall_and_stay_when_left_out() {
         let mut held = Map::new();
-        for told in [
+        for reported in [
             json!({"input":10,"output":1,"details":{"cached":4},"lists":[{"n":1}],"tier":"a","x":null}),
             json!({"input":0,"output":3,"details":{"cached":0,"written":2},"lists":[],"tier":"b"}),
             json!({"input":null,"output":2,"details":null}),
             json!({"output":"odd","details":7,"input":{"n":1}}),
         ] {
-            let Value::Object(told) = told else {
+            let Value::Object(reported) = reported else {
                 unreachable!()
             };
-            add_counts(&mut held, told);
+            add_counts(&mut held, reported);
         }
         assert_eq!(
             Value::Object(held),
@@ -387,8 +391,8 @@ mod tests {
         );
         let mut held = Map::new();
         for nth in 0..1000 {
-            let told = json!({ nth.to_string(): { nth.to_string(): "x".repeat(3000) } });
-            add_counts(&mut held, told.as_object().unwrap().clone());
+            let reported = json!({ nth.to_string(): { nth.to_string(): "x".repeat(3000) } });
+            add_counts(&mut held, reported.as_object().unwrap().clone());
         }
         assert_eq!(held.len(), MAX_COUNTS);
         assert!(size(&Value::Object(held)) < 10_000);

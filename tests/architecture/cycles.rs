@@ -11,9 +11,6 @@ use crate::source::{Module, Sources};
 
 /// Circles that are left: the folder, its parts (if none is named, any), and the reason.
 pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
-    ("exchange", &[], "not yet untangled"),
-    ("exchange/relay", &[], "not yet untangled"),
-    ("exchange/websocket", &[], "not yet untangled"),
     (
         "records",
         &[],

@@ -23,10 +23,11 @@ const LINE: &str = "    throwaway: FORMAT;\n";
 const LIST: &str = "formats! {\n";
 
 /// What the program is built from.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
+    "benches",
     "src",
     "config",
     "tests/support",

@@ -137,11 +137,10 @@ pub(super) struct Hidden(Vec<String>);
 impl Hidden {
     /// The secrets of a document, and what the references in their places stand for.
     pub(super) fn of(root: &Node, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        let mut values = Vec::new();
+        let mut hidden = Self(Vec::new());
+        hidden.add(root);
         each(root, File::within(), &mut |node, within| {
             let Some(text) = text(node) else { return };
-            let parts = parts(node, within);
-            values.extend(parts.iter().map(|part| text[part.range.clone()].to_owned()));
             for (range, place) in expand::places(within.holds, &text) {
                 let name = &text[range.start + 2..range.end - 1];
                 let is_secret = within.is_private() || place.is_private();
@@ -149,11 +148,11 @@ impl Hidden {
                     && let Some(value) = lookup(name)
                 {
                     let value = value.trim();
+                    let values = &mut hidden.0;
                     values.extend([value.to_owned(), expand::written(value, place).into_owned()]);
                 }
             }
         });
-        let mut hidden = Self(values);
         hidden.sort();
         hidden
     }

@@ -109,7 +109,7 @@ mod tests {
             ..place
         };
         let found = places(body.as_bytes(), &[untyped]);
-        // Keys that stand twice are both looked at.
+        // Keys that are there twice are both read.
         assert_eq!(found.len(), 4);
     }
 }

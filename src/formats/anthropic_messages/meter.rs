@@ -35,7 +35,7 @@ impl Assembly for Events {
         &["message_", "content_block", "ping"]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         let mut message = self.message.take()?;
         let content = message["content"].as_array_mut()?;
         for (at, input) in std::mem::take(&mut self.inputs) {
@@ -235,8 +235,8 @@ impl Events {
 
 /// Whether a report tells what was written up to here.
 fn counts_output(usage: &Value) -> bool {
-    let told = usage.as_object().and_then(|usage| tokens(usage).output);
-    told.is_some()
+    let reported = usage.as_object().and_then(|usage| tokens(usage).output);
+    reported.is_some()
 }
 
 fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {

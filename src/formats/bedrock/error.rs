@@ -88,8 +88,8 @@ mod tests {
             event_stream::Decoder::default().feed(&event(&rejection), |event| {
                 seen.push((event.name.to_vec(), event.data.to_vec()));
             });
-            let told = (in_stream.into(), br#"{"message":"why"}"#.to_vec());
-            assert_eq!(seen, [told]);
+            let expected = (in_stream.into(), br#"{"message":"why"}"#.to_vec());
+            assert_eq!(seen, [expected]);
         }
         let blocked = Rejection::new(StatusCode::BAD_REQUEST, "guardrail_blocked", "why");
         assert_eq!(exception(&blocked), "AccessDeniedException");

@@ -1,4 +1,4 @@
-//! `Converse`: events put together again, and what an answer tells.
+//! `Converse`: events put together again, and what a response tells.
 
 use serde_json::{Map, Value, json};
 
@@ -38,7 +38,7 @@ impl Assembly for Events {
         &["message", "contentBlock", "metadata"]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         if !std::mem::take(&mut self.begun) {
             return None;
         }
@@ -49,10 +49,10 @@ impl Assembly for Events {
             .filter_map(|(_, block)| block.finished())
             .collect();
         let role = self.role.take().unwrap_or_else(|| "assistant".into());
-        let mut answer = std::mem::take(&mut self.rest);
+        let mut response = std::mem::take(&mut self.rest);
         let message = json!({ "message": { "role": role, "content": content } });
-        answer.insert("output".to_owned(), message);
-        Some(Value::Object(answer))
+        response.insert("output".to_owned(), message);
+        Some(Value::Object(response))
     }
 }
 
@@ -120,10 +120,10 @@ impl Events {
                 continue;
             }
             // Padding, so that the length of a message says nothing.
-            let told = key != "p" && !value.is_null();
-            // These are few and short, and say how the answer ended.
+            let is_kept = key != "p" && !value.is_null();
+            // These are few and short, and say how the response ended.
             let needed = key == "stopReason" && size(&value) < 1024;
-            if told && (needed || room.take(key.len() + size(&value))) {
+            if is_kept && (needed || room.take(key.len() + size(&value))) {
                 self.rest.insert(key, value);
             }
         }

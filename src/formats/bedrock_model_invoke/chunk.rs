@@ -12,7 +12,7 @@ use crate::formats::tree::{self, add_counts};
 use crate::formats::{Meter, MeteredRequest, Pass, Reading};
 use crate::wire::sse;
 
-/// Meters a stream of chunks, or an answer.
+/// Meters a stream of chunks, or a response.
 pub(super) struct Chunks {
     inner: Assembling<Vendor>,
     /// What Bedrock has counted.

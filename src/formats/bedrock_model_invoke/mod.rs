@@ -1,5 +1,5 @@
 //! Bedrock's `InvokeModel`: `POST /bedrock/model/MODEL/invoke` and
-//! `/invoke-with-response-stream`. Bodies and answers are those of the model's vendor
+//! `/invoke-with-response-stream`. Bodies and responses are those of the model's vendor
 //! (<https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html>).
 
 mod chunk;
@@ -19,7 +19,7 @@ use crate::wire::Rejection;
 /// The operation that answers with a stream.
 const STREAM: &str = "invoke-with-response-stream";
 
-/// The last three are how vendors name the bound on an answer.
+/// The last three are how vendors name the bound on a response.
 const KEYS: [&str; 6] = [
     "system",
     "messages",

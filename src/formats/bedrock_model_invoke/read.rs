@@ -1,4 +1,4 @@
-//! What an answer of `InvokeModel` tells, by whose it is.
+//! What a response of `InvokeModel` tells, by whose it is.
 
 use serde_json::{Map, Value};
 

@@ -87,10 +87,10 @@ fn pieces_of_text_come_to_one() {
         corpus::feed(&mut *meter, "chunk", &packed);
     }
     assert!(meter.is_complete());
-    let answer = meter.finish().response.unwrap();
-    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let response = meter.finish().response.unwrap();
+    let response: Value = serde_json::from_slice(&response).unwrap();
     let expected = json!({"outputs":[{"text":" Bonjour","stop_reason":"stop"}]});
-    assert_eq!(answer, expected);
+    assert_eq!(response, expected);
 }
 
 #[test]

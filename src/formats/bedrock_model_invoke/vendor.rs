@@ -79,13 +79,13 @@ impl Assembly for Vendor {
         &[""]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         match self {
             Self::Unknown => None,
-            Self::Anthropic(events) => events.answer(),
-            Self::Nova(events) => events.answer(),
-            Self::Chat(chunks) => chunks.answer(),
-            Self::Text(texts) => texts.answer(),
+            Self::Anthropic(events) => events.response(),
+            Self::Nova(events) => events.response(),
+            Self::Chat(chunks) => chunks.response(),
+            Self::Text(texts) => texts.response(),
         }
     }
 }

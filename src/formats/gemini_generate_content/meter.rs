@@ -26,7 +26,7 @@ const OWN: [&str; 6] = [
 /// Responses of a stream.
 #[derive(Default)]
 struct Contents {
-    answer: Option<Map<String, Value>>,
+    whole: Option<Map<String, Value>>,
     candidates: Vec<Map<String, Value>>,
 }
 
@@ -44,22 +44,22 @@ impl Assembly for Contents {
             _ => Vec::new(),
         };
         let usage = response.get("usageMetadata");
-        let told = |key| usage.and_then(|usage| count(usage.get(key)?)).is_some();
-        let has_counts = told("promptTokenCount") || told("totalTokenCount");
+        let reported = |key| usage.and_then(|usage| count(usage.get(key)?)).is_some();
+        let has_counts = reported("promptTokenCount") || reported("totalTokenCount");
         let mut seen = Seen {
             // The first responses often tell the prompt's tokens only.
-            counted: told("candidatesTokenCount") || told("thoughtsTokenCount"),
+            counted: reported("candidatesTokenCount") || reported("thoughtsTokenCount"),
             // A prompt that is refused has no candidates.
             ends: is_blocked(&response),
             ..Seen::default()
         };
-        let answer = self.answer.get_or_insert_default();
+        let whole = self.whole.get_or_insert_default();
         for (key, value) in response {
             match value {
                 Value::Object(usage) if key == "usageMetadata" => {
-                    add_counts_at(answer, &key, usage);
+                    add_counts_at(whole, &key, usage);
                 }
-                value => replace(answer, key, value, room),
+                value => replace(whole, key, value, room),
             }
         }
         for candidate in candidates {
@@ -96,15 +96,15 @@ impl Assembly for Contents {
         }
     }
 
-    fn answer(&mut self) -> Option<Value> {
-        let mut answer = self.answer.take()?;
+    fn response(&mut self) -> Option<Value> {
+        let mut whole = self.whole.take()?;
         if !self.candidates.is_empty() {
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.sort_by_key(index);
             let candidates = candidates.into_iter().map(Value::Object).collect();
-            answer.insert("candidates".to_owned(), candidates);
+            whole.insert("candidates".to_owned(), candidates);
         }
-        Some(Value::Object(answer))
+        Some(Value::Object(whole))
     }
 }
 
@@ -164,7 +164,7 @@ fn index(candidate: &Map<String, Value>) -> u64 {
     candidate.get("index").and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// Keeps the newest value of a field. Those that count and end the answer always have room.
+/// Keeps the newest value of a field. Those that count and end the response always have room.
 fn replace(into: &mut Map<String, Value>, key: String, value: Value, room: &mut Room) {
     let bytes = size(&value);
     let needed = key == "finishReason" && bytes < 8 * 1024;

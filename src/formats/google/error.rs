@@ -63,9 +63,9 @@ mod tests {
             (504, "DEADLINE_EXCEEDED"),
         ] {
             let status = StatusCode::from_u16(code).unwrap();
-            let told = body(&Rejection::new(status, "code", "why"));
+            let reported = body(&Rejection::new(status, "code", "why"));
             let expected = json!({"error":{"code":code,"message":"why","status":name}});
-            assert_eq!(told, expected);
+            assert_eq!(reported, expected);
         }
     }
 }

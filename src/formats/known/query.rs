@@ -177,7 +177,6 @@ pub fn passed(known: &Known, more: &[String], query: Option<&str>) -> Option<Str
 #[must_use]
 pub fn is_passable(name: &str) -> bool {
     let bare = bare(name);
-    !bare.is_empty()
-        && !name.contains(['&', '=', ';', '%', '+'])
-        && !(names_model(&bare) || is_refused(&bare) || is_credential(&bare))
+    let is_odd = bare.is_empty() || name.contains(['&', '=', ';', '%', '+']);
+    !(is_odd || names_model(&bare) || is_refused(&bare) || is_credential(&bare))
 }

@@ -21,7 +21,7 @@ pub(in crate::formats) const COMPLETIONS: Conversation = Conversation {
 /// Those of responses.
 pub(in crate::formats) const RESPONSES: Conversation = Conversation {
     sent: response,
-    answered: |answer| items(&answer["output"], "assistant"),
+    answered: |response| items(&response["output"], "assistant"),
 };
 
 /// Those of embeddings, moderations, images, speech and reranking: what they are about.
@@ -30,8 +30,8 @@ pub(in crate::formats) const COMPANIONS: Conversation = Conversation {
     ..Conversation::NONE
 };
 
-fn choices(answer: &Value) -> Vec<Turn> {
-    let choices = elements(&answer["choices"]).iter();
+fn choices(response: &Value) -> Vec<Turn> {
+    let choices = elements(&response["choices"]).iter();
     choices.map(|one| message(&one["message"])).collect()
 }
 
@@ -79,8 +79,8 @@ fn block(block: &Value) -> Option<Part> {
     })
 }
 
-fn completions(answer: &Value) -> Vec<Turn> {
-    let choices = elements(&answer["choices"]).iter();
+fn completions(response: &Value) -> Vec<Turn> {
+    let choices = elements(&response["choices"]).iter();
     let texts = choices.map(|one| turn("assistant", parts(&one["text"], block)));
     texts.collect()
 }

@@ -19,7 +19,7 @@ const NEEDED: usize = 4096;
 pub(in crate::formats) struct Chunks {
     hide_usage: bool,
     kind: &'static Kind,
-    answer: Option<Value>,
+    response: Option<Value>,
     of_choices: OfChoices,
 }
 
@@ -55,7 +55,7 @@ impl Chunks {
         Self {
             hide_usage,
             kind,
-            answer: None,
+            response: None,
             of_choices: OfChoices::default(),
         }
     }
@@ -76,9 +76,9 @@ impl Assembly for Chunks {
         &["choices"]
     }
 
-    fn answer(&mut self) -> Option<Value> {
-        let mut answer = self.answer.take()?;
-        let choices = answer["choices"].as_array_mut()?;
+    fn response(&mut self) -> Option<Value> {
+        let mut response = self.response.take()?;
+        let choices = response["choices"].as_array_mut()?;
         self.of_choices.put(choices);
         choices.sort_by_key(|choice| choice["index"].as_u64());
         for choice in choices {
@@ -90,7 +90,7 @@ impl Assembly for Chunks {
                 }
             }
         }
-        Some(answer)
+        Some(response)
     }
 }
 
@@ -106,9 +106,9 @@ impl Chunks {
             _ => Vec::new(),
         };
         let is_report = chunk.get("usage").is_some_and(Value::is_object);
-        let told = usage::take(&mut chunk, &mut choices, &mut self.of_choices);
+        let reported = usage::take(&mut chunk, &mut choices, &mut self.of_choices);
         let mut seen = Seen {
-            counted: told.counts_output,
+            counted: reported.counts_output,
             // Not every server sends `[DONE]`.
             ends: choices.iter().any(|one| finish_reason(one).is_some()),
             ..Seen::default()
@@ -119,28 +119,30 @@ impl Chunks {
         if let Some(object) = self.kind.object {
             chunk.insert("object".to_owned(), object.into());
         }
-        let answer = self.answer.get_or_insert_with(|| json!({ "choices": [] }));
+        let response = self
+            .response
+            .get_or_insert_with(|| json!({ "choices": [] }));
         for (key, value) in chunk {
             // Later chunks repeat these, or tell more.
-            if let Some(held) = answer.get_mut(&key) {
+            if let Some(held) = response.get_mut(&key) {
                 if !value.is_null() {
                     *held = value;
                 }
             } else if self.kind.needed.contains(&key.as_str()) && size(&value) < NEEDED
                 || room.take(key.len() + size(&value))
             {
-                answer[key] = value;
+                response[key] = value;
             }
         }
-        if let (Some(usage), Some(answer)) = (told.usage, answer.as_object_mut()) {
-            add_counts_at(answer, "usage", usage);
+        if let (Some(usage), Some(response)) = (reported.usage, response.as_object_mut()) {
+            add_counts_at(response, "usage", usage);
         }
         let pieces = choices.into_iter().filter_map(self.kind.piece);
         let pieces = pieces.map(|(said, piece)| {
             seen.said += said as u64;
             piece
         });
-        merge(&mut answer["choices"], pieces.collect(), room);
+        merge(&mut response["choices"], pieces.collect(), room);
         seen
     }
 }
@@ -248,9 +250,9 @@ mod tests {
             passed.iter().filter(|pass| **pass == Pass::Hidden).count(),
             1
         );
-        let answer: Value = serde_json::from_slice(&reading.response.clone().unwrap()).unwrap();
+        let response: Value = serde_json::from_slice(&reading.response.clone().unwrap()).unwrap();
         assert_eq!(
-            answer,
+            response,
             json!({"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,
                 "message":{"role":"assistant","content":"héy","tool_calls":[
                     {"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]},
@@ -265,9 +267,9 @@ mod tests {
         assert!(!tokens.estimated);
         assert_eq!(reading.tool_calls[0].params, "{}");
         assert_eq!(reading.finish_reason.as_deref(), Some("tool_calls"));
-        // The same answer unstreamed reads the same.
+        // The same response unstreamed reads the same.
         let mut whole = meter(false);
-        whole.body(answer.to_string().as_bytes());
+        whole.body(response.to_string().as_bytes());
         let whole = whole.finish();
         assert_eq!(
             (whole.tokens, whole.tool_calls),

@@ -1,5 +1,5 @@
 //! The companions of OpenAI's chat: embeddings, images, audio, moderation, and ranking as
-//! others have added it. Their requests name a model, in JSON or in a form; their answers are
+//! others have added it. Their requests name a model, in JSON or in a form; their responses are
 //! passed on as they are, and metered where they report usage.
 
 mod usage;

@@ -1,4 +1,4 @@
-//! Usage of the companions: answers are passed on and read for it alone.
+//! Usage of the companions: responses are passed on and read for it alone.
 
 use serde_json::{Map, Value};
 
@@ -7,11 +7,11 @@ use crate::formats::tree::{self, add_counts};
 use crate::formats::{Density, Meter, Pass, Reading, failure};
 use crate::wire::sse;
 
-/// A meter that looks for usage in the whole answer, or in the events of a stream.
+/// A meter that looks for usage in the whole response, or in the events of a stream.
 #[derive(Default)]
 pub(super) struct Whole {
     /// What a stream has told so far.
-    told: Map<String, Value>,
+    reported: Map<String, Value>,
     reading: Reading,
     failure: Option<String>,
     spoke: bool,
@@ -41,8 +41,8 @@ impl Meter for Whole {
                 matches!(last, Some("completed" | "done"))
             });
         let parts = event_of.into_iter();
-        let told = parts.filter(|(key, _)| TOLD.contains(&key.as_str()));
-        add_counts(&mut self.told, told.collect());
+        let reported = parts.filter(|(key, _)| REPORTED.contains(&key.as_str()));
+        add_counts(&mut self.reported, reported.collect());
         if let Some(words) = failure::of_event(event) {
             self.failure.get_or_insert(words);
             self.ends = true;
@@ -72,8 +72,8 @@ impl Meter for Whole {
     }
 
     fn finish(&mut self) -> Reading {
-        if !self.told.is_empty() {
-            self.reading = usage(&std::mem::take(&mut self.told), self.density);
+        if !self.reported.is_empty() {
+            self.reading = usage(&std::mem::take(&mut self.reported), self.density);
         }
         Reading {
             failure: self.failure.take(),
@@ -83,7 +83,7 @@ impl Meter for Whole {
 }
 
 /// Members of an event that may count.
-const TOLD: [&str; 6] = [
+const REPORTED: [&str; 6] = [
     "usage",
     "meta",
     "timings",

@@ -102,7 +102,7 @@ mod tests {
             (streamed.tokens.input, streamed.tokens.output),
             (Some(4), Some(2))
         );
-        let answer: Value = serde_json::from_slice(&streamed.response.unwrap()).unwrap();
-        assert_eq!(answer["choices"][0]["text"], "Once upon");
+        let response: Value = serde_json::from_slice(&streamed.response.unwrap()).unwrap();
+        assert_eq!(response["choices"][0]["text"], "Once upon");
     }
 }

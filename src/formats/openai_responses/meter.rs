@@ -76,7 +76,7 @@ impl Assembly for Events {
         &["response."]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         let mut response = self.response.take()?;
         if let Some(output) = response.get_mut("output").and_then(Value::as_array_mut) {
             output.retain(|item| !item.is_null());
@@ -126,8 +126,8 @@ impl Events {
         }
         let held = self.response.get_or_insert_with(|| json!({}));
         if let Some(Value::Object(mut usage)) = held.get_mut("usage").map(Value::take) {
-            if let Value::Object(told) = response["usage"].take() {
-                add_counts(&mut usage, told);
+            if let Value::Object(reported) = response["usage"].take() {
+                add_counts(&mut usage, reported);
             }
             response["usage"] = Value::Object(usage);
         }

@@ -114,7 +114,7 @@ fn first(reader: &Reader<'_>, form: Dialect, model: &str) -> Option<Route> {
     };
     let fits = |provider: &Provider| fits(form, provider);
     let routes = &reader.rules.routes;
-    let choice = routes.select_where(&reader.permit, model, &fits, evidence);
+    let choice = routes.select(&reader.permit, model, &fits, evidence);
     choice.ok().map(|choice| choice.first)
 }
 
