@@ -169,7 +169,7 @@ impl Warnings {
         found
     }
 
-    /// Notes since when each is known, and tells the log of what begins and ends.
+    /// Notes since when each is known, and logs what begins and ends.
     fn remember(&self, found: &mut [Warning], now: i64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *known);

@@ -200,7 +200,7 @@ mod tests {
     use crate::base::clock;
 
     #[test]
-    fn keys_that_expire_are_told_of_in_time_and_more_gravely_near_the_end() {
+    fn keys_that_expire_are_reported_in_time_and_more_gravely_near_the_end() {
         let now = clock::unix_ms();
         let expiring = |days: i64| {
             let at = jiff::Timestamp::from_millisecond(now + days * DAY_MS + 60_000).unwrap();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_server_that_is_not_heard_is_told_of_with_what_that_means() {
+    fn a_control_server_that_is_not_heard_is_reported_with_what_that_means() {
         let mut node = node(State::Running, Some(TroubleKind::Failed));
         let of = |node: &Status, now| silence(node, now).map(|one| (one.severity, one.message));
         // A message each minute is all there is.
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_the_configured_one_is_told_of_with_both() {
+    fn a_name_that_is_not_the_configured_one_is_reported_with_both() {
         let config = |hostname: &str, mode| Tailnet {
             hostname: hostname.to_owned(),
             mode,

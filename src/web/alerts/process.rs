@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_little_memory_is_told_of_while_requests_are_refused() {
+    fn too_little_memory_is_reported_while_requests_are_refused() {
         let usage = Usage {
             bound: 512 << 20,
             refused: 3,
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_is_told_of_while_it_lasts() {
+    fn a_log_that_nobody_reads_is_reported_while_it_lasts() {
         let loss = |dropped, why: Option<&str>| Loss {
             dropped,
             why: why.map(str::to_owned),

@@ -114,7 +114,7 @@ mod tests {
     const DAY: i64 = super::super::DAY_MS;
 
     #[test]
-    fn certificates_that_end_or_are_missing_are_told_of() {
+    fn certificates_that_end_or_are_missing_are_reported() {
         let signals = Signals::default();
         let kinds = || {
             let found = signals.warnings(0).into_iter();

@@ -1,5 +1,5 @@
-//! `/api/chats`: conversations of the chat that the configuration has kept here. Nobody but their
-//! owner sees them, admins included: what was asked and answered is in the records anyway.
+//! `/api/chats`: conversations of the chat that the configuration has kept here. Only their
+//! owner sees them, not even an admin: what was asked and answered is in the records anyway.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use schemars::JsonSchema;
@@ -140,11 +140,8 @@ async fn keep(call: Call<'_>) -> Reply {
     let body = chat.body.get();
     if body.len() > LONGEST {
         let why = format!("the conversation is longer than {LONGEST} bytes");
-        return Err(Rejection::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "chat_too_long",
-            why,
-        ));
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Rejection::new(status, "chat_too_long", why));
     }
     if !body.starts_with('{') {
         return Err(bad("`body` must be a JSON object"));

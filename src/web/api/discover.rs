@@ -132,11 +132,9 @@ async fn add(call: Call<'_>) -> Reply {
         return Err(Rejection::new(StatusCode::NOT_FOUND, "no_such_server", why));
     };
     if let Some(provider) = discovery::covering(file, &server, own_name(reader).as_deref()) {
-        return Err(Rejection::new(
-            StatusCode::CONFLICT,
-            "already_provider",
-            format!("the provider {provider} is this server already"),
-        ));
+        let why = format!("the provider {provider} is this server already");
+        let status = StatusCode::CONFLICT;
+        return Err(Rejection::new(status, "already_provider", why));
     }
     let id = server.free_id(|id| file.providers.contains_key(id));
     let (text, _) = saved::shown(reader)?;

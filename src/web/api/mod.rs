@@ -1,5 +1,5 @@
-//! What is served beside the models: listings, records, health. Everybody sees their own,
-//! an admin everyone's. Each endpoint is one file, or one of a resource with its methods, and a
+//! What is served beside the models: listings, records, health. Users see their own,
+//! admins everyone's. Each endpoint is one file, or one of a resource with its methods, and a
 //! line in `table`.
 
 pub(in crate::web) mod audit;
@@ -206,7 +206,7 @@ where
     })
 }
 
-/// There is no route for a request: says what to change about the client.
+/// The refusal of a request without a route; it says what to change about the client.
 fn nothing(head: &Parts, origin: &str) -> Rejection {
     let path = head.uri.path();
     let mut rejection = not_found(&head.method, path, &methods(path));

@@ -1,4 +1,4 @@
-//! What several pages tell of usage: filters, cards, bars over time, and a table by whatever
+//! What several pages show of usage: filters, cards, bars over time, and a table by whatever
 //! requests are told apart. All figures are those of the API's reports.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Series, Unit};
 use super::period::Period;
-use super::query::{PLACES, Query, encoded};
-use super::{Visit, format, parts};
+use super::query::{PLACES, encoded};
+use super::{Query, Visit, format, parts};
 use crate::records::{Counts, Totals, UsageGroup};
 use crate::wire::Rejection;
 
@@ -24,14 +24,14 @@ pub(super) const FILTERS: [(&str, &str); 8] = [
     ("header", "Header"),
 ];
 
-/// What is told, and by what.
+/// What a page shows, and by what.
 pub(super) struct Lens {
     /// Where the page is.
     pub path: String,
     pub period: Period,
     /// Of the address: filters and the choices of view.
     pub query: Query,
-    /// Filters that the page itself sets, and nobody can take away.
+    /// Filters that the page itself sets; the reader can't remove them.
     pub fixed: Query,
 }
 
@@ -181,7 +181,7 @@ pub(super) fn keys(groups: &[UsageGroup], dimension: &str) -> Vec<String> {
     keys.filter(|key| !key.is_empty()).cloned().collect()
 }
 
-/// Requests, tokens, cost, errors and latency; `whose` tells of the requests.
+/// Requests, tokens, cost, errors and latency; `whose` is a note on the requests.
 pub(super) fn cards(totals: &Totals, whose: &Markup) -> Markup {
     let counts = &totals.counts;
     let tokens = counts.input_tokens.saturating_add(counts.output_tokens);
@@ -248,7 +248,7 @@ pub(super) async fn over_time(
     let (chosen, unit) = metric(&lens.query);
     let step = lens.period.step();
     let by_both = visit.sums(&lens.report(&format!("{step},{split}"))).await;
-    // With too many groups for one report, it is told by time alone.
+    // With too many groups for one report, the chart is by time alone.
     let (groups, split) = match by_both {
         Ok(sums) => (sums.groups, split),
         Err(_) => (visit.sums(&lens.report(step)).await?.groups, ""),

@@ -3,10 +3,7 @@
 use maud::html;
 
 use super::activity::{self, Lens};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, breakdown, parts};
+use super::{Group, Page, Place, Query, Visit, breakdown, parts};
 use crate::wire::Rejection;
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/agents", |visit| Box::pin(page(visit)))

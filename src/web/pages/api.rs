@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::parts;
-use super::place::{Group, Place};
+use super::{Group, Page, Place, parts};
 use crate::web::api::table;
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/api", |_| Box::pin(async { Ok(page()) }))

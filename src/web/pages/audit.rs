@@ -3,10 +3,8 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::page::Page;
 use super::period::Period;
-use super::place::{Group, Place};
-use super::{Listed, Visit, activity, format, parts};
+use super::{Group, Listed, Page, Place, Visit, activity, format, parts};
 use crate::base::clock;
 use crate::records::Audited;
 use crate::web::api::audit;

@@ -1,18 +1,17 @@
-//! Usage by whatever requests are told apart by: a table whose columns are chosen, sorted by any of
+//! Usage by one dimension: a table whose columns are chosen, sorted by any of
 //! them, a page at a time.
 
 use maud::{Markup, html};
 
 use super::activity::{self, Lens, measure};
 use super::chart::Unit;
-use super::query::Query;
-use super::{format, parts};
+use super::{Query, format, parts};
 use crate::records::{Counts, Totals, UsageGroup};
 
 /// Rows of a page; the CSV has all.
 const ROWS: usize = 50;
 
-/// What requests are told apart by.
+/// What distinguishes requests.
 #[derive(Clone, Copy)]
 pub(super) struct Dimension {
     /// In the address.

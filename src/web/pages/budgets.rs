@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Visit, format, parts};
 use crate::base::bucket::Unit;
 use crate::policy::budget::State;
 use crate::web::api::budgets::list::{self, Quota};
@@ -131,18 +129,15 @@ fn tone(state: &State) -> &'static str {
 }
 
 fn amount(unit: Unit, amount: i64) -> String {
-    let plain = |what: (&str, &str)| {
+    let plain = |one, many| {
         let sign = if amount < 0 { "−" } else { "" };
-        format!(
-            "{sign}{}",
-            format::count(amount.unsigned_abs(), what.0, what.1)
-        )
+        format!("{sign}{}", format::count(amount.unsigned_abs(), one, many))
     };
     match unit {
         Unit::Money if amount == 0 => "$0.00".to_owned(),
         Unit::Money => format::dollars(amount),
-        Unit::Requests => plain(("request", "requests")),
-        Unit::Tokens => plain(("token", "tokens")),
-        Unit::Parallel => plain(("at once", "at once")),
+        Unit::Requests => plain("request", "requests"),
+        Unit::Tokens => plain("token", "tokens"),
+        Unit::Parallel => plain("at once", "at once"),
     }
 }

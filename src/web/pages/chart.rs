@@ -74,7 +74,7 @@ fn sum<'v>(values: impl IntoIterator<Item = &'v u64>) -> u64 {
 pub(super) struct Chart {
     pub title: String,
     pub unit: Unit,
-    /// Times, as they are told.
+    /// Times, as they are shown.
     pub slots: Vec<String>,
     pub series: Vec<Series>,
 }

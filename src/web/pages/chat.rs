@@ -6,9 +6,8 @@ use std::collections::HashSet;
 use maud::html;
 use serde_json::json;
 
-use super::page::Page;
-use super::place::{CHAT, Group, Place};
-use super::{Visit, parts};
+use super::place::CHAT;
+use super::{Group, Page, Place, Visit, parts};
 use crate::exchange::rules::Rules;
 use crate::formats;
 use crate::policy::access::Permit;

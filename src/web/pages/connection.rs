@@ -2,9 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Visit, format, parts};
 use crate::base::clock;
 use crate::config::{Mode, Severity};
 use crate::net::tailnet::{State, Status};

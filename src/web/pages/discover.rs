@@ -2,9 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
-use super::{Visit, format, parts};
+use super::{Page, Place, Visit, format, parts};
 use crate::web::api::{config, discover};
 use crate::wire::Rejection;
 

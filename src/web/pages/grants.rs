@@ -3,10 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, parts};
+use super::{Group, Page, Place, Query, Visit, parts};
 use crate::config::Grant;
 use crate::formats;
 use crate::web::api::models::whatif;

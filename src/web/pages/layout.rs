@@ -1,11 +1,10 @@
-//! The frame of every page: the head, the menu, and which caller the reader is.
+//! The frame of every page: the head, the menu, and who the reader is.
 
 use maud::{DOCTYPE, Markup, html};
 
 use super::icons::icon;
-use super::page::Page;
-use super::place::{CHAT, Group, Menu, Place};
-use super::{Visit, assets};
+use super::place::{CHAT, Menu};
+use super::{Group, Page, Place, Visit, assets};
 
 /// The whole document. Without a visit, for those who have no role, there is no menu.
 pub(super) fn document(page: &Page, visit: Option<&Visit<'_>>) -> Markup {

@@ -1,12 +1,10 @@
 //! What the lists of sessions and of requests have in common: filters, pages, and a table of rows
-//! as CSV. A list shows the reader's own, or everyone's to an admin.
+//! as CSV. A list shows the reader's own records, or everyone's to an admin.
 
 use maud::{Markup, html};
 
 use super::activity::{self, Lens};
-use super::page::Page;
-use super::query::Query;
-use super::{Visit, parts};
+use super::{Page, Query, Visit, parts};
 use crate::records::EntryId;
 use crate::wire::Rejection;
 

@@ -1,12 +1,9 @@
-//! `/ui/`: the reader's own usage, told as that of any user.
+//! `/ui/`: the reader's own usage, shown like that of any user.
 
 use maud::{Markup, html};
 
 use super::activity::{self, Lens};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, breakdown, budgets, format, parts, sessions};
+use super::{Group, Page, Place, Query, Visit, breakdown, budgets, format, parts, sessions};
 use crate::wire::Rejection;
 
 /// Sessions that are shown of a person.

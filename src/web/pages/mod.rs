@@ -1,6 +1,6 @@
 //! The dashboard and the chat: pages for people, rendered here. A page asks what a program would
-//! ask through the API, in the same words and by the same functions, so that it shows nobody more
-//! than the API would; what it changes, its script changes through the API.
+//! ask through the API, in the same words and by the same functions, so that it never shows
+//! more than the API would; what it changes, its script changes through the API.
 //!
 //! A page is whole without its scripts. Everything that a model, a prompt, a client or a provider
 //! wrote is text.
@@ -64,7 +64,7 @@ use crate::web::gate::is_from_elsewhere;
 use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
 use page::Page;
-use place::Place;
+use place::{Group, Place};
 use query::Query;
 
 /// A reader who opens a page.

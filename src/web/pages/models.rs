@@ -4,10 +4,7 @@ use std::collections::HashSet;
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, chat, format, parts};
+use super::{Group, Page, Place, Query, Visit, chat, format, parts};
 use crate::policy::access::Subject;
 use crate::web::api::models::rows::{self, Model};
 

@@ -1,17 +1,14 @@
-//! What the gateway does: figures of all users, over time and by whatever tells requests apart.
+//! What the gateway does: figures of all users, over time and by one dimension.
 
 use maud::html;
 
 use super::activity::{self, Lens};
 use super::breakdown::{AGENT, Dimension, LOGIN, MODEL, OUTCOME, PROVIDER, STATUS};
 use super::mine::period;
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, breakdown, connection, format, parts};
+use super::{Group, Page, Place, Query, Visit, breakdown, connection, format, parts};
 use crate::wire::Rejection;
 
-/// What the table can tell apart.
+/// The dimensions that the table can show.
 const BY: [Dimension; 6] = [LOGIN, MODEL, AGENT, PROVIDER, STATUS, OUTCOME];
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/overview", |visit| Box::pin(page(visit)))

@@ -176,7 +176,7 @@ pub(super) fn pager(path: &str, query: &Query, next: Option<&EntryId>) -> Markup
     }
 }
 
-/// A time, told as how long ago it was.
+/// A time, as how long ago it was.
 pub(super) fn ago(now_ms: i64, then_ms: i64) -> Markup {
     html! {
         time datetime=(format::rfc3339(then_ms)) title=(format!("{} UTC", format::time(then_ms))) {
@@ -245,7 +245,7 @@ pub(super) fn entry_cost(entry: &Entry) -> Markup {
     }
 }
 
-/// In place of a figure that nobody knows.
+/// In place of an unknown figure.
 pub(super) fn unknown(why: &str) -> Markup {
     html! { span.unknown title=(why) { "–" } }
 }

@@ -1,4 +1,4 @@
-//! The time that a page tells of: the last days, or whatever dates were given. Days are UTC, as
+//! The time that a page covers: the last days, or given dates. Days are UTC, as
 //! in all sums.
 
 use maud::Markup;
@@ -29,7 +29,7 @@ pub(super) struct Period {
     pub from: i64,
     /// The end, not included.
     pub to: i64,
-    /// The last day, told by hours.
+    /// The last day, by hours.
     pub by_hours: bool,
 }
 
@@ -49,11 +49,7 @@ impl Period {
             let from = from
                 .unwrap_or(to - 30 * DAY_MS)
                 .clamp(earliest, to - DAY_MS);
-            return Self {
-                from,
-                to,
-                by_hours: false,
-            };
+            return Self::of_days(from, to);
         }
         let days = query.get("days").unwrap_or("30");
         let found = USUAL.iter().find(|(name, ..)| *name == days);
@@ -66,19 +62,19 @@ impl Period {
                 by_hours: true,
             };
         }
-        Self {
-            from: tomorrow - days * DAY_MS,
-            to: tomorrow,
-            by_hours: false,
-        }
+        Self::of_days(tomorrow - days * DAY_MS, tomorrow)
     }
 
     /// Whole days, the last `most` of them at most.
     pub(super) fn whole_days(self, most: i64) -> Self {
         let to = (self.to - 1).div_euclid(DAY_MS) * DAY_MS + DAY_MS;
         let from = self.from.div_euclid(DAY_MS) * DAY_MS;
+        Self::of_days(from.max(to - most * DAY_MS), to)
+    }
+
+    fn of_days(from: i64, to: i64) -> Self {
         Self {
-            from: from.max(to - most * DAY_MS),
+            from,
             to,
             by_hours: false,
         }

@@ -7,7 +7,7 @@ use super::Visit;
 use super::page::Page;
 use crate::wire::Rejection;
 
-/// Where the chat is, which a grant can take from somebody's menu.
+/// The path of the chat, which a grant can hide from the menu.
 pub(super) const CHAT: &str = "/ui/chat";
 
 /// Where a page stands in the menu.

@@ -3,10 +3,7 @@
 use maud::{Markup, html};
 
 use super::activity::{self, Lens};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, breakdown, format, parts};
+use super::{Group, Page, Place, Query, Visit, breakdown, format, parts};
 use crate::config::AuthMode;
 use crate::policy::route::Provider;
 use crate::wire::Rejection;

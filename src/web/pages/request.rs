@@ -2,11 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
-use super::query::{Query, encoded};
-use super::sessions::named;
-use super::{Visit, activity, conversation, format, json, parts};
+use super::query::encoded;
+use super::sessions::{named, session_page};
+use super::{Page, Place, Query, Visit, activity, conversation, format, json, parts};
 use crate::records::{Capture, Entry};
 use crate::web::api::records::request::{self, Request};
 use crate::web::api::records::{capture, explanation};
@@ -52,10 +50,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         (parts::tabs("What is shown of the request", &views))
         (content)
     };
-    let session = Query::default()
-        .with("login", &entry.login)
-        .with("session", &entry.session)
-        .at("/ui/sessions/one");
+    let session = session_page(&entry.login, &entry.session);
     Ok(Page::new("Request", body)
         .below("/ui/sessions", "Sessions")
         .below(session, "Session"))

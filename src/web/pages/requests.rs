@@ -1,12 +1,10 @@
-//! `/ui/requests`: requests, newest first: one's own, or everyone's for an admin.
+//! `/ui/requests`: requests, newest first: the reader's own, or everyone's for an admin.
 
 use maud::{Markup, html};
 
 use super::list::List;
-use super::page::Page;
-use super::place::{Group, Place};
 use super::sessions::named;
-use super::{Listed, Visit, activity, format, parts};
+use super::{Group, Listed, Page, Place, Visit, activity, format, parts};
 use crate::base::clock;
 use crate::records::Entry;
 use crate::wire::Rejection;

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::list::ROWS;
-use super::page::Page;
-use super::place::Place;
-use super::query::Query;
 use super::sessions::{models, named};
-use super::{Visit, activity, format, parts, requests};
+use super::{Page, Place, Query, Visit, activity, format, parts, requests};
 use crate::records::Session;
 use crate::web::api::records::tools;
 use crate::wire::Rejection;

@@ -1,12 +1,9 @@
-//! `/ui/sessions`: sessions, newest first: one's own, or everyone's for an admin.
+//! `/ui/sessions`: sessions, newest first: the reader's own, or everyone's for an admin.
 
 use maud::{Markup, html};
 
 use super::list::List;
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Listed, Visit, activity, format, parts};
+use super::{Group, Listed, Page, Place, Query, Visit, activity, format, parts};
 use crate::base::clock;
 use crate::records::Session;
 use crate::wire::Rejection;
@@ -35,7 +32,7 @@ pub(super) fn table(visit: &Visit<'_>, rows: &[Session]) -> Markup {
     let body = html! {
         @for row in rows {
             tr {
-                th scope="row" { a href=(session_page(row)) { (parts::ago(now, row.last_at)) } }
+                th scope="row" { a href=(session_page(&row.login, &row.id)) { (parts::ago(now, row.last_at)) } }
                 td { (named(&row.agent)) }
                 @if visit.reader.is_admin() { td { a href=(activity::user_page(&row.login)) { (row.login) } } }
                 td title=(row.models.join(", ")) { (models(&row.models)) }
@@ -52,11 +49,9 @@ pub(super) fn table(visit: &Visit<'_>, rows: &[Session]) -> Markup {
 }
 
 /// Where the page of a session is.
-fn session_page(session: &Session) -> String {
-    Query::default()
-        .with("login", &session.login)
-        .with("session", &session.id)
-        .at("/ui/sessions/one")
+pub(super) fn session_page(login: &str, session: &str) -> String {
+    let query = Query::default().with("login", login);
+    query.with("session", session).at("/ui/sessions/one")
 }
 
 /// The models of a session; of one whose requests were all refused there are none.

@@ -6,10 +6,7 @@ use maud::html;
 
 use super::activity::{self, Lens};
 use super::chart::{Chart, Series, Unit};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Query, Visit, format, parts};
 use crate::web::api::records::tools;
 use crate::wire::Rejection;
 

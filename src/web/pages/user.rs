@@ -2,12 +2,9 @@
 
 use maud::html;
 
-use super::Visit;
 use super::activity::Lens;
 use super::mine::{period, usage};
-use super::page::Page;
-use super::place::Place;
-use super::query::Query;
+use super::{Page, Place, Query, Visit};
 use crate::wire::Rejection;
 
 pub(super) const PLACE: Place =

@@ -6,11 +6,8 @@ use maud::{Markup, html};
 
 use super::activity::{self, Lens};
 use super::chart::{Chart, Series, Unit};
-use super::mine;
-use super::page::Page;
 use super::period::Period;
-use super::place::{Group, Place};
-use super::query::Query;
+use super::{Group, Page, Place, Query, mine};
 use super::{Visit, breakdown, format, parts};
 use crate::wire::Rejection;
 

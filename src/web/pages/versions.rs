@@ -2,10 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
 use super::query::encoded;
-use super::{Visit, activity, parts};
+use super::{Page, Place, Visit, activity, parts};
 use crate::base::clock;
 use crate::web::api::config::history;
 use crate::wire::Rejection;

@@ -119,8 +119,8 @@ mod tests {
         };
         let (before, after) = (text(7), text(13));
         let started = std::time::Instant::now();
-        let told = diff(&before, &after);
-        assert!(told.starts_with("--- before\n+++ after\n"));
+        let diff = diff(&before, &after);
+        assert!(diff.starts_with("--- before\n+++ after\n"));
         assert!(
             started.elapsed() < Duration::from_secs(20),
             "{:?}",

@@ -1,5 +1,5 @@
 //! `POST /api/config/rollback`: back to a version. Secrets are those of the file as it is now: the
-//! history holds none. Where the file has none in that place any more, it is said which are missing.
+//! history holds none. Where the file has none in that place any more, the answer names what is missing.
 
 use http::Method;
 use schemars::JsonSchema;

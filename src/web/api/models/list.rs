@@ -176,15 +176,12 @@ fn one(call: &Call<'_>) -> Reply {
     }
     let form = form(request);
     let name = percent_decode_str(call.id).decode_utf8_lossy();
-    // A model without a grant is told as one that does not exist.
+    // A model without a grant looks like one that doesn't exist.
     let Some(first) = first(reader, form, &name) else {
         let shown: String = name.chars().take(200).collect();
         let why = format!("model {shown:?} does not exist, or you have no access to it");
-        return Err(Rejection::new(
-            StatusCode::NOT_FOUND,
-            "model_not_found",
-            why,
-        ));
+        let status = StatusCode::NOT_FOUND;
+        return Err(Rejection::new(status, "model_not_found", why));
     };
     let found = ListedModel {
         provider: &first.provider,
@@ -267,18 +264,20 @@ fn rows(query: &str, name: &str) -> Result<usize, Rejection> {
     Ok(rows.min(MOST))
 }
 
+/// Where the model is that a parameter names, which must be `what` of the list.
+fn place(names: &[&str], query: &str, name: &str, what: &str) -> Result<Option<usize>, Rejection> {
+    let Some(id) = parameter(query, name)? else {
+        return Ok(None);
+    };
+    let place = names.iter().position(|known| *known == id);
+    let bad = || bad(format!("`{name}` must be {what} of this list"));
+    place.map(Some).ok_or_else(bad)
+}
+
 /// A page of Anthropic's list: `limit` rows after `after_id`, or those just before `before_id`.
 fn anthropic_page(names: &[&str], query: &str) -> Result<std::ops::Range<usize>, Rejection> {
     let limit = rows(query, "limit")?;
-    let place = |name: &str| -> Result<Option<usize>, Rejection> {
-        let Some(id) = parameter(query, name)? else {
-            return Ok(None);
-        };
-        let place = names.iter().position(|known| *known == id);
-        place
-            .map(Some)
-            .ok_or_else(|| bad(format!("`{name}` must be the id of a model of this list")))
-    };
+    let place = |name| place(names, query, name, "the id of a model");
     if let Some(before) = place("before_id")? {
         return Ok(before.saturating_sub(limit)..before);
     }
@@ -289,15 +288,8 @@ fn anthropic_page(names: &[&str], query: &str) -> Result<std::ops::Range<usize>,
 /// A page of Gemini's list. The token of the next page is the last model of the one before.
 fn gemini_page(names: &[&str], query: &str) -> Result<std::ops::Range<usize>, Rejection> {
     let size = rows(query, "pageSize")?;
-    let from = match parameter(query, "pageToken")? {
-        None => 0,
-        Some(token) => {
-            let last = names.iter().position(|known| *known == token);
-            last.ok_or_else(
-                || bad("`pageToken` must be a `nextPageToken` of this list".to_owned()),
-            )? + 1
-        }
-    };
+    let last = place(names, query, "pageToken", "a `nextPageToken`")?;
+    let from = last.map_or(0, |last| last + 1);
     Ok(from..from.saturating_add(size).min(names.len()))
 }
 

@@ -51,7 +51,7 @@ pub(in crate::web::api) fn pricing(
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         fields.insert(header::ETAG, tag);
     }
-    // A grant can be withdrawn: nobody in between may keep it, and each use is asked for.
+    // A grant can be withdrawn: caches must ask again for each use.
     let control = HeaderValue::from_static("private, no-cache");
     fields.insert(header::CACHE_CONTROL, control);
     Ok(response)

@@ -1,4 +1,4 @@
-//! Records: one's own, or everyone's for an admin.
+//! Records: the reader's own, or everyone's for an admin.
 
 pub(in crate::web) mod capture;
 pub(in crate::web) mod explanation;

@@ -5,10 +5,7 @@ mod guides;
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, activity, format, parts};
+use super::{Group, Page, Place, Query, Visit, activity, format, parts};
 use crate::client::agents::{self, Speaks, Target};
 use crate::formats;
 use crate::wire::Rejection;
