@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::pass_writes::pass_writes;
+use crate::net::pass_writes::pass_writes;
 
 /// Bytes that are read at once: a usual head with a short body.
 const PIECE: usize = 4 << 10;

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::pass_writes::pass_writes;
 use super::reader::Reader;
+use crate::net::pass_writes::pass_writes;
 
 /// No part of a request may begin with this, but for the extension of a chunk, in which the second
 /// byte is refused. A parser that waits for the end of a head looks again at the rest.
