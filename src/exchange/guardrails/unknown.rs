@@ -44,8 +44,8 @@ fn keys(request: Request<'_>) -> Vec<String> {
     let body = &request.call.body[..];
     let passes = |key: &str| request.pass_keys.iter().any(|passed| passed == key);
     if request.is_form() {
-        let names = multipart::names(body, request.kind).unwrap_or_default();
-        let unknown = names.into_iter();
+        let parts = multipart::parts(body, request.kind).unwrap_or_default();
+        let unknown = parts.into_iter().map(|part| part.name.to_owned());
         return unknown
             .filter(|name| !known.has_key(name) && !passes(name))
             .collect();

@@ -176,7 +176,7 @@ pub(in crate::formats) fn ask_for_usage(
             splice.hide_usage = true;
         }
         None => {
-            let text = if inner.is_empty {
+            let text = if inner.members.is_empty() {
                 "\"include_usage\":true"
             } else {
                 "\"include_usage\":true,"

@@ -200,7 +200,7 @@ fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
     let (at, text) = if let Some(at) = fields.get(0) {
         (at, literal)
     } else {
-        let comma = if fields.is_empty { "" } else { "," };
+        let comma = if fields.members.is_empty() { "" } else { "," };
         let member = format!(r#""model":{literal}{comma}"#);
         (fields.open..fields.open, member)
     };
@@ -248,9 +248,9 @@ fn form(body: &[u8], kind: &str) -> Result<Asked, Rejection> {
         .filter(|model| is_model(model))
         .ok_or_else(|| body::no_model("the form has no `model`"))?;
     let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
-    let names = multipart::names(body, kind)
+    let parts = multipart::parts(body, kind)
         .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
-    let choices = known::form_choices(names.iter().map(String::as_str));
+    let choices = known::form_choices(parts.iter().map(|part| part.name));
     Ok(Asked {
         model: model.to_owned(),
         at: fields[0].clone(),
