@@ -24,7 +24,7 @@ pub(crate) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<
     credential(headers, provider.authorization, &provider.apikey)
 }
 
-/// Sets a key in the header that carries it; an empty one is none.
+/// Sets a key in the header that carries it; an empty key sets nothing.
 ///
 /// # Errors
 /// When it cannot be a header's value.

@@ -69,7 +69,7 @@ impl<S> StrictHttp1<S> {
 }
 
 impl<S: AsyncRead + Unpin> StrictHttp1<S> {
-    /// Drops what still comes, until the caller is gone: there may be an answer on its way, which
+    /// Drops what still comes, until the caller is gone: there may be a response on its way, which
     /// ends early if this looks like the end.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = [0; 1024];
