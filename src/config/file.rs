@@ -1,6 +1,7 @@
 //! The document as a whole: its sections, and what only all of them together can tell.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 use serde_json::json;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::access::Access;
 use super::chat::{self, Chat, ChatModel};
 use super::database::Database;
-use super::declare::{Described, Kind, Named, Reader, Setting, TEXTS};
+use super::declare::{Kind, Reader, Setting, TEXTS};
 use super::discover::Discover;
 use super::exporters::Exporters;
 use super::grant::{self, Grant, LegacyGrant};
@@ -19,11 +20,13 @@ use super::limits::{Limits, Timeouts};
 use super::listen::Listen;
 use super::provider::Provider;
 use super::quotas::Quota;
+use super::readers::{Described, Named};
 use super::routing::{Aliases, DefaultModels, Routing};
 use super::section;
 use super::subjects;
 use super::table::{Item, Table};
 use super::tailnet::Tailnet;
+use super::within::{Declared, Within};
 use crate::base::money::Price;
 
 section! {
@@ -89,6 +92,14 @@ section! {
         flags: IndexMap<String, Flag> => Named("flag"),
     }
     check: check
+}
+
+impl File {
+    /// The document, from which each key below it is found.
+    pub(super) fn within<'a>() -> Within<'a> {
+        static DECLARED: LazyLock<Declared> = LazyLock::new(|| Declared::below(File::KIND));
+        Within::of(&DECLARED)
+    }
 }
 
 /// Groups of the configuration, and their members.

@@ -6,10 +6,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::capability::{self, Field};
-use super::declare::{Described, Kind, Reader, Section};
+use super::declare::{Kind, Reader, Section};
 use super::finding::{Finding, Severity, Subject, meant};
+use super::headers::{header, header_problem};
 use super::hujson::{Node, Position, Value};
-use super::provider::{header, header_problem};
+use super::readers::Described;
 use super::section;
 use super::subjects::{self, Groups};
 use super::table::{Item, Table};

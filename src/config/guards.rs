@@ -1,6 +1,7 @@
 //! The section `guards`: what is looked for in requests without asking anybody.
 
-use super::declare::{Kind, Section, Setting, Words};
+use super::declare::{Kind, Section, Setting};
+use super::readers::Words;
 use super::table::Item;
 use super::{section, words};
 

@@ -39,7 +39,9 @@ impl Setting for Price {
     fn read(item: &Item<'_>) -> Option<Self> {
         let table = item.table()?;
         let mut standard = Table::default();
-        for (key, item) in table.besides(&Beside::keys()) {
+        let keys = Beside::keys();
+        let is_key = |name: &str| keys.iter().any(|key| key.name == name);
+        for (key, item) in table.besides(is_key) {
             rate(&mut standard, key, &item);
         }
         let beside = Beside::of(table)?;

@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use super::aws::AwsKey;
 use super::certificates::{self, Certificates};
-use super::credential;
-use super::declare::{Key, Kind, Reader, Setting, TEXTS, Trimmed};
+use super::declare::{Holds, Key, Kind, Reader, Setting};
 use super::finding::{Finding, Severity, Subject};
+use super::headers::{Headers, PassHeaders};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
+use super::readers::Trimmed;
 use super::table::{Item, Table};
 use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
 use crate::base::secret::Secret;
 use crate::formats::{self, BaseUrl, BaseUrlError, aws_region, is_version_segment};
-use crate::wire::headers::is_passable as headers_may_pass;
 
 section! {
     /// One provider, as configured.
     #[derive(Clone, Debug)]
     pub struct Provider {
         /// URL in front of every path. With or without `/v1` at its end is the same. Other known forms are used as they are; see [ROUTING.md](ROUTING.md#base-urls).
-        #[key(required, example = r#""http://gpu:8080/v1""#)]
+        #[key(required, holds = Holds::Url, example = r#""http://gpu:8080/v1""#)]
         baseurl: String => Trimmed,
         /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
         #[key(example = r#""""#)]
@@ -45,17 +45,17 @@ section! {
         /// Free text.
         description: String,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
         /// Higher wins among several for one model.
         preference: i64,
         /// Kept, but not used.
         disabled: bool,
         /// Headers for every request, as `"Name: value"`.
-        #[key(example = r#"["X-Team: platform"]"#)]
+        #[key(holds = Holds::Headers, example = r#"["X-Team: platform"]"#)]
         add_headers: Vec<(String, String)> => Headers,
         /// Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.
-        #[key(example = r#"["X-Tenant"]"#)]
+        #[key(holds = Holds::Headers, example = r#"["X-Tenant"]"#)]
         pass_headers: Vec<String> => PassHeaders,
         /// Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).
         #[key(example = r#"["region"]"#)]
@@ -64,14 +64,18 @@ section! {
         #[key(example = r#"["provider"]"#)]
         pass_keys: Vec<String>,
         /// Which network it is reached over. `auto`: the tailnet for its addresses and names, else the host's.
+        #[key(holds = Holds::Destination)]
         network: Network,
         /// An HTTP proxy on the way to it, such as `http://user:password@proxy:3128`, or `none`. Without it, `HTTPS_PROXY` and its like count for public providers; see [ROUTING.md](ROUTING.md#proxies).
+        #[key(holds = Holds::Proxy)]
         proxy: Proxying,
         /// An older way to write `"network": "tailnet"`.
+        #[key(holds = Holds::Destination)]
         tailnet: bool,
         /// Google's project, where no service account tells it.
         project: Option<String> => Segment,
         /// The cloud's region, where the URL does not tell it.
+        #[key(holds = Holds::Destination)]
         region: Option<String> => Segment,
         /// Kind of the server, for listings.
         upstream: String,
@@ -366,123 +370,6 @@ impl Reader<Option<String>> for Segment {
         let message = format!("{key} of provider {id} is not the name of one: {text:?}");
         item.warn_of_parent(message);
         None
-    }
-}
-
-/// A list of `"Name: value"`.
-struct Headers;
-
-impl Reader<Vec<(String, String)>> for Headers {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<(String, String)>> {
-        let read = item.items()?.filter_map(|entry| {
-            let text = entry.string()?;
-            let header = header(text);
-            if let Some(problem) = header_problem(text, header.as_ref()) {
-                let message = format!("provider {}: {problem}", entry.owner);
-                entry.warn(message);
-            }
-            header
-        });
-        Some(read.collect())
-    }
-
-    fn json(&self, headers: &Vec<(String, String)>) -> Option<serde_json::Value> {
-        headers.is_empty().then(|| serde_json::json!([]))
-    }
-}
-
-/// What is wrong with an entry of `add_headers`, of which `header` was made.
-pub(super) fn header_problem(text: &str, header: Option<&(String, String)>) -> Option<String> {
-    let name = name_only(text);
-    let Some(header) = header else {
-        return Some(if is_unsendable(text) {
-            format!(
-                "the value of the add_headers entry \"{name}\" holds a line break or another \
-                 character that no header can carry"
-            )
-        } else {
-            format!("add_headers entry \"{name}\" must be in \"Header-Name: value\" format")
-        });
-    };
-    let problem = unlikely_credential(header)?;
-    Some(format!(
-        "the value of the add_headers entry \"{name}\" {problem}"
-    ))
-}
-
-/// Why a header that is for a credential can't hold one.
-fn unlikely_credential((name, value): &(String, String)) -> Option<std::borrow::Cow<'static, str>> {
-    let is_credential = super::secrets::is_credential(name);
-    is_credential
-        .then(|| credential::header_problem(value))
-        .flatten()
-}
-
-/// Headers that may pass; others are found and don't.
-struct PassHeaders;
-
-impl Reader<Vec<String>> for PassHeaders {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<String>> {
-        let mut names = item.strings()?;
-        names.retain(|name| {
-            let may_pass =
-                http::HeaderName::from_bytes(name.as_bytes()).is_ok() && headers_may_pass(name);
-            if !may_pass {
-                let message = format!(
-                    "provider {}: pass_headers entry {name:?} never passes; expected the name of a \
-                     header that carries no credential or identity and that Iris doesn't set: remove it",
-                    item.owner
-                );
-                item.warn_of_parent(message);
-            }
-            may_pass
-        });
-        Some(names)
-    }
-
-    fn json(&self, names: &Vec<String>) -> Option<serde_json::Value> {
-        names.json()
-    }
-}
-
-/// A header from its text, if it is one.
-pub(super) fn header(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once(':')?;
-    let (name, value) = (name.trim(), value.trim());
-    let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok()
-        && http::HeaderValue::from_str(value).is_ok();
-    valid.then(|| (name.to_owned(), value.to_owned()))
-}
-
-/// Whether a text would be a header but for characters of its value.
-fn is_unsendable(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(name, value)| {
-        http::HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
-            && http::HeaderValue::from_str(value.trim()).is_err()
-    })
-}
-
-/// What of a malformed header may be shown: its value can be a credential.
-fn name_only(text: &str) -> String {
-    let name: String = text
-        .split([':', '=', ' '])
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(40)
-        .collect();
-    if name.len() < text.len() {
-        format!("{name}…")
-    } else {
-        name
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::declare::{Count, Kind, Named, Reader, Setting};
+use super::declare::{Kind, Reader, Setting};
 use super::hujson::{Position, Value};
+use super::readers::{Count, Named};
 use super::table::{Item, Table};
 use super::{section, words};
 

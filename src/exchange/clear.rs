@@ -19,7 +19,7 @@ use super::route::Routed;
 use super::{Gateway, lists};
 use crate::base::panics;
 use crate::base::reasons::Reason;
-use crate::exchange::guardrails::{self, Found, Limits};
+use crate::exchange::guardrails::{self, Limits, Verdict};
 use crate::exchange::hooks::{self, Answer, Story};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
@@ -214,16 +214,16 @@ async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
         seen.guards.insert(name.to_owned());
         let guard = name.to_owned();
         match looked(routed.asked(), name, &provider.pass_keys).await? {
-            Found::Nothing => {}
-            Found::Reported(found) => {
+            Verdict::Passed => {}
+            Verdict::Reported(found) => {
                 routed.draft().reason(Reason::GuardReports { guard, found });
             }
-            Found::Removed(body, what) => {
+            Verdict::Redacted(body, what) => {
                 routed.draft().reason(Reason::GuardRemoves { guard, what });
                 let left = reread(routed.asked(), name, body)?;
                 routed.replace(left);
             }
-            Found::Blocked(rejection, what) => {
+            Verdict::Blocked(rejection, what) => {
                 routed.draft().reason(Reason::GuardBlocks { guard, what });
                 return Err(rejection);
             }
@@ -235,7 +235,7 @@ async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
 /// Has one guard look, at a long request beside the threads that serve others.
 ///
 /// It stops as soon as its caller has left, which drops this future.
-async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found, Rejection> {
+async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Verdict, Rejection> {
     let (api, call) = (asked.formats.caller, &asked.call);
     let kind = asked.head.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -246,7 +246,10 @@ async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found
             kind,
             pass_keys,
         };
-        return asked.rules.guards.look(name, request, &Limits::default());
+        return asked
+            .rules
+            .guards
+            .inspect(name, request, &Limits::default());
     }
     let guards = Arc::clone(&asked.rules.guards);
     let room = guards.room(name).await?;
@@ -263,7 +266,7 @@ async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found
             kind: &kind,
             pass_keys: &pass_keys,
         };
-        guards.look(&named, request, &limits)
+        guards.inspect(&named, request, &limits)
     };
     tokio::task::spawn_blocking(look)
         .await

@@ -181,7 +181,7 @@ fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Reje
         // There every answer comes as events, and the query is that of the WebSocket.
         call.stream = true;
     } else {
-        known::check_query(api.known, &call, head.uri.query())?;
+        known::check_query(api.known, &call.model, head.uri.query())?;
     }
     Ok(call)
 }

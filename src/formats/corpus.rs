@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Call, Format, Head, Meter, MeteredRequest, Path, Reading};
+use super::{Call, Format, Head, Meter, MeteredRequest, Pass, Path, Reading};
 use crate::wire::{Rejection, event_stream, sse};
 
 /// One exchange; each part is a file beside the format.
@@ -45,6 +45,14 @@ pub(super) fn metered(text_bytes: u64, room: usize) -> MeteredRequest<'static> {
         text_bytes,
         room,
     }
+}
+
+/// Feeds a meter one event.
+pub(super) fn feed(meter: &mut dyn Meter, name: &str, data: &str) -> Pass {
+    meter.event(&sse::Event {
+        name: name.as_bytes(),
+        data: data.as_bytes(),
+    })
 }
 
 /// How a stream is cut into events.

@@ -4,9 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::Tokens;
-use super::meter::spoken;
 use super::openai::usage::Usage;
-use super::tokens::roughly;
+use super::tokens::{roughly, spoken};
 use super::tree::{self, add_counts, count};
 use crate::wire::sse;
 

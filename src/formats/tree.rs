@@ -2,14 +2,18 @@
 //! written as other numbers, texts and numbers that no parser accepts.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::merge::size;
 use crate::wire::json::Sieve;
 
+/// What an element of a list or a member of an object costs beside its text: a stream of
+/// nothing but empty pieces must come to an end too.
+pub(super) const OVERHEAD: usize = 32;
 /// Members that counts may have, and bytes of one.
 const MAX_COUNTS: usize = 64;
 const MAX_COUNT: usize = 2048;
@@ -22,8 +26,7 @@ const MAX_TOKENS: u64 = 1 << 40;
 /// The members of a document, if it is an object.
 pub(super) fn object(data: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice::<Tree>(data) {
-        Ok(Tree(Value::Object(fields))) => Some(fields),
-        Ok(_) => None,
+        Ok(Tree(value)) => members(value),
         Err(_) => sieved(data),
     }
 }
@@ -43,10 +46,54 @@ fn sieved(data: &[u8]) -> Option<Map<String, Value>> {
     if !sieve.is_complete() {
         return None;
     }
-    match serde_json::from_slice::<Tree>(&sieve.finish()) {
-        Ok(Tree(Value::Object(fields))) => Some(fields),
-        _ => None,
+    let Tree(value) = serde_json::from_slice(&sieve.finish()).ok()?;
+    members(value)
+}
+
+/// The value below an object that a path of keys leads to, such as `output/message`.
+pub(super) fn at<'v>(of: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let (key, below) = path.split_at(path.find('/').unwrap_or(path.len()));
+    of.get(key)?.pointer(below)
+}
+
+/// The text there.
+pub(super) fn word(of: &Map<String, Value>, path: &str) -> Option<String> {
+    at(of, path)?.as_str().map(str::to_owned)
+}
+
+/// The elements of the array there; none if there is no array.
+pub(super) fn list<'v>(of: &'v Map<String, Value>, path: &str) -> &'v [Value] {
+    at(of, path).map(elements).unwrap_or_default()
+}
+
+/// The elements of an array; none of any other value.
+pub(super) fn elements(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Calls `each` with the elements of an array, one after the other, until it breaks off. Anything but
+/// an array has none.
+pub(super) fn each<'a>(array: &'a [u8], each: impl FnMut(&'a RawValue) -> ControlFlow<()>) {
+    struct Elements<F>(F);
+
+    impl<'de, F: FnMut(&'de RawValue) -> ControlFlow<()>> Visitor<'de> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(element) = list.next_element::<&'de RawValue>()? {
+                if (self.0)(element).is_break() {
+                    return Err(A::Error::custom("enough"));
+                }
+            }
+            Ok(())
+        }
     }
+
+    let _ = serde_json::Deserializer::from_slice(array).deserialize_seq(Elements(each));
 }
 
 /// A count of tokens. Some servers write them as `12.0`, as averages, or as text.
@@ -111,6 +158,24 @@ pub(super) fn add_counts_at(into: &mut Map<String, Value>, key: &str, told: Map<
     if let Value::Object(held) = held {
         add_counts(held, told);
     }
+}
+
+/// Roughly the bytes that a value holds.
+pub(super) fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(|item| OVERHEAD + size(item)).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| OVERHEAD + key.len() + size(value))
+            .sum(),
+        _ => 8,
+    }
+}
+
+/// The sum of what is known; `None` if nothing is.
+pub(super) fn sum(parts: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    parts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
 /// A value whose objects may have a key twice: the last value counts that isn't `null`,
@@ -190,10 +255,6 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {

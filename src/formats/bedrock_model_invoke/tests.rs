@@ -84,10 +84,7 @@ fn pieces_of_text_come_to_one() {
     ] {
         let packed = json!({ "bytes": aws_smithy_types::base64::encode(data) });
         let packed = packed.to_string();
-        meter.event(&sse::Event {
-            name: b"chunk",
-            data: packed.as_bytes(),
-        });
+        corpus::feed(&mut *meter, "chunk", &packed);
     }
     assert!(meter.is_complete());
     let answer = meter.finish().response.unwrap();

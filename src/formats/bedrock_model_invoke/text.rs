@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Room, Seen};
-use crate::formats::tree::count;
+use crate::formats::assembly::Seen;
+use crate::formats::merge::merge;
+use crate::formats::room::Room;
+use crate::formats::tree::{count, list, size};
 
 /// Keys of text that goes on from event to event.
 const TEXTS: [&str; 3] = ["generation", "outputText", "text"];
@@ -23,10 +24,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub(super) fn event(&mut self, event: Value, room: &mut Room) -> Seen {
-        let Value::Object(mut event) = event else {
-            return Seen::default();
-        };
+    pub(super) fn event(&mut self, mut event: Map<String, Value>, room: &mut Room) -> Seen {
         let mut seen = Seen {
             said: said(&event),
             counted: COUNTS
@@ -109,13 +107,11 @@ fn number(outputs: Option<&mut Value>) -> bool {
 fn said(event: &Map<String, Value>) -> u64 {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map_or(0, str::len);
     let mut bytes: usize = TEXTS.iter().map(|key| text(event.get(*key))).sum();
-    for list in ["outputs", "choices"] {
-        let outputs = event.get(list).and_then(Value::as_array);
-        bytes += outputs
-            .into_iter()
-            .flatten()
-            .map(|output| text(output.get("text")))
-            .sum::<usize>();
+    for key in ["outputs", "choices"] {
+        let texts = list(event, key)
+            .iter()
+            .map(|output| text(output.get("text")));
+        bytes += texts.sum::<usize>();
     }
     bytes as u64
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::formats::corpus::{check, exchanges, metered};
+use crate::formats::corpus::{self, check, exchanges, metered};
 use crate::formats::{Meter, Reading, Splice};
 
 const MODEL: &str = "gemini-2.5-flash";
@@ -99,10 +99,7 @@ fn counts_that_are_left_out_are_zero() {
             "{told}"
         );
         let mut streamed = meter(100_000);
-        streamed.event(&crate::wire::sse::Event {
-            name: b"",
-            data: response.as_bytes(),
-        });
+        corpus::feed(&mut *streamed, "", &response);
         assert!(streamed.is_complete());
         assert_eq!(streamed.finish().tokens, tokens, "{told}");
     }

@@ -5,8 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::formats::Tokens;
-use crate::formats::meter::sum;
-use crate::formats::tree::{add_counts, count, highest};
+use crate::formats::tree::{add_counts, count, highest, list, sum};
 
 /// Counts of a report that lie deeper than their object: its details.
 const INPUT_DETAILS: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
@@ -62,19 +61,13 @@ impl Usage {
     pub(in crate::formats) fn of_response(response: &Map<String, Value>) -> Self {
         let of = |from: Option<&Value>, key: &str| from?.get(key)?.as_object().map(Self::of);
         let usage = response.get("usage");
-        let mut found = usage
-            .and_then(Value::as_object)
-            .map(Self::of)
-            .unwrap_or_default();
+        let of_usage = usage.and_then(Value::as_object).map(Self::of);
+        let mut found = of_usage.unwrap_or_default();
         // Groq, and Moonshot in the choice that ends the response.
         found.fill(of(response.get("x_groq"), "usage"));
-        let choices = response.get("choices").and_then(Value::as_array);
-        let of_choices = choices.into_iter().flatten();
-        found.fill(
-            of_choices
-                .filter_map(|choice| of(Some(choice), "usage"))
-                .reduce(Self::beside),
-        );
+        let choices = list(response, "choices").iter();
+        let of_choices = choices.filter_map(|choice| of(Some(choice), "usage"));
+        found.fill(of_choices.reduce(Self::beside));
         // Cohere bills other counts than those that its models see.
         // Cloudflare wraps its responses.
         found.fill(of(response.get("result"), "usage"));
@@ -82,12 +75,8 @@ impl Usage {
             found.fill(of(from, "billed_units"));
             found.fill(of(from, "tokens"));
         }
-        found.fill(
-            response
-                .get("timings")
-                .and_then(Value::as_object)
-                .map(timings),
-        );
+        let of_timings = response.get("timings").and_then(Value::as_object);
+        found.fill(of_timings.map(timings));
         found.fill(Some(Self::of(response)));
         found
     }
@@ -135,12 +124,6 @@ impl Usage {
         }
     }
 
-    /// All tokens, where nothing but their sum is told.
-    pub(in crate::formats) fn total_alone(&self) -> Option<u64> {
-        let is_alone = self.tokens.input.is_none() && self.tokens.output.is_none();
-        self.total.filter(|_| is_alone)
-    }
-
     /// The usage of two choices that were written for the same prompt.
     fn beside(self, other: Self) -> Self {
         let (one, two) = (self.tokens, other.tokens);
@@ -151,15 +134,15 @@ impl Usage {
             cache_write_5m: one.cache_write_5m.max(two.cache_write_5m),
             cache_write_1h: one.cache_write_1h.max(two.cache_write_1h),
             image_input: one.image_input.max(two.image_input),
-            output: sum(&[one.output, two.output]),
-            reasoning: sum(&[one.reasoning, two.reasoning]),
-            image_output: sum(&[one.image_output, two.image_output]),
+            output: sum([one.output, two.output]),
+            reasoning: sum([one.reasoning, two.reasoning]),
+            image_output: sum([one.image_output, two.image_output]),
             ..Tokens::default()
         };
         Self {
             tokens,
-            total: sum(&[self.total, other.total]),
-            written: sum(&[self.written, other.written]),
+            total: sum([self.total, other.total]),
+            written: sum([self.written, other.written]),
         }
     }
 

@@ -94,13 +94,12 @@ const TOLD: [&str; 6] = [
 
 /// Reads the usage of a response.
 fn usage(response: &Map<String, Value>, density: Density) -> Reading {
-    let all = Usage::of_response(response);
-    let total_alone = all.total_alone();
     let Usage {
         mut tokens,
         total,
         written,
-    } = all;
+    } = Usage::of_response(response);
+    let total_alone = total.filter(|_| tokens.input.is_none() && tokens.output.is_none());
     let writes = density.answered.is_some();
     // What has no output tells its total alone, or beside a part of it: pictures that are embedded
     // count in the total only.
@@ -108,7 +107,6 @@ fn usage(response: &Map<String, Value>, density: Density) -> Reading {
         tokens.input = tokens.input.max(total);
         tokens.output = None;
     }
-    let word = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
     Reading {
         tokens,
         total: total_alone.filter(|_| writes),
@@ -117,7 +115,7 @@ fn usage(response: &Map<String, Value>, density: Density) -> Reading {
         } else {
             0
         },
-        model: word("model"),
+        model: tree::word(response, "model"),
         ..Reading::default()
     }
 }
@@ -136,9 +134,9 @@ fn linked(response: &Map<String, Value>) -> u64 {
         };
         text.is_some_and(is_place)
     };
-    let lists = ["data", "images", "output"].iter();
-    let lists = lists.filter_map(|key| response.get(*key)?.as_array());
-    lists.flatten().filter(|one| is_link(one)).count() as u64
+    let lists = ["data", "images", "output"];
+    let all = lists.iter().flat_map(|key| tree::list(response, key));
+    all.filter(|one| is_link(one)).count() as u64
 }
 
 /// Whether a body is nothing that such an API answers with. Sound, transcripts and pictures can be

@@ -1,7 +1,6 @@
 //! Puts the credential on a request: the only place that sees one in clear.
 
 pub(crate) mod aws;
-pub(crate) mod google;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};

@@ -12,8 +12,8 @@ use super::*;
 use crate::config;
 use crate::net::client::Timeouts;
 
-const KEY: &str = include_str!("../../fixtures/throw-away-test-key.pem");
-const PUBLIC: &[u8] = include_bytes!("../../fixtures/throw-away-test-key.public.der");
+const KEY: &str = include_str!("../fixtures/throw-away-test-key.pem");
+const PUBLIC: &[u8] = include_bytes!("../fixtures/throw-away-test-key.public.der");
 
 /// A key whose tokens come from `at`.
 fn account(at: SocketAddr) -> Arc<ServiceAccount> {
