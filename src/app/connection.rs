@@ -19,8 +19,8 @@ use crate::exchange::Verified;
 use crate::formats::{self, Dialect, Format};
 use crate::net::Limits;
 use crate::net::http1::Upgraded;
-use crate::net::listen::{Accepted, Stream};
 use crate::net::serve::Connection;
+use crate::net::tailnet::Accepted;
 use crate::net::write_timeout::WriteTimeout;
 use crate::policy::identity::{Caller, Refused};
 use crate::web::{self, Gate, api, pages};
@@ -39,33 +39,16 @@ pub(super) struct Door {
 /// Serves a connection to its end.
 pub(super) async fn serve(engines: Arc<Engines>, door: Arc<Door>, accepted: Accepted) {
     let source = accepted.source;
-    match accepted.stream {
-        Stream::Tailnet(stream) => secured(engines, door, stream, source).await,
-        Stream::Loopback(stream) => secured(engines, door, stream, source).await,
-    }
-}
-
-async fn secured<S>(engines: Arc<Engines>, door: Arc<Door>, stream: S, source: SocketAddr)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let limits = {
-        let rules = engines.gateway.rules.borrow();
-        Limits {
-            head: rules.file.timeouts.head,
-            idle: rules.file.timeouts.idle,
-            head_bytes: rules.file.limits.request_head,
-        }
-    };
-    let stream = WriteTimeout::new(stream, limits.idle);
+    let Limits { head, idle, .. } = limits(&engines);
+    let stream = WriteTimeout::new(accepted.stream, idle);
     let Some(tls) = door.tls.clone() else {
-        return plain(engines, door, stream, source, limits).await;
+        return plain(engines, door, stream, source).await;
     };
     // Boxed, because what TLS holds is several times what a plain connection does, and that would
     // have room for it.
     let encrypted = async move {
-        match within(limits.head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => plain(engines, door, stream, source, limits).await,
+        match within(head, tls.accept(stream)).await {
+            Ok(Ok(stream)) => plain(engines, door, stream, source).await,
             Ok(Err(error)) => tracing::debug!(%source, %error, "TLS failed"),
             Err(_) => tracing::debug!(%source, "TLS took too long"),
         }
@@ -73,20 +56,25 @@ where
     Box::pin(encrypted).await;
 }
 
-async fn plain<S>(
-    engines: Arc<Engines>,
-    door: Arc<Door>,
-    stream: S,
-    source: SocketAddr,
-    limits: Limits,
-) where
+fn limits(engines: &Engines) -> Limits {
+    let rules = engines.gateway.rules.borrow();
+    Limits {
+        head: rules.file.timeouts.head,
+        idle: rules.file.timeouts.idle,
+        head_bytes: rules.file.limits.request_head,
+    }
+}
+
+async fn plain<S>(engines: Arc<Engines>, door: Arc<Door>, stream: S, source: SocketAddr)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgraded = Upgraded::default();
+    let limited = Arc::clone(&engines);
     let connection = Connection {
         stream,
         source,
-        limits,
+        limits: move || limits(&limited),
         upgraded: Arc::clone(&upgraded),
         stop: engines.stop.clone(),
     };

@@ -143,7 +143,7 @@ mod tests {
     fn a_new_file_replaces_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text");
-        // What an interrupted run has left is in nobody's way.
+        // What an interrupted run has left is removed.
         fs::write(dir.path().join(".text.new"), "half").unwrap();
         create(&path, b"one", 0o600).unwrap();
         for place in [publish, rename_only] {

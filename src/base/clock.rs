@@ -50,7 +50,7 @@ pub fn unix_ms() -> i64 {
     })
 }
 
-/// Milliseconds by a clock that nobody sets and that goes on while the machine sleeps, from some
+/// Milliseconds by a clock that is never set and that goes on while the machine sleeps, from some
 /// start: for durations that a sleep counts in, which [`std::time::Instant`] leaves out on Linux.
 #[must_use]
 pub fn steady_ms() -> i64 {

@@ -1,7 +1,7 @@
 //! What a running gateway writes to standard error and to its terminal.
 //!
-//! The reader can stop reading (a log driver that hangs, Ctrl-S on a terminal) or go away. Whoever
-//! writes then waits or fails, which must be no request and no loop of the gateway. So lines go to
+//! The reader can stop reading (a log driver that hangs, Ctrl-S on a terminal) or go away. A writer then
+//! waits or fails, which must not happen to a request or a loop of the gateway. So lines go to
 //! a bounded queue, and one thread for each of the two streams writes them. Lines for which the
 //! queue has no room, and lines that can't be written, are dropped and counted.
 
@@ -386,7 +386,7 @@ mod tests {
         assert!(world.output.loss().why.is_some());
         world.output.finish(Duration::from_millis(1));
         drop(std::mem::replace(&mut world.steps, channel().0));
-        // It is told of once half the queue is written.
+        // The log says so once half the queue is written.
         let (before, after) = (LINES / 2 + 1, LINES / 2);
         world.wrote(&format!(
             "{}lost 5\n{}",

@@ -2,24 +2,21 @@
 
 use std::fmt::Display;
 use std::process::ExitCode;
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::{BodyExt, Full, Limited};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::place;
 use super::terminal::{print, print_json, table};
 use crate::base::money::Money;
-use crate::config::{LOOPBACK, Network};
-use crate::net::client::{Connector, Timeouts, tls};
+use crate::config::LOOPBACK;
+use crate::net::client::{Connector, Pool, RequestError, Timeouts};
 use crate::wire::harmless;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -410,13 +407,15 @@ fn reason(body: &[u8]) -> String {
 
 /// Gets what is at a URL, over this machine's own network.
 async fn fetch(uri: Uri) -> anyhow::Result<(StatusCode, Bytes)> {
-    let bounds = Timeouts::all(PATIENCE);
-    let bounds = Arc::new(RwLock::new(bounds));
-    let connector = Connector::new(None, Network::Host, Arc::new(tls()), bounds);
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let response = client
-        .request(Request::get(uri).body(Empty::new())?)
-        .await?;
+    let pool = Pool::new(Connector::of_host(Timeouts::all(PATIENCE)));
+    let response = pool.request_again(Request::get(uri).body(Full::default())?);
+    let response = response.await.map_err(|error| match error {
+        RequestError::Connect(error) => anyhow::Error::new(error).context("client error (Connect)"),
+        RequestError::Exchange(error) => {
+            anyhow::Error::new(error).context("client error (SendRequest)")
+        }
+        other => other.into(),
+    })?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER)
         .collect()

@@ -68,8 +68,8 @@ where
     let idle = context.rules.body_idle;
     if let Some(coding) = coding {
         let packed = body::read_packed(incoming, limit, idle).await;
-        let packed = packed.map_err(|error| refusal::unreadable(&error))?;
-        unpack::open(coding, packed, limit).await
+        let (packed, hold) = packed.map_err(|error| refusal::unreadable(&error))?;
+        unpack::open(coding, packed, hold, limit).await
     } else {
         let read = body::read(incoming, limit, idle).await;
         read.map_err(|error| refusal::unreadable(&error))

@@ -24,16 +24,12 @@ pub struct Limits {
 
 /// The end of the gateway, as a connection sees it.
 pub(super) struct Stop<'a> {
-    token: CancellationToken,
+    pub(super) token: CancellationToken,
     /// Notified at each request.
-    requested: &'a Notify,
+    pub(super) requested: &'a Notify,
 }
 
-impl<'a> Stop<'a> {
-    pub(super) fn new(token: CancellationToken, requested: &'a Notify) -> Self {
-        Self { token, requested }
-    }
-
+impl Stop<'_> {
     /// Waits for the end of a connection, and shuts it down when the gateway stops.
     pub(super) async fn ends<C: Future<Output = hyper::Result<()>>>(
         self,

@@ -6,6 +6,7 @@ pub mod http1;
 mod http2;
 mod lifetime;
 pub mod listen;
+mod pass_writes;
 pub mod serve;
 pub mod socket;
 pub mod tailnet;

@@ -17,17 +17,22 @@ use crate::base::clock::within;
 use crate::wire::Body;
 
 /// A connection that is to be served.
-pub struct Connection<S> {
+pub struct Connection<S, L> {
     pub stream: S,
     pub source: SocketAddr,
-    pub limits: Limits,
-    /// Set by whoever makes it a WebSocket.
+    /// The limits in force: read when it begins, and again at its first request.
+    pub limits: L,
+    /// Set once it has become a WebSocket.
     pub upgraded: Upgraded,
     /// Cancelled when the gateway stops.
     pub stop: CancellationToken,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
+impl<S, L> Connection<S, L>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    L: Fn() -> Limits,
+{
     /// Serves it to its end; `answer` is called for each request.
     pub async fn serve<A, F>(self, answer: A)
     where
@@ -47,16 +52,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
             // The request of a connection that was accepted just now is still on its way.
             tokio::time::sleep(FIRST_REQUEST).await;
         };
-        let head = http1::read_first_head(&mut stream, limits.head_bytes);
+        let begun = limits();
+        let head = http1::read_first_head(&mut stream, begun.head_bytes);
         let head = tokio::select! {
-            head = within(limits.head, head) => head,
+            head = within(begun.head, head) => head,
             () = stopped => return,
         };
         match head {
             Ok(Ok(head)) => {
                 let stream = Rewind::new(stream, head);
                 // Boxed, so that a connection without a request has no room for one.
-                Box::pin(requests(stream, source, limits, stop, answer)).await;
+                Box::pin(requests(stream, source, limits(), stop, answer)).await;
             }
             Ok(Err(error)) => tracing::debug!(%source, %error, "a connection broke"),
             Err(_) => tracing::debug!(%source, "a head took too long"),
@@ -76,7 +82,10 @@ async fn requests<S, A, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let requested = Arc::new(Notify::new());
-    let stop = Stop::new(token, &requested);
+    let stop = Stop {
+        token,
+        requested: &requested,
+    };
     let notify = Arc::clone(&requested);
     let answer = move |request| {
         notify.notify_one();
@@ -91,5 +100,47 @@ async fn requests<S, A, F>(
     };
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::wire::body::empty;
+
+    #[tokio::test]
+    async fn a_reload_applies_to_the_request_that_an_open_connection_waits_for() {
+        for (before, after, status) in [(64, 8, "431"), (8, 64, "200")] {
+            let bytes = Arc::new(AtomicUsize::new(before << 10));
+            let in_force = Arc::clone(&bytes);
+            let (mut client, stream) = tokio::io::duplex(64 << 10);
+            let connection = Connection {
+                stream,
+                source: "127.0.0.1:1".parse().unwrap(),
+                limits: move || Limits {
+                    head: Duration::ZERO,
+                    idle: Duration::ZERO,
+                    head_bytes: in_force.load(Ordering::Relaxed),
+                },
+                upgraded: Upgraded::default(),
+                stop: CancellationToken::new(),
+            };
+            let serving = tokio::spawn(connection.serve(|_| async { Response::new(empty()) }));
+            client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            tokio::task::yield_now().await;
+            bytes.store(after << 10, Ordering::Relaxed);
+            let long = "x".repeat(20 << 10);
+            let rest = format!("host: a\r\nconnection: close\r\nx: {long}\r\n\r\n");
+            client.write_all(rest.as_bytes()).await.unwrap();
+            let mut response = String::new();
+            client.read_to_string(&mut response).await.unwrap();
+            assert_eq!(response.get(9..12), Some(status), "{response}");
+            serving.await.unwrap();
+        }
     }
 }

@@ -14,13 +14,13 @@ pub use alive::Alive;
 pub use dial::connect;
 pub use names::resolve;
 
-/// Bytes on their way to a caller. The kernel doubles what it is told, for its own needs.
+/// Bytes on their way to a caller. The kernel doubles the number, for its own needs.
 const SEND: u32 = 64 << 10;
 
-/// Bytes of one answer that have arrived and not been read.
+/// Bytes of one response that have arrived and not been read.
 pub const RECEIVE: u32 = 64 << 10;
 
-/// The same where many answers may share a connection, from far away.
+/// The same where many responses may share a connection, from far away.
 pub const RECEIVE_SHARED: u32 = 512 << 10;
 
 /// Connections that wait to be accepted; the kernel may allow fewer.

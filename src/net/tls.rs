@@ -58,7 +58,7 @@ pub fn certified(certificate: &Certificate) -> anyhow::Result<CertifiedKey> {
     let chain = CertificateDer::pem_slice_iter(certificate.chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()?;
     anyhow::ensure!(!chain.is_empty(), "the certificate is empty");
-    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.expose().as_bytes())?;
     let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
     Ok(CertifiedKey::new(chain, key))
 }
@@ -69,9 +69,17 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     use super::*;
+    use crate::base::secret::Secret;
 
     const CHAIN: &str = include_str!("../../tests/fixtures/ai.tail.test.crt");
     const KEY: &str = include_str!("../../tests/fixtures/ai.tail.test.key");
+
+    fn of(chain: &str, key: &str) -> Certificate {
+        Certificate {
+            chain: chain.to_owned(),
+            key: Secret::new(key.to_owned()),
+        }
+    }
 
     async fn handshake(acceptor: &TlsAcceptor) -> std::io::Result<Option<Vec<u8>>> {
         let mut roots = rustls::RootCertStore::empty();
@@ -95,10 +103,7 @@ mod tests {
         let current = ServerKey::default();
         let acceptor = current.acceptor();
         assert!(handshake(&acceptor).await.is_err());
-        let certificate = Certificate {
-            chain: CHAIN.to_owned(),
-            key: KEY.to_owned(),
-        };
+        let certificate = of(CHAIN, KEY);
         assert!(!format!("{certificate:?}").contains("PRIVATE KEY"));
         let key = certified(&certificate).unwrap();
         let end: jiff::Timestamp = "2126-10-31T13:52:10Z".parse().unwrap();
@@ -112,15 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_an_error() {
-        let broken = Certificate {
-            chain: "x".to_owned(),
-            key: KEY.to_owned(),
-        };
-        assert!(certified(&broken).is_err());
-        let keyless = Certificate {
-            chain: CHAIN.to_owned(),
-            key: String::new(),
-        };
-        assert!(certified(&keyless).is_err());
+        assert!(certified(&of("x", KEY)).is_err());
+        assert!(certified(&of(CHAIN, "")).is_err());
     }
 }

@@ -58,11 +58,15 @@ pub enum ReadError {
     Broken(String),
 }
 
+/// A body that is read here.
+pub trait Readable: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin {}
+impl<B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Readable for B {}
+
 /// Bytes a second that must come on average, once the idle time is over.
 const PACE: u64 = 1_024;
 
 /// For a body to come of which the length was declared. After that, what has come of it counts, so
-/// that nobody keeps others waiting by what they don't send.
+/// that a caller who sends nothing keeps no others waiting.
 const PLEDGE: Duration = Duration::from_secs(10);
 
 /// For the rest of a body that is refused.
@@ -77,25 +81,17 @@ const SHORT: usize = 4_096;
 ///
 /// # Errors
 /// [`ReadError`] as its variants say.
-pub async fn read<B>(body: B, limit: usize, idle: Duration) -> Result<Bytes, ReadError>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+pub async fn read(body: impl Readable, limit: usize, idle: Duration) -> Result<Bytes, ReadError> {
     read_within(memory::all(), body, limit, idle).await
 }
 
-async fn read_within<B>(
+async fn read_within(
     memory: &Memory,
-    body: B,
+    body: impl Readable,
     limit: usize,
     idle: Duration,
-) -> Result<Bytes, ReadError>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let (whole, hold) = collect(memory, WEIGHT, body, (limit, idle)).await?;
+) -> Result<Bytes, ReadError> {
+    let (whole, hold) = collect(memory, WEIGHT, body, limit, idle).await?;
     Ok(hold.keep(whole))
 }
 
@@ -104,28 +100,21 @@ where
 ///
 /// # Errors
 /// Likewise.
-pub async fn read_packed<B>(
-    body: B,
+pub async fn read_packed(
+    body: impl Readable,
     limit: usize,
     idle: Duration,
-) -> Result<(Bytes, Hold), ReadError>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    collect(memory::all(), 1, body, (limit, idle)).await
+) -> Result<(Bytes, Hold), ReadError> {
+    collect(memory::all(), 1, body, limit, idle).await
 }
 
-async fn collect<B>(
+async fn collect(
     memory: &Memory,
     weight: usize,
-    mut body: B,
-    (limit, idle): (usize, Duration),
-) -> Result<(Bytes, Hold), ReadError>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+    mut body: impl Readable,
+    limit: usize,
+    idle: Duration,
+) -> Result<(Bytes, Hold), ReadError> {
     let weighed = |length: usize| length.saturating_mul(weight);
     let longest = memory.longest();
     let fits = |length: u64| {
@@ -160,15 +149,13 @@ where
         let elapsed = started.elapsed().saturating_sub(paused);
         let wait = patience(idle, held, elapsed).ok_or(ReadError::Stalled)?;
         let next = within(wait, body.frame());
-        let next = if let Some(until) = pledged {
-            let Ok(next) = timeout_at(until, next).await else {
-                pledged = None;
-                hold.shrink(weighed(held));
-                continue;
-            };
-            next
-        } else {
-            next.await
+        let Ok(next) = (match pledged {
+            Some(until) => timeout_at(until, next).await,
+            None => Ok(next.await),
+        }) else {
+            pledged = None;
+            hold.shrink(weighed(held));
+            continue;
         };
         let Some(frame) = next.map_err(|_| ReadError::Stalled)? else {
             break;
@@ -212,12 +199,9 @@ where
     Ok((whole, hold))
 }
 
-/// Reads the rest of a body and keeps nothing of it: most clients look for an answer only once they have
-/// sent all, and one that closes the connection before that is none to them.
-async fn discard<B>(mut body: B, limit: usize)
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-{
+/// Reads the rest of a body and keeps nothing of it: most clients look for a response only once they have
+/// sent all, and miss one if the connection closes before that.
+async fn discard(mut body: impl Readable, limit: usize) {
     let all = async {
         let mut length = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -230,7 +214,7 @@ where
     let _in_time = within(FAREWELL, all).await;
 }
 
-/// How long to wait for the next piece, `held` bytes having come in `elapsed`; zero is for ever.
+/// How long to wait for the next piece, `held` bytes having come in `elapsed`; zero waits without end.
 #[must_use]
 pub fn patience(idle: Duration, held: usize, elapsed: Duration) -> Option<Duration> {
     if idle.is_zero() {

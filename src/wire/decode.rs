@@ -1,4 +1,4 @@
-//! Compressed answers, opened for the meter alone: the caller gets them as they came.
+//! Compressed responses, opened for the meter alone: the caller gets them as they came.
 
 use std::io::{self, Write};
 
@@ -35,7 +35,7 @@ enum Coder {
     RawDeflate(DeflateDecoder<Grown>),
     Brotli(Box<DecompressorWriter<Grown>>),
     Zstd(Box<Zstd<'static, Grown>>),
-    /// Of a kind that nobody here can open, or broken.
+    /// Of a kind that can't be opened here, or broken.
     Closed,
 }
 

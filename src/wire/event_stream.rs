@@ -143,7 +143,7 @@ fn error_of(message: &Message) -> Option<Vec<u8>> {
 pub fn encode(headers: &[(&'static str, &str)], json: String) -> Bytes {
     let mut message = Message::new(json);
     for (name, value) in headers {
-        let value = HeaderValue::String(value.to_owned().to_owned().into());
+        let value = HeaderValue::String((*value).to_owned().into());
         message = message.add_header(Header::new(*name, value));
     }
     let kind = HeaderValue::String("application/json".into());

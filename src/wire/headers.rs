@@ -281,7 +281,7 @@ fn travels(name: &str, passthrough: bool) -> bool {
 
 /// The subprotocol that is taken of those that the request for a WebSocket offers, the first: what
 /// it means is between the caller and the provider. Some clients in browsers hide a key or an
-/// account among them, which is no protocol.
+/// account among them instead of a protocol.
 #[must_use]
 pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
@@ -365,7 +365,7 @@ fn is_page(kind: Option<&HeaderValue>) -> bool {
             .any(|word| kind.contains(word))
 }
 
-/// Stands for a value that nobody may see.
+/// Stands for a value that must not be seen.
 const REDACTED: &str = "[redacted]";
 /// Words in the names of headers that hold secrets, besides [`CREDENTIALS`].
 const SECRET_WORDS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];

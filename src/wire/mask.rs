@@ -1,6 +1,6 @@
 //! Hides what was sent as a credential where it comes back: servers that refuse one like to quote
 //! it, as it is or as JSON, HTML, URLs and base64 write it. A byte becomes a star, so that lengths
-//! that were told stay true.
+//! that were declared stay true.
 
 mod forms;
 

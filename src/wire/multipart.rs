@@ -19,25 +19,25 @@ pub struct FormError(&'static str);
 /// The ranges of the values of `names`, in their order, of a body of the type `content_type`.
 ///
 /// # Errors
-/// [`FormError`] when it is no form, or one that could be read in two ways.
+/// [`FormError`] when it isn't a form, or could be read in two ways.
 pub fn scan(
     body: &[u8],
     content_type: &str,
     names: &[&str],
 ) -> Result<Vec<Option<Range<usize>>>, FormError> {
     let mut found = vec![None; names.len()];
-    walk(body, content_type, |part, at| {
+    walk(body, content_type, |part| {
         if let Some(nth) = names.iter().position(|name| *name == part.name) {
             if found[nth].is_some() {
                 return Err(FormError("a field is given twice"));
             }
-            if part.is_file {
+            if part.filename.is_some() {
                 return Err(FormError("a field of text is sent as a file"));
             }
             if part.is_recoded {
                 return Err(FormError("a field of text is not in UTF-8"));
             }
-            found[nth] = Some(at);
+            found[nth] = Some(part.at);
         } else if names
             .iter()
             .any(|name| name.eq_ignore_ascii_case(bare(part.name)))
@@ -45,7 +45,7 @@ pub fn scan(
             return Err(FormError("a field can be mistaken for a known one"));
         } else if part.name == "_charset_" {
             return Err(FormError("a field names a character set for the others"));
-        } else if part.is_recoded && !part.is_file {
+        } else if part.is_recoded && part.filename.is_none() {
             return Err(FormError("a field of text is not in UTF-8"));
         }
         Ok(())
@@ -54,43 +54,32 @@ pub fn scan(
 }
 
 /// A part of a form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
-    /// Where its name stands.
-    pub name: Range<usize>,
-    /// Where the name of its file stands, if it has one.
-    pub filename: Option<Range<usize>>,
+pub struct Part<'a> {
+    pub name: &'a str,
+    /// The name of its file. Some servers take one without for a field.
+    pub filename: Option<&'a str>,
     /// The type that it says it has; may be empty.
-    pub kind: String,
+    pub kind: &'a str,
     /// Where its value stands.
     pub at: Range<usize>,
-    /// It has the name of a file.
-    pub is_file: bool,
-    /// It is in another character set than UTF-8, or may be.
+    /// Its bytes are text in another character set than UTF-8, or may be.
     pub is_recoded: bool,
 }
 
 /// All parts.
 ///
 /// # Errors
-/// [`FormError`] when it is no form.
-pub fn parts(body: &[u8], content_type: &str) -> Result<Vec<Value>, FormError> {
+/// [`FormError`] when it isn't a form.
+pub fn parts<'b>(body: &'b [u8], content_type: &str) -> Result<Vec<Part<'b>>, FormError> {
     let mut found = Vec::new();
-    walk(body, content_type, |part, at| {
-        found.push(Value {
-            name: place(body, part.name),
-            filename: part.filename.map(|name| place(body, name)),
-            kind: part.kind.to_owned(),
-            at,
-            is_file: part.is_file && part.filename.is_some_and(|name| !name.is_empty()),
-            is_recoded: part.is_recoded,
-        });
+    walk(body, content_type, |part| {
+        found.push(part);
         Ok(())
     })?;
     Ok(found)
 }
 
-/// A form with a field that it lacks, or has without a value; `None` if it is no form, has a value
+/// A form with a field that it lacks, or has without a value; `None` if it isn't a form, has a value
 /// for the field, or the new value would end the field.
 #[must_use]
 pub fn with_field(body: &[u8], content_type: &str, name: &str, value: &str) -> Option<Vec<u8>> {
@@ -110,30 +99,18 @@ pub fn with_field(body: &[u8], content_type: &str, name: &str, value: &str) -> O
     Some([field.as_bytes(), rest].concat())
 }
 
-/// Where a part of a body stands in it.
-fn place(body: &[u8], part: &str) -> Range<usize> {
+/// Where the name of a part, or of its file, stands in the body.
+#[must_use]
+pub fn place(body: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(body.as_ptr().addr());
     start..start + part.len()
 }
 
-/// The names of all parts.
-///
-/// # Errors
-/// [`FormError`] when it is no form.
-pub fn names(body: &[u8], content_type: &str) -> Result<Vec<String>, FormError> {
-    let mut found = Vec::new();
-    walk(body, content_type, |part, _| {
-        found.push(part.name.to_owned());
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Calls `each` with every part and the range of its value.
-fn walk(
-    body: &[u8],
+/// Calls `each` with every part.
+fn walk<'b>(
+    body: &'b [u8],
     content_type: &str,
-    mut each: impl FnMut(&Part<'_>, Range<usize>) -> Result<(), FormError>,
+    mut each: impl FnMut(Part<'b>) -> Result<(), FormError>,
 ) -> Result<(), FormError> {
     let boundary = boundary(content_type)?;
     let (first, between) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
@@ -159,7 +136,7 @@ fn walk(
         let start = at + head + 4;
         let length = memmem::find(&body[start..], between.as_bytes())
             .ok_or(FormError("a part has no end"))?;
-        each(&Part::read(&body[at..at + head])?, start..start + length)?;
+        each(Part::read(&body[at..at + head], start..start + length)?)?;
         at = start + length + between.len();
     }
     Err(FormError("it has too many parts"))
@@ -211,19 +188,8 @@ pub fn bare(name: &str) -> &str {
     steps.find(|step| !step.is_empty()).unwrap_or_default()
 }
 
-struct Part<'a> {
-    name: &'a str,
-    is_file: bool,
-    /// The name of its file. Some servers take one without for a field.
-    filename: Option<&'a str>,
-    /// The type that it says it has; may be empty.
-    kind: &'a str,
-    /// Its bytes are text in another character set than UTF-8, or may be.
-    is_recoded: bool,
-}
-
 impl<'a> Part<'a> {
-    fn read(head: &'a [u8]) -> Result<Self, FormError> {
+    fn read(head: &'a [u8], at: Range<usize>) -> Result<Self, FormError> {
         let head =
             std::str::from_utf8(head).map_err(|_| FormError("a part's head is not UTF-8"))?;
         let (mut disposition, mut kind) = (None, None);
@@ -252,43 +218,38 @@ impl<'a> Part<'a> {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             !name.trim().eq_ignore_ascii_case("charset") || !is_utf8(unquoted(value.trim()))
         });
+        let (name, filename) = disposition_of(disposition)?;
         Ok(Self {
-            is_recoded,
+            name,
+            filename,
             kind: kind.unwrap_or_default(),
-            ..Self::disposition(disposition)?
+            at,
+            is_recoded,
         })
     }
+}
 
-    /// `form-data; name="…"` and perhaps `; filename="…"`.
-    fn disposition(text: &'a str) -> Result<Self, FormError> {
-        let odd = FormError("a part's disposition is not of the form that all understand");
-        let mut rest = text.strip_prefix("form-data").ok_or(odd)?;
-        let (mut name, mut filename) = (None, None);
-        while let Some(parameter) = rest.trim_start().strip_prefix(';') {
-            let (key, quoted) = parameter.trim_start().split_once('=').ok_or(odd)?;
-            let value = quoted.strip_prefix('"').ok_or(odd)?;
-            let (value, after) = value.split_once('"').ok_or(odd)?;
-            if value.contains('\\') {
-                return Err(odd);
-            }
-            match key {
-                "name" if name.is_none() => name = Some(value),
-                "filename" if filename.is_none() => filename = Some(value),
-                _ => return Err(odd),
-            }
-            rest = after;
-        }
-        if !rest.trim().is_empty() {
+/// The two names in `form-data; name="…"` and perhaps `; filename="…"`.
+fn disposition_of(text: &str) -> Result<(&str, Option<&str>), FormError> {
+    let odd = FormError("a part's disposition is not of the form that all understand");
+    let mut rest = text.strip_prefix("form-data").ok_or(odd)?;
+    let (mut name, mut filename) = (None, None);
+    while let Some(parameter) = rest.trim_start().strip_prefix(';') {
+        let (key, quoted) = parameter.trim_start().split_once('=').ok_or(odd)?;
+        let value = quoted.strip_prefix('"').ok_or(odd)?;
+        let (value, after) = value.split_once('"').ok_or(odd)?;
+        if value.contains('\\') {
             return Err(odd);
         }
-        Ok(Self {
-            name: name.ok_or(odd)?,
-            is_file: filename.is_some(),
-            filename,
-            kind: "",
-            is_recoded: false,
-        })
+        match key {
+            "name" if name.is_none() => name = Some(value),
+            "filename" if filename.is_none() => filename = Some(value),
+            _ => return Err(odd),
+        }
+        rest = after;
     }
+    let name = name.filter(|_| rest.trim().is_empty()).ok_or(odd)?;
+    Ok((name, filename))
 }
 
 #[cfg(test)]

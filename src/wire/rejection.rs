@@ -41,7 +41,7 @@ impl From<memory::Full> for Rejection {
 }
 
 impl Rejection {
-    /// What a caller is told whose request the program panicked at: the reason is in its log.
+    /// For the caller of a request that the program panicked at: the reason is in its log.
     #[must_use]
     pub fn panicked() -> Self {
         Self::new(

@@ -26,11 +26,8 @@ pub fn harmless(text: &str) -> String {
 /// The same for a text of several lines, whose ends and tabs stay.
 #[must_use]
 pub fn harmless_lines(text: &str) -> String {
-    let shown = |char: char| match char {
-        '\n' | '\t' => char,
-        char if steers(char) => '?',
-        char => char,
-    };
+    let is_kept = |char: char| matches!(char, '\n' | '\t') || !steers(char);
+    let shown = |char: char| if is_kept(char) { char } else { '?' };
     text.chars().map(shown).collect()
 }
 

@@ -116,7 +116,8 @@ fn unsupported(what: &str) -> Rejection {
 /// 503 where others hold the memory for it.
 pub async fn open(
     coding: Coding,
-    (packed, mut hold): (Bytes, Hold),
+    packed: Bytes,
+    mut hold: Hold,
     limit: usize,
 ) -> Result<Bytes, Rejection> {
     let (longest, most) = hold.bounds();
@@ -412,15 +413,13 @@ mod tests {
     async fn an_opened_body_counts_and_waits_for_room() {
         const MIB: usize = 1 << 20;
         let memory = Memory::new(64 * MIB);
-        let packed = |length: usize| {
+        let opening = |length: usize| {
             let packed = Bytes::from(gzip(&vec![0; length]));
             let mut hold = memory.hold();
             assert!(hold.try_reserve(packed.len()));
-            (packed, hold)
+            open(Coding::Gzip, packed, hold, usize::MAX)
         };
-        let body = open(Coding::Gzip, packed(4 * MIB), usize::MAX)
-            .await
-            .unwrap();
+        let body = opening(4 * MIB).await.unwrap();
         let part = body.slice(..10);
         drop(body);
         assert_eq!((memory.usage().held, part[0]), (weighed(4 * MIB), 0));
@@ -428,17 +427,15 @@ mod tests {
         assert_eq!(memory.usage().held, 0);
         let mut others = memory.hold();
         others.reserve(50 * MIB).await.unwrap();
-        let refused = open(Coding::Gzip, packed(4 * MIB), usize::MAX)
-            .await
-            .unwrap_err();
+        let refused = opening(4 * MIB).await.unwrap_err();
         assert_eq!(refused.status, 503);
         assert!(refused.retry_after.is_some());
-        let mut waiting = Box::pin(open(Coding::Gzip, packed(4 * MIB), usize::MAX));
+        let mut waiting = Box::pin(opening(4 * MIB));
         let waits = tokio::time::timeout(Duration::from_secs(10), &mut waiting);
         assert!(waits.await.is_err());
         drop(others);
         assert_eq!(waiting.await.unwrap().len(), 4 * MIB);
-        let refused = open(Coding::Gzip, packed(20 * MIB), usize::MAX).await;
+        let refused = opening(20 * MIB).await;
         assert_eq!(refused.unwrap_err().status, 413);
     }
 }

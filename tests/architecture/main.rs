@@ -132,6 +132,7 @@ const KNOWLEDGE: [Only; 6] = [
                 "headers of the gateway's own requests",
             ),
             ("net/client/proxy.rs", "a proxy's password, for the proxy"),
+            ("net/tls.rs", "the key of the node's certificate, for TLS"),
             ("records/mod.rs", "the URL of the database, to open it"),
         ],
     },

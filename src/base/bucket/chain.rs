@@ -9,7 +9,7 @@ use super::{Level, Terms, Unit, clamp};
 /// A bucket of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// What it is told apart by, such as `money|daily:<user>|user:7`: what it counts, its
+    /// What identifies it, such as `money|daily:<user>|user:7`: what it counts, its
     /// definition, and whose it is.
     pub key: String,
     /// Its name for people, such as `daily:pat@example.org`. Others may have the same.
@@ -51,7 +51,7 @@ pub struct Chain {
     pub amount: i64,
 }
 
-/// A bucket as it stands.
+/// The state of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
     /// What it holds.
@@ -154,11 +154,7 @@ pub fn admit_all(
             Err(why) => short.push((nth, why)),
         }
     }
-    if short.is_empty() {
-        Ok(parts)
-    } else {
-        Err(short)
-    }
+    short.is_empty().then_some(parts).ok_or(short)
 }
 
 /// Takes what a chain pays: what each link holds afterwards.
@@ -221,7 +217,7 @@ fn wait(chain: &Chain, accounts: &[Account], missing: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::bucket::tests::terms;
+    use crate::base::bucket::tests::{level, terms};
 
     fn chain(amount: i64, capacities: &[i64]) -> Chain {
         let link = |(nth, capacity): (usize, &i64)| Link {
@@ -238,12 +234,9 @@ mod tests {
     }
 
     fn accounts(states: &[(i64, i64)]) -> Vec<Account> {
-        let account = |(balance, held): &(i64, i64)| Account {
-            level: Level {
-                balance: *balance,
-                at: 0,
-            },
-            held: *held,
+        let account = |&(balance, held): &_| Account {
+            level: level(balance, 0),
+            held,
         };
         states.iter().map(account).collect()
     }
@@ -299,10 +292,7 @@ mod tests {
     fn what_is_held_for_one_chain_counts_for_the_next() {
         let of = |balances: &[i64]| {
             let named = balances.iter().enumerate().map(|(nth, balance)| {
-                let level = Level {
-                    balance: *balance,
-                    at: 0,
-                };
+                let level = level(*balance, 0);
                 (nth.to_string(), Account { level, held: 0 })
             });
             named.collect::<BTreeMap<_, _>>()
@@ -325,7 +315,7 @@ mod tests {
         let held = BTreeMap::from([("0".to_owned(), 45), ("1".to_owned(), 10)]);
         let outcome = admit_all(&[chain(45, &[50]), other], &mut of(&[50, 50]));
         assert_eq!(outcome, Ok(held));
-        // A bucket that nobody has used is full.
+        // An unused bucket is full.
         let unused = admit_all(&[chain(60, &[50])], &mut BTreeMap::new());
         assert_eq!(unused.unwrap(), BTreeMap::from([("0".to_owned(), 60)]));
     }

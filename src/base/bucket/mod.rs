@@ -51,7 +51,7 @@ pub struct Terms {
     pub rate: i64,
     /// Milliseconds, above zero.
     pub per: i64,
-    /// Below this much left, callers are warned; zero warns nobody.
+    /// Below this much left, callers are warned; zero never warns.
     pub warn_below: i64,
     /// Whether what has no known price is refused instead of going for nothing.
     pub refuses_unpriced: bool,
@@ -60,14 +60,14 @@ pub struct Terms {
 /// What a bucket holds at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// May be below zero: an answer can cost more than was left.
+    /// May be below zero: a response can cost more than was left.
     pub balance: i64,
     /// Unix milliseconds up to which the refill is counted.
     pub at: i64,
 }
 
 impl Terms {
-    /// A bucket that nobody has used.
+    /// An unused bucket.
     #[must_use]
     pub fn full(&self, now: i64) -> Level {
         Level {
@@ -185,13 +185,14 @@ mod tests {
         }
     }
 
+    pub(super) const fn level(balance: i64, at: i64) -> Level {
+        Level { balance, at }
+    }
+
     #[test]
     fn a_bucket_fills_continuously_up_to_its_capacity() {
         let terms = terms(1_000, 600, 60_000);
-        let start = Level {
-            balance: -100,
-            at: 0,
-        };
+        let start = level(-100, 0);
         assert_eq!(terms.at(start, 5_000).balance, -50);
         assert_eq!(terms.at(start, 110_000).balance, 1_000);
         assert_eq!(terms.at(start, i64::MAX), terms.full(i64::MAX));
@@ -200,10 +201,9 @@ mod tests {
     #[test]
     fn only_the_time_of_whole_units_is_used_up() {
         let terms = terms(1_000, 600, 60_000);
-        let at = |balance, at| Level { balance, at };
-        assert_eq!(terms.at(at(-100, 0), 5_050), at(-50, 5_000));
+        assert_eq!(terms.at(level(-100, 0), 5_050), level(-50, 5_000));
         let closed = Terms { rate: 0, ..terms };
-        assert_eq!(closed.at(at(-100, 0), 5_050), at(-100, 5_050));
+        assert_eq!(closed.at(level(-100, 0), 5_050), level(-100, 5_050));
     }
 
     #[test]
@@ -233,15 +233,8 @@ mod tests {
     #[test]
     fn a_lower_capacity_clips_and_a_clock_set_back_refills_nothing() {
         let terms = terms(50, 10, 1_000);
-        let high = Level {
-            balance: 80,
-            at: 1_000,
-        };
-        assert_eq!(terms.at(high, 1_000).balance, 50);
-        let low = Level {
-            balance: 10,
-            at: 10_000_000,
-        };
+        assert_eq!(terms.at(level(80, 1_000), 1_000).balance, 50);
+        let low = level(10, 10_000_000);
         let skewed = terms.at(low, 10_000_000 - 1_000);
         assert_eq!(skewed, low, "another node's clock");
         assert_eq!(terms.at(low, low.at - CLOCK_SET_BACK), low);

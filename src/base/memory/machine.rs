@@ -43,7 +43,7 @@ fn limit_below(root: &Path) -> Option<usize> {
 /// No machine has so much: the first version of control groups writes "none" as a number.
 const ABSURD: u64 = 1 << 50;
 
-/// A limit as it stands in a file. `max` is none, and so is more than any machine has.
+/// The limit in a file; `None` for `max`, and for more than any machine has.
 fn limit_in(path: &Path) -> Option<usize> {
     let limit: u64 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
     let limit = (limit > 0 && limit < ABSURD).then_some(limit)?;

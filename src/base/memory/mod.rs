@@ -238,15 +238,16 @@ impl State {
     fn set(&mut self, id: u64, bytes: usize) {
         let counted = self.holds.entry(id).or_default();
         let before = std::mem::replace(&mut counted.bytes, bytes);
-        if before > SHORT {
-            self.long -= before;
-        } else {
-            self.short -= before;
-        }
+        *self.total_of(before) -= before;
+        *self.total_of(bytes) += bytes;
+    }
+
+    /// The bytes of all holds that are as short or as long as this one.
+    fn total_of(&mut self, bytes: usize) -> &mut usize {
         if bytes > SHORT {
-            self.long += bytes;
+            &mut self.long
         } else {
-            self.short += bytes;
+            &mut self.short
         }
     }
 

@@ -66,9 +66,9 @@ pub struct Price {
     /// Some of what the model is asked costs something else, as sound does, and the counts do
     /// not tell it apart.
     pub variable: bool,
-    /// Tokens that fit into a request and its answer.
+    /// Tokens that fit into a request and its response.
     pub context_window: Option<u64>,
-    /// Tokens that fit into an answer.
+    /// Tokens that fit into a response.
     pub max_output: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ pub struct Tier {
 pub enum Problem {
     /// No field has that name.
     UnknownField,
-    /// The text is no decimal number, or an absurd one.
+    /// The text isn't a decimal number, or is an absurd one.
     NoNumber,
 }
 
@@ -194,35 +194,17 @@ mod tests {
 
     #[test]
     fn tiers_are_recognized_by_whole_words() {
+        let priority =
+            "priority PRIORITY ON_DEMAND_PRIORITY SERVICE_TIER_PRIORITY onDemandPriority fast";
+        let standard = "default standard low_priority lowPriority non-priority breakfast flexible";
+        assert_eq!(Mode::of(""), Mode::Standard);
         for (mode, tiers) in [
-            (
-                Mode::Priority,
-                &[
-                    "priority",
-                    "PRIORITY",
-                    "ON_DEMAND_PRIORITY",
-                    "SERVICE_TIER_PRIORITY",
-                    "onDemandPriority",
-                    "fast",
-                ][..],
-            ),
-            (Mode::Flex, &["flex", "ON_DEMAND_FLEX"]),
-            (Mode::Batch, &["batch"]),
-            (
-                Mode::Standard,
-                &[
-                    "",
-                    "default",
-                    "standard",
-                    "low_priority",
-                    "lowPriority",
-                    "non-priority",
-                    "breakfast",
-                    "flexible",
-                ],
-            ),
+            (Mode::Priority, priority),
+            (Mode::Flex, "flex ON_DEMAND_FLEX"),
+            (Mode::Batch, "batch"),
+            (Mode::Standard, standard),
         ] {
-            for tier in tiers {
+            for tier in tiers.split(' ') {
                 assert_eq!(Mode::of(tier), mode, "{tier}");
             }
         }

@@ -11,7 +11,7 @@ pub enum Field {
     Output,
     /// Prompt tokens read from the provider's cache.
     CacheRead,
-    /// Prompt tokens written to it for five minutes, or for a time that nobody named.
+    /// Prompt tokens written to it for five minutes, or for an unknown time.
     CacheWrite,
     /// Prompt tokens written to it for an hour.
     CacheWrite1h,

@@ -168,15 +168,18 @@ impl<'a> Content<'a> {
             return;
         };
         for part in parts {
-            let name = std::str::from_utf8(&body[part.name]).unwrap_or_default();
+            let name = part.name;
             self.fix(name);
-            if let Some(text) = part.filename.and_then(|at| Text::plain(body, at)) {
+            let filename = part.filename.map(|name| multipart::place(body, name));
+            if let Some(text) = filename.and_then(|at| Text::plain(body, at)) {
                 self.texts.push(Piece::Plain { text, inside: None });
             }
             let text = Text::plain(body, part.at.clone());
             match text.filter(|_| !part.is_recoded) {
                 Some(text) => self.string(part.at, text, false),
-                None if part.is_file => self.file(&body[part.at], name, part.kind.trim()),
+                None if part.filename.is_some_and(|name| !name.is_empty()) => {
+                    self.file(&body[part.at], name, part.kind.trim());
+                }
                 None => self.unreadable = Some("a field of a form that is not in UTF-8"),
             }
         }

@@ -27,9 +27,11 @@ fn keys(request: Request<'_>) -> Vec<String> {
     let body = &request.call.body[..];
     let passes = |key: &str| request.pass_keys.iter().any(|passed| passed == key);
     if request.is_form() {
-        let mut names = multipart::names(body, request.kind).unwrap_or_default();
-        names.retain(|name| !known.has_key(name) && !passes(name));
-        return names;
+        let parts = multipart::parts(body, request.kind).unwrap_or_default();
+        let names = parts.into_iter().map(|part| part.name.to_owned());
+        return names
+            .filter(|name| !known.has_key(name) && !passes(name))
+            .collect();
     }
     let mut unknown = Vec::new();
     for (key, value) in json::members(body).unwrap_or_default() {

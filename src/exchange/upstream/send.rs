@@ -9,7 +9,7 @@ use crate::base::secret::Secret;
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
 use crate::exchange::lists;
-use crate::net::client::auth::google::TokenSource;
+use crate::net::client::google::TokenSource;
 use crate::net::client::{
     Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
 };

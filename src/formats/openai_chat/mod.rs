@@ -108,7 +108,7 @@ pub(in crate::formats) fn ask_for_usage(
                 Some(value) => (value, "true"),
                 None => {
                     let at = options.start + inner.open;
-                    let text = if inner.is_empty {
+                    let text = if inner.members.is_empty() {
                         "\"include_usage\":true"
                     } else {
                         "\"include_usage\":true,"

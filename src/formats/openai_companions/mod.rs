@@ -173,7 +173,7 @@ fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
     let (at, text) = if let Some(at) = fields.get(0) {
         (at, literal)
     } else {
-        let comma = if fields.is_empty { "" } else { "," };
+        let comma = if fields.members.is_empty() { "" } else { "," };
         let member = format!(r#""model":{literal}{comma}"#);
         (fields.open..fields.open, member)
     };
@@ -208,10 +208,10 @@ fn form(path: &'static str, body: &Bytes, kind: &str) -> Result<(Call, Option<u6
         .ok_or_else(|| body::no_model("the form has no `model`"))?;
     let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
     let copies = text(2).and_then(|copies| copies.trim().parse().ok());
-    let names = multipart::names(body, kind).map_err(odd)?;
+    let parts = multipart::parts(body, kind).map_err(odd)?;
     let call = Call {
         stream,
-        choices: known::form_choices(names.iter().map(String::as_str)),
+        choices: known::form_choices(parts.iter().map(|part| part.name)),
         path: Path::Fixed(Cow::Borrowed(path)),
         splice: Splice {
             model: fields[0].clone(),

@@ -1,7 +1,6 @@
 //! Puts the credential on a request: the only place that sees one in clear.
 
 pub(crate) mod aws;
-pub(crate) mod google;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
@@ -24,7 +23,7 @@ pub(crate) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<
     credential(headers, provider.authorization, &provider.apikey)
 }
 
-/// Sets a key in the header that carries it; an empty one is none.
+/// Sets a key in the header that carries it; an empty key sets nothing.
 ///
 /// # Errors
 /// When it cannot be a header's value.

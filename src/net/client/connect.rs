@@ -1,17 +1,12 @@
 //! Connections to providers: over the tailnet node or the host's network, with TLS where the
 //! URL asks for it.
 
-use std::future::Future;
-use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,7 +19,7 @@ use super::used::{Used, Watched};
 use crate::base::clock::within;
 use crate::config::{Certificates, Environment, Network, Proxy, Proxying};
 use crate::net::socket;
-use crate::net::tailnet::{self, Node};
+use crate::net::tailnet::{self, Dial, Node};
 use crate::policy::identity::is_tailnet;
 
 /// How long a server may acknowledge nothing, where connecting has no limit.
@@ -40,9 +35,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request's end to the response's head.
     pub first_byte: Duration,
-    /// Between two pieces of an answer.
+    /// Between two pieces of a response.
     pub idle: Duration,
-    /// For the whole answer.
+    /// For the whole response.
     pub total: Duration,
 }
 
@@ -60,15 +55,20 @@ impl Timeouts {
 }
 
 /// A bidirectional byte stream of any origin.
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// An open connection to a provider.
-pub struct Upstreamed {
-    io: TokioIo<Watched<Box<dyn Io>>>,
-    http2: bool,
-    used: Used,
-    forward: Option<Forward>,
+/// An open connection to a server, as hyper takes it.
+pub(super) type Stream = TokioIo<Watched<Box<dyn Io>>>;
+
+/// An open connection to a server.
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    /// The server has chosen HTTP/2.
+    pub(super) is_http2: bool,
+    pub(super) used: Used,
+    /// The proxy that forwards requests.
+    pub(super) forward: Option<Forward>,
 }
 
 /// A proxy at the end of a connection takes requests with their whole URL.
@@ -80,30 +80,18 @@ pub(super) struct Forward {
     pub(super) credential: Option<HeaderValue>,
 }
 
-impl Upstreamed {
-    fn new(io: Box<dyn Io>, http2: bool) -> Self {
+impl Opened {
+    fn new(io: Box<dyn Io>, is_http2: bool, forward: Option<Forward>) -> Self {
         let used = Used::default();
         Self {
-            io: TokioIo::new(Watched::new(io, used.clone())),
-            http2,
+            stream: TokioIo::new(Watched {
+                inner: io,
+                used: used.clone(),
+            }),
+            is_http2,
             used,
-            forward: None,
+            forward,
         }
-    }
-
-    /// Whether the server has chosen HTTP/2.
-    pub(super) fn is_http2(&self) -> bool {
-        self.http2
-    }
-
-    /// What the connection is used for.
-    pub(super) fn used(&self) -> Used {
-        self.used.clone()
-    }
-
-    /// The proxy that forwards requests.
-    pub(super) fn forward(&self) -> Option<Forward> {
-        self.forward.clone()
     }
 }
 
@@ -116,17 +104,18 @@ pub(crate) struct Way<'c> {
     pub ca: Option<&'c Certificates>,
 }
 
-/// Opens connections for the pool.
+/// Opens connections for the pool; without a node everything goes over the host's network.
 #[derive(Clone)]
-pub struct Connector {
-    node: Option<Node>,
-    network: Network,
-    tls: TlsConnector,
+pub(crate) struct Connector {
+    pub node: Option<Node>,
+    pub network: Network,
+    pub tls: TlsConnector,
     /// The server is trusted by certificates that the configuration names.
-    has_own_certificates: bool,
-    timeouts: Arc<RwLock<Timeouts>>,
-    proxying: Proxying,
-    environment: Arc<Environment>,
+    pub has_own_certificates: bool,
+    pub timeouts: Arc<RwLock<Timeouts>>,
+    /// The proxy that is named, or those of the environment.
+    pub proxying: Proxying,
+    pub environment: Arc<Environment>,
 }
 
 /// The same TLS for connections that must speak HTTP/1.1, as WebSockets do.
@@ -156,7 +145,7 @@ fn tls_with(trust: Option<Trust>) -> rustls::ClientConfig {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(trust))
             .with_no_client_auth(),
-        // Nobody is trusted.
+        // No server is trusted.
         None => builder
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth(),
@@ -166,38 +155,17 @@ fn tls_with(trust: Option<Trust>) -> rustls::ClientConfig {
 }
 
 impl Connector {
-    /// A connector; without a node everything goes over the host's network.
-    #[must_use]
-    pub fn new(
-        node: Option<Node>,
-        network: Network,
-        tls: Arc<rustls::ClientConfig>,
-        timeouts: Arc<RwLock<Timeouts>>,
-    ) -> Self {
+    /// Opens connections over the host's network, and over no proxy.
+    pub(crate) fn of_host(timeouts: Timeouts) -> Self {
         Self {
-            node,
-            network,
-            tls: tls.into(),
+            node: None,
+            network: Network::Host,
+            tls: Arc::new(tls()).into(),
             has_own_certificates: false,
-            timeouts,
+            timeouts: Arc::new(RwLock::new(timeouts)),
             proxying: Proxying::Never,
             environment: Arc::default(),
         }
-    }
-
-    /// The same for a server that certificates of the configuration vouch for.
-    #[must_use]
-    pub fn with_own_certificates(mut self) -> Self {
-        self.has_own_certificates = true;
-        self
-    }
-
-    /// The same over proxies: the one that is named, or those of the environment.
-    #[must_use]
-    pub fn over(mut self, proxying: &Proxying, environment: &Arc<Environment>) -> Self {
-        self.proxying = proxying.clone();
-        self.environment = Arc::clone(environment);
-        self
     }
 
     /// Whether a connection may be one of HTTP/2, which requests share.
@@ -235,14 +203,14 @@ impl Connector {
         Ok(())
     }
 
-    pub(super) async fn open_in_time(&self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+    pub(super) async fn open_in_time(&self, uri: Uri) -> Result<Opened, ConnectError> {
         let limit = self.connect_limit();
         within(limit, self.open(uri))
             .await
             .unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 
-    async fn open(&self, uri: Uri) -> Result<Upstreamed, ConnectError> {
+    async fn open(&self, uri: Uri) -> Result<Opened, ConnectError> {
         let host = uri
             .host()
             .ok_or(ConnectError::Impossible("the URL has no host"))?;
@@ -265,8 +233,7 @@ impl Connector {
             }
         };
         if !secure {
-            let plain = Upstreamed::new(io, false);
-            return Ok(Upstreamed { forward, ..plain });
+            return Ok(Opened::new(io, false, forward));
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
@@ -279,7 +246,7 @@ impl Connector {
                 },
             )?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Upstreamed::new(Box::new(tls), http2))
+        Ok(Opened::new(Box::new(tls), http2, None))
     }
 
     /// A connection to a name or an address, over the network that it is on.
@@ -289,8 +256,13 @@ impl Connector {
         // A name without a dot can be the host network's as well, as those of containers are.
         let inside = self.network == Network::Tailnet || host.contains(['.', ':']);
         if let Some(node) = node.filter(|node| !node.is_machine()) {
-            let stream = node.dial_watched(host, port, inside, silence).await?;
-            return Ok(Box::new(stream));
+            let to = Dial {
+                host,
+                port,
+                inside,
+                silence,
+            };
+            return Ok(Box::new(node.dial_to(to).await?));
         }
         let room = if secure {
             socket::RECEIVE_SHARED
@@ -339,7 +311,7 @@ impl Connector {
         })
     }
 
-    /// What a proxy that forwards requests to `uri` is sent: it can quote it in an answer of its own.
+    /// What a proxy that forwards requests to `uri` is sent: it can quote it in a response of its own.
     pub(super) fn forward_credential(&self, uri: &Uri) -> Option<HeaderValue> {
         if uri.scheme_str() == Some("https") || self.is_for_sockets() {
             return None;
@@ -381,71 +353,5 @@ impl Connector {
             },
         };
         Ok(inside.then_some(node))
-    }
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = Upstreamed;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Upstreamed, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move { connector.open_in_time(uri).await })
-    }
-}
-
-impl Connection for Upstreamed {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(self.used.clone());
-        if self.http2 {
-            connected.negotiated_h2()
-        } else {
-            connected
-        }
-    }
-}
-
-impl hyper::rt::Read for Upstreamed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl hyper::rt::Write for Upstreamed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

@@ -1,13 +1,13 @@
-//! Why there is no connection to a server.
+//! Why a connection to a server failed.
 
 use std::io;
 use std::time::Duration;
 
 use crate::net::tailnet;
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The network refused, or the name is unknown.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -17,7 +17,7 @@ pub enum ConnectError {
     /// The server's certificate is not trusted.
     #[error("{0}")]
     Certificate(String),
-    /// Nobody answered in time.
+    /// No connection came about in time.
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
     /// The proxy on the way refused, or can't be reached.

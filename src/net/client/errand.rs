@@ -1,5 +1,5 @@
 //! Errands: requests of Iris's own. To hooks and exporters, and questions to providers about what they
-//! have. A redirect is an answer like any other, and answers have a bound.
+//! have. A redirect is a response like any other, and responses have a bound.
 //!
 //! What a caller asks goes another way, with checks of its own. So that it can't leave by this one, an
 //! errand takes no headers and no body as they came: only bytes that Iris has written, and headers
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::response::Parts;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
@@ -26,13 +26,12 @@ use crate::wire::Mask;
 pub struct Errand<'p> {
     /// The provider that is asked, with the credential of its configuration.
     provider: Option<&'p Provider>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    network: Network,
+    request: Request<()>,
     body: Bytes,
     /// Longest time for all of it; zero waits without end.
     timeout: Duration,
-    /// Longest answer in bytes.
+    /// Longest response in bytes.
     longest: usize,
     /// The certificates that the server is trusted by, where it isn't those of this machine's
     /// store. A provider has its own.
@@ -43,11 +42,12 @@ impl<'p> Errand<'p> {
     /// A question without a body.
     #[must_use]
     pub fn get(uri: Uri, timeout: Duration, longest: usize) -> Self {
+        let mut request = Request::new(());
+        *request.uri_mut() = uri;
         Self {
             provider: None,
-            method: Method::GET,
-            uri,
-            headers: HeaderMap::new(),
+            network: Network::Auto,
+            request,
             body: Bytes::new(),
             timeout,
             longest,
@@ -58,22 +58,32 @@ impl<'p> Errand<'p> {
     /// A JSON document.
     #[must_use]
     pub fn json(uri: Uri, document: Vec<u8>, timeout: Duration, longest: usize) -> Self {
+        Self::get(uri, timeout, longest)
+            .with_body(Method::POST, document)
+            .says(header::CONTENT_TYPE, "application/json")
+    }
+
+    /// A question for a token, as a form over the host's network.
+    pub(super) fn token(uri: Uri, form: String, timeout: Duration, longest: usize) -> Self {
         let errand = Self {
-            method: Method::POST,
-            body: document.into(),
-            ..Self::get(uri, timeout, longest)
+            network: Network::Host,
+            ..Self::get(uri, timeout, longest).with_body(Method::POST, form.into_bytes())
         };
-        errand.says(header::CONTENT_TYPE, "application/json")
+        errand
+            .says(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .says(header::ACCEPT, "application/json")
     }
 
     /// An object to be stored.
     #[must_use]
     pub fn put(uri: Uri, object: Vec<u8>, timeout: Duration, longest: usize) -> Self {
-        Self {
-            method: Method::PUT,
-            body: object.into(),
-            ..Self::get(uri, timeout, longest)
-        }
+        Self::get(uri, timeout, longest).with_body(Method::PUT, object)
+    }
+
+    fn with_body(mut self, method: Method, body: Vec<u8>) -> Self {
+        *self.request.method_mut() = method;
+        self.body = body.into();
+        self
     }
 
     /// To a provider, as a caller's request would be sent to it.
@@ -97,7 +107,8 @@ impl<'p> Errand<'p> {
     /// Says something more.
     #[must_use]
     pub fn says(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        let value = HeaderValue::from_static(value);
+        self.request.headers_mut().insert(name, value);
         self
     }
 
@@ -123,13 +134,13 @@ impl<'p> Errand<'p> {
         &self.body
     }
 
-    /// Adds a header whose value may be a secret, unless it is none.
+    /// Adds a header whose value may be a secret, unless it can't be one.
     pub fn secret(&mut self, name: &str, value: &Secret) {
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_str(value.expose());
         if let (Ok(name), Ok(mut value)) = (name, value) {
             value.set_sensitive(true);
-            self.headers.insert(name, value);
+            self.request.headers_mut().insert(name, value);
         }
     }
 
@@ -138,7 +149,7 @@ impl<'p> Errand<'p> {
     /// # Errors
     /// When the key cannot be a header's value.
     pub fn authorized(mut self, way: Authorization, key: &Secret) -> Result<Self, String> {
-        let set = auth::credential(&mut self.headers, way, key);
+        let set = auth::credential(self.request.headers_mut(), way, key);
         set.map_err(|error| error.to_string())?;
         Ok(self)
     }
@@ -148,52 +159,42 @@ impl<'p> Errand<'p> {
     /// # Errors
     /// When it can't be signed.
     pub fn signed_s3(mut self, id: &Secret, secret: &Secret, region: &str) -> Result<Self, String> {
-        let what = (&self.method, &self.uri);
-        auth::aws::sign_s3(&mut self.headers, what, &self.body, (id, secret), region)?;
+        auth::aws::sign_s3(&mut self.request, &self.body, id, secret, region)?;
         Ok(self)
     }
 }
 
 impl Client {
-    /// Runs an errand, over the tailnet where the address is one of its own. What the answer quotes of
+    /// Runs an errand, over the tailnet where the address is one of its own. What the response quotes of
     /// its credential is hidden.
     ///
     /// # Errors
-    /// Why no answer came, in words that hold no secret.
-    pub async fn errand(&self, errand: Errand<'_>) -> Result<Response<Bytes>, String> {
-        let limit = errand.timeout;
-        // Boxed, so that who may run an errand takes no room for it before.
-        let answered = async {
-            let (head, body) = match errand.provider {
-                Some(provider) => self.ask(provider, errand).await?,
-                None => self.tell(errand).await?,
-            };
-            Ok(Response::from_parts(head, body))
+    /// Why no response came, in words that hold no secret.
+    // Boxed, so that a future that may run an errand has no room for it before, and because asking a
+    // provider can take an errand for a token.
+    pub fn errand<'c>(
+        &'c self,
+        errand: Errand<'c>,
+    ) -> BoxFuture<'c, Result<Response<Bytes>, String>> {
+        async move {
+            let limit = errand.timeout;
+            within(limit, self.run(errand))
+                .await
+                .map_err(|_| format!("no answer within {limit:?}"))?
         }
-        .boxed();
-        within(limit, answered)
-            .await
-            .map_err(|_| format!("no answer within {limit:?}"))?
+        .boxed()
     }
 
-    async fn tell(&self, errand: Errand<'_>) -> Result<(Parts, Bytes), String> {
-        let mut request = Request::new(Full::new(errand.body));
-        *request.method_mut() = errand.method;
-        *request.uri_mut() = errand.uri;
-        *request.headers_mut() = errand.headers;
-        // The path of a webhook can be its key.
-        let pool = self.pools.own(Network::Auto, errand.ca.as_ref());
-        let mask = pool.mask(&request).and_parts_of(request.uri());
-        exchange(&pool, request, mask, errand.longest).await
-    }
-
-    async fn ask(&self, provider: &Provider, errand: Errand<'_>) -> Result<(Parts, Bytes), String> {
-        let mut request = Request::new(());
-        *request.method_mut() = errand.method;
-        *request.uri_mut() = errand.uri;
-        let mut headers = errand.headers;
-        self.introduce(provider, &mut headers).await?;
-        *request.headers_mut() = headers;
+    async fn run(&self, errand: Errand<'_>) -> Result<Response<Bytes>, String> {
+        let mut request = errand.request;
+        let Some(provider) = errand.provider else {
+            let pool = self.pools.own(errand.network, errand.ca.as_ref());
+            // The path of a webhook can be its key.
+            let mask = pool.mask(&request).and_parts_of(request.uri());
+            let request = request.map(|()| Full::new(errand.body));
+            return exchange(&pool, request, mask, errand.longest).await;
+        };
+        self.introduce(provider, request.headers_mut()).await?;
         let request = auth::sign(request, errand.body, provider);
         let request = request.map_err(|error| error.to_string())?;
         let pool = self.pool(provider);
@@ -217,16 +218,16 @@ impl Client {
     }
 }
 
-/// Sends a request, and reads its answer without the credential that it may quote.
+/// Sends a request, and reads its response without the credential that it may quote.
 async fn exchange(
     pool: &Pool,
     mut request: Request<Full<Bytes>>,
     mut mask: Mask,
     longest: usize,
-) -> Result<(Parts, Bytes), String> {
-    let agent = concat!("iris/", env!("CARGO_PKG_VERSION"));
-    let agent = HeaderValue::from_static(agent);
-    request.headers_mut().entry(USER_AGENT).or_insert(agent);
+) -> Result<Response<Bytes>, String> {
+    let agent = HeaderValue::from_static(concat!("iris/", env!("CARGO_PKG_VERSION")));
+    let headers = request.headers_mut();
+    headers.entry(header::USER_AGENT).or_insert(agent);
     let response = pool.request_again(request).await;
     let response = response.map_err(|error| innermost(&error))?;
     let (mut head, body) = response.into_parts();
@@ -234,7 +235,5 @@ async fn exchange(
     let body = Limited::new(body, longest);
     let body = body.collect().await.map_err(|error| error.to_string())?;
     let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
-    Ok((head, body.into()))
+    Ok(Response::from_parts(head, body.into()))
 }
-
-const USER_AGENT: HeaderName = header::USER_AGENT;

@@ -8,6 +8,7 @@ pub(crate) mod auth;
 mod connect;
 mod connect_error;
 mod errand;
+pub(crate) mod google;
 mod pool;
 mod proxy;
 mod trust;
@@ -18,15 +19,16 @@ use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use http::HeaderMap;
 
-use crate::config::{Environment, Network};
+use crate::config::Environment;
 use crate::net::tailnet::Node;
 use crate::policy::route::Provider;
 
-use auth::google::{TokenCache, TokenSource};
+pub(crate) use connect::Connector;
 use connect::Way;
-pub use connect::{Connector, Timeouts, tls, tls_of};
+pub use connect::{Timeouts, tls, tls_of};
 pub(crate) use connect_error::ConnectError;
 pub use errand::Errand;
+use google::{TokenCache, TokenSource};
 use pool::Pools;
 pub(crate) use pool::{Fate, Pool, RequestError};
 pub use pool::{Received, Reuse};
@@ -36,8 +38,6 @@ pub struct Client {
     pools: Pools,
     /// For WebSockets, which begin as HTTP/1.1.
     sockets: Pools,
-    /// For tokens of service accounts.
-    token_pool: Pool,
     /// Tokens of service accounts, which outlive every configuration.
     tokens: TokenCache,
     timeouts: Arc<RwLock<Timeouts>>,
@@ -55,22 +55,28 @@ impl Client {
         let connector = move |tls: Arc<rustls::ClientConfig>| {
             let (node, bounds) = (node.clone(), Arc::clone(&bounds));
             let environment = Arc::clone(&environment);
-            move |way: Way<'_>| {
-                let of = |tls| {
-                    Connector::new(node.clone(), way.network, tls, Arc::clone(&bounds))
-                        .over(way.proxy, &environment)
-                };
-                let Some(ca) = way.ca else {
-                    return of(Arc::clone(&tls));
-                };
-                let mut own = tls_of(ca);
-                own.alpn_protocols.clone_from(&tls.alpn_protocols);
-                of(Arc::new(own)).with_own_certificates()
+            move |way: Way<'_>| Connector {
+                node: node.clone(),
+                network: way.network,
+                tls: way
+                    .ca
+                    .map_or_else(
+                        || Arc::clone(&tls),
+                        |ca| {
+                            let mut own = tls_of(ca);
+                            own.alpn_protocols.clone_from(&tls.alpn_protocols);
+                            Arc::new(own)
+                        },
+                    )
+                    .into(),
+                has_own_certificates: way.ca.is_some(),
+                timeouts: Arc::clone(&bounds),
+                proxying: way.proxy.clone(),
+                environment: Arc::clone(&environment),
             }
         };
         let pools = Pools::new(connector(tls));
         Self {
-            token_pool: pools.own(Network::Host, None),
             pools,
             sockets: Pools::new(connector(older)),
             tokens: TokenCache::default(),
@@ -125,7 +131,7 @@ impl Client {
         let account = provider.service_account.as_deref();
         account
             .filter(|_| auth::is_configured(headers, provider))
-            .map(|account| self.tokens.source(account, &self.token_pool))
+            .map(|account| self.tokens.source(account, self))
     }
 }
 

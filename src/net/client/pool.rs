@@ -31,7 +31,7 @@ use crate::wire::Mask;
 
 pub use body::Received;
 pub(crate) use error::{Fate, RequestError, Unanswered};
-use kept::{Done, Host, Lent, Shared, Wait};
+use kept::{Done, Host, Lent, Wait};
 use open::{Http1, Opened};
 
 /// How long an idle connection is kept: below the 60 s after which most servers close.
@@ -211,6 +211,11 @@ impl Inner {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connections to one server.
+    fn host<T>(&self, origin: &Origin, work: impl FnOnce(&mut Host) -> T) -> T {
+        work(self.hosts().entry(origin.clone()).or_default())
+    }
+
     /// A connection for one request: one that is kept, or a new one. While a new one is opened, one
     /// that becomes free is taken instead.
     async fn lend(
@@ -220,7 +225,7 @@ impl Inner {
     ) -> Result<Lent, Arc<ConnectError>> {
         let mut waiting = None;
         loop {
-            let freed = Arc::clone(&self.hosts().entry(origin.clone()).or_default().freed);
+            let freed = self.host(origin, |host| Arc::clone(&host.freed));
             let notified = freed.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
@@ -239,7 +244,7 @@ impl Inner {
                 biased;
                 ended = wait.ended() => match ended? {
                     Some(lent) => return Ok(lent),
-                    // What somebody else has opened may have room.
+                    // The connection of another request may have room.
                     None => waiting = None,
                 },
                 () = notified => {}
@@ -251,11 +256,7 @@ impl Inner {
     fn open(self: &Arc<Self>, origin: &Origin) -> Wait {
         let (send, receive) = oneshot::channel();
         let may_share = self.connector.may_share(&origin.0);
-        let done = {
-            let mut hosts = self.hosts();
-            let host = hosts.entry(origin.clone()).or_default();
-            host.opening(may_share)
-        };
+        let done = self.host(origin, |host| host.opening(may_share));
         let (inner, origin) = (Arc::clone(self), origin.clone());
         tokio::spawn(async move {
             let opened = open::open(&inner.connector, &origin).await;
@@ -280,35 +281,23 @@ impl Inner {
                 Err(error)
             }
             Ok(Opened::Http1(connection)) => {
-                self.hosts()
-                    .entry(origin.clone())
-                    .or_default()
-                    .speaks_http1();
+                self.host(origin, Host::speaks_http1);
                 if let Err(Ok(Lent::Http1(unwanted))) = to.send(Ok(Lent::Http1(connection))) {
                     self.keep(origin, unwanted);
                 }
                 Ok(())
             }
-            Ok(Opened::Http2(opened)) => {
-                let shared = Shared::new(opened);
-                let first = {
-                    let mut hosts = self.hosts();
-                    let host = hosts.entry(origin.clone()).or_default();
-                    host.share(&shared)
-                };
+            Ok(Opened::Http2(shared)) => {
+                let first = self.host(origin, |host| host.share(&shared));
                 self.sweep();
                 let _ = to.send(Ok(Lent::Http2(first)));
                 shared.settled(self.connector.silence()).await;
-                let mut hosts = self.hosts();
-                let host = hosts.entry(origin.clone()).or_default();
-                host.speaks_http2(shared.most());
+                self.host(origin, |host| host.speaks_http2(shared.most()));
                 Ok(())
             }
         };
         if let Some(done) = done {
-            let mut hosts = self.hosts();
-            let host = hosts.entry(origin.clone()).or_default();
-            host.ended(&done, ended);
+            self.host(origin, |host| host.ended(&done, ended));
         }
     }
 
@@ -328,9 +317,7 @@ impl Inner {
     }
 
     fn keep(self: &Arc<Self>, origin: &Origin, connection: Http1) {
-        let mut hosts = self.hosts();
-        hosts.entry(origin.clone()).or_default().keep(connection);
-        drop(hosts);
+        self.host(origin, |host| host.keep(connection));
         self.sweep();
     }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::connect_error::ConnectError;
 use crate::config::Proxy;
 
-/// Bytes of a proxy's answer that are read.
+/// Bytes of a proxy's response that are read.
 const LONGEST: usize = 16 << 10;
 
 /// The value of `Proxy-Authorization`.
@@ -18,7 +18,7 @@ pub(super) fn credential(proxy: &Proxy) -> Option<HeaderValue> {
     (!text.is_empty()).then_some(value)
 }
 
-/// Why a request is not forwarded: the proxy's answer 407 is never the provider's.
+/// Why a request is not forwarded: the proxy's response 407 is never the provider's.
 pub(super) fn refused(proxy: &str) -> ConnectError {
     ConnectError::Proxy(format!(
         "the proxy {proxy} asks for another user and password than it was given (407)"

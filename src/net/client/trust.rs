@@ -1,7 +1,7 @@
 //! Which servers are trusted: those whose certificate comes from an authority that this machine
 //! trusts, and those whose own certificate is in the store. `openssl req -x509` makes certificates
-//! of authorities, which the usual check takes from no server; whoever put exactly that one into
-//! the store meant it.
+//! of authorities, which the usual check accepts from no server. A person who put exactly that one
+//! into the store meant it.
 
 use std::sync::Arc;
 use std::time::Duration;

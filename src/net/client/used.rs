@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use crate::net::pass_writes::pass_writes;
 
 /// Bytes that are read at once, so that a quick provider and a slow caller don't fill memory. Just
 /// below a power of two: hyper takes a read that fills a buffer as a wish for twice as much.
@@ -45,22 +47,20 @@ impl Used {
 
 /// A connection that notes what it is used for.
 pub(super) struct Watched<S> {
-    io: Take<S>,
-    used: Used,
+    pub(super) inner: S,
+    pub(super) used: Used,
 }
 
-impl<S: AsyncRead> Watched<S> {
-    pub(super) fn new(io: S, used: Used) -> Self {
-        Self {
-            io: io.take(READ),
-            used,
-        }
-    }
-
+impl<S> Watched<S> {
     /// Something is sent. Also where that fails: what was read before belongs to an earlier
     /// exchange.
-    fn sends(&self) {
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         self.used.0.has_read.store(false, Ordering::Relaxed);
+        write(&mut self.inner, cx)
     }
 }
 
@@ -71,8 +71,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        self.io.set_limit(READ);
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        let read = ready!(Pin::new(&mut (&mut self.inner).take(READ)).poll_read(cx, buf));
         if buf.filled().len() > before {
             self.used.0.has_read.store(true, Ordering::Relaxed);
         }
@@ -80,34 +79,4 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.sends();
-        Pin::new(self.io.get_mut()).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.sends();
-        Pin::new(self.io.get_mut()).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.get_ref().is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.io.get_mut()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.io.get_mut()).poll_shutdown(cx)
-    }
-}
+pass_writes!(Watched, write);

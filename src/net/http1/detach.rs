@@ -55,15 +55,7 @@ mod tests {
 
     #[test]
     fn a_target_stays_what_it_is() {
-        for target in [
-            "/",
-            "/?",
-            "/a?b=c&d",
-            "/%41//b?",
-            "*",
-            "http://ai/v1?x",
-            "ai:443",
-        ] {
+        for target in "/ /? /a?b=c&d /%41//b? * http://ai/v1?x ai:443".split(' ') {
             let uri = Uri::from_static(target);
             let mut request = Request::builder().uri(uri.clone()).body(()).unwrap();
             detach(&mut request);

@@ -9,12 +9,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::pass_writes::pass_writes;
+use super::reader::PREFACE;
+use crate::net::pass_writes::pass_writes;
 
 /// Bytes that are read at once: a usual head with a short body.
 const PIECE: usize = 4 << 10;
-/// What a connection of HTTP/2 begins with (RFC 9113, section 3.4): its first request comes later.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Waits for the first head of a connection, and reads it with what has come behind it. A head that is
 /// longer than `most` bytes, or ends early, is left for the parser to refuse.
@@ -52,6 +51,7 @@ fn poll_piece<S: AsyncRead + Unpin>(
 /// Whether a preface has come, or an empty line, of which the first `seen` bytes have no part but its
 /// beginning. A parser may take a line feed alone for the end of a line.
 fn is_whole(head: &[u8], seen: usize) -> bool {
+    // The first request of HTTP/2 comes behind it.
     if PREFACE.starts_with(head) {
         return head.len() == PREFACE.len();
     }

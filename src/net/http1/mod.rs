@@ -2,7 +2,6 @@
 
 mod detach;
 mod first_head;
-mod pass_writes;
 mod reader;
 mod strict;
 

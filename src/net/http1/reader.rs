@@ -4,10 +4,8 @@
 //!
 //! The reader keeps no bytes. It follows the framing, so that it knows where a head begins.
 
-use std::fmt;
-
-/// What a connection of HTTP/2 begins with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a connection of HTTP/2 begins with (RFC 9113, section 3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a request line ends with, but for the last digit.
 const VERSION: &[u8] = b"HTTP/1.";
 /// Digits of a length or of a chunk's size: what they name fits into 64 bits.
@@ -16,14 +14,9 @@ const DIGITS: usize = 15;
 const KEPT: usize = 32;
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Fault(pub &'static str);
-
-impl fmt::Display for Fault {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.0)
-    }
-}
 
 /// Reads along with a connection.
 #[derive(Debug, Default)]
@@ -69,7 +62,7 @@ enum At {
     ChunkLf,
     /// Nothing may follow any more.
     Closed,
-    /// What follows is no HTTP/1.
+    /// What follows is not HTTP/1.
     Open,
 }
 
@@ -95,19 +88,10 @@ struct Head {
 }
 
 /// The beginning of a text, in lower case, and how long it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Short {
     bytes: [u8; KEPT],
     length: usize,
-}
-
-impl Default for Short {
-    fn default() -> Self {
-        Self {
-            bytes: [0; KEPT],
-            length: 0,
-        }
-    }
 }
 
 impl Short {
@@ -134,7 +118,7 @@ impl Short {
 }
 
 impl Reader {
-    /// What follows is no HTTP/1: the connection has become a WebSocket.
+    /// What follows is not HTTP/1: the connection has become a WebSocket.
     pub fn open(&mut self) {
         self.at = At::Open;
     }
@@ -395,7 +379,7 @@ impl Head {
     }
 }
 
-/// Digits alone, the first of which is no zero that others take for the sign of another base.
+/// Digits alone, without a leading zero, which some take for the sign of another base.
 fn length(text: &[u8]) -> Option<u64> {
     let plain = text.iter().all(u8::is_ascii_digit) && !matches!(text, [] | [b'0', _, ..]);
     if !plain || text.len() > DIGITS {

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::pass_writes::pass_writes;
 use super::reader::Reader;
+use crate::net::pass_writes::pass_writes;
 
 /// No part of a request may begin with this, but for the extension of a chunk, in which the second
 /// byte is refused. A parser that waits for the end of a head looks again at the rest.
@@ -69,7 +69,7 @@ impl<S> StrictHttp1<S> {
 }
 
 impl<S: AsyncRead + Unpin> StrictHttp1<S> {
-    /// Drops what still comes, until the caller is gone: there may be an answer on its way, which
+    /// Drops what still comes, until the caller is gone: there may be a response on its way, which
     /// ends early if this looks like the end.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = [0; 1024];

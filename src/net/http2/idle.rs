@@ -6,23 +6,18 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// The requests of a connection whose answers have not ended.
-#[derive(Clone)]
+/// The requests of a connection whose responses have not ended.
+#[derive(Clone, Default)]
 pub(super) struct OpenRequests(Arc<watch::Sender<usize>>);
 
 impl OpenRequests {
-    /// Of a connection that has just begun.
-    pub(super) fn none() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
-
     /// Counts one more, until what is returned is dropped.
     pub(super) fn one(&self) -> OpenRequest {
         self.0.send_modify(|open| *open += 1);
         OpenRequest(self.clone())
     }
 
-    /// Waits until there has been none for so long; zero is for ever.
+    /// Waits until there has been none for this long; zero waits without end.
     pub(super) async fn none_for(&self, long: Duration) {
         if long.is_zero() {
             return std::future::pending().await;
@@ -58,7 +53,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_once_its_last_answer_has_ended_long_ago() {
-        let open = OpenRequests::none();
+        let open = OpenRequests::default();
         let began = Instant::now();
         open.none_for(LONG).await;
         assert_eq!(began.elapsed(), LONG);

@@ -37,13 +37,15 @@ where
     A: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let mut builder = http2::Builder::new(Streams::new(limits.idle));
+    let mut builder = http2::Builder::new(Streams {
+        within: limits.idle,
+    });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30));
-    let open = OpenRequests::none();
+    let open = OpenRequests::default();
     let counted = open.clone();
     let service = service_fn(move |request| {
         let (one, answered) = (counted.one(), answer(request));

@@ -20,18 +20,12 @@ tokio::task_local! {
     static PACE: Arc<Pace>;
 }
 
-/// Runs the requests of a connection, and resets those whose callers take none of the answer for too
-/// long.
+/// Runs the requests of a connection, and resets those whose callers take nothing of the response for
+/// too long.
 #[derive(Clone)]
 pub(super) struct Streams {
-    within: Duration,
-}
-
-impl Streams {
-    /// Waits so long for a caller to take a piece; zero is for ever.
-    pub(super) fn new(within: Duration) -> Self {
-        Self { within }
-    }
+    /// How long a caller may take for a piece; zero waits without end.
+    pub(super) within: Duration,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
@@ -40,7 +34,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         tokio::spawn(async move {
             tokio::select! {
                 () = PACE.scope(Arc::clone(&pace), request) => {}
-                // What is dropped resets the stream, and cancels what is behind the answer.
+                // What is dropped resets the stream, and cancels what is behind the response.
                 () = pace.stalled(within) => tracing::debug!("a caller takes none of an answer"),
             }
         });
@@ -72,7 +66,7 @@ impl Pace {
         self.given.store(0, Ordering::Relaxed);
     }
 
-    /// Waits until it has been the caller's turn for so long.
+    /// Waits until it has been the caller's turn for this long.
     async fn stalled(&self, within: Duration) {
         if within.is_zero() {
             return std::future::pending().await;
@@ -92,7 +86,7 @@ impl Pace {
     }
 }
 
-/// An answer that is open until its last byte is taken, or nobody wants it any more.
+/// A response that is open until its last byte is taken, or it is dropped.
 pub(super) struct ResponseBody {
     body: Body,
     pace: Arc<Pace>,
@@ -100,7 +94,7 @@ pub(super) struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// The body of the answer to the request that runs, which is one of [`Streams`].
+    /// The body of the response to the request that runs, which is one of [`Streams`].
     pub(super) fn of(body: Body, open: OpenRequest) -> Self {
         let pace = PACE.with(Arc::clone);
         // It may never be asked for a first piece.

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio_util::either::Either;
 
 use crate::net::socket;
-use crate::net::tailnet;
+use crate::net::tailnet::{self, Accepted};
 
 /// Where connections come from.
 pub enum Listener {
@@ -14,24 +15,6 @@ pub enum Listener {
     Tailnet(tailnet::Listener),
     /// A port of this machine's loopback interface.
     Loopback(TcpListener),
-}
-
-/// A connection with the addresses at both its ends.
-pub struct Accepted {
-    /// The bytes.
-    pub stream: Stream,
-    /// Who connected.
-    pub source: SocketAddr,
-    /// To which of our addresses.
-    pub destination: SocketAddr,
-}
-
-/// An accepted connection.
-pub enum Stream {
-    /// Through the tailnet node.
-    Tailnet(tailnet::Stream),
-    /// Over loopback.
-    Loopback(TcpStream),
 }
 
 impl Listener {
@@ -68,31 +51,19 @@ impl Listener {
     /// # Errors
     /// Whatever accepting gives; the listener stays usable.
     pub async fn accept(&mut self) -> io::Result<Accepted> {
-        match self {
-            Self::Tailnet(listener) => {
-                let tailnet::Accepted {
-                    stream,
-                    source,
-                    destination,
-                } = listener.accept().await?;
-                Ok(Accepted {
-                    stream: Stream::Tailnet(stream),
-                    source,
-                    destination,
-                })
-            }
-            Self::Loopback(listener) => {
-                let (stream, source) = listener.accept().await?;
-                // An event must not wait for the acknowledgement of the one before it.
-                stream.set_nodelay(true)?;
-                let destination = stream.local_addr()?;
-                Ok(Accepted {
-                    stream: Stream::Loopback(stream),
-                    source,
-                    destination,
-                })
-            }
-        }
+        let listener = match self {
+            Self::Tailnet(listener) => return listener.accept().await,
+            Self::Loopback(listener) => listener,
+        };
+        let (stream, source) = listener.accept().await?;
+        // An event must not wait for the acknowledgement of the one before it.
+        stream.set_nodelay(true)?;
+        let destination = stream.local_addr()?;
+        Ok(Accepted {
+            stream: Either::Right(stream),
+            source,
+            destination,
+        })
     }
 }
 
@@ -116,7 +87,7 @@ mod tests {
         assert_eq!(refused.unwrap().kind(), io::ErrorKind::InvalidInput);
         let mut listener = Listener::loopback("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local().unwrap();
-        let client = TcpStream::connect(address).await.unwrap();
+        let client = tokio::net::TcpStream::connect(address).await.unwrap();
         let accepted = listener.accept().await.unwrap();
         assert_eq!(accepted.destination, address);
         assert_eq!(accepted.source, client.local_addr().unwrap());

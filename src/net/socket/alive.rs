@@ -15,9 +15,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use crate::net::pass_writes::pass_writes;
 
 /// Looks at a silent connection in this part of the time that it has.
 const PART: u32 = 8;
@@ -34,7 +36,7 @@ type Look = fn([SocketAddr; 2]) -> Option<bool>;
 
 /// A connection that fails once its peer is gone.
 pub struct Alive<S> {
-    io: S,
+    inner: S,
     ends: Option<[SocketAddr; 2]>,
     silence: Duration,
     /// Something was sent since something was last received.
@@ -72,9 +74,9 @@ fn probed(stream: &TcpStream, silence: Duration) -> io::Result<()> {
 }
 
 impl<S> Alive<S> {
-    fn watched(io: S, ends: Option<[SocketAddr; 2]>, silence: Duration, look: Look) -> Self {
+    fn watched(inner: S, ends: Option<[SocketAddr; 2]>, silence: Duration, look: Look) -> Self {
         Self {
-            io,
+            inner,
             ends,
             silence,
             is_waiting: false,
@@ -109,7 +111,11 @@ impl<S> Alive<S> {
 
     /// Something is sent: looks begin where none were due. The task has often asked for what there
     /// is to read just before, and would not ask again of its own accord.
-    fn sends(&mut self, cx: &mut Context<'_>) {
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if !self.is_waiting {
             self.is_waiting = true;
             self.unacknowledged = None;
@@ -117,6 +123,7 @@ impl<S> Alive<S> {
             self.next_look.as_mut().reset(next);
             let _ = self.next_look.as_mut().poll(cx);
         }
+        write(&mut self.inner, cx)
     }
 }
 
@@ -135,7 +142,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Alive<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) {
+        if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) {
             self.is_waiting = false;
             return Poll::Ready(read);
         }
@@ -143,37 +150,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Alive<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Alive<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.sends(cx);
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.sends(cx);
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+pass_writes!(Alive, write);
 
 /// The kernel's table of connections.
 mod table {
@@ -368,9 +345,9 @@ mod tests {
                 (Duration::from_hours(24), 32_767),
                 (Duration::MAX, 32_767),
             ] {
-                alive = Alive::new(alive.io, silence);
-                assert!(sockopt::socket_keepalive(&alive.io).unwrap());
-                let idle = sockopt::tcp_keepidle(&alive.io).unwrap();
+                alive = Alive::new(alive.inner, silence);
+                assert!(sockopt::socket_keepalive(&alive.inner).unwrap());
+                let idle = sockopt::tcp_keepidle(&alive.inner).unwrap();
                 assert_eq!(idle, Duration::from_secs(expected), "{silence:?}");
             }
         }

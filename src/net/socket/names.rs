@@ -17,11 +17,11 @@ const SHARED_FOR: Duration = Duration::from_secs(5);
 
 type Resolver = fn(&str) -> io::Result<Vec<IpAddr>>;
 /// Errors can't be copied, but what they say can.
-type Found = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
+type Outcome = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
 
 struct Names {
     turns: Arc<Semaphore>,
-    running: Mutex<HashMap<String, (Instant, watch::Receiver<Found>)>>,
+    running: Mutex<HashMap<String, (Instant, watch::Receiver<Outcome>)>>,
     resolver: Resolver,
 }
 
@@ -56,17 +56,16 @@ impl Names {
 
     async fn find(self: &Arc<Self>, host: &str) -> io::Result<Vec<IpAddr>> {
         let mut lookup = self.lookup(host);
-        let found = lookup.wait_for(Option::is_some).await;
-        let found = found.map_err(|_| io::Error::other("the lookup of the name failed"))?;
-        match &*found {
-            Some(Ok(addresses)) => Ok(addresses.clone()),
-            Some(Err((kind, why))) => Err(io::Error::new(*kind, why.clone())),
-            None => Err(io::Error::other("the lookup of the name failed")),
+        let outcome = lookup.wait_for(Option::is_some).await;
+        match outcome.ok().as_deref() {
+            Some(Some(Ok(addresses))) => Ok(addresses.clone()),
+            Some(Some(Err((kind, why)))) => Err(io::Error::new(*kind, why.clone())),
+            _ => Err(io::Error::other("the lookup of the name failed")),
         }
     }
 
     /// The lookup of a name that runs, or a new one.
-    fn lookup(self: &Arc<Self>, host: &str) -> watch::Receiver<Found> {
+    fn lookup(self: &Arc<Self>, host: &str) -> watch::Receiver<Outcome> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((began, lookup)) = running.get(host)
             && began.elapsed() < SHARED_FOR
@@ -97,7 +96,7 @@ impl Names {
         looking.await.map_err(io::Error::other)?
     }
 
-    fn ended(&self, host: &str, lookup: &watch::Sender<Found>) {
+    fn ended(&self, host: &str, lookup: &watch::Sender<Outcome>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = lookup.subscribe();
         if running

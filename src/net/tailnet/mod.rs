@@ -27,6 +27,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::base::secret::Secret;
 use crate::policy::identity::{WhoIs, is_tailnet};
 
 pub use daemon::{Machine, machine, resolve_inside};
@@ -43,7 +44,7 @@ trait Tailnet: Send + Sync {
     /// Listens on the node's own addresses, IPv4 and IPv6.
     fn listen(&self, port: u16) -> BoxFuture<'_, Result<Listener, Error>>;
 
-    /// Connects as [`Node::dial_watched`] says.
+    /// Connects to a tailnet address, a name, or anything else that the machine can reach.
     fn dial<'a>(&'a self, to: Dial<'a>) -> BoxFuture<'a, Result<Stream, Error>>;
 
     /// Who has a tailnet address.
@@ -61,13 +62,14 @@ trait Tailnet: Send + Sync {
 
 /// Where to connect to.
 #[derive(Clone, Copy)]
-struct Dial<'a> {
-    host: &'a str,
-    port: u16,
+pub(super) struct Dial<'a> {
+    pub host: &'a str,
+    pub port: u16,
     /// To what is on the tailnet, or not at all.
-    inside: bool,
-    /// How long the other node may be silent; zero for any time.
-    silence: Duration,
+    pub inside: bool,
+    /// An embedded node ends the connection once the other node has left the tailnet, or has not
+    /// answered for about this long; zero for any time.
+    pub silence: Duration,
 }
 
 /// A node on a tailnet. Clones are the same node.
@@ -129,25 +131,17 @@ impl Node {
     /// Connects to a tailnet address, a MagicDNS name, or anything else that
     /// the machine can reach.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, Error> {
-        self.dial_watched(host, port, false, Duration::ZERO).await
-    }
-
-    /// The same, but with `inside` to what is on the tailnet alone. An embedded
-    /// node ends the connection once the other node has left the tailnet, or has
-    /// not answered for about `silence`.
-    pub async fn dial_watched(
-        &self,
-        host: &str,
-        port: u16,
-        inside: bool,
-        silence: Duration,
-    ) -> Result<Stream, Error> {
-        let to = Dial {
+        self.dial_to(Dial {
             host,
             port,
-            inside,
-            silence,
-        };
+            inside: false,
+            silence: Duration::ZERO,
+        })
+        .await
+    }
+
+    /// The same with more to say.
+    pub(super) async fn dial_to(&self, to: Dial<'_>) -> Result<Stream, Error> {
         self.0.tailnet.dial(to).await
     }
 
@@ -277,18 +271,10 @@ pub enum State {
 }
 
 /// A TLS certificate and its private key, both PEM.
-#[derive(Clone)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Certificate {
     pub chain: String,
-    pub key: String,
-}
-
-impl std::fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Certificate")
-            .field("chain", &self.chain)
-            .finish_non_exhaustive()
-    }
+    pub key: Secret,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,5 @@
-//! From a source address to a [`Caller`]. An answer holds for one epoch of the network map:
-//! when the map changes, every caller is looked up again, so a cached answer never outlives a revocation.
+//! From a source address to a [`Caller`]. A cached caller holds for one epoch of the network map:
+//! when the map changes, every caller is looked up again, so none outlives a revocation.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,24 +19,24 @@ const MAX_CACHED: usize = 100_000;
 /// Devices whose address is remembered beyond an epoch.
 const MAX_SEEN: usize = 10_000;
 
-type Answer = Arc<OnceCell<Result<Arc<Caller>, Refused>>>;
+type CachedCaller = Arc<OnceCell<Result<Arc<Caller>, Refused>>>;
 
 #[derive(Default)]
 struct Cache {
     epoch: u64,
-    answers: HashMap<IpAddr, Answer>,
+    answers: HashMap<IpAddr, CachedCaller>,
 }
 
 impl Cache {
     /// The answer for `source`, which may have to be asked for, among `most` of them.
-    fn answer(&mut self, epoch: u64, source: IpAddr, most: usize) -> Answer {
+    fn answer(&mut self, epoch: u64, source: IpAddr, most: usize) -> CachedCaller {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.answers = HashMap::new();
         }
         if self.answers.len() >= most && !self.answers.contains_key(&source) {
             // A crowd of strangers does not have those who are known be asked for again.
-            let is_known = |answer: &Answer| matches!(answer.get(), Some(Ok(_)));
+            let is_known = |answer: &CachedCaller| matches!(answer.get(), Some(Ok(_)));
             self.answers.retain(|_, answer| is_known(answer));
             // Looking through them for little would be slow.
             if self.answers.len() > most / 2 {
@@ -138,7 +138,7 @@ impl Resolver {
         self.node.set_stale_after(after);
     }
 
-    /// The epoch of the network map: an answer is as good as new while it stands still.
+    /// The epoch of the network map: an answer holds while it doesn't change.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.status.borrow().epoch + self.settings.load(Ordering::Acquire)
@@ -163,7 +163,11 @@ impl Resolver {
                 |age| format!("for {} seconds", age.as_secs()),
             )));
         }
-        let answer = self.answer(source);
+        let answer = {
+            let epoch = self.epoch();
+            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            cache.answer(epoch, source, MAX_CACHED)
+        };
         let ask = || self.ask(source);
         answer.get_or_try_init(ask).await?.clone()
     }
@@ -202,17 +206,6 @@ impl Resolver {
         is_it.then_some(caller)
     }
 
-    fn remember(&self, caller: &Caller, source: IpAddr) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.note(caller.name(), caller.node_name(), source, MAX_SEEN);
-    }
-
-    fn answer(&self, source: IpAddr) -> Answer {
-        let epoch = self.epoch();
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.answer(epoch, source, MAX_CACHED)
-    }
-
     /// A number with another name than before is a person who was renamed, or a control server that
     /// gives two people one number: then their names tell them apart as well.
     async fn told_apart(&self, caller: Caller, source: IpAddr) -> Caller {
@@ -247,7 +240,8 @@ impl Resolver {
                     Ok(caller) => self.told_apart(caller, source).await,
                     Err(refused) => return Ok(Err(refused)),
                 };
-                self.remember(&caller, source);
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.note(caller.name(), caller.node_name(), source, MAX_SEEN);
                 Ok(Ok(Arc::new(caller)))
             }
             Ok(None) => Ok(Err(Refused::NotANode)),

@@ -2,92 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 
-/// A connection over the tailnet. Shutting it down closes the writing half.
-#[derive(Debug)]
-pub struct Stream(Socket);
+/// A connection: to a node in this process, or of the host's network. Shutting it down closes the
+/// writing half.
+pub type Stream = Either<UnixStream, TcpStream>;
 
-#[derive(Debug)]
-enum Socket {
-    /// The other end belongs to a node in this process.
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl From<UnixStream> for Stream {
-    fn from(stream: UnixStream) -> Self {
-        Self(Socket::Unix(stream))
+/// A connection of the host's network.
+pub(super) fn over_tcp(stream: TcpStream) -> Stream {
+    // Events are small and must not wait for one another.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
     }
-}
-
-impl From<TcpStream> for Stream {
-    fn from(stream: TcpStream) -> Self {
-        // Events are small and must not wait for one another.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        Self(Socket::Tcp(stream))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
+    Either::Right(stream)
 }
 
 /// An accepted connection with both its addresses, IPv4 ones never mapped.

@@ -8,66 +8,51 @@ use serde_json::value::RawValue;
 use super::Error;
 use crate::policy::identity::{User, WhoIs};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Reply {
     node: Option<Node>,
     user_profile: Option<Profile>,
-    #[serde(default)]
     cap_map: Option<BTreeMap<String, Option<Vec<Box<RawValue>>>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 #[expect(clippy::struct_excessive_bools, reason = "as the LocalAPI sends it")]
 struct Node {
-    #[serde(rename = "StableID", default)]
+    #[serde(rename = "StableID")]
     stable_id: String,
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     computed_name: String,
-    #[serde(default)]
     tags: Option<Vec<String>>,
-    #[serde(default)]
     addresses: Option<Vec<String>>,
-    #[serde(default)]
     expired: bool,
-    #[serde(default)]
     machine_authorized: bool,
-    #[serde(rename = "UnsignedPeerAPIOnly", default)]
+    #[serde(rename = "UnsignedPeerAPIOnly")]
     unsigned: bool,
-    #[serde(default)]
     is_jailed: bool,
-    #[serde(rename = "IsWireGuardOnly", default)]
+    #[serde(rename = "IsWireGuardOnly")]
     wireguard_only: bool,
-    #[serde(default)]
     sharer: i64,
-    #[serde(default)]
     hostinfo: Option<Hostinfo>,
-    #[serde(default)]
     key_expiry: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Hostinfo {
-    #[serde(default)]
     sharee_node: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Profile {
-    #[serde(rename = "ID", default)]
+    #[serde(rename = "ID")]
     id: i64,
-    #[serde(default)]
     login_name: String,
-    #[serde(default)]
     display_name: String,
-    #[serde(rename = "ProfilePicURL", default)]
+    #[serde(rename = "ProfilePicURL")]
     picture: String,
-    #[serde(default)]
     groups: Option<Vec<String>>,
 }
 

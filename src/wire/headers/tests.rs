@@ -127,24 +127,10 @@ fn pass_headers_name_nothing_that_is_the_gateways() {
     for name in ["X-Team", "openai-organization", "helicone-target-url"] {
         assert!(is_passable(name), "{name}");
     }
-    for name in [
-        "Authorization",
-        "X-Api-Key",
-        "x_api_key",
-        "Cookie",
-        "Set-Cookie",
-        "Connection",
-        "Transfer-Encoding",
-        "Host",
-        "Content-Length",
-        "Accept-Encoding",
-        "X-Forwarded-User",
-        "Tailscale-User-Login",
-        "Private-Token",
-        "X-Iris-Request-Id",
-        "Clear-Site-Data",
-        "X-Goog-FieldMask",
-    ] {
+    let own = "Authorization X-Api-Key x_api_key Cookie Set-Cookie Connection Transfer-Encoding Host \
+        Content-Length Accept-Encoding X-Forwarded-User Tailscale-User-Login Private-Token \
+        X-Iris-Request-Id Clear-Site-Data X-Goog-FieldMask";
+    for name in own.split(' ') {
         assert!(!is_passable(name), "{name}");
     }
 }

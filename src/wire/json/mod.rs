@@ -39,8 +39,6 @@ pub struct Fields {
     found: Vec<Option<Range<usize>>>,
     /// Just after the opening brace: where a member can be inserted.
     pub open: usize,
-    /// Whether the object has no members.
-    pub is_empty: bool,
     /// All members: the literal of each key, and its value.
     pub members: Vec<(Range<usize>, Range<usize>)>,
 }
@@ -66,7 +64,32 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
     if scanner.peek() != Some(b'{') {
         return Err(scanner.expected("a JSON object"));
     }
-    let fields = scanner.inspected_object(keys)?;
+    let mut fields = Fields {
+        found: vec![None; keys.len()],
+        open: scanner.at + 1,
+        members: Vec::new(),
+    };
+    let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
+    scanner.items(b'{', 0, |bytes, key_at, value| {
+        let at = key_at.start;
+        let key = string(&bytes[key_at.clone()])
+            .ok_or_else(|| fail(at, "a key has an invalid escape"))?;
+        fields.members.push((key_at, value.clone()));
+        let twice = |key: &str| fail(at, format!("the key \"{key}\" is given twice"));
+        if let Some(nth) = keys.iter().position(|wanted| *wanted == key) {
+            if fields.found[nth].replace(value).is_some() {
+                return Err(twice(&key));
+            }
+        } else if let Some(wanted) = variant(&key, keys) {
+            let what = format!("the key \"{key}\" can be mistaken for \"{wanted}\"");
+            return Err(fail(at, what));
+        }
+        if seen.len() == MAX_KEYS {
+            let what = format!("an object has more than {MAX_KEYS} keys");
+            return Err(fail(at, what));
+        }
+        seen.replace(key).map_or(Ok(()), |key| Err(twice(&key)))
+    })?;
     scanner.space();
     if scanner.at != bytes.len() {
         return Err(fail(
@@ -77,7 +100,7 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
     Ok(fields)
 }
 
-/// Decodes a JSON string literal, quotes included; `None` if it is none.
+/// Decodes a JSON string literal, quotes included; `None` for anything else.
 #[must_use]
 pub fn string(literal: &[u8]) -> Option<Cow<'_, str>> {
     let inner = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -114,69 +137,6 @@ pub fn variant<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
     let folded = folded(key);
     let mut keys = keys.iter().copied();
     keys.find(|wanted| wanted.eq_ignore_ascii_case(&folded))
-}
-
-impl Scanner<'_> {
-    /// An object whose keys are looked at: none may be given twice or be a variant of `keys`.
-    fn inspected_object(&mut self, keys: &[&str]) -> Result<Fields, ScanError> {
-        self.take(b'{', "`{`")?;
-        let mut fields = Fields {
-            found: vec![None; keys.len()],
-            open: self.at,
-            is_empty: false,
-            members: Vec::new(),
-        };
-        let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
-        self.space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            fields.is_empty = true;
-            return Ok(fields);
-        }
-        loop {
-            self.space();
-            let key_at = self.at;
-            self.string()?;
-            let key_end = self.at;
-            let key = string(&self.bytes[key_at..key_end])
-                .ok_or_else(|| fail(key_at, "a key has an invalid escape"))?;
-            self.space();
-            self.take(b':', "`:`")?;
-            self.space();
-            let value_at = self.at;
-            self.value(1)?;
-            fields.members.push((key_at..key_end, value_at..self.at));
-            if let Some(nth) = keys.iter().position(|wanted| *wanted == key) {
-                if fields.found[nth].is_some() {
-                    return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
-                }
-                fields.found[nth] = Some(value_at..self.at);
-            } else if let Some(wanted) = variant(&key, keys) {
-                return Err(fail(
-                    key_at,
-                    format!("the key \"{key}\" can be mistaken for \"{wanted}\""),
-                ));
-            }
-            if seen.len() == MAX_KEYS {
-                return Err(fail(
-                    key_at,
-                    format!("an object has more than {MAX_KEYS} keys"),
-                ));
-            }
-            if let Some(key) = seen.replace(key) {
-                return Err(fail(key_at, format!("the key \"{key}\" is given twice")));
-            }
-            self.space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(fields);
-                }
-                _ => return Err(self.expected("`,` or `}`")),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -275,22 +235,8 @@ mod tests {
     #[test]
     fn what_everybody_reads_alike_is_taken() {
         let digits = |count: usize| "9".repeat(count);
-        for sound in [
-            "0",
-            "-0",
-            "1",
-            "10",
-            "120.05",
-            "-0.5e+10",
-            "1E5",
-            "1e-7",
-            "2.5E+3",
-            "1e308",
-            "0e0",
-            "true",
-            "false",
-            "null",
-            "[]",
+        let plain = "0 -0 1 10 120.05 -0.5e+10 1E5 1e-7 2.5E+3 1e308 0e0 true false null []";
+        let longer = [
             "[ ]",
             "{}",
             "{ }",
@@ -304,7 +250,8 @@ mod tests {
             &digits(300),
             &digits(308),
             &format!("-{}.5", digits(299)),
-        ] {
+        ];
+        for sound in plain.split(' ').chain(longer) {
             assert_eq!(value(sound), Ok(()), "{sound}");
             assert!(
                 serde_json::from_str::<serde_json::Value>(sound).is_ok(),
@@ -316,10 +263,8 @@ mod tests {
             assert_eq!(value(&deep).is_ok(), nested < 129, "{nested}");
         }
         let most = |count: usize| {
-            (0..count)
-                .map(|nth| format!("\"{nth}\":0"))
-                .collect::<Vec<_>>()
-                .join(",")
+            let members: Vec<String> = (0..count).map(|nth| format!("\"{nth}\":0")).collect();
+            members.join(",")
         };
         assert!(scan(format!("{{{}}}", most(MAX_KEYS)).as_bytes(), &["1", "4095"]).is_ok());
         assert!(scan(format!("{{{}}}", most(MAX_KEYS + 1)).as_bytes(), &[]).is_err());
@@ -329,6 +274,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
+        let half = "half of a surrogate pair";
+        let digits = "expected four hexadecimal digits";
+        let list = "expected `,` or the end of the list";
+        let ends = "the body ends where `,` or `}` was expected";
+        let more = "there is more after the end of the JSON object";
+        let control = "a string holds a raw control character";
+        let mistaken = "the key \"A\" can be mistaken for \"a\"";
         for (body, at, what) in [
             ("", 0, "the body ends where a JSON object was expected"),
             (" [1]", 1, "expected a JSON object"),
@@ -336,19 +288,11 @@ mod tests {
             ("{a:1}", 1, "expected a string"),
             (r#"{"a" 1}"#, 5, "expected `:`"),
             (r#"{"a":}"#, 5, "expected a JSON value"),
-            (
-                r#"{"a":1"#,
-                6,
-                "the body ends where `,` or `}` was expected",
-            ),
+            (r#"{"a":1"#, 6, ends),
             (r#"{"a":1;"#, 6, "expected `,` or `}`"),
-            (r#"{"a":[1;"#, 7, "expected `,` or the end of the list"),
+            (r#"{"a":[1;"#, 7, list),
             (r#"{"a":{"b" 1}}"#, 10, "expected `:`"),
-            (
-                r#"{"a":{"b":1]}"#,
-                11,
-                "expected `,` or the end of the list",
-            ),
+            (r#"{"a":{"b":1]}"#, 11, list),
             (r#"{"a":tru}"#, 5, "expected a JSON value"),
             (r#"{"a":-}"#, 6, "expected a digit"),
             (r#"{"a":1.}"#, 7, "expected a digit"),
@@ -356,39 +300,23 @@ mod tests {
             (r#"{"a":1e309}"#, 5, "a number is out of range"),
             (r#"{"a":-1E309}"#, 5, "a number is out of range"),
             (r#"{"a":"b"#, 7, "the body ends inside a string"),
-            (
-                "{\"a\":\"\u{1f}\"}",
-                6,
-                "a string holds a raw control character",
-            ),
+            ("{\"a\":\"\u{1f}\"}", 6, control),
             (r#"{"a":"\x"}"#, 6, "an unknown escape in a string"),
-            (r#"{"a":"\u00g0"}"#, 8, "expected four hexadecimal digits"),
-            (r#"{"a":"\u+123"}"#, 8, "expected four hexadecimal digits"),
-            (r#"{"a":"\u12"#, 8, "expected four hexadecimal digits"),
-            (r#"{"a":"\ud800"}"#, 6, "half of a surrogate pair"),
-            (r#"{"a":"\ud800\n0000"}"#, 6, "half of a surrogate pair"),
-            (r#"{"a":"\ud800\udbff"}"#, 6, "half of a surrogate pair"),
-            (r#"{"a":"\udbff\ue000"}"#, 6, "half of a surrogate pair"),
-            (r#"{"a":"\udc00"}"#, 6, "half of a surrogate pair"),
-            (r#"{"a":"\udfff"}"#, 6, "half of a surrogate pair"),
-            (
-                r#"{"a":"\ud800\u12"}"#,
-                14,
-                "expected four hexadecimal digits",
-            ),
-            (
-                r#"{"a":1} 2"#,
-                8,
-                "there is more after the end of the JSON object",
-            ),
+            (r#"{"a":"\u00g0"}"#, 8, digits),
+            (r#"{"a":"\u+123"}"#, 8, digits),
+            (r#"{"a":"\u12"#, 8, digits),
+            (r#"{"a":"\ud800"}"#, 6, half),
+            (r#"{"a":"\ud800\n0000"}"#, 6, half),
+            (r#"{"a":"\ud800\udbff"}"#, 6, half),
+            (r#"{"a":"\udbff\ue000"}"#, 6, half),
+            (r#"{"a":"\udc00"}"#, 6, half),
+            (r#"{"a":"\udfff"}"#, 6, half),
+            (r#"{"a":"\ud800\u12"}"#, 14, digits),
+            (r#"{"a":1} 2"#, 8, more),
             (r#"{"a":1,"a":2}"#, 7, "the key \"a\" is given twice"),
             (r#"{"a":1,"k":2,"k":3}"#, 13, "the key \"k\" is given twice"),
-            (
-                r#"{"a":1,"A":2}"#,
-                7,
-                "the key \"A\" can be mistaken for \"a\"",
-            ),
-            (r#"{"\ud800":1}"#, 2, "half of a surrogate pair"),
+            (r#"{"a":1,"A":2}"#, 7, mistaken),
+            (r#"{"\ud800":1}"#, 2, half),
         ] {
             let error = scan(body.as_bytes(), &["a"]).map(drop).unwrap_err();
             assert_eq!((error.at, &*error.what), (at, what), "{body}");
@@ -403,11 +331,11 @@ mod tests {
     fn fields_say_where_a_member_can_be_put() {
         let fields = scan(b" { } ", &["a"]).unwrap();
         assert_eq!(
-            (fields.open, fields.is_empty, fields.get(0)),
-            (2, true, None)
+            (fields.open, fields.members.len(), fields.get(0)),
+            (2, 0, None)
         );
         let fields = scan(b"{\"b\": 1 , \"a\":[2] }", &["a", "b"]).unwrap();
-        assert_eq!((fields.open, fields.is_empty), (1, false));
+        assert_eq!((fields.open, fields.members.len()), (1, 2));
         assert_eq!(
             (fields.get(0), fields.get(1), fields.get(2)),
             (Some(14..17), Some(6..7), None)

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::fail;
 use super::scanner::Scanner;
 
 /// Where the member whose value stands at `value` can be cut out of its object, with the comma
@@ -36,65 +37,46 @@ pub fn member(bytes: &[u8], value: &Range<usize>) -> Range<usize> {
     start..value.end
 }
 
-/// The elements of a JSON array, as ranges of its bytes; `None` if it is none, or has more than
+/// The elements of a JSON array, as ranges of its bytes; `None` for anything else, or more than
 /// `most` of them.
 #[must_use]
 pub fn elements(array: &[u8], most: usize) -> Option<Vec<Range<usize>>> {
-    let mut scanner = Scanner::new(array);
     let mut found = Vec::new();
-    scanner.space();
-    scanner.take(b'[', "`[`").ok()?;
-    scanner.space();
-    if scanner.peek() == Some(b']') {
-        return Some(found);
-    }
-    loop {
-        scanner.space();
-        let element = scanner.at;
-        scanner.value(1).ok()?;
-        if found.len() == most {
-            return None;
-        }
-        found.push(element..scanner.at);
-        scanner.space();
-        match scanner.peek()? {
-            b',' => scanner.at += 1,
-            b']' => return Some(found),
-            _ => return None,
-        }
-    }
+    items(array, b'[', |_, element| {
+        let has_room = found.len() < most;
+        found.push(element);
+        has_room
+    })?;
+    Some(found)
 }
 
 /// The members of a JSON object, each as the ranges of its key (a literal) and of its value;
-/// `None` if it is none.
+/// `None` for anything else.
 #[must_use]
 pub fn members(object: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let mut scanner = Scanner::new(object);
     let mut found = Vec::new();
+    items(object, b'{', |key, value| {
+        found.push((key, value));
+        true
+    })?;
+    Some(found)
+}
+
+/// Hands over what stands in an object or a list, as long as `take` returns true.
+fn items(
+    bytes: &[u8],
+    open: u8,
+    mut take: impl FnMut(Range<usize>, Range<usize>) -> bool,
+) -> Option<()> {
+    let mut scanner = Scanner::new(bytes);
     scanner.space();
-    scanner.take(b'{', "`{`").ok()?;
-    scanner.space();
-    if scanner.peek() == Some(b'}') {
-        return Some(found);
-    }
-    loop {
-        scanner.space();
-        let key = scanner.at;
-        scanner.string().ok()?;
-        let key = key..scanner.at;
-        scanner.space();
-        scanner.take(b':', "`:`").ok()?;
-        scanner.space();
-        let value = scanner.at;
-        scanner.value(1).ok()?;
-        found.push((key, value..scanner.at));
-        scanner.space();
-        match scanner.peek()? {
-            b',' => scanner.at += 1,
-            b'}' => return Some(found),
-            _ => return None,
-        }
-    }
+    let each = |_: &[u8], key, value: Range<usize>| {
+        let at = value.start;
+        take(key, value)
+            .then_some(())
+            .ok_or_else(|| fail(at, "too many"))
+    };
+    scanner.items(open, 0, each).ok()
 }
 
 #[cfg(test)]
@@ -124,7 +106,7 @@ mod tests {
             assert_eq!(rest, left);
             assert!(scan(rest.as_bytes(), &[]).is_ok(), "{rest}");
         }
-        // Nothing stands before what is no member.
+        // A value that is no member's has nothing before it.
         assert_eq!(member(b" 1", &(1..2)), 0..2);
     }
 

@@ -1,12 +1,14 @@
 //! The grammar of JSON (RFC 8259), read strictly and kept nowhere.
 
+use std::ops::Range;
+
 use super::{ScanError, fail};
 
 /// Nesting that a request may have; more is refused.
 const MAX_DEPTH: usize = 128;
 
 /// Values that a document may have; more is refused. Short ones take many times their length
-/// wherever somebody makes a list of them.
+/// wherever a list is made of them.
 const MAX_VALUES: usize = 1_000_000;
 
 /// A double holds every number that has no more digits than this, and no exponent.
@@ -68,8 +70,7 @@ impl<'a> Scanner<'a> {
         }
         match self.peek() {
             Some(b'"') => self.string(),
-            Some(b'{') => self.members(b'}', depth, true),
-            Some(b'[') => self.members(b']', depth, false),
+            Some(open @ (b'{' | b'[')) => self.items(open, depth, |_, _, _| Ok(())),
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
             Some(b'n') => self.word("null"),
@@ -78,8 +79,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn members(&mut self, close: u8, depth: usize, keyed: bool) -> Result<(), ScanError> {
-        self.at += 1;
+    /// The members of an object or the elements of a list, whichever `open` begins. `each` gets the place
+    /// of each key, which is empty in a list, and of its value.
+    pub(super) fn items(
+        &mut self,
+        open: u8,
+        depth: usize,
+        mut each: impl FnMut(&'a [u8], Range<usize>, Range<usize>) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        let (begin, close) = match open {
+            b'{' => ("`{`", b'}'),
+            _ => ("`[`", b']'),
+        };
+        self.take(open, begin)?;
         self.space();
         if self.peek() == Some(close) {
             self.at += 1;
@@ -87,13 +99,18 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.space();
-            if keyed {
+            let key = self.at;
+            let mut key = key..key;
+            if open == b'{' {
                 self.string()?;
+                key.end = self.at;
                 self.space();
                 self.take(b':', "`:`")?;
                 self.space();
             }
+            let value = self.at;
             self.value(depth + 1)?;
+            each(self.bytes, key, value..self.at)?;
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -101,6 +118,7 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     return Ok(());
                 }
+                _ if depth == 0 => return Err(self.expected("`,` or `}`")),
                 _ => return Err(self.expected("`,` or the end of the list")),
             }
         }
@@ -185,7 +203,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result<(), ScanError> {
+    /// The escape whose backslash stands here.
+    pub(super) fn escape(&mut self) -> Result<(), ScanError> {
         match self.bytes.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
             Some(b'u') => match self.hex(self.at + 2)? {

@@ -5,11 +5,10 @@
 //! cut, and each value gets at most half of the room that is left in the value around it. So a
 //! large part leaves as much room for what follows it as it has taken, and what says how a
 //! response ended has room of its own.
-//!
-//! It has more than 500 lines because it is one state machine: its states are followed more easily in one
-//! file than in two.
 
 use memchr::memchr2;
+
+use super::scanner::Scanner;
 
 /// Bytes of a copy.
 const ROOM: usize = 256 * 1024;
@@ -108,7 +107,7 @@ enum State {
     },
     /// The document has ended.
     Done,
-    /// It is no JSON from here on.
+    /// It isn't JSON from here on.
     Broken,
 }
 
@@ -183,7 +182,7 @@ impl Sieve {
         }
     }
 
-    /// The copy, as far as the document came; empty if it is no object.
+    /// The copy, as far as the document came; empty if it isn't an object.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         if self.is_list {
@@ -215,23 +214,15 @@ impl Sieve {
         self.state = match (self.state, byte) {
             (State::Start, b'{' | b'[') => {
                 self.is_list = byte == b'[';
-                self.push(byte, 2 * ROOM);
-                return;
+                return self.push(byte, 2 * ROOM);
             }
             // A byte order mark.
             (State::Start, 0xef | 0xbb | 0xbf) => State::Start,
             (State::Value { first: true }, b']') | (State::Key { first: true }, b'}') => {
-                self.close();
-                return;
+                return self.close();
             }
-            (State::After, b'}') if in_object => {
-                self.close();
-                return;
-            }
-            (State::After, b']') if !in_object => {
-                self.close();
-                return;
-            }
+            (State::After, b'}') if in_object => return self.close(),
+            (State::After, b']') if !in_object => return self.close(),
             (State::After, b',') if in_object => State::Key { first: false },
             (State::Key { .. }, b'"') => {
                 self.key.clear();
@@ -239,10 +230,7 @@ impl Sieve {
                 State::KeyText
             }
             (State::After, b',') | (State::Colon, b':') => State::Value { first: false },
-            (State::Value { .. }, b'{' | b'[') => {
-                self.open(byte);
-                return;
-            }
+            (State::Value { .. }, b'{' | b'[') => return self.open(byte),
             (State::Value { .. }, b'"') => match self.admit(2) {
                 Some(share) => {
                     self.out.push(b'"');
@@ -267,12 +255,8 @@ impl Sieve {
     }
 
     fn open(&mut self, byte: u8) {
-        let share = if self.frames.len() < MAX_DEPTH {
-            self.admit(2)
-        } else {
-            None
-        };
-        match share {
+        let has_room = self.frames.len() < MAX_DEPTH;
+        match has_room.then(|| self.admit(2)).flatten() {
             Some(share) => self.push(byte, share),
             None => {
                 self.state = State::Skip {
@@ -329,14 +313,8 @@ impl Sieve {
         if frame.is_object && self.key.is_empty() {
             return None;
         }
-        let comma = usize::from(!frame.is_empty);
-        let colon = usize::from(frame.is_object);
-        let key = if frame.is_object {
-            self.key.as_slice()
-        } else {
-            &[]
-        };
-        let before = comma + key.len() + colon;
+        let key: &[u8] = if frame.is_object { &self.key } else { &[] };
+        let before = usize::from(!frame.is_empty) + key.len() + usize::from(frame.is_object);
         let mut share = frame.left.saturating_sub(before) / 2;
         if share < PORTION
             && depth <= MAX_RESERVED_DEPTH
@@ -349,11 +327,11 @@ impl Sieve {
         if share < least {
             return None;
         }
-        if comma > 0 {
+        if !frame.is_empty {
             self.out.push(b',');
         }
         self.out.extend_from_slice(key);
-        if colon > 0 {
+        if frame.is_object {
             self.out.push(b':');
         }
         frame.is_empty = false;
@@ -482,41 +460,18 @@ impl Sieve {
 /// How many bytes of the inside of a text can be kept: up to the first that is no UTF-8, or an
 /// escape that is unknown, cut or half of a pair.
 fn sound(text: &[u8]) -> usize {
-    let valid = match std::str::from_utf8(text) {
-        Ok(_) => text.len(),
-        Err(error) => error.valid_up_to(),
-    };
+    let valid = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
     let text = &text[..valid];
     let mut at = 0;
     while let Some(next) = memchr::memchr(b'\\', &text[at..]) {
         at += next;
-        match escape(&text[at..]) {
-            Some(length) => at += length,
-            None => return at,
+        let mut escape = Scanner::new(&text[at..]);
+        if escape.escape().is_err() {
+            return at;
         }
+        at += escape.at;
     }
     valid
-}
-
-/// Bytes of the escape that a text begins with.
-fn escape(text: &[u8]) -> Option<usize> {
-    let hex = |at: usize| {
-        let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
-    };
-    match text.get(1)? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-        b'u' => match hex(2)? {
-            0xd800..=0xdbff => {
-                let is_pair = text.get(6..8) == Some(b"\\u");
-                (is_pair && (0xdc00..=0xdfff).contains(&hex(8)?)).then_some(12)
-            }
-            0xdc00..=0xdfff => None,
-            _ => Some(6),
-        },
-        _ => None,
-    }
 }
 
 #[cfg(test)]

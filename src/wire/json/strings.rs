@@ -16,52 +16,34 @@ pub struct Text {
 #[must_use]
 pub fn strings(bytes: &[u8]) -> Vec<Text> {
     let mut found = Vec::new();
-    let (mut at, mut key) = (0, None);
-    while let Some(start) = memchr::memchr(b'"', &bytes[at..]).map(|offset| at + offset) {
-        let Some(end) = closing(bytes, start + 1) else {
-            break;
-        };
+    let (mut before, mut key) = (0, None);
+    for at in literals(bytes) {
         // Between a key and its value there is a colon, and nothing else.
-        let between = &bytes[at..start];
-        if !between
-            .iter()
-            .all(|byte| *byte == b':' || byte.is_ascii_whitespace())
-        {
+        let mut between = bytes[before..at.start].iter();
+        if !between.all(|byte| *byte == b':' || byte.is_ascii_whitespace()) {
             key = None;
         }
-        let rest = &bytes[end..];
-        let is_key = rest
-            .iter()
-            .find(|byte| !byte.is_ascii_whitespace())
-            .is_some_and(|byte| *byte == b':');
-        if is_key {
-            key = Some(start..end);
+        before = at.end;
+        let mut rest = bytes[at.end..].iter();
+        if rest.find(|byte| !byte.is_ascii_whitespace()) == Some(&b':') {
+            key = Some(at);
         } else {
             let key = key.take();
-            found.push(Text {
-                at: start..end,
-                key,
-            });
+            found.push(Text { at, key });
         }
-        at = end;
     }
     found
 }
 
 /// Every string, those that are keys included, quotes included. In what is not JSON, whatever stands
 /// between two quotes.
-#[must_use]
-pub fn literals(bytes: &[u8]) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
+pub fn literals(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
-    while let Some(start) = memchr::memchr(b'"', &bytes[at..]).map(|offset| at + offset) {
-        let Some(end) = closing(bytes, start + 1) else {
-            break;
-        };
-        found.push(start..end);
-        at = end;
-    }
-    found
+    std::iter::from_fn(move || {
+        let start = at + memchr::memchr(b'"', &bytes[at..])?;
+        at = closing(bytes, start + 1)?;
+        Some(start..at)
+    })
 }
 
 /// Just after the quote that closes a string whose inside begins at `at`.

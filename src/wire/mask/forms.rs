@@ -42,7 +42,7 @@ enum Escape {
     None,
 }
 
-/// Undoes the escapes of JSON, URLs and HTML once, and leaves out zeros; `None` where there is none of them.
+/// Undoes the escapes of JSON, URLs and HTML once, and leaves out zeros; `None` if there are none.
 pub(super) fn decoded(text: &[u8]) -> Option<Decoded> {
     let escape_at = memchr3(b'\\', b'%', b'&', text);
     let zero_at = memchr(0, text);
@@ -144,7 +144,7 @@ fn entity(text: &[u8]) -> Escape {
 
 /// `&#61;` or `&#x3d;`; browsers do without the semicolon.
 fn numeric_entity(text: &[u8]) -> Escape {
-    /// Nobody writes more zeros in front.
+    /// More zeros in front are not written in practice.
     const DIGITS: usize = 8;
     let is_hex = matches!(text.get(2), Some(b'x' | b'X'));
     let (start, radix) = if is_hex { (3, 16) } else { (2, 10) };

@@ -10,7 +10,7 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue, Request, header};
 
 use crate::base::clock;
 use crate::base::secret::Secret;
@@ -56,11 +56,10 @@ pub(crate) fn signed<B>(
     for name in REPLACED {
         request.headers_mut().remove(name);
     }
-    let headers =
-        signature(request, body, &key, (region, SERVICE), now).ok_or(SignatureError::Request)?;
-    for (name, value) in headers {
-        request.headers_mut().insert(name, value);
-    }
+    let settings = SigningSettings::default();
+    let signed = signature(request, body, &key, region, SERVICE, now, settings);
+    let signed = signed.ok_or(SignatureError::Request)?;
+    request.headers_mut().extend(signed);
     Ok(())
 }
 
@@ -69,16 +68,12 @@ pub(crate) fn signed<B>(
 /// # Errors
 /// When it can't be signed.
 pub(in crate::net::client) fn sign_s3(
-    headers: &mut HeaderMap,
-    (method, uri): (&Method, &Uri),
+    request: &mut Request<()>,
     body: &[u8],
-    (id, secret): (&Secret, &Secret),
+    id: &Secret,
+    secret: &Secret,
     region: &str,
 ) -> Result<(), String> {
-    let mut request = Request::new(());
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = uri.clone();
-    *request.headers_mut() = headers.clone();
     let key = AwsKey {
         id: id.expose(),
         secret: secret.expose(),
@@ -88,10 +83,9 @@ pub(in crate::net::client) fn sign_s3(
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let place = (region, "s3");
-    let signed = signed_headers(&request, body, &key, place, (clock::now(), settings))
-        .ok_or_else(|| "it cannot be signed".to_owned())?;
-    headers.extend(signed);
+    let signed = signature(request, body, &key, region, "s3", clock::now(), settings);
+    let signed = signed.ok_or("it cannot be signed")?;
+    request.headers_mut().extend(signed);
     Ok(())
 }
 
@@ -100,18 +94,10 @@ fn signature<B>(
     request: &Request<B>,
     body: &[u8],
     key: &AwsKey<'_>,
-    place: (&str, &str),
+    region: &str,
+    service: &str,
     now: SystemTime,
-) -> Option<Vec<(HeaderName, HeaderValue)>> {
-    signed_headers(request, body, key, place, (now, SigningSettings::default()))
-}
-
-fn signed_headers<B>(
-    request: &Request<B>,
-    body: &[u8],
-    key: &AwsKey<'_>,
-    (region, service): (&str, &str),
-    (now, settings): (SystemTime, SigningSettings),
+    settings: SigningSettings,
 ) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let token = key.token.map(str::to_owned);
     let identity = Credentials::new(key.id, key.secret, token, None, "configuration").into();
@@ -127,12 +113,8 @@ fn signed_headers<B>(
     // Proxies change others. The host is that of the URL.
     let headers = request.headers().iter().filter_map(|(name, value)| {
         let name = name.as_str();
-        let read = name == header::CONTENT_TYPE.as_str() || name.starts_with("x-amz-");
-        if read {
-            Some((name, value.to_str().ok()?))
-        } else {
-            None
-        }
+        let is_read = name == header::CONTENT_TYPE.as_str() || name.starts_with("x-amz-");
+        is_read.then(|| value.to_str().ok().map(|value| (name, value)))?
     });
     let signable = SignableRequest::new(
         request.method().as_str(),

@@ -1,9 +1,9 @@
 //! The connections to one server: idle ones of HTTP/1.1, shared ones of HTTP/2, and those that are
 //! being opened.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,16 +11,14 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::IDLE_TIME;
-use super::open::{Driven, Forward, Http1, Http2, STREAMS};
+use super::open::{Forward, Http1, Shared};
 use crate::net::client::connect_error::ConnectError;
 use crate::net::client::used::Used;
 
 /// Idle connections of HTTP/1.1 that are kept for each server.
 const IDLE_PER_HOST: usize = 64;
-/// How often it is looked whether a server has said how many requests it allows at once.
-const LOOK: Duration = Duration::from_millis(2);
 
-/// The end of the opening of a connection, for those that wait for one by somebody else.
+/// The end of the opening of a connection, for requests that wait for one of another.
 type End = Option<Result<(), Arc<ConnectError>>>;
 
 /// A connection for one request.
@@ -43,57 +41,6 @@ impl Lent {
             Self::Http1(connection) => &connection.used,
             Self::Http2(slot) => &slot.shared.used,
         }
-    }
-}
-
-/// A connection of HTTP/2.
-pub(super) struct Shared {
-    sender: SendRequest<Full<Bytes>>,
-    driven: Driven,
-    used: Used,
-    /// Requests that run on it, and since when that number is what it is.
-    running: AtomicUsize,
-    since: Mutex<Instant>,
-}
-
-impl Shared {
-    pub(super) fn new(opened: Http2) -> Arc<Self> {
-        let Http2 {
-            sender,
-            driven,
-            used,
-        } = opened;
-        Arc::new(Self {
-            sender,
-            driven,
-            used,
-            running: AtomicUsize::new(0),
-            since: Mutex::new(Instant::now()),
-        })
-    }
-
-    /// Requests that may run on it at once: one, until the server has said how many.
-    pub(super) fn most(&self) -> usize {
-        self.driven
-            .allowed()
-            .map_or(1, |most| most.min(STREAMS as usize))
-    }
-
-    /// Waits until the server has said how many requests it allows, which takes a round trip.
-    pub(super) async fn settled(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        while self.driven.allowed().is_none() && !self.is_closed() && Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    fn idle_since(&self) -> Option<Instant> {
-        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.running.load(Ordering::Acquire) == 0).then_some(*since)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,20 +14,22 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Origin;
 use super::error::{HEAD_BYTES, HEAD_FIELDS};
-use crate::net::client::connect::{Connector, Upstreamed};
+use crate::net::client::connect::{self, Connector, Stream};
 use crate::net::client::connect_error::ConnectError;
 use crate::net::client::used::Used;
 
 pub(super) use crate::net::client::connect::Forward;
 
-/// Bytes of an answer over HTTP/2 that are read before its caller has taken those before them.
+/// Bytes of a response over HTTP/2 that are read before its caller has taken those before them.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// Requests that share a connection, if the server allows more: they also share a window.
-pub(super) const STREAMS: u32 = 512;
+const STREAMS: u32 = 512;
 /// For all of a connection together: so much that callers who read slowly can't use it up for the
 /// others.
 const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
-/// Stands for a number of requests that the server has not told yet; none can tell it.
+/// How often it is looked whether a server has said how many requests it allows at once.
+const LOOK: Duration = Duration::from_millis(2);
+/// Stands for a limit of requests that the server has not sent yet; no server can send this one.
 const UNTOLD: usize = usize::MAX - 1;
 
 /// A connection of HTTP/1.1, which one request at a time uses.
@@ -40,21 +43,50 @@ pub(super) struct Http1 {
 }
 
 /// A connection of HTTP/2, which requests share.
-pub(super) struct Http2 {
+pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<Full<Bytes>>,
-    pub(super) driven: Driven,
+    driven: Driven,
     pub(super) used: Used,
+    /// Requests that run on it, and since when that number is what it is.
+    pub(super) running: AtomicUsize,
+    pub(super) since: Mutex<Instant>,
+}
+
+impl Shared {
+    /// Requests that may run on it at once: one, until the server has said how many.
+    pub(super) fn most(&self) -> usize {
+        self.driven
+            .allowed()
+            .map_or(1, |most| most.min(STREAMS as usize))
+    }
+
+    /// Waits until the server has said how many requests it allows, which takes a round trip.
+    pub(super) async fn settled(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.driven.allowed().is_none() && !self.is_closed() && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.running.load(Ordering::Acquire) == 0).then_some(*since)
+    }
 }
 
 pub(super) enum Opened {
     Http1(Http1),
-    Http2(Http2),
+    Http2(Arc<Shared>),
 }
 
-type Connection = http2::Connection<Upstreamed, Full<Bytes>, TokioExecutor>;
+type Connection = http2::Connection<Stream, Full<Bytes>, TokioExecutor>;
 
 /// A connection of HTTP/2 that a task drives, and that others may ask for its limit.
-pub(super) struct Driven(Arc<Mutex<Option<Connection>>>);
+struct Driven(Arc<Mutex<Option<Connection>>>);
 
 impl Driven {
     fn spawn(connection: Connection) -> Self {
@@ -79,7 +111,7 @@ impl Driven {
     }
 
     /// Requests that the server allows at once, once it has said so.
-    pub(super) fn allowed(&self) -> Option<usize> {
+    fn allowed(&self) -> Option<usize> {
         let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = connection
             .as_ref()
@@ -96,9 +128,13 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
         .path_and_query("/")
         .build()
         .map_err(|_| ConnectError::Impossible("the URL has no host"))?;
-    let io = connector.open_in_time(uri).await?;
-    let used = io.used();
-    if io.is_http2() {
+    let connect::Opened {
+        stream,
+        is_http2,
+        used,
+        forward,
+    } = connector.open_in_time(uri).await?;
+    if is_http2 {
         // Half of the time for silence, half for the reply to the question whether it lives.
         let half = connector.silence() / 2;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -109,21 +145,22 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
             .max_header_list_size(HEAD_BYTES)
             .keep_alive_interval(half)
             .keep_alive_timeout(half)
-            .handshake(io)
+            .handshake(stream)
             .await
             .map_err(ConnectError::Protocol)?;
         let driven = Driven::spawn(connection);
-        return Ok(Opened::Http2(Http2 {
+        return Ok(Opened::Http2(Arc::new(Shared {
             sender,
             driven,
             used,
-        }));
+            running: AtomicUsize::new(0),
+            since: Mutex::new(Instant::now()),
+        })));
     }
-    let forward = io.forward();
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_BYTES as usize)
         .max_headers(HEAD_FIELDS)
-        .handshake(io)
+        .handshake(stream)
         .await
         .map_err(ConnectError::Protocol)?;
     tokio::spawn(async move {

@@ -168,68 +168,36 @@ fn faults_of_bodies_are_found() {
     let size = "the size of a chunk is no number";
     let none = "a body that the method does not have";
     let trailer = "a trailer that belongs into the head";
+    let get = "GET / HTTP/1.1";
+    let post = "POST / HTTP/1.1";
+    let connect = "CONNECT a:1 HTTP/1.1";
+    let follows = "something follows a request to connect";
+    let method = "the method is no token";
+    let extension = "a chunk's extension holds a control character";
+    let longer = "a chunk is longer than its size";
+    let of_chunks = |rest: &str| format!("{chunked}{rest}");
     for (line, rest, at, what) in [
         ("POST / HTTP/1.0", chunked, 29, "HTTP/1.0 has no codings"),
-        ("GET / HTTP/1.1", chunked, 29, none),
+        (get, chunked, 29, none),
         ("HEAD / HTTP/1.1", "Content-Length: 1\r\n\r\n", 20, none),
         ("TRACE / HTTP/1.1", "Content-Length: 1\r\n\r\n", 20, none),
+        (connect, "Content-Length: 1\r\n\r\n", 20, none),
+        (connect, "Content-Length: 0\r\n\r\nx", 21, follows),
+        (post, "Content-Length: 2\r\n\r\nab\0", 23, method),
+        (post, &of_chunks("\r\n"), 30, size),
+        (post, &of_chunks(";a\r\n"), 30, size),
+        (post, &of_chunks("g\r\n"), 30, size),
+        (post, &of_chunks("0000000000000001\r\n"), 45, size),
+        (post, &of_chunks("1;a\0\r\n"), 33, extension),
+        (post, &of_chunks("3\r\nabcd"), 36, longer),
+        (post, &of_chunks("0\r\nContent-Length: 1\r\n"), 50, trailer),
         (
-            "CONNECT a:1 HTTP/1.1",
-            "Content-Length: 1\r\n\r\n",
-            20,
-            none,
-        ),
-        (
-            "CONNECT a:1 HTTP/1.1",
-            "Content-Length: 0\r\n\r\nx",
-            21,
-            "something follows a request to connect",
-        ),
-        (
-            "POST / HTTP/1.1",
-            "Content-Length: 2\r\n\r\nab\0",
-            23,
-            "the method is no token",
-        ),
-        ("POST / HTTP/1.1", &format!("{chunked}\r\n"), 30, size),
-        ("POST / HTTP/1.1", &format!("{chunked};a\r\n"), 30, size),
-        ("POST / HTTP/1.1", &format!("{chunked}g\r\n"), 30, size),
-        (
-            "POST / HTTP/1.1",
-            &format!("{chunked}0000000000000001\r\n"),
-            45,
-            size,
-        ),
-        (
-            "POST / HTTP/1.1",
-            &format!("{chunked}1;a\0\r\n"),
-            33,
-            "a chunk's extension holds a control character",
-        ),
-        (
-            "POST / HTTP/1.1",
-            &format!("{chunked}3\r\nabcd"),
-            36,
-            "a chunk is longer than its size",
-        ),
-        (
-            "POST / HTTP/1.1",
-            &format!("{chunked}0\r\nContent-Length: 1\r\n"),
-            50,
-            trailer,
-        ),
-        (
-            "POST / HTTP/1.1",
-            &format!("{chunked}0\r\ntransfer-encoding: x\r\n"),
+            post,
+            &of_chunks("0\r\ntransfer-encoding: x\r\n"),
             53,
             trailer,
         ),
-        (
-            "POST / HTTP/1.1",
-            &format!("{chunked}0\r\nHOST: x\r\n"),
-            40,
-            trailer,
-        ),
+        (post, &of_chunks("0\r\nHOST: x\r\n"), 40, trailer),
     ] {
         let start = format!("{line}\r\n");
         let found = fault(&format!("{start}{rest}")).map(|(at, what)| (at - start.len(), what));

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::net::UnixStream;
 
 use crate::base::clock;
+use crate::base::secret::Secret;
 use crate::net::tailnet::{Certificate, Error, State, Status, Trouble, TroubleKind};
 use crate::policy::identity::WhoIs;
 
@@ -37,39 +38,35 @@ pub(super) struct Api {
     socket: Arc<Path>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Report {
-    #[serde(default)]
     backend_state: State,
-    #[serde(rename = "AuthURL", default)]
+    #[serde(rename = "AuthURL")]
     auth_url: String,
-    #[serde(rename = "TailscaleIPs", default)]
+    #[serde(rename = "TailscaleIPs")]
     addresses: Option<Vec<IpAddr>>,
     #[serde(rename = "Self")]
     own: Option<Own>,
     current_tailnet: Option<Tailnet>,
-    #[serde(default)]
     cert_domains: Option<Vec<String>>,
     /// What is wrong, in `tailscaled`'s words.
-    #[serde(default)]
     health: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Own {
-    #[serde(rename = "DNSName", default)]
+    #[serde(rename = "DNSName")]
     dns_name: String,
-    #[serde(rename = "KeyExpiry")]
     key_expiry: Option<String>,
     /// Whether `tailscaled` waits for its control server's next message.
-    #[serde(rename = "Online")]
     online: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Tailnet {
-    #[serde(rename = "Name", default)]
     name: String,
 }
 
@@ -99,7 +96,7 @@ pub async fn machine(socket: Option<PathBuf>) -> Result<Machine, Error> {
     };
     let whois = api.whois(address).await?;
     let user = whois.filter(|whois| whois.tags.is_empty());
-    // Who may not read these can answer the question as well.
+    // Without the right to read these, the rest can still be answered.
     let prefs = match api.get("prefs", ASK_TIMEOUT).await {
         Ok((StatusCode::OK, body)) => serde_json::from_slice::<Prefs>(&body).ok(),
         _ => None,
@@ -145,7 +142,7 @@ impl Api {
             .ok_or_else(|| Error::Node("tailscaled sent no certificate".to_owned()))?;
         Ok(Certificate {
             chain: text[at..].to_owned(),
-            key: text[..at].to_owned(),
+            key: Secret::new(text[..at].to_owned()),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod local_api;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,13 +13,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::publisher::Publisher;
-use super::stream::{Accept, canonical};
+use super::stream::{Accept, canonical, over_tcp};
 use super::{
     Accepted, Certificate, Dial, Error, Listener, Node, State, Status, Stream, Tailnet, Trouble,
     TroubleKind,
@@ -78,10 +80,9 @@ impl Tailnet for Host {
                     "tailscaled has no tailnet address yet".to_owned(),
                 ));
             }
-            let mut listeners = Vec::new();
-            for address in addresses {
-                listeners.push(socket::listen(SocketAddr::new(address, port))?);
-            }
+            let sockets = addresses.into_iter();
+            let sockets = sockets.map(|address| socket::listen(SocketAddr::new(address, port)));
+            let listeners = sockets.collect::<io::Result<_>>()?;
             let first = 0;
             Ok(Listener::new(Bound { listeners, first }))
         }
@@ -96,7 +97,7 @@ impl Tailnet for Host {
             } else {
                 socket::resolve(to.host, to.port).await?
             };
-            Ok(TcpStream::connect(&*addresses).await?.into())
+            Ok(over_tcp(TcpStream::connect(&*addresses).await?))
         }
         .boxed()
     }
@@ -138,7 +139,7 @@ impl Accept for Bound {
                 let (stream, source) = accepted?;
                 let destination = canonical(stream.local_addr()?);
                 return Poll::Ready(Ok(Accepted {
-                    stream: stream.into(),
+                    stream: over_tcp(stream),
                     source: canonical(source),
                     destination,
                 }));
@@ -154,21 +155,17 @@ impl Accept for Bound {
 /// # Errors
 /// When it has none.
 pub async fn resolve_inside(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let found = socket::resolve(host, port).await?;
-    let inside: Vec<SocketAddr> = found
-        .iter()
-        .copied()
-        .filter(|address| is_tailnet(address.ip().to_canonical()))
-        .collect();
-    if let (true, Some(address)) = (inside.is_empty(), found.first()) {
-        let address = address.ip();
+    let mut found = socket::resolve(host, port).await?;
+    let first = found.first().map(SocketAddr::ip);
+    found.retain(|address| is_tailnet(address.ip().to_canonical()));
+    if let (true, Some(address)) = (found.is_empty(), first) {
         return Err(Error::Node(if address.to_string() == host {
             format!("{address} is not an address on the tailnet")
         } else {
             format!("{host:?} resolves to {address}, which is not an address on the tailnet")
         }));
     }
-    Ok(inside)
+    Ok(found)
 }
 
 /// Reports each change until it is dropped.
@@ -188,7 +185,7 @@ async fn follow(api: Api, mut last: Status, mut publisher: Publisher) {
             tokio::select! {
                 _ = ticks.tick() => {
                     let now = api.filter().await;
-                    // Whoever can't see a change must assume one.
+                    // A change that can't be seen must be assumed.
                     if now.is_some() && now == filter {
                         continue;
                     }
@@ -250,7 +247,7 @@ async fn follow_bus(api: &Api, changes: mpsc::Sender<()>) {
                 }
             }
         }
-        // What happened while nobody listened is not known.
+        // Changes may have been missed meanwhile.
         if changes.send(()).await.is_err() {
             return;
         }
@@ -258,50 +255,34 @@ async fn follow_bus(api: &Api, changes: mpsc::Sender<()>) {
     }
 }
 
-/// Peers come online and move to other endpoints all the time; that changes nobody's rights.
+/// Peers come online and move to other endpoints all the time; that doesn't change what anyone may do.
 fn changes_identity(line: &[u8]) -> bool {
-    #[derive(Deserialize, Default)]
+    const CHANGES: [&str; 6] = [
+        "State",
+        "SelfChange",
+        "NetMap",
+        "PeersChanged",
+        "PeersRemoved",
+        "UserProfiles",
+    ];
+    #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase", default)]
-    struct Notify<'a> {
-        #[serde(borrow)]
-        state: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        self_change: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        net_map: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        peers_changed: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        peers_removed: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        user_profiles: Option<&'a serde_json::value::RawValue>,
-        peer_changed_patch: Vec<Patch>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
     struct Patch {
-        #[serde(default)]
         key: Option<String>,
-        #[serde(default)]
         key_expiry: Option<String>,
-        #[serde(default)]
         cap: i64,
     }
-    let Ok(notify) = serde_json::from_slice::<Notify<'_>>(line) else {
+    let Ok(notify) = serde_json::from_slice::<HashMap<&str, &RawValue>>(line) else {
         return true;
     };
-    [
-        notify.state,
-        notify.self_change,
-        notify.net_map,
-        notify.peers_changed,
-        notify.peers_removed,
-        notify.user_profiles,
-    ]
-    .iter()
-    .any(Option::is_some)
-        || notify
-            .peer_changed_patch
+    let patches = notify.get("PeerChangedPatch");
+    let patches = patches.map_or("[]", |patches| patches.get());
+    let Ok(patches) = serde_json::from_str::<Vec<Patch>>(patches) else {
+        return true;
+    };
+    let is_there = |name| notify.get(name).is_some_and(|value| value.get() != "null");
+    CHANGES.into_iter().any(is_there)
+        || patches
             .iter()
             .any(|patch| patch.key.is_some() || patch.key_expiry.is_some() || patch.cap != 0)
 }

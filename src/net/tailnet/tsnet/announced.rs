@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
+use tokio_util::either::Either;
 
 use super::{ffi, unix_stream};
 use crate::net::tailnet::Accepted;
@@ -52,7 +53,7 @@ fn accepted(message: &[u8], socket: Option<OwnedFd>) -> io::Result<Accepted> {
         .ok_or_else(|| io::Error::other("an announcement of the wrong size"))?;
     let socket = socket.ok_or_else(|| io::Error::other("an announcement with no connection"))?;
     Ok(Accepted {
-        stream: unix_stream(socket)?.into(),
+        stream: Either::Left(unix_stream(socket)?),
         source,
         destination,
     })

@@ -24,15 +24,13 @@ pub struct Network {
 
 /// A node that may join, and whose it is.
 #[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Member {
     /// The node's name.
-    #[serde(rename = "Hostname")]
     pub hostname: String,
     /// What the node joins with, once.
-    #[serde(rename = "AuthKey")]
     pub auth_key: String,
     /// Its address on the tailnet.
-    #[serde(rename = "Address")]
     pub address: Ipv4Addr,
     #[serde(flatten)]
     pub owner: Owner,
@@ -40,20 +38,12 @@ pub struct Member {
 
 /// Who a node belongs to.
 #[derive(Serialize)]
-#[serde(untagged)]
+#[serde(untagged, rename_all_fields = "PascalCase")]
 pub enum Owner {
     /// A person.
-    Person {
-        #[serde(rename = "Login")]
-        login: String,
-        #[serde(rename = "Name")]
-        name: String,
-    },
+    Person { login: String, name: String },
     /// Nobody: a service, by its tags.
-    Tags {
-        #[serde(rename = "Tags")]
-        tags: Vec<String>,
-    },
+    Tags { tags: Vec<String> },
 }
 
 /// A running control server. It ends when this is dropped.

@@ -1,5 +1,7 @@
 //! How a node that its control server no longer lets in comes back: with its auth key, once, and
-//! else with an address to sign in at. Tailscale's code waits for somebody to restart it.
+//! else with an address to sign in at. Tailscale's code waits until a person restarts it.
+
+use serde::Serialize;
 
 use crate::net::tailnet::{State, Status, TroubleKind};
 
@@ -10,7 +12,7 @@ const LONGEST_PAUSE: i64 = 300_000;
 const CALM: i64 = 600_000;
 
 /// How to sign in again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Rejoin {
     /// With the auth key of the configuration; else what the control server answers can be an
     /// address to sign in at.
@@ -65,7 +67,7 @@ impl Keeper {
     }
 
     /// What to do after this status, which was made after so many attempts; `now` is by a clock
-    /// that nobody sets.
+    /// that is never set.
     pub(super) fn next(&mut self, status: &Status, joins: u64, now: i64) -> Option<Rejoin> {
         let kind = status.trouble.as_ref().map(|trouble| trouble.kind);
         let is_unknown = kind == Some(TroubleKind::Unknown);
@@ -140,7 +142,7 @@ impl Keeper {
         }
     }
 
-    /// Whether an address to sign in at is for nobody to use yet, because the key is tried first.
+    /// Whether an address to sign in at must not be used yet, because the key is tried first.
     pub(super) fn holds_back_the_link(&self) -> bool {
         self.known && self.key == Key::Untried
     }
@@ -191,7 +193,7 @@ mod tests {
         assert_eq!(keeper.next(&refused, 1, 3), NO_KEY);
         let link = status(State::NeedsLogin, false, None, true);
         assert_eq!(keeper.next(&link, 2, 60_000), None);
-        // Somebody has signed it in, and it expires once more.
+        // A person has signed it in, and it expires once more.
         assert_eq!(keeper.next(&running(), 2, 70_000), None);
         assert_eq!(keeper.next(&expired, 2, 80_000), KEY);
     }

@@ -32,11 +32,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
+use tokio_util::either::Either;
 
 use super::publisher::Publisher;
 use super::{Certificate, Dial, Error, Listener, Node, State, Status, Stream, Tailnet};
@@ -75,37 +77,6 @@ struct Handle {
     closed: AtomicBool,
 }
 
-#[derive(Serialize)]
-struct OpenRequest<'a> {
-    hostname: &'a str,
-    state_dir: &'a str,
-    auth_key: &'a str,
-    control_url: &'a str,
-    ephemeral: bool,
-    tags: &'a [String],
-    memory_limit: i64,
-    verbose: bool,
-}
-
-#[derive(Serialize)]
-struct ListenRequest {
-    port: u16,
-}
-
-#[derive(Serialize)]
-struct DialRequest<'a> {
-    host: &'a str,
-    port: u16,
-    inside: bool,
-    silence_ms: u64,
-}
-
-#[derive(Serialize)]
-struct RejoinRequest {
-    with_key: bool,
-    fresh: bool,
-}
-
 /// What the node says of itself when it opens.
 #[derive(Deserialize)]
 struct Opened {
@@ -122,24 +93,8 @@ struct Opened {
 struct Line {
     #[serde(flatten)]
     status: Status,
-    /// How often it was told to sign in again.
+    /// How often it was made to sign in again.
     joins: u64,
-}
-
-#[derive(Serialize)]
-struct WhoIsRequest {
-    ip: IpAddr,
-}
-
-#[derive(Serialize)]
-struct CertificateRequest<'a> {
-    domain: &'a str,
-}
-
-#[derive(Deserialize)]
-struct CertificateReply {
-    chain: String,
-    key: String,
 }
 
 impl Node {
@@ -153,18 +108,17 @@ impl Node {
                 state_dir.display()
             ))
         })?;
-        let request = serde_json::to_vec(&OpenRequest {
-            hostname: &options.hostname,
-            state_dir,
-            auth_key: options.auth_key.as_deref().unwrap_or_default(),
-            control_url: options.control_url.as_deref().unwrap_or_default(),
-            ephemeral: options.ephemeral,
-            tags: &options.tags,
-            memory_limit: options
-                .memory_limit
-                .map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
-            verbose: tracing::enabled!(target: "iris::net::tailnet", tracing::Level::TRACE),
-        })?;
+        let memory_limit = options.memory_limit.unwrap_or_default();
+        let request = serde_json::to_vec(&json!({
+            "hostname": options.hostname,
+            "state_dir": state_dir,
+            "auth_key": options.auth_key.unwrap_or_default(),
+            "control_url": options.control_url.unwrap_or_default(),
+            "ephemeral": options.ephemeral,
+            "tags": options.tags,
+            "memory_limit": i64::try_from(memory_limit).unwrap_or(i64::MAX),
+            "verbose": tracing::enabled!(target: "iris::net::tailnet", tracing::Level::TRACE),
+        }))?;
         let (number, about) = blocking(move || ffi::open(Call::Open, &request)).await?;
         let handle = Arc::new(Handle {
             number,
@@ -193,8 +147,10 @@ impl Node {
 impl Tailnet for Embedded {
     fn listen(&self, port: u16) -> BoxFuture<'_, Result<Listener, Error>> {
         async move {
-            let request = ListenRequest { port };
-            let socket = self.0.socket(Call::Listen, &request).await?;
+            let socket = self
+                .0
+                .socket(Call::Listen, &json!({ "port": port }))
+                .await?;
             Ok(Listener::new(Announced::new(socket)?))
         }
         .boxed()
@@ -202,37 +158,32 @@ impl Tailnet for Embedded {
 
     fn dial<'a>(&'a self, to: Dial<'a>) -> BoxFuture<'a, Result<Stream, Error>> {
         async move {
-            let request = DialRequest {
-                host: to.host,
-                port: to.port,
-                inside: to.inside,
-                silence_ms: u64::try_from(to.silence.as_millis()).unwrap_or(u64::MAX),
-            };
+            let request = json!({
+                "host": to.host,
+                "port": to.port,
+                "inside": to.inside,
+                "silence_ms": u64::try_from(to.silence.as_millis()).unwrap_or(u64::MAX),
+            });
             let socket = self.0.socket(Call::Dial, &request).await?;
-            Ok(unix_stream(socket)?.into())
+            Ok(Either::Left(unix_stream(socket)?))
         }
         .boxed()
     }
 
     fn whois(&self, source: IpAddr) -> BoxFuture<'_, Result<Option<WhoIs>, Error>> {
         async move {
-            let request = WhoIsRequest { ip: source };
-            let reply = self.0.ask(Call::WhoIs, &request).await?;
-            if reply.is_empty() {
-                Ok(None)
-            } else {
-                WhoIs::parse(&reply).map(Some)
-            }
+            let reply = self.0.ask(Call::WhoIs, &json!({ "ip": source })).await?;
+            let is_known = !reply.is_empty();
+            is_known.then(|| WhoIs::parse(&reply)).transpose()
         }
         .boxed()
     }
 
     fn certificate<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<Certificate, Error>> {
         async move {
-            let request = CertificateRequest { domain };
+            let request = json!({ "domain": domain });
             let reply = self.0.ask(Call::Certificate, &request).await?;
-            let CertificateReply { chain, key } = serde_json::from_slice(&reply)?;
-            Ok(Certificate { chain, key })
+            Ok(serde_json::from_slice(&reply)?)
         }
         .boxed()
     }
@@ -369,9 +320,7 @@ impl Follow {
             "without a key"
         };
         tracing::warn!("the node signs in again, {means}: {why}");
-        let Rejoin { with_key, fresh } = how;
-        let request = RejoinRequest { with_key, fresh };
-        let task = tokio::spawn(async move { handle.ask(Call::Rejoin, &request).await });
+        let task = tokio::spawn(async move { handle.ask(Call::Rejoin, &how).await });
         self.attempt = Some(Attempt { how, task });
     }
 

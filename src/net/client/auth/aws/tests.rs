@@ -43,8 +43,9 @@ fn the_examples_of_aws() {
             "https://example.amazonaws.com/",
             &[("user-agent", "changes")],
         );
-        let place = ("us-east-1", "service");
-        let headers = signature(&request, b"", &key, place, at(1_440_938_160)).unwrap();
+        let (now, settings) = (at(1_440_938_160), SigningSettings::default());
+        let headers =
+            signature(&request, b"", &key, "us-east-1", "service", now, settings).unwrap();
         let header = |name: &str| {
             let found = headers.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.to_str().unwrap().to_owned())

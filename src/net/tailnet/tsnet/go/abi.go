@@ -63,22 +63,24 @@ func (r *registry[T]) register(opened T) int64 {
 func (r *registry[T]) lookup(handle int64) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	found, ok := r.open[handle]
-	if !ok {
-		return found, fmt.Errorf("no open %s has the handle %d", r.kind, handle)
-	}
-	return found, nil
+	return r.lookupLocked(handle, false)
 }
 
 // unregister takes it out, so that only one caller ever closes it.
 func (r *registry[T]) unregister(handle int64) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.lookupLocked(handle, true)
+}
+
+func (r *registry[T]) lookupLocked(handle int64, last bool) (T, error) {
 	found, ok := r.open[handle]
 	if !ok {
 		return found, fmt.Errorf("no open %s has the handle %d", r.kind, handle)
 	}
-	delete(r.open, handle)
+	if last {
+		delete(r.open, handle)
+	}
 	return found, nil
 }
 
@@ -141,13 +143,26 @@ func iris_node_open(_ C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 	})
 }
 
-//export iris_node_watch
-func iris_node_watch(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func([]byte) (int64, []byte, error) {
+// ask runs the body of an export that asks a node something: it finds the node
+// and reads the request.
+func ask[T any](h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t,
+	body func(nd *node, request T) (int64, []byte, error)) C.int64_t {
+	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
 		nd, err := nodes.lookup(int64(h))
 		if err != nil {
 			return 0, nil, err
 		}
+		request, err := decode[T](in)
+		if err != nil {
+			return 0, nil, err
+		}
+		return body(nd, request)
+	})
+}
+
+//export iris_node_watch
+func iris_node_watch(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
+	return ask(h, req, n, reply, rn, func(nd *node, _ struct{}) (int64, []byte, error) {
 		fd, err := nd.watch()
 		return int64(fd), nil, err
 	})
@@ -155,15 +170,7 @@ func iris_node_watch(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t,
 
 //export iris_node_listen
 func iris_node_listen(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := nodes.lookup(int64(h))
-		if err != nil {
-			return 0, nil, err
-		}
-		r, err := decode[struct{ Port uint16 }](in)
-		if err != nil {
-			return 0, nil, err
-		}
+	return ask(h, req, n, reply, rn, func(nd *node, r struct{ Port uint16 }) (int64, []byte, error) {
 		fd, err := nd.listen(r.Port)
 		return int64(fd), nil, err
 	})
@@ -171,20 +178,12 @@ func iris_node_listen(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t
 
 //export iris_node_dial
 func iris_node_dial(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := nodes.lookup(int64(h))
-		if err != nil {
-			return 0, nil, err
-		}
-		r, err := decode[struct {
-			Host      string
-			Port      uint16
-			Inside    bool
-			SilenceMS int64 `json:"silence_ms"`
-		}](in)
-		if err != nil {
-			return 0, nil, err
-		}
+	return ask(h, req, n, reply, rn, func(nd *node, r struct {
+		Host      string
+		Port      uint16
+		Inside    bool
+		SilenceMS int64 `json:"silence_ms"`
+	}) (int64, []byte, error) {
 		fd, err := nd.dial(r.Host, r.Port, r.Inside, time.Duration(r.SilenceMS)*time.Millisecond)
 		return int64(fd), nil, err
 	})
@@ -192,33 +191,17 @@ func iris_node_dial(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, 
 
 //export iris_node_rejoin
 func iris_node_rejoin(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := nodes.lookup(int64(h))
-		if err != nil {
-			return 0, nil, err
-		}
-		r, err := decode[struct {
-			WithKey bool `json:"with_key"`
-			Fresh   bool
-		}](in)
-		if err != nil {
-			return 0, nil, err
-		}
+	return ask(h, req, n, reply, rn, func(nd *node, r struct {
+		WithKey bool `json:"with_key"`
+		Fresh   bool
+	}) (int64, []byte, error) {
 		return 0, nil, nd.rejoin(r.WithKey, r.Fresh)
 	})
 }
 
 //export iris_node_whois
 func iris_node_whois(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := nodes.lookup(int64(h))
-		if err != nil {
-			return 0, nil, err
-		}
-		r, err := decode[struct{ IP string }](in)
-		if err != nil {
-			return 0, nil, err
-		}
+	return ask(h, req, n, reply, rn, func(nd *node, r struct{ IP string }) (int64, []byte, error) {
 		out, err := nd.whois(r.IP)
 		return 0, out, err
 	})
@@ -226,15 +209,7 @@ func iris_node_whois(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t,
 
 //export iris_node_certificate
 func iris_node_certificate(h C.int64_t, req *C.uint8_t, n C.size_t, reply **C.uint8_t, rn *C.size_t) C.int64_t {
-	return call(req, n, reply, rn, func(in []byte) (int64, []byte, error) {
-		nd, err := nodes.lookup(int64(h))
-		if err != nil {
-			return 0, nil, err
-		}
-		r, err := decode[struct{ Domain string }](in)
-		if err != nil {
-			return 0, nil, err
-		}
+	return ask(h, req, n, reply, rn, func(nd *node, r struct{ Domain string }) (int64, []byte, error) {
 		out, err := nd.certificate(r.Domain)
 		return 0, out, err
 	})

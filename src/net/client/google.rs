@@ -7,19 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_types::base64;
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
+use http::StatusCode;
 use ring::rand::SystemRandom;
 use ring::signature::RSA_PKCS1_SHA256;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::base::clock::{self, within};
+use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::ServiceAccount;
-use crate::net::client::pool::Pool;
-use crate::wire::body;
+use crate::net::client::{Client, Errand};
 
 /// What tokens are for.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -31,10 +28,10 @@ const RENEWAL: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for an exchange.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest answer of a token endpoint.
+/// Longest response of a token endpoint.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Why there is no token.
+/// Why no token could be had.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The key signs nothing.
@@ -46,7 +43,7 @@ pub(crate) enum TokenError {
     /// It answered with a refusal.
     #[error("the token endpoint refused its service account with {status}{word}")]
     Refused {
-        /// Status of the answer.
+        /// Status of the response.
         status: StatusCode,
         /// Its word for the reason, if it had one.
         word: String,
@@ -63,7 +60,7 @@ pub(crate) struct TokenCache {
     held: Mutex<HashMap<[u8; 32], Arc<Slot>>>,
 }
 
-/// What is held for one key. Whoever exchanges holds the lock, and the others wait for it.
+/// What is held for one key. The request that exchanges holds the lock, and the others wait for it.
 #[derive(Default)]
 struct Slot(tokio::sync::Mutex<State>);
 
@@ -84,14 +81,14 @@ impl TokenCache {
     pub(crate) fn source<'a>(
         &self,
         account: &'a ServiceAccount,
-        pool: &'a Pool,
+        client: &'a Client,
     ) -> TokenSource<'a> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = Arc::clone(held.entry(account.fingerprint).or_default());
         TokenSource {
             slot,
             account,
-            pool,
+            client,
         }
     }
 }
@@ -100,7 +97,7 @@ impl TokenCache {
 pub(crate) struct TokenSource<'a> {
     slot: Arc<Slot>,
     account: &'a ServiceAccount,
-    pool: &'a Pool,
+    client: &'a Client,
 }
 
 impl TokenSource<'_> {
@@ -157,24 +154,12 @@ impl TokenSource<'_> {
         let form = format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}"
         );
-        let request = Request::post(self.account.token_uri.clone())
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .body(Full::new(Bytes::from(form)))
-            .map_err(|error| TokenError::Unreachable(error.to_string()))?;
-        let unreachable = |why: String| TokenError::Unreachable(why);
+        let uri = self.account.token_uri.clone();
+        let errand = Errand::token(uri, form, PATIENCE, MAX_ANSWER);
         let asked_at = Instant::now();
-        let (status, answer) = within(PATIENCE, async {
-            let response = self.pool.request_again(request).await;
-            let response = response.map_err(|error| unreachable(error.to_string()))?;
-            let status = response.status();
-            let answer = body::read(response.into_body(), MAX_ANSWER, Duration::ZERO).await;
-            answer
-                .map(|answer| (status, answer))
-                .map_err(|error| unreachable(error.to_string()))
-        })
-        .await
-        .map_err(|_| unreachable(format!("no answer within {PATIENCE:?}")))??;
+        let answer = self.client.errand(errand).await;
+        let answer = answer.map_err(TokenError::Unreachable)?;
+        let (status, answer) = (answer.status(), answer.into_body());
         if !status.is_success() {
             let word = word(&answer);
             return Err(TokenError::Refused { status, word });

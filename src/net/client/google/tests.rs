@@ -1,7 +1,6 @@
 //! A token endpoint on loopback that hands out numbered tokens, or refuses.
 
 use std::net::SocketAddr;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
@@ -10,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::{self, Network};
-use crate::net::client::connect::{Connector, Timeouts, tls};
+use crate::config;
+use crate::net::client::Timeouts;
 
-const KEY: &str = include_str!("../../fixtures/throw-away-test-key.pem");
-const PUBLIC: &[u8] = include_bytes!("../../fixtures/throw-away-test-key.public.der");
+const KEY: &str = include_str!("../fixtures/throw-away-test-key.pem");
+const PUBLIC: &[u8] = include_bytes!("../fixtures/throw-away-test-key.public.der");
 
 /// A key whose tokens come from `at`.
 fn account(at: SocketAddr) -> Arc<ServiceAccount> {
@@ -60,15 +59,8 @@ async fn endpoint(status: &'static str, answer: &'static str) -> (SocketAddr, Ar
     (address, asked)
 }
 
-fn pool() -> Pool {
-    let bounds = Timeouts {
-        connect: Duration::from_secs(5),
-        first_byte: Duration::from_secs(5),
-        idle: Duration::from_secs(5),
-        total: Duration::ZERO,
-    };
-    let bounds = Arc::new(RwLock::new(bounds));
-    Pool::new(Connector::new(None, Network::Host, Arc::new(tls()), bounds))
+fn client() -> Client {
+    Client::new(None, Timeouts::all(Duration::from_secs(5)))
 }
 
 const GRANTED: &str = r#"{"access_token":"token-{n}","expires_in":3599,"token_type":"Bearer"}"#;
@@ -103,10 +95,13 @@ async fn the_assertion_is_signed_and_says_for_what() {
 #[tokio::test]
 async fn one_exchange_for_all_until_a_provider_refuses_the_token() {
     let (address, asked) = endpoint("200 OK", GRANTED).await;
-    let (pool, cache) = (pool(), TokenCache::default());
+    let (client, cache) = (client(), TokenCache::default());
     // Two readings of one key, as after a reload.
     let (first, second) = (account(address), account(address));
-    let sources = [cache.source(&first, &pool), cache.source(&second, &pool)];
+    let sources = [
+        cache.source(&first, &client),
+        cache.source(&second, &client),
+    ];
     let many = (0..8).map(|nth| sources[nth % 2].token());
     for token in futures_util::future::join_all(many).await {
         assert_eq!(token.unwrap().expose(), "token-1");
@@ -125,8 +120,8 @@ async fn one_exchange_for_all_until_a_provider_refuses_the_token() {
 async fn a_token_near_its_end_is_renewed() {
     let answer = r#"{"access_token":"token-{n}","expires_in":1}"#;
     let (address, asked) = endpoint("200 OK", answer).await;
-    let (pool, cache, account) = (pool(), TokenCache::default(), account(address));
-    let source = cache.source(&account, &pool);
+    let (client, cache, account) = (client(), TokenCache::default(), account(address));
+    let source = cache.source(&account, &client);
     assert_eq!(source.token().await.unwrap().expose(), "token-1");
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(source.token().await.unwrap().expose(), "token-2");
@@ -137,8 +132,8 @@ async fn a_token_near_its_end_is_renewed() {
 async fn a_refusal_is_told_and_not_repeated_at_once() {
     let answer = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#;
     let (address, asked) = endpoint("400 Bad Request", answer).await;
-    let (pool, cache, account) = (pool(), TokenCache::default(), account(address));
-    let source = cache.source(&account, &pool);
+    let (client, cache, account) = (client(), TokenCache::default(), account(address));
+    let source = cache.source(&account, &client);
     for _ in 0..3 {
         let error = source.token().await.unwrap_err().to_string();
         assert!(
@@ -158,7 +153,7 @@ async fn a_refusal_is_told_and_not_repeated_at_once() {
     ] {
         let (address, _) = endpoint("200 OK", answer).await;
         let account = self::account(address);
-        let error = cache.source(&account, &pool).token().await.unwrap_err();
+        let error = cache.source(&account, &client).token().await.unwrap_err();
         assert!(matches!(error, TokenError::Unreadable), "{answer}: {error}");
     }
 }
