@@ -8,8 +8,18 @@ use crate::base::bucket::Settlement;
 use crate::base::panics;
 use crate::formats::ToolCall;
 use crate::records::metrics::{self, Key, Metrics};
-use crate::records::{Capture, Delivery, Entry, Outcome, Record};
+use crate::records::{Capture, Delivery, Entry, Ledger, Outcome, Record, Slot, Unavailable};
 use crate::wire::Rejection;
+
+/// The room that the ledger has reserved for the record of an exchange. Only [`conclude`] can use it, so
+/// nothing is recorded without being settled.
+pub struct Room(Slot);
+
+impl Room {
+    pub(super) fn reserve(ledger: &Ledger) -> Result<Self, Unavailable> {
+        ledger.admit().map(Self)
+    }
+}
 
 /// What a record has besides its entry.
 #[derive(Default)]
@@ -37,7 +47,7 @@ pub(super) fn conclude(running: Running, ended: Ended) {
     if let Some(attempt) = facts.attempts.last_mut() {
         headers.append(&mut attempt.headers);
     }
-    outlets.slot.record(Record {
+    outlets.room.0.record(Record {
         entry: facts.entry,
         tools: rest.tools,
         headers,

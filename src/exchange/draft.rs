@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::attempts::Attempt;
-use super::conclude::conclude;
+use super::conclude::{Room, conclude};
 use super::context::Asked;
 use super::ending::{Ended, Ending, Stage};
 use crate::base::reasons::Reason;
@@ -20,7 +20,7 @@ use crate::config::Routing;
 use crate::exchange::responses::Responses;
 use crate::policy::route::Route;
 use crate::records::metrics::Metrics;
-use crate::records::{Capture, Entry, Slot};
+use crate::records::{Capture, Entry};
 use crate::wire::{Rejection, headers};
 
 /// An exchange that runs.
@@ -34,8 +34,7 @@ pub(super) struct Running {
 
 /// Where the record of an exchange goes, and what else hears of its end.
 pub(super) struct Outlets {
-    /// The room that the ledger has reserved for the record.
-    pub(super) slot: Slot,
+    pub(super) room: Room,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where its response is remembered, for requests that go on with it.

@@ -20,11 +20,6 @@ pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
     ("exchange/relay", &[], "not yet untangled"),
     ("exchange/websocket", &[], "not yet untangled"),
     ("formats", &[], "not yet untangled"),
-    (
-        "records",
-        &[],
-        "a store implements what the roles declare, and the roles name its failures",
-    ),
 ];
 
 /// The parts of a folder that import each other.
