@@ -7,13 +7,12 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 
-use super::conclude::Outlets;
+use super::conclude::{Outlets, Room};
 use super::context::{Context, Formats, Surface};
 use super::draft::Draft;
 use super::entry::{self, Ticket};
 use super::{Gateway, Verified};
 use crate::base::panics;
-use crate::records::Slot;
 use crate::wire::Rejection;
 
 /// A request whose caller has a role, and for whose record there is room. From here on it leaves
@@ -51,7 +50,7 @@ impl Gateway {
             .map_err(|none| none.rejection(&who.caller))?;
         // Room for the record first: what can't be recorded isn't done.
         let outlets = Outlets {
-            slot: self.room_for_record()?,
+            room: self.room_for_record()?,
             metrics: Arc::clone(&self.metrics),
             responses: Arc::clone(&self.responses),
         };
@@ -69,7 +68,7 @@ impl Gateway {
         Ok(admitted)
     }
 
-    fn room_for_record(&self) -> Result<Slot, Rejection> {
+    fn room_for_record(&self) -> Result<Room, Rejection> {
         let unavailable = |why: String| {
             Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
                 .retry_after(Duration::from_secs(5))
@@ -79,8 +78,6 @@ impl Gateway {
                 "requests cannot be recorded right now".to_owned(),
             ));
         }
-        self.ledger
-            .admit()
-            .map_err(|full| unavailable(full.to_string()))
+        Room::reserve(&self.ledger).map_err(|full| unavailable(full.to_string()))
     }
 }

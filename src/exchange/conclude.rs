@@ -12,13 +12,22 @@ use crate::base::bucket::Settlement;
 use crate::base::panics;
 use crate::formats::ToolCall;
 use crate::records::metrics::{self, Key, Metrics};
-use crate::records::{Capture, Delivery, Entry, Outcome, Record, Slot};
+use crate::records::{Capture, Delivery, Entry, Ledger, Outcome, Record, Slot, Unavailable};
 use crate::wire::Rejection;
+
+/// The room that the ledger has reserved for the record of an exchange. Only [`conclude`] can use it, so
+/// nothing is recorded without being settled.
+pub struct Room(Slot);
+
+impl Room {
+    pub(super) fn reserve(ledger: &Ledger) -> Result<Self, Unavailable> {
+        ledger.admit().map(Self)
+    }
+}
 
 /// Where the record of an exchange goes, and what else hears of its end.
 pub(super) struct Outlets {
-    /// The room that the ledger has reserved for the record.
-    pub(super) slot: Slot,
+    pub(super) room: Room,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where its response is remembered, for requests that go on with it.
@@ -50,7 +59,7 @@ pub(super) fn conclude(facts: &mut Facts, outlets: Outlets, ended: Ended) {
     if let Some(attempt) = facts.attempt() {
         headers.append(&mut attempt.headers);
     }
-    outlets.slot.record(Record {
+    outlets.room.0.record(Record {
         entry: std::mem::take(&mut facts.entry),
         tools: rest.tools,
         headers,

@@ -52,6 +52,7 @@ use crate::records::metrics::Metrics;
 pub use self::http::Uncounted;
 pub use admit::Admitted;
 pub use clear::Cleared;
+pub use conclude::Room;
 pub use context::{Asked, Context, Formats, Surface};
 pub use fund::Funded;
 pub use held::Held;

@@ -1,14 +1,13 @@
-//! What the ledger is given: the entry of a request, and what goes with it.
+//! A record: the entry of a request, and what goes with it.
 
 use std::cell::RefCell;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Delivery, Tokens};
 use crate::base::bucket::Settlement;
 use crate::base::reasons::{self, Reason};
-use crate::formats::ToolCall;
+use crate::formats::{Tokens, ToolCall};
 
 /// The name of a record: `req_` and 26 characters that sort by time.
 #[derive(
@@ -41,7 +40,7 @@ impl EntryId {
 /// The random part of an id. The operating system is asked for those of many ids at once.
 fn random_bytes() -> [u8; 10] {
     thread_local! {
-        /// What is left of the last answer begins at the number.
+        /// The number is the index of the first that is unused.
         static KEPT: RefCell<(usize, [[u8; 10]; 64])> = const { RefCell::new((64, [[0; 10]; 64])) };
     }
     KEPT.with_borrow_mut(|(next, kept)| {
@@ -115,7 +114,7 @@ impl Outcome {
             .find(|outcome| outcome.as_str() == text)
     }
 
-    /// Whether reports count it as an error: neither the answer came nor did its caller leave.
+    /// Whether reports count it as an error: the response is incomplete, and not because the caller left.
     pub fn is_error(self) -> bool {
         !matches!(self, Outcome::Complete | Outcome::ClientClosed)
     }
@@ -184,14 +183,14 @@ impl Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub entry: Entry,
-    /// The calls of tools in the answer, in order.
+    /// The tool calls in the response, in order.
     pub tools: Vec<ToolCall>,
-    /// Headers by which records can be filtered; an empty value says that it was there.
+    /// Headers by which records can be filtered; an empty value says that the header was present.
     pub headers: Vec<(String, String)>,
     pub capture: Option<Capture>,
     /// What the request takes from budgets; written with its entry or not at all.
     pub settlement: Option<Settlement>,
-    /// What hooks are to be told of it; queued with its entry or not at all.
+    /// Events for hooks; queued with its entry or not at all.
     pub deliveries: Vec<Delivery>,
 }
 
@@ -217,24 +216,34 @@ impl Record {
             let raw = capture.raw.as_ref().map_or(0, Bytes::len);
             capture.request_body.len() + capture.response_body.len() + raw
         });
-        let told = self.deliveries.iter().map(|one| one.payload.len());
-        size_of::<Record>() + tools.sum::<usize>() + capture + told.sum::<usize>()
+        let events = self.deliveries.iter().map(|one| one.payload.len());
+        size_of::<Record>() + tools.sum::<usize>() + capture + events.sum::<usize>()
     }
 }
 
-/// What was said, both ways.
+/// The content of a request and its response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
-    /// Without secrets: whoever makes a capture leaves them out.
+    /// Without secrets.
     pub request_headers: Vec<(String, String)>,
     pub request_body: Bytes,
     pub response_headers: Vec<(String, String)>,
-    /// Decoded, and put together where it was a stream.
+    /// Decoded, and reassembled if it was a stream.
     pub response_body: Bytes,
-    /// The answer as it came, where that is to be kept.
+    /// The response as it came, if that is kept.
     pub raw: Option<Bytes>,
-    /// Whether a body was longer than what is kept of it.
+    /// Whether a body was too long to be kept whole.
     pub truncated: bool,
+}
+
+/// An event for a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Name of the hook.
+    pub hook: String,
+    pub event: String,
+    /// JSON.
+    pub payload: Vec<u8>,
 }
 
 #[cfg(test)]

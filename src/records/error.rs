@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::CAPACITY;
-use super::stores::{Failure, Refusal};
 
 /// What a connection could not do with a database.
 pub(super) const WRITE: &str = "write to it";
@@ -83,7 +82,10 @@ impl Error {
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            Error::Database { cause, .. } => cause.refusal(),
+            Error::Database {
+                cause: Failure::Unreachable { refusal, .. },
+                ..
+            } => Some(*refusal),
             _ => None,
         }
     }
@@ -98,4 +100,46 @@ pub enum Unavailable {
     Closed,
     #[error("the database's file was deleted, moved or replaced while Iris runs")]
     Misplaced,
+}
+
+/// Why a statement did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What the database's driver says.
+    #[error("{0}")]
+    Driver(Box<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "the file is damaged ({0}); put a backup in its place, or move it away to begin with an empty ledger"
+    )]
+    Damaged(String),
+    /// No server could be connected to.
+    #[error("{why}")]
+    Unreachable {
+        /// What each address said.
+        why: String,
+        /// What kind of trouble that is.
+        refusal: Refusal,
+    },
+    #[error("no answer from the server within {0:?}")]
+    Timeout(std::time::Duration),
+    /// The answer to a commit got lost.
+    #[error("{0}; whether it was done is not known")]
+    Undecided(Box<Failure>),
+    #[error("a value that was never written: {0}")]
+    Value(String),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Why no server could be connected to. Of several, the first of these decides what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// It has as many connections as it may have.
+    Full,
+    /// It is starting, and will take connections soon.
+    Starting,
+    /// It takes no writes: it is a standby, or was made read-only.
+    ReadOnly,
+    /// Anything else.
+    Other,
 }

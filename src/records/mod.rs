@@ -36,24 +36,36 @@ pub use archive::{
     AuditQuery, Audited, ChatRow, ChatWrite, Expected, MOST_CHATS, Session, Version, chat_version,
 };
 pub use balances::{Admission, StoredBucket};
-pub use entry::{Capture, Entry, EntryId, Outcome, Record};
-pub use error::{Error, Unavailable};
+pub use entry::{Capture, Delivery, Entry, EntryId, Outcome, Record};
+pub use error::{Error, Failure, Refusal, Unavailable};
 use journal::retention;
 pub use journal::retention::Keep;
-pub use journal::{Batch, Delivery, Queued, Waiting};
-use pool::{Connections, Pool, Repeat};
+pub use journal::{Batch, Queued, Waiting};
+use pool::{Connections, Pool};
 pub use reports::{
     Counts, Group, Percentiles, Query, Report, Scope, ToolUse, Totals, Usage, UsageGroup,
 };
 use stores::{Connection, Store};
-pub use stores::{Failure, Refusal};
-pub use writer::room::{Backlog, CAPACITY, Slot};
+pub use writer::room::{Backlog, Slot};
 pub use writer::written::Written;
 use writer::{misplaced, turn, written};
+
+/// Records that may be promised or queued at once. It bounds the memory held while the database
+/// cannot be written.
+pub const CAPACITY: usize = 65_536;
 
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// What to do with work whose connection broke during its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// Run it again: run twice, it does the same.
+    Always,
+    /// Fail, because run twice, it would do something else.
+    Uncommitted,
+}
 
 /// The ledger. Clones share one database and one writer.
 #[derive(Clone)]
@@ -256,6 +268,15 @@ impl Ledger {
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         self.inner.readers.run(Repeat::Always, work).await
+    }
+
+    /// Reads what people wait for before they change something: it fails in time if a server is silent.
+    async fn read_in_time<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let read = tokio::time::timeout(turn::TURN, self.read(work)).await;
+        read.unwrap_or_else(|_| Err(turn::busy()))
     }
 
     /// Writes at once, by itself: beside the writer on a database that nodes share, else through it. May

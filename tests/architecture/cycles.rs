@@ -10,11 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Module, Sources};
 
 /// Circles that are left: the folder, its parts (if none is named, any), and the reason.
-pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[(
-    "records",
-    &[],
-    "a store implements what the roles declare, and the roles name its failures",
-)];
+pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[];
 
 /// The parts of a folder that import each other.
 #[derive(Debug, PartialEq, Eq)]

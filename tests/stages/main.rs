@@ -71,5 +71,5 @@ fn what_leaves_out_a_check_does_not_compile() {
         }
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }

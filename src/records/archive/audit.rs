@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::records::stores::Failure;
-use crate::records::{EntryId, Error, Ledger};
+use crate::records::{EntryId, Error, Failure, Ledger};
 
 /// Something that was done, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]

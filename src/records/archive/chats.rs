@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::records::stores::Failure;
-use crate::records::{Error, Ledger};
+use crate::records::{Error, Failure, Ledger};
 
 /// Conversations of one caller that are kept; beyond it the oldest go.
 pub const MOST_CHATS: usize = 200;

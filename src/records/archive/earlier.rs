@@ -5,8 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::base::lock::lock;
-use crate::records::stores::Failure;
-use crate::records::{Error, Ledger};
+use crate::records::{Error, Failure, Ledger};
 
 /// Devices that are remembered to have asked; all are forgotten beyond that.
 const MOST: usize = 10_000;

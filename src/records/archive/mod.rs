@@ -7,8 +7,7 @@ pub(super) mod earlier;
 
 use serde::Serialize;
 
-use super::stores::Failure;
-use super::{Capture, Counts, Entry, EntryId, Error, Ledger, Query, Scope, ToolCall};
+use super::{Capture, Counts, Entry, EntryId, Error, Failure, Ledger, Query, Scope, ToolCall};
 use audit::AuditLog;
 pub use audit::{AuditQuery, Audited, Version};
 use chats::Chats;

@@ -13,9 +13,7 @@ use tokio::sync::oneshot;
 use super::Balances;
 use crate::base::bucket::{Account, Chain, Level, Link, Short};
 use crate::base::lock::lock;
-use crate::records::pool::Repeat;
-use crate::records::writer::turn;
-use crate::records::{Error, Ledger, millis};
+use crate::records::{Error, Ledger, Repeat, millis};
 
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,11 +120,8 @@ impl Drop for Task<'_> {
 
 impl Ledger {
     /// All buckets that were ever used, as they are stored, and the time by the database's clock.
-    /// People wait for them before they change something, and not for a server that is silent.
     pub async fn buckets(&self) -> Result<(Vec<StoredBucket>, i64), Error> {
-        let read = self.read(|connection| connection.buckets());
-        let read = tokio::time::timeout(turn::TURN, read).await;
-        read.unwrap_or_else(|_| Err(turn::busy()))
+        self.read_in_time(|connection| connection.buckets()).await
     }
 
     /// Holds the estimates of `chains` for a request, for `lease` unless it is renewed; all of

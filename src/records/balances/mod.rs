@@ -22,8 +22,7 @@ use crate::base::lock::lock;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
-use crate::records::stores::Failure;
-use crate::records::{self, Ledger};
+use crate::records::{self, Failure, Ledger};
 pub use holds::{Admission, StoredBucket};
 pub(crate) use holds::{Holds, Wanted};
 

@@ -4,9 +4,8 @@
 mod queues;
 pub(super) mod retention;
 
-use super::Record;
-use super::stores::Failure;
-pub use queues::{Batch, Delivery, Queued, Waiting};
+use super::{Failure, Record};
+pub use queues::{Batch, Queued, Waiting};
 pub(super) use queues::{Exports, Outbox};
 use retention::Policy;
 

@@ -4,8 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::records::stores::Failure;
-use crate::records::{EntryId, Error, Ledger, millis};
+use crate::records::{EntryId, Error, Failure, Ledger, millis};
 
 /// Entries that are taken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,16 +12,6 @@ pub struct Batch {
     pub name: String,
     /// In the order of their ids.
     pub entries: Vec<EntryId>,
-}
-
-/// An event for a hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Name of the hook.
-    pub hook: String,
-    pub event: String,
-    /// JSON.
-    pub payload: Vec<u8>,
 }
 
 /// A delivery from the queue.

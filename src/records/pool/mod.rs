@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 
 use crate::base::lock::lock;
 use crate::records::error::WRITE;
-use crate::records::stores::{Connection, Failure, Refusal, Store};
+use crate::records::stores::{Connection, Store};
 use crate::records::writer::{self, turn};
-use crate::records::{Error, Shared};
+use crate::records::{Error, Failure, Refusal, Repeat, Shared};
 
 /// Queries running at once: a dashboard must not take every blocking thread.
 const AT_ONCE: usize = 4;
@@ -26,15 +26,6 @@ const FULL: Duration = Duration::from_secs(5);
 
 /// How long to wait for a connection that is in use.
 const RETURN: Duration = Duration::from_secs(5);
-
-/// What to do with work whose connection broke during its commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Run it again: run twice, it does the same.
-    Always,
-    /// Fail, because run twice, it would do something else.
-    Uncommitted,
-}
 
 pub(crate) struct Connections {
     pool: Arc<Pool>,

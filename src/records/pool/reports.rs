@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Connections, Repeat};
+use super::Connections;
 use crate::records::reports::{Answered, Reports};
 use crate::records::stores::sql::{query, report, session, tools};
-use crate::records::{Entry, Query, Report, Scope, ToolUse, Usage};
+use crate::records::{Entry, Query, Repeat, Report, Scope, ToolUse, Usage};
 
 impl Reports for Connections {
     fn requests(&self, scope: Scope, query: Query) -> Answered<'_, Vec<Entry>> {

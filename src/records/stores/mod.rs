@@ -1,6 +1,6 @@
-//! Where records are kept: how a database is opened, and why that fails. No SQL stands outside of this
-//! folder. `sql` has the roles for `SQLite` and `PostgreSQL`; a store for reports alone is a folder beside
-//! it with an implementation of [`Reports`](crate::records::reports::Reports).
+//! Where records are kept: how a database is opened and asked. No SQL stands outside of this folder. `sql`
+//! has the roles for `SQLite` and `PostgreSQL`; a store for reports alone is a folder beside it with an
+//! implementation of [`Reports`](crate::records::reports::Reports).
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -10,9 +10,7 @@ pub(super) mod sqlite;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
-
-use crate::records::Error;
+use crate::records::{Error, Failure};
 pub(super) use sql::Connection;
 #[cfg(feature = "postgres")]
 use sql::Question;
@@ -68,77 +66,4 @@ pub(super) fn parse(url: &str, dir: &Path) -> Result<Arc<dyn Store>, Error> {
         return Ok(Arc::new(postgres::Server::parse(url)?));
     }
     Ok(Arc::new(sqlite::SqliteStore::parse(url, dir)?))
-}
-
-/// Why a statement did not do what it should.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error("{}", in_a_line(.0))]
-    Sqlite(rusqlite::Error),
-    #[error("the file is damaged ({}); put a backup in its place, or move it away to begin with an empty ledger", in_a_line(.0))]
-    Damaged(rusqlite::Error),
-    #[cfg(feature = "postgres")]
-    #[error("{}", postgres::explain(.0))]
-    Postgres(#[from] tokio_postgres::Error),
-    /// No server could be connected to.
-    #[error("{why}")]
-    Unreachable {
-        /// What each address said.
-        why: String,
-        /// What kind of trouble that is.
-        refusal: Refusal,
-    },
-    #[error("no answer from the server within {0:?}")]
-    Timeout(std::time::Duration),
-    /// The answer to a commit got lost.
-    #[error("{0}; whether it was done is not known")]
-    Undecided(Box<Failure>),
-    #[error("a value that was never written: {0}")]
-    Value(String),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
-/// Why no server could be connected to. Of several, the first of these decides what to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// It has as many connections as it may have.
-    Full,
-    /// It is starting, and will take connections soon.
-    Starting,
-    /// It takes no writes: it is a standby, or was made read-only.
-    ReadOnly,
-    /// Anything else.
-    Other,
-}
-
-impl Failure {
-    /// Why no server could be connected to, if that is the failure.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Failure::Unreachable { refusal, .. } => Some(*refusal),
-            _ => None,
-        }
-    }
-}
-
-/// `SQLite`'s words on one line: of a damaged file they quote whole statements, and bytes that a
-/// terminal obeys.
-fn in_a_line(error: &rusqlite::Error) -> String {
-    const SHOWN: usize = 200;
-    let mut words = crate::wire::text::harmless(&error.to_string());
-    if words.len() > SHOWN {
-        words.truncate(words.floor_char_boundary(SHOWN));
-        words.push('…');
-    }
-    words
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Failure {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Failure::Damaged(error),
-            _ => Failure::Sqlite(error),
-        }
-    }
 }

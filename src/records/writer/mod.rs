@@ -25,8 +25,8 @@ use crate::base::clock;
 use crate::base::lock::lock;
 use crate::base::panics;
 use crate::records::journal::{Journal, retention};
-use crate::records::stores::{Connection, Failure, Refusal, Store};
-use crate::records::{Error, Record, Shared};
+use crate::records::stores::{Connection, Store};
+use crate::records::{Error, Failure, Record, Refusal, Shared};
 
 /// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
 const GROUP: usize = 512;

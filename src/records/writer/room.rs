@@ -10,10 +10,6 @@ use super::{Message, misplaced};
 use crate::base::memory;
 use crate::records::{Inner, Ledger, Record, Unavailable};
 
-/// Records that may be promised or queued at once. It bounds the memory held while the database
-/// cannot be written.
-pub const CAPACITY: usize = 65_536;
-
 /// Bytes of queued records beyond which nothing more is admitted: captures are long.
 pub(crate) const HELD_MAX: usize = 256 << 20;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Message;
-use crate::records::stores::{Connection, Failure};
-use crate::records::{Error, Shared};
+use crate::records::stores::Connection;
+use crate::records::{Error, Failure, Shared};
 
 /// How long work waits for its turn. It is then not done at all.
 pub(crate) const TURN: Duration = Duration::from_secs(5);

@@ -10,6 +10,8 @@
 //! pooler is found by a random setting in the start of the connection: only a server that the
 //! connection really reaches knows it.
 
+use super::explain;
+use crate::records::{Failure, Refusal};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -23,9 +25,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
-
-use super::explain;
-use crate::records::stores::{Failure, Refusal};
 
 /// Waits for a connection, name resolution and TLS included, where the URL has no `connect_timeout`.
 const CONNECT: Duration = Duration::from_secs(10);

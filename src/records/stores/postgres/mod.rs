@@ -9,7 +9,6 @@ mod connect;
 mod open;
 mod value;
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,8 +19,8 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use crate::net::client;
-use crate::records::Error;
-use crate::records::stores::{Connection, Failure, Schema, Store, VERSION};
+use crate::records::stores::{Connection, Schema, Store, VERSION};
+use crate::records::{Error, Failure};
 use open::{PATIENCE, ServerConnection};
 
 /// A peer that acknowledges nothing for this long is gone; a server that is only slow acknowledges.
@@ -254,10 +253,21 @@ fn without_protocols(mut tls: rustls::ClientConfig) -> rustls::ClientConfig {
     tls
 }
 
+/// An error of the driver, with all that it says.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", explain(.0))]
+struct DriverError(tokio_postgres::Error);
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure::Driver(Box::new(DriverError(error)))
+    }
+}
+
 /// An error with all its causes: the first says only what kind it is.
-pub(super) fn explain(error: &tokio_postgres::Error) -> String {
+fn explain(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let more = error.to_string();
         if !text.contains(&more) {

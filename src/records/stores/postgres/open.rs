@@ -18,9 +18,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
+use super::DriverError;
 use super::connect::{Driver, LOCAL_SETTINGS, connect, drive};
 use super::value::{kind, value};
-use crate::records::stores::{Connection, Failure, Question, Row, Value};
+use crate::records::Failure;
+use crate::records::stores::{Connection, Question, Row, Value};
 
 /// Waits for an answer. A server that is silent for longer is taken for gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -254,7 +256,11 @@ impl ServerConnection {
 
     /// Whether a failure means that another connection has to be opened.
     fn learn(&mut self, failure: &Failure) {
-        let Failure::Postgres(error) = failure else {
+        let error = match failure {
+            Failure::Driver(error) => error.downcast_ref::<DriverError>(),
+            _ => None,
+        };
+        let Some(DriverError(error)) = error else {
             self.is_broken |= matches!(failure, Failure::Timeout(_));
             return;
         };

@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-use crate::records::stores::{Failure, Value};
+use crate::records::Failure;
+use crate::records::stores::Value;
 
 /// The type that a value is bound as. The server finds out what type a missing one would have.
 pub(super) fn kind(value: &Value<'_>) -> Type {

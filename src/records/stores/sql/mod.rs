@@ -27,9 +27,8 @@ mod value;
 
 use std::borrow::Cow;
 
-use super::Failure;
 use crate::base::clock;
-use crate::records::Error;
+use crate::records::{Error, Failure};
 pub(crate) use value::{Row, Value};
 
 /// The version of the schema: one more than there are migrations.

@@ -1,11 +1,10 @@
 //! Values as both databases can hold them, bound or read, and keys that are not too long for an index.
 
+use crate::records::Failure;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
-
-use crate::records::stores::Failure;
 
 /// A value, bound or read. What is bound is borrowed: a record has dozens of texts.
 #[derive(Clone, Debug, PartialEq)]
