@@ -131,10 +131,17 @@ async fn answer(
     let (path, version) = (request.uri().path().to_owned(), request.version());
     // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {
-        let who = admitted(engines, door, peer, (&request, url)).await?;
-        if socket.is_some() {
-            let (response, opened) = open_socket(engines, socket, who, request);
-            peer.upgraded.store(opened, Ordering::Release);
+        let who = admitted(engines, door, peer, &request, url).await?;
+        if let Some(api) = socket {
+            let (response, pending) = engines.gateway.open_socket(api, who, request);
+            peer.upgraded.store(pending.is_some(), Ordering::Release);
+            if let Some(pending) = pending {
+                // It lives on when its request is answered.
+                let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
+                engines.tracker.clone().spawn(async move {
+                    Box::pin(engines.gateway.serve_socket(pending, stop)).await;
+                });
+            }
             return Ok(response);
         }
         Ok(dispatch(engines, api, who, request).await)
@@ -209,7 +216,8 @@ async fn admitted(
     engines: &Engines,
     door: &Door,
     peer: &Peer,
-    (request, url): (&Request<Incoming>, Arc<str>),
+    request: &Request<Incoming>,
+    url: Arc<str>,
 ) -> Result<Verified, Rejection> {
     panics::point("gate");
     let gate = door.gate.borrow().clone();
@@ -234,20 +242,18 @@ async fn admitted(
             Err(Refused::Changed)
         }
     });
-    let caller = caller.map_err(|refused| match refused {
-        Refused::Unavailable(_) => Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "identity_unavailable",
-            refused.to_string(),
-        )
-        .retry_after(Duration::from_secs(1)),
-        Refused::Stale(_) => Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "tailnet_stale",
-            refused.to_string(),
-        )
-        .retry_after(Duration::from_secs(10)),
-        _ => Rejection::new(StatusCode::FORBIDDEN, "no_identity", refused.to_string()),
+    let caller = caller.map_err(|refused| {
+        let rejection = |status, code| Rejection::new(status, code, refused.to_string());
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match refused {
+            Refused::Unavailable(_) => {
+                rejection(unavailable, "identity_unavailable").retry_after(Duration::from_secs(1))
+            }
+            Refused::Stale(_) => {
+                rejection(unavailable, "tailnet_stale").retry_after(Duration::from_secs(10))
+            }
+            _ => rejection(StatusCode::FORBIDDEN, "no_identity"),
+        }
     })?;
     Ok(Verified {
         caller,
@@ -262,29 +268,6 @@ fn asks_for_socket<B>(request: &Request<B>) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
     request.method() == http::Method::GET
         && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// Opens a WebSocket, which lives on when its request is answered. Says too whether it did.
-fn open_socket(
-    engines: &Arc<Engines>,
-    api: Option<&'static Format>,
-    who: Verified,
-    request: Request<Incoming>,
-) -> (Response<Body>, bool) {
-    let Some(api) = api else {
-        let none = Rejection::new(StatusCode::NOT_FOUND, "no_such_route", "no route");
-        let dialect = Dialect::of(request.uri().path(), request.headers());
-        return (dialect.refuse(&none), false);
-    };
-    let (response, pending) = engines.gateway.open_socket(api, who, request);
-    if let Some(pending) = pending {
-        let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
-        engines.tracker.clone().spawn(async move {
-            Box::pin(engines.gateway.serve_socket(pending, stop)).await;
-        });
-        return (response, true);
-    }
-    (response, false)
 }
 
 /// Scheme and host of a URL.
@@ -306,10 +289,8 @@ async fn dispatch(
         let response = engines.gateway.handle(api, who, request).await;
         let code = response.headers().get("x-iris-error");
         if code.is_some_and(|code| code == "no_role") {
-            engines
-                .management
-                .refusals
-                .count(&caller, api.name, "no_role");
+            let refusals = &engines.management.refusals;
+            refusals.count(&caller, api.name, "no_role");
         }
         return response;
     }

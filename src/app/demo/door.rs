@@ -21,8 +21,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
+use super::policy::Device;
+use super::{response, until_dropped};
 use crate::base::clock::within;
 use crate::net::tailnet::{Node, Stream};
 use crate::wire::{Body, body};
@@ -44,7 +46,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// An open way in; it closes when this is dropped.
 pub(super) struct Door {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     _stop: DropGuard,
 }
 
@@ -63,8 +65,7 @@ pub(super) struct Tailnet {
     pub(super) gateway: &'static str,
     /// Without a dot at either end.
     pub(super) domain: &'static str,
-    /// Each node's name and address.
-    pub(super) nodes: [(&'static str, Ipv4Addr); 4],
+    pub(super) devices: &'static [Device],
 }
 
 impl Tailnet {
@@ -75,19 +76,15 @@ impl Tailnet {
         let label = host
             .strip_suffix(self.domain)
             .and_then(|rest| rest.strip_suffix('.'));
-        let is_it = |(name, address): &&(&str, Ipv4Addr)| {
-            label.unwrap_or(&host) == *name || host == address.to_string()
+        let is_it = |device: &&Device| {
+            label.unwrap_or(&host) == device.name || host == device.address.to_string()
         };
-        let found = self.nodes.iter().find(is_it);
-        found.map(|(_, address)| *address)
+        self.devices.iter().find(is_it).map(|device| device.address)
     }
 }
 
 impl Door {
     /// Opens one at `listener`, through a person's `node`.
-    ///
-    /// # Errors
-    /// If the listener has no address.
     pub(super) fn open(
         listener: TcpListener,
         node: Node,
@@ -95,20 +92,10 @@ impl Door {
     ) -> io::Result<Self> {
         let own = listener.local_addr()?;
         let way = Way { node, own, tailnet };
-        let stop = CancellationToken::new();
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(accept(listener, way)),
-        );
         Ok(Self {
             address: own,
-            _stop: stop.drop_guard(),
+            _stop: until_dropped(accept(listener, way)),
         })
-    }
-
-    /// Where it is.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 
@@ -156,36 +143,26 @@ struct Refused(StatusCode, String);
 
 impl Refused {
     fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(body::full(format!("{}\n", self.1)));
-        *response.status_mut() = self.0;
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+        response(self.0, "text/plain; charset=utf-8", format!("{}\n", self.1))
     }
 }
 
 impl Way {
     /// A door leads into the tailnet, not out of it.
     fn on_tailnet(&self, uri: &Uri) -> Result<Target, Refused> {
+        let wrong = |why: &str| Refused(StatusCode::BAD_REQUEST, why.to_owned());
         let authority = uri.authority().cloned();
-        let authority = authority.ok_or_else(|| {
-            let message = "CONNECT takes HOST:PORT".to_owned();
-            Refused(StatusCode::BAD_REQUEST, message)
-        })?;
+        let authority = authority.ok_or_else(|| wrong("CONNECT takes HOST:PORT"))?;
         if uri.scheme_str() == Some("https") {
-            let message = "a proxy takes http:// URLs, and a tunnel for https://".to_owned();
-            return Err(Refused(StatusCode::BAD_REQUEST, message));
+            return Err(wrong(
+                "a proxy takes http:// URLs, and a tunnel for https://",
+            ));
         }
-        match self.tailnet.address(authority.host()) {
+        let (host, gateway) = (authority.host(), self.tailnet.gateway);
+        let elsewhere = format!("{host:?} isn't a node of the demo tailnet; try http://{gateway}");
+        match self.tailnet.address(host) {
             Some(address) => Ok(Target { authority, address }),
-            None => Err(Refused(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "{:?} isn't a node of the demo tailnet; try http://{}",
-                    authority.host(),
-                    self.tailnet.gateway
-                ),
-            )),
+            None => Err(Refused(StatusCode::FORBIDDEN, elsewhere)),
         }
     }
 
@@ -239,10 +216,10 @@ impl Way {
         match within(PATIENCE, dialed).await {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
-            Err(_) => Err(unreachable(format!(
-                "no answer within {} s",
-                PATIENCE.as_secs()
-            ))),
+            Err(_) => {
+                let seconds = PATIENCE.as_secs();
+                Err(unreachable(format!("no answer within {seconds} s")))
+            }
         }
     }
 }
@@ -261,11 +238,8 @@ async fn forward(mut request: Request<Incoming>, way: &Way, to: &Target) -> Resp
         Err(refused) => return refused.into_response(),
     };
     let failed = |error: hyper::Error| {
-        Refused(
-            StatusCode::BAD_GATEWAY,
-            format!("{} didn't answer: {error}", to.authority),
-        )
-        .into_response()
+        let message = format!("{} didn't answer: {error}", to.authority);
+        Refused(StatusCode::BAD_GATEWAY, message).into_response()
     };
     let (mut sender, connection) = match hyper::client::conn::http1::handshake(io).await {
         Ok(parts) => parts,
@@ -296,14 +270,12 @@ fn outbound(
         parts.headers.remove(name);
     }
     if let Some(protocol) = upgrade {
+        let upgrade = HeaderValue::from_static("upgrade");
         parts.headers.insert(header::UPGRADE, protocol);
-        parts
-            .headers
-            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::CONNECTION, upgrade);
     }
-    parts
-        .headers
-        .insert(header::HOST, HeaderValue::try_from(to.as_str())?);
+    let host = HeaderValue::try_from(to.as_str())?;
+    parts.headers.insert(header::HOST, host);
     Ok(Request::from_parts(parts, body))
 }
 

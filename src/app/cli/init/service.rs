@@ -1,9 +1,12 @@
 //! What is known of each kind of provider without asking it: where it is, how it takes a key, what
 //! it speaks, and where it lists its models.
 
-use super::key::{AWS_VARIABLES, Key};
+use std::path::PathBuf;
 
-/// A kind of provider.
+use super::key::KeyPlace;
+use crate::app::cli::set;
+
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Service {
     /// Its word on the command line, and its id.
     pub(super) word: &'static str,
@@ -23,7 +26,7 @@ pub(super) struct Service {
 pub(super) enum Place {
     /// At this URL, for everyone.
     Public(&'static str),
-    /// On a machine of one's own; this is the usual port.
+    /// On your own machine, usually at this port.
     Own(u16),
     /// In a region of AWS.
     Aws,
@@ -33,10 +36,10 @@ pub(super) enum Place {
     Anywhere,
 }
 
-/// How a provider knows who asks.
+/// How a provider authenticates callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// By nothing, unless it asks for a key.
+    /// Not at all, unless it asks for a key.
     None,
     /// By a key, which usually stands in this variable.
     Key(&'static str),
@@ -176,32 +179,34 @@ impl Service {
         }
     }
 
-    /// Whether it has a region.
     pub(super) fn has_region(&self) -> bool {
         matches!(self.place, Place::Aws | Place::Google)
     }
 
     /// The region that its own programs would use.
     pub(super) fn usual_region(&self) -> Option<String> {
-        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let set = |name| set(name)?.into_string().ok();
         match self.place {
-            Place::Aws => ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(set),
+            Place::Aws => ["AWS_REGION", "AWS_DEFAULT_REGION"]
+                .into_iter()
+                .find_map(set),
             Place::Google => Some("global".to_owned()),
             _ => None,
         }
     }
 
-    /// The key that is used for it if none is named.
-    pub(super) fn usual_key(&self) -> Option<Key> {
-        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    /// The place of the key that is used for it if none is named.
+    pub(super) fn usual_key(&self) -> Option<KeyPlace> {
         match self.credential {
             Credential::None => None,
-            Credential::Key(variable) => Some(Key::variable(variable)),
-            Credential::Aws if set(BEDROCK_VARIABLE) => Some(Key::variable(BEDROCK_VARIABLE)),
-            Credential::Aws => Some(Key::aws(set(AWS_VARIABLES[2]))),
+            Credential::Key(variable) => Some(KeyPlace::Env(variable.to_owned())),
+            Credential::Aws if set(BEDROCK_VARIABLE).is_some() => {
+                Some(KeyPlace::Env(BEDROCK_VARIABLE.to_owned()))
+            }
+            Credential::Aws => Some(KeyPlace::Aws),
             Credential::ServiceAccount => {
-                let path = std::env::var(GOOGLE_VARIABLE).ok()?;
-                Some(Key::service_account_file(path.as_ref()))
+                let path = PathBuf::from(std::env::var_os(GOOGLE_VARIABLE)?);
+                Some(KeyPlace::File(std::path::absolute(&path).unwrap_or(path)))
             }
         }
     }
