@@ -191,18 +191,15 @@ fn asked_url<B>(request: &Request<B>, door: &Door) -> Arc<str> {
 /// it is meant to be. From here on it is as if it had been sent there.
 fn serve_as_meant<B>(request: &mut Request<B>) {
     let (method, uri) = (request.method(), request.uri());
-    let is_known =
+    let is_of_web =
         api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
     // A WebSocket asks with GET for what is otherwise a POST.
     let method = match method {
         _ if asks_for_socket(request) => &http::Method::POST,
         method => method,
     };
-    if is_known
-        || formats::ALL
-            .iter()
-            .any(|api| api.recognises(method, uri.path()))
-    {
+    let is_known = |api: &Format| api.recognises(method, uri.path());
+    if is_of_web || formats::ALL.into_iter().any(is_known) {
         return;
     }
     let meant = formats::lenient_path::meant(method, uri.path());

@@ -162,7 +162,6 @@ async fn on_node(node: &Node, port: u16) -> Listener {
     }
 }
 
-/// Adds a place to those that are served.
 fn opened(engines: &Engines, url: String, tailnet: bool) {
     let one = Served { url, tailnet };
     engines.served.send_modify(|served| served.push(one));

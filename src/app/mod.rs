@@ -104,10 +104,8 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     start_under(Service::default(), options).await
 }
 
-/// The same under a service manager: on the socket that it hands over, and with signs of life.
-///
-/// # Errors
-/// Likewise, and when a socket was handed over that is not the door of the configuration.
+/// The same under a service manager, with signs of life: on the socket that it hands over, which must
+/// be the door of the configuration.
 pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Result<Running> {
     let held = state_dir::take(&options.state_dir)?;
     let (loaded, files) = settings::configuration(options).await?;
@@ -241,10 +239,7 @@ impl Running {
     }
 
     /// Stops: no new connections, a bounded time for running requests, every record written,
-    /// the node off its tailnet.
-    ///
-    /// # Errors
-    /// When records could not be made durable.
+    /// the node off its tailnet. Fails if records could not be made durable.
     pub async fn stop(self) -> anyhow::Result<()> {
         let engines = self.engines;
         let patience = engines.gateway.rules.borrow().file.timeouts.shutdown;

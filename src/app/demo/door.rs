@@ -124,18 +124,12 @@ async fn serve(stream: TcpStream, way: Way) {
         .await;
 }
 
-async fn pass(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
-    if request.method() == Method::CONNECT {
-        return tunnel(request, way).await;
-    }
-    let target = match request.uri().authority() {
-        Some(_) => way.on_tailnet(request.uri()),
-        None => way.as_page(request.headers_mut()),
+async fn pass(request: Request<Incoming>, way: &Way) -> Response<Body> {
+    let passed = match *request.method() {
+        Method::CONNECT => tunnel(request, way).await,
+        _ => forward(request, way).await,
     };
-    match target {
-        Ok(target) => forward(request, way, &target).await,
-        Err(refused) => refused.into_response(),
-    }
+    passed.unwrap_or_else(Refused::into_response)
 }
 
 /// A request that this door doesn't pass on.
@@ -187,10 +181,8 @@ impl Way {
             (None, _) => {}
             (Some(origin), false) if origin.as_bytes() == format!("http://{host}").as_bytes() => {
                 let own = HeaderValue::try_from(format!("http://{gateway}"));
-                headers.insert(
-                    header::ORIGIN,
-                    own.unwrap_or(HeaderValue::from_static("null")),
-                );
+                let own = own.unwrap_or(HeaderValue::from_static("null"));
+                headers.insert(header::ORIGIN, own);
             }
             // Another site's page, the gateway's own name included: here it is not this page's.
             _ => {
@@ -231,30 +223,26 @@ struct Target {
     address: Ipv4Addr,
 }
 
-/// Sends a request to a host of the tailnet, on a connection of its own.
-async fn forward(mut request: Request<Incoming>, way: &Way, to: &Target) -> Response<Body> {
-    let io = match way.dial(to, 80).await {
-        Ok(io) => io,
-        Err(refused) => return refused.into_response(),
+/// Sends a request to a host of the tailnet, on its own connection.
+async fn forward(mut request: Request<Incoming>, way: &Way) -> Result<Response<Body>, Refused> {
+    let to = match request.uri().authority() {
+        Some(_) => way.on_tailnet(request.uri())?,
+        None => way.as_page(request.headers_mut())?,
     };
     let failed = |error: hyper::Error| {
         let message = format!("{} didn't answer: {error}", to.authority);
-        Refused(StatusCode::BAD_GATEWAY, message).into_response()
+        Refused(StatusCode::BAD_GATEWAY, message)
     };
-    let (mut sender, connection) = match hyper::client::conn::http1::handshake(io).await {
-        Ok(parts) => parts,
-        Err(error) => return failed(error),
-    };
+    let io = way.dial(&to, 80).await?;
+    let connected = hyper::client::conn::http1::handshake(io).await;
+    let (mut sender, connection) = connected.map_err(failed)?;
     tokio::spawn(connection.with_upgrades());
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let theirs = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    match outbound(request, &to.authority, upgrade) {
-        Ok(request) => match sender.send_request(request).await {
-            Ok(response) => inbound(response, theirs),
-            Err(error) => failed(error),
-        },
-        Err(error) => Refused(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
-    }
+    let request = outbound(request, &to.authority, upgrade)
+        .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(failed)?;
+    Ok(inbound(response, theirs))
 }
 
 /// The request as it goes on: without what was meant for this connection alone.
@@ -302,20 +290,14 @@ fn inbound(
 }
 
 /// A tunnel for programs that ask a proxy for one, such as WebSocket clients.
-async fn tunnel(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
-    let to = match way.on_tailnet(request.uri()) {
-        Ok(to) => to,
-        Err(refused) => return refused.into_response(),
-    };
-    let mut stream = match way.dial(&to, 443).await {
-        Ok(io) => io.into_inner(),
-        Err(refused) => return refused.into_response(),
-    };
+async fn tunnel(mut request: Request<Incoming>, way: &Way) -> Result<Response<Body>, Refused> {
+    let to = way.on_tailnet(request.uri())?;
+    let mut stream = way.dial(&to, 443).await?.into_inner();
     let caller = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(caller) = caller.await {
             let _ = copy_bidirectional(&mut TokioIo::new(caller), &mut stream).await;
         }
     });
-    Response::new(body::empty())
+    Ok(Response::new(body::empty()))
 }

@@ -23,10 +23,8 @@ pub struct Service {
 
 impl Service {
     /// Takes what the environment names. Call it before other threads read the environment: the
-    /// variables of the sockets are removed, so that no child takes them for its own.
-    ///
-    /// # Errors
-    /// When what was handed over can't be the loopback door.
+    /// variables of the sockets are removed, so that no child takes them for its own. A socket that
+    /// can't be the loopback door is an error.
     pub fn take() -> Result<Self, Refused> {
         Ok(Self {
             listener: sockets::take()?,
@@ -35,11 +33,9 @@ impl Service {
         })
     }
 
-    /// The socket for the loopback door at `wanted`, if one was handed over; it can be had once.
-    ///
-    /// # Errors
-    /// When there is one, and it listens elsewhere or no door is wanted: it would serve no caller, or
-    /// the wrong ones.
+    /// The socket for the loopback door at `wanted`, if one was handed over; it can be had once. One
+    /// that listens elsewhere, or for which there is no door, is an error: it would serve no caller,
+    /// or the wrong ones.
     pub fn listener(&mut self, wanted: Option<SocketAddr>) -> Result<Option<TcpListener>, Refused> {
         match self.listener.take() {
             Some(listener) => sockets::fits(&listener, wanted).map(|()| Some(listener)),

@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use super::key::{AWS_VARIABLES, Key, KeyPlace};
+use super::key::{AWS_VARIABLES, Credential, Key, KeyPlace};
 use super::provider::Provider;
-use super::service::{BEDROCK_VARIABLE, Credential, GOOGLE_VARIABLE, Service};
+use super::service::{BEDROCK_VARIABLE, GOOGLE_VARIABLE, Service};
 use super::terminal::{ask, ask_secret, choose};
 use crate::app::cli::{is_variable, set};
 

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use super::service::Credential;
 use crate::app::cli::{is_variable, set};
 use crate::base::secret::Secret;
 use crate::config;
@@ -17,6 +16,19 @@ pub(super) const AWS_VARIABLES: [&str; 3] = [
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 ];
+
+/// How a provider authenticates callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Not at all, unless it asks for a key.
+    None,
+    /// By a key, which usually stands in this variable.
+    Key(&'static str),
+    /// By keys of AWS, or by one of Bedrock.
+    Aws,
+    /// By the key file of a service account.
+    ServiceAccount,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use super::ask_key::Keys;
-use super::key::Key;
+use super::key::{Credential, Key};
 use super::provider::{self, Missing, Provider};
 use super::reach::Reach;
-use super::service::{Credential, Place, SERVICES, Service};
+use super::service::{Place, SERVICES, Service};
 use super::spec::{Spec, Wanted, address, chosen, formats};
 use super::terminal::{ask, choose, say};
 use crate::app::cli::harmless;

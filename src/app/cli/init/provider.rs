@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::key::Key;
-use super::service::{Credential, Place, Service};
+use super::key::{Credential, Key};
+use super::service::{Place, Service};
 use crate::client::discovery::{self, Formats, Server};
 use crate::formats::BaseUrl;
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::key::KeyPlace;
+use super::key::{Credential, KeyPlace};
 use crate::app::cli::set;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -36,19 +36,6 @@ pub(super) enum Place {
     Anywhere,
 }
 
-/// How a provider authenticates callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Credential {
-    /// Not at all, unless it asks for a key.
-    None,
-    /// By a key, which usually stands in this variable.
-    Key(&'static str),
-    /// By keys of AWS, or by one of Bedrock.
-    Aws,
-    /// By the key file of a service account.
-    ServiceAccount,
-}
-
 /// Where a provider lists its models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Catalog {
@@ -66,15 +53,23 @@ pub(super) const BEDROCK_VARIABLE: &str = "AWS_BEARER_TOKEN_BEDROCK";
 /// Where Google's own programs find a key file.
 pub(super) const GOOGLE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
+/// Any other server.
+const OTHER: Service = Service {
+    word: "other",
+    name: "Another server that speaks OpenAI's or Anthropic's API",
+    place: Place::Anywhere,
+    credential: Credential::None,
+    authorization: None,
+    flags: &[],
+    catalog: Catalog::OpenAi,
+};
+
 const fn own(word: &'static str, name: &'static str, port: u16) -> Service {
     Service {
         word,
         name,
         place: Place::Own(port),
-        credential: Credential::None,
-        authorization: None,
-        flags: &[],
-        catalog: Catalog::OpenAi,
+        ..OTHER
     }
 }
 
@@ -88,9 +83,8 @@ pub(super) const SERVICES: [Service; 11] = [
         name: "OpenAI",
         place: Place::Public("https://api.openai.com"),
         credential: Credential::Key("OPENAI_API_KEY"),
-        authorization: None,
         flags: &["openai_chat", "openai_responses"],
-        catalog: Catalog::OpenAi,
+        ..OTHER
     },
     Service {
         word: "anthropic",
@@ -115,9 +109,8 @@ pub(super) const SERVICES: [Service; 11] = [
         name: "OpenRouter",
         place: Place::Public("https://openrouter.ai/api/v1"),
         credential: Credential::Key("OPENROUTER_API_KEY"),
-        authorization: None,
-        flags: &[],
         catalog: Catalog::OpenRouter,
+        ..OTHER
     },
     Service {
         word: "bedrock",
@@ -137,15 +130,7 @@ pub(super) const SERVICES: [Service; 11] = [
         flags: &["google_generate_content", "google_raw_predict"],
         catalog: Catalog::Vertex,
     },
-    Service {
-        word: "other",
-        name: "Another server that speaks OpenAI's or Anthropic's API",
-        place: Place::Anywhere,
-        credential: Credential::None,
-        authorization: None,
-        flags: &[],
-        catalog: Catalog::OpenAi,
-    },
+    OTHER,
 ];
 
 impl Service {

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use super::key::{Key, KeyPlace};
+use super::key::{Credential, Key, KeyPlace};
 use super::provider::{Missing, Offer, Provider, host};
-use super::service::{Credential, SERVICES, Service};
+use super::service::{SERVICES, Service};
 use crate::client::discovery::Formats;
 use crate::formats::BaseUrl;
 

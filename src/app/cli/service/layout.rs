@@ -30,7 +30,6 @@ pub(super) struct Person {
     pub(super) config: PathBuf,
     /// `$XDG_STATE_HOME`.
     pub(super) state: PathBuf,
-    /// Who ran `sudo`.
     pub(super) sudo_user: Option<String>,
 }
 

@@ -92,7 +92,6 @@ impl Step {
         })
     }
 
-    /// Whether there is nothing left to do.
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Account { name, .. } => account::ids(name).is_some(),
