@@ -18,36 +18,26 @@ const LOOK_OUT: Duration = Duration::from_secs(30);
 
 /// Runs a loop beside the requests until the gateway stops; a panic does not end it.
 pub(super) fn keep<F>(
-    engines: &Engines,
+    engines: &Arc<Engines>,
     what: &'static str,
-    work: impl FnMut() -> F + Send + 'static,
+    mut work: impl FnMut(Arc<Engines>) -> F + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let kept = panics::kept(what, work);
+    let shared = Arc::clone(engines);
+    let kept = panics::kept(what, move || work(Arc::clone(&shared)));
     tokio::spawn(engines.stop.clone().run_until_cancelled_owned(kept));
 }
 
-/// Starts them all.
 pub(super) fn start(engines: &Arc<Engines>) {
-    let shared = || Arc::clone(engines);
-    let quotas = engines.gateway.quotas.clone();
-    keep(engines, "the keeping of budgets", move || {
-        let quotas = quotas.clone();
-        async move { quotas.keep().await }
-    });
-    let exporting = shared();
-    keep(engines, "the exporters", move || {
-        export(Arc::clone(&exporting))
-    });
-    let looking = shared();
-    keep(engines, "the look for warnings", move || {
-        look_out(Arc::clone(&looking))
-    });
-    let delivering = shared();
-    keep(engines, "the deliverer of hooks", move || {
-        deliver(Arc::clone(&delivering))
-    });
+    keep(engines, "the keeping of budgets", keep_budgets);
+    keep(engines, "the exporters", export);
+    keep(engines, "the look for warnings", look_out);
+    keep(engines, "the deliverer of hooks", deliver);
+}
+
+async fn keep_budgets(engines: Arc<Engines>) {
+    engines.gateway.quotas.keep().await;
 }
 
 async fn deliver(engines: Arc<Engines>) {
@@ -58,7 +48,7 @@ async fn deliver(engines: Arc<Engines>) {
         .await;
 }
 
-/// Looks for alerts, so that the log has them even if nobody opens the dashboard.
+/// Looks for alerts, so that they are logged even while no dashboard is open.
 async fn look_out(engines: Arc<Engines>) {
     if let Some(node) = &engines.node {
         // Every node is signed out for a moment while it starts.

@@ -1,5 +1,6 @@
 //! The node's certificate for HTTPS: fetched when it is first needed, and renewed before it ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
@@ -7,24 +8,23 @@ use tokio_rustls::TlsAcceptor;
 use super::{Engines, keep};
 use crate::net::tailnet::Node;
 use crate::net::tls::{ServerKey, certified, ends_at};
-use crate::web::alerts::Signals;
 
 /// The node renews by itself and gives what it has; asking costs nothing.
 const REFRESH: Duration = Duration::from_hours(12);
 const RETRY: Duration = Duration::from_mins(1);
 
 /// Accepts TLS with the certificate for `domain`; handshakes fail until there is one.
-pub(super) fn acceptor(engines: &Engines, node: Node, domain: String) -> TlsAcceptor {
+pub(super) fn acceptor(engines: &Arc<Engines>, node: Node, domain: String) -> TlsAcceptor {
     let current = ServerKey::default();
-    let (renewed, signals) = (current.clone(), engines.management.signals.clone());
-    keep(engines, "the renewal of a certificate", move || {
-        let (node, domain) = (node.clone(), domain.clone());
-        renew(node, domain, renewed.clone(), signals.clone())
+    let renewed = current.clone();
+    keep(engines, "the renewal of a certificate", move |engines| {
+        renew(engines, node.clone(), domain.clone(), renewed.clone())
     });
     current.acceptor()
 }
 
-async fn renew(node: Node, domain: String, current: ServerKey, signals: Signals) {
+async fn renew(engines: Arc<Engines>, node: Node, domain: String, current: ServerKey) {
+    let signals = &engines.management.signals;
     loop {
         let key = match node.certificate(&domain).await {
             Ok(certificate) => certified(&certificate).map_err(|error| error.to_string()),

@@ -119,10 +119,17 @@ async fn answer(
     let (path, version) = (request.uri().path().to_owned(), request.version());
     // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {
-        let who = admitted(engines, door, peer, (&request, url)).await?;
-        if socket.is_some() {
-            let (response, opened) = open_socket(engines, socket, who, request);
-            peer.upgraded.store(opened, Ordering::Release);
+        let who = admitted(engines, door, peer, &request, url).await?;
+        if let Some(api) = socket {
+            let (response, pending) = engines.gateway.open_socket(api, who, request);
+            peer.upgraded.store(pending.is_some(), Ordering::Release);
+            if let Some(pending) = pending {
+                // It lives on when its request is answered.
+                let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
+                engines.tracker.clone().spawn(async move {
+                    Box::pin(engines.gateway.serve_socket(pending, stop)).await;
+                });
+            }
             return Ok(response);
         }
         Ok(dispatch(engines, api, who, request).await)
@@ -172,18 +179,15 @@ fn asked_url<B>(request: &Request<B>, door: &Door) -> Arc<str> {
 /// it is meant to be. From here on it is as if it had been sent there.
 fn serve_as_meant<B>(request: &mut Request<B>) {
     let (method, uri) = (request.method(), request.uri());
-    let is_known =
+    let is_of_web =
         api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
     // A WebSocket asks with GET for what is otherwise a POST.
     let method = match method {
         _ if asks_for_socket(request) => &http::Method::POST,
         method => method,
     };
-    if is_known
-        || formats::ALL
-            .iter()
-            .any(|api| api.recognises(method, uri.path()))
-    {
+    let is_known = |api: &Format| api.recognises(method, uri.path());
+    if is_of_web || formats::ALL.into_iter().any(is_known) {
         return;
     }
     let meant = formats::lenient_path::meant(method, uri.path());
@@ -197,7 +201,8 @@ async fn admitted(
     engines: &Engines,
     door: &Door,
     peer: &Peer,
-    (request, url): (&Request<Incoming>, Arc<str>),
+    request: &Request<Incoming>,
+    url: Arc<str>,
 ) -> Result<Verified, Rejection> {
     panics::point("gate");
     let gate = door.gate.borrow().clone();
@@ -222,20 +227,18 @@ async fn admitted(
             Err(Refused::Changed)
         }
     });
-    let caller = caller.map_err(|refused| match refused {
-        Refused::Unavailable(_) => Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "identity_unavailable",
-            refused.to_string(),
-        )
-        .retry_after(Duration::from_secs(1)),
-        Refused::Stale(_) => Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "tailnet_stale",
-            refused.to_string(),
-        )
-        .retry_after(Duration::from_secs(10)),
-        _ => Rejection::new(StatusCode::FORBIDDEN, "no_identity", refused.to_string()),
+    let caller = caller.map_err(|refused| {
+        let rejection = |status, code| Rejection::new(status, code, refused.to_string());
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match refused {
+            Refused::Unavailable(_) => {
+                rejection(unavailable, "identity_unavailable").retry_after(Duration::from_secs(1))
+            }
+            Refused::Stale(_) => {
+                rejection(unavailable, "tailnet_stale").retry_after(Duration::from_secs(10))
+            }
+            _ => rejection(StatusCode::FORBIDDEN, "no_identity"),
+        }
     })?;
     Ok(Verified {
         caller,
@@ -250,29 +253,6 @@ fn asks_for_socket<B>(request: &Request<B>) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
     request.method() == http::Method::GET
         && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// Opens a WebSocket, which lives on when its request is answered. Says too whether it did.
-fn open_socket(
-    engines: &Arc<Engines>,
-    api: Option<&'static Format>,
-    who: Verified,
-    request: Request<Incoming>,
-) -> (Response<Body>, bool) {
-    let Some(api) = api else {
-        let none = Rejection::new(StatusCode::NOT_FOUND, "no_such_route", "no route");
-        let dialect = Dialect::of(request.uri().path(), request.headers());
-        return (dialect.refuse(&none), false);
-    };
-    let (response, pending) = engines.gateway.open_socket(api, who, request);
-    if let Some(pending) = pending {
-        let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
-        engines.tracker.clone().spawn(async move {
-            Box::pin(engines.gateway.serve_socket(pending, stop)).await;
-        });
-        return (response, true);
-    }
-    (response, false)
 }
 
 /// Scheme and host of a URL.
@@ -294,10 +274,8 @@ async fn dispatch(
         let response = engines.gateway.handle(api, who, request).await;
         let code = response.headers().get("x-iris-error");
         if code.is_some_and(|code| code == "no_role") {
-            engines
-                .management
-                .refusals
-                .count(&caller, api.name, "no_role");
+            let refusals = &engines.management.refusals;
+            refusals.count(&caller, api.name, "no_role");
         }
         return response;
     }

@@ -40,7 +40,7 @@ pub(super) fn room(file: &File) -> usize {
     room
 }
 
-/// Connections that so many descriptors suffice for; one at least.
+/// How many connections so many descriptors allow; at least one.
 fn within(descriptors: u64, each: u64) -> usize {
     let left = descriptors.saturating_sub(RESERVED) / each;
     usize::try_from(left).unwrap_or(usize::MAX).max(1)

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio_rustls::TlsAcceptor;
 
@@ -14,7 +15,7 @@ use super::connection::{self, Door};
 use super::{Engines, Served, keep};
 use crate::app::systemd::Service;
 use crate::base::panics;
-use crate::config::{self, Mode};
+use crate::config::Mode;
 use crate::exchange::rules::Rules;
 use crate::net::listen::Listener;
 use crate::net::tailnet::{Node, State, Status};
@@ -44,7 +45,7 @@ pub(super) fn open(
             None => Listener::loopback(address),
         };
         let listener =
-            listener.map_err(|error| in_use(error, &format!("listen.loopback {address}")))?;
+            listener.with_context(|| format!("listen.loopback {address} cannot be listened on"))?;
         let address = listener.local().unwrap_or(address);
         let door = Door {
             gate: gates(engines, address.port(), None),
@@ -57,27 +58,26 @@ pub(super) fn open(
         local = Some(address);
     }
     if let Some(node) = engines.node.clone() {
-        let serving = Arc::clone(engines);
-        keep(engines, "the tailnet's doors", move || {
-            let (engines, node, rules) = (Arc::clone(&serving), node.clone(), Arc::clone(&rules));
-            async move { tailnet(&engines, &node, &rules.file.listen).await }
+        keep(engines, "the tailnet's doors", move |engines| {
+            tailnet(engines, node.clone(), Arc::clone(&rules))
         });
     }
     Ok(local)
 }
 
-/// Waits for the node to be on its tailnet, tells where to sign in until then, and listens.
-async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
+/// Waits for the node to be on its tailnet, logs where to sign in until then, and listens.
+async fn tailnet(engines: Arc<Engines>, node: Node, rules: Arc<Rules>) {
+    let (engines, node, listen) = (&engines, &node, &rules.file.listen);
     let mut status = node.watch();
-    let mut told = None;
+    let mut logged_url = None;
     loop {
         let now = status.borrow_and_update().clone();
         if let Some(url) = &now.auth_url
-            && told.as_ref() != Some(url)
+            && logged_url.as_ref() != Some(url)
             && now.state != State::Running
         {
             tracing::warn!("to join the tailnet, sign in at {url}");
-            told = Some(url.clone());
+            logged_url = Some(url.clone());
         }
         if now.state == State::NeedsMachineAuth {
             tracing::warn!("an admin of the tailnet has to approve this node");
@@ -99,19 +99,15 @@ async fn tailnet(engines: &Arc<Engines>, node: &Node, listen: &config::Listen) {
         let tls = certificate::acceptor(engines, node.clone(), domain.clone());
         listen_on(engines, node, port, Some(tls)).await;
     }
-    let meeting = Arc::clone(engines);
-    keep(engines, "the meeting of providers", move || {
-        acquaint(Arc::clone(&meeting))
-    });
-    // A key that expires later needs the address to sign in at once more.
+    keep(engines, "the meeting of providers", acquaint);
+    // A key that expires later needs a new sign-in.
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
-        if now.state == State::NeedsLogin && now.auth_url.is_some() && now.auth_url != told {
-            told.clone_from(&now.auth_url);
-            tracing::error!(
-                "the node is signed out; sign in again at {}",
-                now.auth_url.unwrap_or_default()
-            );
+        if let (State::NeedsLogin, Some(url)) = (now.state, now.auth_url)
+            && logged_url.as_ref() != Some(&url)
+        {
+            tracing::error!("the node is signed out; sign in again at {url}");
+            logged_url = Some(url);
         }
     }
 }
@@ -122,12 +118,12 @@ async fn acquaint(engines: Arc<Engines>) {
     let mut met = HashSet::new();
     loop {
         let current = rules.borrow_and_update().clone();
-        let new = current
+        let enabled = current
             .routes
             .providers()
             .iter()
-            .filter(|provider| !provider.disabled);
-        for provider in new.filter(|provider| met.insert(provider.id.clone())) {
+            .filter(|one| !one.disabled);
+        for provider in enabled.filter(|provider| met.insert(provider.id.clone())) {
             let (engines, provider) = (Arc::clone(&engines), Arc::clone(provider));
             let meet = async move { engines.gateway.upstream.client.meet(&provider).await };
             tokio::spawn(meet);
@@ -146,9 +142,8 @@ async fn listen_on(engines: &Arc<Engines>, node: &Node, port: u16, tls: Option<T
         return;
     }
     let listener = on_node(node, port).await;
-    let gate = gates(engines, port, Some(node));
     let door = Door {
-        gate,
+        gate: gates(engines, port, Some(node)),
         tls,
         tailnet: true,
     };
@@ -167,11 +162,9 @@ async fn on_node(node: &Node, port: u16) -> Listener {
     }
 }
 
-/// Tells those who watch of one more place.
 fn opened(engines: &Engines, url: String, tailnet: bool) {
-    engines
-        .served
-        .send_modify(|served| served.push(Served { url, tailnet }));
+    let one = Served { url, tailnet };
+    engines.served.send_modify(|served| served.push(one));
 }
 
 /// The short name is enough for people; a certificate is for the whole one.
@@ -186,7 +179,7 @@ fn on_tailnet_url(name: &str, port: u16, tls: bool) -> String {
 }
 
 /// The names that may be called through a door: kept up to date with node and rules.
-fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<Arc<Gate>> {
+fn gates(engines: &Arc<Engines>, port: u16, node: Option<&Node>) -> watch::Receiver<Arc<Gate>> {
     let names = Names {
         rules: engines.gateway.rules.clone(),
         status: node.map(Node::watch),
@@ -194,7 +187,7 @@ fn gates(engines: &Engines, port: u16, node: Option<&Node>) -> watch::Receiver<A
     };
     let (sender, receiver) = watch::channel(names.gate());
     let sender = Arc::new(sender);
-    keep(engines, "the names of a door", move || {
+    keep(engines, "the names of a door", move |_| {
         names.clone().follow(Arc::clone(&sender))
     });
     receiver
@@ -220,17 +213,14 @@ impl Names {
     async fn follow(mut self, sender: Arc<watch::Sender<Arc<Gate>>>) {
         loop {
             let tailnet_changed = async {
-                let heard = match &mut self.status {
-                    Some(status) => status.changed().await.is_ok(),
-                    None => false,
-                };
-                if !heard {
-                    std::future::pending::<()>().await;
+                match &mut self.status {
+                    Some(status) => status.changed().await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 changed = self.rules.changed() => if changed.is_err() { return },
-                () = tailnet_changed => {}
+                Ok(()) = tailnet_changed => {}
             }
             let gate = self.gate();
             sender.send_if_modified(|before| {
@@ -252,14 +242,11 @@ fn on_tailnet(status: &Status, more: &[String], port: u16) -> Gate {
 }
 
 fn on_loopback(more: &[String], port: u16) -> Gate {
-    let addresses = vec![
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
+    let addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     Gate::new(vec!["localhost".to_owned()], addresses, port, more)
 }
 
-/// What comes through a listener is served; `node` is whose port it is, if it is one's.
+/// Serves what comes through a listener. `node` and its port are named if it is one of a node.
 fn spawn_accepting(
     engines: &Arc<Engines>,
     listener: Listener,
@@ -267,17 +254,11 @@ fn spawn_accepting(
     node: Option<(Node, u16)>,
 ) {
     let (listener, door) = (Arc::new(Mutex::new(listener)), Arc::new(door));
-    let accepting = {
-        let engines = Arc::clone(engines);
-        move || {
-            let (engines, door) = (Arc::clone(&engines), Arc::clone(&door));
-            accept(
-                engines,
-                door,
-                Arc::clone(&listener).lock_owned(),
-                node.clone(),
-            )
-        }
+    let shared = Arc::clone(engines);
+    let accepting = move || {
+        let (engines, door) = (Arc::clone(&shared), Arc::clone(&door));
+        let listener = Arc::clone(&listener).lock_owned();
+        accept(engines, door, listener, node.clone())
     };
     // Waited for at the end: what it has just accepted is served.
     let kept = panics::kept("an accept loop", accepting);
@@ -323,11 +304,6 @@ async fn accept(
             }
         }
     }
-}
-
-/// An address in use, said so that a person knows what to change.
-fn in_use(error: io::Error, what: &str) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("{what} cannot be listened on"))
 }
 
 #[cfg(test)]

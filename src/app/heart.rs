@@ -7,13 +7,14 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Engines;
 use crate::app::systemd::{Manager, Service};
+use crate::base::lock::lock;
 
 /// Beats within the time after which a silent process is hung: one late beat is not a missed one.
 const BEATS: u32 = 4;
@@ -36,7 +37,7 @@ impl Heart {
     pub(super) fn pulse(&self, what: &'static str) -> Pulse {
         let beats = self.beat.subscribe();
         let felt = Arc::new(AtomicU64::new(*beats.borrow()));
-        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loops = lock(&self.loops);
         loops.push((what, Arc::downgrade(&felt)));
         Pulse { beats, felt }
     }
@@ -48,7 +49,7 @@ impl Heart {
 
     /// A loop that runs and has not answered.
     fn silent(&self, beat: u64) -> Option<&'static str> {
-        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loops = lock(&self.loops);
         loops.retain(|(_, felt)| felt.strong_count() > 0);
         let silent = |felt: &Weak<AtomicU64>| {
             let felt = felt.upgrade();
@@ -79,8 +80,8 @@ impl Pulse {
 
 /// Starts to beat, if the service manager watches for signs of life.
 pub(super) fn start(engines: &Arc<Engines>, service: &Service) {
-    if let Some(within) = service.watchdog() {
-        let manager = service.manager().clone();
+    if let Some(within) = service.watchdog {
+        let manager = service.manager.clone();
         tokio::spawn(beat(Arc::downgrade(engines), manager, within));
     }
 }
@@ -114,21 +115,15 @@ mod tests {
     #[tokio::test]
     async fn a_loop_that_turns_answers_and_one_that_hangs_is_named() {
         let heart = Heart::default();
-        let (mut busy, mut waiting, hung) = (
-            heart.pulse("busy"),
-            heart.pulse("waiting"),
-            heart.pulse("hung"),
-        );
+        let (mut busy, mut waiting) = (heart.pulse("busy"), heart.pulse("waiting"));
+        let hung = heart.pulse("hung");
         let beat = heart.next();
         assert_eq!(heart.silent(beat), Some("busy"));
         busy.during(async {}).await;
         assert_eq!(heart.silent(beat), Some("waiting"));
         let wait = waiting.during(std::future::pending::<()>());
-        assert!(
-            tokio::time::timeout(Duration::from_millis(10), wait)
-                .await
-                .is_err()
-        );
+        let waited = tokio::time::timeout(Duration::from_millis(10), wait).await;
+        assert!(waited.is_err());
         assert_eq!(heart.silent(beat), Some("hung"));
         // What has ended can't hang.
         drop(hung);

@@ -34,7 +34,7 @@ use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
 use crate::exchange::{Gateway, Held, Uncounted};
 use crate::net::client::Client;
-use crate::net::tailnet::{Node, Resolver};
+use crate::net::tailnet::{Node, Resolver, Status};
 use crate::policy::route::Traffic;
 use crate::records::Ledger;
 use crate::records::balances::Quotas;
@@ -56,7 +56,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The configuration's file, which the first save makes where there is none.
+    /// The configuration's file, which the first save creates if it is missing.
     fn path(&self) -> PathBuf {
         let beside = || self.state_dir.join("iris.hujson");
         self.config.clone().unwrap_or_else(beside)
@@ -104,16 +104,14 @@ pub async fn start(options: &Options) -> anyhow::Result<Running> {
     start_under(Service::default(), options).await
 }
 
-/// The same under a service manager: on the socket that it hands over, and with signs of life.
-///
-/// # Errors
-/// Likewise, and when a socket was handed over that is not the door of the configuration.
+/// The same under a service manager, with signs of life: on the socket that it hands over, which must
+/// be the door of the configuration.
 pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Result<Running> {
     let held = state_dir::take(&options.state_dir)?;
     let (loaded, files) = settings::configuration(options).await?;
     let rules = Arc::new(Rules::compile(loaded, 1));
-    reload::tell(options.config.as_deref(), &rules.findings);
-    let ledger = ledger(&rules, options, service.manager()).await?;
+    reload::log_findings(options.config.as_deref(), &rules.findings);
+    let ledger = ledger(&rules, options, &service.manager).await?;
     let quotas = Quotas::open(ledger.clone()).await?;
     // A later change of the configuration tries it again.
     let _is_done = quotas.retain(&rules.quotas).await;
@@ -168,7 +166,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     background::start(&engines);
     let loopback = doors::open(&engines, &mut service)?;
     let follow = reload::Sources {
-        manager: service.manager().clone(),
+        manager: service.manager.clone(),
         has_file: options.config.is_some(),
         files,
         saved,
@@ -200,7 +198,6 @@ impl Running {
         self.loopback
     }
 
-    /// The node on the tailnet.
     #[must_use]
     pub fn node(&self) -> Option<&Node> {
         self.engines.node.as_ref()
@@ -212,6 +209,29 @@ impl Running {
         self.engines.served.subscribe()
     }
 
+    /// Passes on where it answers and the node's status, now and after each change. It never returns.
+    async fn follow(&self, mut show: impl FnMut(&[Served], Option<&Status>)) {
+        let (mut served, mut status) = (self.served(), self.node().map(Node::watch));
+        loop {
+            let places = served.borrow_and_update().clone();
+            let now = status
+                .as_mut()
+                .map(|status| status.borrow_and_update().clone());
+            show(&places, now.as_ref());
+            let of_node = async {
+                match &mut status {
+                    Some(status) => status.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Ok(()) = served.changed() => {}
+                Ok(()) = of_node => {}
+                else => std::future::pending().await,
+            }
+        }
+    }
+
     /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> Arc<Rules> {
@@ -219,10 +239,7 @@ impl Running {
     }
 
     /// Stops: no new connections, a bounded time for running requests, every record written,
-    /// the node off its tailnet.
-    ///
-    /// # Errors
-    /// When records could not be made durable.
+    /// the node off its tailnet. Fails if records could not be made durable.
     pub async fn stop(self) -> anyhow::Result<()> {
         let engines = self.engines;
         let patience = engines.gateway.rules.borrow().file.timeouts.shutdown;
@@ -232,12 +249,9 @@ impl Running {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
         crate::exchange::rests_ended().await;
-        engines
-            .management
-            .refusals
-            .write(&engines.gateway.ledger)
-            .await;
-        let written = engines.gateway.ledger.close().await;
+        let ledger = &engines.gateway.ledger;
+        engines.management.refusals.write(ledger).await;
+        let written = ledger.close().await;
         if let Some(node) = &engines.node
             && let Err(error) = node.close().await
         {

@@ -46,24 +46,11 @@ pub(super) fn spawn(
     sources: Sources,
     sender: watch::Sender<Arc<Rules>>,
 ) -> anyhow::Result<()> {
-    let audited = Arc::clone(engines);
-    keep(engines, "the audit of refusals", move || {
-        let audited = Arc::clone(&audited);
-        async move {
-            loop {
-                tokio::time::sleep(REFUSALS).await;
-                audited
-                    .management
-                    .refusals
-                    .write(&audited.gateway.ledger)
-                    .await;
-            }
-        }
-    });
+    keep(engines, "the audit of refusals", audit_refusals);
     let unwritten = Arc::new(Unwritten::default());
-    let (later, what) = (Arc::clone(engines), Arc::clone(&unwritten));
-    keep(engines, "what the database is told later", move || {
-        write_later(Arc::clone(&later), Arc::clone(&what))
+    let later = Arc::clone(&unwritten);
+    keep(engines, "what the database is told later", move |engines| {
+        write_later(engines, Arc::clone(&later))
     });
     let follow = Arc::new(Mutex::new(Follow {
         engines: Arc::clone(engines),
@@ -73,14 +60,22 @@ pub(super) fn spawn(
         hangup: signal(SignalKind::hangup())?,
         sender,
     }));
-    keep(engines, "the reading of the configuration", move || {
+    keep(engines, "the reading of the configuration", move |_| {
         let follow = Arc::clone(&follow).lock_owned();
         async move { follow.await.run().await }
     });
     Ok(())
 }
 
-/// What is followed, and who is notified.
+async fn audit_refusals(engines: Arc<Engines>) {
+    loop {
+        tokio::time::sleep(REFUSALS).await;
+        let ledger = &engines.gateway.ledger;
+        engines.management.refusals.write(ledger).await;
+    }
+}
+
+/// What is followed, and what is notified.
 struct Follow {
     engines: Arc<Engines>,
     unwritten: Arc<Unwritten>,
@@ -93,11 +88,10 @@ struct Follow {
 
 impl Follow {
     async fn run(&mut self) {
-        let first = if self.sources.has_file {
-            None
-        } else {
-            Some(self.servers().await)
-        };
+        let mut first = None;
+        if !self.sources.has_file {
+            first = Some(self.servers().await);
+        }
         self.sources.has_file = true;
         self.file(first).await;
     }
@@ -111,8 +105,8 @@ impl Follow {
             self.remember(self.version("start")).await;
         }
         loop {
-            let saved = if let Some(saved) = first.take() {
-                Some(saved)
+            let saved = if first.is_some() {
+                first.take()
             } else {
                 tokio::select! {
                     _ = self.hangup.recv() => None,
@@ -147,25 +141,21 @@ impl Follow {
         let loaded = self.sources.files.load(path);
         let loaded = loaded.and_then(|loaded| self.without_new_typos(loaded));
         let loaded = loaded.map_err(|findings| {
-            tell(Some(path), &findings);
+            log_findings(Some(path), &findings);
             tracing::error!("the configuration has errors; the one before stays in force");
             config::refusal(path, &findings)
         });
-        let refused = loaded.as_ref().err().cloned();
-        self.engines.management.signals.refused(refused);
-        if let Ok(loaded) = &loaded {
-            let stale = loaded.findings.iter();
-            let stale = stale.filter(|finding| finding.subject == Some(Subject::Stale));
-            let stale = stale.map(|finding| finding.message.clone()).collect();
-            self.engines.management.signals.stale(stale);
-        }
+        let signals = &self.engines.management.signals;
+        signals.refused(loaded.as_ref().err().cloned());
         let loaded = loaded?;
+        let stale = loaded.findings.iter();
+        let stale = stale.filter(|finding| finding.subject == Some(Subject::Stale));
+        signals.stale(stale.map(|finding| finding.message.clone()).collect());
         // Before the database is waited for: the file can change again.
         self.loaded = self.version("file");
         apply(&self.engines, path, loaded, &self.sender);
         let rules = self.sender.borrow().clone();
-        let forgotten = self.engines.gateway.quotas.retain(&rules.quotas);
-        if !soon(forgotten).await {
+        if !soon(self.engines.gateway.quotas.retain(&rules.quotas)).await {
             self.unwritten.buckets();
         }
         Ok(())
@@ -182,13 +172,10 @@ impl Follow {
                 && is_access
                 && !rules.findings.iter().any(before)
         };
-        let typos = loaded.findings.iter().filter(is_new).cloned();
-        let typos: Vec<Finding> = typos
-            .map(|finding| Finding {
-                severity: Severity::Error,
-                ..finding
-            })
-            .collect();
+        let mut typos: Vec<Finding> = loaded.findings.iter().filter(is_new).cloned().collect();
+        for typo in &mut typos {
+            typo.severity = Severity::Error;
+        }
         if typos.is_empty() {
             Ok(loaded)
         } else {
@@ -226,8 +213,8 @@ impl Follow {
                     && let Ok(loaded) = discovered(&found)
                 {
                     let generation = self.sender.borrow().generation + 1;
-                    self.sender
-                        .send_replace(Arc::new(Rules::compile(loaded, generation)));
+                    let rules = Rules::compile(loaded, generation);
+                    self.sender.send_replace(Arc::new(rules));
                 }
                 known = Some(found);
             }
@@ -241,34 +228,27 @@ impl Follow {
 }
 
 fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<Arc<Rules>>) {
-    let before = sender.borrow().clone();
-    let rules = Rules::compile(loaded, before.generation + 1);
-    tell(Some(path), &rules.findings);
+    let generation = sender.borrow().generation + 1;
+    let rules = Rules::compile(loaded, generation);
+    log_findings(Some(path), &rules.findings);
     let new = &rules.file;
+    let (ledger, client) = (&engines.gateway.ledger, &engines.gateway.upstream.client);
     // A database of which only the password has changed takes it for new connections.
-    let _same_database = engines.gateway.ledger.take_url(new.database.url.expose());
+    let _same_database = ledger.take_url(new.database.url.expose());
     for key in engines.management.warnings.awaiting_restart(new) {
         tracing::warn!("{key} has changed, which takes effect at the next restart");
     }
-    engines
-        .gateway
-        .upstream
-        .client
-        .set_timeouts(settings::timeouts(new));
+    client.set_timeouts(settings::timeouts(new));
     settings::set_stale(engines.resolver.as_deref(), &new.tailnet);
     settings::set_memory(new);
-    let ledger = &engines.gateway.ledger;
     ledger.set_retention(&new.database, &outlets::names(&new.exporters));
-    let generation = rules.generation;
     sender.send_replace(Arc::new(rules));
     tracing::info!(generation, "a new configuration is in force");
 }
 
-/// Puts findings into the log.
-pub(super) fn tell(path: Option<&Path>, findings: &[Finding]) {
-    let path = path
-        .map(|path| format!("{}:", path.display()))
-        .unwrap_or_default();
+pub(super) fn log_findings(path: Option<&Path>, findings: &[Finding]) {
+    let path = path.map(|path| format!("{}:", path.display()));
+    let path = path.unwrap_or_default();
     for finding in findings {
         match finding.severity {
             Severity::Error => tracing::error!("{path}{finding}"),

@@ -16,10 +16,9 @@ const GO_MEMORY: u64 = 256 << 20;
 pub(super) async fn configuration(options: &Options) -> anyhow::Result<(Loaded, config::Files)> {
     let mut files = config::Files::default();
     if let Some(path) = &options.config {
-        let loaded = files
-            .load(path)
-            .map_err(|findings| anyhow::anyhow!(config::refusal(path, &findings)))?;
-        return Ok((loaded, files));
+        let loaded = files.load(path);
+        let refused = |findings: Vec<_>| anyhow::anyhow!(config::refusal(path, &findings));
+        return Ok((loaded.map_err(refused)?, files));
     }
     let client = Client::new(None, timeouts(&config::File::default()));
     let loaded = discovered(&discovery::here(&client, &[]).await)?;

@@ -6,13 +6,11 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Makes the state directory, and takes it: two processes with one key would be one node twice.
-/// The lock is the kernel's, so that nothing is left of a process that was killed.
+/// Creates the state directory and locks it: two processes with one key would be the same node twice.
+/// The kernel releases the lock of a killed process.
 pub(super) fn take(dir: &Path) -> anyhow::Result<std::fs::File> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir);
+    let mut private = std::fs::DirBuilder::new();
+    let made = private.recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("the state directory {} cannot be made", dir.display()))?;
     let path = dir.join("lock");
     let lock = std::fs::OpenOptions::new()

@@ -2,18 +2,19 @@
 //! change itself takes effect at once; the history gets it when the database can be written again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::Engines;
+use crate::base::lock::lock;
 use crate::records::{Ledger, Version};
 
 /// Between two tries.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long a database that answers nothing is waited for at once.
+/// How long a change waits for a database that doesn't answer.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Versions that wait; beyond it the oldest are left out of the history.
@@ -30,16 +31,16 @@ pub(super) struct Unwritten {
 struct Waiting {
     /// In the order in which they were in force.
     versions: VecDeque<Version>,
-    /// Buckets of definitions that are gone are stored.
+    /// Buckets without a definition are stored.
     buckets: bool,
 }
 
 impl Unwritten {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.waiting)
     }
 
-    /// Buckets of definitions that are gone are to be forgotten.
+    /// Notes that buckets without a definition have to be deleted.
     pub(super) fn buckets(&self) {
         self.lock().buckets = true;
         self.added.notify_one();
@@ -98,7 +99,7 @@ async fn add(ledger: &Ledger, version: Version) -> bool {
     true
 }
 
-/// Tells the database what waits; never returns.
+/// Writes what waits to the database; never returns.
 pub(super) async fn write_later(engines: Arc<Engines>, unwritten: Arc<Unwritten>) {
     loop {
         unwritten.added.notified().await;

@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::place;
-use super::terminal::{print, print_json, table};
+use super::terminal::{print, print_json, row, table};
+use super::{exit_code, place, runtime};
 use crate::base::money::Money;
 use crate::config::LOOPBACK;
 use crate::net::client::{Connector, Pool, RequestError, Timeouts};
@@ -83,40 +83,24 @@ pub fn timeline(id: &str, url: Option<String>, json: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `iris explain --url` asks.
-pub struct Question<'a> {
-    pub caller: &'a str,
-    pub node: Option<&'a str>,
-    pub model: &'a str,
-    pub api: &'a str,
-}
-
-/// Asks a running gateway whether a caller would get a model, and why.
-pub fn verdict(question: &Question<'_>, url: String, json: bool) -> anyhow::Result<ExitCode> {
-    let gateway = Gateway {
-        url: Some(url),
-        json,
+/// Asks a running gateway whether a caller would get a model, and why. `question` has the parameters
+/// of its API.
+pub fn verdict(
+    question: &[(&str, &str)],
+    url: Option<String>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let gateway = Gateway { url, json };
+    let encoded = |(name, value): &(&str, &str)| {
+        format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
     };
-    let mut query = vec![
-        ("login", question.caller),
-        ("model", question.model),
-        ("api", question.api),
-    ];
-    query.extend(question.node.map(|node| ("node", node)));
-    let query: Vec<String> = query
-        .into_iter()
-        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
-        .collect();
+    let query: Vec<String> = question.iter().map(encoded).collect();
     let verdict = gateway.get(&format!("/api/explain?{}", query.join("&")))?;
     gateway.show(&verdict, || {
         let reasons: Vec<String> = each(&verdict, "reasons").iter().map(shown).collect();
         sentences(&text(&verdict, "answer"), &reasons)
     });
-    Ok(if verdict["allowed"] == Value::Bool(true) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(verdict["allowed"] == Value::Bool(true)))
 }
 
 impl Models {
@@ -131,15 +115,10 @@ impl Models {
             ));
             return Ok(ExitCode::SUCCESS);
         }
-        let mut rows = vec![headings(&["MODEL", "PROVIDER", "ENDPOINTS"])];
+        let mut rows = vec![["MODEL", "PROVIDER", "ENDPOINTS"].map(str::to_owned)];
         for row in each(&list, "data") {
-            let endpoints: Vec<String> =
-                each(row, "supported_endpoints").iter().map(shown).collect();
-            rows.push(vec![
-                text(row, "id"),
-                text(row, "owned_by"),
-                endpoints.join(" "),
-            ]);
+            let endpoints = words(row, "supported_endpoints");
+            rows.push([text(row, "id"), text(row, "owned_by"), endpoints]);
         }
         self.gateway.show(&list, || table(&rows));
         Ok(ExitCode::SUCCESS)
@@ -152,7 +131,7 @@ impl Status {
             self.list(
                 "/api/sessions",
                 "sessions",
-                &[
+                [
                     ("SESSION", "id"),
                     ("LOGIN", "login"),
                     ("MODEL", "model"),
@@ -166,7 +145,7 @@ impl Status {
             self.list(
                 "/api/requests",
                 "requests",
-                &[
+                [
                     ("ID", "id"),
                     ("LOGIN", "login"),
                     ("NODE", "node_name"),
@@ -208,71 +187,64 @@ impl Status {
                  the tailnet with --url",
                 harmless(denied)
             );
-            table(&[
-                vec!["state".to_owned(), state],
-                vec!["details".to_owned(), more],
-            ])
+            table(&[row("state", state), row("details", more)])
         });
         Ok(ExitCode::SUCCESS)
     }
 
-    fn list(&self, path: &str, key: &str, columns: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
+    fn list<const COLUMNS: usize>(
+        &self,
+        path: &str,
+        key: &str,
+        columns: [(&str, &str); COLUMNS],
+    ) -> anyhow::Result<ExitCode> {
         let list = self.gateway.get(path)?;
         if each(&list, key).is_empty() && !self.gateway.json {
             print(&format!("No {key} are on record.\n"));
             return Ok(ExitCode::SUCCESS);
         }
-        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-        let mut rows = vec![headings(&names)];
-        for row in each(&list, key) {
-            rows.push(columns.iter().map(|(_, field)| text(row, field)).collect());
-        }
+        let mut rows = vec![columns.map(|(name, _)| name.to_owned())];
+        let listed = each(&list, key).iter();
+        rows.extend(listed.map(|row| columns.map(|(_, field)| text(row, field))));
         self.gateway.show(&list, || table(&rows));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn summary(status: &Value, whoami: &Value) -> String {
+    let you = format!("{} ({})", text(whoami, "login"), text(whoami, "role"));
+    let records = match status["ledger_healthy"].as_bool() {
+        Some(true) => "are written",
+        _ => "CANNOT BE WRITTEN",
+    };
     let mut rows = vec![
-        vec!["version".to_owned(), text(status, "version")],
-        vec![
-            "you are".to_owned(),
-            format!("{} ({})", text(whoami, "login"), text(whoami, "role")),
-        ],
-        vec![
-            "records".to_owned(),
-            match status["ledger_healthy"].as_bool() {
-                Some(true) => "are written".to_owned(),
-                _ => "CANNOT BE WRITTEN".to_owned(),
-            },
-        ],
+        row("version", text(status, "version")),
+        row("you are", you),
+        row("records", records),
     ];
     let node = &status["node"];
     if node.is_object() {
-        rows.push(vec!["node".to_owned(), text(node, "state")]);
-        rows.push(vec!["name".to_owned(), text(node, "dns_name")]);
-        let addresses: Vec<String> = each(node, "addresses").iter().map(shown).collect();
-        rows.push(vec!["addresses".to_owned(), addresses.join(" ")]);
+        rows.push(row("node", text(node, "state")));
+        rows.push(row("name", text(node, "dns_name")));
+        rows.push(row("addresses", words(node, "addresses")));
         if let Some(url) = node["auth_url"].as_str() {
-            rows.push(vec!["sign in at".to_owned(), harmless(url)]);
+            rows.push(row("sign in at", harmless(url)));
         }
-        rows.push(vec!["last heard".to_owned(), text(node, "heard_at")]);
+        rows.push(row("last heard", text(node, "heard_at")));
         if node["trouble"].is_object() {
-            let words = text(node, "trouble.message");
-            rows.push(vec!["control server".to_owned(), words]);
+            rows.push(row("control server", text(node, "trouble.message")));
         }
     }
     for warning in each(status, "warnings") {
         let message = format!("{}; {}", text(warning, "message"), text(warning, "hint"));
-        rows.push(vec![text(warning, "severity").to_uppercase(), message]);
+        rows.push([text(warning, "severity").to_uppercase(), message]);
     }
     for finding in each(status, "findings") {
-        let at = format!(
-            "{} in line {}",
-            text(finding, "severity"),
-            text(finding, "line")
-        );
-        rows.push(vec![at, text(finding, "message")]);
+        let (severity, line) = (text(finding, "severity"), text(finding, "line"));
+        rows.push([
+            format!("{severity} in line {line}"),
+            text(finding, "message"),
+        ]);
     }
     table(&rows)
 }
@@ -284,8 +256,10 @@ pub fn sentences(answer: &str, reasons: &[impl Display]) -> String {
     format!("{answer}\n{}", reasons.collect::<String>())
 }
 
-fn headings(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+/// The values of a list for people.
+fn words(value: &Value, key: &str) -> String {
+    let words: Vec<String> = each(value, key).iter().map(shown).collect();
+    words.join(" ")
 }
 
 fn each<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -295,14 +269,15 @@ fn each<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 /// A field for people; `a.b` goes down.
 fn text(value: &Value, key: &str) -> String {
     match key.split('.').fold(value, |value, key| &value[key]) {
-        Value::Number(ms) if key.ends_with("_at") => ms
-            .as_i64()
-            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-            .map_or_else(|| ms.to_string(), |time| time.to_string()),
-        Value::Number(nanodollars) if key == "cost" => nanodollars.as_i64().map_or_else(
-            || nanodollars.to_string(),
-            |nanodollars| Money::from_nanodollars(nanodollars).to_string(),
-        ),
+        Value::Number(ms) if key.ends_with("_at") => {
+            let time = ms.as_i64().map(jiff::Timestamp::from_millisecond);
+            time.and_then(Result::ok)
+                .map_or_else(|| ms.to_string(), |time| time.to_string())
+        }
+        Value::Number(cost) if key == "cost" => {
+            let money = cost.as_i64().map(Money::from_nanodollars);
+            money.map_or_else(|| cost.to_string(), |money| money.to_string())
+        }
         other => shown(other),
     }
 }
@@ -310,12 +285,11 @@ fn text(value: &Value, key: &str) -> String {
 /// A value for people. What a provider, a model or a user agent wrote must not steer the
 /// terminal.
 fn shown(value: &Value) -> String {
-    let shown = match value {
-        Value::String(text) => text.clone(),
+    match value {
+        Value::String(text) => harmless(text),
         Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
-    harmless(&shown)
+        other => harmless(&other.to_string()),
+    }
 }
 
 /// The models that a gateway offers, and where it is: the one at `url`, or the first of those that need
@@ -325,17 +299,10 @@ pub(super) fn offered(url: Option<&str>) -> anyhow::Result<(String, Value)> {
         Some(url) => (vec![url.to_owned()], Vec::new()),
         None => place::usual()?,
     };
-    for place in places {
-        let base = place
-            .trim_end_matches('/')
-            .trim_end_matches("/v1")
-            .to_owned();
-        let gateway = Gateway {
-            url: Some(base.clone()),
-            json: false,
-        };
+    for url in places.into_iter().map(Some) {
+        let gateway = Gateway { url, json: false };
         match gateway.get("/v1/models") {
-            Ok(list) => return Ok((base, list)),
+            Ok(list) => return Ok((gateway.base(), list)),
             Err(error) => tried.push(format!("{error:#}")),
         }
     }
@@ -359,26 +326,27 @@ impl Gateway {
         read(&base, status, &body)
     }
 
-    /// What is answered at a path, and the gateway that was asked.
+    /// Its URL, without a slash or the path of OpenAI's clients at the end.
+    fn base(&self) -> String {
+        let own = || format!("http://{LOOPBACK}");
+        let url = self.url.clone().unwrap_or_else(own);
+        let base = url.trim_end_matches('/').trim_end_matches("/v1");
+        base.to_owned()
+    }
+
+    /// The response at a path, and the gateway that was asked.
     fn ask(&self, path: &str) -> anyhow::Result<(String, StatusCode, Bytes)> {
-        let base = self
-            .url
-            .clone()
-            .unwrap_or_else(|| format!("http://{LOOPBACK}"));
-        let base = base.trim_end_matches('/').trim_end_matches("/v1");
+        let base = self.base();
         let uri: Uri = format!("{base}{path}")
             .parse()
             .with_context(|| format!("invalid URL {base:?}"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (status, body) = runtime
+        let (status, body) = runtime()?
             .block_on(async { tokio::time::timeout(PATIENCE, fetch(uri)).await })
             .with_context(|| format!("{base} gave no answer within {PATIENCE:?}"))?
             .with_context(|| format!(
                     "can't reach a gateway at {base}; start one with \"iris serve\", or pass --url http://ai"
                 ))?;
-        Ok((base.to_owned(), status, body))
+        Ok((base, status, body))
     }
 }
 
@@ -416,12 +384,8 @@ async fn fetch(uri: Uri) -> anyhow::Result<(StatusCode, Bytes)> {
         }
         other => other.into(),
     })?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER)
-        .collect()
-        .await;
-    Ok((
-        status,
-        body.map_err(|error| anyhow::anyhow!(error))?.to_bytes(),
-    ))
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!(error))?;
+    Ok((head.status, body.to_bytes()))
 }

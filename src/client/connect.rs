@@ -1,8 +1,8 @@
-//! `iris connect`: runs an agent against a gateway, or tells or writes its settings.
+//! `iris connect`: runs an agent against a gateway, or prints or writes its settings.
 
 use std::fs;
 use std::io::{IsTerminal, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,9 +12,10 @@ use clap::Args;
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::agents::{self, Agent, Folder, Settings, Target, Told};
+use super::agents::{self, Agent, Folder, PassedAs, Settings, Target};
 use super::ask;
-use super::terminal::print;
+use super::terminal::{first, print};
+use crate::base::atomic_file;
 
 /// Models that an error lists.
 const LISTED: usize = 10;
@@ -89,12 +90,9 @@ impl Connect {
         let endpoint = agent.speaks.endpoint();
         let rows = list["data"].as_array().map_or(&[][..], Vec::as_slice);
         // A name is written into an environment, a command and files: one that could be more than a
-        // name there is nobody's model.
-        let rows: Vec<&Value> = rows
-            .iter()
-            .filter(|row| row["id"].as_str().is_some_and(agents::is_name))
-            .collect();
-        let rows = rows.iter().copied();
+        // name there is left out.
+        let is_name = |row: &&Value| row["id"].as_str().is_some_and(agents::is_name);
+        let rows = rows.iter().filter(is_name);
         let speaks = |row: &&Value| {
             let endpoints = row["supported_endpoints"].as_array();
             endpoints.is_some_and(|all| all.iter().any(|one| one == endpoint))
@@ -112,12 +110,8 @@ impl Connect {
         };
         // A provider may stand in front of a model's name.
         let is_wanted = |row: &&Value| {
-            let named = format!(
-                "{}/{}",
-                row["owned_by"].as_str().unwrap_or_default(),
-                id(row)
-            );
-            id(row) == *wanted || named == *wanted
+            let provider = row["owned_by"].as_str().unwrap_or_default();
+            id(row) == *wanted || format!("{provider}/{}", id(row)) == *wanted
         };
         if rows.clone().filter(speaks).any(|row| is_wanted(&row)) {
             return Ok(wanted.clone());
@@ -125,12 +119,12 @@ impl Connect {
         if rows.clone().any(|row| is_wanted(&row)) {
             bail!(
                 "{name} speaks {format}, in which {wanted} can't be asked; it can ask {}",
-                some(&fitting)
+                first(LISTED, &fitting)
             );
         }
         bail!(
             "you have no access to a model {wanted}; {name} can ask {}",
-            some(&fitting)
+            first(LISTED, &fitting)
         )
     }
 
@@ -145,16 +139,11 @@ impl Connect {
         for own in &settings.own {
             let path = home.join(own.path);
             let before = match fs::read_to_string(&path) {
-                Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-                Err(error) => {
-                    return Err(error).with_context(|| format!("can't read {}", path.display()));
-                }
+                read => read.with_context(|| format!("can't read {}", path.display()))?,
             };
-            let after = own
-                .change
-                .apply(&before)
-                .with_context(|| path.display().to_string())?;
+            let after = own.change.apply(&before);
+            let after = after.with_context(|| path.display().to_string())?;
             if after != before {
                 changes.push((path, before, after));
             }
@@ -179,15 +168,6 @@ impl Connect {
     }
 }
 
-fn some(models: &[String]) -> String {
-    let more = models.len().saturating_sub(LISTED);
-    let mut text = models[..models.len() - more].join(", ");
-    if more > 0 {
-        text = format!("{text} and {more} more");
-    }
-    text
-}
-
 fn home() -> anyhow::Result<PathBuf> {
     std::env::home_dir().context("there is no home folder: HOME is not set")
 }
@@ -204,26 +184,16 @@ fn confirmed() -> anyhow::Result<bool> {
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 
-/// Writes a file beside the one that it takes the place of. A link stays one.
+/// Writes a file in place of the one that is there, with its permissions. A link stays one.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut beside = path.clone().into_os_string();
-    beside.push(".iris-new");
-    private(Path::new(&beside), text)?;
-    if let Ok(there) = fs::metadata(&path) {
-        fs::set_permissions(&beside, there.permissions())?;
-    }
-    fs::rename(&beside, &path)
-}
-
-/// Writes a file for its owner alone.
-fn private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(text.as_bytes())
+    atomic_file::replace(&path, text.as_bytes(), |new| match fs::metadata(&path) {
+        Ok(old) => new.set_permissions(old.permissions()),
+        Err(_) => Ok(()),
+    })
 }
 
 /// All settings, for people and for a shell.
@@ -255,73 +225,61 @@ fn start(
         lead(&mut command, agent, folder)?;
     }
     let error = command.args(args).exec();
+    let (name, program) = (agent.name, agent.program);
     if error.kind() == std::io::ErrorKind::NotFound {
-        bail!(
-            "{} is not installed: there is no {}",
-            agent.name,
-            agent.program
-        );
+        bail!("{name} is not installed: there is no {program}");
     }
-    Err(error).with_context(|| format!("can't run {}", agent.program))
+    Err(error).with_context(|| format!("can't run {program}"))
 }
 
-/// Has an agent reach the gateway without a proxy, which would read what is said. The gateway was
+/// Has an agent reach the gateway without a proxy, which could read conversations. The gateway was
 /// found without one.
 fn past_proxies(command: &mut Command, base: &str) {
     let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if !proxies
-        .iter()
-        .any(|name| is_set(name) || is_set(&name.to_ascii_lowercase()))
-    {
-        return;
-    }
-    let Some(host) = base.parse::<http::Uri>().ok().and_then(|uri| {
-        let host = uri.host()?;
-        Some(host.trim_matches(['[', ']']).to_owned())
-    }) else {
+    let is_set = |name: &&str| is_set(name) || is_set(&name.to_ascii_lowercase());
+    let uri = base.parse::<http::Uri>().ok();
+    let Some(host) = uri
+        .as_ref()
+        .and_then(http::Uri::host)
+        .filter(|_| proxies.iter().any(is_set))
+    else {
         return;
     };
-    for name in ["NO_PROXY", "no_proxy"] {
-        let known = ["NO_PROXY", "no_proxy"].map(std::env::var);
-        let [own, other] = known.map(Result::unwrap_or_default);
-        let known = if own.is_empty() { other } else { own };
-        let list = if known.is_empty() {
-            host.clone()
-        } else {
-            format!("{known},{host}")
-        };
-        command.env(name, list);
-    }
+    let host = host.trim_matches(['[', ']']);
+    let known = ["NO_PROXY", "no_proxy"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
+    let known = known.filter(|known| !known.is_empty()).take(1);
+    let list = known.chain([host.to_owned()]).collect::<Vec<_>>().join(",");
+    command.env("NO_PROXY", &list).env("no_proxy", &list);
     let _ = writeln!(
         std::io::stderr(),
         "note: the agent reaches the gateway without the proxy of your environment (NO_PROXY has {host})"
     );
 }
 
-/// Makes the folder that an agent is to read, among what is cached, and tells it.
+/// Creates the folder that an agent reads, in the user's cache, and passes its path.
 fn lead(command: &mut Command, agent: &Agent, folder: &Folder) -> anyhow::Result<()> {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
-    let cache = cache.map_or_else(
-        || home().map(|home| home.join(".cache")),
-        |cache| Ok(cache.into()),
-    );
-    let root = cache?.join("iris/connect").join(agent.id);
+    let cache = match cache {
+        Some(cache) => cache.into(),
+        None => home()?.join(".cache"),
+    };
+    let root = cache.join("iris/connect").join(agent.id);
     let file = root.join(folder.file);
     let made = || -> std::io::Result<()> {
         let within = file.parent().unwrap_or(&root);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(within)?;
-        private(&file, &folder.text)
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(within)?;
+        atomic_file::replace(&file, folder.text.as_bytes(), |_| Ok(()))
     };
     made().with_context(|| format!("can't write {}", file.display()))?;
-    match folder.told {
-        Told::Folder(name) => command.env(name, root),
-        Told::File(name) => command.env(name, file),
-        Told::FolderArgument(name) => command.arg(name).arg(root),
-        Told::FileArgument(name) => command.arg(name).arg(file),
+    match folder.passed_as {
+        PassedAs::FileArgument(name) => command.arg(name).arg(file),
+        PassedAs::FileVariable(name) => command.env(name, file),
+        PassedAs::FolderArgument(name) => command.arg(name).arg(root),
+        PassedAs::FolderVariable(name) => command.env(name, root),
     };
     Ok(())
 }

@@ -26,11 +26,19 @@ pub enum Command {
     Status(ask::Status),
 }
 
+/// For commands that ask something: success, or a failure that isn't an error.
+pub(crate) fn exit_code(is_good: bool) -> ExitCode {
+    ExitCode::from(u8::from(!is_good))
+}
+
+/// For commands that wait for one thing after the other.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 impl Command {
-    /// Runs it.
-    ///
-    /// # Errors
-    /// When no gateway answers, or it refuses.
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Models(models) => models.run(),

@@ -1,6 +1,6 @@
-//! Where a gateway is looked for that nobody has named. Off the tailnet, any network's resolver can
-//! say where `ai` is: what it says is believed only of addresses of a tailnet and of this machine. The
-//! address is used from then on, and not the name, which a moment later could lead elsewhere.
+//! Where to look for a gateway without a URL. Off the tailnet, any network's resolver can answer for
+//! `ai`, so only addresses of a tailnet and of this machine are used. From then on the address is used
+//! instead of the name, which could lead elsewhere a moment later.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::policy::identity::is_tailnet;
 const NAME: &str = "ai";
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Base URLs to try, and why there are no others.
+/// Base URLs to try, and why others are left out.
 pub(super) fn usual() -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let (addresses, mut left_out) = match addresses(NAME)? {
         Ok(found) => usable(&found),
@@ -25,9 +25,7 @@ pub(super) fn usual() -> anyhow::Result<(Vec<String>, Vec<String>)> {
 }
 
 fn addresses(name: &str) -> anyhow::Result<Result<Vec<IpAddr>, String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = super::runtime()?;
     let looking = tokio::net::lookup_host((name, 80));
     let found = runtime.block_on(async { tokio::time::timeout(PATIENCE, looking).await });
     let found = match found {
@@ -40,13 +38,11 @@ fn addresses(name: &str) -> anyhow::Result<Result<Vec<IpAddr>, String>> {
     Ok(found)
 }
 
-/// Those that may be a gateway's, and what is said of the others.
+/// The addresses that may be a gateway's, and a reason for each of the others.
 fn usable(found: &[IpAddr]) -> (Vec<IpAddr>, Vec<String>) {
-    let (usable, others): (Vec<IpAddr>, Vec<IpAddr>) = found
-        .iter()
-        .copied()
-        .partition(|address| is_trusted(*address));
-    let others = others.iter().map(|address| {
+    let (usable, others): (Vec<_>, Vec<_>) =
+        found.iter().partition(|address| is_trusted(**address));
+    let others = others.iter().map(|address: &IpAddr| {
         format!(
             "http://{NAME} is {address} here, which is not an address of a tailnet or of this \
              machine; if that is your gateway, pass --url http://{NAME}"

@@ -18,8 +18,8 @@ pub fn print_json(value: &Value) {
     print_drawn(&format!("{}\n", harmless_json(&format!("{value:#}"))));
 }
 
-/// The same for a text that is to steer the terminal, and has nothing of others in it that does.
-/// A running gateway never waits for its terminal.
+/// The same for text that may steer the terminal, and contains no text of others that does. A running
+/// gateway never waits for its terminal.
 pub fn print_drawn(text: &str) {
     if let Some(screen) = output::screen() {
         return screen.put(text.as_bytes().to_vec());
@@ -30,26 +30,37 @@ pub fn print_drawn(text: &str) {
 
 /// A table with as much room for each column as its widest cell takes.
 #[must_use]
-pub fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|nth| {
-            rows.iter()
-                .filter_map(|row| row.get(nth))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut out = String::new();
+pub fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
     for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
-        out.push_str(cells.join("  ").trim_end());
-        out.push('\n');
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A row of a table of names and values.
+#[must_use]
+pub fn row(name: &str, value: impl Into<String>) -> [String; 2] {
+    [name.to_owned(), value.into()]
+}
+
+/// The first of some names, and how many more there are.
+#[must_use]
+pub fn first(most: usize, names: &[String]) -> String {
+    let more = names.len().saturating_sub(most);
+    let text = names[..names.len() - more].join(", ");
+    if more > 0 {
+        format!("{text} and {more} more")
+    } else {
+        text
     }
-    out
 }

@@ -1,6 +1,6 @@
 //! Text that others wrote, on its way to a terminal or into a file.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 /// Whether a character can steer a terminal, or make text look like other text: controls, line and
 /// paragraph separators, marks of direction, and characters without a shape.
@@ -14,6 +14,12 @@ pub fn steers(char: char) -> bool {
             | '\u{2060}'..='\u{206f}' // joiners and isolates
             | '\u{fff9}'..='\u{fffb}' // annotations
             | '\u{e0000}'..='\u{e007f}') // tags
+}
+
+/// `1 record`, `2 records`.
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// The text with a question mark for each character that steers.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use running::{Demo, run};
 use support::browser::Browser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What is shown of each of the tour's lines, in order; empty where a line prints nothing.
 const ANSWERS: [&[&str]; 11] = [
@@ -125,6 +126,7 @@ fn each_way_to_end_the_demo_leaves_nothing() {
 #[test]
 fn a_demo_that_is_ended_while_it_starts_leaves_nothing() {
     let temporary = tempfile::tempdir().unwrap();
+    handle_interrupts();
     for wait in [20, 60, 120, 250] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_iris"))
             .arg("demo")
@@ -143,6 +145,23 @@ fn a_demo_that_is_ended_while_it_starts_leaves_nothing() {
         let left = std::fs::read_dir(temporary.path()).unwrap().count();
         assert_eq!(left, 0, "after {wait} ms");
     }
+}
+
+/// Ends this program at Ctrl-C, as the system would. A shell that starts it in the background has it
+/// ignore SIGINT, and the demo would inherit that; a signal with a handler has its usual effect again
+/// in a new process.
+fn handle_interrupts() {
+    let (sender, is_handled) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async {
+            let mut interrupts = signal(SignalKind::interrupt()).unwrap();
+            sender.send(()).unwrap();
+            interrupts.recv().await;
+        });
+        std::process::exit(130);
+    });
+    is_handled.recv().unwrap();
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! `iris check`.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Places, print, print_json};
-use crate::config::{self, Finding, Severity};
+use super::{Places, exit_code, print, print_json};
+use crate::config::{self, Severity};
 use crate::exchange::rules::Rules;
+use crate::wire::text::counted;
 
 /// Validate a configuration. Exits with 1 on errors, and with --strict on warnings too.
 #[derive(Args)]
@@ -49,30 +49,14 @@ impl Check {
             let report = json!({ "file": path, "valid": valid, "findings": findings });
             print_json(&report);
         } else {
-            print(&human(
-                &path.display().to_string(),
-                &findings,
-                errors,
-                warnings,
+            let path = path.display();
+            let lines = findings.iter().map(|finding| format!("{path}:{finding}\n"));
+            let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+            print(&format!(
+                "{}{path}: {errors}, {warnings}\n",
+                lines.collect::<String>()
             ));
         }
-        Ok(if valid {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(valid))
     }
-}
-
-fn human(path: &str, findings: &[Finding], errors: usize, warnings: usize) -> String {
-    let mut out = String::new();
-    for finding in findings {
-        // Writing to a string does not fail.
-        let _ = writeln!(out, "{path}:{finding}");
-    }
-    let count =
-        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
-    let _ = writeln!(out, "{path}: {errors}, {warnings}");
-    out
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
-use super::serve::{runtime, without_cores};
+use super::serve::{End, runtime, without_cores};
 use super::{log, print, quoted};
 use crate::app::demo::{self, Network, Provider, Tour, plain};
 use crate::app::{self, Options, Running};
@@ -49,17 +49,20 @@ impl Demo {
                  loopback only, such as 127.0.0.1:8088"
             );
         }
+        // First, because the program may have been started with signals ignored, as by a shell in the
+        // background: only a handler changes that.
+        let runtime = runtime()?;
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let mut end = runtime.block_on(async { End::on(&kinds) })?;
         without_cores();
         output::start_screen().context("the terminal can't be written to")?;
         let is_plain = self.plain || !cfg!(feature = "tailnet");
-        if is_plain {
-            log::start()?;
-        } else {
-            log::start_beside_tour()?;
-        }
-        let runtime = runtime()?;
-        // Before there is anything that would stay behind.
-        let mut end = runtime.block_on(async { End::new() })?;
+        // A line for each request would bury the tour.
+        log::start(if is_plain { "info" } else { "warn" })?;
         let dir = TemporaryDir::new()?;
         let outcome = runtime.block_on(async {
             if is_plain {
@@ -84,16 +87,11 @@ impl Demo {
         let provider = Provider::start().await?;
         let text = plain::configuration(provider.address(), listen);
         let (running, config) = start(dir, &text).await?;
-        let mut shown = String::new();
+        let mut shown = plain_welcome(running.loopback().unwrap_or(listen), &config);
         if !self.plain {
-            shown.push_str(
-                "\nThis build has no tailnet node, so the demo leaves the tailnet out.\n",
-            );
+            let why = "This build has no tailnet node, so the demo leaves the tailnet out.";
+            shown.insert_str(0, &format!("\n{why}\n"));
         }
-        shown.push_str(&plain_welcome(
-            running.loopback().unwrap_or(listen),
-            &config,
-        ));
         show(shown, end).await;
         within(STOP, running.stop()).await.unwrap_or(Ok(()))
     }
@@ -134,7 +132,7 @@ async fn on_tailnet(dir: &Path, end: &mut End) -> anyhow::Result<()> {
     within(STOP, stopped).await.unwrap_or(Ok(()))
 }
 
-/// Prints the tour, and waits for the end of the demo. If nobody can read the tour, that is now.
+/// Prints the tour, and waits for the end of the demo. A tour that can't be written ends it.
 async fn show(text: String, end: &mut End) {
     let Some(screen) = output::screen() else {
         return;
@@ -151,28 +149,6 @@ async fn show(text: String, end: &mut End) {
     tokio::select! {
         () = end.wait() => {}
         () = is_lost => {}
-    }
-}
-
-/// What ends the demo: Ctrl-C, a terminal that closes, or `kill`.
-struct End([Signal; 3]);
-
-impl End {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn wait(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }
 
@@ -224,7 +200,7 @@ fn program() -> String {
 
 /// A path as a word for a shell.
 fn word(path: &Path) -> String {
-    quoted(&path.display().to_string())
+    quoted(&path.to_string_lossy())
 }
 
 /// A port that was asked for, or why it can't be had.
@@ -256,10 +232,8 @@ impl TemporaryDir {
         let path = std::path::absolute(std::env::temp_dir().join(name))?;
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| {
-            format!(
-                "the demo's folder {} can't be made; set TMPDIR to a folder with room",
-                path.display()
-            )
+            let path = path.display();
+            format!("the demo's folder {path} can't be made; set TMPDIR to a folder with room")
         })?;
         Ok(Self(path))
     }
@@ -282,9 +256,7 @@ impl Drop for TemporaryDir {
                 return;
             }
         }
-        tracing::warn!(
-            "the demo's folder {} stays: it can't be removed",
-            self.0.display()
-        );
+        let path = self.0.display();
+        tracing::warn!("the demo's folder {path} stays: it can't be removed");
     }
 }

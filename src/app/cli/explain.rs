@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Places, print, print_json};
-use crate::client::ask::{self, Question, sentences};
+use super::{Places, exit_code, print, print_json};
+use crate::client::ask::{self, sentences};
 use crate::formats;
 use crate::policy::identity::Caller;
 use crate::web::api::models::whatif;
@@ -61,14 +61,10 @@ impl Explain {
         // Without --request, the parser asks for both.
         let caller = self.caller.as_deref().unwrap_or_default();
         let model = self.model.as_deref().unwrap_or_default();
-        if let Some(url) = &self.url {
-            let question = Question {
-                caller,
-                node: self.from.as_deref(),
-                model,
-                api: &self.api,
-            };
-            return ask::verdict(&question, url.clone(), self.json);
+        if self.url.is_some() {
+            let mut question = vec![("login", caller), ("model", model), ("api", &self.api)];
+            question.extend(self.from.as_deref().map(|node| ("node", node)));
+            return ask::verdict(&question, self.url.clone(), self.json);
         }
         let rules = self.places.rules()?;
         let Some(api) = formats::named(&self.api) else {
@@ -88,10 +84,6 @@ impl Explain {
         } else {
             print(&sentences(&verdict.answer, &verdict.reasons));
         }
-        Ok(if verdict.allowed {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(verdict.allowed))
     }
 }

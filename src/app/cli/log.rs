@@ -11,34 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::base::output::{self, Output};
 use crate::base::panics;
-use crate::wire::text::{harmless_json, steers};
+use crate::wire::text::{counted, harmless_json, steers};
 
 /// For lines that are still to be written when the process ends.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Starts logging to standard error; `IRIS_LOG` filters, as in `IRIS_LOG=iris=debug`.
-pub(super) fn start() -> anyhow::Result<()> {
-    start_with("info")
-}
-
-/// The same beside [`super::progress`], which tells people of joining in its own way.
-pub(super) fn start_beside_progress() -> anyhow::Result<()> {
-    output::start_screen().context("the terminal can't be written to")?;
-    start_with(if io::stderr().is_terminal() {
-        "info,iris::app::doors=error"
-    } else {
-        "info"
-    })
-}
-
-/// The same beside the demo's tour, which a line for each request would bury.
-pub(super) fn start_beside_tour() -> anyhow::Result<()> {
-    start_with(if io::stderr().is_terminal() {
-        "warn"
-    } else {
-        "info"
-    })
-}
 
 /// Says why the program ends: in the log, where there is one.
 pub(super) fn end_with(error: &str) {
@@ -60,10 +36,8 @@ fn line(level: &str, message: &str, more: &[(&str, String)]) -> Vec<u8> {
     let now = jiff::Timestamp::now();
     let line = if io::stderr().is_terminal() {
         let more = more.iter().map(|(name, value)| format!(" {name}={value}"));
-        format!(
-            "{now:.6} {level:>5} {message}{}\n",
-            more.collect::<String>()
-        )
+        let more: String = more.collect();
+        format!("{now:.6} {level:>5} {message}{more}\n")
     } else {
         let mut line = json!({
             "timestamp": format!("{now:.6}"),
@@ -80,26 +54,27 @@ fn line(level: &str, message: &str, more: &[(&str, String)]) -> Vec<u8> {
 }
 
 fn recovered(lost: u64) -> Vec<u8> {
-    let lines = if lost == 1 {
-        "line of the log was"
-    } else {
-        "lines of the log were"
-    };
-    let message = format!("{lost} {lines} lost, because standard error could not be written to");
+    let (lines, was) = (
+        counted(lost, "line"),
+        if lost == 1 { "was" } else { "were" },
+    );
+    let message =
+        format!("{lines} of the log {was} lost, because standard error could not be written to");
     line("WARN", &message, &[])
 }
 
 /// Logs a panic. The usual hook would write to standard error itself, and could wait for its reader.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let Some(log) = output::log() else { return };
-    let at = panic.location().map(ToString::to_string);
+    let at = panic
+        .location()
+        .map_or("an unknown place".to_owned(), ToString::to_string);
     let thread = std::thread::current();
     let mut more = vec![("thread", thread.name().unwrap_or("unnamed").to_owned())];
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         more.push(("backtrace", backtrace.to_string()));
     }
-    let at = at.unwrap_or_else(|| "an unknown place".to_owned());
     let message = format!("panicked at {at}: {}", panics::message(panic.payload()));
     log.put(line("ERROR", &message, &more));
 }
@@ -144,16 +119,20 @@ fn is_color(text: &str) -> bool {
     let digits = text
         .strip_prefix("\u{1b}[")
         .and_then(|rest| rest.split_once('m'));
-    digits.is_some_and(|(digits, _)| {
-        digits
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b';')
-    })
+    let is_part = |byte: u8| byte.is_ascii_digit() || byte == b';';
+    digits.is_some_and(|(digits, _)| digits.bytes().all(is_part))
 }
 
-fn start_with(usual: &str) -> anyhow::Result<()> {
+/// Starts logging to standard error. `IRIS_LOG` filters, as in `IRIS_LOG=iris=debug`; without it
+/// everything from `info` on is logged, or what `on_terminal` says where people read it.
+pub(super) fn start(on_terminal: &str) -> anyhow::Result<()> {
     let log = output::start_log(recovered).context("the log can't be written")?;
     std::panic::set_hook(Box::new(panicked));
+    let usual = if io::stderr().is_terminal() {
+        on_terminal
+    } else {
+        "info"
+    };
     let filter = EnvFilter::try_from_env("IRIS_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,12 +1,15 @@
 //! `iris completions` and `iris man`: text made from the same description of the command line that
 //! parses it, so that neither can lag behind.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
 
 use super::{Cli, print, print_drawn};
 
@@ -22,15 +25,12 @@ For every user: /usr/share/bash-completion/completions/iris,
 /usr/local/share/zsh/site-functions/_iris, /usr/share/fish/vendor_completions.d/iris.fish.")]
 pub(super) struct Completions {
     /// The shell.
-    #[arg(value_name = "SHELL")]
+    #[arg(value_name = "SHELL", value_parser = shells())]
     shell: Shell,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Shell {
-    Bash,
-    Fish,
-    Zsh,
+fn shells() -> impl TypedValueParser<Value = Shell> {
+    PossibleValuesParser::new(["bash", "fish", "zsh"]).try_map(|name| name.parse::<Shell>())
 }
 
 /// Print the manual page, or write a page for each command.
@@ -47,13 +47,8 @@ pub(super) struct Man {
 
 impl Completions {
     pub(super) fn run(&self) -> ExitCode {
-        let shell = match self.shell {
-            Shell::Bash => clap_complete::Shell::Bash,
-            Shell::Fish => clap_complete::Shell::Fish,
-            Shell::Zsh => clap_complete::Shell::Zsh,
-        };
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "iris", &mut script);
+        clap_complete::generate(self.shell, &mut Cli::command(), "iris", &mut script);
         print_drawn(&String::from_utf8_lossy(&script));
         ExitCode::SUCCESS
     }
@@ -80,13 +75,10 @@ impl Man {
 }
 
 /// How many of our pages are in a folder.
-fn count(dir: &std::path::Path) -> io::Result<usize> {
+fn count(dir: &Path) -> io::Result<usize> {
     let ours = |name: &str| name == "iris.1" || name.starts_with("iris-") && name.ends_with(".1");
     let names = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name()));
     let names: Vec<_> = names.collect::<io::Result<_>>()?;
-    Ok(names
-        .iter()
-        .filter_map(|name| name.to_str())
-        .filter(|name| ours(name))
-        .count())
+    let is_ours = |name: &&OsString| name.to_str().is_some_and(ours);
+    Ok(names.iter().filter(is_ours).count())
 }

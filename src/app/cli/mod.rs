@@ -13,14 +13,15 @@ mod serve;
 mod service;
 mod status_line;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::client;
 use crate::client::agents::sh as quoted;
-use crate::client::terminal::{print, print_drawn, print_json, table};
+use crate::client::terminal::{print, print_drawn, print_json, row, table};
+use crate::client::{self, exit_code};
 use crate::config;
 use crate::exchange::rules::Rules;
 use crate::wire::harmless;
@@ -111,19 +112,17 @@ impl Places {
     }
 }
 
-/// systemd's choice, else where a user's state belongs, else beside the program's start.
+/// systemd's choice, else where a user's state belongs, else the folder in which the program starts.
 fn default_state_dir() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(dir) = set("STATE_DIRECTORY") {
-        return dir.into();
-    }
-    if let Some(dir) = set("XDG_STATE_HOME") {
-        return PathBuf::from(dir).join("iris");
-    }
-    set("HOME").map_or_else(
-        || "iris-state".into(),
-        |home| PathBuf::from(home).join(".local/state/iris"),
-    )
+    let below = |name: &str, path: &str| Some(PathBuf::from(set(name)?).join(path));
+    let systemd = set("STATE_DIRECTORY").map(PathBuf::from);
+    let user = || below("XDG_STATE_HOME", "iris").or_else(|| below("HOME", ".local/state/iris"));
+    systemd.or_else(user).unwrap_or_else(|| "iris-state".into())
+}
+
+/// A variable of the environment, unless it is empty.
+fn set(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Parses the arguments, runs the command, and says how it went.

@@ -68,10 +68,8 @@ impl Prices {
             anyhow::bail!("no provider {id:?} is configured");
         }
         let mut priced = Vec::new();
-        for (id, provider) in &rules.file.providers {
-            if self.provider.as_ref().is_some_and(|wanted| wanted != id) {
-                continue;
-            }
+        let is_wanted = |id: &String| self.provider.as_ref().is_none_or(|one| one == id);
+        for (id, provider) in rules.file.providers.iter().filter(|(id, _)| is_wanted(id)) {
             let models = match &self.model {
                 // With a provider's name one may ask for what it does not list yet.
                 Some(model) if self.provider.is_some() => std::slice::from_ref(model),
@@ -189,22 +187,19 @@ impl Prices {
         if price.variable {
             say("some of its tokens cost otherwise; what it comes to is an estimate".to_owned());
         }
-        let rates = |table: &Table, prefix: &str| -> Vec<Vec<String>> {
-            let rates = table.named();
-            rates
-                .map(|(name, field, rate)| {
-                    let each = match field {
-                        Field::WebSearch => "for 1,000 searches",
-                        _ => "for 1M tokens",
-                    };
-                    let dollars = format!("${}", rate.times(quote.adjustment).dollars(field));
-                    vec![format!("  {prefix}{name}"), dollars, each.to_owned()]
-                })
-                .collect()
-        };
-        let mut rows = rates(&price.standard, "");
-        if let Some(batch) = &price.batch {
-            rows.extend(rates(batch, "batch "));
+        let mut rows = Vec::new();
+        for (prefix, rates) in [
+            ("", Some(&price.standard)),
+            ("batch ", price.batch.as_ref()),
+        ] {
+            for (name, field, rate) in rates.into_iter().flat_map(Table::named) {
+                let each = match field {
+                    Field::WebSearch => "for 1,000 searches",
+                    _ => "for 1M tokens",
+                };
+                let dollars = format!("${}", rate.times(quote.adjustment).dollars(field));
+                rows.push([format!("  {prefix}{name}"), dollars, each.to_owned()]);
+            }
         }
         out.push_str(&table(&rows));
         if let Some(tokens) = &self.tokens {
@@ -219,29 +214,30 @@ fn worked(cost: Option<&Cost>) -> String {
     let Some(cost) = cost else {
         return "  the example's cost is unknown: something in it has no price\n".to_owned();
     };
-    let mut rows: Vec<Vec<String>> = cost
-        .lines
-        .iter()
-        .map(|line| {
-            let price = format!("× ${}", line.unit_price.dollars(line.what));
-            let count = line.count.to_string();
-            let amount = format!("= {}", line.amount);
-            vec![format!("  {}", line.what.name()), count, price, amount]
-        })
-        .collect();
-    let (factor, total) = (cost.adjustment.to_string(), format!("= {}", cost.total));
+    let line = |line: &CostLine| {
+        let price = format!("× ${}", line.unit_price.dollars(line.what));
+        let (name, amount) = (
+            format!("  {}", line.what.name()),
+            format!("= {}", line.amount),
+        );
+        [name, line.count.to_string(), price, amount, String::new()]
+    };
+    let mut rows: Vec<[String; 5]> = cost.lines.iter().map(line).collect();
+    let (factor, total) = (
+        format!("× {}", cost.adjustment),
+        format!("= {}", cost.total),
+    );
     let estimated = if cost.estimated { "(estimated)" } else { "" };
-    rows.push(vec![
+    rows.push([
         "  total".to_owned(),
         String::new(),
-        format!("× {factor}"),
+        factor,
         total,
         estimated.to_owned(),
     ]);
     table(&rows)
 }
 
-/// All prices as a table.
 fn listed(priced: &[Priced]) -> String {
     let headings = [
         "MODEL",
@@ -253,22 +249,18 @@ fn listed(priced: &[Priced]) -> String {
         "PRICED AS",
         "SEEN",
     ];
-    let mut rows = vec![headings.map(str::to_owned).to_vec()];
-    for Priced {
-        provider,
-        model,
-        quote,
-    } in priced
-    {
+    let mut rows = vec![headings.map(str::to_owned)];
+    for one in priced {
+        let quote = &one.quote;
         let rate = |field| match (quote.rate(field), &quote.price) {
             (Some(rate), _) => format!("${}", rate.dollars(field)),
             (None, Some(_)) => "-".to_owned(),
             (None, None) => "unknown".to_owned(),
         };
         let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
-        rows.push(vec![
-            model.clone(),
-            provider.clone(),
+        rows.push([
+            one.model.clone(),
+            one.provider.clone(),
             or_dash(quote.basis.map(CostBasis::as_str)),
             rate(Field::Input),
             rate(Field::CacheRead),

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::{harmless, print_drawn, quoted, table};
 use crate::app::{Running, Served};
+use crate::config::Provider;
 use crate::exchange::rules::Rules;
 use crate::formats;
 use crate::net::tailnet::{State, Status};
@@ -24,39 +24,31 @@ const MAX_MODELS: usize = 8;
 
 /// Shows what changes, for as long as the gateway runs.
 pub(super) async fn show(running: &Running) {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    let mut joining = Joining::new(!dumb);
-    let mut arrived = Arrived::new(running.node().is_some());
-    let mut served = running.served();
-    let Some(node) = running.node() else {
-        loop {
-            let now = served.borrow_and_update().clone();
-            print_drawn(&arrived.step(&now, &running.rules()));
-            wait(&mut served).await;
-        }
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let mut joining = Joining {
+        draws: !is_dumb,
+        ..Joining::default()
     };
-    let mut status = node.watch();
-    loop {
-        let now = status.borrow_and_update().clone();
-        print_drawn(&joining.step(&now));
-        let now = served.borrow_and_update().clone();
-        print_drawn(&arrived.step(&now, &running.rules()));
-        tokio::select! {
-            () = wait(&mut status) => {}
-            () = wait(&mut served) => {}
-        }
-    }
-}
-
-/// Waits for a change; for ever, if there will be none.
-pub(super) async fn wait<T>(watch: &mut watch::Receiver<T>) {
-    if watch.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    let mut arrived = Arrived {
+        on_tailnet: running.node().is_some(),
+        ..Arrived::default()
+    };
+    running
+        .follow(|served, status| {
+            print_drawn(
+                &status
+                    .map(|status| joining.step(status))
+                    .unwrap_or_default(),
+            );
+            print_drawn(&arrived.step(served, &running.rules()));
+        })
+        .await;
 }
 
 /// How the node joins: a line for each state that is new, and the link to sign in at once.
+#[derive(Default)]
 struct Joining {
+    /// Whether the terminal can show a code for a phone.
     draws: bool,
     last: Option<State>,
     link: Option<String>,
@@ -64,16 +56,6 @@ struct Joining {
 }
 
 impl Joining {
-    /// `draws` where the terminal can show a code for a phone.
-    fn new(draws: bool) -> Self {
-        Self {
-            draws,
-            last: None,
-            link: None,
-            trouble: None,
-        }
-    }
-
     /// What to show of this status; empty if that is known already.
     fn step(&mut self, status: &Status) -> String {
         self.state(status) + &self.trouble(status)
@@ -153,30 +135,22 @@ fn code(text: &str) -> Option<String> {
     if !drawn.lines().all(fits) {
         return None;
     }
-    let lines = drawn
-        .lines()
-        .map(|line| format!("  \x1b[30;107m{line}\x1b[0m\n"));
+    let lines = drawn.lines();
+    let lines = lines.map(|line| format!("  \x1b[30;107m{line}\x1b[0m\n"));
     Some(lines.collect())
 }
 
-/// Where the gateway answers: told as its ports open, and with the first of those that it is
-/// for, how to try it.
+/// Where the gateway answers: a line for each port that opens, and how to try the first one that
+/// serves the expected callers.
+#[derive(Default)]
 struct Arrived {
+    /// Whether callers are expected from there.
     on_tailnet: bool,
     known: usize,
     welcomed: bool,
 }
 
 impl Arrived {
-    /// `on_tailnet` where callers are expected from there.
-    fn new(on_tailnet: bool) -> Self {
-        Self {
-            on_tailnet,
-            known: 0,
-            welcomed: false,
-        }
-    }
-
     fn step(&mut self, served: &[Served], rules: &Rules) -> String {
         let mut out = String::new();
         for one in &served[self.known.min(served.len())..] {
@@ -199,16 +173,15 @@ impl Arrived {
 
 fn welcome(at: &Served, rules: &Rules) -> String {
     let providers = || rules.file.providers.iter().filter(|(_, one)| !one.disabled);
-    let rows: Vec<Vec<String>> = providers()
-        .map(|(id, provider)| {
-            let models = provider.models.iter().take(MAX_MODELS);
-            let mut shown: Vec<String> = models.map(|name| harmless(name)).collect();
-            if let more @ 1.. = provider.models.len().saturating_sub(MAX_MODELS) {
-                shown.push(format!("and {more} more"));
-            }
-            vec!["  ".to_owned() + &harmless(id), shown.join(", ")]
-        })
-        .collect();
+    let models = |(id, provider): (&String, &Provider)| {
+        let models = provider.models.iter().take(MAX_MODELS);
+        let mut shown: Vec<String> = models.map(|name| harmless(name)).collect();
+        if let more @ 1.. = provider.models.len().saturating_sub(MAX_MODELS) {
+            shown.push(format!("and {more} more"));
+        }
+        ["  ".to_owned() + &harmless(id), shown.join(", ")]
+    };
+    let rows: Vec<[String; 2]> = providers().map(models).collect();
     let url = &at.url;
     if rows.is_empty() {
         return format!(
@@ -222,16 +195,15 @@ fn welcome(at: &Served, rules: &Rules) -> String {
         harmless(model) == model
             && (at.tailnet || whatif::verdict(rules, &local, formats::DEFAULT, model).allowed)
     };
-    let mut chats = providers()
-        .filter(|(_, one)| formats::DEFAULT.is_spoken_with(one.compatibility.flags()))
-        .flat_map(|(_, one)| &one.models);
-    match chats.find(|model| usable(model)) {
+    let chats = |one: &Provider| formats::DEFAULT.is_spoken_with(one.compatibility.flags());
+    let chats = providers().filter(|(_, one)| chats(one));
+    match chats
+        .flat_map(|(_, one)| &one.models)
+        .find(|model| usable(model))
+    {
         Some(model) => {
-            let whence = if at.tailnet {
-                "From a device whose owner a grant names"
-            } else {
-                "Try it"
-            };
+            let on_tailnet = "From a device whose owner a grant names";
+            let whence = if at.tailnet { on_tailnet } else { "Try it" };
             let _ = write!(out, "{whence}:\n\n{}\n\n", curl(url, model));
         }
         None if at.tailnet => {}
@@ -272,7 +244,7 @@ mod tests {
 
     #[test]
     fn each_state_is_told_once_and_the_link_as_it_comes() {
-        let mut joining = Joining::new(false);
+        let mut joining = Joining::default();
         let sequence = [
             (State::NoState, None, "- starting"),
             (State::NoState, None, ""),
@@ -308,27 +280,27 @@ mod tests {
 
     #[test]
     fn a_phone_is_sent_to_the_web_only() {
-        let mut joining = Joining::new(true);
-        let shown = joining.step(&status(State::NeedsLogin, Some(LINK)));
-        assert!(shown.contains("or with a phone") && shown.contains("\x1b[30;107m"));
+        let shown = |draws, link: &str| {
+            let mut joining = Joining {
+                draws,
+                ..Joining::default()
+            };
+            joining.step(&status(State::NeedsLogin, Some(link)))
+        };
+        let drawn = shown(true, LINK);
+        assert!(drawn.contains("or with a phone") && drawn.contains("\x1b[30;107m"));
         for odd in [
             "tel:110",
             "\x1b]0;title\x07https://x.test",
             &format!("https://{}", "x".repeat(900)),
         ] {
-            let mut joining = Joining::new(true);
-            let shown = joining.step(&status(State::NeedsLogin, Some(odd)));
+            let shown = shown(true, odd);
             assert!(
                 !shown.contains('\x1b') && !shown.contains("phone"),
                 "{shown}"
             );
         }
-        let mut dumb = Joining::new(false);
-        assert!(
-            !dumb
-                .step(&status(State::NeedsLogin, Some(LINK)))
-                .contains('\x1b')
-        );
+        assert!(!shown(false, LINK).contains('\x1b'));
     }
 
     /// The modules of a drawn code, read back from its half blocks.
@@ -381,7 +353,10 @@ mod tests {
     #[test]
     fn how_to_try_it_is_told_once_it_answers_those_whom_it_is_for() {
         let rules = rules("*");
-        let mut arrived = Arrived::new(true);
+        let mut arrived = Arrived {
+            on_tailnet: true,
+            ..Arrived::default()
+        };
         let mut all = vec![served("http://127.0.0.1:8088", false)];
         let local = arrived.step(&all, &rules);
         assert_eq!(local, "- answering this machine at http://127.0.0.1:8088\n");
@@ -406,7 +381,7 @@ mod tests {
     #[test]
     fn a_line_that_would_be_refused_is_not_shown() {
         let at = [served("http://127.0.0.1:8088", false)];
-        let welcome = |src: &str| Arrived::new(false).step(&at, &rules(src));
+        let welcome = |src: &str| Arrived::default().step(&at, &rules(src));
         assert!(welcome("(loopback)").contains("curl http://127.0.0.1:8088/"));
         let refused = welcome("alice@example.com");
         assert!(

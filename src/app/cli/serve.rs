@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use futures_util::future::select_all;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Places, log, progress, status_line};
 use crate::app::systemd::Service;
 use crate::app::{self, Options};
+use crate::base::output;
 
 /// Run the gateway. Without a configuration it serves local callers only, and offers them
 /// the model servers that it finds on this machine.
@@ -24,13 +26,17 @@ impl Serve {
         let terminal = std::io::stdout().is_terminal();
         without_cores();
         if terminal {
-            log::start_beside_progress()?;
-        } else {
-            log::start()?;
+            output::start_screen().context("the terminal can't be written to")?;
         }
+        // The progress says how the node joins.
+        log::start(if terminal {
+            "info,iris::app::doors=error"
+        } else {
+            "info"
+        })?;
         let config = self.places.config();
         let service = Service::take()?;
-        let manager = service.manager().clone();
+        let manager = service.manager.clone();
         if let Some(path) = &config {
             tracing::info!("configuration: {}", path.display());
         } else {
@@ -100,19 +106,30 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// Waits for SIGINT or SIGTERM. A second one ends the process at once, for those who do not
 /// want to wait for running requests.
 async fn stopped() -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let mut end = End::on(&[SignalKind::interrupt(), SignalKind::terminate()])?;
+    end.wait().await;
     tracing::info!("stopping; running requests may end");
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        end.wait().await;
         std::process::exit(130);
     });
     Ok(())
+}
+
+/// Signals that end a command.
+pub(super) struct End(Vec<Signal>);
+
+impl End {
+    pub(super) fn on(kinds: &[SignalKind]) -> std::io::Result<Self> {
+        kinds
+            .iter()
+            .map(|kind| signal(*kind))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    pub(super) async fn wait(&mut self) {
+        let signals = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        select_all(signals).await;
+    }
 }

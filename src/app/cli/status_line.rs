@@ -2,7 +2,7 @@
 //! service manager and to the log, and `iris service` reads it there, so that the link to sign in at
 //! is where people look first.
 
-use super::{harmless, progress};
+use super::harmless;
 use crate::app::systemd::Manager;
 use crate::app::{Running, Served};
 use crate::net::tailnet::{State, Status};
@@ -15,31 +15,17 @@ const SIGN_IN: &str = "sign in at ";
 
 /// Reports each change, for as long as the gateway runs.
 pub(super) async fn follow(running: &Running, manager: &Manager) {
-    let mut served = running.served();
-    let mut status = running.node().map(crate::net::tailnet::Node::watch);
     let mut last = String::new();
-    loop {
-        let places = served.borrow_and_update().clone();
-        let node = status
-            .as_mut()
-            .map(|status| status.borrow_and_update().clone());
-        let line = line(&places, node.as_ref());
-        if line != last {
-            tracing::info!("{line}");
-            manager.serving(&line);
-            last = line;
-        }
-        let node = async {
-            match &mut status {
-                Some(status) => progress::wait(status).await,
-                None => std::future::pending().await,
+    running
+        .follow(|served, status| {
+            let line = line(served, status);
+            if line != last {
+                tracing::info!("{line}");
+                manager.serving(&line);
+                last = line;
             }
-        };
-        tokio::select! {
-            () = progress::wait(&mut served) => {}
-            () = node => {}
-        }
-    }
+        })
+        .await;
 }
 
 fn line(served: &[Served], node: Option<&Status>) -> String {
@@ -70,12 +56,14 @@ fn line(served: &[Served], node: Option<&Status>) -> String {
 
 /// Whether nothing more will happen until a person does something.
 pub(super) fn is_settled(line: &str) -> bool {
-    let begins = line.starts_with(SERVING) || line.starts_with("waiting") || is_link(line);
-    begins && !line.ends_with(JOINING) && !line.ends_with(OPENING)
+    let begins = [SERVING, SIGN_IN, "waiting"]
+        .iter()
+        .any(|start| line.starts_with(start));
+    begins && !is_on_its_way(line)
 }
 
-fn is_link(line: &str) -> bool {
-    line.starts_with(SIGN_IN)
+fn is_on_its_way(line: &str) -> bool {
+    line.ends_with(JOINING) || line.ends_with(OPENING)
 }
 
 /// The last such line of a log in JSON.
@@ -84,9 +72,7 @@ pub(super) fn last_in(log: &str) -> Option<String> {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(line["message"].as_str()?.to_owned())
     });
-    let mut lines = messages.filter(|message| {
-        is_settled(message) || message.ends_with(JOINING) || message.ends_with(OPENING)
-    });
+    let mut lines = messages.filter(|message| is_settled(message) || is_on_its_way(message));
     lines.next()
 }
 

@@ -21,8 +21,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
+use super::policy::Device;
+use super::{response, until_dropped};
 use crate::base::clock::within;
 use crate::net::tailnet::{Node, Stream};
 use crate::wire::{Body, body};
@@ -44,7 +46,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// An open way in; it closes when this is dropped.
 pub(super) struct Door {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     _stop: DropGuard,
 }
 
@@ -63,8 +65,7 @@ pub(super) struct Tailnet {
     pub(super) gateway: &'static str,
     /// Without a dot at either end.
     pub(super) domain: &'static str,
-    /// Each node's name and address.
-    pub(super) nodes: [(&'static str, Ipv4Addr); 4],
+    pub(super) devices: &'static [Device],
 }
 
 impl Tailnet {
@@ -75,19 +76,15 @@ impl Tailnet {
         let label = host
             .strip_suffix(self.domain)
             .and_then(|rest| rest.strip_suffix('.'));
-        let is_it = |(name, address): &&(&str, Ipv4Addr)| {
-            label.unwrap_or(&host) == *name || host == address.to_string()
+        let is_it = |device: &&Device| {
+            label.unwrap_or(&host) == device.name || host == device.address.to_string()
         };
-        let found = self.nodes.iter().find(is_it);
-        found.map(|(_, address)| *address)
+        self.devices.iter().find(is_it).map(|device| device.address)
     }
 }
 
 impl Door {
     /// Opens one at `listener`, through a person's `node`.
-    ///
-    /// # Errors
-    /// If the listener has no address.
     pub(super) fn open(
         listener: TcpListener,
         node: Node,
@@ -95,20 +92,10 @@ impl Door {
     ) -> io::Result<Self> {
         let own = listener.local_addr()?;
         let way = Way { node, own, tailnet };
-        let stop = CancellationToken::new();
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(accept(listener, way)),
-        );
         Ok(Self {
             address: own,
-            _stop: stop.drop_guard(),
+            _stop: until_dropped(accept(listener, way)),
         })
-    }
-
-    /// Where it is.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 
@@ -137,18 +124,12 @@ async fn serve(stream: TcpStream, way: Way) {
         .await;
 }
 
-async fn pass(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
-    if request.method() == Method::CONNECT {
-        return tunnel(request, way).await;
-    }
-    let target = match request.uri().authority() {
-        Some(_) => way.on_tailnet(request.uri()),
-        None => way.as_page(request.headers_mut()),
+async fn pass(request: Request<Incoming>, way: &Way) -> Response<Body> {
+    let passed = match *request.method() {
+        Method::CONNECT => tunnel(request, way).await,
+        _ => forward(request, way).await,
     };
-    match target {
-        Ok(target) => forward(request, way, &target).await,
-        Err(refused) => refused.into_response(),
-    }
+    passed.unwrap_or_else(Refused::into_response)
 }
 
 /// A request that this door doesn't pass on.
@@ -156,36 +137,26 @@ struct Refused(StatusCode, String);
 
 impl Refused {
     fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(body::full(format!("{}\n", self.1)));
-        *response.status_mut() = self.0;
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+        response(self.0, "text/plain; charset=utf-8", format!("{}\n", self.1))
     }
 }
 
 impl Way {
     /// A door leads into the tailnet, not out of it.
     fn on_tailnet(&self, uri: &Uri) -> Result<Target, Refused> {
+        let wrong = |why: &str| Refused(StatusCode::BAD_REQUEST, why.to_owned());
         let authority = uri.authority().cloned();
-        let authority = authority.ok_or_else(|| {
-            let message = "CONNECT takes HOST:PORT".to_owned();
-            Refused(StatusCode::BAD_REQUEST, message)
-        })?;
+        let authority = authority.ok_or_else(|| wrong("CONNECT takes HOST:PORT"))?;
         if uri.scheme_str() == Some("https") {
-            let message = "a proxy takes http:// URLs, and a tunnel for https://".to_owned();
-            return Err(Refused(StatusCode::BAD_REQUEST, message));
+            return Err(wrong(
+                "a proxy takes http:// URLs, and a tunnel for https://",
+            ));
         }
-        match self.tailnet.address(authority.host()) {
+        let (host, gateway) = (authority.host(), self.tailnet.gateway);
+        let elsewhere = format!("{host:?} isn't a node of the demo tailnet; try http://{gateway}");
+        match self.tailnet.address(host) {
             Some(address) => Ok(Target { authority, address }),
-            None => Err(Refused(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "{:?} isn't a node of the demo tailnet; try http://{}",
-                    authority.host(),
-                    self.tailnet.gateway
-                ),
-            )),
+            None => Err(Refused(StatusCode::FORBIDDEN, elsewhere)),
         }
     }
 
@@ -210,10 +181,8 @@ impl Way {
             (None, _) => {}
             (Some(origin), false) if origin.as_bytes() == format!("http://{host}").as_bytes() => {
                 let own = HeaderValue::try_from(format!("http://{gateway}"));
-                headers.insert(
-                    header::ORIGIN,
-                    own.unwrap_or(HeaderValue::from_static("null")),
-                );
+                let own = own.unwrap_or(HeaderValue::from_static("null"));
+                headers.insert(header::ORIGIN, own);
             }
             // Another site's page, the gateway's own name included: here it is not this page's.
             _ => {
@@ -239,10 +208,10 @@ impl Way {
         match within(PATIENCE, dialed).await {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
-            Err(_) => Err(unreachable(format!(
-                "no answer within {} s",
-                PATIENCE.as_secs()
-            ))),
+            Err(_) => {
+                let seconds = PATIENCE.as_secs();
+                Err(unreachable(format!("no answer within {seconds} s")))
+            }
         }
     }
 }
@@ -254,33 +223,26 @@ struct Target {
     address: Ipv4Addr,
 }
 
-/// Sends a request to a host of the tailnet, on a connection of its own.
-async fn forward(mut request: Request<Incoming>, way: &Way, to: &Target) -> Response<Body> {
-    let io = match way.dial(to, 80).await {
-        Ok(io) => io,
-        Err(refused) => return refused.into_response(),
+/// Sends a request to a host of the tailnet, on its own connection.
+async fn forward(mut request: Request<Incoming>, way: &Way) -> Result<Response<Body>, Refused> {
+    let to = match request.uri().authority() {
+        Some(_) => way.on_tailnet(request.uri())?,
+        None => way.as_page(request.headers_mut())?,
     };
     let failed = |error: hyper::Error| {
-        Refused(
-            StatusCode::BAD_GATEWAY,
-            format!("{} didn't answer: {error}", to.authority),
-        )
-        .into_response()
+        let message = format!("{} didn't answer: {error}", to.authority);
+        Refused(StatusCode::BAD_GATEWAY, message)
     };
-    let (mut sender, connection) = match hyper::client::conn::http1::handshake(io).await {
-        Ok(parts) => parts,
-        Err(error) => return failed(error),
-    };
+    let io = way.dial(&to, 80).await?;
+    let connected = hyper::client::conn::http1::handshake(io).await;
+    let (mut sender, connection) = connected.map_err(failed)?;
     tokio::spawn(connection.with_upgrades());
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let theirs = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    match outbound(request, &to.authority, upgrade) {
-        Ok(request) => match sender.send_request(request).await {
-            Ok(response) => inbound(response, theirs),
-            Err(error) => failed(error),
-        },
-        Err(error) => Refused(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
-    }
+    let request = outbound(request, &to.authority, upgrade)
+        .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(failed)?;
+    Ok(inbound(response, theirs))
 }
 
 /// The request as it goes on: without what was meant for this connection alone.
@@ -296,14 +258,12 @@ fn outbound(
         parts.headers.remove(name);
     }
     if let Some(protocol) = upgrade {
+        let upgrade = HeaderValue::from_static("upgrade");
         parts.headers.insert(header::UPGRADE, protocol);
-        parts
-            .headers
-            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::CONNECTION, upgrade);
     }
-    parts
-        .headers
-        .insert(header::HOST, HeaderValue::try_from(to.as_str())?);
+    let host = HeaderValue::try_from(to.as_str())?;
+    parts.headers.insert(header::HOST, host);
     Ok(Request::from_parts(parts, body))
 }
 
@@ -330,20 +290,14 @@ fn inbound(
 }
 
 /// A tunnel for programs that ask a proxy for one, such as WebSocket clients.
-async fn tunnel(mut request: Request<Incoming>, way: &Way) -> Response<Body> {
-    let to = match way.on_tailnet(request.uri()) {
-        Ok(to) => to,
-        Err(refused) => return refused.into_response(),
-    };
-    let mut stream = match way.dial(&to, 443).await {
-        Ok(io) => io.into_inner(),
-        Err(refused) => return refused.into_response(),
-    };
+async fn tunnel(mut request: Request<Incoming>, way: &Way) -> Result<Response<Body>, Refused> {
+    let to = way.on_tailnet(request.uri())?;
+    let mut stream = way.dial(&to, 443).await?.into_inner();
     let caller = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(caller) = caller.await {
             let _ = copy_bidirectional(&mut TokioIo::new(caller), &mut stream).await;
         }
     });
-    Response::new(body::empty())
+    Ok(Response::new(body::empty()))
 }

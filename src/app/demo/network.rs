@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::door::{Door, Tailnet};
 use super::policy::{self, Device};
-use super::provider;
+use super::{provider, until_dropped};
 use crate::base::clock::within;
 use crate::client::discovery::Server;
 use crate::config;
@@ -60,15 +60,16 @@ pub(super) const BOB: Person = Person {
 };
 
 /// Everything that is on it.
+const DEVICES: [Device; 4] = [
+    Device::new(GATEWAY, GATEWAY_ADDRESS, GATEWAY_TAG),
+    Device::new(ALICE.device, ALICE.address, ALICE.login),
+    Device::new(BOB.device, BOB.address, BOB.login),
+    Device::new(GPU, GPU_ADDRESS, GPU_TAG),
+];
 const TAILNET: Tailnet = Tailnet {
     gateway: GATEWAY,
     domain: DOMAIN,
-    nodes: [
-        (GATEWAY, GATEWAY_ADDRESS),
-        (ALICE.device, ALICE.address),
-        (BOB.device, BOB.address),
-        (GPU, GPU_ADDRESS),
-    ],
+    devices: &DEVICES,
 };
 
 /// The tailnet, for as long as it is held.
@@ -78,14 +79,11 @@ pub struct Network {
     policy: PathBuf,
     doors: [Door; 2],
     nodes: Vec<Node>,
-    _stop: DropGuard,
+    _stop: [DropGuard; 2],
 }
 
 impl Network {
     /// Starts it, with its files below `dir`.
-    ///
-    /// # Errors
-    /// If no port is free, or a node doesn't come up.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
         let policy = dir.join("policy.hujson");
         let text = include_str!("policy.hujson");
@@ -113,7 +111,7 @@ impl Network {
                 member(BOB.device, bob_key, BOB.address, of(BOB)),
                 member(GPU, gpu_key, GPU_ADDRESS, tags(GPU_TAG)),
             ],
-            filter: policy::filter(text, &devices())?,
+            filter: policy::filter(text, &DEVICES)?,
         };
         let control = Arc::new(Control::start(&network).await?);
         let join = |name, key| join(control.url(), dir, name, key);
@@ -122,20 +120,15 @@ impl Network {
             join(BOB.device, bob_key),
             join(GPU, gpu_key),
         )?;
-        let stop = CancellationToken::new();
         let serving = provider::on_tailnet(gpu.listen(GPU_PORT).await?);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(follow(policy.clone(), Arc::clone(&control))),
-        );
+        let following = follow(policy.clone(), Arc::clone(&control));
         Ok(Self {
             doors: [door(ALICE, &alice).await?, door(BOB, &bob).await?],
             control,
             gateway_key: gateway_key.clone(),
             policy,
             nodes: vec![alice, bob, gpu],
-            _stop: stop.drop_guard(),
+            _stop: [until_dropped(serving), until_dropped(following)],
         })
     }
 
@@ -149,7 +142,7 @@ impl Network {
     #[must_use]
     pub fn doors(&self) -> [(Person, SocketAddr); 2] {
         let [alice, bob] = &self.doors;
-        [(ALICE, alice.address()), (BOB, bob.address())]
+        [(ALICE, alice.address), (BOB, bob.address)]
     }
 
     /// The tailnet's policy; what is saved there counts at once.
@@ -160,9 +153,6 @@ impl Network {
 
     /// Waits until each person has reached the gateway, so that the first request is as fast as
     /// the next.
-    ///
-    /// # Errors
-    /// If one can't.
     pub async fn met(&self) -> anyhow::Result<()> {
         for node in &self.nodes[..self.doors.len()] {
             let dialed = within(PATIENCE, node.dial(GATEWAY, 80)).await;
@@ -186,37 +176,13 @@ fn configuration(control_url: &str, auth_key: &str, found: &[Server]) -> String 
         .replace("AUTH-KEY", auth_key);
     for server in found {
         let file = config::parse(&text, &|_| None).map(|loaded| loaded.file);
-        let taken = |id: &str| {
-            file.as_ref()
-                .is_ok_and(|file| file.providers.contains_key(id))
-        };
-        let id = server.free_id(taken);
+        let providers = file.as_ref().map(|file| &file.providers);
+        let id = server.free_id(|id| providers.is_ok_and(|all| all.contains_key(id)));
         if let Ok(added) = config::with_provider(&text, &id, &server.provider()) {
             text = added;
         }
     }
     text
-}
-
-fn devices() -> [Device; 4] {
-    [
-        Device {
-            address: GATEWAY_ADDRESS,
-            owner: GATEWAY_TAG,
-        },
-        Device {
-            address: ALICE.address,
-            owner: ALICE.login,
-        },
-        Device {
-            address: BOB.address,
-            owner: BOB.login,
-        },
-        Device {
-            address: GPU_ADDRESS,
-            owner: GPU_TAG,
-        },
-    ]
 }
 
 /// An auth key of this run.
@@ -260,10 +226,8 @@ async fn follow(path: PathBuf, control: Arc<Control>) {
         watch.changed().await;
         let applied = async {
             let text = tokio::fs::read_to_string(&path).await?;
-            control
-                .set_filter(&policy::filter(&text, &devices())?)
-                .await?;
-            anyhow::Ok(())
+            let filter = policy::filter(&text, &DEVICES)?;
+            anyhow::Ok(control.set_filter(&filter).await?)
         };
         match applied.await {
             Ok(()) => tracing::info!("the policy of the demo tailnet is in force"),
@@ -289,11 +253,8 @@ mod tests {
             models: vec!["qwen3:8b".to_owned(), "demo".to_owned(), "*".to_owned()],
             formats: Formats::default(),
         };
-        let text = configuration(
-            "http://127.0.0.1:9",
-            "demo-key",
-            &[server(11434), server(8000)],
-        );
+        let found = [server(11434), server(8000)];
+        let text = configuration("http://127.0.0.1:9", "demo-key", &found);
         let loaded = config::parse(&text, &|_| None).unwrap();
         assert!(loaded.findings.is_empty(), "{:#?}", loaded.findings);
         let providers = &loaded.file.providers;

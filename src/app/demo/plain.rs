@@ -35,27 +35,14 @@ const STEPS: [(&str, &str); 4] = [
 ];
 
 /// Pages, and what is on them after that.
-const PAGES: [(&str, &str); 7] = [
-    ("Chat", "ask more, in the browser; each answer has its cost"),
-    (
-        "My usage",
-        "what it came to, and what is left of the budget",
-    ),
-    (
-        "Requests",
-        "who was let through or stopped and why, and what was said",
-    ),
-    ("Tool use", "the tool that was called"),
-    ("Overview", "everything by user, model, agent and status"),
-    (
-        "Providers",
-        "how they are; Look for servers finds and adds your own",
-    ),
-    (
-        "Configuration",
-        "raise a price, save, and see its history and the audit log",
-    ),
-];
+const PAGES: &str = "  Chat           ask more, in the browser; each answer has its cost
+  My usage       what it came to, and what is left of the budget
+  Requests       who was let through or stopped and why, and what was said
+  Tool use       the tool that was called
+  Overview       everything by user, model, agent and status
+  Providers      how they are; Look for servers finds and adds your own
+  Configuration  raise a price, save, and see its history and the audit log
+";
 
 /// The tour for a demo at `address`.
 #[must_use]
@@ -73,9 +60,6 @@ pub fn tour(address: SocketAddr) -> String {
             nth + 1
         );
     }
-    let _ = write!(text, "\n5. Open http://{address} in a browser:\n\n");
-    for (name, what) in PAGES {
-        let _ = writeln!(text, "  {name:<15}{what}");
-    }
+    let _ = write!(text, "\n5. Open http://{address} in a browser:\n\n{PAGES}");
     text
 }

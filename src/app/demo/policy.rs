@@ -9,11 +9,22 @@ use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A node as the policy sees it.
+/// A node of the demo tailnet.
 pub(super) struct Device {
+    pub(super) name: &'static str,
     pub(super) address: Ipv4Addr,
     /// A login, or a tag.
     pub(super) owner: &'static str,
+}
+
+impl Device {
+    pub(super) const fn new(name: &'static str, address: Ipv4Addr, owner: &'static str) -> Self {
+        Self {
+            name,
+            address,
+            owner,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,10 +47,8 @@ struct Grant {
     app: BTreeMap<String, Vec<Value>>,
 }
 
-/// The packet filter for a policy, as a list of `tailcfg.FilterRule`.
-///
-/// # Errors
-/// For what isn't a policy, and for what the demo doesn't know, naming it.
+/// The packet filter for a policy, as a list of `tailcfg.FilterRule`. An error names what the demo
+/// doesn't know.
 pub(super) fn filter(text: &str, devices: &[Device]) -> anyhow::Result<Value> {
     let value: Value = parse_to_serde_value(text, &ParseOptions::default())
         .context("the policy isn't valid HuJSON")?;
@@ -56,10 +65,9 @@ fn rule(grant: &Grant, sources: &[Ipv4Addr], destinations: &[Ipv4Addr]) -> anyho
     let ports = grant.ip.iter().map(|ports| ports_of(ports));
     let ports: Vec<(u16, u16)> = ports.collect::<anyhow::Result<_>>()?;
     let opened = destinations.iter().flat_map(|to| {
-        let to = to.to_string();
         let range =
             move |&(first, last)| json!({ "IP": to, "Ports": { "First": first, "Last": last } });
-        ports.iter().map(range).collect::<Vec<_>>()
+        ports.iter().map(range)
     });
     let prefixes: Vec<String> = destinations.iter().map(|to| format!("{to}/32")).collect();
     let mut rule = json!({ "SrcIPs": sources });
@@ -120,18 +128,9 @@ mod tests {
     use super::*;
 
     const DEVICES: [Device; 3] = [
-        Device {
-            address: Ipv4Addr::new(100, 64, 0, 1),
-            owner: "tag:ai",
-        },
-        Device {
-            address: Ipv4Addr::new(100, 64, 0, 2),
-            owner: "alice@example.com",
-        },
-        Device {
-            address: Ipv4Addr::new(100, 64, 0, 3),
-            owner: "bob@example.com",
-        },
+        Device::new("ai", Ipv4Addr::new(100, 64, 0, 1), "tag:ai"),
+        Device::new("a", Ipv4Addr::new(100, 64, 0, 2), "alice@example.com"),
+        Device::new("b", Ipv4Addr::new(100, 64, 0, 3), "bob@example.com"),
     ];
 
     #[test]

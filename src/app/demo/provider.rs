@@ -17,13 +17,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
+use super::{response, until_dropped};
 use crate::base::clock;
 use crate::net::tailnet;
 use crate::wire::{Body, body};
 
-/// Models that repeat what they are told.
+/// Models that repeat the last message.
 pub const MODELS: [&str; 2] = ["demo", "demo-large"];
 /// One that calls the first tool that it is offered.
 pub const TOOLS_MODEL: &str = "demo-tools";
@@ -47,21 +48,14 @@ pub(super) async fn on_tailnet(mut listener: tailnet::Listener) {
 
 impl Provider {
     /// Starts one on a free port of the loopback interface.
-    ///
-    /// # Errors
-    /// When no port can be had.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener)));
         Ok(Self {
-            address,
-            _stop: stop.drop_guard(),
+            address: listener.local_addr()?,
+            _stop: until_dropped(accept(listener)),
         })
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -118,7 +112,7 @@ struct Function {
 }
 
 impl Function {
-    /// Arguments in which every text that has to be there is `said`.
+    /// Arguments in which every required text is `said`.
     fn arguments(&self, said: &str) -> Value {
         let required = self.parameters["required"].as_array().into_iter().flatten();
         let is_text = |name: &&str| self.parameters["properties"][*name]["type"] == "string";
@@ -142,7 +136,7 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
         (&Method::GET, "/v1/models") => {
             let row = |id| json!({ "id": id, "object": "model", "owned_by": "iris-demo" });
             let rows: Vec<Value> = MODELS.into_iter().chain([TOOLS_MODEL]).map(row).collect();
-            json_answer(StatusCode::OK, &json!({ "object": "list", "data": rows }))
+            json_response(StatusCode::OK, &json!({ "object": "list", "data": rows }))
         }
         (&Method::POST, "/v1/chat/completions") => {
             match body::read(request.into_body(), MAX_REQUEST, Duration::ZERO).await {
@@ -164,9 +158,8 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         .map(|message| words(&message.content))
         .unwrap_or_default();
     let is_result = last.is_some_and(|message| message.role == "tool");
-    let tool = (chat.model == TOOLS_MODEL && !is_result)
-        .then(|| chat.tools.first())
-        .flatten();
+    let calls = chat.model == TOOLS_MODEL && !is_result;
+    let tool = chat.tools.first().filter(|_| calls);
     let call = tool.map(|tool| {
         json!([{
             "index": 0,
@@ -184,14 +177,14 @@ fn chat(bytes: &[u8]) -> Response<Body> {
             format!("This is Iris's built-in demo provider, not a language model. You said: {said}")
         }
     };
-    let prompt: usize = chat
-        .messages
-        .iter()
+    let messages = chat.messages.iter();
+    let prompt: usize = messages
         .map(|message| count(&words(&message.content)))
         .sum();
-    let answered = call
-        .as_ref()
-        .map_or_else(|| count(&text), |call| count(&call.to_string()));
+    let answered = match &call {
+        Some(call) => count(&call.to_string()),
+        None => count(&text),
+    };
     let usage = json!({
         "prompt_tokens": prompt,
         "completion_tokens": answered,
@@ -206,10 +199,8 @@ fn chat(bytes: &[u8]) -> Response<Body> {
         let usage = chat.stream_options.include_usage.then_some(&usage);
         return streamed(&head, &text, call.as_ref(), usage);
     }
-    let (mut message, reason) = (
-        json!({ "role": "assistant", "content": text }),
-        reason(call.as_ref()),
-    );
+    let reason = reason(call.as_ref());
+    let mut message = json!({ "role": "assistant", "content": text });
     if let Some(call) = call {
         message["content"] = Value::Null;
         message["tool_calls"] = call;
@@ -218,7 +209,7 @@ fn chat(bytes: &[u8]) -> Response<Body> {
     whole["object"] = "chat.completion".into();
     whole["choices"] = json!([{ "index": 0, "message": message, "finish_reason": reason }]);
     whole["usage"] = usage;
-    json_answer(StatusCode::OK, &whole)
+    json_response(StatusCode::OK, &whole)
 }
 
 /// Why an answer ends.
@@ -230,11 +221,10 @@ fn reason(call: Option<&Value>) -> &'static str {
 fn words(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect::<Vec<_>>()
-            .join(" "),
+        Value::Array(parts) => {
+            let texts = parts.iter().filter_map(|part| part["text"].as_str());
+            texts.collect::<Vec<_>>().join(" ")
+        }
         _ => String::new(),
     }
 }
@@ -260,10 +250,8 @@ fn streamed(
         Bytes::from(format!("data: {chunk}\n\n"))
     };
     let delta = |delta: Value, reason: Option<&str>| json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
-    let mut events = vec![event(
-        delta(json!({ "role": "assistant", "content": "" }), None),
-        None,
-    )];
+    let start = delta(json!({ "role": "assistant", "content": "" }), None);
+    let mut events = vec![event(start, None)];
     for word in text.split_inclusive(' ') {
         events.push(event(delta(json!({ "content": word }), None), None));
     }
@@ -287,16 +275,12 @@ fn streamed(
 }
 
 fn failure(status: StatusCode, message: &str) -> Response<Body> {
-    json_answer(
+    json_response(
         status,
         &json!({ "error": { "message": message, "type": "demo_error" } }),
     )
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(body::full(value.to_string()));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
+    response(status, "application/json", value.to_string())
 }

@@ -1,5 +1,5 @@
-//! The manager that runs the process, which is systemd: what it hands over, and what it is told.
-//! Without one there is nothing to take, and nobody is told.
+//! The service manager that runs the process, which is systemd: what it hands over, and how it is
+//! notified. Without one there is nothing to take, and nothing is sent.
 
 mod notify;
 mod sockets;
@@ -15,18 +15,16 @@ pub use sockets::Refused;
 pub struct Service {
     /// The socket of the loopback door, which it keeps open from one process to the next.
     listener: Option<TcpListener>,
-    /// Whom to tell of the state.
-    manager: Manager,
+    /// The manager, which is notified of the state.
+    pub manager: Manager,
     /// The manager restarts the process when it has been silent for so long.
-    watchdog: Option<Duration>,
+    pub watchdog: Option<Duration>,
 }
 
 impl Service {
-    /// Takes what the environment tells of. To be called while the process has one thread: the
-    /// variables of the sockets are removed, so that no child takes them for its own.
-    ///
-    /// # Errors
-    /// When what was handed over can't be the loopback door.
+    /// Takes what the environment names. Call it before other threads read the environment: the
+    /// variables of the sockets are removed, so that no child takes them for its own. A socket that
+    /// can't be the loopback door is an error.
     pub fn take() -> Result<Self, Refused> {
         Ok(Self {
             listener: sockets::take()?,
@@ -35,27 +33,13 @@ impl Service {
         })
     }
 
-    /// The socket for the loopback door at `wanted`, if one was handed over; it can be had once.
-    ///
-    /// # Errors
-    /// When there is one, and it listens elsewhere or no door is wanted: it would let nobody in,
-    /// or those who were not meant.
+    /// The socket for the loopback door at `wanted`, if one was handed over; it can be had once. One
+    /// that listens elsewhere, or for which there is no door, is an error: it would serve no caller,
+    /// or the wrong ones.
     pub fn listener(&mut self, wanted: Option<SocketAddr>) -> Result<Option<TcpListener>, Refused> {
         match self.listener.take() {
             Some(listener) => sockets::fits(&listener, wanted).map(|()| Some(listener)),
             None => Ok(None),
         }
-    }
-
-    /// Whom to tell of the state.
-    #[must_use]
-    pub fn manager(&self) -> &Manager {
-        &self.manager
-    }
-
-    /// After how much silence the manager restarts the process.
-    #[must_use]
-    pub fn watchdog(&self) -> Option<Duration> {
-        self.watchdog
     }
 }

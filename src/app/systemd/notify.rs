@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use crate::base::lock::lock;
 
 /// The connection to the service manager. Clones share it; without a manager, messages are dropped.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +28,7 @@ struct Status {
     fault: Option<String>,
 }
 
-/// Between two times that the manager is told that the start goes on.
+/// Between two messages that the start goes on.
 const AGAIN: Duration = Duration::from_secs(20);
 
 /// A start that takes a while; it goes on once this is dropped.
@@ -68,7 +70,7 @@ impl Manager {
         self.tell_status("", |status| status.line = line.replace('\n', " "));
     }
 
-    /// Another configuration is being read. [`Manager::reloaded`] has to follow.
+    /// Another configuration is being read. Call [`Manager::reloaded`] afterwards.
     pub fn reloading(&self) {
         self.tell("RELOADING=1");
     }
@@ -90,33 +92,28 @@ impl Manager {
 
     fn tell_status(&self, before: &str, change: impl FnOnce(&mut Status)) {
         let Some(connection) = &self.0 else { return };
-        let mut status = connection
-            .status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut status = lock(&connection.status);
         change(&mut status);
         let mut words = format!("{before}STATUS={}", status.line);
         if let Some(fault) = &status.fault {
             words.push_str("; ");
             words.push_str(fault);
         }
-        // Under the lock: the manager keeps the line that it hears last, and that has to be the newest.
+        // Under the lock: the manager keeps the last line that it receives, which must be the newest.
         self.tell(&words);
         drop(status);
     }
 
-    /// The start takes a while, for as long as what this returns is kept: the manager is not to end
-    /// it. A database from before an update has its records rewritten, however many there are.
+    /// Extends the time limit of the start until the returned value is dropped. After an update all
+    /// records of the database may have to be rewritten.
     #[must_use]
     pub fn preparing(&self, what: &str) -> Preparing {
         self.preparing_with(what, AGAIN)
     }
 
     fn preparing_with(&self, what: &str, again: Duration) -> Preparing {
-        let words = format!(
-            "EXTEND_TIMEOUT_USEC={}\nSTATUS={what}",
-            (3 * again).as_micros()
-        );
+        let extended = (3 * again).as_micros();
+        let words = format!("EXTEND_TIMEOUT_USEC={extended}\nSTATUS={what}");
         let (done, is_done) = mpsc::channel::<()>();
         let manager = self.clone();
         if self.0.is_some() {
@@ -135,12 +132,12 @@ impl Manager {
         Preparing { _done: done }
     }
 
-    /// It is not hung.
+    /// The process isn't hung.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");
     }
 
-    /// Never waits: a manager that does not read is not to hang what it watches.
+    /// Never waits: a manager that doesn't read must not hang the process that it watches.
     fn tell(&self, words: &str) {
         if let Some(connection) = &self.0
             && let Err(error) = connection.socket.send(words.as_bytes())
@@ -177,6 +174,14 @@ pub(super) fn watchdog() -> Option<Duration> {
 mod tests {
     use super::*;
 
+    fn listening() -> (tempfile::TempDir, UnixDatagram, Manager) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listening = UnixDatagram::bind(&path).unwrap();
+        let manager = Manager::on(connected(path.as_os_str()).unwrap());
+        (dir, listening, manager)
+    }
+
     fn heard(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 256];
         let length = socket.recv(&mut buffer).unwrap();
@@ -184,11 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn the_manager_is_told_in_its_own_words() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let listening = UnixDatagram::bind(&path).unwrap();
-        let manager = Manager::on(connected(path.as_os_str()).unwrap());
+    fn the_manager_is_notified_in_its_own_words() {
+        let (_dir, listening, manager) = listening();
         manager.ready();
         assert_eq!(heard(&listening), "READY=1\nSTATUS=serving");
         manager.reloading();
@@ -196,14 +198,12 @@ mod tests {
         manager.serving("serving http://ai");
         assert_eq!(heard(&listening), "STATUS=serving http://ai");
         manager.reloaded(Some("two\nlines"));
-        let told = heard(&listening);
-        assert_eq!(told, "READY=1\nSTATUS=serving http://ai; two lines");
+        let status = heard(&listening);
+        assert_eq!(status, "READY=1\nSTATUS=serving http://ai; two lines");
         // Neither part of the line replaces the other one.
         manager.serving("serving http://ai.test");
-        assert_eq!(
-            heard(&listening),
-            "STATUS=serving http://ai.test; two lines"
-        );
+        let status = heard(&listening);
+        assert_eq!(status, "STATUS=serving http://ai.test; two lines");
         manager.reloaded(None);
         assert_eq!(heard(&listening), "READY=1\nSTATUS=serving http://ai.test");
         manager.alive();
@@ -217,10 +217,7 @@ mod tests {
 
     #[test]
     fn a_long_start_is_extended_until_it_is_done() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let listening = UnixDatagram::bind(&path).unwrap();
-        let manager = Manager::on(connected(path.as_os_str()).unwrap());
+        let (_dir, listening, manager) = listening();
         let preparing = manager.preparing_with("opening the database", Duration::from_millis(5));
         for _ in 0..3 {
             let expected = "EXTEND_TIMEOUT_USEC=15000\nSTATUS=opening the database";
@@ -228,7 +225,7 @@ mod tests {
         }
         drop(preparing);
         manager.ready();
-        // What was under way comes before it, and nothing after it for good.
+        // Messages that were under way come before it, and none after it.
         while heard(&listening) != "READY=1\nSTATUS=serving" {}
         drop(Manager::default().preparing("nothing"));
     }
@@ -236,10 +233,7 @@ mod tests {
     /// Two changes at once: the message that is sent last has both.
     #[test]
     fn the_manager_hears_the_newest_line_last() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let listening = UnixDatagram::bind(&path).unwrap();
-        let manager = Manager::on(connected(path.as_os_str()).unwrap());
+        let (_dir, listening, manager) = listening();
         let begin = std::sync::Barrier::new(2);
         for nth in 0..15_000 {
             std::thread::scope(|scope| {

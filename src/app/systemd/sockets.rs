@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
 
+use crate::net::tailnet::wait_for_runtime;
+
 /// The socket is the unit's, so that is where to look.
 const WHERE: &str = "iris.socket";
 
@@ -21,7 +23,7 @@ pub enum Refused {
         "what was handed over is no TCP socket that listens: {WHERE} needs `ListenStream=` with an address like 127.0.0.1:8088, and no `Accept=yes`"
     )]
     NotListening,
-    /// Nobody says who calls there.
+    /// Callers there can't be identified.
     #[error(
         "the socket that was handed over listens on {0}, which is no loopback address, and anybody there would be taken for this machine: set `ListenStream=` in {WHERE} to the address of listen.loopback; the tailnet needs no socket"
     )]
@@ -50,6 +52,8 @@ pub(super) fn take() -> Result<Option<TcpListener>, Refused> {
         return Ok(None);
     }
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    // What follows removes variables.
+    wait_for_runtime();
     let mut handed = ListenFd::from_env();
     match handed.len() {
         0 => return Ok(None),
@@ -68,7 +72,7 @@ fn listens(listener: &TcpListener) -> bool {
     rustix::net::sockopt::socket_acceptconn(listener).unwrap_or(false)
 }
 
-/// Not to be known there.
+/// macOS doesn't say.
 #[cfg(target_vendor = "apple")]
 fn listens(_: &TcpListener) -> bool {
     true

@@ -1,10 +1,8 @@
 //! Changes to a program's own settings that leave all else in them as it is, comments and layout
 //! included.
 
-use std::fmt::Write as _;
-
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use serde_json::Value;
 
 use super::dotenv;
@@ -40,8 +38,8 @@ pub enum Unreadable {
 
 impl Change {
     pub(super) fn json<const N: usize>(values: [(&[&str], Value); N]) -> Self {
-        let values = values.map(|(keys, value)| (owned(keys), value));
-        Self::Json(values.into())
+        let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        Self::Json(values.map(|(keys, value)| (owned(keys), value)).into())
     }
 
     /// `a.b` stands for `b` in `a`.
@@ -49,10 +47,6 @@ impl Change {
         let values =
             values.map(|(keys, value)| (keys.split('.').map(str::to_owned).collect(), value));
         Self::Toml(values.into())
-    }
-
-    pub(super) fn lines(between: &'static str, lines: Vec<(&'static str, String)>) -> Self {
-        Self::Lines(between, lines)
     }
 
     /// Lines of a file of variables.
@@ -67,10 +61,7 @@ impl Change {
         self.apply("").unwrap_or_default()
     }
 
-    /// The text of a file that says this as well.
-    ///
-    /// # Errors
-    /// [`Unreadable`] for a file that this does not fit into.
+    /// The text of a file that says this as well, unless this doesn't fit into it.
     pub fn apply(&self, text: &str) -> Result<String, Unreadable> {
         match self {
             Self::Json(values) => json(text, values),
@@ -82,10 +73,6 @@ impl Change {
             Self::Whole(_) => Err(Unreadable::There),
         }
     }
-}
-
-fn owned(keys: &[&str]) -> Keys {
-    keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
 /// A text that ends with a line's end, if there is any.
@@ -110,7 +97,8 @@ fn json(text: &str, values: &[(Keys, Value)]) -> Result<String, Unreadable> {
         };
         let mut object = root_object.clone();
         for key in outer {
-            object = inner(&object, key)?;
+            let no_object = || Unreadable::Broken(format!("{key:?} is not an object in it"));
+            object = object.object_value_or_create(key).ok_or_else(no_object)?;
         }
         match object.get(last) {
             Some(property) => property.set_value(input(value)),
@@ -121,12 +109,6 @@ fn json(text: &str, values: &[(Keys, Value)]) -> Result<String, Unreadable> {
         root_object.ensure_multiline();
     }
     Ok(root.to_string())
-}
-
-fn inner(object: &CstObject, key: &str) -> Result<CstObject, Unreadable> {
-    object
-        .object_value_or_create(key)
-        .ok_or_else(|| Unreadable::Broken(format!("{key:?} is not an object in it")))
 }
 
 fn input(value: &Value) -> CstInputValue {
@@ -182,18 +164,14 @@ fn lines(text: &str, between: &str, values: &[(&'static str, String)]) -> String
     for (name, value) in values {
         let line = format!("{name}{between}{value}");
         let start = format!("{name}{}", between.trim_end());
-        let found = out.lines().any(|line| line.starts_with(&start));
-        if found {
-            let kept = out.lines().map(|old| {
-                if old.starts_with(&start) {
-                    line.as_str()
-                } else {
-                    old
-                }
-            });
-            out = kept.fold(String::new(), |out, line| out + line + "\n");
+        let is_it = |old: &&str| old.starts_with(&start);
+        if out.lines().any(|old| is_it(&old)) {
+            let all = out
+                .lines()
+                .map(|old| if is_it(&old) { line.as_str() } else { old });
+            out = all.flat_map(|line| [line, "\n"]).collect();
         } else {
-            let _ = writeln!(out, "{line}");
+            out += &(line + "\n");
         }
     }
     out
@@ -251,7 +229,7 @@ mod tests {
 
     #[test]
     fn lines_are_replaced_or_added() {
-        let change = Change::lines("=", vec![("A", "1".to_owned()), ("B", "2".to_owned())]);
+        let change = Change::Lines("=", vec![("A", "1".to_owned()), ("B", "2".to_owned())]);
         let changed = change.apply("X=0\nA=9\nAB=3").unwrap();
         assert_eq!(changed, "X=0\nA=1\nAB=3\nB=2\n");
         assert_eq!(change.apply(&changed).unwrap(), changed);

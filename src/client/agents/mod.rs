@@ -1,5 +1,5 @@
-//! Programs that talk to models, and what each must be told to use this gateway: for the page
-//! that shows it, and for `iris connect`, which does it. A new program is an entry of [`ALL`].
+//! Programs that talk to models, and the settings with which each uses this gateway: for the page
+//! that shows them, and for `iris connect`, which applies them. A new program is an entry of [`ALL`].
 
 use crate::wire::harmless;
 use crate::wire::text::steers;
@@ -14,13 +14,9 @@ pub use programs::ALL;
 /// configuration and the gateway's API have for them: it doesn't need the formats themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
-    /// OpenAI's chat completions.
     Chat,
-    /// OpenAI's responses.
     Responses,
-    /// Anthropic's messages.
     Messages,
-    /// Gemini's `generateContent`.
     Gemini,
 }
 
@@ -75,7 +71,6 @@ impl Target<'_> {
     }
 }
 
-/// A program.
 pub struct Agent {
     /// Its name on the command line.
     pub id: &'static str,
@@ -85,16 +80,15 @@ pub struct Agent {
     pub record: &'static str,
     /// The command that starts it.
     pub program: &'static str,
-    /// The format that it speaks.
     pub speaks: Speaks,
     settings: fn(&Target<'_>) -> Settings,
 }
 
 impl Agent {
-    /// What it must be told.
+    /// Its settings for this gateway.
     #[must_use]
     pub fn settings(&self, target: &Target<'_>) -> Settings {
-        // Each form has quotes of its own; none is to hold the end of a line, or what can't be seen.
+        // Each form quotes in its own way; none may contain the end of a line or invisible characters.
         let (base, model) = (harmless(target.base), harmless(target.model));
         (self.settings)(&Target {
             base: &base,
@@ -114,10 +108,9 @@ impl Agent {
     }
 }
 
-/// What a program must be told: for one run by `env`, `args` and `folder`, for good by `own`.
+/// The settings of a program: `env`, `args` and `folder` for one run, `own` for good.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Variables of its environment.
     pub env: Vec<(&'static str, String)>,
     /// Arguments in front of a person's own.
     pub args: Vec<String>,
@@ -134,21 +127,18 @@ pub struct Folder {
     pub file: &'static str,
     /// What it says.
     pub text: String,
-    /// How the program is told.
-    pub told: Told,
+    /// How the program is given its path.
+    pub passed_as: PassedAs,
 }
 
-/// How a program is given a folder.
+/// How a program is given the path of a folder or of its file: by the argument in front of it, or by
+/// the variable that holds it.
 #[derive(Clone, Copy, Debug)]
-pub enum Told {
-    /// A variable that holds the path of the folder.
-    Folder(&'static str),
-    /// A variable that holds the path of the file.
-    File(&'static str),
-    /// An argument that the path of the folder follows.
-    FolderArgument(&'static str),
-    /// An argument that the path of the file follows.
+pub enum PassedAs {
     FileArgument(&'static str),
+    FileVariable(&'static str),
+    FolderArgument(&'static str),
+    FolderVariable(&'static str),
 }
 
 /// A file of a program's own settings.
@@ -160,7 +150,12 @@ pub struct Own {
     pub change: Change,
 }
 
-/// A program by its name.
+impl Own {
+    fn new(path: &'static str, change: Change) -> Self {
+        Self { path, change }
+    }
+}
+
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Agent> {
     ALL.iter()
@@ -174,24 +169,24 @@ pub fn is_name(model: &str) -> bool {
     !model.is_empty() && !model.starts_with('-') && !model.chars().any(is_odd)
 }
 
+/// Whether a text needs no quotes, in a shell and in a file of variables.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=,".contains(char);
+    text.chars().all(is_plain)
+}
+
 /// A value of a line in a file of variables (`.env`): plain, or in quotes that nothing in it ends.
 fn dotenv(value: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=,".contains(char);
-    if value.chars().all(plain) {
+    if is_plain(value) {
         return value.to_owned();
     }
-    let value: String = harmless(value)
-        .chars()
-        .map(|char| if char == '\'' { '?' } else { char })
-        .collect();
-    format!("'{value}'")
+    format!("'{}'", harmless(value).replace('\'', "?"))
 }
 
 /// A word of a shell's command.
 #[must_use]
 pub fn sh(text: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@+=,".contains(char);
-    if !text.is_empty() && text.chars().all(plain) {
+    if !text.is_empty() && is_plain(text) {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
@@ -201,10 +196,10 @@ pub fn sh(text: &str) -> String {
 /// The lines that set an environment in a shell.
 #[must_use]
 pub fn exports(env: &[(&str, String)]) -> String {
-    let line = |lines: String, (name, value): &(&str, String)| {
-        format!("{lines}export {name}={}\n", sh(value))
-    };
-    env.iter().fold(String::new(), line)
+    let lines = env
+        .iter()
+        .map(|(name, value)| format!("export {name}={}\n", sh(value)));
+    lines.collect()
 }
 
 /// A command with its arguments, as a shell reads it.

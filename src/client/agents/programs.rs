@@ -2,10 +2,15 @@
 
 use serde_json::json;
 
-use super::{Agent, Change, Folder, Own, Settings, Speaks, Told};
+use super::{Agent, Change, Folder, Own, PassedAs, Settings, Speaks};
 
 /// What stands for a key where a program insists on one.
 const KEY: &str = "-";
+
+/// How Gemini CLI, and Qwen Code, which comes from it, are to sign in.
+fn auth_type(name: &str) -> Change {
+    Change::json([(&["security", "auth", "selectedType"][..], json!(name))])
+}
 
 /// All, in the order in which they are shown.
 pub const ALL: &[Agent] = &[
@@ -23,15 +28,15 @@ pub const ALL: &[Agent] = &[
                 // What it does beside the conversation, which may not be granted otherwise.
                 ("ANTHROPIC_DEFAULT_HAIKU_MODEL", to.model.to_owned()),
             ],
-            own: vec![Own {
-                path: ".claude/settings.json",
-                change: Change::json([
+            own: vec![Own::new(
+                ".claude/settings.json",
+                Change::json([
                     (&["apiKeyHelper"][..], json!(format!("echo '{KEY}'"))),
                     (&["env", "ANTHROPIC_BASE_URL"], json!(to.base)),
                     (&["env", "ANTHROPIC_MODEL"], json!(to.model)),
                     (&["env", "ANTHROPIC_DEFAULT_HAIKU_MODEL"], json!(to.model)),
                 ]),
-            }],
+            )],
             ..Settings::default()
         },
     },
@@ -54,10 +59,7 @@ pub const ALL: &[Agent] = &[
                 .flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={}", json!(value))]);
             Settings {
                 args: args.collect(),
-                own: vec![Own {
-                    path: ".codex/config.toml",
-                    change: Change::toml(settings),
-                }],
+                own: vec![Own::new(".codex/config.toml", Change::toml(settings))],
                 ..Settings::default()
             }
         },
@@ -69,10 +71,7 @@ pub const ALL: &[Agent] = &[
         program: "gemini",
         speaks: Speaks::Gemini,
         settings: |to| {
-            let choice = Change::json([(
-                &["security", "auth", "selectedType"][..],
-                json!("gemini-api-key"),
-            )]);
+            let choice = auth_type("gemini-api-key");
             let env = vec![
                 ("GEMINI_API_KEY", KEY.to_owned()),
                 ("GOOGLE_GEMINI_BASE_URL", to.base.to_owned()),
@@ -82,17 +81,11 @@ pub const ALL: &[Agent] = &[
                 folder: Some(Folder {
                     file: "settings.json",
                     text: choice.new_file(),
-                    told: Told::File("GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
+                    passed_as: PassedAs::FileVariable("GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
                 }),
                 own: vec![
-                    Own {
-                        path: ".gemini/settings.json",
-                        change: choice,
-                    },
-                    Own {
-                        path: ".gemini/.env",
-                        change: Change::variables(&env),
-                    },
+                    Own::new(".gemini/settings.json", choice),
+                    Own::new(".gemini/.env", Change::variables(&env)),
                 ],
                 env,
                 ..Settings::default()
@@ -116,13 +109,13 @@ pub const ALL: &[Agent] = &[
             let config = json!({ "model": model, "provider": { "iris": provider } });
             Settings {
                 env: vec![("OPENCODE_CONFIG_CONTENT", config.to_string())],
-                own: vec![Own {
-                    path: ".config/opencode/opencode.json",
-                    change: Change::json([
+                own: vec![Own::new(
+                    ".config/opencode/opencode.json",
+                    Change::json([
                         (&["model"][..], json!(model)),
                         (&["provider", "iris"], provider),
                     ]),
-                }],
+                )],
                 ..Settings::default()
             }
         },
@@ -142,17 +135,8 @@ pub const ALL: &[Agent] = &[
             Settings {
                 args: ["--auth-type", "openai"].map(str::to_owned).into(),
                 own: vec![
-                    Own {
-                        path: ".qwen/settings.json",
-                        change: Change::json([(
-                            &["security", "auth", "selectedType"][..],
-                            json!("openai"),
-                        )]),
-                    },
-                    Own {
-                        path: ".qwen/.env",
-                        change: Change::variables(&env),
-                    },
+                    Own::new(".qwen/settings.json", auth_type("openai")),
+                    Own::new(".qwen/.env", Change::variables(&env)),
                 ],
                 env,
                 ..Settings::default()
@@ -176,12 +160,9 @@ pub const ALL: &[Agent] = &[
                 folder: Some(Folder {
                     file: "config.yaml",
                     text: text.clone(),
-                    told: Told::FileArgument("--config"),
+                    passed_as: PassedAs::FileArgument("--config"),
                 }),
-                own: vec![Own {
-                    path: ".continue/config.yaml",
-                    change: Change::Whole(text),
-                }],
+                own: vec![Own::new(".continue/config.yaml", Change::Whole(text))],
                 ..Settings::default()
             }
         },
@@ -213,12 +194,9 @@ pub const ALL: &[Agent] = &[
                 folder: Some(Folder {
                     file: "data/settings/providers.json",
                     text: change.new_file(),
-                    told: Told::FolderArgument("--config"),
+                    passed_as: PassedAs::FolderArgument("--config"),
                 }),
-                own: vec![Own {
-                    path: ".cline/data/settings/providers.json",
-                    change,
-                }],
+                own: vec![Own::new(".cline/data/settings/providers.json", change)],
                 ..Settings::default()
             }
         },
@@ -231,23 +209,18 @@ pub const ALL: &[Agent] = &[
         speaks: Speaks::Chat,
         settings: |to| {
             let model = format!("openai/{}", to.model);
+            let lines = vec![
+                ("model", json!(model).to_string()),
+                ("openai-api-base", json!(to.v1()).to_string()),
+                ("openai-api-key", json!(KEY).to_string()),
+            ];
             Settings {
                 env: vec![
                     ("OPENAI_API_BASE", to.v1()),
                     ("OPENAI_API_KEY", KEY.to_owned()),
                     ("AIDER_MODEL", model.clone()),
                 ],
-                own: vec![Own {
-                    path: ".aider.conf.yml",
-                    change: Change::lines(
-                        ": ",
-                        vec![
-                            ("model", json!(model).to_string()),
-                            ("openai-api-base", json!(to.v1()).to_string()),
-                            ("openai-api-key", json!(KEY).to_string()),
-                        ],
-                    ),
-                }],
+                own: vec![Own::new(".aider.conf.yml", Change::Lines(": ", lines))],
                 ..Settings::default()
             }
         },
@@ -287,12 +260,12 @@ pub const ALL: &[Agent] = &[
                 folder: Some(Folder {
                     file: "extra-openai-models.yaml",
                     text: text.clone(),
-                    told: Told::Folder("LLM_USER_PATH"),
+                    passed_as: PassedAs::FolderVariable("LLM_USER_PATH"),
                 }),
-                own: vec![Own {
-                    path: ".config/io.datasette.llm/extra-openai-models.yaml",
-                    change: Change::Appended(text),
-                }],
+                own: vec![Own::new(
+                    ".config/io.datasette.llm/extra-openai-models.yaml",
+                    Change::Appended(text),
+                )],
                 ..Settings::default()
             }
         },

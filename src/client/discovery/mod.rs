@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 pub(crate) use probe::{Listed, fit, formats, get, models, reason};
@@ -92,67 +91,51 @@ pub fn covering<'f>(file: &'f File, server: &Server, own: Option<&str>) -> Optio
     found.map(|(id, _)| id.as_str())
 }
 
-/// The servers on this machine. One that is `known` and lists what it did is not asked for its
+/// The servers on this machine. A `known` one whose list of models hasn't changed is not asked for its
 /// formats once more: each such question is a line in a server's log.
 pub async fn here(upstream: &Client, known: &[Server]) -> Vec<Server> {
     let hosts = [HERE.to_owned()];
-    found(upstream, &hosts, None, known).await.0
+    servers(upstream, &hosts, None, known).await.0
 }
 
 /// Asks the usual ports of `hosts` for their models, and those that have some for their formats.
-/// What does not answer as a model server would is left out, and so is `ourselves`. Tells as well
-/// whether there was time for all.
+/// What does not answer as a model server would is left out, and so is `ourselves`. Says too whether
+/// there was time for all.
 pub async fn servers(
-    upstream: &Client,
-    hosts: &[String],
-    ourselves: Option<SocketAddr>,
-) -> (Vec<Server>, bool) {
-    found(upstream, hosts, ourselves, &[]).await
-}
-
-async fn found(
     upstream: &Client,
     hosts: &[String],
     ourselves: Option<SocketAddr>,
     known: &[Server],
 ) -> (Vec<Server>, bool) {
-    let mut places = places(hosts, ourselves);
-    let mut running = FuturesUnordered::new();
-    for place in places.by_ref().take(AT_ONCE) {
-        running.push(ask(upstream, place, known));
-    }
+    let asked = places(hosts, ourselves).map(|place| ask(upstream, place, known));
+    let asked: Vec<_> = asked.collect();
+    let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
     let mut found = Vec::new();
-    let deadline = tokio::time::sleep(PATIENCE_ALL);
-    tokio::pin!(deadline);
-    let complete = loop {
-        tokio::select! {
-            answered = running.next() => match answered {
-                Some(server) => {
-                    found.extend(server);
-                    if let Some(place) = places.next() {
-                        running.push(ask(upstream, place, known));
-                    }
-                }
-                None => break true,
-            },
-            () = &mut deadline => break false,
+    let all = async {
+        while let Some(server) = answers.next().await {
+            found.extend(server);
         }
     };
+    let is_complete = tokio::time::timeout(PATIENCE_ALL, all).await.is_ok();
     found.sort();
-    (found, complete)
+    (found, is_complete)
 }
 
-/// Each place that is asked: all usual ports of all hosts, but for our own.
-fn places(
-    hosts: &[String],
-    ourselves: Option<SocketAddr>,
-) -> impl Iterator<Item = (&str, Kind, u16)> {
-    let is_us =
-        move |host: &str, port| host == HERE && ourselves.is_some_and(|own| own.port() == port);
-    hosts
+/// A place that is asked.
+struct Place<'h> {
+    host: &'h str,
+    port: u16,
+    /// What usually listens there.
+    usual: Kind,
+}
+
+/// All usual ports of all hosts, but for our own.
+fn places(hosts: &[String], ourselves: Option<SocketAddr>) -> impl Iterator<Item = Place<'_>> {
+    let own = ourselves.map(|own| own.port());
+    let all = hosts
         .iter()
-        .flat_map(|host| Kind::USUAL.map(|(kind, port)| (host.as_str(), kind, port)))
-        .filter(move |(host, _, port)| !is_us(host, *port))
+        .flat_map(|host| Kind::USUAL.map(|(usual, port)| Place { host, port, usual }));
+    all.filter(move |place| place.host != HERE || own != Some(place.port))
 }
 
 /// The server at a URL, if it is one that would be found.
@@ -163,23 +146,17 @@ pub async fn server(
     url: &str,
 ) -> Option<Server> {
     let mut places = places(hosts, ourselves);
-    let place = places.find(|(host, _, port)| baseurl(host, *port) == url)?;
+    let place = places.find(|place| baseurl(place.host, place.port) == url)?;
     ask(upstream, place, &[]).await
 }
 
-/// A server at a URL as a provider without a credential, to be asked what it has.
-///
-/// # Errors
-/// What is wrong with the URL.
+/// A server at a URL as a provider without a credential, or what is wrong with the URL.
 pub(crate) fn at(url: &str) -> Result<Provider, String> {
     Provider::new("discovered", &config::Provider::at(url))
 }
 
-async fn ask(
-    upstream: &Client,
-    (host, usual, port): (&str, Kind, u16),
-    known: &[Server],
-) -> Option<Server> {
+async fn ask(upstream: &Client, place: Place<'_>, known: &[Server]) -> Option<Server> {
+    let Place { host, port, usual } = place;
     let patience = if host == HERE {
         PATIENCE_HERE
     } else {
@@ -200,12 +177,15 @@ async fn ask(
         models,
         formats: Formats::default(),
     };
-    let same = |other: &&Server| {
-        let place = |one: &Server| (one.host.clone(), one.port, one.kind);
-        place(other) == place(&server) && other.models == server.models
+    let of_known = |known: &Server| {
+        let formats = known.formats;
+        let asked = Server {
+            formats,
+            ..server.clone()
+        };
+        (*known == asked && formats.is_certain).then_some(formats)
     };
-    let known = known.iter().find(same).map(|other| other.formats);
-    server.formats = match known.filter(|formats| formats.is_certain) {
+    server.formats = match known.iter().find_map(of_known) {
         Some(formats) => formats,
         None => formats(upstream, &provider, patience).await,
     };
@@ -262,10 +242,15 @@ mod tests {
         drop(unused);
         let upstream = upstream();
         let port = demo.address().port();
-        let found = ask(&upstream, (HERE, Kind::Vllm, port), &[]).await.unwrap();
+        let place = |port| Place {
+            host: HERE,
+            port,
+            usual: Kind::Vllm,
+        };
+        let found = ask(&upstream, place(port), &[]).await.unwrap();
         assert_eq!((found.kind, found.port), (Kind::Vllm, port));
         assert_eq!(found.models[0], "demo");
-        assert_eq!(ask(&upstream, (HERE, Kind::Vllm, silent), &[]).await, None);
+        assert_eq!(ask(&upstream, place(silent), &[]).await, None);
         let text = configuration(&[found], "127.0.0.1:8088".parse().unwrap());
         let loaded = parse(&text, &|_| None).unwrap();
         assert!(loaded.findings.is_empty(), "{:?}", loaded.findings);
@@ -347,12 +332,11 @@ mod tests {
             "127.0.0.1:8088".parse().unwrap(),
         );
         let providers = parse(&text, &|_| None).unwrap().file.providers;
-        let told: Vec<_> = providers
+        let names = providers
             .iter()
-            .map(|(id, provider)| (id.as_str(), provider.name.as_str()))
-            .collect();
+            .map(|(id, provider)| (id.as_str(), provider.name.as_str()));
         assert_eq!(
-            told,
+            names.collect::<Vec<_>>(),
             [
                 ("llamacpp", "llama.cpp on this machine"),
                 ("llamacpp-8000", "llama.cpp on this machine, port 8000")

@@ -1,7 +1,6 @@
-//! What a server says of itself: the models that it lists, and the formats that it speaks. The second
-//! is asked without making it work: a route that a server knows refuses an empty object because
-//! something is missing in it, and one that it doesn't know is not found. Nothing that a server
-//! answers is believed beyond that, and every answer has a bound in time and bytes.
+//! Asking a server for its models and its formats. Asking for formats starts no work: a known route
+//! refuses an empty object because something is missing in it, and an unknown route is not found.
+//! Every answer is bounded in time and in bytes.
 
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ const NOWHERE: &str = "/v1/iris-asks-whether-unknown-routes-are-refused";
 /// An answer to the question for models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// The models, and what serves them if that can be told.
+    /// The models, and what serves them if that is known.
     Models(Vec<String>, Option<Kind>),
     /// The server refuses: its status, and what it says.
     Refused(StatusCode, String),
@@ -69,10 +68,7 @@ pub(crate) async fn models(upstream: &Client, provider: &Provider, timeout: Dura
     Listed::Models(fit(list.data.into_iter().map(|row| row.id)), kind)
 }
 
-/// Gets a document of a provider, below its base URL.
-///
-/// # Errors
-/// Why no answer came.
+/// Gets a document of a provider, below its base URL. The error says why there is no response.
 pub(crate) async fn get(
     upstream: &Client,
     provider: &Provider,
@@ -80,10 +76,9 @@ pub(crate) async fn get(
     says: Option<(HeaderName, &'static str)>,
     timeout: Duration,
 ) -> Result<(StatusCode, Bytes), String> {
-    let (path, query) = match path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (path, None),
-    };
+    let (path, query) = path
+        .split_once('?')
+        .map_or((path, None), |(path, query)| (path, Some(query)));
     let uri = provider.url(path, query);
     let uri = uri.map_err(|error| error.to_string())?;
     let mut errand = Errand::get(uri, timeout, LONGEST_DOCUMENT).to(provider);
@@ -139,8 +134,8 @@ enum Route {
     Known,
     /// It has no such route.
     Unknown,
-    /// It knows the route if it refuses others: llama.cpp says of its own failure, with status 500,
-    /// that something is required.
+    /// It knows the route if it refuses others: llama.cpp answers with status 500 that something is
+    /// required.
     Failed,
     /// It answers in another way.
     Unclear,

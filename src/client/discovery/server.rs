@@ -75,13 +75,9 @@ fn on<const N: usize>(all: [(&'static str, bool); N]) -> Vec<&'static str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// llama.cpp's `llama-server`.
     LlamaCpp,
-    /// vLLM.
     Vllm,
-    /// Ollama.
     Ollama,
-    /// LM Studio.
     LmStudio,
 }
 
@@ -116,7 +112,6 @@ impl Kind {
         }
     }
 
-    /// Its usual port.
     #[must_use]
     pub fn port(self) -> u16 {
         let usual = Self::USUAL.into_iter().find(|(kind, _)| *kind == self);
@@ -140,9 +135,8 @@ impl Kind {
 pub struct Server {
     /// Name or address.
     pub host: String,
-    /// Port.
     pub port: u16,
-    /// What it is, as far as that can be told.
+    /// What it is, as far as that is known.
     pub kind: Kind,
     /// The models that it lists.
     pub models: Vec<String>,
@@ -165,16 +159,12 @@ impl Server {
         } else {
             &self.host
         };
-        let name = format!("{} on {place}", self.kind.name());
-        if self.is_at_usual_port() {
-            name
+        let (kind, port) = (self.kind.name(), self.port);
+        if port == self.kind.port() {
+            format!("{kind} on {place}")
         } else {
-            format!("{name}, port {}", self.port)
+            format!("{kind} on {place}, port {port}")
         }
-    }
-
-    fn is_at_usual_port(&self) -> bool {
-        self.port == self.kind.port()
     }
 
     /// It as a provider.

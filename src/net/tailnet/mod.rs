@@ -33,7 +33,7 @@ use crate::policy::identity::{WhoIs, is_tailnet};
 pub use daemon::{Machine, machine, resolve_inside};
 pub use resolver::Resolver;
 pub use stream::{Accepted, Listener, Stream};
-pub use tsnet::{Control, Member, Network, Options, Owner};
+pub use tsnet::{Control, Member, Network, Options, Owner, wait_for_runtime};
 
 /// A control server that has nothing to say repeats itself each minute; one that is silent for
 /// longer than this is not heard.

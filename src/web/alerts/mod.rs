@@ -21,6 +21,7 @@ use crate::net::tailnet::Status;
 use crate::policy::route::{Health, ModelHealth, Traffic};
 use crate::records::outlets::{self, Board};
 use crate::records::{Ledger, Waiting};
+use crate::wire::text::counted;
 
 pub use node::{key_expires_at, words};
 pub use signals::Signals;
@@ -266,13 +267,8 @@ fn model_down(provider: &str, health: &ModelHealth) -> Warning {
     warning("model_down", message, hint).of(&subject)
 }
 
-/// `1 record`, `2 records`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 fn in_a_row(failures: u32) -> String {
-    format!("{} in a row", counted(failures.into(), "failure"))
+    format!("{} in a row", counted(failures, "failure"))
 }
 
 fn late(waiting: &Waiting, now: i64) -> Option<Warning> {

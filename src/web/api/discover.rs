@@ -96,8 +96,11 @@ pub(in crate::web) async fn look(reader: &Reader<'_>) -> Discovery {
     let _one = reader.engines.management.looking.lock().await;
     let (hosts, ports) = places(reader);
     let file = &reader.rules.file;
-    let client = &reader.engines.gateway.upstream.client;
-    let (servers, complete) = discovery::servers(client, &hosts, file.listen.loopback).await;
+    let (client, ourselves) = (
+        &reader.engines.gateway.upstream.client,
+        file.listen.loopback,
+    );
+    let (servers, complete) = discovery::servers(client, &hosts, ourselves, &[]).await;
     let own_name = own_name(reader);
     let row = |server: Server| Row {
         kind: server.kind,

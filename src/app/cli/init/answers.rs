@@ -3,10 +3,12 @@
 
 use std::str::FromStr;
 
+use anyhow::Context;
+use http::Uri;
+
 use super::provider::Provider;
 use crate::base::money::Money;
 use crate::config;
-use http::Uri;
 
 pub(super) struct Answers {
     pub(super) tailnet: Tailnet,
@@ -42,8 +44,8 @@ impl FromStr for Control {
             "loopback" => return Ok(Self::Loopback),
             _ => {}
         }
-        let url = url(text).filter(|_| text.contains("://")).ok_or_else(|| {
-            anyhow::anyhow!(
+        let url = url(text).with_context(|| {
+            format!(
                 "{text:?} is neither \"tailscale\" nor \"loopback\" nor a URL such as \
                  https://headscale.example.com"
             )
@@ -81,19 +83,13 @@ pub(super) struct Hostname(pub(super) String);
 impl FromStr for Hostname {
     type Err = anyhow::Error;
 
-    /// A control server changes other names: `Ai_Box` would be reached as `ai-box`, and the file
-    /// would say what is not so.
+    /// A control server changes other names: `Ai_Box` would become `ai-box`, and the file would have a
+    /// name that doesn't work.
     fn from_str(text: &str) -> anyhow::Result<Self> {
         const LONGEST: usize = 63;
-        let lower = text.to_ascii_lowercase();
-        let plain = |char: char| {
-            if char.is_ascii_alphanumeric() {
-                char
-            } else {
-                '-'
-            }
-        };
-        let name: String = lower.chars().map(plain).take(LONGEST).collect();
+        let name = text.to_ascii_lowercase();
+        let name = name.replace(|char: char| !char.is_ascii_alphanumeric(), "-");
+        let name = &name[..name.len().min(LONGEST)];
         let name = name.trim_matches('-');
         if name == text && !name.is_empty() {
             return Ok(Self(name.to_owned()));
@@ -119,20 +115,19 @@ impl FromStr for Budget {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let wrong =
-            || anyhow::anyhow!("{text:?} is not a budget, such as 5 for $5 a day, or $50/month");
+        let wrong = || format!("{text:?} is not a budget, such as 5 for $5 a day, or $50/month");
         let (amount, period) = text.split_once('/').unwrap_or((text, "day"));
         let periods = ["day", "week", "month"];
         let period = periods.into_iter().find(|one| *one == period.trim());
         let amount = amount.trim().trim_start_matches('$');
-        let amount = Money::parse(&format!("${amount}")).ok_or_else(wrong)?;
+        let amount = Money::parse(&format!("${amount}")).with_context(wrong)?;
         anyhow::ensure!(
             amount > Money::ZERO,
             "a budget of $0 would refuse every request"
         );
         Ok(Self {
             amount: amount.to_string(),
-            period: period.ok_or_else(wrong)?,
+            period: period.with_context(wrong)?,
         })
     }
 }
@@ -160,18 +155,13 @@ impl FromStr for Admins {
     }
 }
 
-/// A URL of the web; `http://` may be left out.
-pub(super) fn url(text: &str) -> Option<Uri> {
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    };
-    let uri: Uri = full.parse().ok()?;
+/// A URL of the web.
+fn url(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
     let web = matches!(uri.scheme_str(), Some("http" | "https"));
     let host = uri.host().is_some_and(|host| !host.is_empty());
     // A query or a name and password would end up in the file without a meaning there.
-    let plain = uri.query().is_none() && !full.contains('@');
+    let plain = uri.query().is_none() && !text.contains('@');
     (web && host && plain).then_some(uri)
 }
 

@@ -4,12 +4,11 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use super::key::{AWS_VARIABLES, Key, KeyPlace};
+use super::key::{AWS_VARIABLES, Credential, Key, KeyPlace};
 use super::provider::Provider;
-use super::service::{BEDROCK_VARIABLE, Credential, GOOGLE_VARIABLE, Service};
-use super::spec;
+use super::service::{BEDROCK_VARIABLE, GOOGLE_VARIABLE, Service};
 use super::terminal::{ask, ask_secret, choose};
-use crate::app::cli::is_variable;
+use crate::app::cli::{is_variable, set};
 
 /// The keys that are asked for.
 pub(super) struct Keys {
@@ -47,27 +46,17 @@ impl Keys {
         service: &Service,
         provider: &Provider,
     ) -> anyhow::Result<Option<Key>> {
-        let is_set = std::env::var(variable).is_ok_and(|value| !value.is_empty());
+        let is_set = set(variable).is_some();
         let named = format!(
             "In the environment variable {variable}, which is {}",
-            if is_set { "set" } else { "not set here" }
+            state(is_set)
         );
-        let typed = "I type it now".to_owned();
-        let others = [
-            "In another environment variable".to_owned(),
-            "In a file".to_owned(),
-            "It has no key".to_owned(),
-        ];
-        let first = if is_set {
-            [named, typed]
-        } else {
-            [typed, named]
-        };
-        let choices = [&first[..], &others[..]].concat();
-        let chosen = choose(
-            "  Where is its key? It is never written into the configuration.",
-            &choices,
-        )?;
+        let typed = "I type it now";
+        let mut choices = vec![typed, "In another environment variable", "In a file"];
+        choices.insert(usize::from(!is_set), &named);
+        choices.push("It has no key");
+        let question = "  Where is its key? It is never written into the configuration.";
+        let chosen = choose(question, &choices)?;
         match (chosen, is_set) {
             (0, true) | (1, false) => Ok(Some(Key::variable(variable))),
             (0 | 1, _) => self.typed(variable, provider).map(Some),
@@ -90,11 +79,9 @@ impl Keys {
     fn typed(&self, variable: &str, provider: &Provider) -> anyhow::Result<Key> {
         let secret = ask_secret("  The key")?;
         let path = self.free_file(&provider.id);
-        let choices = [
-            format!("Save it to {}, which only you can read", path.display()),
-            format!("Don't save it; {variable} will be set when the gateway starts"),
-        ];
-        if choose("  Where should it be kept?", &choices)? == 0 {
+        let save = format!("Save it to {}, which only you can read", path.display());
+        let leave = format!("Don't save it; {variable} will be set when the gateway starts");
+        if choose("  Where should it be kept?", &[&save, &leave])? == 0 {
             self.promised.borrow_mut().push(path.clone());
             return Ok(Key::stored(secret, &path));
         }
@@ -113,23 +100,19 @@ impl Keys {
     }
 
     fn aws(&self, service: &Service, provider: &Provider) -> anyhow::Result<Option<Key>> {
-        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-        let session = set(AWS_VARIABLES[2]);
-        let state = |is_set: bool| if is_set { "set" } else { "not set here" };
-        let choices = [
-            format!(
-                "Keys of AWS in {} and {}, which are {}",
-                AWS_VARIABLES[0],
-                AWS_VARIABLES[1],
-                state(set(AWS_VARIABLES[0]) && set(AWS_VARIABLES[1]))
-            ),
-            format!("A Bedrock API key, in {BEDROCK_VARIABLE} or typed now"),
-        ];
-        if choose("  With which credential?", &choices)? == 0 {
-            return Ok(Some(Key::aws(session)));
+        let [id, secret, _] = AWS_VARIABLES;
+        let state = state(set(id).is_some() && set(secret).is_some());
+        let keys = format!("Keys of AWS in {id} and {secret}, which are {state}");
+        let bedrock = format!("A Bedrock API key, in {BEDROCK_VARIABLE} or typed now");
+        if choose("  With which credential?", &[&keys, &bedrock])? == 0 {
+            return Ok(Some(Key::at(&KeyPlace::Aws, service.credential)));
         }
         self.plain(BEDROCK_VARIABLE, service, provider)
     }
+}
+
+fn state(is_set: bool) -> &'static str {
+    if is_set { "set" } else { "not set here" }
 }
 
 /// The key file of a Google service account.
@@ -146,7 +129,7 @@ fn in_file(service: &Service, text: &str) -> anyhow::Result<Key> {
         std::fs::File::open(path)
             .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
     }
-    Ok(spec::key_at(service, &place))
+    Ok(Key::at(&place, service.credential))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The text of a first configuration.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -34,48 +33,37 @@ fn listen() -> String {
     )
 }
 
-const PROVIDERS: &str = r"
+const PROVIDERS: &str = r#"
   // Where the models are, and which. `${NAME}` stands for an environment variable, and
   // `${file:PATH}` for what is in a file. `compatibility` is what a provider speaks.
-";
+  "providers": {
+"#;
 
 /// A commented configuration that does what was answered.
 pub(super) fn configuration(answers: &Answers) -> String {
-    let mut out = HEAD.to_owned();
-    let capability = match &answers.tailnet {
+    let (tailnet, capability) = match &answers.tailnet {
         Tailnet::Off => {
-            // Writing to a string does not fail.
-            let _ = write!(
-                out,
+            let off = format!(
                 r#"  // Not on a tailnet: for callers on this machine only.
   "tailnet": {{ "mode": "off" }},
   "listen": {{ "loopback": {} }},
 "#,
                 quoted(app::LOOPBACK)
             );
-            config::CAPABILITY.to_owned()
+            (off, config::CAPABILITY.to_owned())
         }
         Tailnet::Node {
             control, hostname, ..
-        } => {
-            out.push_str(&tailnet(control, &hostname.0));
-            out.push_str(&listen());
-            control.capability()
-        }
+        } => (
+            tailnet(control, &hostname.0) + &listen(),
+            control.capability(),
+        ),
     };
-    out.push_str(PROVIDERS);
-    out.push_str("  \"providers\": {\n");
-    for one in &answers.providers {
-        out.push_str(&provider(one));
-    }
-    out.push_str("  },\n\n");
-    if let Some(budget) = &answers.budget {
-        out.push_str(&quotas(budget));
-    }
+    let providers: String = answers.providers.iter().map(provider).collect();
+    let quotas = answers.budget.as_ref().map(quotas).unwrap_or_default();
     let models = models(answers.budget.as_ref());
-    out.push_str(&grants(&answers.tailnet, &capability, &models));
-    out.push_str("}\n");
-    out
+    let grants = grants(&answers.tailnet, &capability, &models);
+    format!("{HEAD}{tailnet}{PROVIDERS}{providers}  }},\n\n{quotas}{grants}}}\n")
 }
 
 /// The first thing that a strict check has against a configuration whose variables are set.
@@ -108,7 +96,17 @@ pub(super) fn objection(answers: &Answers, text: &str, path: &Path) -> Option<St
 }
 
 fn tailnet(control: &Control, hostname: &str) -> String {
-    let mut out = format!(
+    let (server, refused) = match control {
+        Control::Headscale(url) => (
+            format!(
+                "    // The Headscale server.\n    \"control_url\": {},\n",
+                quoted(url)
+            ),
+            " Headscale refuses names in\n    // the tailscale.com domain.",
+        ),
+        Control::Tailscale | Control::Loopback => (String::new(), ""),
+    };
+    format!(
         r#"  // How the gateway is on your tailnet.
   "tailnet": {{
     // As a node of its own. With "host" it would use this machine's tailscaled.
@@ -118,46 +116,23 @@ fn tailnet(control: &Control, hostname: &str) -> String {
     // Without a key, `iris serve` shows where to sign in. A key for machines that start by
     // themselves:
     // "auth_key": "${{TS_AUTHKEY}}",
-"#,
-        quoted(hostname)
-    );
-    let capability = control.capability();
-    match control {
-        Control::Headscale(url) => {
-            let _ = write!(
-                out,
-                r#"    // The Headscale server.
-    "control_url": {},
-    // Grants may also stand in the tailnet policy, under this name. Headscale refuses names in
-    // the tailscale.com domain.
+{server}    // Grants may also stand in the tailnet policy, under this name.{refused}
     "capabilities": [{}],
+  }},
 "#,
-                quoted(url),
-                quoted(&capability)
-            );
-        }
-        Control::Tailscale | Control::Loopback => {
-            let _ = write!(
-                out,
-                r#"    // Grants may also stand in the tailnet policy, under this name.
-    "capabilities": [{}],
-"#,
-                quoted(&capability)
-            );
-        }
-    }
-    out.push_str("  },\n");
-    out
+        quoted(hostname),
+        quoted(&control.capability())
+    )
 }
 
 fn provider(provider: &Provider) -> String {
-    let mut out = format!("    {}: {{\n", quoted(&provider.id));
-    for (key, value) in provider.members() {
-        // Writing to a string does not fail.
-        let _ = writeln!(out, "      \"{key}\": {},", written(&value));
-    }
-    out.push_str("    },\n");
-    out
+    let members = provider.members().into_iter();
+    let lines = members.map(|(key, value)| format!("      \"{key}\": {},\n", written(&value)));
+    format!(
+        "    {}: {{\n{}    }},\n",
+        quoted(&provider.id),
+        lines.collect::<String>()
+    )
 }
 
 /// A value on one line, or an array with a line for each of its values where it is long.
@@ -174,10 +149,8 @@ fn written(value: &Value) -> String {
             }
         }
         Value::Object(members) => {
-            let members = members.iter();
-            let members: Vec<String> = members
-                .map(|(key, value)| format!("{}: {value}", quoted(key)))
-                .collect();
+            let member = |(key, value): (&String, &Value)| format!("{}: {value}", quoted(key));
+            let members: Vec<String> = members.iter().map(member).collect();
             format!("{{ {} }}", members.join(", "))
         }
         other => other.to_string(),
@@ -244,26 +217,22 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answers::{Admins, Hostname};
-    use super::super::spec::Wanted;
+    use super::super::spec::tests::spec;
     use super::*;
 
-    fn one(models: &[&str]) -> Provider {
-        let Wanted::One(spec) = "http://gpu:8080".parse().unwrap() else {
-            panic!("it is one");
-        };
+    fn with(text: &str, models: &[&str]) -> Provider {
         Provider {
             models: models.iter().map(|name| (*name).to_owned()).collect(),
-            ..spec.provider().unwrap()
+            ..spec(text).provider().unwrap()
         }
     }
 
+    fn one(models: &[&str]) -> Provider {
+        with("http://gpu:8080", models)
+    }
+
     fn service(text: &str) -> Provider {
-        let Wanted::One(spec) = text.parse().unwrap() else {
-            panic!("{text}");
-        };
-        let mut provider = spec.provider().unwrap();
-        provider.models = vec!["m".to_owned()];
-        provider
+        with(text, &["m"])
     }
 
     fn objection(answers: &Answers) -> Option<String> {

@@ -4,15 +4,13 @@
 use std::io::Write;
 
 use super::key::Key;
-use super::provider::{self, Missing, Outcome, Provider};
+use super::provider::{self, Missing, Offer, Provider};
 use super::reach::Reach;
 use super::spec::{Spec, Wanted};
 use crate::app::cli::harmless;
 
-/// The providers that are wanted, each with an id of its own and with models.
-///
-/// # Errors
-/// When one refuses its key, or has no models and does not list any.
+/// The wanted providers, each with an id of its own and with models. A provider that refuses its key is
+/// an error, and so is one of which no model is known.
 pub(super) fn providers(
     reach: &Reach,
     wanted: &[Wanted],
@@ -31,12 +29,14 @@ pub(super) fn providers(
             }
             Wanted::One(spec) => {
                 let mut provider = spec.provider()?;
-                let outcome = if with_test {
-                    reach.ask(spec.service(), &provider)
+                let asked = if with_test {
+                    reach.ask(spec.service, &provider)
                 } else {
-                    Outcome::Failed("it was not asked, because of --no-test".to_owned())
+                    Err(Missing::Failed(
+                        "it was not asked, because of --no-test".to_owned(),
+                    ))
                 };
-                fill(&mut provider, spec, outcome)?;
+                fill(&mut provider, spec, asked)?;
                 vec![provider]
             }
         };
@@ -48,16 +48,16 @@ pub(super) fn providers(
     Ok(providers)
 }
 
-/// Fills in what asking a provider has brought, and what was named.
-fn fill(provider: &mut Provider, spec: &Spec, outcome: Outcome) -> anyhow::Result<()> {
-    let service = spec.service();
+/// Fills in what a provider that was asked offers, and what was named.
+fn fill(provider: &mut Provider, spec: &Spec, asked: Result<Offer, Missing>) -> anyhow::Result<()> {
+    let service = spec.service;
     let url = provider.baseurl.clone();
     let (at, name) = if service.word == "other" {
         (url.clone(), url.as_str())
     } else {
         (format!("{} at {url}", service.word), service.word)
     };
-    let Err(missing) = spec.complete(provider, outcome) else {
+    let Err(missing) = spec.complete(provider, asked) else {
         return Ok(());
     };
     match (missing, spec.names()) {

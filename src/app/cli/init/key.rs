@@ -1,12 +1,12 @@
-//! Where a provider's key is. The configuration names the place and never holds the key: what is
-//! typed goes into a file of its own, or stays in a variable that the gateway is started with.
+//! Where a provider's key is. The configuration names the place and never holds the key: a typed key
+//! is saved in its own file, or has to be in a variable when the gateway starts.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
 
-use crate::app::cli::is_variable;
+use crate::app::cli::{is_variable, set};
 use crate::base::secret::Secret;
 use crate::config;
 
@@ -17,16 +17,28 @@ pub(super) const AWS_VARIABLES: [&str; 3] = [
     "AWS_SESSION_TOKEN",
 ];
 
-/// A key.
+/// How a provider authenticates callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Not at all, unless it asks for a key.
+    None,
+    /// By a key, which usually stands in this variable.
+    Key(&'static str),
+    /// By keys of AWS, or by one of Bedrock.
+    Aws,
+    /// By the key file of a service account.
+    ServiceAccount,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// As `apikey` has it.
     pub(super) text: String,
     /// What stands in `${…}` there.
     pub(super) references: Vec<String>,
-    /// What was typed, and is not in its place yet.
+    /// What was typed and isn't saved yet.
     pub(super) typed: Option<Secret>,
-    /// The file that it is written to; without one it has to be in the variable.
+    /// The file to save it in; without one it must be in the variable.
     pub(super) file: Option<PathBuf>,
 }
 
@@ -64,45 +76,28 @@ impl FromStr for KeyPlace {
 }
 
 impl Key {
+    /// A key at a place, in the form that a kind of provider takes. A variable with the key file of a
+    /// service account has it in base64.
+    pub(super) fn at(place: &KeyPlace, credential: Credential) -> Self {
+        let is_account = credential == Credential::ServiceAccount;
+        match place {
+            KeyPlace::Env(name) => Self::of(is_account, &[name]),
+            KeyPlace::File(path) => Self::of(is_account, &[&format!("file:{}", path.display())]),
+            KeyPlace::Aws if set(AWS_VARIABLES[2]).is_some() => Self::of(false, &AWS_VARIABLES),
+            KeyPlace::Aws => Self::of(false, &AWS_VARIABLES[..2]),
+        }
+    }
+
     pub(super) fn variable(name: &str) -> Self {
-        Self::of(String::new(), &[name.to_owned()])
+        Self::of(false, &[name])
     }
 
-    pub(super) fn file(path: &Path) -> Self {
-        Self::of(String::new(), &[format!("file:{}", path.display())])
-    }
-
-    /// The keys of AWS's own programs.
-    pub(super) fn aws(with_session: bool) -> Self {
-        let count = if with_session { 3 } else { 2 };
-        let names: Vec<String> = AWS_VARIABLES[..count]
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect();
-        Self::of(String::new(), &names)
-    }
-
-    pub(super) fn service_account_file(path: &Path) -> Self {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self::of(
-            "keyfile::".to_owned(),
-            &[format!("file:{}", path.display())],
-        )
-    }
-
-    /// A variable with a service account's key file, in base64.
-    pub(super) fn service_account_variable(name: &str) -> Self {
-        Self::of("keyfile::".to_owned(), &[name.to_owned()])
-    }
-
-    fn of(prefix: String, references: &[String]) -> Self {
-        let places: Vec<String> = references
-            .iter()
-            .map(|reference| format!("${{{reference}}}"))
-            .collect();
+    fn of(is_account: bool, references: &[&str]) -> Self {
+        let places: Vec<String> = references.iter().map(|one| format!("${{{one}}}")).collect();
+        let prefix = if is_account { "keyfile::" } else { "" };
         Self {
-            text: prefix + &places.join(":"),
-            references: references.to_vec(),
+            text: format!("{prefix}{}", places.join(":")),
+            references: references.iter().map(|one| (*one).to_owned()).collect(),
             typed: None,
             file: None,
         }
@@ -113,7 +108,7 @@ impl Key {
         Self {
             typed: Some(secret),
             file: Some(path.to_owned()),
-            ..Self::file(path)
+            ..Self::of(false, &[&format!("file:{}", path.display())])
         }
     }
 
@@ -133,7 +128,7 @@ impl Key {
             .collect()
     }
 
-    /// What it names and nobody has set.
+    /// The references that are not set.
     pub(super) fn missing(&self, config: &Path) -> Vec<&str> {
         let is_missing =
             |reference: &&String| self.typed.is_none() && !config::is_there(reference, config);
@@ -147,10 +142,8 @@ impl Key {
         named.filter(|reference| !reference.starts_with("file:"))
     }
 
-    /// Puts what was typed in its place, if that is a file: which.
-    ///
-    /// # Errors
-    /// When the file is there already, or can't be written.
+    /// Writes what was typed to its file, if it has one, and returns the path. A file that is there
+    /// already is an error.
     pub(super) fn store(&self) -> anyhow::Result<Option<&Path>> {
         let (Some(secret), Some(path)) = (&self.typed, &self.file) else {
             return Ok(None);
@@ -190,13 +183,12 @@ mod tests {
     fn a_configuration_names_places_only() {
         assert_eq!(Key::variable("A").text, "${A}");
         assert_eq!(
-            Key::aws(true).text,
+            Key::of(false, &AWS_VARIABLES).text,
             "${AWS_ACCESS_KEY_ID}:${AWS_SECRET_ACCESS_KEY}:${AWS_SESSION_TOKEN}"
         );
-        assert_eq!(
-            Key::service_account_file(Path::new("/sa.json")).text,
-            "keyfile::${file:/sa.json}"
-        );
+        let file = KeyPlace::File("/sa.json".into());
+        let account = Key::at(&file, Credential::ServiceAccount);
+        assert_eq!(account.text, "keyfile::${file:/sa.json}");
         let secret = Secret::new("sk-typed".to_owned());
         let stored = Key::stored(secret.clone(), Path::new("/state/keys/p.key"));
         assert_eq!(stored.text, "${file:/state/keys/p.key}");

@@ -1,17 +1,19 @@
-//! Choosing providers one after the other: what was found on this machine first, and of each other
-//! kind only what has to be known of it.
+//! Choosing providers one after the other: servers found on this machine first, then each other kind
+//! with only the questions that it needs.
 
 use std::path::PathBuf;
 
 use super::ask_key::Keys;
-use super::key::Key;
+use super::key::{Credential, Key};
 use super::provider::{self, Missing, Provider};
 use super::reach::Reach;
-use super::service::{Credential, Place, SERVICES, Service};
+use super::service::{Place, SERVICES, Service};
 use super::spec::{Spec, Wanted, address, chosen, formats};
 use super::terminal::{ask, choose, say};
 use crate::app::cli::harmless;
 use crate::client::discovery::Server;
+use crate::client::terminal::first;
+use crate::wire::text::counted;
 
 /// Models that are shown by name.
 const SHOWN: usize = 12;
@@ -55,19 +57,16 @@ impl<'a> Menu<'a> {
         loop {
             let all: Vec<String> = (1..=found.len()).map(|nth| nth.to_string()).collect();
             let all = all.join(" ");
-            let usual = if !providers.is_empty() {
-                Some("done")
-            } else if found.is_empty() {
-                None
-            } else {
-                Some(all.as_str())
-            };
-            let question = if providers.is_empty() {
-                "Which? Numbers or addresses, such as http://gpu:8080, with spaces between"
-            } else {
-                "Another? Numbers or addresses, with spaces between"
-            };
             let has_some = !providers.is_empty();
+            let (question, usual) = if has_some {
+                ("Another? Numbers or addresses, with spaces between", "done")
+            } else {
+                (
+                    "Which? Numbers or addresses, such as http://gpu:8080, with spaces between",
+                    all.as_str(),
+                )
+            };
+            let usual = Some(usual).filter(|usual| !usual.is_empty());
             let picks = ask(question, usual, |text| picks(text, found.len(), has_some))?;
             for pick in picks {
                 let new = match pick {
@@ -80,11 +79,8 @@ impl<'a> Menu<'a> {
                 let baseurl = new.baseurl.clone();
                 say(&match provider::adopt(&mut providers, new) {
                     Some(new) => {
-                        format!(
-                            "  Added {} with {}.",
-                            new.id,
-                            plural(new.models.len(), "model")
-                        )
+                        let models = counted(new.models.len(), "model");
+                        format!("  Added {} with {models}.", new.id)
                     }
                     None => format!("  {baseurl} is there already."),
                 })?;
@@ -105,9 +101,9 @@ impl<'a> Menu<'a> {
     /// A provider that was typed as on the command line; its key is asked for where the usual
     /// variable isn't set.
     fn of_spec(&self, spec: &Spec, found: &[Server]) -> anyhow::Result<Option<Provider>> {
-        let service = spec.service();
+        let service = spec.service;
         let mut provider = spec.provider()?;
-        let lacks = |key: &Key| !key.missing(self.reach.config()).is_empty();
+        let lacks = |key: &Key| !key.missing(&self.reach.config).is_empty();
         if spec.key.is_none() && provider.key.as_ref().is_some_and(lacks) {
             let key = self.keys.ask(service, &provider)?;
             provider.set_key(service, key);
@@ -153,15 +149,20 @@ impl<'a> Menu<'a> {
         mut provider: Provider,
         found: &[Server],
     ) -> anyhow::Result<Option<Provider>> {
-        let service = spec.service();
-        let name = service_name(service);
+        let service = spec.service;
+        let name = if service.word == "other" {
+            "It"
+        } else {
+            service.name
+        };
         loop {
             say(&format!("  Asking {} …", provider.baseurl))?;
-            let outcome = self.reach.ask(service, &provider);
-            if let (Some(formats), None) = (outcome.formats(), spec.formats) {
+            let asked = self.reach.ask(service, &provider);
+            let formats = asked.as_ref().ok().and_then(|offer| offer.formats);
+            if let (Some(formats), None) = (formats, spec.formats) {
                 say(&format!("  It speaks {}.", formats.names().join(", ")))?;
             }
-            let is_refused = match spec.complete(&mut provider, outcome) {
+            let is_refused = match spec.complete(&mut provider, asked) {
                 Err(Missing::Refused(why)) => {
                     say(&format!("  {name} refuses: {why}"))?;
                     true
@@ -198,7 +199,7 @@ impl<'a> Menu<'a> {
                 Place::Own(_) | Place::Anywhere => ("Give another address", false),
             };
             let choices = ["Try again", other, "Go on without the test", "Leave it out"];
-            match choose("  What now?", &choices.map(str::to_owned))? {
+            match choose("  What now?", &choices)? {
                 0 => {}
                 1 if is_key => {
                     let key = self.keys.ask(service, &provider)?;
@@ -206,7 +207,7 @@ impl<'a> Menu<'a> {
                 }
                 1 => provider = self.placed(service)?,
                 2 => {
-                    told(&mut provider, spec)?;
+                    ask_for_offer(&mut provider, spec)?;
                     return Ok(Some(provider));
                 }
                 _ => return Ok(None),
@@ -215,29 +216,21 @@ impl<'a> Menu<'a> {
     }
 }
 
-/// What a provider has and speaks, by the person's word.
-fn told(provider: &mut Provider, spec: &Spec) -> anyhow::Result<()> {
+/// Asks the person what a provider has and speaks.
+fn ask_for_offer(provider: &mut Provider, spec: &Spec) -> anyhow::Result<()> {
     provider.models = if let Some(names) = spec.names() {
         names.to_vec()
     } else {
         let question = "  Which models does it have? Names with spaces between";
         ask(question, None, |text| Ok(words(text)))?
     };
-    let is_known = !spec.service().flags.is_empty() || spec.formats.is_some();
+    let is_known = !spec.service.flags.is_empty() || spec.formats.is_some();
     if !is_known {
         let question = "  Which formats does it speak? Of chat, responses (for Codex) and messages \
                         (for Claude Code)";
         provider.speaks(ask(question, Some("chat"), formats)?);
     }
     Ok(())
-}
-
-fn service_name(service: &Service) -> &'static str {
-    if service.word == "other" {
-        "It"
-    } else {
-        service.name
-    }
 }
 
 /// What an answer to the menu asks for.
@@ -268,7 +261,7 @@ fn picks(text: &str, found: usize, has_some: bool) -> anyhow::Result<Vec<Pick>> 
 
 /// Which of the listed models a person takes.
 fn choice(listed: &[String]) -> anyhow::Result<Vec<String>> {
-    let count = plural(listed.len(), "model");
+    let count = counted(listed.len(), "model");
     say(&format!("  It has {count}: {}", shown(listed)))?;
     if listed.len() == 1 {
         return Ok(listed.to_vec());
@@ -284,20 +277,9 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The first of some models.
 fn shown(models: &[String]) -> String {
-    let first: Vec<String> = models.iter().take(SHOWN).map(|one| harmless(one)).collect();
-    let rest = models.len().saturating_sub(SHOWN);
-    let rest = if rest > 0 {
-        format!(" and {rest} more")
-    } else {
-        String::new()
-    };
-    format!("{}{rest}", first.join(", "))
-}
-
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    let models: Vec<String> = models.iter().map(|one| harmless(one)).collect();
+    first(SHOWN, &models)
 }
 
 #[cfg(test)]
@@ -332,9 +314,5 @@ mod tests {
         let many: Vec<String> = (0..20).map(|nth| format!("m{nth}")).collect();
         assert!(shown(&many).ends_with("m11 and 8 more"));
         assert_eq!(shown(&many[..2]), "m0, m1");
-        assert_eq!(
-            (plural(1, "model"), plural(2, "model")),
-            ("1 model".into(), "2 models".into())
-        );
     }
 }

@@ -133,7 +133,7 @@ impl Init {
         ))
     }
 
-    /// Options that contradict each other, or that are missing where nobody can be asked.
+    /// Options that contradict each other, or that are missing without a terminal to ask at.
     fn wrong_use(&self, terminal: bool) -> Option<String> {
         let control = self.control.as_ref();
         if let Some(contradiction) = control.and_then(|control| self.contradiction(control)) {
@@ -156,7 +156,7 @@ impl Init {
 
     fn answers(&self) -> anyhow::Result<Answers> {
         let reach = Reach::new(self.output.clone())?;
-        // What is given must hold before anybody is asked for the rest.
+        // Options are checked before the first question.
         let given = given::providers(&reach, &self.providers, !self.no_test)?;
         let asks_nothing = self.control.is_some() && !given.is_empty();
         let machine = match (&self.control, &self.admin) {
@@ -261,7 +261,7 @@ impl Init {
         if let Some(admins) = &self.admin {
             return named(admins.clone());
         }
-        // A login of another tailnet would be nobody here.
+        // A login of another tailnet is unknown here.
         let is_same = |url: &str| url.parse::<Control>().is_ok_and(|own| own == *control);
         let own = machine.as_ref().ok();
         let own = own.filter(|own| own.control_url.as_deref().is_none_or(is_same));

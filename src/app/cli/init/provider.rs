@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::key::Key;
-use super::service::{Credential, Place, Service};
+use super::key::{Credential, Key};
+use super::service::{Place, Service};
 use crate::client::discovery::{self, Formats, Server};
 use crate::formats::BaseUrl;
 
@@ -20,32 +20,16 @@ pub(super) struct Provider {
     pub(super) authorization: Option<&'static str>,
     pub(super) region: Option<String>,
     pub(super) project: Option<String>,
-    /// What it speaks; empty where nobody knows yet, which counts as OpenAI's chat.
+    /// The formats that it speaks; empty if they are unknown, which means OpenAI's chat.
     pub(super) flags: Vec<&'static str>,
 }
 
-/// What came of asking a provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It took the key, or wanted none.
-    Good {
-        models: Vec<String>,
-        formats: Option<Formats>,
-    },
-    /// It refuses the request: its answer.
-    Refused(String),
-    /// It could not be asked, or does not say: why.
-    Failed(String),
-}
-
-impl Outcome {
-    /// The formats that it speaks, where it was asked for them.
-    pub(super) fn formats(&self) -> Option<Formats> {
-        match self {
-            Self::Good { formats, .. } => *formats,
-            Self::Refused(_) | Self::Failed(_) => None,
-        }
-    }
+/// What a provider that took the key, or needs none, offers.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) models: Vec<String>,
+    /// The formats that it speaks, if it was asked for them.
+    pub(super) formats: Option<Formats>,
 }
 
 /// Why a provider that was asked is not complete.
@@ -53,11 +37,11 @@ impl Outcome {
 pub(super) enum Missing {
     /// It lists no models, and none was named.
     Models,
-    /// None of the models that it lists, which it has now, is as a pattern wants it.
+    /// None of its models, which are listed in the provider now, matches a pattern.
     Pattern(anyhow::Error),
-    /// It refuses the request: its answer.
+    /// It refuses the request, with this response.
     Refused(String),
-    /// It could not be asked, or does not say: why.
+    /// It can't be asked, or its response can't be used: why.
     Failed(String),
 }
 
@@ -113,42 +97,33 @@ impl Provider {
     pub(super) fn members(&self) -> Vec<(&'static str, Value)> {
         // What a server calls its models stands for nothing else.
         let plain = |text: &str| json!(text.replace("${", "$${"));
-        let mut members = Vec::new();
-        if let Some(name) = &self.name {
-            members.push(("name", plain(name)));
-        }
-        members.push(("baseurl", plain(&self.baseurl)));
-        if let Some(key) = &self.key {
-            members.push(("apikey", json!(key.text)));
-        }
-        for (name, text) in [
-            ("authorization", self.authorization),
-            ("region", self.region.as_deref()),
-            ("project", self.project.as_deref()),
-        ] {
-            members.extend(text.map(|text| (name, plain(text))));
-        }
         let models = self.models.iter().map(|model| plain(model)).collect();
-        members.push(("models", Value::Array(models)));
-        members.extend(discovery::compatibility(&self.flags).map(|flags| ("compatibility", flags)));
+        let members = [
+            ("name", self.name.as_deref().map(plain)),
+            ("baseurl", Some(plain(&self.baseurl))),
+            ("apikey", self.key.as_ref().map(|key| json!(key.text))),
+            ("authorization", self.authorization.map(plain)),
+            ("region", self.region.as_deref().map(plain)),
+            ("project", self.project.as_deref().map(plain)),
+            ("models", Some(Value::Array(models))),
+            ("compatibility", discovery::compatibility(&self.flags)),
+        ];
+        let members = members.into_iter();
         members
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
     }
 
     /// Gives it an id that none of the others has.
     fn rename(&mut self, others: &[Self]) {
-        let base = BaseUrl::parse(&self.baseurl).ok();
-        let host = base.map(|base| base.host()).unwrap_or_default();
         let is_taken = |id: &str| others.iter().any(|other| other.id == id);
-        self.id = discovery::free_id(&self.id, &host, is_taken);
+        self.id = discovery::free_id(&self.id, &host(&self.baseurl), is_taken);
     }
 
     /// The variable that its key usually is in.
     pub(super) fn usual_variable(&self) -> String {
-        let upper = |char: char| match char {
-            'a'..='z' | '0'..='9' => char.to_ascii_uppercase(),
-            _ => '_',
-        };
-        let id: String = self.id.chars().map(upper).collect();
+        let is_odd = |char: char| !matches!(char, 'a'..='z' | '0'..='9');
+        let id = self.id.replace(is_odd, "_").to_ascii_uppercase();
         let digit = id.starts_with(|char: char| char.is_ascii_digit());
         format!("{}{id}_API_KEY", if digit { "_" } else { "" })
     }
@@ -165,15 +140,20 @@ pub(super) fn adopt(providers: &mut Vec<Provider>, mut new: Provider) -> Option<
     providers.last()
 }
 
-/// The port of a URL.
 fn port(baseurl: &str) -> u16 {
     BaseUrl::parse(baseurl).map_or(80, |base| base.port())
 }
 
+/// The host of a URL, without the brackets of an address.
+pub(super) fn host(baseurl: &str) -> String {
+    BaseUrl::parse(baseurl)
+        .map(|base| base.host())
+        .unwrap_or_default()
+}
+
 /// An id from the host's name: `gpu` for `gpu.example.com`, `mistral` for `api.mistral.ai`.
 fn id(baseurl: &str) -> String {
-    let base = BaseUrl::parse(baseurl).ok();
-    let host = base.map(|base| base.host()).unwrap_or_default();
+    let host = host(baseurl);
     let is_address = host.parse::<std::net::IpAddr>().is_ok();
     let name = host.strip_prefix("api.").unwrap_or(&host);
     let label = name.split('.').next().unwrap_or_default();
@@ -186,21 +166,14 @@ fn id(baseurl: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::{Spec, Wanted};
+    use super::super::spec::tests::spec;
     use super::*;
-
-    fn spec(text: &str) -> Spec {
-        match text.parse().unwrap() {
-            Wanted::One(spec) => *spec,
-            Wanted::Found => panic!("{text}"),
-        }
-    }
 
     #[test]
     fn what_is_named_wins_over_what_a_server_says() {
         let take = |text: &str, models: &[&str]| {
             let (spec, all) = (spec(text), Formats::default());
-            let outcome = Outcome::Good {
+            let offer = Offer {
                 models: models.iter().map(|one| (*one).to_owned()).collect(),
                 formats: Some(Formats {
                     responses: true,
@@ -208,7 +181,7 @@ mod tests {
                 }),
             };
             let mut provider = spec.provider().unwrap();
-            let taken = spec.complete(&mut provider, outcome);
+            let taken = spec.complete(&mut provider, Ok(offer));
             (provider, taken)
         };
         let (provider, taken) = take("gpu:1,formats=messages,b*", &["a", "b1", "b2"]);

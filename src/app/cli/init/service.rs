@@ -1,9 +1,12 @@
 //! What is known of each kind of provider without asking it: where it is, how it takes a key, what
 //! it speaks, and where it lists its models.
 
-use super::key::{AWS_VARIABLES, Key};
+use std::path::PathBuf;
 
-/// A kind of provider.
+use super::key::{Credential, KeyPlace};
+use crate::app::cli::set;
+
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Service {
     /// Its word on the command line, and its id.
     pub(super) word: &'static str,
@@ -23,7 +26,7 @@ pub(super) struct Service {
 pub(super) enum Place {
     /// At this URL, for everyone.
     Public(&'static str),
-    /// On a machine of one's own; this is the usual port.
+    /// On your own machine, usually at this port.
     Own(u16),
     /// In a region of AWS.
     Aws,
@@ -31,19 +34,6 @@ pub(super) enum Place {
     Google,
     /// Nobody knows.
     Anywhere,
-}
-
-/// How a provider knows who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Credential {
-    /// By nothing, unless it asks for a key.
-    None,
-    /// By a key, which usually stands in this variable.
-    Key(&'static str),
-    /// By keys of AWS, or by one of Bedrock.
-    Aws,
-    /// By the key file of a service account.
-    ServiceAccount,
 }
 
 /// Where a provider lists its models.
@@ -63,15 +53,23 @@ pub(super) const BEDROCK_VARIABLE: &str = "AWS_BEARER_TOKEN_BEDROCK";
 /// Where Google's own programs find a key file.
 pub(super) const GOOGLE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
+/// Any other server.
+const OTHER: Service = Service {
+    word: "other",
+    name: "Another server that speaks OpenAI's or Anthropic's API",
+    place: Place::Anywhere,
+    credential: Credential::None,
+    authorization: None,
+    flags: &[],
+    catalog: Catalog::OpenAi,
+};
+
 const fn own(word: &'static str, name: &'static str, port: u16) -> Service {
     Service {
         word,
         name,
         place: Place::Own(port),
-        credential: Credential::None,
-        authorization: None,
-        flags: &[],
-        catalog: Catalog::OpenAi,
+        ..OTHER
     }
 }
 
@@ -85,9 +83,8 @@ pub(super) const SERVICES: [Service; 11] = [
         name: "OpenAI",
         place: Place::Public("https://api.openai.com"),
         credential: Credential::Key("OPENAI_API_KEY"),
-        authorization: None,
         flags: &["openai_chat", "openai_responses"],
-        catalog: Catalog::OpenAi,
+        ..OTHER
     },
     Service {
         word: "anthropic",
@@ -112,9 +109,8 @@ pub(super) const SERVICES: [Service; 11] = [
         name: "OpenRouter",
         place: Place::Public("https://openrouter.ai/api/v1"),
         credential: Credential::Key("OPENROUTER_API_KEY"),
-        authorization: None,
-        flags: &[],
         catalog: Catalog::OpenRouter,
+        ..OTHER
     },
     Service {
         word: "bedrock",
@@ -134,15 +130,7 @@ pub(super) const SERVICES: [Service; 11] = [
         flags: &["google_generate_content", "google_raw_predict"],
         catalog: Catalog::Vertex,
     },
-    Service {
-        word: "other",
-        name: "Another server that speaks OpenAI's or Anthropic's API",
-        place: Place::Anywhere,
-        credential: Credential::None,
-        authorization: None,
-        flags: &[],
-        catalog: Catalog::OpenAi,
-    },
+    OTHER,
 ];
 
 impl Service {
@@ -176,32 +164,34 @@ impl Service {
         }
     }
 
-    /// Whether it has a region.
     pub(super) fn has_region(&self) -> bool {
         matches!(self.place, Place::Aws | Place::Google)
     }
 
     /// The region that its own programs would use.
     pub(super) fn usual_region(&self) -> Option<String> {
-        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let set = |name| set(name)?.into_string().ok();
         match self.place {
-            Place::Aws => ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(set),
+            Place::Aws => ["AWS_REGION", "AWS_DEFAULT_REGION"]
+                .into_iter()
+                .find_map(set),
             Place::Google => Some("global".to_owned()),
             _ => None,
         }
     }
 
-    /// The key that is used for it if none is named.
-    pub(super) fn usual_key(&self) -> Option<Key> {
-        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    /// The place of the key that is used for it if none is named.
+    pub(super) fn usual_key(&self) -> Option<KeyPlace> {
         match self.credential {
             Credential::None => None,
-            Credential::Key(variable) => Some(Key::variable(variable)),
-            Credential::Aws if set(BEDROCK_VARIABLE) => Some(Key::variable(BEDROCK_VARIABLE)),
-            Credential::Aws => Some(Key::aws(set(AWS_VARIABLES[2]))),
+            Credential::Key(variable) => Some(KeyPlace::Env(variable.to_owned())),
+            Credential::Aws if set(BEDROCK_VARIABLE).is_some() => {
+                Some(KeyPlace::Env(BEDROCK_VARIABLE.to_owned()))
+            }
+            Credential::Aws => Some(KeyPlace::Aws),
             Credential::ServiceAccount => {
-                let path = std::env::var(GOOGLE_VARIABLE).ok()?;
-                Some(Key::service_account_file(path.as_ref()))
+                let path = PathBuf::from(std::env::var_os(GOOGLE_VARIABLE)?);
+                Some(KeyPlace::File(std::path::absolute(&path).unwrap_or(path)))
             }
         }
     }

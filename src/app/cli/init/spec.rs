@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use super::key::{Key, KeyPlace};
-use super::provider::{Missing, Outcome, Provider};
-use super::service::{Credential, SERVICES, Service};
+use super::key::{Credential, Key, KeyPlace};
+use super::provider::{Missing, Offer, Provider, host};
+use super::service::{SERVICES, Service};
 use crate::client::discovery::Formats;
 use crate::formats::BaseUrl;
 
@@ -16,15 +16,13 @@ use crate::formats::BaseUrl;
 pub(super) enum Wanted {
     /// All that were found on this machine.
     Found,
-    /// This one.
     One(Box<Spec>),
 }
 
 /// `KIND|ADDRESS[,SETTING=VALUE…][,MODEL…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spec {
-    /// A kind's word.
-    pub(super) word: &'static str,
+    pub(super) service: &'static Service,
     pub(super) url: Option<String>,
     pub(super) key: Option<KeyPlace>,
     pub(super) region: Option<String>,
@@ -41,10 +39,7 @@ impl FromStr for Wanted {
         if text == "found" {
             return Ok(Self::Found);
         }
-        let mut parts = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let mut parts = text.split(',').map(str::trim).filter(|one| !one.is_empty());
         let first = parts.next().unwrap_or_default();
         let (service, at) = if let Some(service) = Service::named(first) {
             (service, None)
@@ -52,18 +47,15 @@ impl FromStr for Wanted {
             // Only an address has these.
             let is_address = first.starts_with("http://") || first.starts_with("https://");
             let at = address(first).map_err(|error| {
-                if is_address {
-                    return error;
-                }
-                anyhow::anyhow!(
-                    "{first:?} is neither a kind of provider ({}) nor the address of a server, such \
-                     as http://gpu:8080",
-                    words()
-                )
+                let words: Vec<&str> = SERVICES.iter().map(|service| service.word).collect();
+                let words = words[..words.len() - 1].join(", ");
+                let neither = format!(
+                    "{first:?} is neither a kind of provider ({words}) nor the address of a server, \
+                     such as http://gpu:8080"
+                );
+                if is_address { error } else { anyhow::anyhow!(neither) }
             })?;
-            let base = BaseUrl::parse(&at).ok();
-            let host = base.map(|base| base.host()).unwrap_or_default();
-            (Service::at(&host), Some(at))
+            (Service::at(&host(&at)), Some(at))
         };
         let mut spec = Spec {
             url: at,
@@ -82,15 +74,6 @@ impl FromStr for Wanted {
         spec.check()?;
         Ok(Self::One(Box::new(spec)))
     }
-}
-
-fn words() -> String {
-    let words: Vec<&str> = SERVICES
-        .iter()
-        .map(|service| service.word)
-        .filter(|word| *word != "other")
-        .collect();
-    words.join(", ")
 }
 
 /// The address of a server, as a URL; `http://` may be left out.
@@ -124,9 +107,9 @@ pub(super) fn formats(text: &str) -> anyhow::Result<Formats> {
 
 impl Spec {
     /// One of a kind, of which nothing is said.
-    pub(super) fn of(service: &Service) -> Self {
+    pub(super) fn of(service: &'static Service) -> Self {
         Self {
-            word: service.word,
+            service,
             url: None,
             key: None,
             region: None,
@@ -143,40 +126,30 @@ impl Spec {
         all.then_some(self.models.as_slice())
     }
 
-    pub(super) fn service(&self) -> &'static Service {
-        Service::named(self.word).unwrap_or_else(|| Service::at(""))
-    }
-
     fn check(&self) -> anyhow::Result<()> {
-        let service = self.service();
+        let (service, word) = (self.service, self.service.word);
+        let has_region = service.has_region() || self.region.is_none();
+        anyhow::ensure!(has_region, "{word} has no region");
+        let is_account = service.credential == Credential::ServiceAccount;
         anyhow::ensure!(
-            service.has_region() || self.region.is_none(),
-            "{} has no region",
-            service.word
+            is_account || self.project.is_none(),
+            "{word} has no project"
         );
+        let is_aws = service.credential == Credential::Aws;
         anyhow::ensure!(
-            service.credential == Credential::ServiceAccount || self.project.is_none(),
-            "{} has no project",
-            service.word
-        );
-        anyhow::ensure!(
-            service.credential == Credential::Aws || self.key != Some(KeyPlace::Aws),
+            is_aws || self.key != Some(KeyPlace::Aws),
             "key=aws is for bedrock"
         );
         anyhow::ensure!(
             service.flags.is_empty() || self.formats.is_none(),
-            "what {} speaks is known; leave out formats=",
-            service.word
+            "what {word} speaks is known; leave out formats="
         );
         Ok(())
     }
 
-    /// The provider, without what has to be asked of it.
-    ///
-    /// # Errors
-    /// When its address can't be told.
+    /// The provider, without what asking it adds. Its address must be known.
     pub(super) fn provider(&self) -> anyhow::Result<Provider> {
-        let service = self.service();
+        let service = self.service;
         let region = self.region.clone().or_else(|| service.usual_region());
         let usual = || service.url(region.as_deref());
         let baseurl = self.url.clone().or_else(usual).with_context(|| {
@@ -185,14 +158,13 @@ impl Spec {
             } else {
                 "url="
             };
-            format!(
-                "where is {}? add {what} to --provider {}",
-                service.word, service.word
-            )
+            let word = service.word;
+            format!("where is {word}? add {what} to --provider {word}")
         })?;
-        let key = self.key.as_ref().map(|place| key_at(service, place));
-        let mut provider = Provider::new(service, &baseurl, key.or_else(|| service.usual_key()));
-        // A URL of one's own doesn't tell the region.
+        let place = self.key.clone().or_else(|| service.usual_key());
+        let key = place.map(|place| Key::at(&place, service.credential));
+        let mut provider = Provider::new(service, &baseurl, key);
+        // Your own URL doesn't contain the region.
         provider.region = region.filter(|_| self.url.is_some());
         provider.project.clone_from(&self.project);
         if let Some(formats) = self.formats {
@@ -205,13 +177,9 @@ impl Spec {
     pub(super) fn complete(
         &self,
         provider: &mut Provider,
-        outcome: Outcome,
+        asked: Result<Offer, Missing>,
     ) -> Result<(), Missing> {
-        let (models, formats) = match outcome {
-            Outcome::Good { models, formats } => (models, formats),
-            Outcome::Refused(why) => return Err(Missing::Refused(why)),
-            Outcome::Failed(why) => return Err(Missing::Failed(why)),
-        };
+        let Offer { models, formats } = asked?;
         if let Some(formats) = self.formats.or(formats) {
             provider.speaks(formats);
         }
@@ -226,23 +194,8 @@ impl Spec {
     }
 }
 
-/// A key at a place, in the form that a kind of provider takes.
-pub(super) fn key_at(service: &Service, place: &KeyPlace) -> Key {
-    let is_account = service.credential == Credential::ServiceAccount;
-    match place {
-        KeyPlace::Aws => Key::aws(std::env::var("AWS_SESSION_TOKEN").is_ok()),
-        KeyPlace::Env(name) if is_account => Key::service_account_variable(name),
-        KeyPlace::Env(name) => Key::variable(name),
-        KeyPlace::File(path) if is_account => Key::service_account_file(path),
-        KeyPlace::File(path) => Key::file(path),
-    }
-}
-
 /// Those of `listed` that are wanted, by name or pattern; a name that is not listed is taken all the
 /// same, because lists are not always whole.
-///
-/// # Errors
-/// When a pattern matches nothing.
 pub(super) fn chosen(wanted: &[String], listed: &[String]) -> anyhow::Result<Vec<String>> {
     let mut chosen: Vec<String> = Vec::new();
     for one in wanted {
@@ -254,12 +207,7 @@ pub(super) fn chosen(wanted: &[String], listed: &[String]) -> anyhow::Result<Vec
                 chosen.len() > before,
                 "no model is called {one:?}; there are {} models, such as {}",
                 listed.len(),
-                listed
-                    .iter()
-                    .take(3)
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                listed[..listed.len().min(3)].join(", ")
             );
         } else {
             chosen.push(one.clone());
@@ -276,11 +224,7 @@ fn matches_across(pattern: &str, name: &str) -> bool {
     let last = pieces.pop().unwrap_or_default();
     let mut rest = name;
     for (nth, piece) in pieces.into_iter().enumerate() {
-        let at = if nth == 0 {
-            rest.starts_with(piece).then_some(0)
-        } else {
-            rest.find(piece)
-        };
+        let at = rest.find(piece).filter(|at| nth > 0 || *at == 0);
         let Some(at) = at else { return false };
         rest = &rest[at + piece.len()..];
     }
@@ -288,10 +232,10 @@ fn matches_across(pattern: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn spec(text: &str) -> Spec {
+    pub(in super::super) fn spec(text: &str) -> Spec {
         match text.parse().unwrap() {
             Wanted::One(spec) => *spec,
             Wanted::Found => panic!("{text}"),
@@ -302,22 +246,11 @@ mod tests {
     fn what_is_known_of_a_service_is_written() {
         let spec = spec("https://api.anthropic.com/,opus");
         let provider = spec.provider().unwrap();
-        assert_eq!(
-            (
-                provider.id.as_str(),
-                provider.baseurl.as_str(),
-                provider.key.unwrap().text.as_str(),
-                provider.authorization,
-                provider.flags.as_slice(),
-            ),
-            (
-                "anthropic",
-                "https://api.anthropic.com",
-                "${ANTHROPIC_API_KEY}",
-                Some("x-api-key"),
-                &["anthropic_messages"][..],
-            )
-        );
+        assert_eq!(provider.id, "anthropic");
+        assert_eq!(provider.baseurl, "https://api.anthropic.com");
+        assert_eq!(provider.key.unwrap().text, "${ANTHROPIC_API_KEY}");
+        assert_eq!(provider.authorization, Some("x-api-key"));
+        assert_eq!(provider.flags, ["anthropic_messages"]);
         assert_eq!(spec.models, ["opus"]);
     }
 
@@ -372,10 +305,8 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
             assert!(!error.contains("sk-1234"), "{error}");
         }
-        let Wanted::One(other) = "other".parse().unwrap() else {
-            panic!("it is one");
-        };
-        assert!(other.provider().unwrap_err().to_string().contains("url="));
+        let nowhere = spec("other").provider().unwrap_err();
+        assert!(nowhere.to_string().contains("url="));
     }
 
     #[test]
@@ -396,11 +327,7 @@ mod tests {
             chosen(&["unlisted", "tts", "t*"]).unwrap(),
             ["unlisted", "tts"]
         );
-        assert!(
-            chosen(&["claude*"])
-                .unwrap_err()
-                .to_string()
-                .contains("4 models")
-        );
+        let none = chosen(&["claude*"]).unwrap_err();
+        assert!(none.to_string().contains("4 models"));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 
+use anyhow::Context;
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 use crate::app::cli::harmless;
@@ -15,7 +16,6 @@ const END: u8 = 4;
 const KILL: u8 = 21;
 const BACKSPACE: [u8; 2] = [8, 127];
 
-/// Prints a line.
 pub(super) fn say(text: &str) -> anyhow::Result<()> {
     writeln!(io::stderr(), "{text}")?;
     Ok(())
@@ -47,17 +47,17 @@ pub(super) fn ask<T>(
 }
 
 /// Asks for one of several things, by its number; Enter takes the first.
-pub(super) fn choose(question: &str, choices: &[String]) -> anyhow::Result<usize> {
+pub(super) fn choose(question: &str, choices: &[&str]) -> anyhow::Result<usize> {
     say(question)?;
     for (nth, choice) in choices.iter().enumerate() {
         say(&format!("  {:>2}  {}", nth + 1, harmless(choice)))?;
     }
     ask("A number", Some("1"), |text| {
-        let number: Option<usize> = text.parse().ok();
-        number
-            .and_then(|number| number.checked_sub(1))
-            .filter(|nth| *nth < choices.len())
-            .ok_or_else(|| anyhow::anyhow!("{text:?} is not a number from 1 to {}", choices.len()))
+        let all = 1..=choices.len();
+        let number = text.parse().ok().filter(|number| all.contains(number));
+        let number = number
+            .with_context(|| format!("{text:?} is not a number from 1 to {}", choices.len()))?;
+        Ok(number - 1)
     })
 }
 
@@ -137,12 +137,8 @@ mod tests {
         assert_eq!(line(" sk-1 \r").unwrap(), "sk-1");
         assert_eq!(line("wrong\u{15}sk-12\u{7f}\n").unwrap(), "sk-1");
         assert_eq!(line("\n").unwrap(), "");
-        assert!(
-            line("sk\u{3}")
-                .unwrap_err()
-                .to_string()
-                .contains("interrupted")
-        );
+        let interrupted = line("sk\u{3}").unwrap_err().to_string();
+        assert!(interrupted.contains("interrupted"));
         for ended in ["sk", "sk\u{4}"] {
             assert!(line(ended).is_err(), "{ended:?}");
         }

@@ -1,9 +1,11 @@
-//! The account of a service: what it is known as, and how the distributions make one.
+//! The account of a service: its ids, and how each distribution creates one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+
+use super::output;
 
 /// The ids of a user and of its group; `None` if there is no such user.
 pub(super) fn ids(name: &str) -> Option<(u32, u32)> {
@@ -16,15 +18,13 @@ pub(super) fn ids(name: &str) -> Option<(u32, u32)> {
     Some((ask("-u")?, ask("-g")?))
 }
 
-/// Makes a system account.
 pub(super) fn create(name: &str, home: &Path) -> anyhow::Result<()> {
     let group = Command::new("getent").args(["group", name]).status();
     let group = group.is_ok_and(|status| status.success());
     let commands = commands(&find, name, home, group)
         .context("cannot create a user: found none of useradd, systemd-sysusers and adduser; create it by hand")?;
     for command in commands {
-        let output = Command::new(&command[0]).args(&command[1..]).output();
-        let output = output.with_context(|| format!("cannot run {}", command[0]))?;
+        let output = output(&command)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
@@ -42,7 +42,7 @@ pub(super) fn create(name: &str, home: &Path) -> anyhow::Result<()> {
 /// Removes an account; its home is not touched.
 pub(super) fn removal(name: &str) -> Vec<String> {
     let program = find("userdel").or_else(|| find("deluser"));
-    let program = program.unwrap_or_else(|| PathBuf::from("userdel"));
+    let program = program.unwrap_or_else(|| "userdel".into());
     vec![program.display().to_string(), name.to_owned()]
 }
 

@@ -3,12 +3,11 @@
 
 use anyhow::Context;
 
-use crate::app::cli::{harmless, quoted};
+use crate::app::cli::{harmless, quoted, set};
 
 /// The user who ran this program by `sudo`.
 pub(super) fn sudo_user() -> Option<String> {
-    let name = std::env::var("SUDO_USER").ok();
-    name.filter(|name| !name.is_empty())
+    set("SUDO_USER")?.into_string().ok()
 }
 
 /// This command by `sudo`, with variables that it is to pass on.
@@ -16,9 +15,8 @@ pub(super) fn command<'v>(variables: impl IntoIterator<Item = &'v str>) -> anyho
     let program = std::env::current_exe().context("cannot tell which program this is")?;
     let arguments = std::env::args_os().skip(1);
     let words = std::iter::once(program.into_os_string()).chain(arguments);
-    let words: Vec<String> = words
-        .map(|word| quoted(&harmless(&word.to_string_lossy())))
-        .collect();
+    let words = words.map(|word| quoted(&harmless(&word.to_string_lossy())));
+    let words: Vec<String> = words.collect();
     let variables: Vec<&str> = variables.into_iter().collect();
     let keep = if variables.is_empty() {
         String::new()

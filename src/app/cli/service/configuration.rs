@@ -78,10 +78,8 @@ impl Given {
             if let Some(path) = name.strip_prefix("file:") {
                 return content(&layout.state.join(path), layout, keys);
             }
-            let mut values = variables.iter();
-            values
-                .find(|(one, _)| one == name)
-                .map(|(_, value)| value.clone())
+            let value = variables.iter().find(|(one, _)| one == name);
+            value.map(|(_, value)| value.clone())
         };
         let findings = match config::parse(&self.text, &lookup) {
             Ok(loaded) => Rules::compile(loaded, 0).findings,
@@ -104,12 +102,12 @@ impl Given {
 
     fn check_files(&self, layout: &Layout, keys: &Keys<'_>) -> anyhow::Result<()> {
         let seen = layout.auth_key_seen();
-        let files = self
+        let names = self
             .references
             .iter()
             .filter_map(|name| name.strip_prefix("file:"));
-        let files: Vec<(&str, PathBuf)> =
-            files.map(|name| (name, layout.state.join(name))).collect();
+        let files = names.map(|name| (name, layout.state.join(name)));
+        let files: Vec<(&str, PathBuf)> = files.collect();
         if let Some(given) = keys.auth_key_file {
             ensure!(
                 files.iter().any(|(_, path)| *path == seen),
@@ -178,12 +176,13 @@ impl Given {
             } else {
                 ""
             };
-            let (are, them) = if missing.len() == 1 {
+            let is_one = missing.len() == 1;
+            let (are, them) = if is_one {
                 ("is", "it")
             } else {
                 ("are", "them")
             };
-            // They may well be set: sudo drops what it isn't told to keep.
+            // They may be set: sudo drops variables unless --preserve-env names them.
             let set = if keys.by_sudo {
                 let command = as_root::command(missing.iter().copied())?;
                 format!("set {them} and have sudo pass {them} on, by\n\n  {command}\n\n")

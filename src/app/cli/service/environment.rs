@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-/// One assignment of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Assignment {
     name: String,
@@ -12,7 +11,6 @@ struct Assignment {
     at: Range<usize>,
 }
 
-/// The value of a variable.
 pub(super) fn value(text: &str, name: &str) -> Option<String> {
     // Of several assignments the last one counts.
     let last = assignments(text).into_iter().rfind(|one| one.name == name);

@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::step::{File, Step};
 use super::{Target, as_root, carry_out, installed_text, is_root, launchd, systemd};
 use crate::app::cli::print;
+use crate::wire::text::counted;
 
 /// How long a node may take to get a link, or to join.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -74,9 +75,7 @@ impl Install {
             bail!(as_root::needed(variables.chain(["IRIS_CONFIG"]))?);
         }
         let given = given?;
-        if layout.scope == Scope::User {
-            self.target.own_manager(&layout)?;
-        }
+        self.target.own_manager(&layout)?;
         let source = std::env::current_exe().context("cannot tell which program this is")?;
         let program = self.program(&layout, &source)?;
         // A line feed would be another line of the unit.
@@ -111,10 +110,9 @@ impl Install {
         };
         let steps = self.steps(&plan)?;
         if needs.warnings > 0 {
-            let (path, count) = (given.path.display(), needs.warnings);
-            let many = if count == 1 { "warning" } else { "warnings" };
+            let (path, warnings) = (given.path.display(), counted(needs.warnings, "warning"));
             print(&format!(
-                "{path} has {count} {many}; `iris check` shows them.\n"
+                "{path} has {warnings}; `iris check` shows them.\n"
             ));
         }
         let logged = launchd::logged(&layout);
@@ -255,12 +253,10 @@ impl Install {
             Manager::Systemd => systemd::restart(layout, PATIENCE),
             Manager::Launchd => launchd::wait(layout, logged, PATIENCE),
         };
-        let said = said.inspect_err(|_| print("\n"))?;
-        let said = if said.is_empty() {
-            "not ready yet; see the log".to_owned()
-        } else {
-            said
-        };
+        let mut said = said.inspect_err(|_| print("\n"))?;
+        if said.is_empty() {
+            said += "not ready yet; see the log";
+        }
         print(&format!(
             "{said}\n\nIts state: iris service status{user}\nIts log: {log}\nAn upgrade: run the new \
              program with `service install{user}`\n",
@@ -280,11 +276,10 @@ impl Install {
 /// What a file holds; empty if it doesn't exist.
 fn installed(path: &Path) -> anyhow::Result<String> {
     match installed_text(path) {
-        Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_root() => {
             bail!("cannot read {} as this user: use sudo", path.display())
         }
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        read => read.with_context(|| format!("cannot read {}", path.display())),
     }
 }

@@ -17,9 +17,8 @@ const SCRIPT: &str = "set -a; [ -r \"$1\" ] && . \"$1\"; exec \"$0\" serve";
 /// As `TimeoutStopSec=` of the unit: running requests may end.
 const EXIT_SECONDS: u32 = 90;
 
-/// The property list.
 pub(super) fn plist(layout: &Layout, program: &Path) -> String {
-    let text = |path: &Path| format!("<string>{}</string>", escaped(&path.display().to_string()));
+    let text = |text: &Path| format!("<string>{}</string>", escaped(&text.to_string_lossy()));
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \
@@ -33,23 +32,16 @@ pub(super) fn plist(layout: &Layout, program: &Path) -> String {
     };
     pair("Label", &format!("<string>{LABEL}</string>"));
     if let Some(account) = &layout.account {
-        pair(
-            "UserName",
-            &format!("<string>{}</string>", escaped(account)),
-        );
+        pair("UserName", &text(Path::new(account)));
     }
-    let arguments = [
-        "<string>/bin/sh</string>".to_owned(),
-        "<string>-c</string>".to_owned(),
-        format!("<string>{}</string>", escaped(SCRIPT)),
-        text(program),
-        text(&layout.environment()),
-    ];
-    let arguments = arguments.map(|one| format!("    {one}\n")).concat();
-    pair(
-        "ProgramArguments",
-        &format!("<array>\n{arguments}  </array>"),
+    let (shell, environment) = (
+        ["/bin/sh", "-c", SCRIPT].map(Path::new),
+        layout.environment(),
     );
+    let arguments = shell.into_iter().chain([program, &environment]);
+    let arguments = arguments.map(|one| format!("    {}\n", text(one)));
+    let arguments = format!("<array>\n{}  </array>", arguments.collect::<String>());
+    pair("ProgramArguments", &arguments);
     let state = text(&layout.state);
     pair(
         "EnvironmentVariables",
@@ -85,11 +77,8 @@ pub(super) fn domain(scope: Scope) -> String {
 
 /// Ends the service that runs.
 pub(super) fn stop(scope: Scope) -> Step {
-    Step::try_run(&[
-        "launchctl",
-        "bootout",
-        &format!("{}/{LABEL}", domain(scope)),
-    ])
+    let service = format!("{}/{LABEL}", domain(scope));
+    Step::try_run(&["launchctl", "bootout", &service])
 }
 
 /// Starts the service now, and with the machine or the session.
@@ -101,8 +90,6 @@ pub(super) fn start(layout: &Layout) -> Vec<Step> {
         stop(layout.scope),
         Step::run(&["launchctl", "enable", &format!("{domain}/{LABEL}")]),
         Step::Run(Run {
-            words: words.map(str::to_owned).to_vec(),
-            may_fail: false,
             // launchd refuses a successor until the one before has ended: the operation is "now in
             // progress", or "already in progress".
             wait: Some(Wait {
@@ -110,6 +97,7 @@ pub(super) fn start(layout: &Layout) -> Vec<Step> {
                 until: "the old service has finished its requests",
                 tries: EXIT_SECONDS + 10,
             }),
+            ..Run::new(&words)
         }),
     ]
 }

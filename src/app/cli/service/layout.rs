@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::as_root;
+use crate::app::cli::set;
 
 /// The program that starts services on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(super) enum Manager {
     Systemd,
 }
 
-/// For whom a service runs.
+/// Whether a service is the machine's or a user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// From the boot on, under an account that isn't a person's.
@@ -29,7 +30,6 @@ pub(super) struct Person {
     pub(super) config: PathBuf,
     /// `$XDG_STATE_HOME`.
     pub(super) state: PathBuf,
-    /// Who ran `sudo`.
     pub(super) sudo_user: Option<String>,
 }
 
@@ -59,7 +59,6 @@ pub(super) const LABEL: &str = "local.iris";
 impl Person {
     /// A service of the machine needs no home; the user's own does.
     pub(super) fn from_environment(scope: Scope) -> anyhow::Result<Self> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let home = set("HOME").map(PathBuf::from);
         anyhow::ensure!(
             home.is_some() || scope == Scope::Machine,

@@ -15,10 +15,10 @@ mod uninstall;
 
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Output};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 
 use super::print;
@@ -31,11 +31,11 @@ use step::Step;
 #[command(arg_required_else_help = true)]
 pub(super) struct Service {
     #[command(subcommand)]
-    command: Command,
+    action: Action,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Action {
     Install(install::Install),
     Uninstall(uninstall::Uninstall),
     Status(status::Status),
@@ -51,10 +51,10 @@ struct Target {
 
 impl Service {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        match &self.command {
-            Command::Install(install) => install.run(),
-            Command::Uninstall(uninstall) => uninstall.run(),
-            Command::Status(status) => status.run(),
+        match &self.action {
+            Action::Install(install) => install.run(),
+            Action::Uninstall(uninstall) => uninstall.run(),
+            Action::Status(status) => status.run(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Target {
         Ok(Layout::new(manager, scope, &person))
     }
 
-    /// Fails where there is no manager of a user to talk to.
+    /// Fails if the user has no manager that could be asked.
     fn own_manager(&self, layout: &Layout) -> anyhow::Result<()> {
         if self.user && layout.manager == Manager::Systemd {
             systemd::of_user()?;
@@ -95,7 +95,7 @@ impl Target {
         Ok(())
     }
 
-    /// What tells this service from the other one.
+    /// The option that selects this service.
     fn option(&self) -> &'static str {
         if self.user { " --user" } else { "" }
     }
@@ -129,6 +129,14 @@ fn is_root() -> bool {
 #[expect(clippy::disallowed_methods, reason = "there is no runtime")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Runs a command to its end.
+fn output(words: &[impl AsRef<str>]) -> anyhow::Result<Output> {
+    let mut words = words.iter().map(AsRef::as_ref);
+    let program = words.next().unwrap_or_default();
+    let output = Command::new(program).args(words).output();
+    output.with_context(|| format!("cannot run {program}"))
 }
 
 /// Carries out what is left to do, with a line for each step; or prints it.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::layout::{LABEL, Layout, Manager};
 use super::{Target, launchd, systemd};
-use crate::app::cli::{print, status_line, table};
+use crate::app::cli::{exit_code, print, row, status_line, table};
 
 /// Show whether the service runs, where it answers, and what it waits for.
 ///
@@ -34,58 +34,37 @@ impl Status {
             Manager::Systemd => of_systemd(&layout)?,
             Manager::Launchd => of_launchd(&layout),
         };
-        let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
-        row("configuration", layout.config().display().to_string());
-        row("log", layout.log_command());
-        let rows: Vec<Vec<String>> = rows
-            .into_iter()
-            .map(|(name, value)| vec![name, value])
-            .collect();
+        rows.push(row("configuration", layout.config().display().to_string()));
+        rows.push(row("log", layout.log_command()));
         print(&table(&rows));
-        Ok(if runs {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(exit_code(runs))
     }
 }
 
-type Rows = Vec<(String, String)>;
+type Rows = Vec<[String; 2]>;
 
 fn of_systemd(layout: &Layout) -> anyhow::Result<(bool, Rows)> {
     let state = systemd::State::ask(layout.scope)?;
     let mut rows = Rows::new();
-    let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     let runs = state.is_running();
-    row(
-        "state",
-        if runs {
-            format!("running since {}", state.get("ActiveEnterTimestamp"))
-        } else {
-            format!("{}, {}", state.get("ActiveState"), state.get("SubState"))
-        },
-    );
     if runs {
-        row("says", state.get("StatusText").to_owned());
+        let since = format!("running since {}", state.get("ActiveEnterTimestamp"));
+        rows.push(row("state", since));
+        rows.push(row("says", state.get("StatusText")));
+    } else {
+        let (active, sub) = (state.get("ActiveState"), state.get("SubState"));
+        rows.push(row("state", format!("{active}, {sub}")));
     }
-    let at_boot = state.get("UnitFileState");
-    row(
-        "at boot",
-        if at_boot == "enabled" {
-            "starts"
-        } else {
-            at_boot
-        }
-        .to_owned(),
-    );
+    rows.push(match state.get("UnitFileState") {
+        "enabled" => row("at boot", "starts"),
+        other => row("at boot", other),
+    });
     let mut unit = layout.unit.display().to_string();
     let text = std::fs::read_to_string(&layout.unit).unwrap_or_default();
-    let program = text
+    let starts = text
         .lines()
         .find_map(|line| line.strip_prefix("ExecStart="));
-    let program = program
-        .and_then(|line| line.strip_suffix(" serve"))
-        .unwrap_or_default();
+    let program = starts.and_then(|line| line.strip_suffix(" serve"));
     let rest = |text: &str| {
         let lines = text.lines().filter(|line| !line.starts_with("ExecStart="));
         lines.collect::<Vec<_>>().join("\n")
@@ -93,8 +72,8 @@ fn of_systemd(layout: &Layout) -> anyhow::Result<(bool, Rows)> {
     if rest(&systemd::unit(layout, &layout.program)) != rest(&text) {
         unit.push_str(", which is not this program's: `iris service install` replaces it");
     }
-    row("unit", unit);
-    row("program", program.to_owned());
+    rows.push(row("unit", unit));
+    rows.push(row("program", program.unwrap_or_default()));
     Ok((runs, rows))
 }
 
@@ -104,13 +83,10 @@ fn of_launchd(layout: &Layout) -> (bool, Rows) {
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let runs = text.is_ok_and(|text| text.contains("state = running"));
     let state = if runs { "running" } else { "not running" };
-    let mut rows = vec![("state".to_owned(), state.to_owned())];
+    let mut rows = vec![row("state", state)];
     let log = std::fs::read_to_string(layout.log()).unwrap_or_default();
     let line = status_line::last_in(&log).filter(|_| runs);
-    rows.extend(line.map(|line| ("says".to_owned(), line)));
-    rows.push((
-        "property list".to_owned(),
-        layout.unit.display().to_string(),
-    ));
+    rows.extend(line.map(|line| row("says", line)));
+    rows.push(row("property list", layout.unit.display().to_string()));
     (runs, rows)
 }

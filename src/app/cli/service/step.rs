@@ -7,7 +7,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -71,28 +70,28 @@ pub(super) struct Wait {
     pub(super) tries: u32,
 }
 
-impl Step {
-    pub(super) fn run(words: &[&str]) -> Self {
-        Self::Run(Run {
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
+impl Run {
+    pub(super) fn new(words: &[impl AsRef<str>]) -> Self {
+        Self {
+            words: words.iter().map(|word| word.as_ref().to_owned()).collect(),
             may_fail: false,
             wait: None,
-        })
+        }
+    }
+}
+
+impl Step {
+    pub(super) fn run(words: &[impl AsRef<str>]) -> Self {
+        Self::Run(Run::new(words))
     }
 
-    pub(super) fn try_run(words: &[&str]) -> Self {
+    pub(super) fn try_run(words: &[impl AsRef<str>]) -> Self {
         Self::Run(Run {
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
             may_fail: true,
-            wait: None,
+            ..Run::new(words)
         })
     }
 
-    pub(super) fn remove_empty(path: &Path) -> Self {
-        Self::RemoveEmpty(path.to_owned())
-    }
-
-    /// Whether there is nothing left to do.
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Account { name, .. } => account::ids(name).is_some(),
@@ -148,11 +147,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Account { name, home } => {
-                write!(
-                    f,
-                    "create the system user {name} with the home {}",
-                    home.display()
-                )
+                let home = home.display();
+                write!(f, "create the system user {name} with the home {home}")
             }
             Self::Directory { path, mode, owner } => {
                 write!(f, "create the folder {} (mode {mode:o}", path.display())?;
@@ -229,15 +225,12 @@ impl File {
 
 impl Run {
     fn apply(&self) -> anyhow::Result<()> {
-        let Some((program, arguments)) = self.words.split_first() else {
-            return Ok(());
-        };
-        let run = || Command::new(program).args(arguments).output();
+        let run = || super::output(&self.words);
         if self.may_fail {
             let _ = run();
             return Ok(());
         }
-        let mut output = run().with_context(|| format!("cannot run {program}"))?;
+        let mut output = run()?;
         for nth in 1..self.wait.as_ref().map_or(1, |wait| wait.tries) {
             let code = output.status.code();
             let waits = |wait: &&Wait| code.is_some_and(|code| wait.codes.contains(&code));
@@ -248,7 +241,7 @@ impl Run {
                 crate::app::cli::print(&format!("  waiting until {}…\n", wait.until));
             }
             super::pause(Duration::from_secs(1));
-            output = run().with_context(|| format!("cannot run {program}"))?;
+            output = run()?;
         }
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -282,7 +275,7 @@ mod tests {
         step.apply().unwrap();
         assert!(step.is_done());
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
-        // What an interrupted run has left is in nobody's way.
+        // What an interrupted run has left doesn't matter.
         fs::write(dir.path().join("new/.text.new"), "half").unwrap();
         let other = file(path.clone(), "two");
         assert!(!other.is_done());
@@ -343,13 +336,12 @@ mod tests {
             let _ = fs::remove_file(&tried);
             let script = format!("echo >>'{}'; {script}", tried.display());
             let run = Run {
-                words: ["sh", "-c", &script].map(str::to_owned).to_vec(),
-                may_fail: false,
                 wait: Some(Wait {
                     codes: &[36, 37],
                     until: "the old service has ended",
                     tries,
                 }),
+                ..Run::new(&["sh", "-c", &script])
             };
             let outcome = Step::Run(run).apply();
             (outcome.is_ok(), fs::read_to_string(&tried).unwrap().len())

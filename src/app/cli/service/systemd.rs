@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 
 use super::layout::{Layout, Scope};
+use super::output;
 use super::step::Step;
 use crate::app::cli::{harmless, status_line};
 
@@ -112,7 +112,6 @@ pub(super) fn credential(layout: &Layout) -> String {
     )
 }
 
-/// `systemctl` for a scope.
 pub(super) fn systemctl<'a>(scope: Scope, words: &[&'a str]) -> Vec<&'a str> {
     let scope: &[&str] = match scope {
         Scope::Machine => &["systemctl"],
@@ -132,9 +131,7 @@ pub(super) fn enable(scope: Scope) -> Vec<Step> {
 
 /// Whether a user's own manager runs.
 pub(super) fn of_user() -> anyhow::Result<()> {
-    let words = systemctl(Scope::User, &["show", "--property", "Version"]);
-    let output = Command::new(words[0]).args(&words[1..]).output();
-    let output = output.context("cannot run systemctl")?;
+    let output = output(&systemctl(Scope::User, &["show", "--property", "Version"]))?;
     ensure!(
         output.status.success(),
         "your account has no systemd manager of its own in this session ({}): log in directly \
@@ -151,15 +148,11 @@ impl State {
     pub(super) fn ask(scope: Scope) -> anyhow::Result<Self> {
         let properties = "LoadState,ActiveState,SubState,StatusText,UnitFileState,MainPID,\
                           ActiveEnterTimestamp,NeedDaemonReload";
-        let words = systemctl(scope, &["show", "iris.service", "--property", properties]);
-        let output = Command::new(words[0]).args(&words[1..]).output();
-        let output = output.context("cannot run systemctl")?;
+        let words = ["show", "iris.service", "--property", properties];
+        let output = output(&systemctl(scope, &words))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "systemctl: {}",
-            harmless(said.trim())
-        );
+        let said = harmless(said.trim());
+        ensure!(output.status.success(), "systemctl: {said}");
         let text = String::from_utf8_lossy(&output.stdout);
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         let pairs = pairs.map(|(name, value)| (name.to_owned(), harmless(value)));
@@ -179,9 +172,7 @@ impl State {
 pub(super) fn restart(layout: &Layout, patience: Duration) -> anyhow::Result<String> {
     let scope = layout.scope;
     let begun = jiff::Timestamp::now().as_second();
-    let words = systemctl(scope, &["restart", "iris.service"]);
-    let restarted = Command::new(words[0]).args(&words[1..]).output();
-    let restarted = restarted.context("cannot run systemctl")?;
+    let restarted = output(&systemctl(scope, &["restart", "iris.service"]))?;
     let end = Instant::now() + patience;
     while restarted.status.success() {
         let state = State::ask(scope)?;
@@ -194,16 +185,12 @@ pub(super) fn restart(layout: &Layout, patience: Duration) -> anyhow::Result<Str
         }
         super::pause(Duration::from_millis(200));
     }
-    let mut journal = Command::new("journalctl");
-    if scope == Scope::User {
-        journal.arg("--user");
-    }
     let since = format!("--since=@{begun}");
+    let mut journal = vec!["journalctl", "-u", "iris.service", "--no-pager", &since];
+    journal.extend((scope == Scope::User).then_some("--user"));
     // Only what the program wrote, and not what systemd says of it.
-    let log = journal
-        .args(["-u", "iris.service", "_TRANSPORT=stdout", "-o", "cat"])
-        .args(["--no-pager", &since])
-        .output();
+    journal.extend(["_TRANSPORT=stdout", "-o", "cat"]);
+    let log = output(&journal);
     let log = log.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let said = String::from_utf8_lossy(&restarted.stderr);
     let reason = reason(&log.unwrap_or_default()).unwrap_or_else(|| harmless(said.trim()));

@@ -1,13 +1,13 @@
 //! `iris service uninstall`: the service goes; what took work or can't be had again stays unless it is
 //! asked for.
 
-use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::layout::{Layout, Manager, Scope};
-use super::step::{Run, Step};
+use super::step::Step;
 use super::{Target, account, carry_out, is_root, launchd, systemd};
 use crate::app::cli::print;
 
@@ -61,7 +61,7 @@ impl Uninstall {
             }
             Manager::Systemd => {
                 let mut units = vec!["iris.service"];
-                let socket = std::path::Path::new(systemd::SOCKET);
+                let socket = Path::new(systemd::SOCKET);
                 let has_socket = layout.scope == Scope::Machine && socket.exists();
                 if has_socket {
                     // It would start the service for the next caller.
@@ -72,9 +72,9 @@ impl Uninstall {
                 steps.push(systemctl(&["disable", "--now", "iris.service"]));
                 steps.push(Step::Remove(layout.unit.clone()));
                 if let Some(path) = layout.credential() {
-                    let folder = path.parent().map(Step::remove_empty);
-                    steps.push(Step::Remove(path.clone()));
-                    steps.extend(folder);
+                    let folder = path.parent().map(Path::to_owned);
+                    steps.push(Step::Remove(path));
+                    steps.extend(folder.map(Step::RemoveEmpty));
                 }
                 steps.push(systemctl(&["daemon-reload"]));
                 // Of a service that has failed systemd would keep its last state.
@@ -88,11 +88,7 @@ impl Uninstall {
             if let Some(name) = layout.account.as_ref().filter(|_| layout.keys_are_roots())
                 && account::ids(name).is_some()
             {
-                steps.push(Step::Run(Run {
-                    words: account::removal(name),
-                    may_fail: false,
-                    wait: None,
-                }));
+                steps.push(Step::run(&account::removal(name)));
             }
         }
         steps
@@ -101,7 +97,7 @@ impl Uninstall {
     /// What stays, and how it can be removed.
     fn rest(&self, layout: &Layout) -> String {
         let mut rest = Vec::new();
-        let mut stays = |path: &std::path::Path, what: &str| {
+        let mut stays = |path: &Path, what: &str| {
             if path.exists() {
                 rest.push(format!("  {}: {what}\n", path.display()));
             }
@@ -113,23 +109,16 @@ impl Uninstall {
         stays(&layout.keys, "variables and keys of the service");
         stays(&layout.program, "the program");
         let mut out = String::new();
-        if let Some(folder) = layout
-            .credential()
-            .and_then(|path| Some(path.parent()?.to_owned()))
-        {
-            stays(&folder, "your own changes to the unit");
+        if let Some(folder) = layout.credential().as_deref().and_then(Path::parent) {
+            stays(folder, "your own changes to the unit");
         }
         if !rest.is_empty() {
-            out.push_str("These stay:\n");
-            out.push_str(&rest.concat());
+            out += "These stay:\n";
+            out += &rest.concat();
         }
         if !self.purge && !rest.is_empty() {
-            let user = self.target.option();
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                out,
-                "`iris service uninstall --purge{user}` removes all but the program."
-            );
+            let command = format!("iris service uninstall --purge{}", self.target.option());
+            out.extend(["`", &command, "` removes all but the program.\n"]);
         }
         if self.purge {
             out.push_str("If the node joined a tailnet, remove it in the admin console, too.\n");
