@@ -3,7 +3,7 @@
 //! against what is described.
 
 use super::declare::Kind::{Any, Flag, List, Object, Text, Word};
-use super::declare::{Key, Kind, TEXTS};
+use super::declare::{Holds, Key, Kind, TEXTS};
 use super::finding::{Finding, meant};
 use super::fits;
 use super::table::Item;
@@ -66,6 +66,7 @@ pub(super) fn keys() -> Vec<Key> {
             TEXTS,
             "Headers for the provider, as `\"Name: value\"`.",
         )
+        .holds(Holds::Headers)
         .example(r#"["X-Team: eng"]"#),
         key(
             "read_pricing",
@@ -86,7 +87,8 @@ pub(super) fn keys() -> Vec<Key> {
             "filterable_headers",
             List(&Any(&[Text, Object(header)])),
             "Headers by which records may be filtered; `*` is any. No role implies it.",
-        ),
+        )
+        .holds(Holds::Headers),
         key("enable_chat_ui", Flag, "Whether the chat is there."),
         key("mcp_tools", TEXTS, "Tools of MCP servers.").idle(),
         key("mcp_resources", TEXTS, "Resources of MCP servers.").idle(),

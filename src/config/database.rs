@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::address;
-use super::declare::{Kind, Reader};
+use super::declare::{Holds, Kind, Reader};
 use super::section;
 use super::table::{self, Item, Table};
 use crate::base::secret::Secret;
@@ -19,7 +19,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Database {
         /// `sqlite:PATH`, where a relative path begins in the state directory, or `postgres://…`.
-        #[key(start = without_password)]
+        #[key(start = without_password, holds = Holds::Webhook)]
         url: Secret = Secret::new("sqlite:iris.db".to_owned()) => Url,
         /// How long what was said is kept.
         retention: Retention,

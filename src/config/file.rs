@@ -1,6 +1,7 @@
 //! The document as a whole: its sections, and what only all of them together can tell.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 use serde_json::json;
@@ -24,6 +25,7 @@ use super::section;
 use super::subjects;
 use super::table::{Item, Table};
 use super::tailnet::Tailnet;
+use super::within::{Declared, Within};
 use crate::base::money::Price;
 
 section! {
@@ -89,6 +91,14 @@ section! {
         flags: IndexMap<String, Flag> => Named("flag"),
     }
     check: check
+}
+
+impl File {
+    /// The document, from which each key below it is found.
+    pub(super) fn within<'a>() -> Within<'a> {
+        static DECLARED: LazyLock<Declared> = LazyLock::new(|| Declared::below(File::KIND));
+        Within::of(&DECLARED)
+    }
 }
 
 /// Groups of the configuration, and their members.

@@ -88,7 +88,7 @@ fn is_of(kind: Kind, value: &Value) -> bool {
 /// The type that a value of a kind has in JSON.
 fn json_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Duration | Kind::Port | Kind::Word(_) => "string",
+        Kind::Text | Kind::Secret | Kind::Duration | Kind::Port | Kind::Word(_) => "string",
         Kind::Flag => "bool",
         Kind::Integer(..) | Kind::Number => "number",
         Kind::List(_) => "array",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::address;
 use super::certificates::{self, Certificates};
-use super::declare::{Choice, Trimmed, Words};
+use super::declare::{Choice, Holds, Trimmed, Words};
 use super::provider::Authorization;
 use super::table::Table;
 use super::{section, words};
@@ -15,7 +15,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Hook {
         /// Where to post.
-        #[key(required, example = r#""http://judge:8080/""#)]
+        #[key(required, holds = Holds::Webhook, example = r#""http://judge:8080/""#)]
         url: String => Trimmed,
         /// Credential.
         apikey: Secret,
@@ -32,7 +32,7 @@ section! {
         /// Higher is asked first.
         preference: i64,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
     }
     beside {

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::declare::{Kind, Named, Reader, TEXTS, Words};
+use super::declare::{Holds, Kind, Named, Reader, TEXTS, Words};
 use super::section;
 use super::table::{Item, Table};
 
@@ -22,7 +22,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Server {
         /// Where it is.
-        #[key(required)]
+        #[key(required, holds = Holds::Webhook)]
         url: String,
     }
 }
@@ -44,7 +44,7 @@ section! {
         #[key(required)]
         protocol: String => Words(&["mcp", "http"]),
         /// Where it is.
-        #[key(required)]
+        #[key(required, holds = Holds::Webhook)]
         url: String,
         /// Registry name.
         provider: String = "Custom".to_owned(),

@@ -46,7 +46,7 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
     }
     let findings = Findings::default();
     let mut hidden = Hidden::of(&root, lookup);
-    let unresolved = expand::expand(&mut root, lookup);
+    let unresolved = expand::expand(&mut root, File::within(), lookup);
     hidden.add(&root);
     if let Some((at, _)) = unresolved.first() {
         let names: Vec<&str> = unresolved.iter().map(|(_, name)| name.as_str()).collect();
@@ -132,7 +132,7 @@ pub(super) fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
 pub(super) fn file_value(path: &Path) -> std::io::Result<String> {
     let text = text(path)?;
     // Editors of Windows put a mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = hujson::without_mark(&text);
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 

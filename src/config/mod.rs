@@ -39,11 +39,12 @@ mod stored;
 mod subjects;
 pub(crate) mod table;
 mod tailnet;
+mod within;
 
 pub(crate) use address::http_problem;
 pub(crate) use certificates::check_tls;
 pub(crate) use credential::header_value;
-pub(crate) use declare::{Choice, Kind, Reader, Trimmed, section, words};
+pub(crate) use declare::{Choice, Holds, Kind, Reader, Trimmed, section, words};
 pub(crate) use table::{Item, Table};
 
 pub use access::Access;

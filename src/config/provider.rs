@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::aws::AwsKey;
 use super::certificates::{self, Certificates};
 use super::credential;
-use super::declare::{Key, Kind, Reader, Setting, TEXTS, Trimmed};
+use super::declare::{Holds, Key, Kind, Reader, Setting, TEXTS, Trimmed};
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
@@ -22,7 +22,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Provider {
         /// URL in front of every path. With or without `/v1` at its end is the same. Other known forms are used as they are; see [ROUTING.md](ROUTING.md#base-urls).
-        #[key(required, example = r#""http://gpu:8080/v1""#)]
+        #[key(required, holds = Holds::Url, example = r#""http://gpu:8080/v1""#)]
         baseurl: String => Trimmed,
         /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
         #[key(example = r#""""#)]
@@ -45,17 +45,17 @@ section! {
         /// Free text.
         description: String,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
         /// Higher wins among several for one model.
         preference: i64,
         /// Kept, but not used.
         disabled: bool,
         /// Headers for every request, as `"Name: value"`.
-        #[key(example = r#"["X-Team: platform"]"#)]
+        #[key(holds = Holds::Headers, example = r#"["X-Team: platform"]"#)]
         add_headers: Vec<(String, String)> => Headers,
         /// Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.
-        #[key(example = r#"["X-Tenant"]"#)]
+        #[key(holds = Holds::Headers, example = r#"["X-Tenant"]"#)]
         pass_headers: Vec<String> => PassHeaders,
         /// Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).
         #[key(example = r#"["region"]"#)]
@@ -64,14 +64,18 @@ section! {
         #[key(example = r#"["provider"]"#)]
         pass_keys: Vec<String>,
         /// Which network it is reached over. `auto`: the tailnet for its addresses and names, else the host's.
+        #[key(holds = Holds::Destination)]
         network: Network,
         /// An HTTP proxy on the way to it, such as `http://user:password@proxy:3128`, or `none`. Without it, `HTTPS_PROXY` and its like count for public providers; see [ROUTING.md](ROUTING.md#proxies).
+        #[key(holds = Holds::Proxy)]
         proxy: Proxying,
         /// An older way to write `"network": "tailnet"`.
+        #[key(holds = Holds::Destination)]
         tailnet: bool,
         /// Google's project, where no service account tells it.
         project: Option<String> => Segment,
         /// The cloud's region, where the URL does not tell it.
+        #[key(holds = Holds::Destination)]
         region: Option<String> => Segment,
         /// Kind of the server, for listings.
         upstream: String,
@@ -416,7 +420,7 @@ pub(super) fn header_problem(text: &str, header: Option<&(String, String)>) -> O
 
 /// Why a header that is for a credential can't hold one.
 fn unlikely_credential((name, value): &(String, String)) -> Option<std::borrow::Cow<'static, str>> {
-    let is_credential = super::secrets::is_credential(name);
+    let is_credential = super::within::is_credential(name);
     is_credential
         .then(|| credential::header_problem(value))
         .flatten()

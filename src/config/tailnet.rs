@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
-use super::declare::Trimmed;
+use super::declare::{Holds, Trimmed};
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;
@@ -27,7 +27,7 @@ section! {
         #[key(start)]
         auth_key: Secret,
         /// A Headscale server; empty for Tailscale.
-        #[key(start)]
+        #[key(start, holds = Holds::Url)]
         control_url: String => Trimmed,
         /// Whether the node is removed when it stops.
         #[key(start)]

@@ -70,17 +70,14 @@ impl Gateway {
     }
 
     fn room_for_record(&self) -> Result<Slot, Rejection> {
-        let unavailable = |why: String| {
+        let slot = if self.ledger.healthy() {
+            self.ledger.admit().map_err(|full| full.to_string())
+        } else {
+            Err("requests cannot be recorded right now".to_owned())
+        };
+        slot.map_err(|why| {
             Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
                 .retry_after(Duration::from_secs(5))
-        };
-        if !self.ledger.healthy() {
-            return Err(unavailable(
-                "requests cannot be recorded right now".to_owned(),
-            ));
-        }
-        self.ledger
-            .admit()
-            .map_err(|full| unavailable(full.to_string()))
+        })
     }
 }

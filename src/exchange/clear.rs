@@ -21,8 +21,8 @@ use super::{Gateway, lists};
 use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
-use crate::exchange::guardrails::{self, Found, Limits};
-use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
+use crate::exchange::guardrails::{self, Limits};
+use crate::exchange::hooks::{self, HookContext, Wired};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -144,15 +144,15 @@ impl Gateway {
             let (verdict, reason) = hooks::ask(client, wired, &request, &self.tally).await;
             routed.draft.reason(reason);
             match verdict {
-                Verdict::Allow => {}
-                Verdict::Modify(body) => {
+                hooks::Verdict::Allow => {}
+                hooks::Verdict::Modify(body) => {
                     let changed = reread(routed.asked(), wired.name, body)?;
                     is_new = true;
                     if self.reroute(routed, changed)? {
                         states = None;
                     }
                 }
-                Verdict::Block(rejection) => return Err(rejection),
+                hooks::Verdict::Block(rejection) => return Err(rejection),
             }
         }
     }
@@ -220,16 +220,16 @@ async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
         seen.guards.insert(name.to_owned());
         let guard = name.to_owned();
         match looked(routed.asked(), name, &provider.pass_keys).await? {
-            Found::Nothing => {}
-            Found::Reported(found) => {
+            guardrails::Verdict::Passed => {}
+            guardrails::Verdict::Reported(found) => {
                 routed.draft.reason(Reason::GuardReports { guard, found });
             }
-            Found::Removed(body, what) => {
+            guardrails::Verdict::Redacted(body, what) => {
                 routed.draft.reason(Reason::GuardRemoves { guard, what });
                 let left = reread(routed.asked(), name, body)?;
                 routed.replace(left);
             }
-            Found::Blocked(rejection, what) => {
+            guardrails::Verdict::Blocked(rejection, what) => {
                 routed.draft.reason(Reason::GuardBlocks { guard, what });
                 return Err(rejection);
             }
@@ -241,7 +241,11 @@ async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
 /// Has one guard look, at a long request beside the threads that serve others.
 ///
 /// It stops as soon as its caller has left, which drops this future.
-async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found, Rejection> {
+async fn looked(
+    asked: &Asked,
+    name: &str,
+    pass_keys: &[String],
+) -> Result<guardrails::Verdict, Rejection> {
     let (format, call) = (asked.formats.caller, &asked.call);
     let kind = asked.head.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -252,7 +256,10 @@ async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found
             kind,
             pass_keys,
         };
-        return asked.rules.guards.look(name, request, &Limits::default());
+        return asked
+            .rules
+            .guards
+            .inspect(name, request, &Limits::default());
     }
     let guards = Arc::clone(&asked.rules.guards);
     let room = guards.room(name).await?;
@@ -269,7 +276,7 @@ async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found
             kind: &kind,
             pass_keys: &pass_keys,
         };
-        guards.look(&named, request, &limits)
+        guards.inspect(&named, request, &limits)
     };
     tokio::task::spawn_blocking(look)
         .await

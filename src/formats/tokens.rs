@@ -182,6 +182,46 @@ pub struct Tokens {
     pub estimated: bool,
 }
 
+impl Tokens {
+    /// How many counts there are.
+    pub const COUNTS: usize = 10;
+
+    /// The counts, in the one order that all lists of them have.
+    pub fn counts(&self) -> [Option<u64>; Self::COUNTS] {
+        [
+            self.input,
+            self.output,
+            self.cached,
+            self.cache_write,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.reasoning,
+            self.image_input,
+            self.image_output,
+            self.web_searches,
+        ]
+    }
+
+    /// Counts in that order, and whether they are estimated.
+    pub fn of_counts(counts: [Option<u64>; Self::COUNTS], estimated: bool) -> Self {
+        let mut counts = counts.into_iter();
+        let mut next = || counts.next().flatten();
+        Self {
+            input: next(),
+            output: next(),
+            cached: next(),
+            cache_write: next(),
+            cache_write_5m: next(),
+            cache_write_1h: next(),
+            reasoning: next(),
+            image_input: next(),
+            image_output: next(),
+            web_searches: next(),
+            estimated,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,8 @@ pub(crate) struct Key {
     pub meaning: &'static str,
     /// What holds without it; `None` if that is nothing, or depends on other keys.
     pub default: Option<Value>,
+    /// What that says of secrets.
+    pub holds: Holds,
     /// The object does nothing without it.
     pub required: bool,
     /// A value that is not the default, as JSON.
@@ -43,6 +45,10 @@ impl Key {
             kind,
             meaning: meaning.trim_start(),
             default: None,
+            holds: match kind {
+                Kind::Secret => Holds::Secret,
+                _ => Holds::Nothing,
+            },
             required: false,
             #[cfg(test)]
             example: None,
@@ -52,6 +58,11 @@ impl Key {
 
     pub(crate) fn default(mut self, default: Option<Value>) -> Self {
         self.default = default;
+        self
+    }
+
+    pub(crate) fn holds(mut self, holds: Holds) -> Self {
+        self.holds = holds;
         self
     }
 
@@ -79,11 +90,32 @@ impl Key {
     }
 }
 
+/// What the value of a key means for secrets, its own and those beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holds {
+    /// The URL of a server. Its user and its parameters can hold a secret.
+    Url,
+    /// A URL whose path can be a secret too.
+    Webhook,
+    /// The URL of a proxy. References in it are replaced as they are.
+    Proxy,
+    /// Another way to say where the secrets beside it are sent, or who may answer there.
+    Destination,
+    /// Headers: a list of `"Name: value"`, or a map.
+    Headers,
+    /// A secret.
+    Secret,
+    /// None of these.
+    Nothing,
+}
+
 /// What a value may be. Texts may hold `${…}` wherever they stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// Any text.
     Text,
+    /// A text that is never shown.
+    Secret,
     /// `true` or `false`.
     Flag,
     /// A whole number between two bounds.
@@ -205,7 +237,8 @@ pub(crate) fn not_yet(table: &Table<'_>, key: &'static str) {
 ///
 /// A default is that of the type where none is written, and so is the reader. `as "word"` behind
 /// the name is for keys that can't be the name of a field. Options of a key: `start` if it is read
-/// only when the process starts (`start = view` compares `view(value)`), `required`, `idle`, and
+/// only when the process starts (`start = view` compares `view(value)`), `required`, `idle`,
+/// `holds` if the value or what stands beside it can be secret, though its type doesn't say so, and
 /// `example` with another value than the default for the tests. `check` takes the struct as it was
 /// read, and the table, and gives it back, or nothing if it can't be used.
 macro_rules! section {

@@ -106,7 +106,7 @@ impl Setting for Duration {
 
 /// A credential, which is never written anywhere.
 impl Setting for Secret {
-    const KIND: Kind = Kind::Text;
+    const KIND: Kind = Kind::Secret;
 
     fn read(item: &Item<'_>) -> Option<Self> {
         credential::of(item)

@@ -30,7 +30,7 @@ fn parsed(json: &str) -> Value {
 /// A value of a kind; texts that mean something have an example with their key.
 fn some(kind: Kind) -> Value {
     match kind {
-        Kind::Text => json!("x"),
+        Kind::Text | Kind::Secret => json!("x"),
         Kind::Flag => json!(true),
         Kind::Integer(least, _) => json!(least.max(1)),
         Kind::Number => json!(1),

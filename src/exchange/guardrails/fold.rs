@@ -1,6 +1,6 @@
-//! Text as a model reads it where its characters are not those that a detector looks for: full-width
-//! letters and digits, digits of other scripts, typographic dashes and spaces, and characters that
-//! show nothing. Letters of another alphabet that only look alike stay what they are.
+//! Text as a model reads it, where its characters are not those that a detector looks for: full-width
+//! letters and digits, digits of other scripts, typographic dashes and spaces, and invisible characters.
+//! Letters of another alphabet that only look alike are left as they are.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ const ZEROS: [u32; 32] = [
 enum Read {
     AsIs,
     As(char),
-    /// It shows nothing by itself.
+    /// It is invisible by itself.
     Nothing,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn folded(text: &str) -> Option<String> {
     Some(text.chars().filter_map(of).collect())
 }
 
-/// Where in the text stands what was found in it as it is read, which must be in order.
+/// The places in the text of what was found in it as it is read, which must be in order.
 pub(super) fn places<T>(text: &str, found: Vec<(Range<usize>, T)>) -> Vec<(Range<usize>, T)> {
     // Each character that is read: where it begins as it is read, and where it stands.
     let mut upto = 0;
@@ -94,14 +94,12 @@ fn read(char: char) -> Read {
         // Letters of mathematics: thirteen alphabets, capitals first.
         0x1d400..=0x1d6a3 => {
             let nth = (code - 0x1d400) % 52;
-            let first = if nth < 26 { 'A' } else { 'a' };
-            char::from_u32(u32::from(first) + nth % 26).map_or(Read::AsIs, Read::As)
+            ascii(code - nth % 26, if nth < 26 { 'A' } else { 'a' })
         }
         0x1d7ce..=0x1d7ff => digit((code - 0x1d7ce) % 10),
         _ => {
-            let zero = ZEROS.partition_point(|zero| *zero <= code);
-            let zero = zero.checked_sub(1).map_or(u32::MAX, |nth| ZEROS[nth]);
-            match code.checked_sub(zero) {
+            let zero = ZEROS[..ZEROS.partition_point(|zero| *zero <= code)].last();
+            match zero.map(|zero| code - zero) {
                 Some(value @ 0..=9) => digit(value),
                 _ => Read::AsIs,
             }

@@ -10,7 +10,7 @@ use crate::wire::json;
 /// Elements of one array that are looked at.
 const MOST: usize = 1_000_000;
 
-/// A signature is longer, and what is shorter can be read without harm.
+/// Signatures are longer, and shorter strings can be read without harm.
 const SHORTEST: usize = 64;
 
 /// Where the strings at these places begin, in order. Strings that could be text are left out.
@@ -55,16 +55,15 @@ fn descend(body: &[u8], at: Range<usize>, path: &[&str], kinds: &[&str], found: 
 
 /// Whether the type of an object, given once, is one of these.
 fn is_one_of(object: &[u8], members: &[(Range<usize>, Range<usize>)], kinds: &[&str]) -> bool {
-    let is_type =
-        |key: &Range<usize>| json::string(&object[key.clone()]).as_deref() == Some("type");
-    let mut types = members.iter().filter(|(key, _)| is_type(key));
-    let kind = types
-        .next()
-        .and_then(|(_, value)| json::string(&object[value.clone()]));
+    let text = |at: &Range<usize>| json::string(&object[at.clone()]);
+    let mut types = members
+        .iter()
+        .filter(|(key, _)| text(key).as_deref() == Some("type"));
+    let kind = types.next().and_then(|(_, value)| text(value));
     types.next().is_none() && kind.is_some_and(|kind| kinds.contains(&&*kind))
 }
 
-/// A long string of base64 that is no text, which is what providers write there.
+/// Whether it is what providers write there: a long string of base64 that doesn't hold text.
 fn is_opaque(literal: &[u8]) -> bool {
     json::string(literal)
         .filter(|text| text.len() >= SHORTEST)
@@ -85,7 +84,7 @@ mod tests {
             kinds: &["thinking"],
         };
         let clear =
-            aws_smithy_types::base64::encode("a text that says what nobody may say in this place");
+            aws_smithy_types::base64::encode("a text that no guardrail lets pass in this place");
         let block = |kind: &str, text: &str| format!(r#"{{"type":"{kind}","signature":"{text}"}}"#);
         let blocks = [
             block("thinking", &sealed),

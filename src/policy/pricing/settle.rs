@@ -86,19 +86,7 @@ fn silent(count: Option<u64>, rates: &Rates, field: Field) -> bool {
 
 /// Splits counts that contain each other, as [`Tokens`] describes them.
 fn parts(tokens: &Tokens, price: &Price, mode: Mode) -> Option<Parts> {
-    let told = [
-        tokens.input,
-        tokens.output,
-        tokens.cached,
-        tokens.cache_write,
-        tokens.cache_write_5m,
-        tokens.cache_write_1h,
-        tokens.reasoning,
-        tokens.image_input,
-        tokens.image_output,
-        tokens.web_searches,
-    ];
-    if told.iter().all(Option::is_none) {
+    if tokens.counts().iter().all(Option::is_none) {
         return None;
     }
     let count = |count: Option<u64>| count.unwrap_or_default();

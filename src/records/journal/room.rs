@@ -45,7 +45,7 @@ impl Ledger {
     /// False after a failed write until one succeeds, and while the queue is full. Requests that
     /// must be recorded should then be refused.
     pub fn healthy(&self) -> bool {
-        self.inner.shared.writing.load(Ordering::Relaxed)
+        !self.inner.shared.has_failed.load(Ordering::Relaxed)
             && self.inner.shared.misplaced().is_none()
             && self.inner.room.available_permits() > 0
             && !self.is_heavy()

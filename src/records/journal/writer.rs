@@ -5,9 +5,9 @@
 //! the sums for them: nothing is lost or doubled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Journal, misplaced, retention};
 use crate::base::clock;
+use crate::base::lock::lock;
 use crate::base::panics;
 use crate::records::stores::{Connection, Failure, Refusal, Store};
 use crate::records::{Error, Record, Shared};
@@ -313,7 +314,7 @@ impl Writer {
             && error.refusal() == Some(Refusal::Full)
         {
             // Records come first.
-            for pool in self.shared.pools().iter() {
+            for pool in lock(&self.shared.pools).iter() {
                 pool.close_idle();
             }
         }
@@ -419,8 +420,7 @@ impl Writer {
     }
 
     fn policy(&self) -> retention::Policy {
-        let policy = self.shared.policy.lock();
-        policy.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.policy).clone()
     }
 }
 

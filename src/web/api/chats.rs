@@ -8,10 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
-use super::ledger::unavailable;
 use crate::config::History;
 use crate::records::{ChatRow, ChatWrite, Expected, chat_version};
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -102,22 +100,20 @@ struct ChatId<'a> {
 
 /// Whether conversations are kept here: where the configuration says so, and what was said is
 /// kept at all.
-pub(in crate::web) fn are_kept(engines: &Engines<'_>, reader: &Reader<'_>) -> bool {
-    reader.rules.file.chat.history == History::Ledger && engines.gateway.ledger.policy().captures
+pub(in crate::web) fn are_kept(reader: &Reader<'_>) -> bool {
+    reader.rules.file.chat.history == History::Ledger && reader.ledger().policy().captures
 }
 
 async fn list(call: Call<'_>) -> Reply {
-    let chats = call.engines.gateway.ledger.chats(call.reader.caller.key());
-    let chats = chats.await.map_err(|error| unavailable(&error))?;
+    let chats = call.reader.ledger().chats(call.reader.caller.key());
+    let chats = chats.await?;
     Ok(super::json(&ChatList { chats }))
 }
 
 async fn chat(call: Call<'_>) -> Reply {
-    let ledger = &call.engines.gateway.ledger;
+    let ledger = call.reader.ledger();
     let found = ledger.chat(call.reader.caller.key(), call.id).await;
-    let body = found
-        .map_err(|error| unavailable(&error))?
-        .ok_or_else(none)?;
+    let body = found?.ok_or_else(none)?;
     let version = chat_version(&body);
     let chat = Chat {
         id: call.id,
@@ -131,7 +127,7 @@ async fn chat(call: Call<'_>) -> Reply {
 /// nothing is.
 async fn keep(call: Call<'_>) -> Reply {
     let chat: KeptChat = call.body()?;
-    if !are_kept(call.engines, call.reader) {
+    if !are_kept(call.reader) {
         return Err(Rejection::new(
             StatusCode::CONFLICT,
             "no_history",
@@ -160,9 +156,9 @@ async fn keep(call: Call<'_>) -> Reply {
     let title: String = chat.title.chars().take(TITLE).collect();
     let caller = call.reader.caller.key();
     let version = chat_version(body.as_bytes());
-    let ledger = &call.engines.gateway.ledger;
+    let ledger = call.reader.ledger();
     let kept = ledger.keep_chat(caller, call.id, &title, body.into(), expected);
-    match kept.await.map_err(|error| unavailable(&error))? {
+    match kept.await? {
         ChatWrite::Done => {
             let answer = ChatId {
                 id: call.id,
@@ -176,9 +172,9 @@ async fn keep(call: Call<'_>) -> Reply {
 
 async fn delete(call: Call<'_>) -> Reply {
     let (caller, expected) = (call.reader.caller.key(), expected(&call.head.headers)?);
-    let ledger = &call.engines.gateway.ledger;
+    let ledger = call.reader.ledger();
     let deleted = ledger.delete_chat(caller, call.id, expected).await;
-    match deleted.map_err(|error| unavailable(&error))? {
+    match deleted? {
         ChatWrite::Done => Ok(super::json(&ChatId {
             id: call.id,
             version: None,

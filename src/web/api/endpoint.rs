@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use super::parameters::{Declared, Given, NONE, Parameters};
+use super::parameters::{Given, Parameter};
 use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
@@ -59,7 +59,7 @@ pub(in crate::web) struct Endpoint {
     pub name: &'static str,
     /// What it does, in one sentence.
     pub about: &'static str,
-    pub parameters: &'static dyn Declared,
+    pub parameters: &'static [Parameter],
     /// The body that it takes.
     pub body: Option<SchemaOf>,
     pub(super) answer: Content,
@@ -80,7 +80,7 @@ impl Endpoint {
         aliases: &[],
         name: "",
         about: "",
-        parameters: &NONE,
+        parameters: &[],
         body: None,
         answer: Content::Text,
         csv: false,
@@ -152,7 +152,6 @@ pub(in crate::web) fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p st
 /// A request to an endpoint, once all that the endpoint demands is met.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
-    pub engines: &'a Engines<'a>,
     pub reader: &'a Reader<'a>,
     /// What stands in place of the path's braces; empty for a path without.
     pub id: &'a str,
@@ -164,11 +163,6 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The values of the query.
-    pub(super) fn query<T: Default>(&self, parameters: &Parameters<T>) -> Result<T, Rejection> {
-        parameters.read(self.given)
-    }
-
     /// The body as what the endpoint takes; a key that stands there twice is refused.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
         let bad = |why: String| {

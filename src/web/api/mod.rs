@@ -136,7 +136,7 @@ where
         Handler::Role(handle) => (handle, false),
         Handler::Admin(handle) => (handle, true),
     };
-    let reader = Reader::admit(engines, caller).await?;
+    let reader = Reader::admit(*engines, caller).await?;
     let query = head.uri.query().unwrap_or_default();
     // Other APIs' clients ask for pages and more that there is not.
     let is_own = ["/api/", "/aperture/"]
@@ -154,7 +154,6 @@ where
         Bytes::new()
     };
     handle(Call {
-        engines,
         reader: &reader,
         id,
         given: &given,

@@ -31,7 +31,7 @@ fn page() -> Page {
                 th scope="row" { code { (path) } }
                 td.wrap { (with_code(endpoint.about)) }
                 td.wrap {
-                    @for parameter in endpoint.parameters.all() {
+                    @for parameter in endpoint.parameters {
                         code title=(parameter.description) { (parameter.name) } " "
                     }
                 }

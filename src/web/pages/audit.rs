@@ -32,8 +32,8 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let period = Period::of(&visit.query);
     let query = period.put_into(&visit.query.only(&["actor", "kind", "before"]));
     visit.reader.require_admin()?;
-    let question = visit.read(&audit::PARAMETERS, &query.with("limit", ROWS))?;
-    let Listed { rows, next } = audit::page(visit.engines, question).await?;
+    let question = visit.read(&audit::ENDPOINT, &query.with("limit", ROWS))?;
+    let Listed { rows, next } = audit::page(&visit.reader, question).await?;
     let columns = [
         parts::words("When"),
         parts::words("Who"),

@@ -17,7 +17,7 @@ pub(super) const PLACE: Place = Place::for_everyone("/ui/budgets", |visit| Box::
 
 /// The reader's own, for the page of their usage; nothing where there are none.
 pub(super) async fn own(visit: &Visit<'_>) -> Result<Markup, Rejection> {
-    let all = list::seen(visit.engines, &visit.reader).await?;
+    let all = list::seen(&visit.reader).await?;
     let own = all.iter().filter(|quota| quota.yours);
     let own: Vec<&State> = own.map(|quota| &quota.state).collect();
     Ok(html! {
@@ -47,7 +47,7 @@ fn small(state: &State) -> Markup {
 }
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let all = list::seen(visit.engines, &visit.reader).await?;
+    let all = list::seen(&visit.reader).await?;
     let is_admin = visit.reader.is_admin();
     let columns = [
         parts::words("Budget"),

@@ -106,7 +106,7 @@ fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .collect();
     providers.dedup();
     let asked = visit.query.get("model");
-    let is_kept = chats::are_kept(visit.engines, &visit.reader);
+    let is_kept = chats::are_kept(&visit.reader);
     // Two people can have the same login, one after the other.
     let known = json!({
         "login": visit.reader.caller.name(),

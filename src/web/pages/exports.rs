@@ -14,7 +14,7 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/exports", |visit| Box::pi
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
-    let all = exporters::all(visit.engines, &visit.reader).await?;
+    let all = exporters::all(&visit.reader).await?;
     let now = clock::unix_ms();
     let columns = [
         parts::words("Exporter"),

@@ -104,8 +104,8 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
     let verdict = match (login, model) {
         (Some(_), Some(_)) => {
             visit.reader.require_admin()?;
-            let question = visit.read(&whatif::PARAMETERS, &query)?;
-            Some(whatif::asked_for(visit.engines, &visit.reader, &question).await?)
+            let question = visit.read(&whatif::ENDPOINT, &query)?;
+            Some(whatif::asked_for(&visit.reader, &question).await?)
         }
         _ => None,
     };

@@ -9,7 +9,6 @@ use crate::base::clock;
 use crate::config::{FailPolicy, Guard, GuardAction, GuardKind, Hook};
 use crate::exchange::hooks::What;
 use crate::records::Waiting;
-use crate::web::api::ledger;
 use crate::wire::Rejection;
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/guardrails", |visit| Box::pin(page(visit)))
@@ -17,8 +16,7 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/guardrails", |visit| Box:
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let file = &visit.reader.rules.file;
-    let waiting = visit.engines.gateway.ledger.deliveries_waiting().await;
-    let waiting = waiting.map_err(|error| ledger::unavailable(&error))?;
+    let waiting = visit.reader.ledger().deliveries_waiting().await?;
     let guards = html! { @for (name, guard) in &file.guards { (guard_row(name, guard)) } };
     let hooks = html! {
         @for (name, hook) in &file.hooks {
@@ -71,7 +69,7 @@ fn guard_row(name: &str, guard: &Guard) -> Markup {
 }
 
 fn hook_row(visit: &Visit<'_>, name: &str, hook: &Hook, waiting: Option<&Waiting>) -> Markup {
-    let counts = visit.engines.gateway.tally.counts();
+    let counts = visit.reader.engines.gateway.tally.counts();
     let counts: Vec<(What, u64)> = counts
         .into_iter()
         .filter(|((hook, _), _)| hook == name)

@@ -7,7 +7,6 @@ use super::page::Page;
 use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, breakdown, budgets, format, parts, sessions};
-use crate::web::api::ledger;
 use crate::wire::Rejection;
 
 /// Sessions that are shown of a person.
@@ -87,12 +86,7 @@ async fn in_sessions(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection
     let scope = visit.reader.scope();
     // What an admin sees here is of one login; a user's own is all that they see.
     let login = login.filter(|_| visit.reader.is_admin());
-    let count = visit
-        .engines
-        .gateway
-        .ledger
-        .session_count(scope, login, time)
-        .await;
-    let count = count.map_err(|error| ledger::unavailable(&error))?;
+    let ledger = visit.reader.ledger();
+    let count = ledger.session_count(scope, login, time).await?;
     Ok(html! { "in " (format::count(count, "session", "sessions")) })
 }

@@ -53,8 +53,9 @@ use maud::html;
 
 use crate::policy::identity::{Caller, Principal};
 use crate::records::{Entry, Session};
+use crate::web::api::endpoint::Endpoint;
 use crate::web::api::ledger::Page as Listed;
-use crate::web::api::parameters::{Given, Parameters};
+use crate::web::api::parameters::{FromQuery, Given};
 use crate::web::api::records::usage::{self, Sums};
 use crate::web::api::records::{requests as api_requests, sessions as api_sessions};
 use crate::web::engines::Engines;
@@ -67,7 +68,6 @@ use query::Query;
 
 /// A reader who opens a page.
 struct Visit<'a> {
-    engines: &'a Engines<'a>,
     reader: Reader<'a>,
     places: &'static [Place],
     path: &'a str,
@@ -133,7 +133,7 @@ async fn answered(
     if let Some(login) = login.filter(|login| !login.is_empty() && !login.contains('/')) {
         return answer::elsewhere(&format!("/ui/users/{login}"));
     }
-    let reader = match Reader::admit(engines, caller).await {
+    let reader = match Reader::admit(*engines, caller).await {
         Ok(reader) => reader,
         Err(rejection) => {
             count(engines, caller, path, &rejection);
@@ -143,7 +143,6 @@ async fn answered(
     };
     let found = places::find(path);
     let visit = Visit {
-        engines,
         places: places::ALL,
         path,
         id: found.map_or_else(String::new, |(_, id)| query::decoded(id)),
@@ -195,26 +194,26 @@ async fn show(visit: &Visit<'_>, place: Option<&Place>) -> Result<Page, Rejectio
 
 impl Visit<'_> {
     /// What an endpoint of the API reads from a query: refused where the API would refuse it.
-    fn read<T: Default>(&self, parameters: &Parameters<T>, query: &Query) -> Result<T, Rejection> {
-        let given = Given::by_page(parameters, query.pairs())?;
+    fn read<T: FromQuery>(&self, endpoint: &Endpoint, query: &Query) -> Result<T, Rejection> {
+        let given = Given::by_page(endpoint.parameters, query.pairs())?;
         given.permitted(&self.reader.permit)?;
-        parameters.read(&given)
+        given.read()
     }
 
     /// Sums of the API's reports.
     async fn sums(&self, query: &Query) -> Result<Sums, Rejection> {
-        let question = self.read(&usage::PARAMETERS, query)?;
-        usage::sums(self.engines, &self.reader, question).await
+        let question = self.read(&usage::ENDPOINT, query)?;
+        usage::sums(&self.reader, question).await
     }
 
     async fn requests(&self, query: &Query) -> Result<Listed<Entry>, Rejection> {
-        let listing = self.read(&api_requests::PARAMETERS, query)?;
-        api_requests::page(self.engines, &self.reader, listing).await
+        let listing = self.read(&api_requests::ENDPOINT, query)?;
+        api_requests::page(&self.reader, listing).await
     }
 
     async fn sessions(&self, query: &Query) -> Result<Listed<Session>, Rejection> {
-        let listing = self.read(&api_sessions::PARAMETERS, query)?;
-        api_sessions::page(self.engines, &self.reader, listing).await
+        let listing = self.read(&api_sessions::ENDPOINT, query)?;
+        api_sessions::page(&self.reader, listing).await
     }
 }
 

@@ -55,7 +55,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 }
 
 fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
-    let health = visit.engines.gateway.traffic.health(provider);
+    let health = visit.reader.engines.gateway.traffic.health(provider);
     let state = match &health {
         _ if provider.disabled => parts::badge(parts::Tone::Plain, "disabled"),
         Some(health) if health.ejected => {

@@ -26,7 +26,7 @@ pub(super) const PLACE: Place =
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let id = encoded(&visit.id);
-    let request = request::request(visit.engines, &visit.reader, &id).await?;
+    let request = request::request(&visit.reader, &id).await?;
     let entry = &request.entry;
     let shown = visit.query.get("view").unwrap_or("story");
     let here = format!("/ui/requests/{}", entry.id);
@@ -46,7 +46,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 "The section " code { "database.retention" } " of the configuration sets how long content is kept."
             },
         ),
-        _ => match capture::capture(visit.engines, &visit.reader, &id).await {
+        _ => match capture::capture(&visit.reader, &id).await {
             Ok(capture) => captured(entry, &capture, shown),
             Err(rejection) if rejection.code.0 == "no_captures" => forbidden(),
             Err(rejection) => return Err(rejection),

@@ -74,8 +74,8 @@ async fn tools(visit: &Visit<'_>, session: &Session) -> Result<Markup, Rejection
         .with("session", &session.id)
         .with("from", &format::rfc3339(from))
         .with("to", &format::rfc3339(to));
-    let listing = visit.read(&tools::PARAMETERS, &query)?;
-    let calls = tools::calls(visit.engines, &visit.reader, listing).await?;
+    let listing = visit.read(&tools::ENDPOINT, &query)?;
+    let calls = tools::calls(&visit.reader, listing).await?;
     let mut by_tool: BTreeMap<&str, u64> = BTreeMap::new();
     for row in &calls.rows {
         *by_tool.entry(&row.name).or_default() += row.calls;

@@ -15,7 +15,7 @@ pub(super) const PLACE: Place =
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
-    let versions = history::all(visit.engines).await?;
+    let versions = history::all(&visit.reader).await?;
     let now = clock::unix_ms();
     let columns = [
         parts::words("When"),

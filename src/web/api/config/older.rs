@@ -55,8 +55,8 @@ pub(super) struct Saved {
 }
 
 fn get(call: &Call<'_>) -> Reply {
-    let (config, tag) = shown(call.engines)?;
-    let exists = stored_text(call.engines)?.is_some();
+    let (config, tag) = shown(call.reader)?;
+    let exists = stored_text(call.reader)?.is_some();
     let answer = json(&OlderConfig {
         config,
         exists,
@@ -74,8 +74,8 @@ async fn put(call: Call<'_>) -> Reply {
             "`hash` is missing: that of the configuration that was changed",
         )
     })?;
-    let (engines, reader) = (call.engines, call.reader);
-    let hash = save(engines, reader, &expected, &change.config, How::Saved).await?;
+    let reader = call.reader;
+    let hash = save(reader, &expected, &change.config, How::Saved).await?;
     Ok(json(&Saved {
         success: true,
         new_hash: Some(hash.clone()),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::older::Saved;
 use super::{CHANGE, How, history, save};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
-use crate::web::api::{json, ledger};
+use crate::web::api::json;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     method: Verb::Post,
@@ -30,13 +30,13 @@ struct Rollback {
 
 async fn rollback(call: Call<'_>) -> Reply {
     let back: Rollback = call.body()?;
-    let (engines, reader) = (call.engines, call.reader);
-    ledger::writable(&engines.gateway.ledger)?;
-    let version = history::version(engines, &back.id).await?;
+    let reader = call.reader;
+    reader.ledger().writable()?;
+    let version = history::version(reader, &back.id).await?;
     let how = How::RolledBack;
     Ok(json(&Saved {
         success: true,
-        hash: save(engines, reader, &back.hash, &version.text, how).await?,
+        hash: save(reader, &back.hash, &version.text, how).await?,
         new_hash: None,
     }))
 }

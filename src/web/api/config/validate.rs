@@ -35,14 +35,14 @@ struct Validation {
 /// here, as in Aperture, and reported beside the findings.
 fn validate(call: &Call<'_>) -> Reply {
     let proposed: Proposed = call.body()?;
-    let (engines, reader) = (call.engines, call.reader);
-    let stored = stored_text(engines)?.unwrap_or_default();
+    let reader = call.reader;
+    let stored = stored_text(reader)?.unwrap_or_default();
     let (mut lockout, mut ways, mut restart) = (None, Vec::new(), Vec::new());
-    let findings = match check::compile(engines, reader, &proposed.config, &stored) {
+    let findings = match check::compile(reader, &proposed.config, &stored) {
         Ok(change) => {
             lockout = check::lockout(&change, reader);
             ways = check::ways_lost(&change, reader, check::host(call.head));
-            let warnings = &engines.management.warnings;
+            let warnings = &reader.engines.management.warnings;
             restart = warnings.awaiting_restart(&change.rules.file);
             check::warnings(&change)
         }

@@ -82,7 +82,7 @@ impl Stream {
 }
 
 fn events(call: &Call<'_>) -> Reply {
-    let listeners = &call.engines.management.listeners;
+    let listeners = &call.reader.engines.management.listeners;
     let Some(room) = listeners.admit(call.reader.caller.node_id()) else {
         return Err(Rejection::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -98,7 +98,7 @@ fn events(call: &Call<'_>) -> Reply {
         _room: room,
         rules,
         stop: listeners.stop.clone(),
-        written: call.engines.gateway.ledger.written(),
+        written: call.reader.ledger().written(),
         scope: call.reader.scope(),
         until: Instant::now() + LONGEST,
         has_begun: false,

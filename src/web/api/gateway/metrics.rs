@@ -29,7 +29,7 @@ fn answer(call: &Call<'_>) -> Reply {
             "access denied: no grant has read_metrics",
         ));
     }
-    let text = metrics::render(&call.engines.gateway.metrics, &gauges(call));
+    let text = metrics::render(&call.reader.engines.gateway.metrics, &gauges(call));
     let mut response = Response::new(body::full(text));
     let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -75,8 +75,8 @@ fn of_node(node: &Status) -> Vec<Gauge> {
 }
 
 fn gauges(call: &Call<'_>) -> Vec<Gauge> {
-    let gateway = call.engines.gateway;
-    let node = call.engines.node_status();
+    let gateway = call.reader.engines.gateway;
+    let node = call.reader.engines.node_status();
     let node = node.as_ref();
     let is_up = node.is_none_or(|node| node.state == State::Running);
     let mut gauges = vec![
@@ -134,6 +134,7 @@ fn gauges(call: &Call<'_>) -> Vec<Gauge> {
         help: "Failures of an exporter in a row.",
         kind: "gauge",
         values: call
+            .reader
             .engines
             .management
             .board
@@ -198,7 +199,7 @@ fn upstream(call: &Call<'_>) -> [Gauge; 4] {
             .providers()
             .iter()
             .filter_map(|provider| {
-                let health = call.engines.gateway.traffic.health(provider)?;
+                let health = call.reader.engines.gateway.traffic.health(provider)?;
                 Some((vec![("provider", provider.id.clone())], value(&health)))
             })
             .collect(),

@@ -11,15 +11,12 @@ pub(in crate::web) mod usage;
 use http::StatusCode;
 
 use crate::records::Entry;
-use crate::web::api::ledger::unavailable;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 /// The entry of a request that the reader may see.
-async fn entry(engines: &Engines<'_>, reader: &Reader<'_>, id: &str) -> Result<Entry, Rejection> {
-    let entry = engines.gateway.ledger.request(reader.scope(), id).await;
-    let entry = entry.map_err(|error| unavailable(&error))?;
+async fn entry(reader: &Reader<'_>, id: &str) -> Result<Entry, Rejection> {
+    let entry = reader.ledger().request(reader.scope(), id).await?;
     entry.ok_or_else(|| no_such(id))
 }
 
