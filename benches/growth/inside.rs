@@ -302,10 +302,10 @@ fn caller(nth: usize) -> Arc<Caller> {
 
 /// CPU time of this process.
 fn cpu() -> Duration {
-    crate::process::cpu_of(std::process::id())
+    support::bench::process::cpu_of(std::process::id())
 }
 
 /// Resident KiB of this process.
 fn resident() -> u64 {
-    crate::process::resident(std::process::id()).unwrap_or_default()
+    support::bench::process::resident(std::process::id()).unwrap_or_default()
 }

@@ -161,35 +161,41 @@ pub(super) fn written(value: &str, place: Place) -> Cow<'_, str> {
     match place {
         Place::Text | Place::Host => value.into(),
         Place::User | Place::Parameter => utf8_percent_encode(value, COMPONENT).into(),
-        Place::Path => without_bare_percent(utf8_percent_encode(value, PATH).into()),
+        Place::Path => {
+            let encoded: Cow<'_, str> = utf8_percent_encode(value, PATH).into();
+            without_bare_percent(&encoded).into()
+        }
         Place::Query => utf8_percent_encode(value, QUERY).into(),
     }
 }
 
 /// A path with `%25` for each `%` that begins no escape.
-fn without_bare_percent(path: Cow<'_, str>) -> Cow<'_, str> {
-    let is_escape = |rest: &str| {
-        let digits = rest.as_bytes().get(1..3);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    let bare = |at: &usize| !is_escape(&path[*at..]);
-    let places: Vec<usize> = path
-        .match_indices('%')
-        .map(|(at, _)| at)
-        .filter(bare)
-        .collect();
-    if places.is_empty() {
-        return path;
+fn without_bare_percent(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.as_bytes().get(..2);
+        let is_escape = digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        out.push_str(if is_escape { "%" } else { "%25" });
+        out.push_str(part);
     }
-    let mut out = String::with_capacity(path.len() + 2 * places.len());
+    out
+}
+
+/// A text with others in some places, in their order.
+pub(super) fn replaced<'t>(
+    text: &str,
+    places: impl IntoIterator<Item = (Range<usize>, &'t str)>,
+) -> String {
+    let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    for at in places {
-        out.push_str(&path[from..at]);
-        out.push_str("%25");
-        from = at + 1;
+    for (place, new) in places {
+        out.push_str(&text[from..place.start]);
+        out.push_str(new);
+        from = place.end;
     }
-    out.push_str(&path[from..]);
-    out.into()
+    out.push_str(&text[from..]);
+    out
 }
 
 /// Replaces every macro in the tree's strings; answers with those that stand for nothing.

@@ -1,6 +1,6 @@
 //! The section `guards`: what is looked for in requests without asking anybody.
 
-use super::declare::{Kind, Section, Setting, Words};
+use super::declare::{Kind, Section, Setting, Way};
 use super::table::Item;
 use super::{section, words};
 
@@ -49,7 +49,7 @@ section! {
     struct InTexts {
         /// `patterns` looks in all that is said; `tools` at the tools that are offered.
         #[key(required)]
-        kind: String => Words(&["patterns"]),
+        kind: String => Way::words(&["patterns"]),
         /// What is done about it; `strip` is `redact`.
         action: GuardAction,
         /// Names of what is known, such as `private_key` or `iban`.
@@ -64,7 +64,7 @@ section! {
     struct Tools {
         /// `tools` looks at the tools that the client offers to the model.
         #[key(required)]
-        kind: String => Words(&["tools"]),
+        kind: String => Way::words(&["tools"]),
         /// What is done about it; `strip` is `redact`.
         action: GuardAction,
         /// Globs; a tool that none of them names is found.
@@ -80,23 +80,17 @@ impl Setting for Guard {
         let table = item.table()?;
         let word = table.get("kind").and_then(|kind| kind.string());
         match word.unwrap_or_default() {
-            "patterns" => {
-                let read = InTexts::of(table)?;
-                let (detect, patterns) = (read.detect, read.patterns);
-                let kind = GuardKind::Patterns { detect, patterns };
-                Some(Self {
-                    kind,
-                    action: read.action,
-                })
-            }
-            "tools" => {
-                let read = Tools::of(table)?;
-                let kind = GuardKind::Tools { allow: read.allow };
-                Some(Self {
-                    kind,
-                    action: read.action,
-                })
-            }
+            "patterns" => InTexts::of(table).map(|read| Self {
+                action: read.action,
+                kind: GuardKind::Patterns {
+                    detect: read.detect,
+                    patterns: read.patterns,
+                },
+            }),
+            "tools" => Tools::of(table).map(|read| Self {
+                action: read.action,
+                kind: GuardKind::Tools { allow: read.allow },
+            }),
             word => {
                 let name = table.name;
                 let message =

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::address;
 use super::certificates::{self, Certificates};
-use super::declare::{Choice, Holds, Trimmed, Words};
+use super::declare::{Choice, Holds, Way};
 use super::provider::Authorization;
 use super::table::Table;
 use super::{section, words};
@@ -16,11 +16,11 @@ section! {
     pub struct Hook {
         /// Where to post.
         #[key(required, holds = Holds::Webhook, example = r#""http://judge:8080/""#)]
-        url: String => Trimmed,
+        url: String => Way::TRIMMED,
         /// Credential.
         apikey: Secret,
         /// The header that carries it.
-        written as "authorization": String = "bearer".to_owned() => Words(&[
+        written as "authorization": String = "bearer".to_owned() => Way::words(&[
             "bearer", "x-api-key", "x-goog-api-key", "hec", "cf-aig-authorization", "",
         ]),
         /// How long it may take; `"0"` leaves ten minutes.
@@ -56,28 +56,23 @@ words! {
 
 fn check(mut read: Hook, table: &Table<'_>) -> Hook {
     let (name, url) = (table.name, &read.url);
-    let warn = |at, message: String| table.findings.warn(at, &table.path, message);
     if url.is_empty() {
-        warn(table.at, format!("hook {name} has no url configured"));
+        table.warn(format!("hook {name} has no url configured"));
     } else if !url.starts_with("http://") && !url.starts_with("https://") {
         let shown = address::shown(url);
         let message =
             format!("hook {name} has invalid URL scheme (must be http:// or https://): {shown}");
-        warn(table.position("url"), message);
+        table.warn_at("url", message);
     } else if let Some(problem) = address::http_problem(url) {
-        warn(
-            table.position("url"),
-            format!("the url of hook {name} {problem}"),
-        );
+        table.warn_at("url", format!("the url of hook {name} {problem}"));
     }
     // Only what goes to AWS can be signed for it.
     let known = Authorization::of_word(&read.written).filter(|way| *way != Authorization::AwsSigv4);
     read.authorization = known.unwrap_or_else(|| {
         let text = &read.written;
-        warn(
-            table.at,
-            format!("hook {name} has invalid authorization type: {text}"),
-        );
+        table.warn(format!(
+            "hook {name} has invalid authorization type: {text}"
+        ));
         Authorization::Bearer
     });
     certificates::check_tls(read.ca.as_ref(), url, table);

@@ -43,6 +43,14 @@ impl Node {
         }
     }
 
+    /// The items of an array; none of another value.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::Array(items) => items,
+            _ => &[],
+        }
+    }
+
     /// The value of a key, which is the last where the key is given twice.
     pub(super) fn member(&self, key: &str) -> Option<&Self> {
         let mut found = self

@@ -2,9 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::declare::{Holds, Kind, Named, Reader, TEXTS, Words};
+use super::declare::{Holds, Kind, TEXTS, Way};
+use super::readers::Named;
 use super::section;
-use super::table::{Item, Table};
+use super::table::Table;
 
 section! {
     /// Legacy MCP servers.
@@ -42,7 +43,7 @@ section! {
     pub struct Connector {
         /// What it speaks.
         #[key(required)]
-        protocol: String => Words(&["mcp", "http"]),
+        protocol: String => Way::words(&["mcp", "http"]),
         /// Where it is.
         #[key(required, holds = Holds::Webhook)]
         url: String,
@@ -55,7 +56,9 @@ section! {
         /// For grants by label.
         labels: Vec<String>,
         /// Credential; `type` says of which kind.
-        auth: Option<String> => Credential,
+        auth: Option<String> => Way::new(CREDENTIAL, |item| {
+            item.table().map(|table| table.string("type"))
+        }),
     }
     check: check_connector
 }
@@ -71,17 +74,7 @@ section! {
 }
 
 /// An object of which only the kind is read.
-struct Credential;
-
-impl Reader<Option<String>> for Credential {
-    fn kind(&self) -> Kind {
-        Kind::Map("key", &Kind::Any(&[Kind::Text, Kind::Flag, TEXTS]))
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
-        item.table().map(|table| table.string("type"))
-    }
-}
+const CREDENTIAL: Kind = Kind::Map("key", &Kind::Any(&[Kind::Text, Kind::Flag, TEXTS]));
 
 fn check_connector(read: Connector, table: &Table<'_>) -> Connector {
     let id = table.name;

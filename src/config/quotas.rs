@@ -3,7 +3,7 @@
 //! A definition that cannot be understood stays in the configuration and refuses every request
 //! that it governs: a typing mistake must not turn a budget off.
 
-use super::declare::{Kind, Section, Setting, Words};
+use super::declare::{Kind, Section, Setting, Way};
 use super::finding::{Finding, Severity};
 use super::section;
 use super::table::Item;
@@ -34,12 +34,12 @@ section! {
         #[key(example = r#""60 requests/min""#)]
         rate: String,
         /// What happens when it is empty.
-        on_exceed: String = "reject".to_owned() => Words(&["reject", ""]),
+        on_exceed: String = "reject".to_owned() => Way::words(&["reject", ""]),
         /// A share (`"20%"`) or an amount below which answers carry a warning.
         #[key(example = r#""20%""#)]
         warn_below: Option<String>,
         /// What happens to models without a known price.
-        unpriced: String = "allow".to_owned() => Words(&["allow", "reject", ""]),
+        unpriced: String = "allow".to_owned() => Way::words(&["allow", "reject", ""]),
     }
 }
 

@@ -47,7 +47,7 @@ impl Gateway {
         let rules = self.rules.borrow().clone();
         let permit = rules
             .access
-            .permit_again(&who.caller)
+            .cached_permit(&who.caller)
             .map_err(|none| none.rejection(&who.caller))?;
         // Room for the record first: what can't be recorded isn't done.
         let outlets = Outlets {

@@ -22,7 +22,7 @@ use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::exchange::guardrails::{self, Limits};
-use crate::exchange::hooks::{self, HookContext, Wired};
+use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -144,15 +144,15 @@ impl Gateway {
             let (verdict, reason) = hooks::ask(client, wired, &request, &self.tally).await;
             routed.draft.reason(reason);
             match verdict {
-                hooks::Verdict::Allow => {}
-                hooks::Verdict::Modify(body) => {
+                Verdict::Allow => {}
+                Verdict::Modify(body) => {
                     let changed = reread(routed.asked(), wired.name, body)?;
                     is_new = true;
                     if self.reroute(routed, changed)? {
                         states = None;
                     }
                 }
-                hooks::Verdict::Block(rejection) => return Err(rejection),
+                Verdict::Block(rejection) => return Err(rejection),
             }
         }
     }

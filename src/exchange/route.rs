@@ -135,7 +135,7 @@ impl Gateway {
         };
         let fits = |provider: &_| asked.fits(provider);
         let routes = &rules.routes;
-        let chosen = routes.select_where(&asked.permit, &call.model, &fits, evidence);
+        let chosen = routes.select(&asked.permit, &call.model, &fits, evidence);
         chosen.map_err(|none| refusal::no_route(&none, asked, draft))
     }
 }
@@ -164,7 +164,7 @@ fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Reje
         // There every answer comes as events, and the query is that of the WebSocket.
         call.stream = true;
     } else {
-        known::check_query(format.known, &call, head.uri.query())?;
+        known::check_query(format.known, &call.model, head.uri.query())?;
     }
     Ok(call)
 }

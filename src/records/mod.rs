@@ -16,8 +16,10 @@ mod error;
 mod journal;
 pub mod metrics;
 pub mod outlets;
+mod pool;
 mod reports;
 mod stores;
+mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,17 +38,18 @@ pub use archive::{
 pub use balances::{Admission, StoredBucket};
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
+use journal::retention;
 pub use journal::retention::Keep;
-pub use journal::room::{Backlog, CAPACITY, Slot};
-pub use journal::written::Written;
 pub use journal::{Batch, Delivery, Queued, Waiting};
-use journal::{misplaced, retention, turn, writer, written};
+use pool::{Connections, Pool, Repeat};
 pub use reports::{
     Counts, Group, Percentiles, Query, Report, Scope, ToolUse, Totals, Usage, UsageGroup,
 };
-use stores::pool::{Connections, Pool, Repeat};
 use stores::{Connection, Store};
 pub use stores::{Failure, Refusal};
+pub use writer::room::{Backlog, CAPACITY, Slot};
+pub use writer::written::Written;
+use writer::{misplaced, turn, written};
 
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.

@@ -98,23 +98,15 @@ impl Gate {
         is_page: bool,
     ) -> Result<(), Rejection> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(Rejection::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this method is not offered",
-            ));
+            let (status, why) = (StatusCode::METHOD_NOT_ALLOWED, "this method is not offered");
+            return Err(Rejection::new(status, "method_not_allowed", why));
         }
         let headers = request.headers();
         unambiguous_framing(headers)?;
         let authority = authority(request)?;
         own_scheme(request, secure)?;
-        let wrong_host = |message| {
-            Err(Rejection::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "wrong_host",
-                message,
-            ))
-        };
+        let status = StatusCode::MISDIRECTED_REQUEST;
+        let wrong_host = |why| Err(Rejection::new(status, "wrong_host", why));
         match self.owner(&authority, secure) {
             Owner::Gateway => {}
             Owner::OtherPort => {
@@ -130,24 +122,13 @@ impl Gate {
                 ));
             }
         }
-        let foreign = || {
-            Rejection::new(
-                StatusCode::FORBIDDEN,
-                "cross_origin",
-                "requests from other sites' pages are refused",
-            )
-        };
         // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
-        if is_from_elsewhere(headers) && !(is_page && is_followed_link(request)) {
-            return Err(foreign());
-        }
-        for origin in headers.get_all(header::ORIGIN) {
-            if !origin
-                .to_str()
-                .is_ok_and(|origin| self.is_own_page(origin, secure))
-            {
-                return Err(foreign());
-            }
+        let is_foreign = is_from_elsewhere(headers) && !(is_page && is_followed_link(request));
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let is_own = |origin: &str| self.is_own_page(origin, secure);
+        if is_foreign || !origins.all(|origin| origin.to_str().is_ok_and(is_own)) {
+            let why = "requests from other sites' pages are refused";
+            return Err(Rejection::new(StatusCode::FORBIDDEN, "cross_origin", why));
         }
         Ok(())
     }
@@ -265,11 +246,9 @@ fn own_scheme<B>(request: &Request<B>, secure: bool) -> Result<(), Rejection> {
     let own = if secure { "https" } else { "http" };
     let scheme = request.uri().scheme_str().unwrap_or(own);
     if request.version() < Version::HTTP_2 && scheme != own {
-        return Err(Rejection::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "wrong_scheme",
-            format!("{scheme} is not spoken here"),
-        ));
+        let why = format!("{scheme} is not spoken here");
+        let status = StatusCode::MISDIRECTED_REQUEST;
+        return Err(Rejection::new(status, "wrong_scheme", why));
     }
     Ok(())
 }
@@ -282,11 +261,8 @@ fn unambiguous_framing(headers: &HeaderMap) -> Result<(), Rejection> {
         .keys()
         .any(|name| matches!(name.as_str(), "content_length" | "transfer_encoding"));
     if lengths > 1 || codings > 1 || (lengths > 0 && codings > 0) || disguised {
-        return Err(Rejection::new(
-            StatusCode::BAD_REQUEST,
-            "bad_framing",
-            "the length of the request's body is ambiguous",
-        ));
+        let why = "the length of the request's body is ambiguous";
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "bad_framing", why));
     }
     Ok(())
 }

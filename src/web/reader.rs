@@ -1,5 +1,5 @@
 //! Who reads: a caller with a role. The API and the pages answer the same reader by the same
-//! functions, so a page shows nobody more than the API would.
+//! functions, so a page never shows more than the API would.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         let rules = engines.gateway.rules.borrow().clone();
         let permit = permitted(&rules, caller)?;
         let ledger = &engines.gateway.ledger;
-        // Records from before users were told apart by numbers.
+        // Records from before users had numbers.
         if let Some(login) = caller.own_login() {
             let taken = ledger.take_earlier(caller.key(), login, caller.node_id());
             if let Err(error) = taken.await {
@@ -60,11 +60,8 @@ impl<'a> Reader<'a> {
         if self.is_admin() {
             return Ok(());
         }
-        Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "not_admin",
-            "access denied: admin role required",
-        ))
+        let why = "access denied: admin role required";
+        Err(Rejection::new(StatusCode::FORBIDDEN, "not_admin", why))
     }
 
     /// Whose records the reader sees. Decided here alone.

@@ -10,17 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Module, Sources};
 
 /// Circles that are left: the folder, its parts (if none is named, any), and the reason.
-pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
-    ("config", &[], "not yet untangled"),
-    ("config/schema", &[], "not yet untangled"),
-    ("config/secrets", &[], "not yet untangled"),
-    ("formats", &[], "not yet untangled"),
-    (
-        "records",
-        &[],
-        "a store implements what the roles declare, and the roles name its failures",
-    ),
-];
+pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[(
+    "records",
+    &[],
+    "a store implements what the roles declare, and the roles name its failures",
+)];
 
 /// The parts of a folder that import each other.
 #[derive(Debug, PartialEq, Eq)]

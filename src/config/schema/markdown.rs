@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{Key, Kind, document};
 use crate::base::money::Field;
+use crate::config::table::join;
 
 /// A line of a table.
 struct Row {
@@ -45,11 +46,7 @@ pub fn reference() -> String {
             } else {
                 format!("`{name}`")
             };
-            let Row {
-                kind,
-                default,
-                meaning,
-            } = row;
+            let (kind, default, meaning) = (&row.kind, &row.default, &row.meaning);
             let _ = writeln!(out, "| {inner} | {kind} | {default} | {meaning} |");
         }
     }
@@ -69,29 +66,18 @@ fn object(path: &str, keys: &[Key], sections: &mut Sections) {
             meaning.push_str(" Not yet acting.");
         }
         let rows = sections.entry(path.to_owned()).or_default();
-        match rows.get_mut(key.name) {
-            // Objects of several forms share a table.
-            Some(row) if row.kind != kind => row.kind = format!("{} or {kind}", row.kind),
-            Some(_) => {}
-            None => {
-                rows.insert(
-                    key.name,
-                    Row {
-                        kind,
-                        default,
-                        meaning,
-                    },
-                );
-            }
+        let row = rows.entry(key.name).or_insert_with(|| Row {
+            kind: kind.clone(),
+            default,
+            meaning,
+        });
+        // Objects of several forms share a table.
+        if row.kind != kind {
+            row.kind = format!("{} or {kind}", row.kind);
         }
     }
     for key in keys {
-        let path = if path.is_empty() {
-            key.name.to_owned()
-        } else {
-            format!("{path}.{}", key.name)
-        };
-        inside(&path, key.kind, sections);
+        inside(&join(path, key.name), key.kind, sections);
     }
 }
 
@@ -156,23 +142,21 @@ fn kind_name(kind: Kind) -> String {
         Kind::Object(_) | Kind::Map(..) | Kind::Capabilities(_) | Kind::Prices(_) => {
             "object".to_owned()
         }
-        Kind::Any(kinds) => {
-            let mut names: Vec<String> = kinds.iter().map(|kind| kind_name(*kind)).collect();
-            names.dedup();
-            names.join(" or ")
-        }
+        Kind::Any(kinds) => any(kinds, kind_name),
     }
+}
+
+fn any(kinds: &[Kind], name: fn(Kind) -> String) -> String {
+    let mut names: Vec<String> = kinds.iter().map(|kind| name(*kind)).collect();
+    names.dedup();
+    names.join(" or ")
 }
 
 fn plural(kind: Kind) -> String {
     match kind {
         Kind::Text | Kind::Secret => "texts".to_owned(),
         Kind::Object(_) => "objects".to_owned(),
-        Kind::Any(kinds) => {
-            let mut names: Vec<String> = kinds.iter().map(|kind| plural(*kind)).collect();
-            names.dedup();
-            names.join(" or ")
-        }
+        Kind::Any(kinds) => any(kinds, plural),
         other => kind_name(other),
     }
 }

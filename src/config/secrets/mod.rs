@@ -103,15 +103,11 @@ pub fn catalog(shown: &str) -> serde_json::Map<String, serde_json::Value> {
 /// one text could put a secret in the wrong place.
 fn edited(source: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
     let text = without_mark(source);
-    let mut out = source[..source.len() - text.len()].to_owned();
-    let mut from = 0;
-    for (place, literal) in edits {
-        out.push_str(&text[from..place.start]);
-        out.push_str(literal);
-        from = place.end;
-    }
-    out.push_str(&text[from..]);
-    out
+    let mark = &source[..source.len() - text.len()];
+    let edits = edits
+        .iter()
+        .map(|(place, literal)| (place.clone(), &**literal));
+    format!("{mark}{}", expand::replaced(text, edits))
 }
 
 /// Looks at every value that holds no others.
@@ -137,11 +133,10 @@ pub(super) struct Hidden(Vec<String>);
 impl Hidden {
     /// The secrets of a document, and what the references in their places stand for.
     pub(super) fn of(root: &Node, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        let mut values = Vec::new();
+        let mut hidden = Self(Vec::new());
+        hidden.add(root);
         each(root, File::within(), &mut |node, within| {
             let Some(text) = text(node) else { return };
-            let parts = parts(node, within);
-            values.extend(parts.iter().map(|part| text[part.range.clone()].to_owned()));
             for (range, place) in expand::places(within.holds, &text) {
                 let name = &text[range.start + 2..range.end - 1];
                 let is_secret = within.is_private() || place.is_private();
@@ -149,11 +144,11 @@ impl Hidden {
                     && let Some(value) = lookup(name)
                 {
                     let value = value.trim();
+                    let values = &mut hidden.0;
                     values.extend([value.to_owned(), expand::written(value, place).into_owned()]);
                 }
             }
         });
-        let mut hidden = Self(values);
         hidden.sort();
         hidden
     }

@@ -11,6 +11,7 @@ use crate::config::expand;
 use crate::config::file::File;
 use crate::config::finding::{Finding, Severity};
 use crate::config::hujson::{Node, Value};
+use crate::config::table::join;
 use crate::config::within::Within;
 
 /// What is learned while two documents are walked side by side.
@@ -68,15 +69,10 @@ impl Restoring<'_> {
             values.push_back(&member.node);
         }
         for member in here.node.members() {
-            let path = if here.path.is_empty() {
-                member.key.clone()
-            } else {
-                format!("{}.{}", here.path, member.key)
-            };
             self.value(&Here {
                 node: &member.node,
                 within: here.within.member(&member.key),
-                path,
+                path: join(&here.path, &member.key),
                 old: stored.get_mut(&*member.key).and_then(VecDeque::pop_front),
                 moved: moved.clone(),
             });
@@ -84,13 +80,8 @@ impl Restoring<'_> {
     }
 
     fn array(&mut self, here: &Here<'_>) {
-        let Value::Array(items) = &here.node.value else {
-            return;
-        };
-        let stored = match here.old.map(|old| &old.value) {
-            Some(Value::Array(stored)) => stored.as_slice(),
-            _ => &[],
-        };
+        let items = here.node.items();
+        let stored = here.old.map_or(&[][..], Node::items);
         let pairs = aligned(items, stored, here.within, self.stored);
         for (nth, (item, old)) in items.iter().zip(pairs).enumerate() {
             self.value(&Here {

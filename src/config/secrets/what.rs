@@ -7,7 +7,7 @@ use super::PLACEHOLDER;
 use super::likely::{has_opaque_word, is_known};
 use super::urls::{Part, unreadable_url, url};
 use crate::config::declare::Holds;
-use crate::config::expand::references;
+use crate::config::expand::{references, replaced};
 use crate::config::hujson::{Node, Value};
 use crate::config::within::{Within, is_credential};
 
@@ -47,13 +47,7 @@ pub(super) fn parts(node: &Node, within: Within<'_>) -> Vec<Part> {
 /// Whether nothing is left of a value without its references, or no more than the words around a
 /// credential.
 fn says_nothing(text: &str) -> bool {
-    let mut rest = String::new();
-    let mut from = 0;
-    for range in references(text) {
-        rest.push_str(&text[from..range.start]);
-        from = range.end;
-    }
-    rest.push_str(&text[from..]);
+    let rest = replaced(text, references(text).into_iter().map(|range| (range, "")));
     rest.split(|char: char| !char.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .all(|word| ["bearer", "basic", "splunk", "token"].contains(&&*word.to_ascii_lowercase()))
@@ -76,15 +70,10 @@ fn header(text: &str) -> Vec<Part> {
 
 /// A value's text with the placeholder for each of its secret parts.
 pub(super) fn shown(text: &str, parts: &[Part]) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut from = 0;
-    for part in parts {
-        out.push_str(&text[from..part.range.start]);
-        out.push_str(PLACEHOLDER);
-        from = part.range.end;
-    }
-    out.push_str(&text[from..]);
-    out
+    replaced(
+        text,
+        parts.iter().map(|part| (part.range.clone(), PLACEHOLDER)),
+    )
 }
 
 /// The same for two nodes that are shown alike.

@@ -116,12 +116,12 @@ impl Piece<'_> {
             Encoding::Twice => base64::encode(base64::encode(text)),
             Encoding::Percent => percent_encode(&text, NON_ALPHANUMERIC).to_string(),
         };
-        let mut whole = format!("{before}{encoded}");
-        if is_json {
-            let literal = serde_json::Value::from(whole).to_string();
-            whole = literal[1..literal.len() - 1].to_owned();
+        let whole = format!("{before}{encoded}");
+        if !is_json {
+            return Some(vec![(at.clone(), whole)]);
         }
-        Some(vec![(at.clone(), whole)])
+        let literal = serde_json::Value::from(whole).to_string();
+        Some(vec![(at.clone(), literal[1..literal.len() - 1].to_owned())])
     }
 }
 
@@ -392,7 +392,7 @@ mod tests {
         let png = base64::encode([0x89, b'P', b'N', b'G', 0xff, 0xd8]);
         let url = format!("data:image/png;base64,{png}");
         assert!(encoded(&url).is_empty());
-        // A type that says more is read, and so is what is no base64.
+        // A type with more than that is read, and so is invalid base64.
         for url in [
             format!("data:image/png;name=a b@c;base64,{png}"),
             "data:image/png;base64,not base64!".to_owned(),

@@ -13,7 +13,7 @@ use crate::wire::json;
 pub(super) struct Inside {
     /// As they read, one after the other.
     pub(super) joined: String,
-    /// Where each stands: in `joined`, and in the text without its quotes.
+    /// The place of each: in `joined`, and in the text without its quotes.
     parts: Vec<(Range<usize>, Range<usize>)>,
     /// What those in base64 read as.
     pub(super) encoded: Option<String>,
@@ -53,7 +53,7 @@ impl Inside {
         Some(inside)
     }
 
-    /// Where what was found in the strings of `text` stands in its body.
+    /// The places in the body of what was found in the strings of `text`.
     pub(super) fn places<'d>(&self, text: &Text<'_>, found: Vec<Hit<'d>>) -> Vec<Hit<'d>> {
         let whole = text.decoded();
         let mut outer = text.places();

@@ -26,7 +26,7 @@ const FREE: [&str; 12] = [
     "response",
 ];
 
-/// Words of JSON Schema, which stand among the fields of a schema.
+/// Words of JSON Schema, which are among the fields of a schema.
 const SCHEMA: [&str; 28] = [
     "additionalItems",
     "additionalProperties",

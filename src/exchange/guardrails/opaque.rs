@@ -18,7 +18,7 @@ pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<usize> {
     let mut found = Vec::new();
     for place in places {
         // Most requests have none of them.
-        let key = place.path.last().copied().unwrap_or_default();
+        let key = place.path.rsplit('.').next().unwrap_or_default();
         if memchr::memmem::find(body, key.as_bytes()).is_some() {
             descend(body, 0..body.len(), place.path, place.kinds, &mut found);
         }
@@ -27,16 +27,17 @@ pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<usize> {
     found
 }
 
-fn descend(body: &[u8], at: Range<usize>, path: &[&str], kinds: &[&str], found: &mut Vec<usize>) {
-    let Some((step, rest)) = path.split_first() else {
+fn descend(body: &[u8], at: Range<usize>, path: &str, kinds: &[&str], found: &mut Vec<usize>) {
+    if path.is_empty() {
         if is_opaque(&body[at.clone()]) {
             found.push(at.start);
         }
         return;
-    };
+    }
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let inside = &body[at.clone()];
     let shift = |range: Range<usize>| at.start + range.start..at.start + range.end;
-    if *step == "*" {
+    if step == "*" {
         for element in json::elements(inside, MOST).unwrap_or_default() {
             descend(body, shift(element), rest, kinds, found);
         }
@@ -80,7 +81,7 @@ mod tests {
         let sealed: Vec<u8> = (0..60_u8).map(|nth| nth.wrapping_mul(89) | 0x80).collect();
         let sealed = aws_smithy_types::base64::encode(sealed);
         let place = OpaquePlace {
-            path: &["messages", "*", "content", "*", "signature"],
+            path: "messages.*.content.*.signature",
             kinds: &["thinking"],
         };
         let clear =
@@ -108,7 +109,7 @@ mod tests {
             ..place
         };
         let found = places(body.as_bytes(), &[untyped]);
-        // Keys that stand twice are both looked at.
+        // Keys that are there twice are both read.
         assert_eq!(found.len(), 4);
     }
 }

@@ -80,12 +80,9 @@ fn tools_that_are_not_allowed_are_taken_out_or_block() {
     let none = r#"{"model":"m","tools":[{"function":{"name":"rm"}}]}"#;
     blocked(&allow("redact"), none);
     blocked(&allow("block"), body);
-    let unclear = r#"{"model":"m","Tools":[{"function":{"name":"b"}}]}"#;
-    assert!(
-        blocked(&allow("block"), unclear)
-            .message
-            .contains("read in two ways")
-    );
+    let unclear = call(r#"{"model":"m","Tools":[{"function":{"name":"b"}}]}"#);
+    let found = tools::inspect(&["b".to_owned()], false, request(&unclear));
+    assert!(found.unwrap().what.contains("read in two ways"));
     let fine = r#"{"model":"m","tools":[{"function":{"name":"b"}}]}"#;
     assert!(matches!(inspect(&allow("block"), fine), Verdict::Passed));
 }

@@ -94,14 +94,12 @@ fn is_own(file: &config::File, network: config::Network, host: &str, port: u16) 
 /// Parameters and keys that never pass, whatever a provider's configuration says.
 fn never_passing(file: &config::File, findings: &mut Vec<Finding>) {
     for (id, provider) in &file.providers {
-        let lists: [(_, &Vec<String>, fn(&str) -> bool); 2] = [
-            ("pass_query", &provider.pass_query, known::query_may_pass),
-            ("pass_keys", &provider.pass_keys, known::key_may_pass),
-        ];
-        let named = lists.into_iter().flat_map(|(list, names, may_pass)| {
-            let never = names.iter().filter(move |name| !may_pass(name));
-            never.map(move |name| (list, name))
-        });
+        let query = provider.pass_query.iter();
+        let query = query.filter(|name| !known::query_may_pass(name));
+        let keys = provider.pass_keys.iter();
+        let keys = keys.filter(|name| !known::key_may_pass(name));
+        let named = query.map(|name| ("pass_query", name));
+        let named = named.chain(keys.map(|name| ("pass_keys", name)));
         for (list, name) in named {
             let message = format!(
                 "provider {id}: {list} entry {name:?} never passes: what it asks for can't be \
@@ -225,7 +223,7 @@ fn unlisted_defaults(file: &config::File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Aliases with the name of a model: requests for that model go to what the alias stands for.
+/// Aliases with the name of a model: requests for that model go to the alias's destinations.
 fn aliases_of_models(file: &config::File, findings: &mut Vec<Finding>) {
     for (name, alias) in &file.model_aliases.models {
         let lists = |(id, provider): (&String, &config::Provider)| {

@@ -82,7 +82,7 @@ impl Gateway {
         let flag = format.socket.ok_or_else(no_socket)?.flag.name;
         hops::check(request.headers())?;
         let rules = self.rules.borrow().clone();
-        let permit = rules.access.permit_again(&who.caller);
+        let permit = rules.access.cached_permit(&who.caller);
         let permit = permit.map_err(|none| none.rejection(&who.caller))?;
         let mut models = rules.routes.models(&permit);
         if !models.any(|model| model.provider.flags.contains(&flag)) {

@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Room, sealed};
+use crate::formats::merge::merge;
+use crate::formats::room::Room;
+use crate::formats::tokens::sealed;
+use crate::formats::tree::size;
 
 /// A block, as far as it came.
 #[derive(Default)]
@@ -120,7 +122,7 @@ impl Block {
     /// The block as it would have come unstreamed; `None` if nothing of it came.
     pub(super) fn finished(mut self) -> Option<Value> {
         if self.value["toolUse"].is_object() {
-            // What was cut off is kept as the text that it is; without any there are none.
+            // Input that was cut off is kept as text; without a piece it is an empty object.
             self.value["toolUse"]["input"] = match self.input.as_str() {
                 "" => json!({}),
                 input => serde_json::from_str(input).unwrap_or_else(|_| input.into()),

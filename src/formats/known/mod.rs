@@ -1,6 +1,6 @@
 //! What each format is known to consist of: request headers, query parameters, response headers and
 //! top-level keys. What is on a list passes. An unknown header or parameter is dropped, because some
-//! server gives it a meaning that nobody evaluated: another account, another destination, another
+//! server gives it a meaning that wasn't evaluated here: another account, another destination, another
 //! shape of the response. An unknown key passes, because local servers have extensions that people
 //! need; where a guardrail has to judge the request it is refused. `docs/ALLOWED.md` shows the lists.
 
@@ -36,7 +36,7 @@ pub struct Known {
 pub struct Parameter {
     /// Its name, as it must be written.
     pub name: &'static str,
-    /// The values that it may have; any if there are none.
+    /// The values that it may have; if the list is empty, any.
     pub values: &'static [&'static str],
 }
 

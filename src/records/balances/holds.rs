@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::Balances;
 use crate::base::bucket::{Account, Chain, Level, Link, Short};
 use crate::base::lock::lock;
-use crate::records::journal::turn;
-use crate::records::stores::pool::Repeat;
+use crate::records::pool::Repeat;
+use crate::records::writer::turn;
 use crate::records::{Error, Ledger, millis};
 
 /// A bucket as it is stored.

@@ -1,16 +1,8 @@
-//! The journal: records on their way to the database.
-//!
-//! One thread writes them, in groups (`writer`), so that many records share one wait for the disk. A
-//! request takes its room in the queue before it is accepted (`room`), other work gets its turn between
-//! groups (`turn`), and those who wait for records hear of them once they are durable (`written`).
+//! The journal: records on their way to the database, and the queues that are filled with them. The `writer`
+//! writes them.
 
-pub(super) mod misplaced;
 mod queues;
 pub(super) mod retention;
-pub(super) mod room;
-pub(super) mod turn;
-pub(super) mod writer;
-pub(super) mod written;
 
 use super::Record;
 use super::stores::Failure;

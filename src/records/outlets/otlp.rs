@@ -13,8 +13,8 @@ use super::{Outlet, Outlets, PATIENCE};
 use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::{
-    Certificates, Exporter, Holds, Item, Kind, Reader, Table, check_tls, header_value,
-    http_problem, section, words,
+    Certificates, Exporter, Holds, Item, Kind, Table, Way, check_tls, header_value, http_problem,
+    section, words,
 };
 use crate::formats;
 use crate::net::client::Errand;
@@ -27,11 +27,11 @@ section! {
     pub(crate) struct Otlp {
         /// Base URL of a receiver of OTLP over HTTP, such as `http://collector:4318`.
         #[key(required, holds = Holds::Webhook, example = r#""http://collector:4318""#)]
-        endpoint: String => Base,
+        endpoint: String => Way::new(Kind::Text, base),
         /// Headers of each request.
         // They often hold a credential.
         #[key(holds = Holds::Headers)]
-        headers: Vec<(String, Secret)> => Headers,
+        headers: Vec<(String, Secret)> => Way::new(Kind::Map("header", &Kind::Text), headers),
         /// Whether spans are sent.
         traces: bool = true,
         /// Whether metrics are sent.
@@ -342,38 +342,21 @@ fn point(key: &Key, kind: Option<&'static str>, spread: &Spread, time: &Range<St
 }
 
 /// A URL that paths are put behind.
-struct Base;
-
-impl Reader<String> for Base {
-    fn kind(&self) -> Kind {
-        Kind::Text
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<String> {
-        let text = item.string()?.trim();
-        Some(text.trim_end_matches('/').to_owned())
-    }
+fn base(item: &Item<'_>) -> Option<String> {
+    let text = item.string()?.trim();
+    Some(text.trim_end_matches('/').to_owned())
 }
 
 /// Headers by their names.
-struct Headers;
-
-impl Reader<Vec<(String, Secret)>> for Headers {
-    fn kind(&self) -> Kind {
-        Kind::Map("header", &Kind::Text)
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<(String, Secret)>> {
-        let table = item.table()?;
-        let named = table.named().filter_map(|(name, item)| {
-            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-                let message = format!("{name:?} is not the name of a header");
-                item.warn(message);
-            }
-            Some((name.to_owned(), header_value(&item)?))
-        });
-        Some(named.collect())
-    }
+fn headers(item: &Item<'_>) -> Option<Vec<(String, Secret)>> {
+    let table = item.table()?;
+    let named = table.named().filter_map(|(name, item)| {
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            item.warn(format!("{name:?} is not the name of a header"));
+        }
+        Some((name.to_owned(), header_value(&item)?))
+    });
+    Some(named.collect())
 }
 
 fn check(otlp: Otlp, table: &Table<'_>) -> Option<Otlp> {

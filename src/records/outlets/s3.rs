@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{Uri, header};
-use serde_json::Value;
 
 use super::record::Exported;
 use super::{Outlet, Outlets, PATIENCE};
 use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::{
-    Certificates, Exporter, Holds, Item, Kind, Reader, Table, Trimmed, check_tls, http_problem,
-    section, words,
+    Certificates, Exporter, Holds, Item, Kind, Table, Way, check_tls, http_problem, section, words,
 };
 use crate::net::client::Errand;
 use crate::records::Scope;
@@ -24,13 +22,13 @@ section! {
     pub(crate) struct S3 {
         /// Bucket; turns the exporter on.
         #[key(required, holds = Holds::Destination)]
-        bucket_name: String => Trimmed,
+        bucket_name: String => Way::TRIMMED,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
         #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
         /// Server; empty for AWS.
         #[key(holds = Holds::Webhook)]
-        endpoint: String => Trimmed,
+        endpoint: String => Way::TRIMMED,
         /// Region.
         #[key(holds = Holds::Destination)]
         region: String = "us-east-1".to_owned(),
@@ -41,9 +39,9 @@ section! {
         /// Key.
         access_secret: Secret,
         /// Seconds between two exports.
-        every: Duration = Duration::from_hours(1) => Seconds,
+        every: Duration = Duration::from_hours(1) => SECONDS,
         /// Records an export.
-        limit: u32 = 1_000 => Positive(MOST_RECORDS),
+        limit: u32 = 1_000 => LIMIT,
         /// How records are written.
         format: Format,
     }
@@ -222,42 +220,23 @@ const UNRESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUME
     .remove(b'~');
 
 /// A number from 1 on. One that is larger than the bound counts as that; what is none, as absent.
-struct Positive(u32);
-
-impl Reader<u32> for Positive {
-    fn kind(&self) -> Kind {
-        Kind::Integer(1, self.0.into())
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<u32> {
-        let count = u32::try_from(item.integer()?).ok();
-        count
-            .filter(|count| *count > 0)
-            .map(|count| count.min(self.0))
-    }
-
-    fn json(&self, count: &u32) -> Option<Value> {
-        Some((*count).into())
-    }
+fn positive(item: &Item<'_>, most: u32) -> Option<u32> {
+    let count = u32::try_from(item.integer()?).ok();
+    let count = count.filter(|count| *count > 0)?;
+    Some(count.min(most))
 }
+
+const LIMIT: Way<u32> = Way::new(Kind::Integer(1, MOST_RECORDS as i64), |item| {
+    positive(item, MOST_RECORDS)
+})
+.json(|count| Some((*count).into()));
 
 /// A time in whole seconds.
-struct Seconds;
-
-impl Reader<Duration> for Seconds {
-    fn kind(&self) -> Kind {
-        Positive(u32::MAX).kind()
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Duration> {
-        let seconds = Positive(u32::MAX).read(item)?;
-        Some(Duration::from_secs(seconds.into()))
-    }
-
-    fn json(&self, time: &Duration) -> Option<Value> {
-        Some(time.as_secs().into())
-    }
-}
+const SECONDS: Way<Duration> = Way::new(Kind::Integer(1, u32::MAX as i64), |item| {
+    let seconds = positive(item, u32::MAX)?;
+    Some(Duration::from_secs(seconds.into()))
+})
+.json(|time| Some(time.as_secs().into()));
 
 /// A bucket's name turns it on.
 fn check(s3: S3, table: &Table<'_>) -> Option<S3> {

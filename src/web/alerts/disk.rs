@@ -6,11 +6,23 @@ use super::{Severity, Warning};
 
 const MIB: u64 = 1 << 20;
 
-/// Below either of these, a share of the whole and bytes, there is little room: a tenth of a small
-/// disk is as little as two gibibytes of a large one.
-const LITTLE: (u64, u64) = (10, 2_048 * MIB);
+/// Room as a share of the whole, or in bytes: a tenth of a small disk is as little as two gibibytes of
+/// a large one.
+struct Room {
+    share: u64,
+    bytes: u64,
+}
+
+/// Below either of these, there is little.
+const LITTLE: Room = Room {
+    share: 10,
+    bytes: 2_048 * MIB,
+};
 /// Below either of these, there is next to none.
-const NONE: (u64, u64) = (50, 256 * MIB);
+const NONE: Room = Room {
+    share: 50,
+    bytes: 256 * MIB,
+};
 
 /// Looks at the disk of a folder. A disk that can't be looked at gives no alert: the ledger fails then.
 pub(super) async fn warning(dir: &Path) -> Option<Warning> {
@@ -21,22 +33,18 @@ pub(super) async fn warning(dir: &Path) -> Option<Warning> {
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let whole = stat.f_blocks.saturating_mul(stat.f_frsize);
     let severity = severity(free, whole)?;
-    Some(super::warning(
-        severity,
-        "disk_full",
-        "",
-        format!(
-            "the disk of {} is nearly full: {} MiB of {} MiB are left",
-            dir.display(),
-            free / MIB,
-            whole / MIB
-        ),
-        "make room, or keep captures for a shorter time: database.retention",
-    ))
+    let message = format!(
+        "the disk of {} is nearly full: {} MiB of {} MiB are left",
+        dir.display(),
+        free / MIB,
+        whole / MIB
+    );
+    let hint = "make room, or keep captures for a shorter time: database.retention";
+    Some(super::warning("disk_full", message, hint).severity(severity))
 }
 
 fn severity(free: u64, whole: u64) -> Option<Severity> {
-    let below = |(share, bytes): (u64, u64)| free < bytes.min(whole / share);
+    let below = |room: Room| free < room.bytes.min(whole / room.share);
     if below(NONE) {
         Some(Severity::Critical)
     } else {

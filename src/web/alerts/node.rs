@@ -90,13 +90,7 @@ fn state(node: &Status, now: i64) -> Option<Warning> {
             "start it; with this machine's tailscaled, run `tailscale up`",
         ),
     };
-    Some(warning(
-        Severity::Critical,
-        kind,
-        "",
-        message.to_owned() + &reason(node),
-        hint,
-    ))
+    Some(warning(kind, message.to_owned() + &reason(node), hint).critical())
 }
 
 /// Whether the control server was not heard for too long.
@@ -136,17 +130,13 @@ fn silence(node: &Status, now: i64) -> Option<Warning> {
             "changes of the tailnet, such as a withdrawn grant or a removed device, have no effect here",
         )
     };
-    Some(warning(
-        severity,
-        "tailnet_stale",
-        "",
-        format!(
-            "the control server was {long}, and {effect}{}",
-            reason(node)
-        ),
-        "check that the control server (tailnet.control_url) runs and that this machine can reach \
-         it; Iris keeps trying",
-    ))
+    let message = format!(
+        "the control server was {long}, and {effect}{}",
+        reason(node)
+    );
+    let hint = "check that the control server (tailnet.control_url) runs and that this machine can \
+        reach it; Iris keeps trying";
+    Some(warning("tailnet_stale", message, hint).severity(severity))
 }
 
 /// Whether people find the node under the name of the configuration.
@@ -183,7 +173,7 @@ fn name(node: &Status, config: &Tailnet) -> Option<Warning> {
              console, or set tailnet.hostname to the name that it has",
         )
     };
-    Some(warning(Severity::Warning, "node_name", "", message, hint))
+    Some(warning("node_name", message, hint))
 }
 
 /// When the node's key expires, in Unix milliseconds; `None` where it does not.
@@ -196,15 +186,11 @@ pub fn key_expires_at(node: &Status) -> Option<i64> {
 
 fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
     let (severity, when) = ends(key_expires_at(node)?, now)?;
-    Some(warning(
-        severity,
-        "node_key_expires",
-        "",
-        format!(
-            "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
-        ),
-        "disable key expiry for this node in the tailnet's admin console, or tag it",
-    ))
+    let message = format!(
+        "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
+    );
+    let hint = "disable key expiry for this node in the tailnet's admin console, or tag it";
+    Some(warning("node_key_expires", message, hint).severity(severity))
 }
 
 #[cfg(test)]
@@ -214,7 +200,7 @@ mod tests {
     use crate::base::clock;
 
     #[test]
-    fn keys_that_expire_are_told_of_in_time_and_more_gravely_near_the_end() {
+    fn keys_that_expire_are_reported_in_time_and_more_gravely_near_the_end() {
         let now = clock::unix_ms();
         let expiring = |days: i64| {
             let at = jiff::Timestamp::from_millisecond(now + days * DAY_MS + 60_000).unwrap();
@@ -291,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_server_that_is_not_heard_is_told_of_with_what_that_means() {
+    fn a_control_server_that_is_not_heard_is_reported_with_what_that_means() {
         let mut node = node(State::Running, Some(TroubleKind::Failed));
         let of = |node: &Status, now| silence(node, now).map(|one| (one.severity, one.message));
         // A message each minute is all there is.
@@ -319,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_the_configured_one_is_told_of_with_both() {
+    fn a_name_that_is_not_the_configured_one_is_reported_with_both() {
         let config = |hostname: &str, mode| Tailnet {
             hostname: hostname.to_owned(),
             mode,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::csv::{self, Column, Csv};
+use super::csv::{Column, Csv, time};
 use super::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use super::ledger::Page;
 use super::parameters::{BEFORE, FORMAT, FROM, FromQuery, LIMIT, Listing, TO, parameter};
@@ -111,7 +111,7 @@ async fn answer(call: Call<'_>) -> Reply {
 
 const COLUMNS: [Column<Audited>; 9] = [
     ("id", |row| row.id.to_string()),
-    ("at", |row| csv::time(row.at)),
+    ("at", |row| time(row.at)),
     ("actor", |row| row.actor.clone()),
     ("node", |row| row.node.clone()),
     ("kind", |row| row.kind.clone()),

@@ -1,13 +1,13 @@
-//! `/api/chats`: conversations of the chat that the configuration has kept here. Nobody but their
-//! owner sees them, admins included: what was asked and answered is in the records anyway.
+//! `/api/chats`: conversations of the chat that the configuration has kept here. Only their
+//! owner sees them, not even an admin: what was asked and answered is in the records anyway.
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use super::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::config::History;
 use crate::records::{ChatRow, ChatWrite, Expected, chat_version};
 use crate::web::reader::Reader;
@@ -32,7 +32,7 @@ pub(super) const GET: Endpoint = Endpoint {
 };
 
 pub(super) const PUT: Endpoint = Endpoint {
-    method: Verb::Put,
+    method: &Method::PUT,
     name: "KeepChat",
     about: "Keeps one of your conversations, where the configuration has them kept here.",
     body: Some(taken::<KeptChat>()),
@@ -42,7 +42,7 @@ pub(super) const PUT: Endpoint = Endpoint {
 };
 
 pub(super) const DELETE: Endpoint = Endpoint {
-    method: Verb::Delete,
+    method: &Method::DELETE,
     path: "/api/chats/{id}",
     name: "DeleteChat",
     about: "Deletes one of your conversations; not the records of its requests.",
@@ -128,12 +128,9 @@ async fn chat(call: Call<'_>) -> Reply {
 async fn keep(call: Call<'_>) -> Reply {
     let chat: KeptChat = call.body()?;
     if !are_kept(call.reader) {
-        return Err(Rejection::new(
-            StatusCode::CONFLICT,
-            "no_history",
-            "this gateway keeps no conversations: `chat.history` is not \"ledger\", or what is said \
-             is not kept at all",
-        ));
+        let why = "this gateway keeps no conversations: `chat.history` is not \"ledger\", or what is said \
+             is not kept at all";
+        return Err(Rejection::new(StatusCode::CONFLICT, "no_history", why));
     }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if call.id.len() > LONGEST_ID || !call.id.bytes().all(is_part) {
@@ -143,11 +140,8 @@ async fn keep(call: Call<'_>) -> Reply {
     let body = chat.body.get();
     if body.len() > LONGEST {
         let why = format!("the conversation is longer than {LONGEST} bytes");
-        return Err(Rejection::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "chat_too_long",
-            why,
-        ));
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Rejection::new(status, "chat_too_long", why));
     }
     if !body.starts_with('{') {
         return Err(bad("`body` must be a JSON object"));
@@ -212,19 +206,13 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Rejection> {
 }
 
 fn changed() -> Rejection {
-    Rejection::new(
-        StatusCode::PRECONDITION_FAILED,
-        "chat_changed",
-        "the conversation was changed or deleted since it was read; read it again",
-    )
+    let why = "the conversation was changed or deleted since it was read; read it again";
+    Rejection::new(StatusCode::PRECONDITION_FAILED, "chat_changed", why)
 }
 
 fn none() -> Rejection {
-    Rejection::new(
-        StatusCode::NOT_FOUND,
-        "no_such_record",
-        "you have no such conversation",
-    )
+    let why = "you have no such conversation";
+    Rejection::new(StatusCode::NOT_FOUND, "no_such_record", why)
 }
 
 fn bad(why: &'static str) -> Rejection {

@@ -1,12 +1,12 @@
 //! `/api/discover`: model servers nearby, and one of them as a provider. The configuration is
 //! edited in its text and saved as any other change is.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config as saved;
-use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use super::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::client::discovery::{self, Kind, Server};
 use crate::config;
 use crate::web::reader::Reader;
@@ -24,7 +24,7 @@ pub(super) const GET: Endpoint = Endpoint {
 };
 
 pub(super) const POST: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/discover",
     name: "AddProvider",
     about: "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
@@ -128,18 +128,13 @@ async fn add(call: Call<'_>) -> Reply {
     // Asked once more: what is written down is what is there.
     let found = discovery::server(client, &hosts, ourselves, &wanted.baseurl).await;
     let Some(server) = found else {
-        return Err(Rejection::new(
-            StatusCode::NOT_FOUND,
-            "no_such_server",
-            "no model server is found there; look again",
-        ));
+        let why = "no model server is found there; look again";
+        return Err(Rejection::new(StatusCode::NOT_FOUND, "no_such_server", why));
     };
     if let Some(provider) = discovery::covering(file, &server, own_name(reader).as_deref()) {
-        return Err(Rejection::new(
-            StatusCode::CONFLICT,
-            "already_provider",
-            format!("the provider {provider} is this server already"),
-        ));
+        let why = format!("the provider {provider} is this server already");
+        let status = StatusCode::CONFLICT;
+        return Err(Rejection::new(status, "already_provider", why));
     }
     let id = server.free_id(|id| file.providers.contains_key(id));
     let (text, _) = saved::shown(reader)?;

@@ -50,7 +50,7 @@ pub(super) const fn taken<T: JsonSchema>() -> SchemaOf {
 
 /// One method of a path.
 pub(in crate::web) struct Endpoint {
-    pub method: Verb,
+    pub method: &'static Method,
     /// A segment in braces stands for any one segment, and `{model}` for all that follow.
     pub path: &'static str,
     /// Other paths for the same.
@@ -75,7 +75,7 @@ pub(in crate::web) struct Endpoint {
 impl Endpoint {
     /// What most endpoints have in common.
     pub(super) const GET: Self = Self {
-        method: Verb::Get,
+        method: &Method::GET,
         path: "",
         aliases: &[],
         name: "",
@@ -94,38 +94,14 @@ impl Endpoint {
         std::iter::once(self.path).chain(self.aliases.iter().copied())
     }
 
+    /// Whether it is what a request with this method is for: `HEAD` reads as well.
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        method == self.method || (self.method == Method::GET && method == Method::HEAD)
+    }
+
     /// What stands in a path in place of the braces; empty for one without.
     pub(super) fn id_in<'p>(&self, path: &'p str) -> Option<&'p str> {
         self.paths().find_map(|pattern| matched(pattern, path))
-    }
-}
-
-/// The method of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::web) enum Verb {
-    /// Reads; HEAD does as well.
-    Get,
-    /// Replaces.
-    Put,
-    /// Does something.
-    Post,
-    /// Deletes.
-    Delete,
-}
-
-impl Verb {
-    /// Its name in a request.
-    pub(in crate::web) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Put => "PUT",
-            Self::Post => "POST",
-            Self::Delete => "DELETE",
-        }
-    }
-
-    pub(super) fn is(self, method: &Method) -> bool {
-        method.as_str() == self.name() || (self == Self::Get && method == Method::HEAD)
     }
 }
 

@@ -70,7 +70,7 @@ fn paths(table: &[Endpoint], below: &str) -> Map<String, Value> {
                 continue;
             };
             let known = paths.entry(rest.to_owned()).or_insert_with(|| json!({}));
-            known[endpoint.method.name().to_ascii_lowercase()] = operation(endpoint);
+            known[endpoint.method.as_str().to_ascii_lowercase()] = operation(endpoint);
         }
     }
     paths

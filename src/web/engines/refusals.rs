@@ -28,7 +28,7 @@ pub(in crate::web) struct Actor {
     pub login: String,
     /// The node.
     pub node: String,
-    /// What the caller is told apart by.
+    /// Identifies the caller.
     pub key: String,
 }
 

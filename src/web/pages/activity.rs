@@ -1,4 +1,4 @@
-//! What several pages tell of usage: filters, cards, bars over time, and a table by whatever
+//! What several pages show of usage: filters, cards, bars over time, and a table by whatever
 //! requests are told apart. All figures are those of the API's reports.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Series, Unit};
 use super::period::Period;
-use super::query::{PLACES, Query, encoded};
-use super::{Visit, format, parts};
+use super::query::{PLACES, encoded};
+use super::{Query, Visit, format, parts};
 use crate::records::{Counts, Totals, UsageGroup};
 use crate::wire::Rejection;
 
@@ -24,14 +24,14 @@ pub(super) const FILTERS: [(&str, &str); 8] = [
     ("header", "Header"),
 ];
 
-/// What is told, and by what.
+/// What a page shows, and by what.
 pub(super) struct Lens {
     /// Where the page is.
     pub path: String,
     pub period: Period,
     /// Of the address: filters and the choices of view.
     pub query: Query,
-    /// Filters that the page itself sets, and nobody can take away.
+    /// Filters that the page itself sets; the reader can't remove them.
     pub fixed: Query,
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn filter_bar(
     for (name, _) in &offered {
         if !matches!(*name, "header" | "outcome") {
             let query = lens.period.put_into(&lens.fixed).with("by", name);
-            known.insert(*name, keys(&visit.sums(&query).await?.usage.groups, name));
+            known.insert(*name, keys(&visit.sums(&query).await?.groups, name));
         }
     }
     let set: Vec<_> = offered
@@ -181,7 +181,7 @@ pub(super) fn keys(groups: &[UsageGroup], dimension: &str) -> Vec<String> {
     keys.filter(|key| !key.is_empty()).cloned().collect()
 }
 
-/// Requests, tokens, cost, errors and latency; `whose` tells of the requests.
+/// Requests, tokens, cost, errors and latency; `whose` is a note on the requests.
 pub(super) fn cards(totals: &Totals, whose: &Markup) -> Markup {
     let counts = &totals.counts;
     let tokens = counts.input_tokens.saturating_add(counts.output_tokens);
@@ -248,10 +248,10 @@ pub(super) async fn over_time(
     let (chosen, unit) = metric(&lens.query);
     let step = lens.period.step();
     let by_both = visit.sums(&lens.report(&format!("{step},{split}"))).await;
-    // With too many groups for one report, it is told by time alone.
+    // With too many groups for one report, the chart is by time alone.
     let (groups, split) = match by_both {
-        Ok(sums) => (sums.usage.groups, split),
-        Err(_) => (visit.sums(&lens.report(step)).await?.usage.groups, ""),
+        Ok(sums) => (sums.groups, split),
+        Err(_) => (visit.sums(&lens.report(step)).await?.groups, ""),
     };
     let steps = lens.period.steps();
     let place: BTreeMap<&str, usize> = steps.iter().map(String::as_str).zip(0..).collect();
@@ -279,20 +279,19 @@ pub(super) async fn over_time(
             }
         ),
         unit,
-        slots: steps.iter().map(|step| lens.period.told(step)).collect(),
+        slots: steps.iter().map(|step| lens.period.label(step)).collect(),
         series: series
             .into_iter()
             .map(|(name, values)| Series { name, values })
             .collect(),
     };
-    let choices: Vec<_> = [
+    let metrics = [
         ("tokens", "Tokens"),
         ("cost", "Cost"),
         ("requests", "Requests"),
-    ]
-    .into_iter()
-    .map(|(name, shown)| (lens.link("metric", name), shown, name == chosen))
-    .collect();
+    ];
+    let query = lens.query.without(PLACES);
+    let choices = parts::views(&query, &lens.path, "metric", metrics, chosen);
     Ok(html! {
         div.chart-head { (parts::choice("What the chart counts", &choices)) }
         @match chart.draw() {

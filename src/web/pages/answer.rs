@@ -18,7 +18,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 /// Bodies from this length on are compressed, in bytes.
 const WORTH_IT: usize = 1_400;
 
-/// A page. It holds what its reader may see at this moment: nobody keeps it.
+/// A page. It holds what its reader may see at this moment: it must not be cached.
 pub(super) fn page(status: StatusCode, markup: Markup, asked: &HeaderMap) -> Response<Body> {
     let text = Bytes::from(markup.into_string());
     let packed = accepts_gzip(asked) && text.len() >= WORTH_IT;

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Visit, format, parts};
 use crate::base::bucket::Unit;
 use crate::policy::budget::State;
 use crate::web::api::budgets::list::{self, Quota};
@@ -49,20 +47,16 @@ fn small(state: &State) -> Markup {
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let all = list::seen(&visit.reader).await?;
     let is_admin = visit.reader.is_admin();
-    let columns = [
-        parts::words("Budget"),
-        parts::numbers("Left"),
-        parts::words("Left, as a share"),
-        parts::numbers("Held"),
-        parts::numbers("Capacity"),
-        parts::words("Refill"),
-        parts::words("Full in"),
-        parts::words(if is_admin {
+    let columns = parts::words(&["Budget"])
+        .numbers(&["Left"])
+        .words(&["Left, as a share"])
+        .numbers(&["Held", "Capacity"])
+        .words(&["Refill", "Full in"])
+        .words(&[if is_admin {
             "Refill by hand"
         } else {
             "Pays for"
-        }),
-    ];
+        }]);
     let mut called: HashMap<&str, usize> = HashMap::new();
     for Quota { state, .. } in &all {
         *called.entry(state.bucket.as_str()).or_default() += 1;
@@ -135,18 +129,15 @@ fn tone(state: &State) -> &'static str {
 }
 
 fn amount(unit: Unit, amount: i64) -> String {
-    let plain = |what: (&str, &str)| {
+    let plain = |one, many| {
         let sign = if amount < 0 { "−" } else { "" };
-        format!(
-            "{sign}{}",
-            format::count(amount.unsigned_abs(), what.0, what.1)
-        )
+        format!("{sign}{}", format::count(amount.unsigned_abs(), one, many))
     };
     match unit {
         Unit::Money if amount == 0 => "$0.00".to_owned(),
         Unit::Money => format::dollars(amount),
-        Unit::Requests => plain(("request", "requests")),
-        Unit::Tokens => plain(("token", "tokens")),
-        Unit::Parallel => plain(("at once", "at once")),
+        Unit::Requests => plain("request", "requests"),
+        Unit::Tokens => plain("token", "tokens"),
+        Unit::Parallel => plain("at once", "at once"),
     }
 }

@@ -6,9 +6,8 @@ use std::collections::HashSet;
 use maud::html;
 use serde_json::json;
 
-use super::page::Page;
-use super::place::{CHAT, Group, Place};
-use super::{Visit, parts};
+use super::place::CHAT;
+use super::{Group, Page, Place, Visit, parts};
 use crate::exchange::rules::Rules;
 use crate::formats;
 use crate::policy::access::Permit;
@@ -84,11 +83,8 @@ pub(super) const PLACE: Place =
 
 fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     if !visit.reader.permit.may_chat() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_chat",
-            "access denied: a grant has enable_chat_ui set to false for you",
-        ));
+        let why = "access denied: a grant has enable_chat_ui set to false for you";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_chat", why));
     }
     let choices = choices(&visit.reader.rules, &visit.reader.permit);
     if choices.is_empty() {

@@ -3,9 +3,7 @@
 
 use maud::html;
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::{Visit, parts};
+use super::{Group, Page, Place, Visit, parts};
 use crate::web::api::config;
 use crate::wire::Rejection;
 

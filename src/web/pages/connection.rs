@@ -2,9 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Visit, format, parts};
 use crate::base::clock;
 use crate::config::{Mode, Severity};
 use crate::net::tailnet::{State, Status};
@@ -22,7 +20,7 @@ async fn page(visit: &Visit<'_>) -> Page {
     let warnings = visit.reader.engines.alerts(&visit.reader.rules).await;
     let node = visit.reader.engines.node_status();
     // What the process was started with: a change waits for the next start.
-    let listen = visit.reader.engines.management.warnings.started().listen();
+    let listen = visit.reader.engines.management.warnings.started.listen();
     let names = &visit.reader.rules.file.listen.names;
     let port = |port: Option<u16>| {
         let at = match (port, &node) {
@@ -183,12 +181,9 @@ fn findings(visit: &Visit<'_>) -> Markup {
             }
         }
     };
-    let columns = [
-        parts::words("Kind"),
-        parts::numbers("Line"),
-        parts::words("Where"),
-        parts::words("What"),
-    ];
+    let columns = parts::words(&["Kind"])
+        .numbers(&["Line"])
+        .words(&["Where", "What"]);
     html! {
         @if !found.is_empty() {
             (parts::section("Findings in the configuration", &parts::table("Findings", &columns, &rows)))

@@ -2,9 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
-use super::{Visit, format, parts};
+use super::{Page, Place, Visit, format, parts};
 use crate::web::api::{config, discover};
 use crate::wire::Rejection;
 
@@ -53,13 +51,7 @@ fn servers(visit: &Visit<'_>, found: &discover::Discovery) -> Result<Markup, Rej
         ));
     }
     let (_, tag) = config::shown(&visit.reader)?;
-    let columns = [
-        parts::words("Server"),
-        parts::words("Address"),
-        parts::words("Models"),
-        parts::words("Formats"),
-        parts::words("Provider"),
-    ];
+    let columns = parts::words(&["Server", "Address", "Models", "Formats", "Provider"]);
     let rows = html! {
         @for server in &found.servers {
             tr {

@@ -3,10 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, parts};
+use super::{Group, Page, Place, Query, Visit, parts};
 use crate::config::Grant;
 use crate::formats;
 use crate::web::api::models::whatif;
@@ -18,13 +15,7 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/grants", |visit| Box::pin
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let file = &visit.reader.rules.file;
     let names = &file.tailnet.capabilities;
-    let columns = [
-        parts::words("Who"),
-        parts::words("Role"),
-        parts::words("Models"),
-        parts::words("What else"),
-        parts::numbers("Line"),
-    ];
+    let columns = parts::words(&["Who", "Role", "Models", "What else"]).numbers(&["Line"]);
     let rows = html! { @for grant in &file.grants { (row(grant, names)) } };
     let body = html! {
         (try_it(visit).await?)
@@ -45,7 +36,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         @if !file.groups.is_empty() {
             section {
                 h2 { "Groups of the configuration" }
-                (parts::table("Groups", &[parts::words("Group"), parts::words("Members")], &html! {
+                (parts::table("Groups", &parts::words(&["Group", "Members"]), &html! {
                     @for (group, members) in &file.groups {
                         tr { th scope="row" { (group) } td.wrap { (members.join(", ")) } }
                     }

@@ -2,9 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::{Group, Place};
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Visit, format, parts};
 use crate::base::clock;
 use crate::config::{FailPolicy, Guard, GuardAction, GuardKind, Hook};
 use crate::exchange::hooks::What;
@@ -23,6 +21,10 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             (hook_row(visit, name, hook, waiting.iter().find(|one| one.hook == *name)))
         }
     };
+    let guard_columns = parts::words(&["Guard", "Looks for", "What it does", "Requests"]);
+    let hook_columns = parts::words(&["Hook", "Address", "If it fails", "Since start"])
+        .numbers(&["Waiting"])
+        .words(&["Oldest"]);
     let body = html! {
         @if file.guards.is_empty() && file.hooks.is_empty() {
             (parts::empty("No guardrails are configured", &html! {
@@ -31,15 +33,10 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         }
         @if !file.guards.is_empty() {
-            (parts::section("Guards", &parts::table("Guards", &[
-                parts::words("Guard"), parts::words("Looks for"), parts::words("What it does"), parts::words("Requests"),
-            ], &guards)))
+            (parts::section("Guards", &parts::table("Guards", &guard_columns, &guards)))
         }
         @if !file.hooks.is_empty() {
-            (parts::section("Hooks", &parts::table("Hooks", &[
-                parts::words("Hook"), parts::words("Address"), parts::words("If it fails"),
-                parts::words("Since start"), parts::numbers("Waiting"), parts::words("Oldest"),
-            ], &hooks)))
+            (parts::section("Hooks", &parts::table("Hooks", &hook_columns, &hooks)))
         }
         p.under { "A guard or a hook acts where a " a href="/ui/grants" { "grant" } " names it. The timeline of each request shows what it did." }
     };

@@ -1,4 +1,4 @@
-//! JSON as people read it: indented, in the order in which it came, its kinds told apart. The
+//! JSON as people read it: indented, in its order, with a style for each kind. The
 //! bytes are shown as they are; nothing is parsed into values and written again.
 
 use maud::{Markup, html};

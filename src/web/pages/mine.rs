@@ -1,12 +1,9 @@
-//! `/ui/`: the reader's own usage, told as that of any user.
+//! `/ui/`: the reader's own usage, shown like that of any user.
 
 use maud::{Markup, html};
 
 use super::activity::{self, Lens};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, breakdown, budgets, format, parts, sessions};
+use super::{Group, Page, Place, Query, Visit, breakdown, budgets, format, parts, sessions};
 use crate::wire::Rejection;
 
 /// Sessions that are shown of a person.
@@ -24,14 +21,12 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         Query::default().with("login", visit.reader.caller.name()),
     );
     let own = budgets::own(visit).await?;
-    let body = html! {
-        (usage(visit, &lens, &own).await?)
-    };
-    Ok(Page::new("My usage", body).actions(said(&lens)).live())
+    let body = usage(visit, &lens, &own).await?;
+    Ok(Page::new("My usage", body).actions(period(&lens)).live())
 }
 
 /// The time that a page is of.
-pub(super) fn said(lens: &Lens) -> Markup {
+pub(super) fn period(lens: &Lens) -> Markup {
     html! { span.period { (lens.period.words()) ", UTC" } }
 }
 
@@ -42,7 +37,7 @@ pub(super) async fn usage(
     budgets: &Markup,
 ) -> Result<Markup, Rejection> {
     let models = visit.sums(&lens.report("model")).await?;
-    let totals = &models.usage.totals;
+    let totals = &models.totals;
     let query = lens.period.put_into(&lens.filters().without(&["header"]));
     let recent = visit.sessions(&query.with("limit", RECENT)).await?;
     let more = lens
@@ -62,10 +57,7 @@ pub(super) async fn usage(
             }))
         } @else {
             section.panel { (activity::over_time(visit, lens, "model").await?) }
-            (parts::section("Models", &breakdown::table(lens, &models.usage.groups,
-                ("model", "Model", "Usage by model"), |model| {
-                    lens.filters().with("model", model).at("/ui/requests")
-                })))
+            (parts::section("Models", &breakdown::table(lens, &models.groups, &breakdown::MODEL)))
             section {
                 h2 { "Recent sessions" }
                 (sessions::table(visit, &recent.rows))

@@ -1,6 +1,6 @@
 //! The dashboard and the chat: pages for people, rendered here. A page asks what a program would
-//! ask through the API, in the same words and by the same functions, so that it shows nobody more
-//! than the API would; what it changes, its script changes through the API.
+//! ask through the API, in the same words and by the same functions, so that it never shows
+//! more than the API would; what it changes, its script changes through the API.
 //!
 //! A page is whole without its scripts. Everything that a model, a prompt, a client or a provider
 //! wrote is text.
@@ -26,6 +26,7 @@ mod guardrails;
 mod icons;
 mod json;
 mod layout;
+mod list;
 mod mine;
 mod models;
 mod overview;
@@ -52,18 +53,18 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use maud::html;
 
 use crate::policy::identity::{Caller, Principal};
-use crate::records::{Entry, Session};
+use crate::records::{Entry, Session, Usage};
 use crate::web::api::endpoint::Endpoint;
 use crate::web::api::ledger::Page as Listed;
 use crate::web::api::parameters::{FromQuery, Given};
-use crate::web::api::records::usage::{self, Sums};
+use crate::web::api::records::usage;
 use crate::web::api::records::{requests as api_requests, sessions as api_sessions};
 use crate::web::engines::Engines;
 use crate::web::gate::is_from_elsewhere;
 use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
 use page::Page;
-use place::{For, Place};
+use place::{Group, Place};
 use query::Query;
 
 /// A reader who opens a page.
@@ -179,7 +180,7 @@ fn asked(request: &Parts, reader: &Reader<'_>) -> Query {
 async fn show(visit: &Visit<'_>, place: Option<&Place>) -> Result<Page, Rejection> {
     // Nobody else's page is made for a user, whatever the API would tell of it.
     let for_admins = ["/ui/users/", "/ui/config/", "/ui/providers/"];
-    if place.is_some_and(|place| place.audience == For::Admins)
+    if place.is_some_and(|place| place.is_for_admins)
         || for_admins
             .iter()
             .any(|folder| visit.path.starts_with(folder))
@@ -200,10 +201,15 @@ impl Visit<'_> {
         given.read()
     }
 
+    /// Columns that only admins see.
+    fn for_admins<'c>(&self, columns: &'c [&'c str]) -> &'c [&'c str] {
+        if self.reader.is_admin() { columns } else { &[] }
+    }
+
     /// Sums of the API's reports.
-    async fn sums(&self, query: &Query) -> Result<Sums, Rejection> {
-        let question = self.read(&usage::ENDPOINT, query)?;
-        usage::sums(&self.reader, question).await
+    async fn sums(&self, query: &Query) -> Result<Usage, Rejection> {
+        let question: usage::Question = self.read(&usage::ENDPOINT, query)?;
+        usage::sums(&self.reader, question.report()?).await
     }
 
     async fn requests(&self, query: &Query) -> Result<Listed<Entry>, Rejection> {
@@ -238,11 +244,8 @@ fn count(engines: &Engines<'_>, caller: &Caller, path: &str, rejection: &Rejecti
 
 fn no_such_page(path: &str) -> Rejection {
     let shown: String = path.chars().take(200).collect();
-    Rejection::new(
-        StatusCode::NOT_FOUND,
-        "no_such_page",
-        format!("no page {shown:?}"),
-    )
+    let why = format!("no page {shown:?}");
+    Rejection::new(StatusCode::NOT_FOUND, "no_such_page", why)
 }
 
 /// Why there is no page, and what to do about it.

@@ -1,11 +1,12 @@
-//! The time that a page tells of: the last days, or whatever dates were given. Days are UTC, as
+//! The time that a page covers: the last days, or given dates. Days are UTC, as
 //! in all sums.
 
-use maud::{Markup, html};
+use maud::Markup;
 
 use super::query::{PLACES, Query};
 use super::{format, parts};
 use crate::base::clock;
+use crate::web::api::parameters::midnight;
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -28,7 +29,7 @@ pub(super) struct Period {
     pub from: i64,
     /// The end, not included.
     pub to: i64,
-    /// The last day, told by hours.
+    /// The last day, by hours.
     pub by_hours: bool,
 }
 
@@ -48,11 +49,7 @@ impl Period {
             let from = from
                 .unwrap_or(to - 30 * DAY_MS)
                 .clamp(earliest, to - DAY_MS);
-            return Self {
-                from,
-                to,
-                by_hours: false,
-            };
+            return Self::of_days(from, to);
         }
         let days = query.get("days").unwrap_or("30");
         let found = USUAL.iter().find(|(name, ..)| *name == days);
@@ -65,19 +62,19 @@ impl Period {
                 by_hours: true,
             };
         }
-        Self {
-            from: tomorrow - days * DAY_MS,
-            to: tomorrow,
-            by_hours: false,
-        }
+        Self::of_days(tomorrow - days * DAY_MS, tomorrow)
     }
 
     /// Whole days, the last `most` of them at most.
     pub(super) fn whole_days(self, most: i64) -> Self {
         let to = (self.to - 1).div_euclid(DAY_MS) * DAY_MS + DAY_MS;
         let from = self.from.div_euclid(DAY_MS) * DAY_MS;
+        Self::of_days(from.max(to - most * DAY_MS), to)
+    }
+
+    fn of_days(from: i64, to: i64) -> Self {
         Self {
-            from: from.max(to - most * DAY_MS),
+            from,
             to,
             by_hours: false,
         }
@@ -111,8 +108,8 @@ impl Period {
         names.collect()
     }
 
-    /// How a step's key is told on a chart.
-    pub(super) fn told(self, key: &str) -> String {
+    /// How a chart shows a step's key.
+    pub(super) fn label(self, key: &str) -> String {
         if self.by_hours {
             key.get(5..16).unwrap_or(key).replace('T', " ")
         } else {
@@ -136,25 +133,11 @@ impl Period {
     pub(super) fn choice(path: &str, query: &Query) -> Markup {
         let custom = query.get("from").is_some() || query.get("through").is_some();
         let days = query.get("days").unwrap_or("30");
-        let all: Vec<_> = USUAL
-            .iter()
-            .map(|(name, shown, _)| {
-                let query = query.without(&["from", "through"]).without(PLACES);
-                let address = query.with("days", name).at(path);
-                (address, *shown, !custom && *name == days)
-            })
-            .collect();
-        html! { (parts::choice("Time", &all)) }
+        let query = query.without(&["from", "through"]).without(PLACES);
+        let all = USUAL.map(|(name, shown, _)| (name, shown));
+        let views = parts::views(&query, path, "days", all, if custom { "" } else { days });
+        parts::choice("Time", &views)
     }
-}
-
-/// A UTC date as unix milliseconds.
-fn midnight(text: &str) -> Option<i64> {
-    let date: jiff::civil::Date = text.parse().ok()?;
-    let time = jiff::tz::Offset::UTC
-        .to_timestamp(date.at(0, 0, 0, 0))
-        .ok()?;
-    Some(time.as_millisecond())
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The pages, in one table: paths lead to pages by it, and the menu and the command palette show
 //! what it has for a role.
 
-use super::place::Place;
 use super::{
-    agents, api, audit, budgets, chat, configuration, connection, discover, exports, grants,
+    Place, agents, api, audit, budgets, chat, configuration, connection, discover, exports, grants,
     guardrails, mine, models, overview, providers, request, requests, session, sessions, setup,
     tools, user, users, version, versions,
 };

@@ -3,10 +3,7 @@
 use maud::{Markup, html};
 
 use super::activity::{self, Lens};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, breakdown, format, parts};
+use super::{Group, Page, Place, Query, Visit, breakdown, format, parts};
 use crate::config::AuthMode;
 use crate::policy::route::Provider;
 use crate::wire::Rejection;
@@ -17,16 +14,9 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/providers", |visit| Box::
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let used = visit.sums(&lens.report("provider")).await?;
-    let columns = [
-        parts::words("Provider"),
-        parts::words("State"),
-        parts::words("Formats"),
-        parts::numbers("Models"),
-        parts::numbers("Open"),
-        parts::numbers("Since start"),
-        parts::numbers("Failed"),
-        parts::words("Last failure"),
-    ];
+    let columns = parts::words(&["Provider", "State", "Formats"])
+        .numbers(&["Models", "Open", "Since start", "Failed"])
+        .words(&["Last failure"]);
     let all = visit.reader.rules.routes.providers();
     let rows = html! { @for provider in all { (provider_row(visit, provider)) } };
     let body = html! {
@@ -40,14 +30,11 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
         h2 { "Traffic" }
         (activity::filter_bar(visit, &lens, &["login", "model", "agent", "header"]).await?)
-        @if used.usage.groups.is_empty() {
+        @if used.groups.is_empty() {
             (parts::empty("No requests in this time", &html! { "Choose a longer time." }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "provider").await?) }
-            (breakdown::table(&lens, &used.usage.groups, ("provider", "Provider", "Usage by provider"), |id| {
-                let query = lens.query.without(&["metric", "sort", "before"]);
-                query.with("provider", id).at("/ui/requests")
-            }))
+            (breakdown::table(&lens, &used.groups, &breakdown::PROVIDER))
         }
     };
     let find = html! { a.button href="/ui/providers/discover" { "Look for servers" } };

@@ -20,7 +20,7 @@ pub(super) const PLACES: &[&str] = &["before", "page"];
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the query of an address; what is no UTF-8 is read as far as it can be.
+    /// Reads the query of an address; invalid UTF-8 is replaced.
     pub(super) fn parse(text: &str) -> Self {
         let decoded = |text: &str| {
             let text = text.replace('+', " ");
@@ -74,7 +74,7 @@ impl Query {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// As it stands in an address, without the question mark.
+    /// As in an address, without the question mark.
     pub(super) fn text(&self) -> String {
         let pairs = self
             .pairs()

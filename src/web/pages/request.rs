@@ -2,11 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
-use super::query::{Query, encoded};
-use super::sessions::named;
-use super::{Visit, activity, conversation, format, json, parts};
+use super::query::encoded;
+use super::sessions::{named, session_page};
+use super::{Page, Place, Query, Visit, activity, conversation, format, json, parts};
 use crate::records::{Capture, Entry};
 use crate::web::api::records::request::{self, Request};
 use crate::web::api::records::{capture, explanation};
@@ -30,15 +28,9 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let entry = &request.entry;
     let shown = visit.query.get("view").unwrap_or("story");
     let here = format!("/ui/requests/{}", entry.id);
-    let tabs: Vec<_> = VIEWS
-        .iter()
-        .map(|(name, title)| {
-            let address = Query::default().with("view", name).at(&here);
-            (address, *title, *name == shown)
-        })
-        .collect();
-    let said = match shown {
-        "story" => story(&request),
+    let views = parts::views(&Query::default(), &here, "view", VIEWS, shown);
+    let content = match shown {
+        "story" => timeline(&request),
         _ if !entry.captured => parts::empty(
             "The content of this request was not kept",
             &html! {
@@ -55,13 +47,10 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (head(visit, entry))
         (figures(entry))
-        (parts::tabs("What is shown of the request", &tabs))
-        (said)
+        (parts::tabs("What is shown of the request", &views))
+        (content)
     };
-    let session = Query::default()
-        .with("login", &entry.login)
-        .with("session", &entry.session)
-        .at("/ui/sessions/one");
+    let session = session_page(&entry.login, &entry.session);
     Ok(Page::new("Request", body)
         .below("/ui/sessions", "Sessions")
         .below(session, "Session"))
@@ -80,39 +69,31 @@ fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
         @if visit.reader.is_admin() { a href=(activity::user_page(&entry.login)) { (entry.login) } }
         @else { (entry.login) }
     };
-    let mut facts = vec![
-        ("Outcome", parts::outcome(entry)),
-        ("Started", parts::time(entry.started_at)),
-        ("User", user),
-        ("Device", html! { (entry.node_name) }),
-        ("Agent", html! { (named(&entry.agent)) }),
-        (
-            "Model",
-            html! {
-                @if entry.model.is_empty() {
-                    (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
-                } @else {
-                    (entry.model)
-                    @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
-                }
-            },
-        ),
-        (
-            "Provider",
-            html! {
-                @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
-            },
-        ),
-        (
-            "API",
-            html! { code { (entry.api) } @if entry.stream { " streamed" } },
-        ),
-        ("Id", html! { code { (entry.id) } }),
-    ];
-    if let Some(error) = &entry.error {
-        facts.push(("Error", html! { span.bad { (error) } }));
+    let model = html! {
+        @if entry.model.is_empty() {
+            (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
+        } @else {
+            (entry.model)
+            @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
+        }
+    };
+    let provider = html! {
+        @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
+    };
+    html! {
+        dl.facts {
+            (parts::fact("Outcome", &parts::outcome(entry)))
+            (parts::fact("Started", &parts::time(entry.started_at)))
+            (parts::fact("User", &user))
+            (parts::fact("Device", &entry.node_name))
+            (parts::fact("Agent", &named(&entry.agent)))
+            (parts::fact("Model", &model))
+            (parts::fact("Provider", &provider))
+            (parts::fact("API", &html! { code { (entry.api) } @if entry.stream { " streamed" } }))
+            (parts::fact("Id", &html! { code { (entry.id) } }))
+            @if let Some(error) = &entry.error { (parts::fact("Error", &html! { span.bad { (error) } })) }
+        }
     }
-    parts::facts(&facts)
 }
 
 fn figures(entry: &Entry) -> Markup {
@@ -133,7 +114,7 @@ fn figures(entry: &Entry) -> Markup {
 }
 
 /// Every decision with its reason, and the tools that the answer called.
-fn story(request: &Request) -> Markup {
+fn timeline(request: &Request) -> Markup {
     let entry = &request.entry;
     html! {
         section {
@@ -208,7 +189,7 @@ fn headers(caption: &str, all: &[(String, String)]) -> Markup {
             tr { th scope="row" { code { (name) } } td.wrap { code { (value) } } }
         }
     };
-    let columns = [parts::words("Name"), parts::words("Value")];
+    let columns = parts::words(&["Name", "Value"]);
     parts::table(caption, &columns, &rows)
 }
 

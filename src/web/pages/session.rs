@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::activity::{self, Lens};
-use super::page::Page;
-use super::place::Place;
-use super::query::Query;
-use super::sessions::{ROWS, models, named, pages};
-use super::{Visit, format, parts, requests};
+use super::list::ROWS;
+use super::sessions::{models, named};
+use super::{Page, Place, Query, Visit, activity, format, parts, requests};
 use crate::records::Session;
 use crate::web::api::records::tools;
 use crate::wire::Rejection;
@@ -34,7 +31,6 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let listed = visit.requests(&query.with("limit", ROWS)).await?;
     let counts = &session.counts;
     let lasted = (session.last_at - session.started_at).max(0);
-    let lens = Lens::new(visit, Query::default());
     let body = html! {
         (parts::facts(&[
             ("User", html! { @if visit.reader.is_admin() { a href=(activity::user_page(&session.login)) { (session.login) } } @else { (session.login) } }),
@@ -53,7 +49,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
         (tools(visit, session).await?)
         (requests::table(visit, "Requests of this session, newest first", &listed.rows))
-        (pages(&lens, listed.next.as_ref()))
+        (parts::pager(visit.path, &visit.query, listed.next.as_ref()))
     };
     Ok(Page::new("Session", body)
         .live()

@@ -6,10 +6,7 @@ use maud::html;
 
 use super::activity::{self, Lens};
 use super::chart::{Chart, Series, Unit};
-use super::page::Page;
-use super::place::{Group, Place};
-use super::query::Query;
-use super::{Visit, format, parts};
+use super::{Group, Page, Place, Query, Visit, format, parts};
 use crate::web::api::records::tools;
 use crate::wire::Rejection;
 
@@ -61,11 +58,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             })
             .collect(),
     };
-    let columns = [
-        parts::words("Tool"),
-        parts::numbers("Calls"),
-        parts::numbers("Requests"),
-    ];
+    let columns = parts::words(&["Tool"]).numbers(&["Calls", "Requests"]);
     let body = html! {
         (activity::filter_bar(visit, &lens, &["login", "model", "provider", "agent"]).await?)
         @if let Some(tool) = visit.query.get("tool") {

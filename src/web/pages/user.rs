@@ -2,12 +2,9 @@
 
 use maud::html;
 
-use super::Visit;
 use super::activity::Lens;
-use super::mine::{said, usage};
-use super::page::Page;
-use super::place::Place;
-use super::query::Query;
+use super::mine::{period, usage};
+use super::{Page, Place, Query, Visit};
 use crate::wire::Rejection;
 
 pub(super) const PLACE: Place =
@@ -19,5 +16,5 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     Ok(Page::new(&visit.id, body)
         .live()
         .below("/ui/users", "Users")
-        .actions(said(&lens)))
+        .actions(period(&lens)))
 }

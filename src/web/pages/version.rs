@@ -2,11 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
 use super::query::encoded;
 use super::versions::{how, who};
-use super::{Visit, parts};
+use super::{Page, Place, Visit, parts};
 use crate::web::api::config::{self, history};
 use crate::wire::Rejection;
 

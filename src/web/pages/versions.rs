@@ -2,10 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::page::Page;
-use super::place::Place;
 use super::query::encoded;
-use super::{Visit, activity, parts};
+use super::{Page, Place, Visit, activity, parts};
 use crate::base::clock;
 use crate::web::api::config::history;
 use crate::wire::Rejection;
@@ -17,12 +15,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
     let versions = history::all(&visit.reader).await?;
     let now = clock::unix_ms();
-    let columns = [
-        parts::words("When"),
-        parts::words("Who"),
-        parts::words("How"),
-        parts::words("Hash"),
-    ];
+    let columns = parts::words(&["When", "Who", "How", "Hash"]);
     let rows = html! {
         @for version in &versions {
             tr {

@@ -16,13 +16,13 @@ mod exports;
 mod journal;
 mod outbox;
 mod purge;
-pub(super) mod query;
-pub(super) mod report;
+pub(crate) mod query;
+pub(crate) mod report;
 mod rollup;
 pub(crate) mod row;
-pub(super) mod session;
+pub(crate) mod session;
 mod sums;
-pub(super) mod tools;
+pub(crate) mod tools;
 mod value;
 
 use std::borrow::Cow;

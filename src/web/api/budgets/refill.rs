@@ -1,6 +1,6 @@
 //! `POST /api/quotas/refill`: adds to a bucket.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -12,12 +12,12 @@ use crate::policy::budget::State;
 use crate::records;
 use crate::records::balances::Quotas;
 use crate::web::api::audit;
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/quotas/refill",
     name: "Refill",
     about: "Adds to a bucket, at most up to its capacity.",

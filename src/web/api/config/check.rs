@@ -1,4 +1,4 @@
-//! What speaks against a text: findings of the check, which a save takes more seriously than a
+//! The problems of a text: findings of the check, which a save takes more seriously than a
 //! start does, and what only concerns who saves it.
 
 use http::header;

@@ -1,5 +1,6 @@
 //! `/aperture/config`: the configuration, read and replaced.
 
+use http::Method;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{CHANGE_BY_TAG, How, Proposed, check, if_match, save, shown, stored_text, tagged};
 use crate::config;
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 
 pub(in crate::web::api) const GET: Endpoint = Endpoint {
@@ -21,7 +22,7 @@ pub(in crate::web::api) const GET: Endpoint = Endpoint {
 };
 
 pub(in crate::web::api) const PUT: Endpoint = Endpoint {
-    method: Verb::Put,
+    method: &Method::PUT,
     path: "/aperture/config",
     name: "PutConfig",
     about: "Replaces the configuration that has the `ETag` in `If-Match`; placeholders stand for the secrets that are stored.",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,13 +18,13 @@ use crate::exchange::rules::Rules;
 use crate::policy::access::Role;
 use crate::policy::identity::Caller;
 use crate::records::{Group, Report, Scope};
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/config/dry-run",
     name: "DryRun",
     about: "What a configuration would change: its text, and who would gain and lose which models.",

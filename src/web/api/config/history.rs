@@ -91,11 +91,8 @@ async fn one(call: Call<'_>) -> Reply {
 pub(super) async fn version(reader: &Reader<'_>, id: &str) -> Result<Version, Rejection> {
     let version = reader.ledger().version(id).await;
     version?.ok_or_else(|| {
-        Rejection::new(
-            StatusCode::NOT_FOUND,
-            "no_such_version",
-            format!("there is no version {id:?} of the configuration"),
-        )
+        let why = format!("there is no version {id:?} of the configuration");
+        Rejection::new(StatusCode::NOT_FOUND, "no_such_version", why)
     })
 }
 
@@ -122,8 +119,8 @@ mod tests {
         };
         let (before, after) = (text(7), text(13));
         let started = std::time::Instant::now();
-        let told = diff(&before, &after);
-        assert!(told.starts_with("--- before\n+++ after\n"));
+        let diff = diff(&before, &after);
+        assert!(diff.starts_with("--- before\n+++ after\n"));
         assert!(
             started.elapsed() < Duration::from_secs(20),
             "{:?}",

@@ -143,7 +143,7 @@ pub(super) fn if_match(reader: &Reader<'_>, headers: &HeaderMap) -> Result<Strin
     })
 }
 
-/// A configuration that is not taken, with everything that speaks against it.
+/// A configuration that is not taken, with all its problems.
 pub(super) fn invalid(findings: &[Finding]) -> Rejection {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let details = findings.iter().map(|finding| {

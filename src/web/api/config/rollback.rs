@@ -1,16 +1,17 @@
 //! `POST /api/config/rollback`: back to a version. Secrets are those of the file as it is now: the
-//! history holds none. Where the file has none in that place any more, it is said which are missing.
+//! history holds none. Where the file has none in that place any more, the answer names what is missing.
 
+use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::older::Saved;
 use super::{CHANGE, How, history, save};
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/config/rollback",
     name: "Rollback",
     about: "Goes back to a version; secrets are those of the file as it is now.",

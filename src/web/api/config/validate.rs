@@ -1,15 +1,16 @@
 //! `POST /aperture/config:validate`: a configuration, checked as if it were to be saved.
 
+use http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::current::ConfigText;
 use super::{Proposed, check, stored_text};
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/aperture/config:validate",
     name: "Validate",
     about: "Checks a configuration as if it were to be saved.",

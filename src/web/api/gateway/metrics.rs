@@ -1,6 +1,6 @@
 //! `GET /metrics`: counters for Prometheus.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 
 use crate::base::memory;
 use crate::base::output;
@@ -10,7 +10,8 @@ use crate::policy::route::Health;
 use crate::records::metrics::{self, Gauge};
 use crate::web::alerts;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply};
-use crate::wire::{Rejection, body};
+use crate::web::api::respond;
+use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/metrics",
@@ -23,25 +24,27 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
 fn answer(call: &Call<'_>) -> Reply {
     // They name every provider and model, so that being an admin is not asking for enough.
     if !call.reader.permit.may_read_metrics() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_metrics",
-            "access denied: no grant has read_metrics",
-        ));
+        let why = "access denied: no grant has read_metrics";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_metrics", why));
     }
     let text = metrics::render(&call.reader.engines.gateway.metrics, &gauges(call));
-    let mut response = Response::new(body::full(text));
-    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(response)
+    Ok(respond(metrics::CONTENT_TYPE, text))
 }
 
-fn alone(name: &'static str, help: &'static str, value: f64) -> Gauge {
+fn gauge(name: &'static str, help: &'static str, value: f64) -> Gauge {
+    let values = vec![(Vec::new(), value)];
     Gauge {
         name,
         help,
         kind: "gauge",
-        values: vec![(Vec::new(), value)],
+        values,
+    }
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Gauge {
+    Gauge {
+        kind: "counter",
+        ..gauge(name, help, as_float(value))
     }
 }
 
@@ -52,20 +55,20 @@ fn flag(is: bool) -> f64 {
 /// What a node knows of itself.
 fn of_node(node: &Status) -> Vec<Gauge> {
     let seconds = |ms: i64| as_float(u64::try_from(ms / 1_000).unwrap_or_default());
-    let mut gauges = vec![alone(
+    let mut gauges = vec![gauge(
         "iris_node_map_stale",
         "Whether the network map is older than tailnet.stale_after.",
         flag(node.is_stale),
     )];
     if let Some(at) = alerts::key_expires_at(node) {
-        gauges.push(alone(
+        gauges.push(gauge(
             "iris_node_key_expiry_timestamp_seconds",
             "When the node's key expires, in Unix time; not there where it does not.",
             seconds(at),
         ));
     }
     if let Some(at) = node.heard_at {
-        gauges.push(alone(
+        gauges.push(gauge(
             "iris_node_control_heard_timestamp_seconds",
             "When the control server was last heard, in Unix time; it is heard once a minute.",
             seconds(at),
@@ -86,33 +89,28 @@ fn gauges(call: &Call<'_>) -> Vec<Gauge> {
             kind: "gauge",
             values: vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
         },
-        alone(
+        gauge(
             "iris_ledger_healthy",
             "Whether requests can be recorded.",
             flag(gateway.ledger.healthy()),
         ),
-        alone(
+        gauge(
             "iris_node_running",
             "Whether the node is on its tailnet; 1 without a tailnet.",
             flag(is_up),
         ),
     ];
     gauges.extend(node.into_iter().flat_map(of_node));
-    gauges.push(Gauge {
-        name: "iris_panics_total",
-        help: "Panics of the program: each is a fault of it, of which the log says where.",
-        kind: "counter",
-        values: vec![(Vec::new(), as_float(panics::count()))],
-    });
-    gauges.push(Gauge {
-        name: "iris_log_lines_dropped_total",
-        help: "Lines of the log that were lost, because standard error could not be written to.",
-        kind: "counter",
-        values: vec![(
-            Vec::new(),
-            as_float(output::log().map_or(0, |log| log.loss().dropped)),
-        )],
-    });
+    gauges.push(counter(
+        "iris_panics_total",
+        "Panics of the program: each is a fault of it, of which the log says where.",
+        panics::count(),
+    ));
+    gauges.push(counter(
+        "iris_log_lines_dropped_total",
+        "Lines of the log that were lost, because standard error could not be written to.",
+        output::log().map_or(0, |log| log.loss().dropped),
+    ));
     gauges.extend(held());
     gauges.extend(upstream(call));
     gauges.push(Gauge {
@@ -129,17 +127,12 @@ fn gauges(call: &Call<'_>) -> Vec<Gauge> {
             })
             .collect(),
     });
+    let exporters = call.reader.engines.management.board.all().into_iter();
     gauges.push(Gauge {
         name: "iris_exporter_failures",
         help: "Failures of an exporter in a row.",
         kind: "gauge",
-        values: call
-            .reader
-            .engines
-            .management
-            .board
-            .all()
-            .into_iter()
+        values: exporters
             .map(|(name, status)| {
                 let labels = vec![("exporter", name.to_owned())];
                 (labels, f64::from(status.failures))
@@ -152,35 +145,25 @@ fn gauges(call: &Call<'_>) -> Vec<Gauge> {
 /// What bodies hold of memory.
 fn held() -> [Gauge; 4] {
     let usage = memory::all().usage();
-    let one = |name, help, kind, value: u64| Gauge {
-        name,
-        help,
-        kind,
-        values: vec![(Vec::new(), as_float(value))],
-    };
     [
-        one(
+        gauge(
             "iris_memory_held_bytes",
             "Bytes that the bodies of requests and responses count as.",
-            "gauge",
-            usage.held as u64,
+            as_float(usage.held as u64),
         ),
-        one(
+        gauge(
             "iris_memory_bound_bytes",
             "The most that they may, by limits.memory or the memory that there is.",
-            "gauge",
-            usage.bound as u64,
+            as_float(usage.bound as u64),
         ),
-        one(
+        gauge(
             "iris_memory_waiting",
             "Requests that wait until others hold less.",
-            "gauge",
-            usage.waiting as u64,
+            as_float(usage.waiting as u64),
         ),
-        one(
+        counter(
             "iris_memory_refused_total",
             "Requests that waited for too long and were refused.",
-            "counter",
             usage.refused,
         ),
     ]
@@ -227,7 +210,7 @@ fn upstream(call: &Call<'_>) -> [Gauge; 4] {
             "iris_upstream_ejected",
             "Whether a provider is paused for its failures.",
             "gauge",
-            |health| if health.ejected { 1.0 } else { 0.0 },
+            |health| flag(health.ejected),
         ),
     ]
 }

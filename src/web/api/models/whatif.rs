@@ -108,7 +108,10 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
         conversation: None,
         holder: None,
     };
-    let none = match rules.routes.select(&permit, api, model, evidence) {
+    let none = match rules
+        .routes
+        .select(&permit, model, &|one| one.speaks(api), evidence)
+    {
         Ok(choice) => {
             let route = choice.first;
             reasons.extend(route.reasons.iter().cloned());

@@ -1,4 +1,4 @@
-//! Records: one's own, or everyone's for an admin.
+//! Records: the reader's own, or everyone's for an admin.
 
 pub(in crate::web) mod capture;
 pub(in crate::web) mod explanation;
@@ -25,19 +25,13 @@ fn readable(reader: &Reader<'_>) -> Result<(), Rejection> {
     if reader.permit.may_read_captures() {
         return Ok(());
     }
-    Err(Rejection::new(
-        StatusCode::FORBIDDEN,
-        "no_captures",
-        "access denied: what others said takes a grant with read_captures",
-    ))
+    let why = "access denied: what others said takes a grant with read_captures";
+    Err(Rejection::new(StatusCode::FORBIDDEN, "no_captures", why))
 }
 
 /// The same for a record that is not there and for another's: ids can't be tried out.
 fn no_such(id: &str) -> Rejection {
     let shown: String = id.chars().take(64).collect();
-    Rejection::new(
-        StatusCode::NOT_FOUND,
-        "no_such_record",
-        format!("there is no record {shown:?} that you may see, or it was not kept"),
-    )
+    let why = format!("there is no record {shown:?} that you may see, or it was not kept");
+    Rejection::new(StatusCode::NOT_FOUND, "no_such_record", why)
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::records::{Entry, EntryId};
-use crate::web::api::csv::{self, Column, Csv};
+use crate::web::api::csv::{Column, Csv, dollars, known, time};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::ledger::Page;
 use crate::web::api::parameters::{
@@ -74,7 +74,7 @@ async fn answer(call: Call<'_>) -> Reply {
 
 const COLUMNS: [Column<Entry>; 27] = [
     ("id", |row| row.id.to_string()),
-    ("started_at", |row| csv::time(row.started_at)),
+    ("started_at", |row| time(row.started_at)),
     ("login", |row| row.login.clone()),
     ("node", |row| row.node_name.clone()),
     ("session", |row| row.session.clone()),
@@ -85,29 +85,21 @@ const COLUMNS: [Column<Entry>; 27] = [
     ("status", |row| row.status.to_string()),
     ("outcome", |row| row.outcome.as_str().to_owned()),
     ("stream", |row| row.stream.to_string()),
-    ("input_tokens", |row| csv::known(row.tokens.input)),
-    ("output_tokens", |row| csv::known(row.tokens.output)),
-    ("cached_tokens", |row| csv::known(row.tokens.cached)),
+    ("input_tokens", |row| known(row.tokens.input)),
+    ("output_tokens", |row| known(row.tokens.output)),
+    ("cached_tokens", |row| known(row.tokens.cached)),
     ("cache_creation_input_tokens", |row| {
-        csv::known(row.tokens.cache_write)
+        known(row.tokens.cache_write)
     }),
-    ("reasoning_tokens", |row| csv::known(row.tokens.reasoning)),
-    ("image_input_tokens", |row| {
-        csv::known(row.tokens.image_input)
-    }),
-    ("image_output_tokens", |row| {
-        csv::known(row.tokens.image_output)
-    }),
-    ("web_search_count", |row| {
-        csv::known(row.tokens.web_searches)
-    }),
+    ("reasoning_tokens", |row| known(row.tokens.reasoning)),
+    ("image_input_tokens", |row| known(row.tokens.image_input)),
+    ("image_output_tokens", |row| known(row.tokens.image_output)),
+    ("web_search_count", |row| known(row.tokens.web_searches)),
     ("estimated", |row| row.tokens.estimated.to_string()),
-    ("cost_usd", |row| csv::known(row.cost.map(csv::dollars))),
-    ("cost_basis", |row| csv::known(row.cost_basis.as_ref())),
+    ("cost_usd", |row| known(row.cost.map(dollars))),
+    ("cost_basis", |row| known(row.cost_basis.as_ref())),
     ("tool_calls", |row| row.tool_calls.to_string()),
-    ("finish_reason", |row| {
-        csv::known(row.finish_reason.as_ref())
-    }),
-    ("first_token_ms", |row| csv::known(row.first_token_ms)),
+    ("finish_reason", |row| known(row.finish_reason.as_ref())),
+    ("first_token_ms", |row| known(row.first_token_ms)),
     ("duration_ms", |row| row.duration_ms.to_string()),
 ];

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::records::{EntryId, Session};
-use crate::web::api::csv::{self, Column, Csv};
+use crate::web::api::csv::{Column, Csv, dollars, time};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::ledger::Page;
 use crate::web::api::parameters::{BEFORE, FORMAT, FROM, LIMIT, LOGIN, Listing, TO, parameter};
@@ -78,13 +78,13 @@ const COLUMNS: [Column<Session>; 15] = [
     ("agent", |row| row.agent.clone()),
     ("provider", |row| row.provider.clone()),
     ("models", |row| row.models.join(" ")),
-    ("started_at", |row| csv::time(row.started_at)),
-    ("last_at", |row| csv::time(row.last_at)),
+    ("started_at", |row| time(row.started_at)),
+    ("last_at", |row| time(row.last_at)),
     ("requests", |row| row.counts.requests.to_string()),
     ("errors", |row| row.counts.errors.to_string()),
     ("input_tokens", |row| row.counts.input_tokens.to_string()),
     ("output_tokens", |row| row.counts.output_tokens.to_string()),
     ("cached_tokens", |row| row.counts.cached_tokens.to_string()),
-    ("cost_usd", |row| csv::dollars(row.counts.cost)),
+    ("cost_usd", |row| dollars(row.counts.cost)),
     ("unpriced", |row| row.counts.unpriced.to_string()),
 ];

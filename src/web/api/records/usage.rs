@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::records::{Group, Report, Totals, Usage, UsageGroup};
-use crate::web::api::csv::{self, Column, Csv};
+use crate::web::api::csv::{self, Column, Csv, dollars, known};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{
     FORMAT, FROM, FromQuery, HEADER, Listing, TO, bad, days, header, outcome, parameter, status,
@@ -75,7 +75,11 @@ impl FromQuery for Question {
 }
 
 impl Question {
-    fn report(mut self) -> Result<Report, Rejection> {
+    /// The report that answers it.
+    ///
+    /// # Errors
+    /// A 400 for a time that ends before it begins.
+    pub(in crate::web) fn report(mut self) -> Result<Report, Rejection> {
         (self.report.from, self.report.to) = days(&self.listing.query, None)?;
         Ok(self.report)
     }
@@ -91,44 +95,25 @@ struct UsageReport {
 }
 
 /// Sums over the requests that the reader may see.
-pub(in crate::web) struct Sums {
-    /// Start of their time in unix milliseconds.
-    from: i64,
-    /// Its end, which is not included.
-    to: i64,
-    groups: Vec<Group>,
-    pub usage: Usage,
-}
-
-/// Adds up what was asked for.
-pub(in crate::web) async fn sums(
-    reader: &Reader<'_>,
-    question: Question,
-) -> Result<Sums, Rejection> {
-    let report = question.report()?;
-    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
-    let usage = reader.ledger().usage(reader.scope(), report).await?;
-    Ok(Sums {
-        from,
-        to,
-        groups,
-        usage,
-    })
+pub(in crate::web) async fn sums(reader: &Reader<'_>, report: Report) -> Result<Usage, Rejection> {
+    Ok(reader.ledger().usage(reader.scope(), report).await?)
 }
 
 async fn answer(call: Call<'_>) -> Reply {
     let question: Question = call.given.read()?;
     let csv = question.listing.csv;
-    let sums = sums(call.reader, question).await?;
+    let report = question.report()?;
+    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
+    let usage = sums(call.reader, report).await?;
     if csv {
-        return Ok(table(&sums.groups, &sums.usage).respond("usage"));
+        return Ok(table(&groups, &usage).respond("usage"));
     }
     Ok(crate::web::api::json(&UsageReport {
-        from: csv::time(sums.from),
-        to: csv::time(sums.to),
-        by: sums.groups.iter().map(|group| group.as_str()).collect(),
-        rows: sums.usage.groups,
-        totals: sums.usage.totals,
+        from: csv::time(from),
+        to: csv::time(to),
+        by: groups.iter().map(|group| group.as_str()).collect(),
+        rows: usage.groups,
+        totals: usage.totals,
     }))
 }
 
@@ -159,46 +144,32 @@ fn table(groups: &[Group], usage: &Usage) -> Csv {
 }
 
 const FIGURES: [Column<Totals>; 16] = [
-    ("requests", |totals| totals.counts.requests.to_string()),
-    ("errors", |totals| totals.counts.errors.to_string()),
-    ("input_tokens", |totals| {
-        totals.counts.input_tokens.to_string()
+    ("requests", |row| row.counts.requests.to_string()),
+    ("errors", |row| row.counts.errors.to_string()),
+    ("input_tokens", |row| row.counts.input_tokens.to_string()),
+    ("output_tokens", |row| row.counts.output_tokens.to_string()),
+    ("cached_tokens", |row| row.counts.cached_tokens.to_string()),
+    ("cache_creation_input_tokens", |row| {
+        row.counts.cache_creation_input_tokens.to_string()
     }),
-    ("output_tokens", |totals| {
-        totals.counts.output_tokens.to_string()
+    ("reasoning_tokens", |row| {
+        row.counts.reasoning_tokens.to_string()
     }),
-    ("cached_tokens", |totals| {
-        totals.counts.cached_tokens.to_string()
+    ("image_input_tokens", |row| {
+        row.counts.image_input_tokens.to_string()
     }),
-    ("cache_creation_input_tokens", |totals| {
-        totals.counts.cache_creation_input_tokens.to_string()
+    ("image_output_tokens", |row| {
+        row.counts.image_output_tokens.to_string()
     }),
-    ("reasoning_tokens", |totals| {
-        totals.counts.reasoning_tokens.to_string()
+    ("web_search_count", |row| {
+        row.counts.web_search_count.to_string()
     }),
-    ("image_input_tokens", |totals| {
-        totals.counts.image_input_tokens.to_string()
-    }),
-    ("image_output_tokens", |totals| {
-        totals.counts.image_output_tokens.to_string()
-    }),
-    ("web_search_count", |totals| {
-        totals.counts.web_search_count.to_string()
-    }),
-    ("cost_usd", |totals| csv::dollars(totals.counts.cost)),
-    ("unpriced", |totals| totals.counts.unpriced.to_string()),
-    ("duration_p50_ms", |totals| {
-        csv::known(totals.duration_ms.p50)
-    }),
-    ("duration_p95_ms", |totals| {
-        csv::known(totals.duration_ms.p95)
-    }),
-    ("first_token_p50_ms", |totals| {
-        csv::known(totals.first_token_ms.p50)
-    }),
-    ("first_token_p95_ms", |totals| {
-        csv::known(totals.first_token_ms.p95)
-    }),
+    ("cost_usd", |row| dollars(row.counts.cost)),
+    ("unpriced", |row| row.counts.unpriced.to_string()),
+    ("duration_p50_ms", |row| known(row.duration_ms.p50)),
+    ("duration_p95_ms", |row| known(row.duration_ms.p95)),
+    ("first_token_p50_ms", |row| known(row.first_token_ms.p50)),
+    ("first_token_p95_ms", |row| known(row.first_token_ms.p95)),
 ];
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::pool::{Connections, Repeat};
-use super::sql::{query, report, session, tools};
+use super::{Connections, Repeat};
 use crate::records::reports::{Answered, Reports};
+use crate::records::stores::sql::{query, report, session, tools};
 use crate::records::{Entry, Query, Report, Scope, ToolUse, Usage};
 
 impl Reports for Connections {

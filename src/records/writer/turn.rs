@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::writer::Message;
+use super::Message;
 use crate::records::stores::{Connection, Failure};
 use crate::records::{Error, Shared};
 

@@ -6,10 +6,6 @@
 //! declaration is an ordinary error of the compiler in that line. A derive would be another crate
 //! to build, and `schemars` knows neither positions nor our pages.
 
-mod readers;
-
-pub(crate) use readers::{Count, Described, Named, Perhaps, Plain, Trimmed, Words};
-
 use serde_json::Value;
 
 use super::finding::{Finding, Severity};
@@ -171,6 +167,75 @@ pub(crate) trait Reader<T> {
     }
 }
 
+/// The way of the type itself.
+pub(crate) struct Plain;
+
+impl<T: Setting> Reader<T> for Plain {
+    fn kind(&self) -> Kind {
+        T::KIND
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<T> {
+        T::read(item)
+    }
+
+    fn json(&self, value: &T) -> Option<Value> {
+        value.json()
+    }
+}
+
+/// A way to write a value for which neither its type nor another reader has one.
+pub(crate) struct Way<T> {
+    kind: Kind,
+    read: fn(&Item<'_>) -> Option<T>,
+    json: fn(&T) -> Option<Value>,
+}
+
+impl<T> Way<T> {
+    pub(crate) const fn new(kind: Kind, read: fn(&Item<'_>) -> Option<T>) -> Self {
+        let json = |_: &T| None;
+        Self { kind, read, json }
+    }
+
+    /// The same, with how a value is written.
+    pub(crate) const fn json(mut self, json: fn(&T) -> Option<Value>) -> Self {
+        self.json = json;
+        self
+    }
+
+    /// The way of what the section's own check reads, because it takes more than the value itself.
+    pub(crate) const fn described(kind: Kind) -> Self {
+        Self::new(kind, |_| None)
+    }
+}
+
+impl Way<String> {
+    /// A text, without the blanks around it.
+    pub(crate) const TRIMMED: Self = Self::new(Kind::Text, |item| {
+        item.string().map(|text| text.trim().to_owned())
+    })
+    .json(Setting::json);
+
+    /// Words that the section's own check looks at.
+    pub(crate) const fn words(words: &'static [&'static str]) -> Self {
+        Self::new(Kind::Word(words), Setting::read).json(Setting::json)
+    }
+}
+
+impl<T> Reader<T> for Way<T> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<T> {
+        (self.read)(item)
+    }
+
+    fn json(&self, value: &T) -> Option<Value> {
+        (self.json)(value)
+    }
+}
+
 /// A choice among words.
 pub(crate) trait Choice: Copy + PartialEq + 'static {
     /// Every word, and what it stands for.
@@ -291,12 +356,15 @@ macro_rules! section {
             }
 
             fn of(table: $crate::config::table::Table<'_>) -> Option<Self> {
+                use $crate::config::declare::Reader;
                 let default = Self::default();
                 let read = Self {
                     $($name: {
                         let written = $crate::config::section!(@written $name $($written)?);
                         let reader = &$crate::config::section!(@reader $($reader)?);
-                        table.read(written, reader).unwrap_or(default.$name)
+                        let item = table.get(written);
+                        let read = item.and_then(|item| Reader::<$type>::read(reader, &item));
+                        read.unwrap_or(default.$name)
                     },)*
                     $($($beside: default.$beside,)*)?
                 };

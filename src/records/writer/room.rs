@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
-use super::{misplaced, writer};
+use super::{Message, misplaced};
 use crate::base::memory;
 use crate::records::{Inner, Ledger, Record, Unavailable};
 
@@ -102,10 +102,8 @@ impl Slot {
     pub fn record(self, record: Record) {
         let shared = &self.inner.shared;
         shared.held.fetch_add(record.size(), Ordering::Relaxed);
-        let message = writer::Message::Record(Box::new(record), self.room);
-        if let Err(mpsc::SendError(writer::Message::Record(record, _))) =
-            self.inner.queue.send(message)
-        {
+        let message = Message::Record(Box::new(record), self.room);
+        if let Err(mpsc::SendError(Message::Record(record, _))) = self.inner.queue.send(message) {
             // Cannot happen while a handle exists; the log is then the record's last chance. What
             // was said stays out of it.
             shared.fails(Some("the writer has ended".to_owned()));

@@ -3,6 +3,14 @@
 //! A group is kept until its transaction has committed. A failed commit may have reached the
 //! database all the same, so a retry skips the ids that are already there, and adds nothing to
 //! the sums for them: nothing is lost or doubled.
+//!
+//! A request takes its room in the queue before it is accepted (`room`), other work gets its turn between
+//! groups (`turn`), and readers that wait for records are told once those are durable (`written`).
+
+pub(super) mod misplaced;
+pub(super) mod room;
+pub(super) mod turn;
+pub(super) mod written;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,10 +21,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Journal, misplaced, retention};
 use crate::base::clock;
 use crate::base::lock::lock;
 use crate::base::panics;
+use crate::records::journal::{Journal, retention};
 use crate::records::stores::{Connection, Failure, Refusal, Store};
 use crate::records::{Error, Record, Shared};
 

@@ -6,27 +6,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::{Kind, Reader, Setting};
+use super::credential;
+use super::declare::{Kind, Reader, Setting};
+use super::table::Item;
 use crate::base::secret::Secret;
-use crate::config::credential;
-use crate::config::table::Item;
-
-/// The way of the type itself.
-pub(crate) struct Plain;
-
-impl<T: Setting> Reader<T> for Plain {
-    fn kind(&self) -> Kind {
-        T::KIND
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<T> {
-        T::read(item)
-    }
-
-    fn json(&self, value: &T) -> Option<Value> {
-        value.json()
-    }
-}
 
 impl Setting for bool {
     const KIND: Kind = Kind::Flag;
@@ -138,23 +121,6 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
-/// A text, without the blanks around it.
-pub(crate) struct Trimmed;
-
-impl Reader<String> for Trimmed {
-    fn kind(&self) -> Kind {
-        Kind::Text
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<String> {
-        item.string().map(|text| text.trim().to_owned())
-    }
-
-    fn json(&self, value: &String) -> Option<Value> {
-        value.json()
-    }
-}
-
 /// A whole number from one bound to another; anything else is an error.
 pub(crate) struct Count(pub i64, pub i64);
 
@@ -169,8 +135,7 @@ impl<T: Copy + TryFrom<i64> + TryInto<i64>> Reader<T> for Count {
             .filter(|count| (self.0..=self.1).contains(count));
         let read = read.and_then(|count| T::try_from(count).ok());
         if read.is_none() {
-            let message = format!("this is a number from {} to {}", self.0, self.1);
-            item.error(message);
+            item.error(format!("this is a number from {} to {}", self.0, self.1));
         }
         read
     }
@@ -200,19 +165,6 @@ impl<T: Setting> Reader<IndexMap<String, T>> for Named {
     }
 }
 
-/// A value that the section's own check reads, because it takes more than the value itself.
-pub(crate) struct Described(pub Kind);
-
-impl<T> Reader<T> for Described {
-    fn kind(&self) -> Kind {
-        self.0
-    }
-
-    fn read(&self, _item: &Item<'_>) -> Option<T> {
-        None
-    }
-}
-
 /// In another reader's way, and absent unless it is written.
 pub(crate) struct Perhaps<R>(pub R);
 
@@ -223,22 +175,5 @@ impl<T, R: Reader<T>> Reader<Option<T>> for Perhaps<R> {
 
     fn read(&self, item: &Item<'_>) -> Option<Option<T>> {
         self.0.read(item).map(Some)
-    }
-}
-
-/// Words that the section's own check looks at.
-pub(crate) struct Words(pub &'static [&'static str]);
-
-impl Reader<String> for Words {
-    fn kind(&self) -> Kind {
-        Kind::Word(self.0)
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<String> {
-        item.string().map(str::to_owned)
-    }
-
-    fn json(&self, value: &String) -> Option<Value> {
-        value.json()
     }
 }

@@ -4,6 +4,8 @@
 //! When a server is at its limit of connections, the open ones do the work. If a pool has none open,
 //! its work runs on the writer's connection.
 
+mod reports;
+
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,9 +14,8 @@ use tokio::sync::Semaphore;
 
 use crate::base::lock::lock;
 use crate::records::error::WRITE;
-use crate::records::journal::turn;
-use crate::records::journal::writer;
 use crate::records::stores::{Connection, Failure, Refusal, Store};
+use crate::records::writer::{self, turn};
 use crate::records::{Error, Shared};
 
 /// Queries running at once: a dashboard must not take every blocking thread.
