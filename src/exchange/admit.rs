@@ -69,15 +69,14 @@ impl Gateway {
     }
 
     fn room_for_record(&self) -> Result<Room, Rejection> {
-        let unavailable = |why: String| {
+        let room = if self.ledger.healthy() {
+            Room::reserve(&self.ledger).map_err(|full| full.to_string())
+        } else {
+            Err("requests cannot be recorded right now".to_owned())
+        };
+        room.map_err(|why| {
             Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
                 .retry_after(Duration::from_secs(5))
-        };
-        if !self.ledger.healthy() {
-            return Err(unavailable(
-                "requests cannot be recorded right now".to_owned(),
-            ));
-        }
-        Room::reserve(&self.ledger).map_err(|full| unavailable(full.to_string()))
+        })
     }
 }

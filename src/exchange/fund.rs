@@ -22,7 +22,7 @@ use crate::policy::route::Route;
 use crate::records::Entry;
 use crate::wire::Rejection;
 
-/// Tokens that an answer is expected to have at most, where its caller sets no bound.
+/// Tokens that a response is expected to have at most, if its caller sets no bound.
 const ANSWER: u64 = 4_096;
 /// Tells a caller that a budget is running low.
 const WARNING: &str = "x-iris-quota-warning";
@@ -30,8 +30,8 @@ const WARNING: &str = "x-iris-quota-warning";
 /// An attempt at one provider that budgets pay for. Nothing that a caller asks is sent without it.
 pub struct Funded<'c> {
     asked: &'c Asked,
-    entry: &'c mut Entry,
-    attempt: &'c mut Attempt,
+    pub(super) entry: &'c mut Entry,
+    pub(super) attempt: &'c mut Attempt,
     started: Instant,
     outbound: Outbound,
     warnings: Vec<String>,
@@ -56,14 +56,6 @@ impl Funded<'_> {
         &self.outbound
     }
 
-    pub(super) fn attempt(&mut self) -> &mut Attempt {
-        self.attempt
-    }
-
-    pub(super) fn entry(&mut self) -> &mut Entry {
-        self.entry
-    }
-
     /// Notes why something was decided.
     pub(super) fn reason(&mut self, reason: Reason) {
         self.entry.reasons.push(reason);
@@ -73,24 +65,19 @@ impl Funded<'_> {
         elapsed_ms(self.started)
     }
 
-    /// Leaves out what Iris has added so that the provider counts. Answers whether that is possible.
+    /// Leaves out what Iris has added so that the provider counts. Returns whether that is possible.
     pub(super) fn without_usage_asked(&mut self) -> bool {
         let to = &self.attempt.route;
         let to = to.provider.destination(&to.model);
         let plain = self.asked.call.without_usage_asked();
-        match self.asked.formats.served.prepare(&plain, &to) {
-            Ok(outbound) => {
-                self.outbound = outbound;
-                true
-            }
-            Err(_) => false,
-        }
+        let outbound = self.asked.formats.served.prepare(&plain, &to);
+        outbound.map(|outbound| self.outbound = outbound).is_ok()
     }
 
-    /// Puts warnings of budgets on an answer.
+    /// Puts warnings of budgets on a response.
     pub(super) fn warn(&self, headers: &mut HeaderMap) {
         for warning in &self.warnings {
-            // A login that is no header's text is left out of it.
+            // A login that can't stand in a header is left out.
             if let Ok(value) = HeaderValue::from_str(warning) {
                 headers.append(WARNING, value);
             }

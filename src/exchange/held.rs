@@ -8,12 +8,13 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use memchr::memchr3;
 
 use super::Gateway;
 use super::context::Asked;
+use crate::base::lock::lock;
 use crate::formats::{self, ProviderState};
 use crate::policy::route::{Holder, Provider};
 
@@ -56,10 +57,6 @@ impl Gateway {
 }
 
 impl Held {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What remembers the names in a response of a provider in a format; `None` for a format in
     /// which no response names what its provider keeps.
     pub fn remember(&self, provider: &str, format: &str) -> Option<Remember> {
@@ -78,7 +75,7 @@ impl Held {
     /// only one provider can know wins over the rest.
     pub fn holder(&self, format: &str, body: &[u8]) -> Option<Holder> {
         let state = state(format);
-        if state == ProviderState::None || self.lock().makers.is_empty() {
+        if state == ProviderState::None || lock(&self.inner).makers.is_empty() {
             return None;
         }
         // Looked up after the scan: the lock is not held while a long body is read.
@@ -95,7 +92,7 @@ impl Held {
         if named.is_empty() {
             return None;
         }
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let holder = |wanted: bool| {
             let mut last = named.iter().rev();
             last.find_map(|(hash, is_needed)| {
@@ -110,7 +107,7 @@ impl Held {
     }
 
     fn add(&self, name: u64, provider: &Arc<str>) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if inner.makers.insert(name, Arc::clone(provider)).is_none() {
             inner.order.push_back(name);
             if inner.order.len() > MOST

@@ -20,11 +20,6 @@ pub(super) fn headers(format: &Format, provider: &Provider, from: &HeaderMap) ->
     )
 }
 
-/// The query for a provider.
-pub(super) fn query(format: &Format, provider: &Provider, query: Option<&str>) -> Option<String> {
-    known::passed_query(format.known, &provider.pass_query, query)
-}
-
 /// Refuses what a call chooses beside its model, if it goes to `route`.
 pub(super) fn choices(permit: &Permit, route: &Route, call: &Call) -> Result<(), Rejection> {
     let provider = &route.provider;

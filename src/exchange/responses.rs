@@ -3,7 +3,9 @@
 //! Known is what passed since the program started, as far as there is room for it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::base::lock::lock;
 
 /// Responses that are remembered; the oldest are forgotten first.
 const MOST: usize = 50_000;
@@ -29,7 +31,7 @@ impl Responses {
         if id.is_empty() || id.len() > LONGEST_ID {
             return;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         let key: Key = (caller.into(), id.into());
         if known.sessions.insert(key.clone(), session.into()).is_none() {
             known.order.push_back(key);
@@ -43,7 +45,7 @@ impl Responses {
 
     /// The conversation of a response that `caller` names.
     pub fn session(&self, caller: &str, id: &str) -> Option<String> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         let key: Key = (caller.into(), id.into());
         known.sessions.get(&key).map(ToString::to_string)
     }

@@ -136,13 +136,13 @@ fn there_is_a_bound_on_what_is_remembered() {
     held.remember("a", RESPONSES)
         .unwrap()
         .read(ids(0, 2_000).as_bytes());
-    assert_eq!(held.lock().makers.len(), MOST_OF_ONE);
+    assert_eq!(lock(&held.inner).makers.len(), MOST_OF_ONE);
     let provider: Arc<str> = "a".into();
     for name in 0..150_000 {
         held.add(name, &provider);
     }
-    assert_eq!(held.lock().makers.len(), MOST);
-    assert_eq!(held.lock().order.len(), MOST);
+    assert_eq!(lock(&held.inner).makers.len(), MOST);
+    assert_eq!(lock(&held.inner).order.len(), MOST);
     // Depth has no end.
     let mut scan = Scan::default();
     scan.read("[{".repeat(100_000).as_bytes(), &mut |_| {});

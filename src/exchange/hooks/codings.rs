@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+
+use crate::base::lock::lock;
 
 /// Hooks that are remembered. Those of earlier configurations are among them, so there is a bound.
 const MOST: usize = 1_000;
@@ -31,7 +33,7 @@ pub(super) struct Codings(Mutex<HashMap<String, Coding>>);
 impl Codings {
     /// The coding for the next request to `url`.
     pub(super) fn of(&self, url: &str) -> Option<Coding> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         known.get(url).copied()
     }
 
@@ -41,7 +43,7 @@ impl Codings {
         if !says && !is_refusal {
             return;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         match best(headers) {
             Some(coding) if known.len() < MOST || known.contains_key(url) => {
                 known.insert(url.to_owned(), coding);

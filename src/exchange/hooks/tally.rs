@@ -1,9 +1,10 @@
 //! How often hooks were called and what came of it, and how they take their requests.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::codings::Codings;
+use crate::base::lock::lock;
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,13 +51,13 @@ pub struct Tally {
 impl Tally {
     /// Counts calls of a hook.
     pub(super) fn count(&self, hook: &str, what: What, times: u64) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.counts);
         *counts.entry((hook.to_owned(), what)).or_default() += times;
     }
 
     /// All counts.
     pub fn counts(&self) -> BTreeMap<(String, What), u64> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = lock(&self.counts);
         counts.clone()
     }
 }

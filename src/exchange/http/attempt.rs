@@ -44,23 +44,21 @@ impl Ask for OverHttp<'_> {
     ) -> Outcome<Response<Begun>> {
         let gateway = self.0;
         let routing = funded.rules.file.routing;
-        funded.attempt().ask();
+        funded.attempt.ask();
         panics::point("upstream");
         let mut response = match gateway.exchange(&mut funded, may_go_on).await {
             Ok(response) => response,
             Err(failure) => {
-                funded.attempt().fail(&failure, &routing);
+                funded.attempt.fail(&failure, &routing);
                 return Outcome::failed(&failure, &funded.route().provider.id);
             }
         };
         panics::point("answered");
         let is_success = response.status().is_success();
-        let (flaw, why) = (
-            flaw(&response),
-            format!("it answered {}", response.status()),
-        );
-        let is_shared = funded.attempt().is_shared();
-        if let Some(request) = funded.attempt().in_flight() {
+        let flaw = flaw(&response);
+        let why = format!("it answered {}", response.status());
+        let is_shared = funded.attempt.is_shared();
+        if let Some(request) = funded.attempt.in_flight() {
             match &flaw {
                 Some(Flaw::Broken) => request.failed(&why, Scope::Model, &routing),
                 Some(Flaw::Limited(wait)) if is_shared => request.limited(&why, *wait),
@@ -81,10 +79,8 @@ impl Ask for OverHttp<'_> {
         let named = named
             .filter(|(name, _)| headers::is_passable(name))
             .collect();
-        let in_head = (format.counts_in_head)(response.headers());
-        let attempt = funded.attempt();
-        attempt.headers = named;
-        attempt.in_head = in_head;
+        funded.attempt.headers = named;
+        funded.attempt.in_head = (format.counts_in_head)(response.headers());
         let more = &funded.route().provider.pass_headers;
         headers::returned(response.headers_mut(), format.known.response, more);
         funded.warn(response.headers_mut());
@@ -179,7 +175,7 @@ impl Gateway {
             return Ok(self.refusal(head, body, mask).await);
         }
         if !may_go_on {
-            return Ok(Response::from_parts(head, Begun::from(body).with(mask)));
+            return Ok(Response::from_parts(head, Begun::from(body).success(mask)));
         }
         let broke_off = |why| Failure::Unreachable { why, sent: true };
         let limit = self.upstream.timeouts().first_byte;
@@ -189,7 +185,7 @@ impl Gateway {
         if begun.is_empty() && super::framing(&head.headers).is_some() {
             return Err(broke_off("its stream ended before it began".to_owned()));
         }
-        Ok(Response::from_parts(head, begun.with(mask)))
+        Ok(Response::from_parts(head, begun.success(mask)))
     }
 
     /// A provider's error without the credentials that it quotes. A compressed one is

@@ -3,7 +3,7 @@
 //! asked again for a while.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use crate::base::clock::within;
+use crate::base::lock::lock;
 use crate::base::reasons::Reason;
 use crate::exchange::Gateway;
 use crate::exchange::clear::Cleared;
@@ -43,7 +44,7 @@ impl Uncounted {
     /// Notes whether a provider counts. What has counted once does.
     fn note(&self, provider: &str, format: &'static str, generation: u64, counts: bool) {
         let at = Instant::now();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         // What another configuration called so is forgotten, so there are never more than providers.
         known.retain(|_, seen| seen.generation == generation);
         let seen = known.entry((provider.to_owned(), format)).or_insert(Seen {
@@ -57,13 +58,13 @@ impl Uncounted {
 
     /// Whether a provider has counted under this configuration.
     fn counts(&self, provider: &str, format: &'static str, generation: u64) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         let seen = known.get(&(provider.to_owned(), format));
         seen.is_some_and(|seen| seen.generation == generation && seen.counts)
     }
 
     fn has(&self, provider: &str, format: &'static str, generation: u64) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         let seen = known.get(&(provider.to_owned(), format));
         seen.is_some_and(|seen| {
             let is_fresh = seen.generation == generation && seen.at.elapsed() < REMEMBERED;

@@ -23,7 +23,7 @@ pub(in crate::exchange) struct Begun {
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
     /// The same for a success, in which only an error is expected to quote it.
-    at_hand: Option<Box<Mask>>,
+    pub(super) error_mask: Option<Box<Mask>>,
     remember: Option<Box<Remember>>,
 }
 
@@ -37,16 +37,11 @@ impl Begun {
     }
 
     /// A successful response, and what hides credentials in an error that it may report.
-    pub(in crate::exchange) fn with(self, mask: Mask) -> Self {
+    pub(in crate::exchange) fn success(self, mask: Mask) -> Self {
         Self {
-            at_hand: Some(Box::new(mask)),
+            error_mask: Some(Box::new(mask)),
             ..self
         }
-    }
-
-    /// What hides credentials in an error that a successful response reports.
-    pub(super) fn take_mask(&mut self) -> Option<Box<Mask>> {
-        self.at_hand.take()
     }
 
     /// Waits for the first piece: until it is there, another provider can be asked instead. A body that

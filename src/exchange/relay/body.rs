@@ -79,7 +79,7 @@ impl RelayBody {
         let longest = reader.formats.served.longest_event;
         let live = Live {
             tee: Tee::new(reader.meter, reader.decoding, form, longest),
-            mask: upstream.take_mask(),
+            mask: upstream.error_mask.take(),
             upstream,
             draft,
             is_success: !form.is_error,

@@ -221,7 +221,7 @@ fn what_a_provider_did_is_paid() {
     // An error is free, unless it counts something.
     for (reading, cost, tokens) in [
         (none(), 0, 0),
-        (counted(Some(1_000), None), 1_000_000, 1_000),
+        (counted(Some(1_000), Some(0)), 1_000_000, 1_000),
     ] {
         let expected = (Outcome::UpstreamError, cost, tokens);
         assert_eq!(
@@ -263,7 +263,7 @@ fn a_dearer_model_is_charged_and_said_to_be() {
         let facts = facts(200, 80, Some(asked()));
         let reading = Reading {
             model: Some(used.to_owned()),
-            ..counted(Some(1_000), None)
+            ..counted(Some(1_000), Some(0))
         };
         let settled = settle(&facts, &mut ended(Ending::Complete, reading, 80));
         assert_eq!(settled.cost, Some(cost), "{used:?}");

@@ -9,6 +9,7 @@ use crate::base::secret::Secret;
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
 use crate::exchange::lists;
+use crate::formats::known;
 use crate::net::client::google::TokenSource;
 use crate::net::client::{
     Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
@@ -40,7 +41,8 @@ impl Upstream {
         let (outbound, format) = (funded.outbound(), funded.formats.served);
         let provider = &funded.route().provider;
         let from = &lists::headers(format, provider, &funded.head.headers);
-        let query = lists::query(format, provider, funded.head.uri.query());
+        let query = funded.head.uri.query();
+        let query = known::passed_query(format.known, &provider.pass_query, query);
         let uri = provider.url(&outbound.path, query.as_deref());
         let uri = uri.map_err(misconfigured)?;
         let mut request = Request::new(());

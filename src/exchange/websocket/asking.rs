@@ -162,17 +162,16 @@ impl Ask for Session<'_> {
         let (handshake, is_reused) = match self.open(&funded).await {
             Ok(opened) => opened,
             Err(failure) => {
-                funded.attempt().fail(&failure, &routing);
+                funded.attempt.fail(&failure, &routing);
                 return Outcome::failed(&failure, &funded.route().provider.id);
             }
         };
-        if let Some(request) = funded.attempt().in_flight() {
+        if let Some(request) = funded.attempt.in_flight() {
             request.answering(&routing);
         }
-        funded.attempt().ask();
-        let before = funded.attempt().before_ms;
-        funded.entry().status = StatusCode::OK.as_u16();
-        funded.entry().overhead_ms = Some(before);
+        funded.attempt.ask();
+        funded.entry.status = StatusCode::OK.as_u16();
+        funded.entry.overhead_ms = Some(funded.attempt.before_ms);
         match self.send(&funded).await {
             Ok(()) => Outcome::Answered(is_reused.then_some(handshake)),
             Err(rejection) if !is_reused => Outcome::Refused(rejection),
