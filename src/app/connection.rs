@@ -185,20 +185,18 @@ fn asked_url<B>(request: &Request<B>, door: &Door) -> Arc<str> {
 fn serve_as_meant<B>(request: &mut Request<B>) {
     let (method, uri) = (request.method(), request.uri());
     let is_known =
-        api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
+        || api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
     // A WebSocket asks with GET for what is otherwise a POST.
-    let method = match method {
+    let asked = match method {
         _ if asks_for_socket(request) => &http::Method::POST,
         method => method,
     };
-    if is_known
-        || formats::ALL
-            .iter()
-            .any(|api| api.recognises(method, uri.path()))
-    {
+    // Models first: that is what most requests are for.
+    let mut formats = formats::ALL.iter();
+    if formats.any(|api| api.recognises(asked, uri.path())) || is_known() {
         return;
     }
-    let meant = formats::lenient_path::meant(method, uri.path());
+    let meant = formats::lenient_path::meant(asked, uri.path());
     let meant = meant.and_then(|path| formats::lenient_path::replaced(uri, &path));
     if let Some(meant) = meant {
         *request.uri_mut() = meant;
